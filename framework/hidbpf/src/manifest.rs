@@ -1,0 +1,491 @@
+//! `driver.toml`: the only truth about what a driver is for.
+//!
+//! A manifest is read from a driver's folder by the build, and from the section [`SECTION`] of a built object by everything
+//! else. Unknown keys are refused, and each error says file, line, column and what was expected.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Bus, Group, ProductId, VendorId};
+
+/// The ELF section of an object that holds its manifest. It is not allocated, and libbpf passes it over.
+pub const SECTION: &str = ".hidbpf.manifest";
+
+/// The version of what [`SECTION`] holds.
+pub const FORMAT: u32 = 1;
+
+/// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
+pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
+
+/// What a driver says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The device, as its owner would call it: "FR-TEC Raptor Mach 2".
+    pub device: String,
+    /// One sentence: what is wrong without the driver and what is right with it.
+    pub summary: String,
+    /// Whether the driver mends a defect or suits a taste.
+    pub kind: Kind,
+    /// How far the driver can be trusted.
+    pub status: Status,
+    /// Kernel features without which the driver can do nothing. Default: none, both generations will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
+    /// The devices, or interfaces of devices, that the driver is for: any one of these must hold.
+    #[serde(rename = "match")]
+    pub matches: Vec<Match>,
+}
+
+/// Whether a driver mends a defect or suits a taste.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Every owner of the device wants it. Attached by udev when the device appears.
+    Fix,
+    /// Some owners want it. Attached only when asked for.
+    Preference,
+}
+
+/// How far a driver can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Known to work on the device itself.
+    Stable,
+    /// Written from facts, wanting reports from owners of the device.
+    Testing,
+    /// Shows how a driver is written. Attached only when asked for.
+    Example,
+}
+
+/// A feature that only some kernels have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requirement {
+    /// Hooks or kfuncs that came with `struct hid_bpf_ops`, in Linux 6.11.
+    StructOps,
+}
+
+/// One rule for the devices that a driver is for: all that is given must hold, and what is left out holds for any device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Match {
+    /// What this rule stands for among the others of the driver, "pen" or "dongle".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Bus>,
+    /// The HID group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// The vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorId>,
+    /// The product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductId>,
+    /// The size of the device's own report descriptor, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdesc_size: Option<u32>,
+    /// The SHA-256 of the device's own report descriptor, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdesc_sha256: Option<Sha256>,
+    /// Bytes of the device's own report descriptor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rdesc_bytes: Vec<BytesAt>,
+    /// The device's name (`HID_NAME`), where `*` stands for any text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The number of the USB interface (`bInterfaceNumber`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<u8>,
+    /// A udev property of the device, of a parent or of its hidraw child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub property: Option<PropertyRule>,
+}
+
+/// Bytes that a report descriptor has at an offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytesAt {
+    /// Where the bytes begin, counted from 0.
+    pub offset: u32,
+    /// The bytes, in hex: "09 43".
+    pub bytes: HexBytes,
+}
+
+/// A udev property and the value that it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PropertyRule {
+    /// The property: `HUION_FIRMWARE_ID`.
+    pub name: String,
+    /// Its value, where `*` stands for any text.
+    pub value: String,
+}
+
+/// Bytes written in hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HexBytes(pub Vec<u8>);
+
+/// A SHA-256 digest written in hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sha256(pub [u8; 32]);
+
+impl HexBytes {
+    fn parse(text: &str) -> Option<Vec<u8>> {
+        let digits: Vec<char> = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        if digits.is_empty() || digits.len() % 2 != 0 {
+            return None;
+        }
+        digits.chunks(2).map(|pair| Some((pair[0].to_digit(16)? * 16 + pair[1].to_digit(16)?) as u8)).collect()
+    }
+}
+
+impl fmt::Display for HexBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if index == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for HexBytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HexBytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        HexBytes::parse(&text).map(HexBytes).ok_or_else(|| {
+            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"bytes in hex such as \"09 43\"")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        HexBytes::parse(&text)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Sha256)
+            .ok_or_else(|| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"64 hex digits"))
+    }
+}
+
+/// What [`SECTION`] holds, as TOML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The driver's name, that of its folder.
+    pub name: DriverName,
+    /// The manifest.
+    pub driver: Manifest,
+}
+
+/// The name that people type for a driver, `hp-elite-presenter`: lower-case letters, digits and single hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct DriverName(String);
+
+impl DriverName {
+    /// The longest name, in bytes; it becomes part of file names.
+    pub const MAX: usize = 64;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// The name has other characters, misplaced hyphens, or is too long.
+    pub fn new(name: &str) -> Result<DriverName, InvalidDriverName> {
+        let fits = !name.is_empty()
+            && name.len() <= DriverName::MAX
+            && name.split('-').all(|part| {
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            });
+        if fits { Ok(DriverName(name.to_owned())) } else { Err(InvalidDriverName(name.to_owned())) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for DriverName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DriverName::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that can't be a driver's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` can't be a driver's name (expected lower-case letters, digits and single hyphens, at most {} in all)", .0.escape_debug(), DriverName::MAX)]
+pub struct InvalidDriverName(String);
+
+/// Why a manifest was refused, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestError {
+    /// The file.
+    pub path: PathBuf,
+    /// Line and column, both counted from 1, where they are known.
+    pub position: Option<(usize, usize)>,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some((line, column)) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+impl ManifestError {
+    fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> ManifestError {
+        ManifestError {
+            path: path.to_owned(),
+            position: error.span().map(|span| position(text, span.start)),
+            message: error.message().replace('\n', " "),
+        }
+    }
+
+    fn at(path: &Path, text: &str, needle: &str, message: String) -> ManifestError {
+        ManifestError {
+            path: path.to_owned(),
+            position: text.find(needle).map(|offset| position(text, offset)),
+            message,
+        }
+    }
+}
+
+/// Line and column of a byte offset, both counted from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+impl Manifest {
+    /// Reads the text of a `driver.toml`; `path` is for errors alone.
+    ///
+    /// # Errors
+    /// The text is no TOML, has an unknown key or a wrong type, has no `[[match]]`, or has a rule that no device can meet.
+    pub fn parse(path: &Path, text: &str) -> Result<Manifest, ManifestError> {
+        let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::from_toml(path, text, &error))?;
+        manifest.check().map_err(|(needle, message)| ManifestError::at(path, text, needle, message))?;
+        Ok(manifest)
+    }
+
+    /// Reads `driver.toml` from a file.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`], and where the file can't be read.
+    pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ManifestError {
+            path: path.to_owned(),
+            position: None,
+            message: format!("failed to read the manifest: {error}"),
+        })?;
+        Manifest::parse(path, &text)
+    }
+
+    /// What the types can't say. The first part of the error is a text to look for, to find the line.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (key, value) in [("device", &self.device), ("summary", &self.summary)] {
+            if value.trim().is_empty() || value.chars().any(char::is_control) {
+                return Err((key, format!("`{key}` must be one line of text that is not empty")));
+            }
+        }
+        if self.matches.is_empty() {
+            return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
+        }
+        for rule in &self.matches {
+            if *rule == (Match { label: rule.label.clone(), ..Match::default() }) {
+                return Err(("[[match]]", "a `[[match]]` without any rule would take every device".to_owned()));
+            }
+            let size = rule.rdesc_size.unwrap_or(MAX_DESCRIPTOR_SIZE);
+            if size == 0 || size > MAX_DESCRIPTOR_SIZE {
+                return Err((
+                    "rdesc-size",
+                    format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR_SIZE} bytes"),
+                ));
+            }
+            for BytesAt { offset, bytes } in &rule.rdesc_bytes {
+                let end = u64::from(*offset) + bytes.0.len() as u64;
+                if end > u64::from(size) {
+                    return Err((
+                        "rdesc-bytes",
+                        format!(
+                            "`rdesc-bytes` at offset {offset} end at {end}, outside of a descriptor of {size} bytes"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether udev attaches the driver by itself.
+    pub fn is_automatic(&self) -> bool {
+        self.kind == Kind::Fix && self.status != Status::Example
+    }
+}
+
+impl Embedded {
+    /// The bytes of [`SECTION`].
+    ///
+    /// # Errors
+    /// The manifest can't be written as TOML.
+    pub fn to_section(&self) -> Result<Vec<u8>, toml::ser::Error> {
+        toml::to_string(self).map(String::into_bytes)
+    }
+
+    /// Reads the bytes of [`SECTION`]; `path` is the object, for errors alone.
+    ///
+    /// # Errors
+    /// The bytes are no manifest, or one of a newer format.
+    pub fn from_section(path: &Path, section: &[u8]) -> Result<Embedded, ManifestError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let refuse = |message: String| ManifestError { path: path.to_owned(), position: None, message };
+        let text = std::str::from_utf8(section)
+            .map_err(|error| refuse(format!("the section `{SECTION}` is no UTF-8: {error}")))?;
+        let damaged = |error: toml::de::Error| {
+            let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
+            refuse(format!(
+                "the section `{SECTION}`, line {line}, column {column}: {}",
+                error.message().replace('\n', " ")
+            ))
+        };
+        let Version { format } = toml::from_str(text).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(refuse(format!(
+                "the driver has a manifest of format {format}, and this hidbpf reads format {FORMAT}; update hidbpf or rebuild the driver"
+            )));
+        }
+        let embedded: Embedded = toml::from_str(text).map_err(damaged)?;
+        embedded.driver.check().map_err(|(_, message)| refuse(format!("the section `{SECTION}`: {message}")))?;
+        Ok(embedded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+device = "FR-TEC Raptor Mach 2"
+summary = "The hat switch works."
+kind = "fix"
+status = "stable"
+
+[[match]]
+bus = "usb"
+group = "generic"
+vendor = 0x11c0
+product = 0x5606
+rdesc-size = 232
+rdesc-bytes = [{ offset = 177, bytes = "ef" }]
+"#;
+
+    fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse(Path::new("driver.toml"), text)
+    }
+
+    #[test]
+    fn a_good_manifest_is_read_and_survives_embedding() {
+        let manifest = parse(GOOD).unwrap();
+        assert_eq!(manifest.matches[0].vendor, Some(VendorId(0x11c0)));
+        assert_eq!(manifest.matches[0].rdesc_bytes[0].bytes, HexBytes(vec![0xef]));
+        assert!(manifest.is_automatic());
+        let embedded =
+            Embedded { format: FORMAT, name: DriverName::new("frtec-raptor-mach-2").unwrap(), driver: manifest };
+        let section = embedded.to_section().unwrap();
+        assert_eq!(Embedded::from_section(Path::new("x.bpf.o"), &section).unwrap(), embedded);
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        for (from, to, place, words) in [
+            ("kind =", "knid =", "driver.toml:4:1", "unknown field `knid`, expected one of"),
+            ("\"fix\"", "\"fxi\"", "driver.toml:4:8", "unknown variant `fxi`, expected `fix` or `preference`"),
+            ("0x11c0", "\"11c0\"", "driver.toml:10:10", "expected a vendor: a number up to 0xffffffff"),
+            ("0x11c0", "-1", "driver.toml:10:10", "expected a vendor"),
+            (
+                "\"usb\"",
+                "\"usbb\"",
+                "driver.toml:8:7",
+                "expected a bus: \"usb\", \"bluetooth\", \"virtual\", \"i2c\", or a number up to 0xffff",
+            ),
+            ("rdesc-size = 232", "rdesc-size = 5000", "driver.toml:12:1", "a report descriptor has 1 to 4096 bytes"),
+            ("offset = 177", "offset = 232", "driver.toml:13:1", "outside of a descriptor of 232 bytes"),
+            ("\"ef\"", "\"e\"", "driver.toml:13:40", "bytes in hex"),
+            ("device = \"FR-TEC Raptor Mach 2\"\n", "", "driver.toml:1:1", "missing field `device`"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let error = parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(words), "{from} -> {to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_must_say_what_it_is_for() {
+        let (head, _) = GOOD.split_once("[[match]]").unwrap();
+        let missing = parse(head).unwrap_err().to_string();
+        assert!(missing.contains("missing field `match`"), "{missing}");
+        let empty = parse(&format!("{head}match = []\n")).unwrap_err().to_string();
+        assert!(empty.contains("no `[[match]]`"), "{empty}");
+        let any = parse(&format!("{head}[[match]]\nlabel = \"all\"\n")).unwrap_err().to_string();
+        assert!(any.contains("would take every device"), "{any}");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_its_number() {
+        let error =
+            Embedded::from_section(Path::new("x.bpf.o"), b"format = 2\nfuture = true\n").unwrap_err().to_string();
+        assert!(error.contains("format 2") && error.contains("update hidbpf"), "{error}");
+    }
+
+    #[test]
+    fn names_that_could_leave_a_directory_are_refused() {
+        for wrong in ["", "-", "a-", "-a", "a--b", "A", "../x", "a/b", "a.b", "a_b", "ä"] {
+            assert!(DriverName::new(wrong).is_err(), "{wrong}");
+        }
+        assert!(DriverName::new("rapoo-m50-plus-silent").is_ok());
+    }
+}

@@ -1,0 +1,120 @@
+//! What the machine that runs QEMU and the machine inside it say to each other.
+//!
+//! Down: one file in the initramfs, [`JOB_PATH`], holds a [`Job`] as JSON. Up: the guest writes one [`Message`] as JSON a line to
+//! the second serial port, [`PORT`], so that no message of the kernel's can get between; the first port is the console. The
+//! last message is the one [`Message::Verdict`]; a run without it, or with two, has failed as infrastructure.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the guest finds its [`Job`].
+pub const JOB_PATH: &str = "/job.json";
+
+/// Where the guest writes its [`Message`]s.
+pub const PORT: &str = "/dev/ttyS1";
+
+/// What the guest has to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The kernel's name in the list of kernels, for messages.
+    pub kernel: String,
+    /// What the kernel is expected to offer, so that a kernel that lost it can't pass by skipping.
+    pub generation: Generation,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What a kernel offers to HID-BPF drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Generation {
+    /// Nothing: CONFIG_HID_BPF is off.
+    None,
+    /// 6.3 to 6.10: FMOD_RET programs, attached by a syscall program.
+    FmodRet,
+    /// Since 6.11: struct_ops.
+    StructOps,
+}
+
+/// What a guest is booted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Task {
+    /// Run the test cases whose name contains one of `filters`, or all where that is empty.
+    Test {
+        /// Parts of names.
+        filters: Vec<String>,
+    },
+    /// Show a device before and after its driver.
+    Demo,
+    /// Measure what an attach costs; time in the guest is a count of instructions.
+    Measure,
+}
+
+/// A line from the guest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Message {
+    /// The guest is up and has read its job: `uname -r` and the number of cases to come.
+    Ready {
+        /// The kernel's release.
+        release: String,
+        /// How many [`Message::Outcome`]s will follow.
+        cases: usize,
+    },
+    /// A case begins.
+    Begin {
+        /// Its name.
+        case: String,
+    },
+    /// A case has ended.
+    Outcome {
+        /// Its name.
+        case: String,
+        /// How.
+        outcome: Outcome,
+        /// How long it took, in milliseconds of the guest's time.
+        millis: u64,
+    },
+    /// A line for people: the demo's screens.
+    Say {
+        /// The line.
+        text: String,
+    },
+    /// A measured figure.
+    Figure {
+        /// What was measured: `load-warm`.
+        name: String,
+        /// Of it: `instructions`, `bpf-calls`, `peak-kib`.
+        quantity: String,
+        /// The value.
+        value: u64,
+    },
+    /// The guest has done its job; nothing follows.
+    Verdict {
+        /// Cases passed.
+        passed: usize,
+        /// Cases failed.
+        failed: usize,
+        /// Cases skipped.
+        skipped: usize,
+    },
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outcome {
+    /// As it should.
+    Passed,
+    /// Not as it should.
+    Failed {
+        /// What was seen, and what was expected.
+        why: String,
+    },
+    /// It could not be tried here.
+    Skipped {
+        /// Why not.
+        why: String,
+    },
+}
