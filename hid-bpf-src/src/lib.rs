@@ -1,1 +1,76 @@
-//! TODO
+//! The BPF C that all drivers share: the SDK's headers, and the syscall programs, compiled.
+//!
+//! This crate knows no device and loads nothing. What it gives to Rust are the bytes, and the layouts that C and Rust must agree on.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The object with [`ATTACH_PROGRAM`]. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
+pub const ATTACH_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.bpf.o"));
+
+/// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
+pub const ATTACH_PROGRAM: &str = "attach_prog";
+
+/// The syscall program, in a driver's object, that takes or refuses a device; its context is [`ProbeArgs`].
+pub const PROBE_PROGRAM: &str = "probe";
+
+/// The text of each header, by the name under which drivers include it.
+pub const HEADERS: &[(&str, &str)] = &[
+    ("hidbpf/descriptor.h", include_str!("../include/hidbpf/descriptor.h")),
+    ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
+    ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
+    ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
+    ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
+    ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
+];
+
+/// `struct attach_prog_args` of attach.bpf.c.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AttachProgArgs {
+    /// The loaded program.
+    pub prog_fd: i32,
+    /// The device's number.
+    pub hid: u32,
+    /// Filled by the program: a link's file descriptor, which the caller owns, or a negative errno.
+    pub retval: i32,
+}
+
+/// `struct hid_bpf_probe_args` of hidbpf/driver.h.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProbeArgs {
+    /// The device's number.
+    pub hid: u32,
+    /// Bytes of the device's own descriptor.
+    pub rdesc_size: u32,
+    /// The descriptor; zeros after `rdesc_size`.
+    pub rdesc: [u8; 4096],
+    /// Filled by the program: 0 takes the device, a negative errno refuses it.
+    pub retval: i32,
+}
+
+/// `struct hidbpf_fixup_record` of hidbpf/driver.h: the variable `hidbpf_fixup` of a driver that has a descriptor hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FixupRecord {
+    /// How often the kernel has run the hook.
+    pub calls: u32,
+    /// What the hook last answered: 0 or the descriptor's new size, or a negative errno.
+    pub result: i32,
+}
+
+/// Bytes of a udev property that a driver asks for with `HIDBPF_UDEV_PROPERTY`, the terminating zero included.
+pub const PROPERTY_SIZE: usize = 64;
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<AttachProgArgs>() == 12);
+    assert!(offset_of!(AttachProgArgs, hid) == 4);
+    assert!(offset_of!(AttachProgArgs, retval) == 8);
+    assert!(size_of::<ProbeArgs>() == 4108);
+    assert!(offset_of!(ProbeArgs, rdesc_size) == 4);
+    assert!(offset_of!(ProbeArgs, rdesc) == 8);
+    assert!(offset_of!(ProbeArgs, retval) == 4104);
+    assert!(size_of::<FixupRecord>() == 8);
+    assert!(offset_of!(FixupRecord, result) == 4);
+};

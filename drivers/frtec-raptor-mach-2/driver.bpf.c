@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The FR-TEC Raptor Mach 2 joystick sends its hat switch as an angle in steps of 1.5 degrees, 0 to 239 in 16 bits, and 240 for
+ * centred. Linux knows hats of eight directions, and keeps a hat's logical maximum in a signed byte, where 239 becomes -17: the hat
+ * does nothing.
+ *
+ * The descriptor is made to say 0 to 7, and the angle is divided by 30: 0 is north, 1 north-east, 7 north-west. 240 becomes 8, which
+ * is outside of the range and so still means centred.
+ */
+#define DESCRIPTOR_SIZE 232
+/* The value of the hat's Logical Maximum (26 ef 00), its low byte. */
+#define HAT_MAXIMUM 177
+
+#define REPORT_ID 1
+/* The low byte of the angle. The high byte is always 0. */
+#define REPORT_HAT 33
+#define STEPS_PER_DIRECTION 30
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	if (ctx->size == DESCRIPTOR_SIZE)
+		hidbpf_patch_byte(ctx, HAT_MAXIMUM, 239, 7);
+	return 0;
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_HAT + 2);
+
+	if (report)
+		report[REPORT_HAT] /= STEPS_PER_DIRECTION;
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The HP Elite Presenter Mouse is a mouse and a laser pointer in one. Its descriptor has five application collections: a mouse with
+ * report id 1, a second mouse with id 2, a keypad with id 5 and two consumer controls with ids 6 and 3. Two mice on one interface
+ * become one input device, of which only the laser pointer's half works.
+ *
+ * The second mouse is therefore called a pointer, which makes it a device of its own. Reports are left as they are.
+ */
+#define DESCRIPTOR_SIZE 264
+/* The usage of the second application collection. */
+#define SECOND_USAGE 79
+#define MOUSE 0x02
+#define POINTER 0x01
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	if (ctx->size == DESCRIPTOR_SIZE)
+		hidbpf_patch_byte(ctx, SECOND_USAGE, MOUSE, POINTER);
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup);

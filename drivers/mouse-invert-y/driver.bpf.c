@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * An example to copy: turns the vertical axis of one mouse around, a Holtek gaming mouse (04D9:A09F). The mouse has no defect.
+ *
+ * Its reports have no id: byte 0 has the buttons, bytes 1 and 2 the movement in X, bytes 3 and 4 that in Y, signed and
+ * little-endian, then the wheels. The driver turns Y around in place, so that neither descriptor nor report size change.
+ */
+#define REPORT_Y 3
+#define REPORT_Y_END 5
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report(ctx, REPORT_Y_END);
+
+	if (report)
+		hidbpf_negate_le16(report + REPORT_Y);
+	return 0;
+}
+
+HIDBPF_DRIVER(device_event);

@@ -1,0 +1,53 @@
+//! Compiles the syscall programs, and tells dependents' build scripts where the headers are (`DEP_HIDBPF_SRC_INCLUDE`).
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+const SOURCE: &str = "attach.bpf.c";
+const HEADER: &str = "include/hidbpf/kernel.h";
+
+/// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.
+const COMPILER: [&str; 2] = ["BPF_CLANG", "CLANG"];
+
+fn main() {
+    if let Err(error) = compile() {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn compile() -> anyhow::Result<()> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR isn't set")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR isn't set")?);
+    let include = root.join("include");
+    println!("cargo::metadata=include={}", include.display());
+    for input in [SOURCE, HEADER] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+
+    let mut builder = libbpf_cargo::SkeletonBuilder::new();
+    for name in COMPILER.iter().rev() {
+        println!("cargo::rerun-if-env-changed={name}");
+        if let Some(clang) = env::var_os(name) {
+            builder.clang(PathBuf::from(clang));
+        }
+    }
+    builder
+        .source(root.join(SOURCE))
+        .obj(out.join("attach.bpf.o"))
+        .clang_args([
+            "-mcpu=v3".to_owned(),
+            "-Wall".to_owned(),
+            "-Wextra".to_owned(),
+            format!("-I{}", include.display()),
+            // Debug information becomes BTF, which must not name this machine's directories.
+            format!("-fdebug-prefix-map={}=hid-bpf-src", root.display()),
+        ])
+        .build()
+        .map_err(|error| match error.downcast_ref::<std::io::Error>() {
+            Some(_) => error.context("failed to run clang (install the package `clang`, 11 or newer, or set BPF_CLANG)"),
+            None => error,
+        })
+}

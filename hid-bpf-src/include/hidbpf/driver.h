@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hooks of a driver. Each macro is followed by a function body, and writes the programs of both HID-BPF generations from it:
+ * FMOD_RET programs for Linux 6.3 to 6.10, struct_ops programs for 6.11 and later. None is loaded unless asked for.
+ *
+ * Names are part of what user space relies on: programs event_fmod, fixup_fmod, event_ops, fixup_ops, request_ops, output_ops and
+ * probe; the map hidbpf_ops; the variable hidbpf_fixup. The kernel keeps 15 characters of a name.
+ *
+ * A driver whose manifest says `requires = ["struct-ops"]` is compiled with HIDBPF_STRUCT_OPS_ONLY and gets no FMOD_RET programs.
+ */
+#ifndef HIDBPF_DRIVER_H
+#define HIDBPF_DRIVER_H
+
+#include <hidbpf/kernel.h>
+
+#include <hidbpf/descriptor.h>
+#include <hidbpf/property.h>
+#include <hidbpf/report.h>
+
+#define HIDBPF__UNUSED __attribute__((unused))
+
+#ifdef HIDBPF_STRUCT_OPS_ONLY
+#define HIDBPF__OLDER(...)
+#define HIDBPF__NEWER_ONLY(what)
+#else
+#define HIDBPF__OLDER(...) __VA_ARGS__
+#define HIDBPF__NEWER_ONLY(what) \
+	_Static_assert(0, what " needs Linux 6.11: say `requires = [\"struct-ops\"]` in driver.toml");
+#endif
+
+/*
+ * HIDBPF_DEVICE_EVENT(ctx, type) { ... }
+ *
+ * Runs on every report that comes from the device; `type` is an enum hid_report_type. ctx->size is the report's size in bytes, the
+ * id included where reports are numbered. Return 0 to leave the size as it is, the new size in bytes if it changed, or a negative
+ * errno to drop the report.
+ */
+#define HIDBPF_DEVICE_EVENT(ctx, type)                                                                                 \
+	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx, enum hid_report_type type);            \
+	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args) {                              \
+		struct hid_bpf_ctx *hidbpf_ctx = (void *)args[0];                                                      \
+		return hidbpf_device_event(hidbpf_ctx, hidbpf_ctx->report_type);                                       \
+	})                                                                                                             \
+	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
+	{                                                                                                              \
+		return hidbpf_device_event((void *)args[0], (enum hid_report_type)args[1]);                            \
+	}                                                                                                              \
+	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                         \
+						       enum hid_report_type type HIDBPF__UNUSED)
+
+/*
+ * HIDBPF_INPUT_EVENT(ctx) { ... }
+ *
+ * As HIDBPF_DEVICE_EVENT, for input reports alone. A device's answers to GET_REPORT for feature reports come through the same hook,
+ * and may have the id of an input report: this is what nearly every driver wants.
+ */
+#define HIDBPF_INPUT_EVENT(ctx)                                                                                        \
+	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx);                                        \
+	HIDBPF_DEVICE_EVENT(hidbpf_event_ctx, hidbpf_event_type)                                                       \
+	{                                                                                                              \
+		return hidbpf_event_type == HID_INPUT_REPORT ? hidbpf_input_event(hidbpf_event_ctx) : 0;               \
+	}                                                                                                              \
+	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
+
+/* What user space reads to know whether the kernel ran the descriptor hook: it can skip that and still report success. */
+struct hidbpf_fixup_record {
+	__u32 calls;
+	__s32 result;
+};
+
+/*
+ * HIDBPF_RDESC_FIXUP(ctx) { ... }
+ *
+ * Runs when the kernel is about to parse the report descriptor. hid_bpf_get_data() gives the descriptor, ctx->size is its size in
+ * bytes, and there is room for 4096. Return 0 if the size is the same, the new size if not, or a negative errno to leave the
+ * device's own descriptor in place. Kernels before 6.13 run it again at every open: it must not keep state.
+ */
+#define HIDBPF_RDESC_FIXUP(ctx)                                                                                        \
+	HIDBPF__FIXUP_BODY(ctx)                                                                                        \
+	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_rdesc_fixup") int fixup_fmod(__u64 *args) {                               \
+		return hidbpf_record_fixup((void *)args[0]);                                                           \
+	})                                                                                                             \
+	SEC("?struct_ops/hid_rdesc_fixup") int fixup_ops(__u64 *args)                                                  \
+	{                                                                                                              \
+		return hidbpf_record_fixup((void *)args[0]);                                                           \
+	}                                                                                                              \
+	static __always_inline int hidbpf_rdesc_fixup(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
+
+/*
+ * HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx) { ... }
+ *
+ * As HIDBPF_RDESC_FIXUP, and may call the kfuncs that sleep, hid_bpf_hw_request() for one. Needs `requires = ["struct-ops"]`.
+ */
+#define HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx)                                                                              \
+	HIDBPF__NEWER_ONLY("HIDBPF_RDESC_FIXUP_SLEEPABLE")                                                             \
+	HIDBPF__FIXUP_BODY(ctx)                                                                                        \
+	SEC("?struct_ops.s/hid_rdesc_fixup") int fixup_ops(__u64 *args)                                                \
+	{                                                                                                              \
+		return hidbpf_record_fixup((void *)args[0]);                                                           \
+	}                                                                                                              \
+	static __always_inline int hidbpf_rdesc_fixup(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
+
+#define HIDBPF__FIXUP_BODY(ctx)                                                                                        \
+	struct hidbpf_fixup_record hidbpf_fixup;                                                                       \
+	static __always_inline int hidbpf_rdesc_fixup(struct hid_bpf_ctx *ctx);                                        \
+	static __always_inline int hidbpf_record_fixup(struct hid_bpf_ctx *hidbpf_ctx)                                 \
+	{                                                                                                              \
+		int hidbpf_result = hidbpf_rdesc_fixup(hidbpf_ctx);                                                    \
+                                                                                                                       \
+		hidbpf_fixup.calls++;                                                                                  \
+		hidbpf_fixup.result = hidbpf_result;                                                                   \
+		return hidbpf_result;                                                                                  \
+	}
+
+/* What hid_hw_raw_request() was asked for. `source` is 0 for the kernel itself, else tells requesters apart. */
+struct hidbpf_request {
+	__u8 report_id;
+	enum hid_report_type type;
+	enum hid_class_request request;
+	__u64 source;
+};
+
+/*
+ * HIDBPF_HW_REQUEST(ctx, request) { ... }
+ *
+ * Runs on every request to the device on its control channel; `request` is a struct hidbpf_request. Byte 0 of the data is the report
+ * id, 0 where reports aren't numbered. Return 0 to let the request pass, the number of bytes if the driver answered it, or a
+ * negative errno for the requester. Sleepable. Needs `requires = ["struct-ops"]`.
+ */
+#define HIDBPF_HW_REQUEST(ctx, request)                                                                                \
+	HIDBPF__NEWER_ONLY("HIDBPF_HW_REQUEST")                                                                        \
+	static __always_inline int hidbpf_hw_request(struct hid_bpf_ctx *ctx, struct hidbpf_request request);          \
+	SEC("?struct_ops.s/hid_hw_request") int request_ops(__u64 *args)                                               \
+	{                                                                                                              \
+		struct hidbpf_request hidbpf_asked = {                                                                 \
+			.report_id = (__u8)args[1],                                                                    \
+			.type = (enum hid_report_type)args[2],                                                         \
+			.request = (enum hid_class_request)args[3],                                                    \
+			.source = args[4],                                                                             \
+		};                                                                                                     \
+		return hidbpf_hw_request((void *)args[0], hidbpf_asked);                                               \
+	}                                                                                                              \
+	static __always_inline int hidbpf_hw_request(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                           \
+						     struct hidbpf_request request HIDBPF__UNUSED)
+
+/*
+ * HIDBPF_HW_OUTPUT_REPORT(ctx, source) { ... }
+ *
+ * Runs on every output report that is sent to the device. Data, returns and needs as for HIDBPF_HW_REQUEST.
+ */
+#define HIDBPF_HW_OUTPUT_REPORT(ctx, source)                                                                           \
+	HIDBPF__NEWER_ONLY("HIDBPF_HW_OUTPUT_REPORT")                                                                  \
+	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx, __u64 source);                     \
+	SEC("?struct_ops.s/hid_hw_output_report") int output_ops(__u64 *args)                                          \
+	{                                                                                                              \
+		return hidbpf_hw_output_report((void *)args[0], args[1]);                                              \
+	}                                                                                                              \
+	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                     \
+							   __u64 source HIDBPF__UNUSED)
+
+/* What a probe is asked about. User space fills all but `retval`, and knows these offsets. */
+struct hid_bpf_probe_args {
+	/* The device's number, as hid_bpf_allocate_context() takes it. */
+	unsigned int hid;
+	/* Bytes of the device's own descriptor. */
+	unsigned int rdesc_size;
+	/* The descriptor; zeros after rdesc_size. */
+	unsigned char rdesc[4096];
+	int retval;
+};
+
+/*
+ * HIDBPF_PROBE(args) { ... }
+ *
+ * Runs once, before anything is attached, for a device that the manifest matches. `args` points to a struct hid_bpf_probe_args.
+ * Return 0 to take the device, a negative errno to refuse it. Only for what the manifest's rules can't say.
+ */
+#define HIDBPF_PROBE(args)                                                                                             \
+	static __always_inline int hidbpf_probe(struct hid_bpf_probe_args *args);                                      \
+	SEC("?syscall") int probe(struct hid_bpf_probe_args *hidbpf_args)                                              \
+	{                                                                                                              \
+		hidbpf_args->retval = hidbpf_probe(hidbpf_args);                                                       \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	static __always_inline int hidbpf_probe(struct hid_bpf_probe_args *args HIDBPF__UNUSED)
+
+/*
+ * HIDBPF_DRIVER(hook, ...);
+ *
+ * The last line of a driver: which hooks it has, out of rdesc_fixup, device_event, hw_request, hw_output_report. An input event is a
+ * device_event. Makes the struct_ops map, and the licence that the kernel wants of users of its kfuncs.
+ */
+#define HIDBPF_DRIVER(...)                                                                                             \
+	SEC("?.struct_ops.link")                                                                                       \
+	struct hid_bpf_ops hidbpf_ops = {HIDBPF__HOOKS(__VA_ARGS__, , , , )};                                          \
+	HIDBPF__LICENSE
+
+/* HIDBPF_PROBE_ONLY(): the last line of a driver that only has a probe. */
+#define HIDBPF_PROBE_ONLY() HIDBPF__LICENSE
+
+#define HIDBPF__LICENSE char hidbpf_license[] SEC("license") = "GPL"
+#define HIDBPF__HOOKS(a, b, c, d, ...) HIDBPF__HOOK_##a HIDBPF__HOOK_##b HIDBPF__HOOK_##c HIDBPF__HOOK_##d
+#define HIDBPF__HOOK_
+#define HIDBPF__HOOK_rdesc_fixup .hid_rdesc_fixup = (void *)fixup_ops,
+#define HIDBPF__HOOK_device_event .hid_device_event = (void *)event_ops,
+#define HIDBPF__HOOK_hw_request .hid_hw_request = (void *)request_ops,
+#define HIDBPF__HOOK_hw_output_report .hid_hw_output_report = (void *)output_ops,
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What HID-BPF programs see of the kernel: fixed-width types, five records, the kfuncs.
+ *
+ * The records hold the members that drivers use, not all that the kernel has, and not in its order: libbpf moves every access to
+ * where the running kernel keeps that member (CO-RE). Nothing here comes from the system's headers, so that clang alone is enough.
+ * A kfunc that only some kernels have is weak: test `bpf_ksym_exists(kfunc)` before a call that must also load elsewhere.
+ */
+#ifndef HIDBPF_KERNEL_H
+#define HIDBPF_KERNEL_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+/* bpf_helper_defs.h spells these. */
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+
+#include <bpf/bpf_helpers.h>
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+/* What hooks and probes answer with, negated. Numbers of include/uapi/asm-generic/errno-base.h. */
+#define EIO 5
+#define ENODEV 19
+#define EINVAL 22
+
+enum hid_report_type {
+	HID_INPUT_REPORT = 0,
+	HID_OUTPUT_REPORT = 1,
+	HID_FEATURE_REPORT = 2,
+};
+
+enum hid_class_request {
+	HID_REQ_GET_REPORT = 0x01,
+	HID_REQ_GET_IDLE = 0x02,
+	HID_REQ_GET_PROTOCOL = 0x03,
+	HID_REQ_SET_REPORT = 0x09,
+	HID_REQ_SET_IDLE = 0x0a,
+	HID_REQ_SET_PROTOCOL = 0x0b,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct hid_device {
+	unsigned int id;
+	__u16 bus;
+	__u16 group;
+	__u32 vendor;
+	__u32 product;
+	char name[128];
+	char phys[64];
+	char uniq[64];
+};
+
+struct hid_bpf_ctx {
+	struct hid_device *hid;
+	/* Bytes that hid_bpf_get_data() can give: at least the longest report, rounded up to 64, or 4096 for a descriptor. */
+	__u32 allocated_size;
+	/* Linux 6.3 to 6.10 only; newer kernels pass it as an argument. */
+	enum hid_report_type report_type;
+	union {
+		__s32 retval;
+		/* Bytes of the report or descriptor. */
+		__s32 size;
+	};
+};
+
+struct hid_bpf_ops {
+	int hid_id;
+	__u32 flags;
+	int (*hid_device_event)(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u64 source);
+	int (*hid_rdesc_fixup)(struct hid_bpf_ctx *ctx);
+	int (*hid_hw_request)(struct hid_bpf_ctx *ctx, unsigned char reportnum, enum hid_report_type type,
+			      enum hid_class_request request, __u64 source);
+	int (*hid_hw_output_report)(struct hid_bpf_ctx *ctx, __u64 source);
+};
+
+#pragma clang attribute pop
+
+/* Every generation, in hooks. `size` must be a constant. NULL where offset + size is beyond `allocated_size`. */
+extern __u8 *hid_bpf_get_data(struct hid_bpf_ctx *ctx, unsigned int offset, const unsigned long size) __ksym __weak;
+
+/* Every generation in syscall programs; since 6.11 in sleepable hooks too. */
+extern struct hid_bpf_ctx *hid_bpf_allocate_context(unsigned int hid) __ksym __weak;
+extern void hid_bpf_release_context(struct hid_bpf_ctx *ctx) __ksym __weak;
+extern int hid_bpf_hw_request(struct hid_bpf_ctx *ctx, __u8 *data, unsigned long size, enum hid_report_type type,
+			      enum hid_class_request request) __ksym __weak;
+
+/* Since 6.11 (in syscall programs since 6.10), where sleeping is allowed. */
+extern int hid_bpf_hw_output_report(struct hid_bpf_ctx *ctx, __u8 *data, unsigned long size) __ksym __weak;
+extern int hid_bpf_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data,
+				const unsigned long size) __ksym __weak;
+
+/* Since 6.11, in event hooks. */
+extern int hid_bpf_try_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data,
+				    const unsigned long size) __ksym __weak;
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What drivers do to reports and descriptors again and again: get at the bytes with every length checked, patch, replace, negate,
+ * tell which pad button a keyboard shortcut stands for.
+ *
+ * Offsets and sizes are in bytes and count the report id as byte 0. Sizes must be constants, as the kernel wants of them.
+ */
+#ifndef HIDBPF_REPORT_H
+#define HIDBPF_REPORT_H
+
+#include <hidbpf/kernel.h>
+
+/*
+ * The first `size` bytes of a report with at least as many, or NULL. A report that a device cut short is thus left alone.
+ */
+static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsigned long size)
+{
+	return ctx->size >= (int)size ? hid_bpf_get_data(ctx, 0, size) : NULL;
+}
+
+/* The same for a numbered report, of which `id` is the first byte; NULL for reports with another id. */
+static __always_inline void *hidbpf_report_with_id(struct hid_bpf_ctx *ctx, __u8 id, const unsigned long size)
+{
+	__u8 *report = hidbpf_report(ctx, size);
+
+	return report && report[0] == id ? report : NULL;
+}
+
+/* The id of a numbered report, for drivers that take several; -1 if the report is empty. */
+static __always_inline int hidbpf_report_id(struct hid_bpf_ctx *ctx)
+{
+	__u8 *report = hidbpf_report(ctx, 1);
+
+	return report ? report[0] : -1;
+}
+
+/* The 16-bit little-endian number at `bytes`, which needs no alignment. */
+static __always_inline __u16 hidbpf_le16(const __u8 *bytes)
+{
+	return (__u16)(bytes[0] | bytes[1] << 8);
+}
+
+static __always_inline void hidbpf_put_le16(__u8 *bytes, __u16 value)
+{
+	bytes[0] = (__u8)value;
+	bytes[1] = (__u8)(value >> 8);
+}
+
+/*
+ * Turns a signed axis of 16 bits, little-endian, around. -32768 becomes 32767: its opposite has no room in 16 bits, and would come
+ * out as -32768 again.
+ */
+static __always_inline void hidbpf_negate_le16(__u8 *bytes)
+{
+	int value = -(int)(__s16)hidbpf_le16(bytes);
+
+	hidbpf_put_le16(bytes, (__u16)(value > 32767 ? 32767 : value));
+}
+
+/* The same for 8 bits: -128 becomes 127. */
+static __always_inline void hidbpf_negate_s8(__u8 *byte)
+{
+	int value = -(int)(__s8)*byte;
+
+	*byte = (__u8)(value > 127 ? 127 : value);
+}
+
+/*
+ * For descriptor hooks. Writes `to` over the byte at `offset` if it is `from`. Whether it was: a device whose maker has mended the
+ * descriptor keeps it.
+ */
+static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
+{
+	__u8 *byte = ctx->size > (int)offset ? hid_bpf_get_data(ctx, offset, 1) : NULL;
+
+	if (!byte || *byte != from)
+		return 0;
+	*byte = to;
+	return 1;
+}
+
+/*
+ * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR in the place of the device's descriptor; what the hook is to return.
+ */
+#define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), (descriptor), sizeof(descriptor))
+
+static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, const __u8 *descriptor, const unsigned long size)
+{
+	__u8 *data = hid_bpf_get_data(ctx, 0, size);
+
+	if (!data)
+		return -EIO;
+	/*
+	 * The kernel's buffer and HIDBPF_DESCRIPTOR are aligned to 8, so that this becomes straight copies of 8 bytes, without a loop.
+	 * clang copies up to 1024 bytes that way.
+	 */
+#pragma clang loop unroll(full)
+	for (unsigned long done = 0; done < size; done += 1024)
+		__builtin_memcpy(__builtin_assume_aligned(data + done, 8), __builtin_assume_aligned(descriptor + done, 8),
+				 size - done < 1024 ? size - done : 1024);
+	return (int)size;
+}
+
+/* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */
+struct hidbpf_shortcut {
+	/* Left control 0x01, shift 0x02, alt 0x04, gui 0x08; the right ones 0x10 to 0x80. */
+	__u8 modifiers;
+	/* A usage of the keyboard page. */
+	__u8 key;
+	/* What the table gives for it: a button's number or bit, as the driver likes. */
+	__u32 button;
+};
+
+/* The `button` of the entry that has these modifiers and this key, or 0. The table must be a static const array. */
+#define hidbpf_shortcut_button(table, modifiers, key)                                                                  \
+	hidbpf_find_shortcut((table), sizeof(table) / sizeof((table)[0]), (modifiers), (key))
+
+static __always_inline __u32 hidbpf_find_shortcut(const struct hidbpf_shortcut *table, const unsigned long count,
+						  __u8 modifiers, __u8 key)
+{
+	__u32 button = 0;
+
+	/* Unrolled, the table becomes constants in the code. */
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < count; i++)
+		if (table[i].modifiers == modifiers && table[i].key == key)
+			button = table[i].button;
+	return button;
+}
+
+#endif
