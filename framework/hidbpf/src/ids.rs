@@ -248,7 +248,7 @@ impl FromStr for Modalias {
 
 /// A text that is no HID modalias.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", .0.escape_debug())]
+#[error("`{}` is no HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", crate::text::Printable(.0))]
 pub struct InvalidModalias(String);
 
 /// The kernel's name of a HID device, `BBBB:VVVV:PPPP.NNNN`; NNNN is the number by which BPF programs are attached.
@@ -335,7 +335,7 @@ impl<'de> Deserialize<'de> for HidName {
 
 /// A text that is no HID device's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", .0.escape_debug())]
+#[error("`{}` is no name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", crate::text::Printable(.0))]
 pub struct InvalidHidName(String);
 
 #[cfg(test)]

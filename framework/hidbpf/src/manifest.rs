@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -136,15 +137,25 @@ pub struct HexBytes(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sha256(pub [u8; 32]);
 
-impl HexBytes {
-    fn parse(text: &str) -> Option<Vec<u8>> {
-        let digits: Vec<char> = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        if digits.is_empty() || digits.len() % 2 != 0 {
-            return None;
+impl FromStr for HexBytes {
+    type Err = InvalidHex;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits: Option<Vec<u8>> =
+            text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| Some(c.to_digit(16)? as u8)).collect();
+        match digits {
+            Some(digits) if !digits.is_empty() && digits.len() % 2 == 0 => {
+                Ok(HexBytes(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()))
+            }
+            _ => Err(InvalidHex),
         }
-        digits.chunks(2).map(|pair| Some((pair[0].to_digit(16)? * 16 + pair[1].to_digit(16)?) as u8)).collect()
     }
 }
+
+/// A text that is not bytes in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected bytes in hex such as \"09 43\"")]
+pub struct InvalidHex;
 
 impl fmt::Display for HexBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +187,7 @@ impl Serialize for Sha256 {
 impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        HexBytes::parse(&text).map(HexBytes).ok_or_else(|| {
+        text.parse().map_err(|InvalidHex| {
             serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"bytes in hex such as \"09 43\"")
         })
     }
@@ -185,8 +196,9 @@ impl<'de> Deserialize<'de> for HexBytes {
 impl<'de> Deserialize<'de> for Sha256 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        HexBytes::parse(&text)
-            .and_then(|bytes| bytes.try_into().ok())
+        text.parse()
+            .ok()
+            .and_then(|HexBytes(bytes)| bytes.try_into().ok())
             .map(Sha256)
             .ok_or_else(|| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"64 hex digits"))
     }
@@ -246,7 +258,7 @@ impl<'de> Deserialize<'de> for DriverName {
 
 /// A text that can't be a driver's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` can't be a driver's name (expected lower-case letters, digits and single hyphens, at most {} in all)", .0.escape_debug(), DriverName::MAX)]
+#[error("`{}` can't be a driver's name (expected lower-case letters, digits and single hyphens, at most {} in all)", crate::text::Printable(.0), DriverName::MAX)]
 pub struct InvalidDriverName(String);
 
 /// Why a manifest was refused, and where.
@@ -342,6 +354,11 @@ impl Manifest {
                     "rdesc-size",
                     format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR_SIZE} bytes"),
                 ));
+            }
+            if let Some(property) = &rule.property
+                && (property.name.is_empty() || !property.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+            {
+                return Err(("property", "a udev property's name has letters, digits and underscores".to_owned()));
             }
             for BytesAt { offset, bytes } in &rule.rdesc_bytes {
                 let end = u64::from(*offset) + bytes.0.len() as u64;

@@ -1,0 +1,116 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  done
+  1  failed
+  2  bad usage
+  3  nothing matched
+  4  this kernel can't";
+
+/// Repairs HID devices (mice, tablets, keyboards, game controllers) with small BPF programs in the kernel's HID core
+#[derive(Debug, Parser)]
+#[command(name = "hidbpf", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Args {
+    /// Look for drivers in DIR instead of /etc/hidbpf/drivers, /usr/local/lib/hidbpf/drivers and /usr/lib/hidbpf/drivers;
+    /// may be given more than once, the first that has a driver wins
+    #[arg(long, value_name = "DIR", global = true)]
+    pub drivers: Vec<PathBuf>,
+
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach a driver to a device, or to all devices that it is for
+    #[command(after_help = "Examples:\n  hidbpf load hp-elite-presenter\n  hidbpf load ./my-mouse.bpf.o /dev/hidraw3")]
+    Load {
+        /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
+        driver: String,
+        /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node such as /dev/hidraw3 or /dev/input/event5.
+        /// Default: all that the driver is for
+        device: Option<String>,
+        /// Attach to the named device even though the driver is not for it
+        #[arg(long, requires = "device")]
+        force: bool,
+    },
+    /// Take a driver off a device
+    Unload {
+        /// A driver's name, or a device; a device alone means all of its drivers
+        #[arg(required_unless_present = "all")]
+        what: Option<String>,
+        /// The device. Default: all that the driver is attached to
+        #[arg(requires = "what")]
+        device: Option<String>,
+        /// Take all drivers off all devices
+        #[arg(long, conflicts_with_all = ["what", "device"])]
+        all: bool,
+    },
+    /// Show which drivers are attached, and what failed
+    Status,
+    /// Show the HID devices, and for each the drivers that match it or nearly do
+    Devices {
+        /// Show only this device
+        device: Option<String>,
+    },
+    /// Show the installed drivers, and the devices that are there for each
+    Drivers {
+        /// Show only this driver
+        driver: Option<String>,
+    },
+    /// Show what is inside a driver's object, or what a device says of itself
+    Inspect {
+        /// A driver's name, the path of an object, or a device
+        what: String,
+    },
+    /// Look for what keeps devices from being fixed on this machine
+    Doctor,
+    /// Print udev's hwdb for the installed drivers
+    #[command(after_help = "Example:\n  hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update")]
+    Hwdb,
+    /// What the udev rules call
+    Udev {
+        #[command(subcommand)]
+        event: UdevEvent,
+    },
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages, a page a command
+    #[command(hide = true)]
+    Man {
+        /// The directory to write to; without it, the page of `hidbpf` goes to standard output
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UdevEvent {
+    /// A HID device appeared, or a kernel driver was bound to it
+    Add {
+        /// The device's path in sysfs
+        syspath: PathBuf,
+    },
+    /// A HID device has gone
+    Remove {
+        /// The device's path in sysfs, which is there no more
+        syspath: PathBuf,
+    },
+}

@@ -1,0 +1,55 @@
+//! `hidbpf hwdb`, `completions` and `man`: what packages are made with.
+
+use std::io;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use hidbpf::error::{Error, ErrorKind};
+
+use super::Context;
+use crate::args::Args;
+use crate::output::{self, Failure, Outcome};
+
+pub fn hwdb(context: &Context) -> Outcome {
+    let catalog = context.catalog();
+    let text = hidbpf::hwdb::generate(&catalog.drivers);
+    if context.json {
+        output::json("hwdb", &text)?
+    } else {
+        output::text(text)?
+    }
+    // An hwdb without the drivers that could not be read is still the best there is, and is not all that was asked for.
+    if catalog.problems.is_empty() { Ok(()) } else { Err(catalog.problems.into()) }
+}
+
+pub fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "hidbpf", &mut script);
+    output::write(|stdout| stdout.write_all(&script))
+}
+
+pub fn man(dir: Option<&Path>) -> Outcome {
+    let mut command = Args::command();
+    command.build();
+    let Some(dir) = dir else {
+        let page = page(&command).map_err(Failure::Output)?;
+        return output::write(|stdout| stdout.write_all(&page));
+    };
+    write_pages(dir, &command).map_err(|error| {
+        Error::because(ErrorKind::Io, format!("failed to write the manual pages to `{}`", dir.display()), error).into()
+    })
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    Ok(page)
+}
+
+fn write_pages(dir: &Path, command: &Command) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    std::fs::write(dir.join(format!("{name}.8")), page(command)?)?;
+    command.get_subcommands().filter(|sub| sub.get_name() != "help").try_for_each(|sub| write_pages(dir, sub))
+}

@@ -1,0 +1,55 @@
+//! `hidbpf load`.
+
+use std::fmt;
+
+use hidbpf::attach::Change;
+use hidbpf::device::Device;
+use hidbpf::error::ErrorKind;
+use hidbpf::manager::{LoadReport, Manager};
+use hidbpf::text::Printable;
+
+use super::Context;
+use crate::output::{self, Outcome};
+
+pub fn run(context: &Context, driver: &str, device: Option<&str>, force: bool) -> Outcome {
+    let manager = Manager::new(&context.system);
+    let driver = context.driver(driver)?;
+    let names = match device {
+        Some(device) => vec![Device::find(&context.system, device)?.name],
+        None => manager.devices_for(&driver)?.into_iter().map(|device| device.name).collect(),
+    };
+    let mut loaded = Vec::new();
+    let mut failures = Vec::new();
+    for name in names {
+        match manager.load(&driver, &name, force) {
+            Ok(report) => loaded.push(report),
+            Err(error) => failures.push(error),
+        }
+    }
+    if context.json {
+        output::json("loaded", &loaded)?;
+    } else {
+        output::text(Lines(&loaded))?;
+    }
+    // With some devices fixed just now, that others were before is nothing to fail for.
+    if !loaded.is_empty() {
+        failures.retain(|error| error.kind() != ErrorKind::AlreadyAttached);
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
+}
+
+struct Lines<'a>(&'a [LoadReport]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for report in self.0 {
+            let what = match report.change {
+                Change::Fixed => "descriptor fixed",
+                Change::Unchanged => "descriptor left as it is",
+                Change::NotWanted => "reports fixed",
+            };
+            writeln!(f, "{} attached to {} ({}): {what}", report.driver, report.device, Printable(&report.hid_name))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! `hidbpf status`.
+
+use std::fmt;
+
+use hidbpf::attach::Change;
+use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, Manager};
+use hidbpf::text::Printable;
+
+use super::Context;
+use crate::output::{self, Outcome};
+
+pub fn run(context: &Context) -> Outcome {
+    let status = Manager::new(&context.system).status()?;
+    if status.iter().flat_map(|device| &device.drivers).any(|driver| driver.condition == Condition::Unverified) {
+        tracing::warn!("only root can look at the pins; this is what was remembered when the drivers were attached");
+    }
+    if context.json { output::json("status", &status) } else { output::text(Lines(&status)) }
+}
+
+struct Lines<'a>(&'a [DeviceStatus]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "no driver is attached");
+        }
+        for device in self.0 {
+            let gone = if device.present { "" } else { " (gone)" };
+            writeln!(f, "{} {}{gone}", device.device, Printable(&device.hid_name))?;
+            for driver in &device.drivers {
+                writeln!(f, "  {}: {}", driver.driver, describe(driver))?;
+            }
+            for driver in &device.taken_off {
+                writeln!(f, "  {driver}: taken off by hand")?;
+            }
+            for failure in &device.failures {
+                writeln!(f, "  failed: {}", Printable(&failure.message))?;
+                if let Some(hint) = &failure.hint {
+                    writeln!(f, "    {}", Printable(hint))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe(driver: &DriverStatus) -> String {
+    let mut words = vec![
+        match driver.condition {
+            Condition::Attached => "attached",
+            Condition::NotInForce => "attached, but the descriptor in force is the device's own",
+            Condition::Interrupted => "not attached: something interrupted it",
+            Condition::Unverified => "was attached",
+        }
+        .to_owned(),
+    ];
+    words.extend(driver.change.map(|change| {
+        match change {
+            Change::Fixed => "descriptor fixed",
+            Change::Unchanged => "descriptor left as it is",
+            Change::NotWanted => "descriptor not touched",
+        }
+        .to_owned()
+    }));
+    words.extend(driver.generation.map(|generation| generation.to_string()));
+    match &driver.rule {
+        Some(rule) => words.push(format!("by {rule}")),
+        None if driver.generation.is_some() => words.push("forced".to_owned()),
+        None => {}
+    }
+    words.join(", ")
+}

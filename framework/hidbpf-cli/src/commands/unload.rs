@@ -1,0 +1,63 @@
+//! `hidbpf unload`.
+
+use hidbpf::device::Device;
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::ids::HidName;
+use hidbpf::manager::Manager;
+use hidbpf::manifest::DriverName;
+
+use super::Context;
+use crate::output::{self, Outcome};
+
+pub fn run(context: &Context, what: Option<&str>, device: Option<&str>) -> Outcome {
+    let manager = Manager::new(&context.system);
+    // A device's name has a colon, a path a slash, a driver's name neither.
+    let (driver, device) = match (what, device) {
+        (Some(what), None) if what.contains([':', '/']) => (None, Some(what)),
+        (what, device) => (what, device),
+    };
+    let driver = driver
+        .map(DriverName::new)
+        .transpose()
+        .map_err(|error| Error::because(ErrorKind::NoDriver, "failed to unload", error))?;
+    let names = match device {
+        Some(text) => vec![named(context, text)?],
+        None => manager.attached_devices()?,
+    };
+    let mut unloaded = Vec::new();
+    let mut failures = Vec::new();
+    for name in names {
+        match manager.unload(&name, driver.as_ref()) {
+            Ok(reports) => unloaded.extend(reports),
+            // Without a device named, those that the driver is not on are not meant.
+            Err(error) if error.kind() == ErrorKind::NotAttached && device.is_none() => {}
+            Err(error) => failures.push(error),
+        }
+    }
+    if unloaded.is_empty() && failures.is_empty() {
+        let what = match &driver {
+            Some(driver) => format!("the driver `{driver}` is attached to no device"),
+            None => "no driver is attached to any device".to_owned(),
+        };
+        return Err(Error::new(ErrorKind::NoMatch, what).into());
+    }
+    if context.json {
+        output::json("unloaded", &unloaded)?;
+    } else {
+        output::write(|stdout| {
+            unloaded.iter().try_for_each(|report| writeln!(stdout, "{} taken off {}", report.driver, report.device))
+        })?;
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
+}
+
+/// A device that has gone is still known by its name.
+fn named(context: &Context, text: &str) -> Result<HidName, Error> {
+    match Device::find(&context.system, text) {
+        Ok(device) => Ok(device.name),
+        Err(error) => match text.parse::<HidName>() {
+            Ok(name) if hidbpf::pins::of_device(&context.system, &name).is_ok_and(|pins| !pins.is_empty()) => Ok(name),
+            _ => Err(error),
+        },
+    }
+}

@@ -1,0 +1,122 @@
+//! How answers and failures are printed: answers on standard output, as text or JSON, talk on standard error.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use hidbpf::error::{Error, ErrorKind};
+use serde::Serialize;
+
+/// The version of the JSON answers. It grows when a key is removed or changes its meaning, not when one is added.
+const JSON_VERSION: u32 = 1;
+
+/// Why a command did not do all that was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The library says so.
+    Library(Error),
+    /// Standard output is closed or full.
+    Output(io::Error),
+    /// The answer itself is the bad news, and is printed already.
+    Told,
+}
+
+/// What a command comes to; with several devices, each may fail for itself.
+pub type Outcome = Result<(), Failures>;
+
+/// One or more failures.
+#[derive(Debug)]
+pub struct Failures(pub Vec<Failure>);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Library(error)
+    }
+}
+
+impl From<Failure> for Failures {
+    fn from(failure: Failure) -> Failures {
+        Failures(vec![failure])
+    }
+}
+
+impl From<Error> for Failures {
+    fn from(error: Error) -> Failures {
+        Failures(vec![error.into()])
+    }
+}
+
+impl From<Vec<Error>> for Failures {
+    fn from(errors: Vec<Error>) -> Failures {
+        Failures(errors.into_iter().map(Failure::from).collect())
+    }
+}
+
+impl Failure {
+    const FAILED: u8 = 1;
+    const NOTHING_MATCHED: u8 = 3;
+    const KERNEL_CANNOT: u8 = 4;
+
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Library(error) => match error.kind() {
+                ErrorKind::NoMatch => Failure::NOTHING_MATCHED,
+                ErrorKind::Kernel => Failure::KERNEL_CANNOT,
+                _ => Failure::FAILED,
+            },
+            Failure::Output(_) | Failure::Told => Failure::FAILED,
+        }
+    }
+
+    /// The exit status.
+    pub fn exit(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+/// Prints a failure on standard error.
+pub fn complain(failure: &Failure) {
+    let mut stderr = anstream::stderr().lock();
+    // Nothing is left to be told to when standard error is closed.
+    let _ = match failure {
+        Failure::Library(error) => write_error(&mut stderr, error),
+        Failure::Output(error) => writeln!(stderr, "hidbpf: failed to write the answer: {error}"),
+        Failure::Told => Ok(()),
+    };
+}
+
+fn write_error(to: &mut impl Write, error: &Error) -> io::Result<()> {
+    writeln!(to, "hidbpf: {error}")?;
+    if let Some(hint) = error.hint() {
+        writeln!(to, "  {hint}")?;
+    }
+    if let Some(log) = error.log() {
+        for line in log.lines() {
+            writeln!(to, "  | {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints an answer as text.
+pub fn text(answer: impl fmt::Display) -> Outcome {
+    write(|stdout| write!(stdout, "{answer}"))
+}
+
+/// Prints an answer as JSON: an object with `version` and the answer under its own name.
+pub fn json(name: &'static str, answer: &impl Serialize) -> Outcome {
+    let document = serde_json::json!({ "version": JSON_VERSION, name: answer });
+    write(|stdout| {
+        serde_json::to_writer_pretty(&mut *stdout, &document)?;
+        writeln!(stdout)
+    })
+}
+
+/// Writes to standard output. That its reader has gone (`| head`) is no failure.
+pub fn write(what: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Outcome {
+    let mut stdout = anstream::stdout().lock();
+    match what(&mut stdout).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,266 @@
+//! An attach, one type a phase, each made from the one before it:
+//! [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → pinned.
+//!
+//! A phase that fails drops what the phases before it made: links close, and the kernel detaches what they held. Nothing
+//! outlives the process before [`Verified::pin`].
+
+use std::time::Duration;
+
+use hid_bpf_src::FixupRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{self, Generation};
+use crate::loader::{self, AttachedLink, LoadedObject};
+use crate::object::{DriverObject, Hook};
+use crate::pins;
+use crate::system::System;
+
+/// What a driver made of a device's descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// The driver does not touch descriptors.
+    NotWanted,
+    /// The kernel ran the driver's hook, which left the descriptor as it was.
+    Unchanged,
+    /// The descriptor in force is the driver's.
+    Fixed,
+}
+
+/// A driver that is about to be attached to a device: all that can be known without loading it has been checked.
+pub struct Plan<'a> {
+    system: &'a System,
+    driver: &'a DriverObject,
+    device: &'a Device,
+    generation: Generation,
+}
+
+/// A driver that has agreed to take the device.
+pub struct Probed<'a>(Plan<'a>);
+
+/// A driver whose programs are in the kernel.
+pub struct Loaded<'a> {
+    plan: Plan<'a>,
+    object: LoadedObject<'a>,
+}
+
+/// A driver whose programs run for the device as long as this is alive.
+pub struct Attached<'a> {
+    plan: Plan<'a>,
+    object: LoadedObject<'a>,
+    links: Vec<AttachedLink>,
+}
+
+/// A driver that was seen to do what it is for.
+pub struct Verified<'a> {
+    plan: Plan<'a>,
+    links: Vec<AttachedLink>,
+    /// What became of the descriptor.
+    pub change: Change,
+}
+
+impl<'a> Plan<'a> {
+    /// Checks that the driver may be attached to the device on this kernel by this process.
+    ///
+    /// # Errors
+    /// The driver has no programs for this kernel; a capability or bpffs is missing; or the device is in a state in which the
+    /// kernel would crash: an event hook needs a bound kernel driver and a parsed input report.
+    pub fn new(
+        system: &'a System,
+        generation: Generation,
+        driver: &'a DriverObject,
+        device: &'a Device,
+    ) -> Result<Plan<'a>> {
+        let hooks = driver.hooks_for(generation)?;
+        kernel::check_capabilities(generation)?;
+        pins::check_bpffs(system)?;
+        if hooks.contains(&Hook::DeviceEvent) {
+            let refuse = |why: &str, hint: &str| {
+                Err(Error::new(
+                    ErrorKind::NotReady,
+                    format!("the driver `{}` can't be attached to the device `{}`: {why}", driver.name, device.name),
+                )
+                .with_hint(hint))
+            };
+            if device.driver.is_none() {
+                return refuse(
+                    "no kernel driver is bound to it, and the kernel would crash at its first report",
+                    "load the module `hid-generic`, or the device's special one; udev attaches the driver once it is bound",
+                );
+            }
+            if !device.has_input_report() {
+                return refuse(
+                    "its descriptor declares no input report, and the kernel would crash at its first one",
+                    "the device is defective in a way that the driver does not know",
+                );
+            }
+        }
+        Ok(Plan { system, driver, device, generation })
+    }
+
+    /// The hooks that will be attached.
+    pub fn hooks(&self) -> impl Iterator<Item = Hook> + '_ {
+        self.driver.hooks.get(&self.generation).into_iter().flatten().copied()
+    }
+
+    /// Asks the driver's own probe program, if it has one.
+    ///
+    /// # Errors
+    /// It refused the device.
+    pub fn probe(self) -> Result<Probed<'a>> {
+        loader::probe(self.driver, self.device).map_err(|error| self.gone_or(error))?;
+        Ok(Probed(self))
+    }
+
+    /// A device that was unplugged meanwhile makes any step fail in any way; then that is what is said.
+    fn gone_or(&self, error: Error) -> Error {
+        if self.device.is_present() {
+            return error;
+        }
+        Error::because(
+            ErrorKind::Gone,
+            format!(
+                "the device `{}` was unplugged while the driver `{}` was being attached",
+                self.device.name, self.driver.name
+            ),
+            error,
+        )
+    }
+}
+
+impl<'a> Probed<'a> {
+    /// Loads the driver's programs.
+    ///
+    /// # Errors
+    /// libbpf or the kernel's verifier refused.
+    pub fn load(self) -> Result<Loaded<'a>> {
+        let Probed(plan) = self;
+        let object = loader::load(plan.driver, plan.generation, plan.device).map_err(|error| plan.gone_or(error))?;
+        Ok(Loaded { plan, object })
+    }
+}
+
+impl<'a> Loaded<'a> {
+    /// Attaches the driver's programs to the device. With a descriptor hook the kernel probes the device again, now.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn attach(self) -> Result<Attached<'a>> {
+        let Loaded { plan, object } = self;
+        // Shows that the pin at the end can be made, before the device is touched.
+        pins::prepare(plan.system, &plan.device.name)?;
+        let links = object.attach(plan.device.name.id()).map_err(|error| {
+            pins::discard(plan.system, &plan.device.name);
+            plan.gone_or(error)
+        })?;
+        Ok(Attached { plan, object, links })
+    }
+}
+
+impl<'a> Attached<'a> {
+    /// How often to attach again when the kernel did not run the descriptor hook.
+    const RETRIES: u32 = 5;
+
+    /// Looks whether the device is fixed.
+    ///
+    /// The kernel passes over the reprobe, and reports success, when one is under way for another reason
+    /// (`hid_bpf_reconnect()`, drivers/hid/bpf/hid_bpf_dispatch.c); then the driver is attached again.
+    ///
+    /// # Errors
+    /// The kernel did not run the descriptor hook, the descriptor in force is another one, or no kernel driver took the device
+    /// with its new descriptor.
+    pub fn verify(mut self) -> Result<Verified<'a>> {
+        let mut last = None;
+        for attempt in 0..=Attached::RETRIES {
+            if attempt > 0 {
+                // The reprobe that got in between must end first. The kernel offers nothing to wait for.
+                self.links.clear();
+                std::thread::sleep(Duration::from_millis(20) * attempt);
+                self.links = match self.object.attach(self.plan.device.name.id()) {
+                    Ok(links) => links,
+                    Err(error) => {
+                        last = Some(error);
+                        continue;
+                    }
+                };
+            }
+            match self.look() {
+                Ok(change) => {
+                    let Attached { plan, links, .. } = self;
+                    return Ok(Verified { plan, links, change });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        self.links.clear();
+        pins::discard(self.plan.system, &self.plan.device.name);
+        let error = last.unwrap_or_else(|| self.not_fixed("it was not looked at"));
+        Err(self.plan.gone_or(error))
+    }
+
+    fn not_fixed(&self, why: &str) -> Error {
+        let Plan { driver, device, .. } = &self.plan;
+        Error::new(
+            ErrorKind::NotFixed,
+            format!(
+                "the driver `{}` was attached to the device `{}`, which is not fixed: {why}",
+                driver.name, device.name
+            ),
+        )
+        .with_hint("the driver was taken off again; unplug the device and plug it in, and see `hidbpf status`")
+    }
+
+    fn look(&self) -> Result<Change> {
+        let Plan { system, device, .. } = &self.plan;
+        if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
+            return Ok(Change::NotWanted);
+        }
+        let now = Device::open(system, &device.name)?;
+        let changed = now.rdesc != device.rdesc;
+        let change = match self.object.fixup_record()? {
+            Some(FixupRecord { calls: 0, .. }) => {
+                return Err(self.not_fixed("the kernel did not run its descriptor hook"));
+            }
+            Some(FixupRecord { result, .. }) if result < 0 => {
+                let error = std::io::Error::from_raw_os_error(-result);
+                return Err(self.not_fixed(&format!("its descriptor hook failed: {error}")));
+            }
+            Some(FixupRecord { result, .. }) => {
+                let expected = if result > 0 { result as usize } else { device.rdesc.len() };
+                if now.rdesc.len() != expected {
+                    let found = now.rdesc.len();
+                    return Err(self.not_fixed(&format!(
+                        "the hook made a descriptor of {expected} bytes, and the one in force has {found}"
+                    )));
+                }
+                if changed { Change::Fixed } else { Change::Unchanged }
+            }
+            // An object from elsewhere has no record; then only a difference shows that the hook ran.
+            None if changed => Change::Fixed,
+            None => return Err(self.not_fixed("its descriptor is the same as before")),
+        };
+        if now.driver.is_none() && device.driver.is_some() {
+            return Err(self.not_fixed("no kernel driver took it with its new descriptor"));
+        }
+        Ok(change)
+    }
+}
+
+impl Verified<'_> {
+    /// Makes the attach last longer than this process.
+    ///
+    /// # Errors
+    /// bpffs would not take the pins; the driver is detached again.
+    pub fn pin(self) -> Result<Change> {
+        let Plan { system, device, driver, .. } = &self.plan;
+        pins::pin(system, &device.name, &driver.name, &self.links)?;
+        // A device that went before the pin was there has been cleaned up after already, or never will be.
+        if !device.is_present() {
+            pins::unpin_all(system, &device.name)?;
+            return Err(self.plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));
+        }
+        Ok(self.change)
+    }
+}

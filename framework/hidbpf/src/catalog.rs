@@ -1,0 +1,223 @@
+//! The drivers that are installed, and for each device which of them match, by which rule, and why the others do not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use serde::Serialize;
+use sha2::Digest;
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{BytesAt, DriverName, Manifest, Match, Sha256};
+use crate::object::DriverObject;
+use crate::system::{OBJECT_SUFFIX, System};
+use crate::text::Printable;
+
+/// The installed drivers.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The drivers in the order of their names. Of two with one name, only the one of the earlier directory.
+    pub drivers: Vec<DriverObject>,
+    /// Objects that could not be read.
+    pub problems: Vec<Error>,
+}
+
+impl Catalog {
+    /// Reads all drivers of the system's directories. What can't be read is in [`Catalog::problems`].
+    pub fn read(system: &System) -> Catalog {
+        let mut found: BTreeMap<DriverName, DriverObject> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for dir in &system.driver_dirs {
+            let entries = match fs::read_dir(dir) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    let what = format!("failed to list the drivers in `{}`", dir.display());
+                    problems.push(Error::because(ErrorKind::Io, what, error));
+                    continue;
+                }
+            };
+            let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.sort();
+            for path in paths {
+                let is_object = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(OBJECT_SUFFIX));
+                if !is_object {
+                    continue;
+                }
+                match DriverObject::read(&path) {
+                    Ok(driver) => {
+                        found.entry(driver.name.clone()).or_insert(driver);
+                    }
+                    Err(error) => problems.push(error),
+                }
+            }
+        }
+        Catalog { drivers: found.into_values().collect(), problems }
+    }
+
+    /// The driver of a name.
+    ///
+    /// # Errors
+    /// There is none; the error names what comes near.
+    pub fn get(&self, name: &str) -> Result<&DriverObject> {
+        self.drivers.iter().find(|driver| driver.name.as_str() == name).ok_or_else(|| {
+            let near: Vec<&str> = self
+                .drivers
+                .iter()
+                .map(|driver| driver.name.as_str())
+                .filter(|known| name.split('-').any(|part| part.len() > 2 && known.contains(part)))
+                .collect();
+            let hint = match (near.as_slice(), self.drivers.is_empty()) {
+                (_, true) => "no drivers are installed; `--drivers DIR` names a directory of drivers".to_owned(),
+                ([], _) => "`hidbpf drivers` lists the drivers".to_owned(),
+                (near, _) => format!("did you mean {}? `hidbpf drivers` lists all", near.join(" or ")),
+            };
+            Error::new(ErrorKind::NoDriver, format!("there is no driver `{}`", Printable(name))).with_hint(hint)
+        })
+    }
+}
+
+/// Whether a driver is for a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is, by this rule.
+    Matches {
+        /// The rule's label, or its number.
+        rule: String,
+    },
+    /// Vendor and product fit, and something else does not.
+    NearMiss {
+        /// Each rule that came near.
+        rules: Vec<Miss>,
+    },
+    /// It is not.
+    No,
+}
+
+/// A rule that a device nearly meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// The rule's label, or its number.
+    pub rule: String,
+    /// What does not fit.
+    pub reasons: Vec<String>,
+}
+
+/// Looks whether a driver is for a device. The device must have its own descriptor, not one that a driver has fixed.
+pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
+    let mut near = Vec::new();
+    for (index, rule) in manifest.matches.iter().enumerate() {
+        let name = rule.label.clone().unwrap_or_else(|| format!("rule {}", index + 1));
+        let reasons = reasons_against(rule, device);
+        if reasons.is_empty() {
+            return Verdict::Matches { rule: name };
+        }
+        let same = rule.vendor.is_none_or(|vendor| vendor == device.modalias.vendor)
+            && rule.product.is_none_or(|product| product == device.modalias.product);
+        if same && (rule.vendor.is_some() || rule.product.is_some()) {
+            near.push(Miss { rule: name, reasons });
+        }
+    }
+    if near.is_empty() { Verdict::No } else { Verdict::NearMiss { rules: near } }
+}
+
+/// All that a rule asks for and a device does not have.
+fn reasons_against(rule: &Match, device: &Device) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let ids = &device.modalias;
+    let mut differ = |what: &str, found: String, expected: String| {
+        if found != expected {
+            reasons.push(format!("its {what} is {found}, expected {expected}"));
+        }
+    };
+    if let Some(bus) = rule.bus {
+        differ("bus", ids.bus.to_string(), bus.to_string());
+    }
+    if let Some(group) = rule.group {
+        differ("group", ids.group.to_string(), group.to_string());
+    }
+    if let Some(vendor) = rule.vendor {
+        differ("vendor", ids.vendor.to_string(), vendor.to_string());
+    }
+    if let Some(product) = rule.product {
+        differ("product", ids.product.to_string(), product.to_string());
+    }
+    if let Some(size) = rule.rdesc_size {
+        differ("descriptor's size", device.rdesc.len().to_string(), size.to_string());
+    }
+    if let Some(expected) = &rule.rdesc_sha256 {
+        let found = Sha256(sha2::Sha256::digest(&device.rdesc).into());
+        differ("descriptor's SHA-256", found.to_string(), expected.to_string());
+    }
+    if let Some(interface) = rule.interface {
+        let found = device.interface.map_or_else(|| "none".to_owned(), |number| number.to_string());
+        differ("USB interface", found, interface.to_string());
+    }
+    for BytesAt { offset, bytes } in &rule.rdesc_bytes {
+        let start = *offset as usize;
+        let found = device.rdesc.get(start..start + bytes.0.len());
+        if found != Some(&bytes.0) {
+            let found = found
+                .map_or_else(|| "not there".to_owned(), |found| crate::manifest::HexBytes(found.to_vec()).to_string());
+            reasons.push(format!("byte {offset} of its descriptor is {found}, expected {bytes}"));
+        }
+    }
+    if let Some(pattern) = &rule.name
+        && !fits(pattern, &device.hid_name)
+    {
+        reasons.push(format!("its name is `{}`, expected `{pattern}`", Printable(&device.hid_name)));
+    }
+    if let Some(property) = &rule.property {
+        match device.property(&property.name) {
+            Some(value) if fits(&property.value, &value) => {}
+            Some(value) => reasons.push(format!(
+                "its udev property {} is `{}`, expected `{}`",
+                property.name,
+                Printable(&value),
+                property.value
+            )),
+            None => reasons.push(format!("it has no udev property {}, expected `{}`", property.name, property.value)),
+        }
+    }
+    reasons
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_texts() {
+        for (pattern, text, expected) in [
+            ("HUION_T21j_*", "HUION_T21j_240101", true),
+            ("HUION_T21j_*", "HUION_T21k_240101", false),
+            ("*", "", true),
+            ("a*b*c", "a--b--c", true),
+            ("a*b*c", "a--c--b", false),
+            ("a*a", "a", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("*ly", "exactly", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A HID device as sysfs and udev show it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{HidName, Modalias};
+use crate::system::System;
+use crate::text::Printable;
+
+/// A HID device: one interface of a USB device, one Bluetooth HID device, one I2C device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The kernel's name of it.
+    pub name: HidName,
+    /// Its directory in sysfs, with links resolved.
+    pub syspath: PathBuf,
+    /// Its ids. The group can change with the descriptor.
+    pub modalias: Modalias,
+    /// The name that it gives itself (`HID_NAME`). It can hold anything.
+    pub hid_name: String,
+    /// Its physical path (`HID_PHYS`).
+    pub phys: String,
+    /// Its serial number or address (`HID_UNIQ`).
+    pub uniq: String,
+    /// The kernel driver that is bound to it.
+    pub driver: Option<String>,
+    /// The report descriptor in force: after a descriptor fix where there is one.
+    pub rdesc: Vec<u8>,
+    /// The number of its USB interface.
+    pub interface: Option<u8>,
+    properties: Properties,
+}
+
+/// Where udev properties come from.
+#[derive(Clone, Debug)]
+enum Properties {
+    /// udev's database.
+    Udev,
+    /// Given.
+    Given(BTreeMap<String, String>),
+}
+
+impl Device {
+    /// Reads a device by its name.
+    ///
+    /// # Errors
+    /// There is no such device, or it vanished while it was read.
+    pub fn open(system: &System, name: &HidName) -> Result<Device> {
+        let link = system.hid_devices().join(name.as_str());
+        let syspath = fs::canonicalize(&link).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::new(ErrorKind::NoDevice, format!("there is no HID device `{name}`")),
+            _ => Error::because(ErrorKind::Io, format!("failed to look up the device `{name}`"), error),
+        })?;
+        Device::read(name.clone(), syspath)
+    }
+
+    fn read(name: HidName, syspath: PathBuf) -> Result<Device> {
+        let file = |attribute: &str| {
+            fs::read(syspath.join(attribute)).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Error::because(ErrorKind::Gone, format!("the device `{name}` has no `{attribute}`"), error)
+                        .with_hint("it was unplugged, or is no HID device")
+                }
+                // sysfs answers ENODEV for a device that is being removed.
+                _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+                    Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error)
+                }
+                _ => {
+                    Error::because(ErrorKind::Io, format!("failed to read `{attribute}` of the device `{name}`"), error)
+                }
+            })
+        };
+        let rdesc = file("report_descriptor")?;
+        let uevent = String::from_utf8_lossy(&file("uevent")?).into_owned();
+        let uevent = |key: &str| {
+            uevent
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+                .map(str::to_owned)
+                .unwrap_or_default()
+        };
+        let modalias = String::from_utf8_lossy(&file("modalias")?).parse().map_err(|error| {
+            Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
+        })?;
+        Ok(Device {
+            modalias,
+            hid_name: uevent("HID_NAME"),
+            phys: uevent("HID_PHYS"),
+            uniq: uevent("HID_UNIQ"),
+            driver: bound_driver(&syspath),
+            interface: usb_interface(&syspath),
+            properties: Properties::Udev,
+            rdesc,
+            name,
+            syspath,
+        })
+    }
+
+    /// Reads a device that a person named: by the kernel's name, a path in sysfs, or a node in /dev.
+    ///
+    /// # Errors
+    /// There is no such device. The error names the HID devices that are nearest to what was typed.
+    pub fn find(system: &System, text: &str) -> Result<Device> {
+        if let Ok(name) = text.parse::<HidName>() {
+            return Device::open(system, &name).map_err(|error| match error.kind() {
+                ErrorKind::NoDevice => error.with_hint(nearest(system, text)),
+                _ => error,
+            });
+        }
+        let path = Path::new(text);
+        let no_device = |what: String| Error::new(ErrorKind::NoDevice, what).with_hint(nearest(system, text));
+        let resolved = fs::canonicalize(path).map_err(|error| {
+            Error::because(ErrorKind::NoDevice, format!("failed to find the device `{text}`"), error)
+                .with_hint(nearest(system, text))
+        })?;
+        let in_sysfs = match node_in_sysfs(system, &resolved) {
+            Some(syspath) => syspath,
+            None if resolved.starts_with(&system.sysfs) => resolved,
+            None => return Err(no_device(format!("`{text}` is no device"))),
+        };
+        let devices = system.hid_devices();
+        in_sysfs
+            .ancestors()
+            .filter_map(|dir| {
+                let name: HidName = dir.file_name()?.to_str()?.parse().ok()?;
+                let link = fs::canonicalize(devices.join(name.as_str())).ok()?;
+                (link == dir).then_some((name, link))
+            })
+            .next()
+            .map(|(name, syspath)| Device::read(name, syspath))
+            .unwrap_or_else(|| Err(no_device(format!("`{text}` is no HID device"))))
+    }
+
+    /// Reads all HID devices, in the order of their names. A device that vanishes meanwhile is left out.
+    ///
+    /// # Errors
+    /// sysfs can't be read. Where the HID core is not loaded there are no devices, and no error.
+    pub fn all(system: &System) -> Result<Vec<Device>> {
+        let mut devices = Vec::new();
+        for name in names(system)? {
+            match Device::open(system, &name) {
+                Ok(device) => devices.push(device),
+                Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::NoDevice) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(devices)
+    }
+
+    /// The same device with these udev properties and no others.
+    #[must_use]
+    pub fn with_properties(self, properties: BTreeMap<String, String>) -> Device {
+        Device { properties: Properties::Given(properties), ..self }
+    }
+
+    /// A udev property: of the device, else of its nearest parent that has it, else of its hidraw node.
+    ///
+    /// Tools that switch tablets between modes put it on any of these.
+    pub fn property(&self, name: &str) -> Option<String> {
+        match &self.properties {
+            Properties::Given(properties) => properties.get(name).cloned(),
+            Properties::Udev => {
+                let value = |device: &udev::Device| {
+                    device.property_value(name).map(|value| value.to_string_lossy().into_owned())
+                };
+                let own = udev::Device::from_syspath(&self.syspath).ok();
+                let mut next = own.clone();
+                while let Some(device) = next {
+                    if let Some(found) = value(&device) {
+                        return Some(found);
+                    }
+                    next = device.parent();
+                }
+                children(&self.syspath, "hidraw")
+                    .iter()
+                    .filter_map(|path| udev::Device::from_syspath(path).ok())
+                    .find_map(|device| value(&device))
+            }
+        }
+    }
+
+    /// Whether the device is still there.
+    pub fn is_present(&self) -> bool {
+        self.syspath.join("report_descriptor").exists()
+    }
+
+    /// Whether the descriptor in force declares an input report.
+    ///
+    /// The kernel sizes the buffer of event hooks by the parsed input reports, and crashes on the first report when there
+    /// were none (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+    pub fn has_input_report(&self) -> bool {
+        has_input_report(&self.rdesc)
+    }
+
+    /// The `/dev` nodes of the device's input and hidraw children, for people.
+    pub fn nodes(&self) -> Vec<PathBuf> {
+        let mut nodes: Vec<PathBuf> = children(&self.syspath, "hidraw");
+        for input in children(&self.syspath, "input") {
+            nodes.extend(
+                entries(&input)
+                    .into_iter()
+                    .filter(|path| file_name(path).is_some_and(|name| name.starts_with("event"))),
+            );
+        }
+        nodes
+            .iter()
+            .filter_map(|path| fs::read_to_string(path.join("uevent")).ok())
+            .filter_map(|uevent| {
+                uevent.lines().find_map(|line| line.strip_prefix("DEVNAME=").map(|name| Path::new("/dev").join(name)))
+            })
+            .collect()
+    }
+}
+
+/// Whether a report descriptor declares an input report with at least one bit.
+///
+/// Only sizes and counts matter here, so that a descriptor is read which a full parser would refuse and the kernel takes:
+/// short items are a prefix of tag, type and size with 0, 1, 2 or 4 bytes after it (HID 1.11, section 6.2.2.2).
+pub fn has_input_report(rdesc: &[u8]) -> bool {
+    const INPUT: u8 = 0x80;
+    const REPORT_SIZE: u8 = 0x74;
+    const REPORT_COUNT: u8 = 0x94;
+    let (mut size, mut count) = (0u64, 0u64);
+    let mut rest = rdesc;
+    while let [prefix, after @ ..] = rest {
+        let length = [0, 1, 2, 4][usize::from(prefix & 0x03)];
+        let Some(data) = after.get(..length) else { return false };
+        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        match prefix & 0xfc {
+            REPORT_SIZE => size = value,
+            REPORT_COUNT => count = value,
+            INPUT if size * count > 0 => return true,
+            _ => {}
+        }
+        rest = &after[length..];
+    }
+    false
+}
+
+/// The name of the kernel driver that is bound to a device.
+fn bound_driver(syspath: &Path) -> Option<String> {
+    let link = fs::read_link(syspath.join("driver")).ok()?;
+    file_name(&link).map(str::to_owned)
+}
+
+/// `bInterfaceNumber` of the USB interface above a HID device.
+fn usb_interface(syspath: &Path) -> Option<u8> {
+    let text = fs::read_to_string(syspath.parent()?.join("bInterfaceNumber")).ok()?;
+    u8::from_str_radix(text.trim(), 16).ok()
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The children of a device in one of its class directories, `input` or `hidraw`.
+fn children(syspath: &Path, class: &str) -> Vec<PathBuf> {
+    entries(&syspath.join(class)).into_iter().filter(|path| path.join("uevent").exists()).collect()
+}
+
+/// Where a character device is in sysfs.
+fn node_in_sysfs(system: &System, node: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let metadata = fs::metadata(node).ok()?;
+    if !metadata.file_type().is_char_device() {
+        return None;
+    }
+    let number = metadata.rdev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    fs::canonicalize(system.sysfs.join(format!("dev/char/{major}:{minor}"))).ok()
+}
+
+fn names(system: &System) -> Result<Vec<HidName>> {
+    let dir = system.hid_devices();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Error::because(ErrorKind::Io, format!("failed to list `{}`", dir.display()), error));
+        }
+    };
+    let mut names: Vec<HidName> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Names the HID devices that are nearest to what somebody typed, best first.
+fn nearest(system: &System, text: &str) -> String {
+    const SHOWN: usize = 3;
+    let mut devices = Device::all(system).unwrap_or_default();
+    if devices.is_empty() {
+        return "this machine has no HID devices".to_owned();
+    }
+    let text = text.to_lowercase();
+    devices.sort_by_key(|device| {
+        let mut texts = vec![device.name.as_str().to_lowercase(), device.hid_name.to_lowercase()];
+        texts.extend(device.nodes().iter().map(|node| node.display().to_string()));
+        texts.iter().map(|candidate| distance(&text, candidate)).min()
+    });
+    let shown: Vec<String> =
+        devices.iter().take(SHOWN).map(|device| format!("{} ({})", device.name, Printable(&device.hid_name))).collect();
+    format!("the nearest HID devices are {}; `hidbpf devices` lists all", shown.join(", "))
+}
+
+/// How many characters must be inserted, removed or replaced to make one text the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_reports_are_seen_in_a_descriptor() {
+        let mouse = [0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x75, 0x08, 0x95, 0x03, 0x81, 0x06, 0xc0];
+        assert!(has_input_report(&mouse));
+        let output_only = [0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x75, 0x08, 0x95, 0x03, 0x91, 0x02, 0xc0];
+        assert!(!has_input_report(&output_only));
+        let empty_field = [0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x75, 0x08, 0x95, 0x00, 0x81, 0x06, 0xc0];
+        assert!(!has_input_report(&empty_field));
+        assert!(!has_input_report(&[]));
+        assert!(!has_input_report(&mouse[..mouse.len() - 2]));
+        let huge = [0x77, 0xff, 0xff, 0xff, 0xff, 0x97, 0xff, 0xff, 0xff, 0xff, 0x81, 0x02];
+        assert!(has_input_report(&huge));
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("0003:11c0:5606.0001", "0003:11c0:5606.0002"), 1);
+    }
+}

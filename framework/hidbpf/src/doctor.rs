@@ -1,0 +1,284 @@
+//! What stands between this machine and fixed devices: a list of findings, each with a way to mend it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::hwdb;
+use crate::kernel::{self, Generation, Kernel, Support};
+use crate::manager::{Condition, Manager};
+use crate::pins;
+use crate::system::System;
+use crate::text::Printable;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// What was looked at: `kernel`, `bpffs`, `rules`.
+    pub check: &'static str,
+    /// How it is.
+    pub grade: Grade,
+    /// What was found.
+    pub message: String,
+    /// What mends it, as a sentence or command.
+    pub remedy: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// As it should be.
+    Good,
+    /// Something will not work, or only for some.
+    Warning,
+    /// No device is fixed like this.
+    Bad,
+}
+
+impl Finding {
+    fn good(check: &'static str, message: impl Into<String>) -> Finding {
+        Finding { check, grade: Grade::Good, message: message.into(), remedy: None }
+    }
+
+    fn not_good(check: &'static str, grade: Grade, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { check, grade, message: message.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Looks at everything. What can't be looked at is a finding as well.
+pub fn examine(system: &System) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let generation = kernel(system, &mut findings);
+    if let Some(generation) = generation {
+        findings.push(privileges(generation));
+    }
+    findings.push(bpffs(system));
+    findings.push(hid_core(system));
+    let catalog = Catalog::read(system);
+    drivers(system, &catalog, &mut findings);
+    findings.push(rules(system));
+    findings.push(udev(system));
+    findings.push(hwdb_text(system, &catalog));
+    findings.push(compiled_hwdb(&catalog));
+    devices(system, &mut findings);
+    findings
+}
+
+fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
+    let kernel = match Kernel::detect(system) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            findings.push(Finding::not_good("kernel", Grade::Bad, error.to_string(), "boot another kernel"));
+            return None;
+        }
+    };
+    if let Support::Present(generation) = kernel.support {
+        findings.push(Finding::good("kernel", format!("{} has HID-BPF with {generation} hooks", kernel.release)));
+        return Some(generation);
+    }
+    if let Err(error) = kernel.generation() {
+        let config = config_says(system, &kernel.release).map(|line| format!("; its configuration says `{line}`"));
+        findings.push(Finding::not_good(
+            "kernel",
+            Grade::Bad,
+            format!("{error}{}", config.unwrap_or_default()),
+            error.hint().unwrap_or("boot another kernel"),
+        ));
+    }
+    None
+}
+
+/// What the configuration beside the kernel says of HID-BPF, as far as there is one.
+fn config_says(system: &System, release: &str) -> Option<String> {
+    let text = fs::read_to_string(system.root.join(format!("boot/config-{release}"))).ok()?;
+    let line = text.lines().find(|line| line.contains("CONFIG_HID_BPF=") || line.contains("CONFIG_HID_BPF is"));
+    Some(line.unwrap_or("nothing of CONFIG_HID_BPF").to_owned())
+}
+
+fn privileges(generation: Generation) -> Finding {
+    match kernel::missing_capabilities(generation) {
+        Ok(missing) if missing.is_empty() => Finding::good("privileges", "this process may attach drivers"),
+        Ok(missing) => Finding::not_good(
+            "privileges",
+            Grade::Warning,
+            format!("this process lacks {}, and can attach nothing", missing.join(", ")),
+            "run hidbpf as root, for example with sudo; udev does so",
+        ),
+        Err(error) => Finding::not_good("privileges", Grade::Warning, error.to_string(), "run hidbpf as root"),
+    }
+}
+
+fn bpffs(system: &System) -> Finding {
+    if let Err(error) = pins::check_bpffs(system) {
+        return Finding::not_good("bpffs", Grade::Bad, error.to_string(), error.hint().unwrap_or_default());
+    }
+    let flags = rustix::fs::statvfs(&system.bpffs).map(|stat| stat.f_flag);
+    if flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
+        return Finding::not_good(
+            "bpffs",
+            Grade::Bad,
+            format!("`{}` is mounted read-only", system.bpffs.display()),
+            format!("run `mount -o remount,rw {}` as root", system.bpffs.display()),
+        );
+    }
+    Finding::good("bpffs", format!("mounted on {}", system.bpffs.display()))
+}
+
+fn hid_core(system: &System) -> Finding {
+    if system.hid_devices().is_dir() {
+        Finding::good("hid", "the HID core is there")
+    } else {
+        Finding::not_good(
+            "hid",
+            Grade::Warning,
+            "the HID core is not loaded, or sysfs not mounted",
+            "run `modprobe hid` as root",
+        )
+    }
+}
+
+fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Finding>) {
+    let dirs: Vec<String> = system.driver_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    if catalog.drivers.is_empty() {
+        findings.push(Finding::not_good(
+            "drivers",
+            Grade::Warning,
+            format!("no drivers are installed in {}", dirs.join(", ")),
+            "install a package of drivers, or copy `.bpf.o` files to /etc/hidbpf/drivers",
+        ));
+    } else {
+        findings.push(Finding::good("drivers", format!("{} installed", catalog.drivers.len())));
+    }
+    for problem in &catalog.problems {
+        let remedy = problem.hint().unwrap_or("install the driver again");
+        findings.push(Finding::not_good("drivers", Grade::Warning, problem.to_string(), remedy));
+    }
+}
+
+/// Where a file of udev's is looked for, the first wins: udev(7), hwdb(7).
+fn udev_files<'a>(system: &'a System, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    ["etc/udev", "run/udev", "usr/local/lib/udev", "usr/lib/udev", "lib/udev"]
+        .into_iter()
+        .map(move |dir| system.root.join(dir).join(name))
+        .filter(|path| path.exists())
+}
+
+fn rules(system: &System) -> Finding {
+    match udev_files(system, "rules.d/81-hidbpf.rules").next() {
+        // A link to /dev/null is how an administrator turns a rules file off.
+        Some(path) if fs::read_link(&path).is_ok_and(|target| target == PathBuf::from("/dev/null")) => {
+            Finding::not_good(
+                "rules",
+                Grade::Warning,
+                format!("`{}` masks the rules: udev attaches nothing", path.display()),
+                format!("remove `{}`", path.display()),
+            )
+        }
+        Some(path) => Finding::good("rules", path.display().to_string()),
+        None => Finding::not_good(
+            "rules",
+            Grade::Bad,
+            "udev has no 81-hidbpf.rules, so that devices are fixed only by `hidbpf load`",
+            "install udev-rules/81-hidbpf.rules to /etc/udev/rules.d and run `udevadm control --reload`",
+        ),
+    }
+}
+
+fn udev(system: &System) -> Finding {
+    if system.root.join("run/udev/control").exists() {
+        Finding::good("udev", "running")
+    } else {
+        Finding::not_good("udev", Grade::Bad, "udev is not running", "start systemd-udevd")
+    }
+}
+
+const MAKE_HWDB: &str = "run `hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update` as root";
+
+fn hwdb_text(system: &System, catalog: &Catalog) -> Finding {
+    let name = format!("hwdb.d/{}", hwdb::FILE);
+    let Some(path) = udev_files(system, &name).next() else {
+        return Finding::not_good("hwdb", Grade::Bad, format!("udev has no {}", hwdb::FILE), MAKE_HWDB);
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) if text == hwdb::generate(&catalog.drivers) => Finding::good("hwdb", path.display().to_string()),
+        Ok(_) => Finding::not_good(
+            "hwdb",
+            Grade::Warning,
+            format!("`{}` is not the one of the installed drivers", path.display()),
+            MAKE_HWDB,
+        ),
+        Err(error) => {
+            Finding::not_good("hwdb", Grade::Bad, format!("failed to read `{}`: {error}", path.display()), MAKE_HWDB)
+        }
+    }
+}
+
+/// Asks the compiled database for each driver, as udev will.
+fn compiled_hwdb(catalog: &Catalog) -> Finding {
+    let database = match udev::Hwdb::new() {
+        Ok(database) => database,
+        Err(error) => {
+            let message = format!("failed to open udev's compiled hwdb: {error}");
+            return Finding::not_good("compiled hwdb", Grade::Bad, message, MAKE_HWDB);
+        }
+    };
+    let unknown: Vec<&str> = catalog
+        .drivers
+        .iter()
+        .filter(|driver| driver.manifest.is_automatic())
+        .filter(|driver| {
+            driver.manifest.matches.iter().any(|rule| {
+                let query = format!("{}{}", hwdb::PREFIX, hwdb::example(rule));
+                !database.query(query).any(|entry| entry.value().to_str() == Some(driver.name.as_str()))
+            })
+        })
+        .map(|driver| driver.name.as_str())
+        .collect();
+    if unknown.is_empty() {
+        Finding::good("compiled hwdb", "knows every installed driver that udev attaches")
+    } else {
+        let message = format!("udev's compiled hwdb does not know {}", unknown.join(", "));
+        Finding::not_good("compiled hwdb", Grade::Bad, message, MAKE_HWDB)
+    }
+}
+
+fn devices(system: &System, findings: &mut Vec<Finding>) {
+    let status = match Manager::new(system).status() {
+        Ok(status) => status,
+        Err(error) => {
+            let remedy = error.hint().unwrap_or("run hidbpf as root").to_owned();
+            findings.push(Finding::not_good("devices", Grade::Warning, error.to_string(), remedy));
+            return;
+        }
+    };
+    let name = |device: &crate::manager::DeviceStatus| format!("{} ({})", device.device, Printable(&device.hid_name));
+    for device in &status {
+        for failure in &device.failures {
+            findings.push(Finding::not_good(
+                "devices",
+                Grade::Warning,
+                format!("{}: {}", name(device), failure.message),
+                failure.hint.as_deref().unwrap_or("unplug the device and plug it in"),
+            ));
+        }
+        for driver in &device.drivers {
+            let wrong = match driver.condition {
+                Condition::Attached | Condition::Unverified => continue,
+                Condition::NotInForce => "is attached, and the descriptor in force is not its own",
+                Condition::Interrupted => "was being attached when something interrupted it",
+            };
+            findings.push(Finding::not_good(
+                "devices",
+                Grade::Warning,
+                format!("{}: the driver `{}` {wrong}", name(device), driver.driver),
+                format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}`", device.device),
+            ));
+        }
+    }
+    let attached = status.iter().filter(|device| !device.drivers.is_empty()).count();
+    findings.push(Finding::good("devices", format!("{attached} with a driver")));
+}

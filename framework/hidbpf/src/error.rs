@@ -1,0 +1,134 @@
+//! The one error type of the library: what failed, at which step, why, and what to do about it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// A result of this library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something failed, in kinds that a caller may want to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The named device does not exist or is no HID device.
+    NoDevice,
+    /// The device was there and has gone while it was worked on.
+    Gone,
+    /// The device is not in a state in which the driver may be attached, for example without a kernel driver.
+    NotReady,
+    /// No driver of that name, or no such file.
+    NoDriver,
+    /// The driver is not for the device, or for no device that is there.
+    NoMatch,
+    /// The object is damaged, is no driver, or is for something else than BPF.
+    BadObject,
+    /// The driver's own probe program refused the device.
+    Refused,
+    /// Another driver has or wants what only one can have.
+    Conflict,
+    /// The driver is attached to the device already.
+    AlreadyAttached,
+    /// The driver is not attached.
+    NotAttached,
+    /// This kernel lacks what is needed.
+    Kernel,
+    /// The process lacks a privilege.
+    Permission,
+    /// bpffs is not mounted or can't be written.
+    Bpffs,
+    /// The kernel's verifier, or libbpf before it, would not load the programs.
+    Load,
+    /// The kernel would not attach the programs.
+    Attach,
+    /// All steps succeeded and yet the device is not fixed.
+    NotFixed,
+    /// Another process holds the device's lock.
+    Busy,
+    /// Reading or writing failed.
+    Io,
+}
+
+/// What failed, at which step, why, and what to do about it.
+///
+/// `{}` prints the failure and its causes in one line. [`Error::hint`] and [`Error::log`] are printed apart.
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    hint: Option<String>,
+    log: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error without a cause below it. `what` reads "failed to attach `x` to `y`".
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
+        Error { kind, what: what.into(), hint: None, log: None, source: None }
+    }
+
+    /// An error that another one caused.
+    pub fn because(
+        kind: ErrorKind,
+        what: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        Error { source: Some(source.into()), ..Error::new(kind, what) }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Error {
+        Error { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds what libbpf and the kernel's verifier said.
+    #[must_use]
+    pub fn with_log(self, log: impl Into<String>) -> Error {
+        let log = log.into();
+        Error { log: (!log.trim().is_empty()).then_some(log), ..self }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do about it, as a sentence or command.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What libbpf and the kernel's verifier said, many lines at times.
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut source = self.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        if let Some(log) = &self.log {
+            write!(f, "\n{log}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

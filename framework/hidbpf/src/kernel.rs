@@ -1,0 +1,141 @@
+//! What the running kernel offers: the generation of its HID-BPF interface, and what this process may do.
+//!
+//! The generation is read from the kernel's BTF and never from its version number, since distributions port features back.
+
+use std::fmt;
+use std::path::Path;
+
+use libbpf_rs::btf::{Btf, types};
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::system::System;
+
+/// How drivers are attached to devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Generation {
+    /// Linux 6.3 to 6.10: FMOD_RET programs that a syscall program binds to a device.
+    FmodRet,
+    /// Since Linux 6.11: a struct_ops map, `struct hid_bpf_ops`.
+    StructOps,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Generation::FmodRet => "FMOD_RET",
+            Generation::StructOps => "struct_ops",
+        })
+    }
+}
+
+/// What a kernel offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// HID-BPF, of this generation.
+    Present(Generation),
+    /// No BTF, so that no BPF program can be matched with the kernel's types.
+    NoBtf,
+    /// BTF, but nothing of HID-BPF in it.
+    NoHidBpf,
+}
+
+/// The running kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// What it offers.
+    pub support: Support,
+}
+
+/// The type that only a kernel with `struct hid_bpf_ops` as struct_ops has; 6.6 has another struct of the shorter name.
+const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
+
+/// The kfunc that only the first generation has.
+const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
+
+impl Kernel {
+    /// Looks at the running kernel.
+    ///
+    /// # Errors
+    /// The kernel's BTF is there and can't be read.
+    pub fn detect(system: &System) -> Result<Kernel> {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let path = system.kernel_btf();
+        let support = if path.exists() { support(&path)? } else { Support::NoBtf };
+        Ok(Kernel { release, support })
+    }
+
+    /// The generation.
+    ///
+    /// # Errors
+    /// The kernel offers none; the error says what is missing.
+    pub fn generation(&self) -> Result<Generation> {
+        let missing = match self.support {
+            Support::Present(generation) => return Ok(generation),
+            Support::NoBtf => "CONFIG_DEBUG_INFO_BTF (there is no /sys/kernel/btf/vmlinux)",
+            Support::NoHidBpf => "CONFIG_HID_BPF (its BTF has neither `struct hid_bpf_ops` nor `hid_bpf_attach_prog`)",
+        };
+        Err(Error::new(ErrorKind::Kernel, format!("the running kernel, {}, was built without {missing}", self.release))
+            .with_hint(
+                "boot a kernel of 6.3 or later that has HID-BPF; Debian's have it since 6.16.3, also in backports",
+            ))
+    }
+}
+
+fn support(path: &Path) -> Result<Support> {
+    let btf = Btf::from_path(path).map_err(|error| {
+        Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
+    })?;
+    Ok(if btf.type_by_name::<types::Struct<'_>>(STRUCT_OPS_TYPE).is_some() {
+        Support::Present(Generation::StructOps)
+    } else if btf.type_by_name::<types::Func<'_>>(ATTACH_KFUNC).is_some() {
+        Support::Present(Generation::FmodRet)
+    } else {
+        Support::NoHidBpf
+    })
+}
+
+/// Capabilities that attaching needs, with their names.
+fn needed(generation: Generation) -> &'static [(CapabilitySet, &'static str)] {
+    match generation {
+        // Without CAP_SYS_ADMIN, 6.6's hid_bpf_attach_prog() fails to find the program by its id and then oopses.
+        Generation::FmodRet => &[
+            (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+            (CapabilitySet::BPF, "CAP_BPF"),
+            (CapabilitySet::PERFMON, "CAP_PERFMON"),
+        ],
+        Generation::StructOps => &[(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")],
+    }
+}
+
+/// The capabilities that attaching needs and this process lacks.
+///
+/// # Errors
+/// The kernel would not say.
+pub fn missing_capabilities(generation: Generation) -> Result<Vec<&'static str>> {
+    let sets = rustix::thread::capabilities(None).map_err(|error| {
+        Error::because(ErrorKind::Io, "failed to read the capabilities of this process", std::io::Error::from(error))
+    })?;
+    Ok(needed(generation)
+        .iter()
+        .filter(|(capability, _)| !sets.effective.contains(*capability))
+        .map(|(_, name)| *name)
+        .collect())
+}
+
+/// Checks that this process may attach drivers.
+///
+/// # Errors
+/// A capability is missing.
+pub fn check_capabilities(generation: Generation) -> Result<()> {
+    let missing = missing_capabilities(generation)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Permission, format!("attaching a driver needs {}", missing.join(", ")))
+        .with_hint("run the command as root, for example with sudo"))
+}

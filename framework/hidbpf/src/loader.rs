@@ -1,0 +1,322 @@
+//! How an object becomes loaded programs, attached to a device: through libbpf.
+//!
+//! The phases in [`crate::attach`] know only what this module offers, so that another loader can stand beside it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
+use libbpf_rs::btf::{Btf, types};
+use libbpf_rs::{MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidId;
+use crate::kernel::Generation;
+use crate::object::{DriverObject, FIXUP_RECORD, Global, Hook, PROPERTY_PREFIX, SectionRole, section_role};
+use crate::sys;
+
+/// What libbpf has printed since [`Log::start`].
+struct Log(#[expect(dead_code, reason = "held so that only one log is written at a time")] MutexGuard<'static, ()>);
+
+static LOG: Mutex<String> = Mutex::new(String::new());
+static LOG_OWNER: Mutex<()> = Mutex::new(());
+
+fn locked<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    fn start() -> Log {
+        let owner = locked(&LOG_OWNER);
+        locked(&LOG).clear();
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_, line| locked(&LOG).push_str(&line))));
+        Log(owner)
+    }
+
+    fn text(&self) -> String {
+        locked(&LOG).clone()
+    }
+}
+
+/// An object of which the programs of one generation are loaded.
+pub(crate) struct LoadedObject<'a> {
+    driver: &'a DriverObject,
+    object: libbpf_rs::Object,
+    generation: Generation,
+}
+
+/// A program or map that is attached to the device for as long as this is open.
+pub(crate) struct AttachedLink {
+    /// What is attached: the name of the program, or of the struct_ops map.
+    pub name: String,
+    /// The link.
+    pub link: OwnedFd,
+}
+
+fn open(driver: &DriverObject, log: &Log) -> Result<OpenObject> {
+    let mut builder = ObjectBuilder::default();
+    builder
+        .name(driver.name.as_str())
+        .and_then(|builder| builder.open_memory(driver.bytes()))
+        .map_err(|error| failed(ErrorKind::BadObject, "open the object of", driver, error, log))
+}
+
+fn failed(kind: ErrorKind, verb: &str, driver: &DriverObject, error: libbpf_rs::Error, log: &Log) -> Error {
+    Error::because(
+        kind,
+        format!("failed to {verb} the driver `{}` ({})", driver.name, driver.path.display()),
+        io_error(&error),
+    )
+    .with_log(log.text())
+}
+
+/// The whole chain of a libbpf-rs error as one; `{:#}` is how it prints its chain.
+fn io_error(error: &libbpf_rs::Error) -> String {
+    format!("{error:#}")
+}
+
+/// Writes the device's udev properties into the globals that ask for them. Must be done before the load: `.rodata` is frozen then.
+fn set_properties(driver: &DriverObject, object: &mut OpenObject, device: &Device) -> Result<()> {
+    for (name, global) in &driver.globals {
+        let Some(property) = name.strip_prefix(PROPERTY_PREFIX) else { continue };
+        let Some(value) = device.property(property) else { continue };
+        let mut map = object
+            .maps_mut()
+            .find(|map| map.name().to_string_lossy().ends_with(&global.section))
+            .ok_or_else(|| misplaced(driver, name))?;
+        let place = map
+            .initial_value_mut()
+            .and_then(|data| data.get_mut(global.offset..global.offset.checked_add(global.size)?))
+            .ok_or_else(|| misplaced(driver, name))?;
+        place.fill(0);
+        // The last byte stays NUL: the program reads a C string.
+        for (to, from) in place.iter_mut().zip(value.bytes().take(global.size.saturating_sub(1))) {
+            *to = from;
+        }
+    }
+    Ok(())
+}
+
+fn misplaced(driver: &DriverObject, global: &str) -> Error {
+    Error::new(
+        ErrorKind::BadObject,
+        format!("the driver `{}` has its global `{global}` outside of its section", driver.name),
+    )
+}
+
+/// Runs the driver's own probe program, if it has one.
+///
+/// # Errors
+/// The program refused the device, or could not be run.
+pub(crate) fn probe(driver: &DriverObject, device: &Device) -> Result<()> {
+    if !driver.has_probe {
+        return Ok(());
+    }
+    let log = Log::start();
+    let mut object = open(driver, &log)?;
+    set_properties(driver, &mut object, device)?;
+    for mut map in object.maps_mut() {
+        if map.map_type() == MapType::StructOps {
+            map.set_autocreate(false)
+                .map_err(|error| failed(ErrorKind::Load, "prepare the probe program of", driver, error, &log))?;
+        }
+    }
+    for mut program in object.progs_mut() {
+        let wanted = program.name() == PROBE_PROGRAM;
+        program.set_autoload(wanted);
+    }
+    let object =
+        object.load().map_err(|error| failed(ErrorKind::Load, "load the probe program of", driver, error, &log))?;
+    let program = object
+        .progs_mut()
+        .find(|program| program.name() == PROBE_PROGRAM)
+        .ok_or_else(|| misplaced(driver, PROBE_PROGRAM))?;
+    let mut args = ProbeArgs::new_zeroed();
+    args.hid = device.name.id().0;
+    args.rdesc_size = device.rdesc.len() as u32;
+    for (to, from) in args.rdesc.iter_mut().zip(&device.rdesc) {
+        *to = *from;
+    }
+    program
+        .test_run(ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() })
+        .map_err(|error| failed(ErrorKind::Load, "run the probe program of", driver, error, &log))?;
+    if args.retval < 0 {
+        return Err(Error::because(
+            ErrorKind::Refused,
+            format!("the probe program of the driver `{}` refused the device `{}`", driver.name, device.name),
+            io::Error::from_raw_os_error(-args.retval),
+        )
+        .with_hint("the driver is not for this model or mode of the device"));
+    }
+    Ok(())
+}
+
+/// Loads the programs of one generation. For struct_ops this is where the device is named.
+///
+/// # Errors
+/// libbpf or the kernel's verifier refused; the error has their log.
+pub(crate) fn load<'a>(driver: &'a DriverObject, generation: Generation, device: &Device) -> Result<LoadedObject<'a>> {
+    let log = Log::start();
+    let mut object = open(driver, &log)?;
+    set_properties(driver, &mut object, device)?;
+    let load_failed = |error| failed(ErrorKind::Load, "load the programs of", driver, error, &log);
+    for mut program in object.progs_mut() {
+        let role = program.section().to_str().and_then(section_role);
+        let wanted = matches!(role, Some(SectionRole::Program(of, _)) if of == generation);
+        program.set_autoload(wanted);
+    }
+    for mut map in object.maps_mut() {
+        if map.map_type() == MapType::StructOps {
+            map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
+            if generation == Generation::StructOps {
+                let offset = hid_id_offset(driver)?;
+                map.initial_value_mut()
+                    .and_then(|value| value.get_mut(offset..offset + size_of::<u32>()))
+                    .ok_or_else(|| misplaced(driver, "hid_id"))?
+                    .copy_from_slice(&device.name.id().0.to_ne_bytes());
+            }
+        }
+    }
+    let object = object.load().map_err(load_failed)?;
+    Ok(LoadedObject { driver, object, generation })
+}
+
+/// Where `hid_id` is in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries it over to the kernel's by its name.
+fn hid_id_offset(driver: &DriverObject) -> Result<usize> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::BadObject, format!("failed to read the types of the driver `{}`: {error}", driver.name))
+    };
+    let btf = Btf::from_raw(driver.name.as_str(), driver.bytes())
+        .map_err(|error| unreadable(&io_error(&error)))?
+        .ok_or_else(|| unreadable(&"it has none"))?;
+    let ops: types::Struct<'_> =
+        btf.type_by_name("hid_bpf_ops").ok_or_else(|| unreadable(&"it has no `struct hid_bpf_ops`"))?;
+    ops.iter()
+        .find(|member| member.name.is_some_and(|name| name == "hid_id"))
+        .and_then(|member| match member.attr {
+            types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
+            types::MemberAttr::BitField { .. } => None,
+        })
+        .ok_or_else(|| unreadable(&"its `struct hid_bpf_ops` has no `hid_id`"))
+}
+
+impl LoadedObject<'_> {
+    /// Attaches what was loaded to the device. Dropping a link detaches it.
+    ///
+    /// # Errors
+    /// The kernel refused; what was attached before is detached again.
+    pub(crate) fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+        match self.generation {
+            Generation::FmodRet => self.attach_fmod_ret(hid),
+            Generation::StructOps => self.attach_struct_ops(),
+        }
+    }
+
+    /// The kernel's two ways to say that another program has the device's one slot for a descriptor fix are also its ways to
+    /// say other things, so that they are a hint and no more.
+    fn refused(&self, name: &str, error: io::Error) -> Error {
+        let hint = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::INVAL | rustix::io::Errno::TOOBIG) if self.driver.fixes_descriptor() => {
+                "the device is gone, or another program already fixes its descriptor; `hidbpf status` shows ours"
+            }
+            _ => "`hidbpf doctor` looks for what this kernel lacks",
+        };
+        Error::because(
+            ErrorKind::Attach,
+            format!("the kernel refused to attach `{name}` of the driver `{}`", self.driver.name),
+            error,
+        )
+        .with_hint(hint)
+    }
+
+    fn attach_struct_ops(&self) -> Result<Vec<AttachedLink>> {
+        let log = Log::start();
+        let mut links = Vec::new();
+        for map in self.object.maps().filter(|map| map.map_type() == MapType::StructOps) {
+            let name = map.name().to_string_lossy().into_owned();
+            let link = sys::attach_struct_ops(&map).map_err(|error| self.refused(&name, error).with_log(log.text()))?;
+            links.push(AttachedLink { name, link });
+        }
+        Ok(links)
+    }
+
+    fn attach_fmod_ret(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+        let log = Log::start();
+        let attach_failed = |verb: &str, error: libbpf_rs::Error| {
+            Error::because(
+                ErrorKind::Attach,
+                format!("failed to {verb} the syscall program `{ATTACH_PROGRAM}`"),
+                io_error(&error),
+            )
+            .with_log(log.text())
+        };
+        let attacher = ObjectBuilder::default()
+            .name("hidbpf_attach")
+            .and_then(|builder| builder.open_memory(ATTACH_OBJECT))
+            .map_err(|error| attach_failed("open", error))?;
+        let mut attacher = attacher;
+        for mut program in attacher.progs_mut() {
+            program.set_autoload(true);
+        }
+        let attacher = attacher.load().map_err(|error| attach_failed("load", error))?;
+        let attach = attacher.progs_mut().find(|program| program.name() == ATTACH_PROGRAM).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Attach,
+                format!("there is no syscall program `{ATTACH_PROGRAM}` in this build of hidbpf"),
+            )
+        })?;
+        let mut programs: Vec<_> = self
+            .object
+            .progs_mut()
+            .filter_map(|program| match section_role(program.section().to_str()?)? {
+                SectionRole::Program(Generation::FmodRet, hook) => Some((hook, program)),
+                _ => None,
+            })
+            .collect();
+        // Reports before the descriptor: attaching the fixup makes the kernel probe the device again, and from then on each
+        // report must be rewritten to fit.
+        programs.sort_by_key(|(hook, _)| *hook == Hook::RdescFixup);
+        let mut links = Vec::new();
+        for (_, program) in programs {
+            let name = program.name().to_string_lossy().into_owned();
+            let mut args = AttachProgArgs { prog_fd: program.as_fd().as_raw_fd(), hid: hid.0, retval: -1 };
+            attach
+                .test_run(ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() })
+                .map_err(|error| attach_failed("run", error))?;
+            let link = sys::take_link(args.retval).map_err(|error| self.refused(&name, error))?;
+            links.push(AttachedLink { name, link });
+        }
+        Ok(links)
+    }
+
+    /// Reads what the SDK wrote down of the descriptor hook; `None` for an object without the record.
+    ///
+    /// # Errors
+    /// The map of globals can't be read.
+    pub(crate) fn fixup_record(&self) -> Result<Option<FixupRecord>> {
+        let Some(Global { section, offset, .. }) = self.driver.globals.get(FIXUP_RECORD) else { return Ok(None) };
+        let map = self
+            .object
+            .maps()
+            .find(|map| map.name().to_string_lossy().ends_with(section))
+            .ok_or_else(|| misplaced(self.driver, FIXUP_RECORD))?;
+        let value = map
+            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| {
+                Error::because(
+                    ErrorKind::Io,
+                    format!("failed to read the globals of the driver `{}`", self.driver.name),
+                    io_error(&error),
+                )
+            })?
+            .unwrap_or_default();
+        value
+            .get(*offset..)
+            .and_then(|bytes| FixupRecord::read_from_prefix(bytes).ok())
+            .map(|(record, _)| Some(record))
+            .ok_or_else(|| misplaced(self.driver, FIXUP_RECORD))
+    }
+}

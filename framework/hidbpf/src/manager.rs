@@ -1,0 +1,621 @@
+//! What people and udev ask for: attach, take off, clean up, tell. Each holds the device's lock, keeps its state file true and
+//! leaves nothing half done.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::attach::{Change, Plan};
+use crate::catalog::{Catalog, Verdict, judge};
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
+use crate::kernel::{Generation, Kernel};
+use crate::manifest::DriverName;
+use crate::object::{DriverObject, Hook};
+use crate::pins;
+use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
+use crate::system::System;
+
+/// A driver that has been attached to a device.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoadReport {
+    /// The device.
+    pub device: HidName,
+    /// The name that the device gives itself.
+    pub hid_name: String,
+    /// The driver.
+    pub driver: DriverName,
+    /// By which rule of its manifest; `None` where it was forced.
+    pub rule: Option<String>,
+    /// How it was attached.
+    pub generation: Generation,
+    /// What became of the descriptor.
+    pub change: Change,
+}
+
+/// A driver that has been taken off a device.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UnloadReport {
+    /// The device.
+    pub device: HidName,
+    /// The driver.
+    pub driver: DriverName,
+}
+
+/// What `udev add` did with one device.
+#[derive(Debug, Default)]
+pub struct AddReport {
+    /// Drivers that were attached.
+    pub attached: Vec<LoadReport>,
+    /// Drivers that were not, and why; each is noted in the device's state.
+    pub failed: Vec<Error>,
+    /// What there was to say of the others: attached already, taken off by a person, not for this interface.
+    pub notes: Vec<String>,
+}
+
+/// What is known of a device that hidbpf has to do with.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceStatus {
+    /// The device.
+    pub device: HidName,
+    /// The name that the device gives itself.
+    pub hid_name: String,
+    /// Whether the device is there.
+    pub present: bool,
+    /// The drivers on it.
+    pub drivers: Vec<DriverStatus>,
+    /// Drivers that a person took off.
+    pub taken_off: Vec<DriverName>,
+    /// Failures that have not been resolved.
+    pub failures: Vec<Failure>,
+}
+
+/// What is known of a driver on a device.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DriverStatus {
+    /// The driver.
+    pub driver: DriverName,
+    /// How things stand.
+    pub condition: Condition,
+    /// The object that it was loaded from, as far as is remembered.
+    pub object: Option<PathBuf>,
+    /// How it was attached.
+    pub generation: Option<Generation>,
+    /// The hooks that it uses.
+    pub hooks: Vec<Hook>,
+    /// By which rule of its manifest; `None` where it was forced.
+    pub rule: Option<String>,
+    /// What became of the descriptor.
+    pub change: Option<Change>,
+    /// The names of its pinned links.
+    pub links: Vec<String>,
+}
+
+/// How things stand with a driver on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Pinned, and where it fixes the descriptor, the one in force is not the device's own.
+    Attached,
+    /// Pinned, and yet the descriptor in force is the device's own.
+    NotInForce,
+    /// The state file has it and the pins do not: an attach was interrupted, or somebody removed the pins.
+    Interrupted,
+    /// Only root can look at the pins; this is what the state file says.
+    Unverified,
+}
+
+/// The drivers that match a device or nearly do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Candidate {
+    /// The driver.
+    pub driver: DriverName,
+    /// Whether udev attaches it by itself.
+    pub automatic: bool,
+    /// Whether it matches.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Attaches, takes off, cleans up, tells.
+pub struct Manager<'a> {
+    system: &'a System,
+}
+
+/// A device whose lock is held, with what is remembered of it.
+struct Held<'a> {
+    system: &'a System,
+    device: Device,
+    state: DeviceState,
+    pinned: Vec<pins::Pinned>,
+    _lock: DeviceLock,
+}
+
+impl<'a> Manager<'a> {
+    /// Works on this system.
+    pub fn new(system: &'a System) -> Manager<'a> {
+        Manager { system }
+    }
+
+    fn hold(&self, name: &HidName) -> Result<Held<'a>> {
+        let lock = DeviceLock::take(self.system, name)?;
+        let device = Device::open(self.system, name)?;
+        let pinned = pins::of_device(self.system, name)?;
+        let remembered = DeviceState::read(self.system, name)?;
+        let state = match remembered {
+            Some(state) if !pinned.is_empty() => state,
+            // Without pins the descriptor in force is the device's own, whatever was remembered.
+            old => {
+                let mut state = DeviceState::new(&device);
+                (state.taken_off, state.failures) = old.map(|old| (old.taken_off, old.failures)).unwrap_or_default();
+                state
+            }
+        };
+        Ok(Held { system: self.system, device, state, pinned, _lock: lock })
+    }
+
+    /// Attaches a driver to a device.
+    ///
+    /// # Errors
+    /// The driver is not for the device and `force` is false; it is attached already; another driver has the device's
+    /// descriptor; or a step of the attach failed, and all before it was undone.
+    pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
+        let generation = Kernel::detect(self.system)?.generation()?;
+        driver.hooks_for(generation)?;
+        crate::kernel::check_capabilities(generation)?;
+        let mut held = self.hold(name)?;
+        let own = held.state.restore(held.device.clone());
+        let rule = match judge(&driver.manifest, &own) {
+            Verdict::Matches { rule } => Some(rule),
+            _ if force => None,
+            verdict => return Err(no_match(driver, &own, &verdict)),
+        };
+        held.attach(generation, driver, rule)
+    }
+
+    /// The devices that a driver is for.
+    ///
+    /// # Errors
+    /// sysfs can't be read, or there is none; then the error says which devices came near.
+    pub fn devices_for(&self, driver: &DriverObject) -> Result<Vec<Device>> {
+        let mut near = Vec::new();
+        let mut matching = Vec::new();
+        for device in Device::all(self.system)? {
+            let own = self.own(device)?;
+            match judge(&driver.manifest, &own) {
+                Verdict::Matches { .. } => matching.push(own),
+                Verdict::NearMiss { rules } => near.extend(
+                    rules.iter().map(|miss| format!("{} ({}): {}", own.name, miss.rule, miss.reasons.join("; "))),
+                ),
+                Verdict::No => {}
+            }
+        }
+        if matching.is_empty() {
+            let hint = if near.is_empty() {
+                "plug it in, or see `hidbpf devices` for what is there".to_owned()
+            } else {
+                format!("near misses: {}", near.join(", "))
+            };
+            return Err(Error::new(
+                ErrorKind::NoMatch,
+                format!("no device is there that the driver `{}` is for ({})", driver.name, driver.manifest.device),
+            )
+            .with_hint(hint));
+        }
+        Ok(matching)
+    }
+
+    /// A device as it was before any driver of ours.
+    ///
+    /// # Errors
+    /// Its state can not be read.
+    pub fn own(&self, device: Device) -> Result<Device> {
+        let state = DeviceState::read(self.system, &device.name)?;
+        Ok(match state {
+            Some(state) if state.drivers.iter().any(|driver| driver.change == Some(Change::Fixed)) => {
+                state.restore(device)
+            }
+            _ => device,
+        })
+    }
+
+    /// The drivers of a catalogue that match a device or nearly do.
+    ///
+    /// # Errors
+    /// The device's state can't be read.
+    pub fn candidates(&self, catalog: &Catalog, device: &Device) -> Result<Vec<Candidate>> {
+        let own = self.own(device.clone())?;
+        Ok(catalog
+            .drivers
+            .iter()
+            .map(|driver| Candidate {
+                driver: driver.name.clone(),
+                automatic: driver.manifest.is_automatic(),
+                verdict: judge(&driver.manifest, &own),
+            })
+            .filter(|candidate| candidate.verdict != Verdict::No)
+            .collect())
+    }
+
+    /// What udev asks for when a HID device appears or a kernel driver is bound to it. `named` are the drivers that the hwdb
+    /// names; where it is empty, all installed drivers are looked at.
+    ///
+    /// # Errors
+    /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.
+    pub fn add(&self, path: &Path, named: &[DriverName]) -> Result<AddReport> {
+        let mut report = AddReport::default();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<HidName>().ok())
+        else {
+            return Err(Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())));
+        };
+        let generation = Kernel::detect(self.system)?.generation()?;
+        let mut held = match self.hold(&name) {
+            Ok(held) => held,
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => {
+                report.notes.push(format!("the device `{name}` has gone"));
+                return Ok(report);
+            }
+            Err(error) => return Err(error),
+        };
+        let drivers = self.automatic(named, &mut report.failed);
+        let own = held.state.restore(held.device.clone());
+        let mut wanted = Vec::new();
+        for driver in &drivers {
+            if held.pinned.iter().any(|pinned| pinned.driver == driver.name) {
+                report.notes.push(format!("the driver `{}` is attached already", driver.name));
+            } else if held.state.taken_off.contains(&driver.name) {
+                report.notes.push(format!(
+                    "the driver `{}` was taken off by hand; `hidbpf load {}` attaches it again",
+                    driver.name, driver.name
+                ));
+            } else {
+                match judge(&driver.manifest, &own) {
+                    Verdict::Matches { rule } => wanted.push((driver, rule)),
+                    verdict => report.notes.push(no_match(driver, &own, &verdict).to_string()),
+                }
+            }
+        }
+        let rivals: Vec<DriverName> = wanted
+            .iter()
+            .filter(|(driver, _)| driver.fixes_descriptor())
+            .map(|(driver, _)| driver.name.clone())
+            .collect();
+        if rivals.len() > 1 {
+            wanted.retain(|(driver, _)| !rivals.contains(&driver.name));
+            let error = conflict(&held.device, &rivals);
+            held.state.fail(rivals, &error);
+            held.state.write(self.system)?;
+            report.failed.push(error);
+        }
+        for (driver, rule) in wanted {
+            match held.attach(generation, driver, Some(rule)) {
+                Ok(attached) => report.attached.push(attached),
+                Err(error) if error.kind() == ErrorKind::NotReady && held.device.driver.is_none() => {
+                    report.notes.push(format!("{error}; the event of its binding will follow"));
+                }
+                Err(error) if error.kind() == ErrorKind::Gone => {
+                    report.notes.push(error.to_string());
+                    break;
+                }
+                Err(error) => report.failed.push(error),
+            }
+        }
+        Ok(report)
+    }
+
+    /// The drivers that udev attaches by itself, of those named or of all.
+    fn automatic(&self, named: &[DriverName], failed: &mut Vec<Error>) -> Vec<DriverObject> {
+        let drivers = if named.is_empty() {
+            let catalog = Catalog::read(self.system);
+            failed.extend(catalog.problems);
+            catalog.drivers
+        } else {
+            let mut drivers = Vec::new();
+            for name in named {
+                let result = match self.system.find_driver(name) {
+                    Some(path) => DriverObject::read(&path),
+                    None => Err(Error::new(
+                        ErrorKind::NoDriver,
+                        format!("udev's hwdb names the driver `{name}`, which is not installed"),
+                    )
+                    .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
+                };
+                match result {
+                    Ok(driver) => drivers.push(driver),
+                    Err(error) => failed.push(error),
+                }
+            }
+            drivers
+        };
+        drivers.into_iter().filter(|driver| driver.manifest.is_automatic()).collect()
+    }
+
+    /// What udev asks for when a HID device has gone: removes its pins and what was remembered of it.
+    ///
+    /// # Errors
+    /// A pin or a file is there and can't be removed.
+    pub fn remove(&self, name: &HidName) -> Result<()> {
+        let _lock = DeviceLock::take(self.system, name)?;
+        pins::unpin_all(self.system, name)?;
+        DeviceState::forget(self.system, name)
+    }
+
+    /// Takes a driver, or all drivers, off a device, and waits until the device has its own descriptor again.
+    ///
+    /// # Errors
+    /// No such driver is attached there, or its pins can't be removed, or the device does not come back.
+    pub fn unload(&self, name: &HidName, driver: Option<&DriverName>) -> Result<Vec<UnloadReport>> {
+        let mut held = match self.hold(name) {
+            Ok(held) => held,
+            // What is left of a device that has gone is removed all the same.
+            Err(error) if error.kind() == ErrorKind::NoDevice && !pins::of_device(self.system, name)?.is_empty() => {
+                let left = pins::of_device(self.system, name)?;
+                self.remove(name)?;
+                return Ok(left
+                    .into_iter()
+                    .map(|pinned| UnloadReport { device: name.clone(), driver: pinned.driver })
+                    .collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let chosen: Vec<DriverName> = held
+            .pinned
+            .iter()
+            .map(|pinned| pinned.driver.clone())
+            .filter(|pinned| driver.is_none_or(|driver| driver == pinned))
+            .collect();
+        if chosen.is_empty() {
+            let what = match driver {
+                Some(driver) => format!("the driver `{driver}` is not attached to the device `{name}`"),
+                None => format!("no driver is attached to the device `{name}`"),
+            };
+            return Err(Error::new(ErrorKind::NotAttached, what).with_hint("`hidbpf status` shows what is attached"));
+        }
+        for driver in &chosen {
+            held.take_off(driver)?;
+        }
+        Ok(chosen.into_iter().map(|driver| UnloadReport { device: name.clone(), driver }).collect())
+    }
+
+    /// The devices that have a driver attached, in the order of their names.
+    ///
+    /// # Errors
+    /// bpffs can't be read.
+    pub fn attached_devices(&self) -> Result<Vec<HidName>> {
+        pins::devices(self.system)
+    }
+
+    /// What is known of each device that hidbpf has to do with.
+    ///
+    /// # Errors
+    /// sysfs or a state file can't be read. That only root can look into bpffs is no error: see [`Condition::Unverified`].
+    pub fn status(&self) -> Result<Vec<DeviceStatus>> {
+        let (pinned_devices, may_look) = match pins::devices(self.system) {
+            Ok(devices) => (devices, true),
+            Err(error) if error.kind() == ErrorKind::Permission => (Vec::new(), false),
+            Err(error) => return Err(error),
+        };
+        let mut names = DeviceState::devices(self.system);
+        names.extend(pinned_devices);
+        names.sort();
+        names.dedup();
+        names.iter().map(|name| self.status_of(name, may_look)).collect()
+    }
+
+    fn status_of(&self, name: &HidName, may_look: bool) -> Result<DeviceStatus> {
+        let device = match Device::open(self.system, name) {
+            Ok(device) => Some(device),
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => None,
+            Err(error) => return Err(error),
+        };
+        let state = DeviceState::read(self.system, name)?;
+        let pinned = if may_look { pins::of_device(self.system, name)? } else { Vec::new() };
+        let own = state.as_ref().and_then(DeviceState::own_rdesc);
+        let in_force = match (&device, &own) {
+            (Some(device), Some(own)) => device.rdesc != *own,
+            _ => true,
+        };
+        let remembered = state.as_ref().map_or(&[][..], |state| &state.drivers);
+        let mut drivers: Vec<DriverStatus> = pinned
+            .into_iter()
+            .map(|pinned| {
+                let known = remembered.iter().find(|known| known.driver == pinned.driver);
+                let condition = match known.and_then(|known| known.change) {
+                    Some(Change::Fixed) if !in_force => Condition::NotInForce,
+                    _ => Condition::Attached,
+                };
+                DriverStatus { links: pinned.links, ..driver_status(pinned.driver, known, condition) }
+            })
+            .collect();
+        for known in remembered {
+            if !drivers.iter().any(|there| there.driver == known.driver) {
+                let condition = if may_look { Condition::Interrupted } else { Condition::Unverified };
+                drivers.push(driver_status(known.driver.clone(), Some(known), condition));
+            }
+        }
+        let hid_name = match (&device, &state) {
+            (Some(device), _) => device.hid_name.clone(),
+            (None, Some(state)) => state.hid_name.clone(),
+            (None, None) => String::new(),
+        };
+        let (taken_off, failures) = state.map(|state| (state.taken_off, state.failures)).unwrap_or_default();
+        Ok(DeviceStatus { device: name.clone(), hid_name, present: device.is_some(), drivers, taken_off, failures })
+    }
+}
+
+fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Condition) -> DriverStatus {
+    DriverStatus {
+        driver,
+        condition,
+        object: known.map(|known| known.object.clone()),
+        generation: known.map(|known| known.generation),
+        hooks: known.map(|known| known.hooks.clone()).unwrap_or_default(),
+        rule: known.and_then(|known| known.rule.clone()),
+        change: known.and_then(|known| known.change),
+        links: Vec::new(),
+    }
+}
+
+fn no_match(driver: &DriverObject, device: &Device, verdict: &Verdict) -> Error {
+    let reasons = match verdict {
+        Verdict::NearMiss { rules } => rules
+            .iter()
+            .map(|miss| format!("{}: {}", miss.rule, miss.reasons.join("; ")))
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => format!("it is for {}", driver.manifest.device),
+    };
+    Error::new(
+        ErrorKind::NoMatch,
+        format!("the driver `{}` is not for the device `{}`: {reasons}", driver.name, device.name),
+    )
+    .with_hint("`--force` attaches it all the same")
+}
+
+fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
+    let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "the drivers {} all fix the descriptor of the device `{}`, and the kernel lets only one do so; none was attached",
+            names.join(" and "),
+            device.name
+        ),
+    )
+    .with_hint(format!("choose one with `hidbpf load <driver> {}`", device.name))
+}
+
+impl Held<'_> {
+    /// Attaches a driver and notes how it went.
+    fn attach(&mut self, generation: Generation, driver: &DriverObject, rule: Option<String>) -> Result<LoadReport> {
+        if self.pinned.iter().any(|pinned| pinned.driver == driver.name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyAttached,
+                format!("the driver `{}` is attached to the device `{}` already", driver.name, self.device.name),
+            )
+            .with_hint(format!("`hidbpf unload {}` takes it off", driver.name)));
+        }
+        let hooks: Vec<Hook> = driver.hooks_for(generation)?.iter().copied().collect();
+        if driver.fixes_descriptor()
+            && let Some(holder) = self.descriptor_holder()
+        {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the drivers `{}` and `{holder}` both fix the descriptor of the device `{}`, and the kernel lets only one do so",
+                    driver.name, self.device.name
+                ),
+            )
+            .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
+        }
+        // Planned before the state is written: a device that can't take the driver yet leaves no trace.
+        let plan = Plan::new(self.system, generation, driver, &self.device);
+        if let Err(error) = &plan
+            && error.kind() == ErrorKind::NotReady
+            && self.device.driver.is_none()
+        {
+            return Err(plan.err().unwrap_or_else(|| Error::new(ErrorKind::NotReady, "not ready")));
+        }
+        self.state.drivers.retain(|known| known.driver != driver.name);
+        self.state.drivers.push(DriverState {
+            driver: driver.name.clone(),
+            object: driver.path.clone(),
+            generation,
+            hooks,
+            rule: rule.clone(),
+            change: None,
+        });
+        // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
+        self.state.write(self.system)?;
+        let result = plan
+            .and_then(Plan::probe)
+            .and_then(|probed| probed.load())
+            .and_then(|loaded| loaded.attach())
+            .and_then(|attached| attached.verify())
+            .and_then(|verified| verified.pin());
+        match result {
+            Ok(change) => {
+                if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
+                    known.change = Some(change);
+                }
+                self.state.resolve(std::slice::from_ref(&driver.name));
+                self.state.taken_off.retain(|taken| *taken != driver.name);
+                self.state.write(self.system)?;
+                self.pinned = pins::of_device(self.system, &self.device.name)?;
+                Ok(LoadReport {
+                    device: self.device.name.clone(),
+                    hid_name: self.device.hid_name.clone(),
+                    driver: driver.name.clone(),
+                    rule,
+                    generation,
+                    change,
+                })
+            }
+            Err(error) => {
+                pins::discard(self.system, &self.device.name);
+                self.state.drivers.retain(|known| known.driver != driver.name);
+                if error.kind() == ErrorKind::Gone || !self.device.is_present() {
+                    pins::unpin_all(self.system, &self.device.name)?;
+                    DeviceState::forget(self.system, &self.device.name)?;
+                } else {
+                    self.state.fail(vec![driver.name.clone()], &error);
+                    self.state.write(self.system)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The attached driver that fixes the descriptor.
+    fn descriptor_holder(&self) -> Option<&DriverName> {
+        self.pinned.iter().map(|pinned| &pinned.driver).find(|pinned| {
+            let known = self.state.drivers.iter().find(|known| known.driver == **pinned);
+            // Of a driver that nothing is known about the safe guess is that it does.
+            known.is_none_or(|known| known.hooks.contains(&Hook::RdescFixup))
+        })
+    }
+
+    /// How long the kernel may take to probe the device again after a driver was taken off: the first generation does so from
+    /// a work queue.
+    const RESTORE_LIMIT: Duration = Duration::from_secs(5);
+
+    fn take_off(&mut self, driver: &DriverName) -> Result<()> {
+        let fixed =
+            self.state.drivers.iter().any(|known| known.driver == *driver && known.change == Some(Change::Fixed));
+        pins::unpin(self.system, &self.device.name, driver)?;
+        self.pinned.retain(|pinned| pinned.driver != *driver);
+        self.state.drivers.retain(|known| known.driver != *driver);
+        self.state.resolve(std::slice::from_ref(driver));
+        self.state.taken_off.push(driver.clone());
+        self.state.write(self.system)?;
+        let Some(own) = self.state.own_rdesc().filter(|_| fixed) else { return Ok(()) };
+        let started = Instant::now();
+        loop {
+            match Device::open(self.system, &self.device.name) {
+                Ok(now) if now.rdesc == own && (now.driver.is_some() || self.device.driver.is_none()) => return Ok(()),
+                Ok(_) if started.elapsed() < Held::RESTORE_LIMIT => std::thread::sleep(Duration::from_millis(5)),
+                Ok(_) => {
+                    return Err(Error::new(
+                        ErrorKind::NotFixed,
+                        format!(
+                            "the driver `{driver}` was taken off the device `{}`, which still has the driver's descriptor after {} s",
+                            self.device.name,
+                            Held::RESTORE_LIMIT.as_secs()
+                        ),
+                    )
+                    .with_hint("unplug the device and plug it in"));
+                }
+                // Unplugged meanwhile: its removal is udev's.
+                Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! A driver's object file, read without a kernel: the manifest, the hooks, the names and places of what user space sets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hid_bpf_src::PROBE_PROGRAM;
+use object::read::elf::{ElfFile64, FileHeader};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Generation;
+use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement};
+
+/// A place in the HID core where a driver's program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// Each report from the device.
+    DeviceEvent,
+    /// The report descriptor, before the kernel parses it.
+    RdescFixup,
+    /// Requests to the device: GET_REPORT and SET_REPORT.
+    HwRequest,
+    /// Output reports to the device.
+    HwOutputReport,
+}
+
+impl Hook {
+    /// All hooks, with the names that the kernel has for them in the first and the second generation.
+    const NAMES: [(Hook, Option<&'static str>, &'static str); 4] = [
+        (Hook::DeviceEvent, Some("hid_bpf_device_event"), "hid_device_event"),
+        (Hook::RdescFixup, Some("hid_bpf_rdesc_fixup"), "hid_rdesc_fixup"),
+        (Hook::HwRequest, None, "hid_hw_request"),
+        (Hook::HwOutputReport, None, "hid_hw_output_report"),
+    ];
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Hook::DeviceEvent => "device event",
+            Hook::RdescFixup => "descriptor fixup",
+            Hook::HwRequest => "request",
+            Hook::HwOutputReport => "output report",
+        })
+    }
+}
+
+/// What a section of an object holds, as far as we care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SectionRole {
+    /// A program for a hook, of one generation.
+    Program(Generation, Hook),
+    /// Syscall programs.
+    Syscall,
+    /// The struct_ops map.
+    StructOps,
+}
+
+/// Reads a section's name as libbpf does: a leading `?` means "not loaded unless asked for", `.s` means sleepable.
+pub fn section_role(section: &str) -> Option<SectionRole> {
+    let section = section.strip_prefix('?').unwrap_or(section);
+    match section {
+        "syscall" => return Some(SectionRole::Syscall),
+        ".struct_ops.link" => return Some(SectionRole::StructOps),
+        _ => {}
+    }
+    let (program, target) = section.split_once('/')?;
+    let program = program.strip_suffix(".s").unwrap_or(program);
+    Hook::NAMES.iter().find_map(|(hook, fmod_ret, struct_ops)| match program {
+        "fmod_ret" if *fmod_ret == Some(target) => Some(SectionRole::Program(Generation::FmodRet, *hook)),
+        "struct_ops" if *struct_ops == target => Some(SectionRole::Program(Generation::StructOps, *hook)),
+        _ => None,
+    })
+}
+
+/// A global variable of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// The section that it is in: `.bss`, `.data`, `.rodata`.
+    pub section: String,
+    /// Where it begins in the section, in bytes.
+    pub offset: usize,
+    /// Its size, in bytes.
+    pub size: usize,
+}
+
+/// The prefix of globals that udev properties are written to.
+pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
+
+/// The global in which the SDK counts the runs of the descriptor hook: `struct hidbpf_fixup_record`.
+pub const FIXUP_RECORD: &str = "hidbpf_fixup";
+
+/// A driver's object.
+#[derive(Clone)]
+pub struct DriverObject {
+    /// The file.
+    pub path: PathBuf,
+    /// The driver's name, from the manifest: a copy under another file name is the same driver.
+    pub name: DriverName,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The hooks, by generation.
+    pub hooks: BTreeMap<Generation, BTreeSet<Hook>>,
+    /// Whether there is a program that may refuse a device.
+    pub has_probe: bool,
+    /// Global variables by name.
+    pub globals: BTreeMap<String, Global>,
+    bytes: Vec<u8>,
+}
+
+impl fmt::Debug for DriverObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverObject").field("path", &self.path).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl DriverObject {
+    /// The largest file that is taken for an object, in bytes; the largest drivers have some 100 KiB.
+    const MAX_SIZE: u64 = 8 << 20;
+
+    /// Reads an object from a file.
+    ///
+    /// # Errors
+    /// The file can't be read or is no driver.
+    pub fn read(path: &Path) -> Result<DriverObject> {
+        use std::io::Read;
+        let fail = |error: std::io::Error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NoDriver,
+                _ => ErrorKind::Io,
+            };
+            Error::because(kind, format!("failed to read the driver `{}`", path.display()), error)
+        };
+        let file = fs::File::open(path).map_err(fail)?;
+        let mut bytes = Vec::new();
+        file.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > DriverObject::MAX_SIZE {
+            return Err(bad(path, format!("it is larger than {} MiB", DriverObject::MAX_SIZE >> 20)));
+        }
+        DriverObject::parse(path, bytes)
+    }
+
+    /// Reads an object from memory; `path` is where it came from.
+    ///
+    /// # Errors
+    /// The bytes are no driver: no ELF, truncated, not for BPF, without a manifest, or without a hook.
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<DriverObject> {
+        let elf = ElfFile64::<Endianness>::parse(bytes.as_slice()).map_err(|error| {
+            let found = match bytes.get(..4) {
+                None => "it is empty or truncated",
+                Some(b"\x7fELF") => "the ELF file is damaged or truncated",
+                Some(_) => "it is no ELF file",
+            };
+            Error::because(ErrorKind::BadObject, format!("`{}` is no driver: {found}", path.display()), error)
+                .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
+        })?;
+        let header = elf.elf_header();
+        let machine = header.e_machine(elf.endian());
+        if machine != object::elf::EM_BPF {
+            return Err(bad(
+                path,
+                format!(
+                    "it is for another architecture (ELF machine {machine}, expected {}, BPF)",
+                    object::elf::EM_BPF
+                ),
+            ));
+        }
+        if elf.endian() != Endianness::default() {
+            return Err(bad(path, "it was built for a machine of the other byte order".to_owned()));
+        }
+        let section = elf
+            .section_by_name(manifest::SECTION)
+            .ok_or_else(|| bad(path, format!("it has no manifest (the ELF section `{}`)", manifest::SECTION)))?;
+        let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
+        let embedded = Embedded::from_section(path, section)
+            .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
+
+        let mut hooks: BTreeMap<Generation, BTreeSet<Hook>> = BTreeMap::new();
+        let mut struct_ops = 0;
+        let mut names = HashMap::new();
+        for section in elf.sections() {
+            let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
+            names.insert(section.index(), name);
+            match section_role(name) {
+                Some(SectionRole::Program(generation, hook)) => {
+                    hooks.entry(generation).or_default().insert(hook);
+                }
+                Some(SectionRole::StructOps) => struct_ops += 1,
+                Some(SectionRole::Syscall) | None => {}
+            }
+        }
+        if hooks.is_empty() {
+            return Err(bad(path, "it has no program for any hook of the HID core".to_owned()));
+        }
+        if hooks.contains_key(&Generation::StructOps) && struct_ops != 1 {
+            return Err(bad(path, format!("it has {struct_ops} sections with a struct_ops map, expected 1")));
+        }
+        let mut globals = BTreeMap::new();
+        let mut has_probe = false;
+        for symbol in elf.symbols() {
+            let (Some(section), Ok(name)) = (symbol.section_index().and_then(|index| names.get(&index)), symbol.name())
+            else {
+                continue;
+            };
+            match section_role(section) {
+                Some(SectionRole::Syscall) => has_probe |= name == PROBE_PROGRAM,
+                Some(_) => {}
+                None if is_data(section) && !name.is_empty() => {
+                    let (Ok(offset), Ok(size)) = (symbol.address().try_into(), symbol.size().try_into()) else {
+                        continue;
+                    };
+                    globals.insert(name.to_owned(), Global { section: (*section).to_owned(), offset, size });
+                }
+                None => {}
+            }
+        }
+        let Embedded { name, driver: manifest, .. } = embedded;
+        Ok(DriverObject { path: path.to_owned(), name, manifest, hooks, has_probe, globals, bytes })
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The hooks that the driver uses on a kernel of this generation.
+    ///
+    /// # Errors
+    /// The driver needs what this generation does not have.
+    pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeSet<Hook>> {
+        let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
+        match self.hooks.get(&generation) {
+            Some(hooks) if !too_old => Ok(hooks),
+            _ => Err(Error::new(
+                ErrorKind::Kernel,
+                format!("the driver `{}` has no programs for a kernel with {generation} hooks", self.name),
+            )
+            .with_hint(match generation {
+                Generation::FmodRet => "it needs Linux 6.11 or later",
+                Generation::StructOps => "rebuild the driver from its source",
+            })),
+        }
+    }
+
+    /// Whether the driver changes the descriptor, of which each device lets only one driver do so.
+    pub fn fixes_descriptor(&self) -> bool {
+        self.hooks.values().any(|hooks| hooks.contains(&Hook::RdescFixup))
+    }
+}
+
+fn is_data(section: &str) -> bool {
+    [".bss", ".data", ".rodata"]
+        .iter()
+        .any(|prefix| section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+fn bad(path: &Path, why: String) -> Error {
+    Error::new(ErrorKind::BadObject, format!("`{}` is no driver: {why}", path.display()))
+        .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
+}
+
+fn damaged(path: &Path, what: &str, error: object::read::Error) -> Error {
+    Error::because(ErrorKind::BadObject, format!("`{}` is damaged: failed to read {what}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_read_as_libbpf_reads_them() {
+        use Generation::{FmodRet, StructOps};
+        for (name, role) in [
+            ("?fmod_ret/hid_bpf_device_event", Some(SectionRole::Program(FmodRet, Hook::DeviceEvent))),
+            ("fmod_ret/hid_bpf_rdesc_fixup", Some(SectionRole::Program(FmodRet, Hook::RdescFixup))),
+            ("?struct_ops/hid_device_event", Some(SectionRole::Program(StructOps, Hook::DeviceEvent))),
+            ("?struct_ops.s/hid_rdesc_fixup", Some(SectionRole::Program(StructOps, Hook::RdescFixup))),
+            ("?struct_ops.s/hid_hw_request", Some(SectionRole::Program(StructOps, Hook::HwRequest))),
+            ("?struct_ops/hid_hw_output_report", Some(SectionRole::Program(StructOps, Hook::HwOutputReport))),
+            ("?syscall", Some(SectionRole::Syscall)),
+            ("?.struct_ops.link", Some(SectionRole::StructOps)),
+            ("fmod_ret/hid_hw_request", None),
+            ("fmod_ret/security_file_open", None),
+            (".text", None),
+            ("", None),
+        ] {
+            assert_eq!(section_role(name), role, "{name}");
+        }
+        assert!(is_data(".rodata.str1.1") && is_data(".bss") && !is_data(".bssx") && !is_data(".text"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        let parse = |bytes: &[u8]| DriverObject::parse(Path::new("x.bpf.o"), bytes.to_vec()).unwrap_err();
+        assert!(parse(b"").to_string().contains("empty or truncated"));
+        assert!(parse(b"hello, world").to_string().contains("no ELF file"));
+        assert!(parse(b"\x7fELF\x02\x01\x01").to_string().contains("damaged or truncated"));
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(parse(&own).to_string().contains("another architecture"));
+        for error in [parse(b""), parse(&own)] {
+            assert_eq!(error.kind(), ErrorKind::BadObject);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The pins in bpffs: the truth about what hidbpf has attached.
+//!
+//! A driver's links are pinned in a staging directory that is renamed when all are there, so that a driver's directory always
+//! holds all of its links, whenever the process that made it was killed.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
+use crate::loader::AttachedLink;
+use crate::manifest::DriverName;
+use crate::sys;
+use crate::system::System;
+
+/// The name of the staging directory; no driver can have it.
+const STAGING: &str = "STAGING";
+
+/// A driver that is pinned to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The device.
+    pub device: HidName,
+    /// The driver.
+    pub driver: DriverName,
+    /// The names of its links.
+    pub links: Vec<String>,
+}
+
+/// Checks that bpffs is there, before anything is done that would have to be undone without it.
+///
+/// # Errors
+/// Nothing, or something else, is mounted where bpffs should be.
+pub fn check_bpffs(system: &System) -> Result<()> {
+    /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
+    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+    let hint = format!("run `mount -t bpf bpf {}` as root, or let systemd do so at boot", system.bpffs.display());
+    let stat = rustix::fs::statfs(&system.bpffs).map_err(|error| {
+        let error = io::Error::from(error);
+        Error::because(ErrorKind::Bpffs, format!("failed to look at `{}`", system.bpffs.display()), error)
+            .with_hint(&hint)
+    })?;
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
+    let found = stat.f_type as i64;
+    if found != BPF_FS_MAGIC {
+        return Err(Error::new(ErrorKind::Bpffs, format!("bpffs is not mounted on `{}`", system.bpffs.display()))
+            .with_hint(hint));
+    }
+    Ok(())
+}
+
+/// Pins a driver's links, all or none.
+///
+/// # Errors
+/// bpffs would not take a directory or a link; nothing is left of the attempt.
+pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links: &[AttachedLink]) -> Result<()> {
+    let staging = prepare(system, device)?;
+    let target = system.driver_pins(device, driver);
+    let result = links
+        .iter()
+        .try_for_each(|attached| sys::pin(attached.link.as_fd(), &staging.join(pin_name(&attached.name))))
+        .and_then(|()| fs::rename(&staging, &target));
+    result.map_err(|error| {
+        // The error is the first one's; what can't be removed is found as an unfinished attempt by the next.
+        let _ = clear(&staging);
+        Error::because(
+            ErrorKind::Bpffs,
+            format!("failed to pin the driver `{driver}` of the device `{device}` below `{}`", system.pins().display()),
+            error,
+        )
+        .with_hint("bpffs must be writable; `hidbpf doctor` looks at it")
+    })
+}
+
+/// Makes the empty staging directory, which shows that bpffs can be written before anything is attached.
+///
+/// # Errors
+/// bpffs can't be written.
+pub(crate) fn prepare(system: &System, device: &HidName) -> Result<PathBuf> {
+    let staging = system.device_pins(device).join(STAGING);
+    clear(&staging).and_then(|()| fs::create_dir_all(&staging)).map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            _ => ErrorKind::Bpffs,
+        };
+        Error::because(kind, format!("failed to create `{}`", staging.display()), error).with_hint(match kind {
+            ErrorKind::Permission => "run the command as root, for example with sudo",
+            _ => "bpffs must be mounted and writable; `hidbpf doctor` looks at it",
+        })
+    })?;
+    Ok(staging)
+}
+
+/// Removes what [`prepare`] made, and the device's directory where nothing is left in it.
+pub(crate) fn discard(system: &System, device: &HidName) {
+    // Best effort: an unfinished attempt that stays is cleared by the next one and by the device's removal.
+    let _ = clear(&system.device_pins(device).join(STAGING));
+    let _ = fs::remove_dir(system.device_pins(device));
+}
+
+/// Bytes that bpffs does not take in a name.
+fn pin_name(name: &str) -> String {
+    name.replace(['.', '/'], "_")
+}
+
+/// Removes a directory of pins, and so detaches what only the pins kept attached. That there is none is no error.
+fn clear(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes the pins of a driver on a device. Returns whether there were any.
+///
+/// # Errors
+/// A pin is there and can't be removed.
+pub(crate) fn unpin(system: &System, device: &HidName, driver: &DriverName) -> Result<bool> {
+    let dir = system.driver_pins(device, driver);
+    let was_there = dir.exists();
+    clear(&dir).map_err(|error| cannot_remove(&dir, error))?;
+    let _ = fs::remove_dir(system.device_pins(device));
+    Ok(was_there)
+}
+
+/// Removes all pins of a device, finished or not.
+///
+/// # Errors
+/// A pin is there and can't be removed.
+pub(crate) fn unpin_all(system: &System, device: &HidName) -> Result<()> {
+    let dir = system.device_pins(device);
+    clear(&dir).map_err(|error| cannot_remove(&dir, error))
+}
+
+fn cannot_remove(dir: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+        _ => ErrorKind::Bpffs,
+    };
+    Error::because(kind, format!("failed to remove the pins `{}`", dir.display()), error)
+        .with_hint("run the command as root, for example with sudo")
+}
+
+/// The drivers that are pinned to a device.
+///
+/// # Errors
+/// bpffs can't be read.
+pub fn of_device(system: &System, device: &HidName) -> Result<Vec<Pinned>> {
+    let dir = system.device_pins(device);
+    let mut pinned = Vec::new();
+    for path in list(&dir)? {
+        let Some(driver) = path.file_name().and_then(|name| name.to_str()).and_then(|name| DriverName::new(name).ok())
+        else {
+            continue;
+        };
+        let links = list(&path)?.iter().filter_map(|link| link.file_name()?.to_str().map(str::to_owned)).collect();
+        pinned.push(Pinned { device: device.clone(), driver, links });
+    }
+    Ok(pinned)
+}
+
+/// The devices that have pins, there or gone.
+///
+/// # Errors
+/// bpffs can't be read.
+pub fn devices(system: &System) -> Result<Vec<HidName>> {
+    let entries = list(&system.pins())?;
+    Ok(entries.iter().filter_map(|path| HidName::from_pin_name(path.file_name()?.to_str()?)).collect())
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let fail = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            _ => ErrorKind::Io,
+        };
+        let error = Error::because(kind, format!("failed to list `{}`", dir.display()), error);
+        if kind == ErrorKind::Permission { error.with_hint("only root can look into bpffs; use sudo") } else { error }
+    };
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            let mut paths =
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>().map_err(fail)?;
+            paths.sort();
+            Ok(paths)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fail(error)),
+    }
+}

@@ -1,0 +1,269 @@
+//! What hidbpf remembers of a device until the next boot: one JSON file a device in `/run/hidbpf/devices`.
+//!
+//! The pins in bpffs say what is attached. The file says what they can't: the device's own descriptor, by which rule a driver
+//! was chosen, what failed, and what a person took off. Where the two disagree the pins are right. The udev rules test for
+//! the file, so that it is also the mark of a device that needs cleaning up when it goes.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::attach::Change;
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{HidName, Modalias};
+use crate::kernel::Generation;
+use crate::manifest::{DriverName, HexBytes};
+use crate::object::Hook;
+use crate::system::System;
+
+/// The version of the state file's layout.
+const VERSION: u32 = 1;
+
+/// What is remembered of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeviceState {
+    version: u32,
+    /// The device.
+    pub device: HidName,
+    /// The name that the device gives itself.
+    pub hid_name: String,
+    /// Its ids before a driver was attached, as `MODALIAS`.
+    pub modalias: String,
+    /// Its own report descriptor, in hex.
+    pub rdesc: String,
+    /// The drivers that were attached, or are being attached.
+    pub drivers: Vec<DriverState>,
+    /// The drivers that a person took off; udev leaves them off until the device is plugged in again.
+    pub taken_off: Vec<DriverName>,
+    /// What failed last, of each driver.
+    pub failures: Vec<Failure>,
+}
+
+/// What is remembered of a driver on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DriverState {
+    /// The driver.
+    pub driver: DriverName,
+    /// The object that it was loaded from.
+    pub object: PathBuf,
+    /// How it was attached.
+    pub generation: Generation,
+    /// The hooks that it uses.
+    pub hooks: Vec<Hook>,
+    /// By which rule of its manifest it was chosen; `None` when it was forced on a device that its manifest does not name.
+    pub rule: Option<String>,
+    /// What it made of the descriptor; `None` while the attach is under way.
+    pub change: Option<Change>,
+}
+
+/// A failure that has not been resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Failure {
+    /// The drivers that it is about.
+    pub drivers: Vec<DriverName>,
+    /// What failed and why.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl DeviceState {
+    /// The state of a device that nothing was done to yet.
+    pub fn new(device: &Device) -> DeviceState {
+        DeviceState {
+            version: VERSION,
+            device: device.name.clone(),
+            hid_name: device.hid_name.clone(),
+            modalias: device.modalias.to_string(),
+            rdesc: HexBytes(device.rdesc.clone()).to_string(),
+            drivers: Vec::new(),
+            taken_off: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Reads a device's state; `None` where there is none. A file that can't be understood counts as none: the pins are right.
+    ///
+    /// # Errors
+    /// The file is there and can't be read.
+    pub fn read(system: &System, device: &HidName) -> Result<Option<DeviceState>> {
+        let path = system.state(device);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(Error::because(ErrorKind::Io, format!("failed to read `{}`", path.display()), error));
+            }
+        };
+        match serde_json::from_slice::<DeviceState>(&text) {
+            Ok(state) if state.version == VERSION && state.device == *device => Ok(Some(state)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                tracing::warn!("passing over the state file `{}`: {error}", path.display());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the state, whole or not at all.
+    ///
+    /// # Errors
+    /// The directory can't be made or the file can't be written.
+    pub fn write(&self, system: &System) -> Result<()> {
+        let path = system.state(&self.device);
+        let fail = |error: io::Error| {
+            Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
+                .with_hint("/run must be writable, and this must run as root")
+        };
+        make_dir(&system.run)?;
+        make_dir(&system.states())?;
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| fail(error.into()))?;
+        text.push(b'\n');
+        let fresh = system.states().join(format!(".{}.new", self.device));
+        let write = |text: &[u8]| -> io::Result<()> {
+            let mut file = File::create(&fresh)?;
+            file.write_all(text)?;
+            fs::rename(&fresh, &path)
+        };
+        write(&text).map_err(|error| {
+            // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+            let _ = fs::remove_file(&fresh);
+            fail(error)
+        })
+    }
+
+    /// Forgets a device. That nothing was remembered is no error.
+    ///
+    /// # Errors
+    /// The file is there and can't be removed.
+    pub fn forget(system: &System, device: &HidName) -> Result<()> {
+        for path in [system.state(device), system.lock(device)] {
+            remove_if_there(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The names of the devices that have a state file.
+    pub fn devices(system: &System) -> Vec<HidName> {
+        let entries = fs::read_dir(system.states()).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()).collect()
+    }
+
+    /// The device's own report descriptor.
+    pub fn own_rdesc(&self) -> Option<Vec<u8>> {
+        let HexBytes(bytes) = self.rdesc.parse().ok()?;
+        Some(bytes)
+    }
+
+    /// The device as it was before drivers were attached, for matching: with its own descriptor and group.
+    #[must_use]
+    pub fn restore(&self, mut device: Device) -> Device {
+        if let Some(rdesc) = self.own_rdesc() {
+            device.rdesc = rdesc;
+        }
+        if let Ok(modalias) = self.modalias.parse::<Modalias>() {
+            device.modalias = modalias;
+        }
+        device
+    }
+
+    /// Notes a failure in place of older ones about the same drivers.
+    pub fn fail(&mut self, drivers: Vec<DriverName>, error: &Error) {
+        self.resolve(&drivers);
+        self.failures.push(Failure { drivers, message: error.to_string(), hint: error.hint().map(str::to_owned) });
+    }
+
+    /// Drops failures that are about any of these drivers.
+    pub fn resolve(&mut self, drivers: &[DriverName]) {
+        self.failures.retain(|failure| !failure.drivers.iter().any(|driver| drivers.contains(driver)));
+    }
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => {
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+                _ => ErrorKind::Io,
+            };
+            Err(Error::because(kind, format!("failed to create `{}`", path.display()), error)
+                .with_hint("run the command as root, for example with sudo"))
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::because(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error)),
+    }
+}
+
+/// A device's lock: whoever holds it is the only one to attach, detach or write state there.
+#[derive(Debug)]
+pub struct DeviceLock {
+    _file: File,
+}
+
+impl DeviceLock {
+    /// How long to wait for another process; an attach takes a fraction of a second.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Waits for the device's lock and takes it.
+    ///
+    /// # Errors
+    /// The lock's file can't be made, or another process has held the lock for too long.
+    pub fn take(system: &System, device: &HidName) -> Result<DeviceLock> {
+        let path = system.lock(device);
+        make_dir(&system.run)?;
+        make_dir(&system.run.join("lock"))?;
+        let started = Instant::now();
+        loop {
+            let open = || File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open().map_err(|error| {
+                Error::because(ErrorKind::Io, format!("failed to open the lock `{}`", path.display()), error)
+            })?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // The file is removed with the device's state, and a lock on a removed file locks nothing.
+                Ok(()) if is_at(&file, &path) => return Ok(DeviceLock { _file: file }),
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < DeviceLock::PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        format!(
+                            "another process has worked on the device `{device}` for {} s",
+                            DeviceLock::PATIENCE.as_secs()
+                        ),
+                    )
+                    .with_hint(format!("`fuser {}` names the process", path.display())));
+                }
+                Err(error) => {
+                    let error = io::Error::from(error);
+                    return Err(Error::because(ErrorKind::Io, format!("failed to lock `{}`", path.display()), error));
+                }
+            }
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,56 @@
+//! All that the compiler can't check: file descriptors that the kernel hands over as numbers, and bpf() calls that libbpf-rs
+//! does not wrap for a bare descriptor.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libbpf_rs::{AsRawLibbpf, Map, libbpf_sys};
+
+/// Pins a link in bpffs (`BPF_OBJ_PIN`).
+///
+/// # Errors
+/// As bpf(2): the path exists, is not in bpffs, or holds a NUL.
+pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the path is a C string that outlives the call.
+    match unsafe { libbpf_sys::bpf_obj_pin(link.as_raw_fd(), path.as_ptr()) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(-code)),
+    }
+}
+
+/// Attaches a loaded struct_ops map, with the errno that libbpf-rs keeps to itself.
+///
+/// # Errors
+/// As the kernel's `hid_bpf_reg()`.
+pub(crate) fn attach_struct_ops(map: &Map<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the map is a valid `struct bpf_map` of a loaded object, borrowed for the call.
+    let link = unsafe { libbpf_sys::bpf_map__attach_struct_ops(map.as_libbpf_object().as_ptr()) };
+    // SAFETY: libbpf_get_error() takes any value that libbpf returned.
+    let error = unsafe { libbpf_sys::libbpf_get_error(link.cast_const().cast()) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(-error as i32));
+    }
+    // SAFETY: there was no error, so the link is valid and its descriptor is open.
+    let own = unsafe { BorrowedFd::borrow_raw(libbpf_sys::bpf_link__fd(link)) }.try_clone_to_owned();
+    // SAFETY: the link is ours and is not used after this. It closes its descriptor; the kernel's link lives on through `own`.
+    unsafe { libbpf_sys::bpf_link__destroy(link) };
+    own
+}
+
+/// Takes over the link that `hid_bpf_attach_prog()` opened in this process and returned as a number.
+///
+/// # Errors
+/// The number is negative: it is the errno for which the kfunc refused.
+pub(crate) fn take_link(retval: i32) -> io::Result<OwnedFd> {
+    if retval < 0 {
+        return Err(io::Error::from_raw_os_error(-retval));
+    }
+    // SAFETY: the kernel has just put the link into our table of descriptors under this number (bpf_link_settle() in
+    // kernel/bpf/syscall.c), and nobody else was told.
+    Ok(unsafe { OwnedFd::from_raw_fd(retval) })
+}

@@ -1,0 +1,92 @@
+//! Where things are on the machine. Tests put another tree in place of `/`.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::HidName;
+use crate::manifest::DriverName;
+
+/// The suffix of a driver's object.
+pub const OBJECT_SUFFIX: &str = ".bpf.o";
+
+/// The places that hidbpf reads and writes.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// The root directory, for what distributions install.
+    pub root: PathBuf,
+    /// sysfs.
+    pub sysfs: PathBuf,
+    /// bpffs.
+    pub bpffs: PathBuf,
+    /// State that lasts until the next boot.
+    pub run: PathBuf,
+    /// Where drivers are looked for; the first that has a name wins.
+    pub driver_dirs: Vec<PathBuf>,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System {
+            root: "/".into(),
+            sysfs: "/sys".into(),
+            bpffs: "/sys/fs/bpf".into(),
+            run: "/run/hidbpf".into(),
+            driver_dirs: System::DRIVER_DIRS.iter().map(PathBuf::from).collect(),
+        }
+    }
+}
+
+impl System {
+    /// Where drivers are looked for unless told otherwise: the administrator's, the locally built, the distribution's.
+    pub const DRIVER_DIRS: [&'static str; 3] =
+        ["/etc/hidbpf/drivers", "/usr/local/lib/hidbpf/drivers", "/usr/lib/hidbpf/drivers"];
+
+    /// The directory that has a link for each HID device.
+    pub fn hid_devices(&self) -> PathBuf {
+        self.sysfs.join("bus/hid/devices")
+    }
+
+    /// The kernel's own BTF.
+    pub fn kernel_btf(&self) -> PathBuf {
+        self.sysfs.join("kernel/btf/vmlinux")
+    }
+
+    /// The directory in bpffs below which all of our pins are.
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.join("hidbpf")
+    }
+
+    /// The directory in bpffs that holds a device's pins.
+    pub fn device_pins(&self, device: &HidName) -> PathBuf {
+        self.pins().join(device.pin_name())
+    }
+
+    /// The directory in bpffs that holds the pins of a driver on a device.
+    pub fn driver_pins(&self, device: &HidName, driver: &DriverName) -> PathBuf {
+        self.device_pins(device).join(driver.as_str())
+    }
+
+    /// The directory of the state files. The udev rules test for files in it.
+    pub fn states(&self) -> PathBuf {
+        self.run.join("devices")
+    }
+
+    /// A device's state file.
+    pub fn state(&self, device: &HidName) -> PathBuf {
+        self.states().join(format!("{device}.json"))
+    }
+
+    /// The file that a process locks while it works on a device.
+    pub fn lock(&self, device: &HidName) -> PathBuf {
+        self.run.join("lock").join(device.as_str())
+    }
+
+    /// Where a driver's object is, in the first directory that has it.
+    pub fn find_driver(&self, name: &DriverName) -> Option<PathBuf> {
+        self.driver_dirs.iter().map(|dir| System::object_in(dir, name)).find(|path| path.is_file())
+    }
+
+    /// Where a driver's object is in a directory of drivers.
+    pub fn object_in(dir: &Path, name: &DriverName) -> PathBuf {
+        dir.join(format!("{name}{OBJECT_SUFFIX}"))
+    }
+}
