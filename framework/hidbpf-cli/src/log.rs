@@ -17,7 +17,7 @@ pub fn start(args: &Args) {
     let journal = from_udev
         .then(tracing_journald::layer)
         .and_then(Result::ok)
-        .map(|layer| layer.with_syslog_identifier("hidbpf".to_owned()));
+        .map(|layer| layer.with_syslog_identifier("hidbpf".to_owned()).with_field_prefix(Some("HIDBPF".to_owned())));
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
     // A second subscriber can't be there yet, and without any the talk is lost and the answer is not.
     let _ = tracing_subscriber::registry().with(journal.with_filter(level)).with(stderr.with_filter(level)).try_init();

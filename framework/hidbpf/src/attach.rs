@@ -193,6 +193,9 @@ impl<'a> Attached<'a> {
                 }
                 Err(error) => last = Some(error),
             }
+            if !self.plan.device.is_present() {
+                break;
+            }
         }
         self.links.clear();
         pins::discard(self.plan.system, &self.plan.device.name);

@@ -1,7 +1,7 @@
 //! What stands between this machine and fixed devices: a list of findings, each with a way to mend it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -170,14 +170,12 @@ fn udev_files<'a>(system: &'a System, name: &'a str) -> impl Iterator<Item = Pat
 fn rules(system: &System) -> Finding {
     match udev_files(system, "rules.d/81-hidbpf.rules").next() {
         // A link to /dev/null is how an administrator turns a rules file off.
-        Some(path) if fs::read_link(&path).is_ok_and(|target| target == PathBuf::from("/dev/null")) => {
-            Finding::not_good(
-                "rules",
-                Grade::Warning,
-                format!("`{}` masks the rules: udev attaches nothing", path.display()),
-                format!("remove `{}`", path.display()),
-            )
-        }
+        Some(path) if fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) => Finding::not_good(
+            "rules",
+            Grade::Warning,
+            format!("`{}` masks the rules: udev attaches nothing", path.display()),
+            format!("remove `{}`", path.display()),
+        ),
         Some(path) => Finding::good("rules", path.display().to_string()),
         None => Finding::not_good(
             "rules",

@@ -1,6 +1,7 @@
 //! What people and udev ask for: attach, take off, clean up, tell. Each holds the device's lock, keeps its state file true and
 //! leaves nothing half done.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,8 @@ pub struct Candidate {
 /// Attaches, takes off, cleans up, tells.
 pub struct Manager<'a> {
     system: &'a System,
+    /// Read once: looking through the kernel's BTF is the dearest of what is done here.
+    generation: OnceCell<Generation>,
 }
 
 /// A device whose lock is held, with what is remembered of it.
@@ -141,7 +144,15 @@ struct Held<'a> {
 impl<'a> Manager<'a> {
     /// Works on this system.
     pub fn new(system: &'a System) -> Manager<'a> {
-        Manager { system }
+        Manager { system, generation: OnceCell::new() }
+    }
+
+    fn generation(&self) -> Result<Generation> {
+        if let Some(generation) = self.generation.get() {
+            return Ok(*generation);
+        }
+        let generation = Kernel::detect(self.system)?.generation()?;
+        Ok(*self.generation.get_or_init(|| generation))
     }
 
     fn hold(&self, name: &HidName) -> Result<Held<'a>> {
@@ -167,7 +178,7 @@ impl<'a> Manager<'a> {
     /// The driver is not for the device and `force` is false; it is attached already; another driver has the device's
     /// descriptor; or a step of the attach failed, and all before it was undone.
     pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
-        let generation = Kernel::detect(self.system)?.generation()?;
+        let generation = self.generation()?;
         driver.hooks_for(generation)?;
         crate::kernel::check_capabilities(generation)?;
         let mut held = self.hold(name)?;
@@ -255,7 +266,7 @@ impl<'a> Manager<'a> {
         else {
             return Err(Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())));
         };
-        let generation = Kernel::detect(self.system)?.generation()?;
+        let generation = self.generation()?;
         let mut held = match self.hold(&name) {
             Ok(held) => held,
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => {
