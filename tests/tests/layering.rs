@@ -1,0 +1,69 @@
+//! Which crate may use which: docs/architecture.md draws the arrows, this holds them.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// For each crate, all crates of this workspace that it may depend on.
+const ALLOWED: [(&str, &[&str]); 5] = [
+    ("hid-bpf-src", &[]),
+    ("hidbpf", &["hid-bpf-src"]),
+    ("hidbpf-build", &["hid-bpf-src", "hidbpf"]),
+    ("hidbpf-cli", &["hid-bpf-src", "hidbpf"]),
+    ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
+];
+
+#[test]
+fn no_arrow_points_the_other_way() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let members: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let uses: BTreeMap<String, BTreeSet<String>> = metadata
+        .packages
+        .iter()
+        .map(|package| {
+            let dependencies = package
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.kind != DependencyKind::Development)
+                .map(|dependency| dependency.name.clone())
+                .filter(|name| members.contains(name))
+                .collect();
+            (package.name.to_string(), dependencies)
+        })
+        .collect();
+    for (name, allowed) in ALLOWED {
+        let found = uses.get(name).unwrap_or_else(|| panic!("the workspace has no crate `{name}`"));
+        let forbidden: Vec<_> = found.iter().filter(|used| !allowed.contains(&used.as_str())).collect();
+        assert!(forbidden.is_empty(), "`{name}` must not depend on {forbidden:?}");
+    }
+    // The development tool must build on a machine that has none of the system packages yet.
+    assert!(uses["xtask"].is_empty(), "`xtask` must not depend on {:?}", uses["xtask"]);
+}
+
+#[test]
+fn unsafe_code_is_in_the_modules_named_sys() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let mut sources = Vec::new();
+    for package in &metadata.packages {
+        let dir = package.manifest_path.parent().unwrap();
+        collect(dir.join("src").as_std_path(), &mut sources);
+    }
+    assert!(sources.len() > 20, "{sources:?}");
+    for source in sources {
+        let text = std::fs::read_to_string(&source).unwrap();
+        let is_sys = source.file_name().is_some_and(|name| name == "sys.rs");
+        assert!(is_sys || !text.contains("allow(unsafe_code"), "{} allows unsafe code", source.display());
+    }
+}
+
+fn collect(dir: &std::path::Path, sources: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(path);
+        }
+    }
+}
