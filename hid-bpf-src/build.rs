@@ -43,7 +43,8 @@ fn compile() -> anyhow::Result<()> {
             "-Wextra".to_owned(),
             format!("-I{}", include.display()),
             // Debug information becomes BTF, which must not name this machine's directories.
-            format!("-fdebug-prefix-map={}=hid-bpf-src", root.display()),
+            format!("-ffile-prefix-map={}=hid-bpf-src", root.display()),
+            "-fdebug-compilation-dir=.".to_owned(),
         ])
         .build()
         .map_err(|error| match error.downcast_ref::<std::io::Error>() {

@@ -1,0 +1,163 @@
+//! Finds clang and has libbpf-cargo run it, so that the object names no directory of this machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io};
+
+use hidbpf::manifest::DriverName;
+use libbpf_cargo::SkeletonBuilder;
+
+use crate::error::BuildError;
+use crate::warnings;
+
+/// The environment variables that name a clang, first come first served: `BPF_CLANG` for BPF alone, `CLANG` for all.
+///
+/// Where none is set it is the `clang` of `PATH`. A build script should name each in `rerun-if-env-changed`.
+pub const ENVIRONMENT: [&str; 2] = ["BPF_CLANG", "CLANG"];
+
+/// The oldest clang, by its major version, that drivers are tested with.
+pub const OLDEST_CLANG: u32 = 14;
+
+/// The instruction set. Kernels have it since 5.1; named, because clang's own choice changed with its versions.
+const CPU: &str = "-mcpu=v3";
+
+/// A clang that drivers can be compiled with.
+#[derive(Clone, Debug)]
+pub struct Clang {
+    path: PathBuf,
+    version: String,
+}
+
+/// What there is to compile.
+pub(crate) struct Job<'a> {
+    pub source: &'a Path,
+    pub name: &'a DriverName,
+    pub include: &'a Path,
+    pub struct_ops_only: bool,
+}
+
+pub(crate) struct Compiled {
+    pub object: Vec<u8>,
+    pub inputs: Vec<PathBuf>,
+    pub warnings: Vec<String>,
+}
+
+impl Clang {
+    /// The clang that [`ENVIRONMENT`] names, else that of `PATH`.
+    ///
+    /// # Errors
+    /// As [`Clang::at`].
+    pub fn find() -> Result<Clang, BuildError> {
+        let named = ENVIRONMENT.iter().filter_map(env::var_os).find(|value| !value.is_empty());
+        Clang::at(Path::new(&named.unwrap_or_else(|| "clang".into())))
+    }
+
+    /// The clang with this path or name.
+    ///
+    /// # Errors
+    /// It can't be run, is another compiler, or is older than [`OLDEST_CLANG`].
+    pub fn at(path: &Path) -> Result<Clang, BuildError> {
+        let path = path.to_owned();
+        let asked = Command::new(&path).args(["-dM", "-E", "-x", "c", "-"]).stdin(Stdio::null()).output();
+        let macros = match asked {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(source) => return Err(BuildError::NoClang { clang: path, source }),
+        };
+        let value = |name: &str| macros.lines().find_map(|line| line.strip_prefix("#define ")?.strip_prefix(name));
+        let major = value("__clang_major__ ").and_then(|text| text.trim().parse().ok());
+        match major {
+            None => Err(BuildError::NotClang { clang: path }),
+            Some(found) if found < OLDEST_CLANG => Err(BuildError::OldClang { clang: path, found }),
+            Some(_) => {
+                let version = value("__clang_version__ ").unwrap_or_default().to_owned();
+                Ok(Clang { path, version })
+            }
+        }
+    }
+
+    /// What tells this clang from another that would make other objects.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {}", self.path.display(), self.version)
+    }
+
+    pub(crate) fn compile(&self, job: &Job<'_>) -> Result<Compiled, BuildError> {
+        let scratch = tempfile::tempdir().map_err(|error| BuildError::io("create", &env::temp_dir(), error))?;
+        let object = scratch.path().join("driver.o");
+        let depfile = scratch.path().join("driver.d");
+        let mut builder = SkeletonBuilder::new();
+        builder.source(job.source).obj(&object).clang(&self.path).clang_args(arguments(job, &depfile));
+        let (built, warnings) = warnings::caught(|| builder.build());
+        built.map_err(|error| self.failure(job, &error))?;
+
+        let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
+        let rules = String::from_utf8_lossy(&read(&depfile)?).into_owned();
+        // libbpf's headers were in a directory that is gone by now; they change with this program only.
+        let inputs = prerequisites(&rules).into_iter().filter(|path| path.exists()).collect();
+        Ok(Compiled { object: read(&object)?, inputs, warnings })
+    }
+
+    fn failure(&self, job: &Job<'_>, error: &anyhow::Error) -> BuildError {
+        match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()) {
+            Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                BuildError::NoClang { clang: self.path.clone(), source: io::Error::from(cause.kind()) }
+            }
+            _ => BuildError::Compile {
+                source_file: job.source.to_owned(),
+                message: error.root_cause().to_string().trim_end().to_owned(),
+            },
+        }
+    }
+}
+
+fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
+    let with_path = |option: &str, path: &Path, rest: &str| {
+        let mut argument = OsString::from(option);
+        argument.push(path);
+        argument.push(rest);
+        argument
+    };
+    let folder = job.source.parent().unwrap_or(Path::new(""));
+    let mut arguments: Vec<OsString> = [CPU, "-std=gnu11", "-Wall", "-Wextra", "-MD", "-MF"].map(OsString::from).into();
+    arguments.push(depfile.into());
+    arguments.push(with_path("-I", job.include, ""));
+    // Debug information becomes BTF, in which bpftool and the verifier's log show file and line.
+    arguments.push(with_path("-ffile-prefix-map=", folder, &format!("={}", job.name)));
+    arguments.push(with_path("-ffile-prefix-map=", job.include, "=sdk"));
+    arguments.push("-fdebug-compilation-dir=.".into());
+    if job.struct_ops_only {
+        arguments.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
+    }
+    arguments
+}
+
+/// The files of a depfile's one rule, as `-MD` writes it for make: blanks in names have a backslash, dollars are doubled.
+fn prerequisites(rule: &str) -> Vec<PathBuf> {
+    let Some((_, files)) = rule.split_once(':') else { return Vec::new() };
+    let mut paths = Vec::new();
+    let mut name = String::new();
+    let mut characters = files.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, characters.peek()) {
+            ('\\', Some(' ' | '#')) | ('$', Some('$')) => name.extend(characters.next()),
+            ('\\', Some('\n')) => {}
+            (' ' | '\n' | '\t', _) => paths.push(std::mem::take(&mut name)),
+            _ => name.push(character),
+        }
+    }
+    paths.push(name);
+    paths.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_depfile_is_read_as_make_would() {
+        let rule = "/tmp/driver.o: /a/driver.bpf.c \\\n  /sdk/hidbpf/driver.h \\\n  /with\\ blank/a$$b.h\n";
+        let files = ["/a/driver.bpf.c", "/sdk/hidbpf/driver.h", "/with blank/a$b.h"].map(PathBuf::from);
+        assert_eq!(prerequisites(rule), files);
+        assert_eq!(prerequisites(""), Vec::<PathBuf>::new());
+    }
+}

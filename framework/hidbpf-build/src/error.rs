@@ -1,0 +1,81 @@
+//! Why a driver couldn't be built: the thing, the step, the cause and the way out.
+
+use std::path::{Path, PathBuf};
+
+use hidbpf::manifest::{DriverName, InvalidDriverName, ManifestError};
+
+use crate::clang::OLDEST_CLANG;
+
+/// How to get a clang.
+const GET_CLANG: &str = "install the package `clang`, or name one with BPF_CLANG";
+
+/// Why a driver couldn't be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The folder's name can't be a driver's.
+    #[error("failed to name the driver in `{}`: {source}", folder.display())]
+    Name {
+        /// The driver's folder.
+        folder: PathBuf,
+        /// What is wrong with the name.
+        source: InvalidDriverName,
+    },
+    /// The manifest was refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// There is no clang, or it can't be run.
+    #[error("failed to run `{}`: {source} ({GET_CLANG})", clang.display())]
+    NoClang {
+        /// What was to be run.
+        clang: PathBuf,
+        /// Why it didn't.
+        source: std::io::Error,
+    },
+    /// What was named is another compiler.
+    #[error("`{}` is no clang ({GET_CLANG})", clang.display())]
+    NotClang {
+        /// What was run.
+        clang: PathBuf,
+    },
+    /// The clang can't make what drivers need.
+    #[error("`{}` is clang {found}, and drivers need {OLDEST_CLANG} or newer ({GET_CLANG})", clang.display())]
+    OldClang {
+        /// What was run.
+        clang: PathBuf,
+        /// Its major version.
+        found: u32,
+    },
+    /// clang, or the linker after it, refused the source. The message is theirs, with file and line.
+    #[error("failed to compile `{}`:\n{message}", source_file.display())]
+    Compile {
+        /// The driver's source.
+        source_file: PathBuf,
+        /// What clang said.
+        message: String,
+    },
+    /// The object isn't one that hidbpf could load.
+    #[error("failed to make an object of the driver `{name}`: {problem}")]
+    Object {
+        /// The driver.
+        name: DriverName,
+        /// What is wrong and how to set it right.
+        problem: String,
+    },
+    /// A file couldn't be read or written.
+    #[error("failed to {verb} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    pub(crate) fn io(verb: &'static str, path: &Path, source: std::io::Error) -> BuildError {
+        BuildError::Io { verb, path: path.to_owned(), source }
+    }
+}

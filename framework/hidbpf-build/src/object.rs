@@ -1,0 +1,136 @@
+//! What an object must have to be a driver, and the manifest's place in it.
+
+use hidbpf::manifest::{Manifest, Requirement, SECTION};
+use object::build::ByteString;
+use object::build::elf::{Builder, Section, SectionData};
+use object::elf;
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolSection};
+
+/// The kernel keeps this many characters of a program's name (`BPF_OBJ_NAME_LEN`, its zero not counted).
+const NAME_MAX: usize = 15;
+
+/// The section of the struct_ops map.
+const MAP_SECTION: &str = "?.struct_ops.link";
+
+const STRUCT_OPS: &str = "?struct_ops";
+
+/// Every section that a program can be in, with a name for it that driver authors know. See hidbpf/driver.h.
+const PROGRAM_SECTIONS: [(&str, &str); 8] = [
+    ("?fmod_ret/hid_bpf_device_event", "device_event"),
+    ("?fmod_ret/hid_bpf_rdesc_fixup", "rdesc_fixup"),
+    ("?struct_ops/hid_device_event", "device_event"),
+    ("?struct_ops/hid_rdesc_fixup", "rdesc_fixup"),
+    ("?struct_ops.s/hid_rdesc_fixup", "rdesc_fixup"),
+    ("?struct_ops.s/hid_hw_request", "hw_request"),
+    ("?struct_ops.s/hid_hw_output_report", "hw_output_report"),
+    ("?syscall", "a probe"),
+];
+
+/// Refuses an object that compiles but that hidbpf could not load, or that would do less than its source says.
+pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
+    let file: ElfFile64 =
+        ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
+    if file.elf_header().e_machine.get(file.endian()) != elf::EM_BPF {
+        return Err("clang made an object for another machine than BPF".to_owned());
+    }
+    if file.endian() != Endianness::Little {
+        return Err("clang made a big-endian object".to_owned());
+    }
+    for section in [".BTF", ".BTF.ext"] {
+        if file.section_by_name(section).is_none() {
+            return Err(format!(
+                "it has no section `{section}`, which kernels need to load it (was clang given `-g0`?)"
+            ));
+        }
+    }
+
+    let section_name = |symbol: &object::read::elf::ElfSymbol64<'_, '_>| -> Option<String> {
+        let SymbolSection::Section(index) = symbol.section() else { return None };
+        Some(file.section_by_index(index).ok()?.name().ok()?.to_owned())
+    };
+    let listed = listed_in_map(&file);
+    let mut hooks = Vec::new();
+    let mut struct_ops = false;
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global()) {
+        let (Ok(name), Some(section)) = (symbol.name(), section_name(&symbol)) else { continue };
+        if section == ".text" {
+            continue;
+        }
+        let Some((_, hook)) = PROGRAM_SECTIONS.iter().find(|(known, _)| *known == section) else {
+            return Err(format!(
+                "the program `{name}` is in the section `{section}`, which hidbpf doesn't load; use the macros of hidbpf/driver.h"
+            ));
+        };
+        if name.len() > NAME_MAX {
+            return Err(format!(
+                "the program's name `{name}` is longer than the {NAME_MAX} characters that the kernel keeps"
+            ));
+        }
+        if section.starts_with(STRUCT_OPS) {
+            struct_ops = true;
+            if !listed.iter().any(|program| program == name) {
+                return Err(format!(
+                    "the hook `{hook}` is missing in the line `HIDBPF_DRIVER(...)`, and would never run"
+                ));
+            }
+        }
+        hooks.push(*hook);
+    }
+    if hooks.is_empty() {
+        return Err("it has neither a hook nor a probe; see hidbpf/driver.h".to_owned());
+    }
+    if file.section_by_name("license").is_none() {
+        return Err("its last line must be `HIDBPF_DRIVER(...)`, which gives the licence too".to_owned());
+    }
+    let maps = file
+        .symbols()
+        .filter(|symbol| {
+            symbol.kind() == object::SymbolKind::Data && section_name(symbol).as_deref() == Some(MAP_SECTION)
+        })
+        .count();
+    match (struct_ops, maps) {
+        (true, 1) | (false, 0) => {}
+        (true, 0) => {
+            return Err("it has hooks and no struct_ops map: its last line must be `HIDBPF_DRIVER(...)`".to_owned());
+        }
+        (false, _) => {
+            return Err("it has no hook for the line `HIDBPF_DRIVER(...)`; is it `HIDBPF_PROBE_ONLY()`?".to_owned());
+        }
+        (true, _) => return Err(format!("it has {maps} struct_ops maps, and a driver has one")),
+    }
+    let older = file.sections().any(|section| section.name().is_ok_and(|name| name.starts_with("?fmod_ret")));
+    if older && manifest.requires.contains(&Requirement::StructOps) {
+        return Err("its manifest says `requires = [\"struct-ops\"]`, yet it has FMOD_RET programs".to_owned());
+    }
+    Ok(())
+}
+
+/// The programs that the struct_ops map points to.
+fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
+    let Some(map) = file.section_by_name(MAP_SECTION) else { return Vec::new() };
+    let target = |target| match target {
+        RelocationTarget::Symbol(index) => file.symbol_by_index(index).ok()?.name().ok().map(str::to_owned),
+        _ => None,
+    };
+    map.relocations().filter_map(|(_, relocation)| target(relocation.target())).collect()
+}
+
+/// The object with the manifest as a section that is not loaded.
+pub(crate) fn with_manifest(object: &[u8], manifest: &[u8]) -> Result<Vec<u8>, String> {
+    let failed = |error: object::build::Error| format!("its manifest can't be added: {error}");
+    let mut builder = Builder::read(object).map_err(failed)?;
+    let mut add = |name, kind, data| {
+        let section: &mut Section<'_> = builder.sections.add();
+        section.name = ByteString::from(name);
+        section.sh_type = kind;
+        section.sh_addralign = 1;
+        section.data = data;
+    };
+    add(SECTION, elf::SHT_PROGBITS, SectionData::Data(manifest.into()));
+    // libbpf's linker keeps the sections' names with those of the symbols, and the builder wants them apart.
+    add(".shstrtab", elf::SHT_STRTAB, SectionData::SectionString);
+    let mut bytes = Vec::new();
+    builder.write(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
