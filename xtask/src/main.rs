@@ -1,2 +1,89 @@
-//! TODO
-fn main() {}
+//! `cargo xtask`: what is done with this workspace beside building it.
+//!
+//! Depends on nothing that needs a system package, because it is what installs those.
+
+mod apt;
+mod artifacts;
+mod console;
+mod guest;
+mod initramfs;
+mod kernels;
+mod modules;
+mod paths;
+mod process;
+#[path = "../../tests/src/protocol.rs"]
+#[allow(dead_code, reason = "the guest uses the rest")]
+mod protocol;
+mod qemu;
+mod report;
+mod setup;
+mod transcript;
+mod vm;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::{Report, Sum};
+
+/// Something is wrong with what is tested.
+const FAILED: u8 = 1;
+
+/// The machinery failed, so nothing can be said about what is tested.
+const BROKEN: u8 = 69;
+
+/// Tasks for those who work on hidbpf.
+///
+/// Exit codes: 0 passed; 1 failed; 2 bad usage; 69 the machinery failed (no network, no QEMU, a machine that never came up).
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run the cases in virtual machines
+    Vm(vm::Options),
+}
+
+/// What is tested has failed, as distinct from what tests it.
+#[derive(Debug)]
+pub struct Failed(pub String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if error.is::<Failed>() => {
+            eprintln!("failed: {error:#}");
+            ExitCode::from(FAILED)
+        }
+        Err(error) => {
+            eprintln!("infrastructure failed: {error:#}");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+/// Prints the report and says how to end.
+fn close(report: &Report) -> ExitCode {
+    println!("{}", report.text());
+    match report.result() {
+        Sum::Passed => ExitCode::SUCCESS,
+        Sum::Failed => ExitCode::from(FAILED),
+        Sum::Broken => ExitCode::from(BROKEN),
+    }
+}

@@ -1,0 +1,244 @@
+//! Asks Debian's archive for packages through apt, without touching what apt knows about this machine.
+//!
+//! Another suite than the machine's own is wanted, so each suite gets an apt of its own under `target/vm/apt`: own sources, own
+//! lists, own cache, an empty list of installed packages. The archive's address is the one in the machine's apt configuration,
+//! and so are proxies and credentials. What comes is verified by apt against Debian's keyring.
+
+mod sources;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::process;
+
+/// How long the lists of a suite are believed before the archive is asked again.
+const LISTS_FRESH: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How often the network is tried, and how long to wait before the second time. The wait doubles.
+const ATTEMPTS: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_secs(4);
+
+/// Debian's keys, from the package debian-archive-keyring; the second is the name that newer releases use.
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+/// The architecture whose packages are fetched: what the virtual machines run.
+const ARCHITECTURE: &str = "amd64";
+
+/// An apt that knows one suite of Debian's and nothing else.
+#[derive(Debug)]
+pub struct Suite {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Suite {
+    /// Opens the suite called `name`, with its lists in a folder of `aptdir`. They are fetched where they are missing or old.
+    ///
+    /// # Errors
+    /// This machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
+    pub fn open(aptdir: &Path, name: &str) -> Result<Self> {
+        let suite = Self { name: name.to_owned(), folder: aptdir.join(name) };
+        if !suite.is_fresh() {
+            suite.update()?;
+        }
+        Ok(suite)
+    }
+
+    /// The suite's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The names of all packages that begin with `prefix`.
+    ///
+    /// # Errors
+    /// Apt fails.
+    pub fn package_names(&self, prefix: &str) -> Result<Vec<String>> {
+        let listed = process::output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// The names of the packages that `package` depends on, alternatives included.
+    ///
+    /// # Errors
+    /// Apt fails, or does not know the package.
+    pub fn dependencies(&self, package: &str) -> Result<Vec<String>> {
+        let record = process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))?;
+        let depends = record.lines().find_map(|line| line.strip_prefix("Depends:")).unwrap_or_default();
+        let names = depends.split([',', '|']).filter_map(|term| term.split_whitespace().next());
+        Ok(names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect())
+    }
+
+    /// Downloads `packages` into `folder`, and returns the paths of the files.
+    ///
+    /// # Errors
+    /// The archive can't be reached, or what it sends is not what Debian signed.
+    pub fn download(&self, packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
+        let attempt = || process::output(self.apt("apt-get").arg("download").args(packages).current_dir(folder));
+        with_retries(
+            &format!("failed to download {} from `{}`", packages.join(", "), self.name),
+            FIRST_WAIT,
+            |tried| {
+                // A package that is gone from the archive is the mark of a list that is out of date.
+                if tried > 0 {
+                    self.refresh()?;
+                }
+                attempt()
+            },
+        )?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).with_context(|| format!("failed to read `{}`", folder.display()))? {
+            let path = entry.with_context(|| format!("failed to read `{}`", folder.display()))?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                files.push(path);
+            }
+        }
+        if files.len() != packages.len() {
+            bail!("apt was asked for {} packages and left {} in `{}`", packages.len(), files.len(), folder.display());
+        }
+        Ok(files)
+    }
+
+    fn is_fresh(&self) -> bool {
+        let stamp = fs::metadata(self.stamp()).and_then(|metadata| metadata.modified());
+        stamp.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < LISTS_FRESH))
+    }
+
+    /// Written once the lists are whole; its time is their age.
+    fn stamp(&self) -> PathBuf {
+        self.folder.join("updated")
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.join("apt.conf")
+    }
+
+    /// An apt command with this suite's configuration read last, so that it wins over the machine's.
+    fn apt(&self, program: &str) -> Command {
+        let mut command = process::command(program);
+        command.arg("-c").arg(self.configuration()).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    fn refresh(&self) -> Result<()> {
+        process::output(self.apt("apt-get").arg("update")).map(drop)
+    }
+
+    /// Writes the configuration and fetches the lists, from the first of the machine's archives that has the suite.
+    fn update(&self) -> Result<()> {
+        let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).is_file()).ok_or_else(|| {
+            anyhow!("Debian's keys are not at `{}`: install the package debian-archive-keyring", KEYRINGS[0])
+        })?;
+        let archives = sources::debian_archives(Path::new("/etc/apt"))?;
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            let folder = self.folder.join(folder);
+            fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        }
+        self.write("status", "")?;
+        self.write("apt.conf", &private_configuration(&self.folder))?;
+        let mut failures = String::new();
+        for archive in &archives {
+            self.write(
+                "sources.list",
+                &format!(
+                    "deb [target=Packages arch={ARCHITECTURE} signed-by={keyring}] {archive} {} main\n",
+                    self.name
+                ),
+            )?;
+            match with_retries(
+                &format!("failed to fetch the lists of `{}` from {archive}", self.name),
+                FIRST_WAIT,
+                |_| self.refresh(),
+            ) {
+                Ok(()) => return self.write("updated", ""),
+                Err(error) => failures.push_str(&format!("\n  {error:#}")),
+            }
+        }
+        bail!("no archive that this machine's apt knows has given the suite `{}`:{failures}", self.name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))
+    }
+}
+
+/// The configuration of an apt that lives in `folder`.
+fn private_configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    // The hooks are the machine's: they clean its cache and refresh its catalogues, which are no business of ours.
+    // `Error-Mode` makes a list that could not be fetched a failure rather than a warning.
+    format!(
+        r#"Dir::Etc::SourceList "{folder}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::State "{folder}";
+Dir::State::Lists "{folder}/lists";
+Dir::State::Status "{folder}/status";
+Dir::Cache "{folder}/cache";
+Dir::Cache::Archives "{folder}/cache/archives";
+Dir::Cache::PkgCache "{folder}/cache/pkgcache.bin";
+Dir::Cache::SrcPkgCache "";
+APT::Architecture "{ARCHITECTURE}";
+#clear APT::Architectures;
+APT::Architectures {{ "{ARCHITECTURE}"; }};
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::Retries "2";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+"#
+    )
+}
+
+/// Does `what` until it succeeds, a few times at most. `what` is told how often it was tried before.
+fn with_retries<T>(failure: &str, mut wait: Duration, mut what: impl FnMut(u32) -> Result<T>) -> Result<T> {
+    for tried in 0.. {
+        match what(tried) {
+            Ok(done) => return Ok(done),
+            Err(error) if tried + 1 == ATTEMPTS => return Err(error.context(format!("{failure}, {ATTEMPTS} times"))),
+            Err(error) => {
+                eprintln!("{failure}, trying again in {} s: {error:#}", wait.as_secs());
+                sleep(wait);
+                wait *= 2;
+            }
+        }
+    }
+    unreachable!("the loop above has no end of its own")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_success_is_a_success() {
+        let mut tries = Vec::new();
+        let result = with_retries("failed to count", Duration::ZERO, |tried| {
+            tries.push(tried);
+            if tried < 1 { bail!("too early") } else { Ok(7) }
+        });
+        assert_eq!(result.unwrap(), 7);
+        assert_eq!(tries, [0, 1]);
+    }
+
+    #[test]
+    fn hooks_of_the_machine_are_cleared_and_paths_are_private() {
+        let text = private_configuration(Path::new("/x y/apt"));
+        assert!(text.contains("#clear APT::Update::Post-Invoke;"));
+        assert!(text.contains(r#"Dir::State::Lists "/x y/apt/lists";"#));
+        assert!(!text.contains("/var/lib"));
+    }
+}

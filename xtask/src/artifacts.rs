@@ -1,0 +1,116 @@
+//! Builds the workspace with cargo, and learns from cargo's messages where the results are.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow};
+use cargo_metadata::{Message, TargetKind};
+
+use crate::Failed;
+use crate::process;
+
+/// What a build has left, as far as the virtual machines need it.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    /// The guest's first process.
+    pub guest: PathBuf,
+    /// The command line tool.
+    pub hidbpf: PathBuf,
+    /// The folder with the drivers' objects.
+    pub objects: PathBuf,
+}
+
+/// How the workspace is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build.
+    Dev,
+    /// As packages have it: for what is measured.
+    Release,
+}
+
+/// What cargo reported of one build.
+#[derive(Debug, Default)]
+pub struct Build {
+    guest: Option<PathBuf>,
+    hidbpf: Option<PathBuf>,
+    objects: Option<PathBuf>,
+    /// What was compiled, rather than found to be done already.
+    pub compiled: Vec<String>,
+}
+
+/// Cargo, as the one that runs this program.
+pub fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = process::command(program);
+    // These describe the package that is run, not those that are built.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// Builds all of the workspace at `root`.
+///
+/// # Errors
+/// Something does not compile: [`Failed`]. Or cargo can't be run.
+pub fn build(root: &Path, profile: Profile) -> Result<Build> {
+    let mut command = cargo();
+    command.current_dir(root).args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start `cargo build`")?;
+    let stdout = child.stdout.take().context("failed to read what `cargo build` says")?;
+    let build = Build::read(BufReader::new(stdout));
+    let status = child.wait().context("failed to wait for `cargo build`")?;
+    if !status.success() {
+        return Err(Failed("`cargo build` failed".to_owned()).into());
+    }
+    build
+}
+
+impl Build {
+    fn read(messages: impl BufRead) -> Result<Self> {
+        let mut build = Self::default();
+        for message in Message::parse_stream(messages) {
+            match message.context("failed to read what `cargo build` says")? {
+                Message::CompilerArtifact(artifact) => {
+                    let is_program = artifact.target.kind.contains(&TargetKind::Bin);
+                    if let Some(path) = artifact.executable.filter(|_| is_program) {
+                        match artifact.target.name.as_str() {
+                            "vm-guest" => build.guest = Some(path.into()),
+                            "hidbpf" => build.hidbpf = Some(path.into()),
+                            _ => {}
+                        }
+                    }
+                    if !artifact.fresh {
+                        build.compiled.push(artifact.target.name);
+                    }
+                }
+                Message::BuildScriptExecuted(script) if script.package_id.repr.contains("hidbpf-drivers") => {
+                    build.objects = Some(script.out_dir.join("objects").into());
+                }
+                _ => {}
+            }
+        }
+        Ok(build)
+    }
+
+    /// What the virtual machines need of it.
+    ///
+    /// # Errors
+    /// Cargo has not built one of the parts.
+    pub fn artifacts(self) -> Result<Artifacts> {
+        let part = |path: Option<PathBuf>, what| path.ok_or_else(|| anyhow!("`cargo build` has not reported {what}"));
+        Ok(Artifacts {
+            guest: part(self.guest, "the program `vm-guest`")?,
+            hidbpf: part(self.hidbpf, "the program `hidbpf`")?,
+            objects: part(self.objects, "the build script of `hidbpf-drivers`")?,
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! What is in the virtual machine beside the kernel: the test program as the first process, hidbpf with its drivers, udev as
+//! this machine has it, and the shared libraries of all of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::artifacts::Artifacts;
+use crate::initramfs::Tree;
+use crate::kernels::{Kernel, Modules};
+use crate::modules;
+use crate::paths::{Paths, fresh_folder};
+use crate::process;
+use crate::protocol::{JOB_PATH, Job};
+
+/// Where a package puts hidbpf.
+const HIDBPF: &str = "/usr/bin/hidbpf";
+const DRIVERS: &str = "/usr/lib/hidbpf/drivers";
+const RULES: &str = "/usr/lib/udev/rules.d";
+const HWDB: &str = "usr/lib/udev/hwdb.d";
+
+/// The rules of udev's that make an input device what it is on a desktop. Rules for disks, networks and seats are left out.
+const UDEV_RULES: [&str; 8] = [
+    "50-udev-default.rules",
+    "60-evdev.rules",
+    "60-input-id.rules",
+    "60-persistent-input.rules",
+    "70-joystick.rules",
+    "70-mouse.rules",
+    "70-touchpad.rules",
+    "80-drivers.rules",
+];
+
+/// The entries of udev's hwdb that the rules above look up.
+const UDEV_HWDB: [&str; 7] = [
+    "60-evdev.hwdb",
+    "60-input-id.hwdb",
+    "60-keyboard.hwdb",
+    "70-joystick.hwdb",
+    "70-mouse.hwdb",
+    "70-pointingstick.hwdb",
+    "70-touchpad.hwdb",
+];
+
+/// Where udev's folder is, old place last.
+const UDEV_FOLDERS: [&str; 2] = ["/usr/lib/udev", "/lib/udev"];
+
+/// Where udev's daemon is, old place last.
+const UDEV_DAEMONS: [&str; 2] = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"];
+
+/// Programs of this machine that the guest runs.
+const PROGRAMS: [&str; 4] = ["kmod", "strace", "systemd-hwdb", "udevadm"];
+
+/// The names under which kmod is called.
+const KMOD_NAMES: [&str; 6] = ["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
+
+/// Libraries that newer udev and kmod load by themselves, so that nothing lists them.
+const LOADED_LATER: [&str; 5] = ["libkmod.so.2", "liblzma.so.5", "libzstd.so.1", "libz.so.1", "libcrypto.so.3"];
+
+/// Where Debian has shared libraries.
+const LIBRARIES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu"];
+
+/// The users and groups that udev's rules name, with Debian's numbers where they are fixed.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\ntty:x:5:\ndisk:x:6:\nlp:x:7:\nkmem:x:15:\ndialout:x:20:\ncdrom:x:24:\ntape:x:26:\naudio:x:29:\n\
+video:x:44:\nplugdev:x:46:\nusers:x:100:\ninput:x:995:\nsgx:x:994:\nkvm:x:993:\nrender:x:992:\nnogroup:x:65534:\n";
+
+/// A folder with report descriptors of real devices that may lie beside the checkout. Without it, the cases that read it skip.
+const DESCRIPTORS: &str = "../shared/descriptors";
+
+/// Packs what is the same for every kernel, once.
+#[derive(Debug)]
+pub struct Packer<'a> {
+    paths: &'a Paths,
+    modules: Modules,
+    base: PathBuf,
+}
+
+impl<'a> Packer<'a> {
+    /// Packs the first archive out of what cargo built and what this machine has.
+    ///
+    /// # Errors
+    /// Something that belongs in it is missing.
+    pub fn new(paths: &'a Paths, modules: Modules, artifacts: &Artifacts) -> Result<Self> {
+        let folder = paths.vm.join("initramfs");
+        fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        let base = folder.join("base.cpio");
+        let mut tree = Tree::root();
+        tree.add_text(PASSWD, "/etc/passwd");
+        tree.add_text(GROUP, "/etc/group");
+        tree.add_text("passwd: files\ngroup: files\n", "/etc/nsswitch.conf");
+        add_udev(&mut tree)?;
+        let stage = paths.vm.join("stage/base");
+        fresh_folder(&stage)?;
+        add_hidbpf(&mut tree, paths, artifacts, &stage)?;
+        compile_hwdb(&mut tree, artifacts, &stage)?;
+        tree.write_file(None, &base)?;
+        Ok(Self { paths, modules, base })
+    }
+
+    /// Packs the archive for one kernel and one job, and returns its path.
+    ///
+    /// # Errors
+    /// The kernel lacks a module, or a file can't be written.
+    pub fn pack(&self, kernel: &Kernel, job: &Job) -> Result<PathBuf> {
+        let stage = self.paths.vm.join("stage").join(&kernel.name);
+        modules::stage(kernel, &self.modules, &stage)?;
+        let mut tree = Tree::default();
+        tree.add_folder(&stage, "", &|_| true)?;
+        tree.add_text(serde_json::to_string(job).context("failed to write the job")?, JOB_PATH);
+        let path = self.paths.vm.join("initramfs").join(format!("{}.cpio", kernel.name));
+        tree.write_file(Some(&self.base), &path)?;
+        Ok(path)
+    }
+}
+
+/// Packs udev and what it runs, as this machine has them.
+fn add_udev(tree: &mut Tree) -> Result<()> {
+    for name in PROGRAMS {
+        let path = process::find(name).ok_or_else(|| anyhow!("failed to pack `{name}`: it is not installed"))?;
+        add_program(tree, &path, &format!("/usr/bin/{name}"))?;
+    }
+    add_program(tree, first_file(&UDEV_DAEMONS)?, UDEV_DAEMONS[0])?;
+    for name in KMOD_NAMES {
+        tree.add_link("../bin/kmod", &format!("/usr/sbin/{name}"));
+    }
+    for name in LOADED_LATER {
+        if let Some(path) = LIBRARIES.map(|folder| Path::new(folder).join(name)).into_iter().find(|path| path.is_file())
+        {
+            add_program(tree, &path, &path.to_string_lossy())?;
+        }
+    }
+    let folder = UDEV_FOLDERS.into_iter().map(Path::new).find(|folder| folder.join("rules.d").is_dir());
+    let rules = folder.ok_or_else(|| anyhow!("udev's rules are not at `{}`", UDEV_FOLDERS[0]))?.join("rules.d");
+    for name in UDEV_RULES {
+        if rules.join(name).is_file() {
+            tree.add_file(&rules.join(name), &format!("{RULES}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Packs what this workspace makes.
+fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Path) -> Result<()> {
+    for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF)] {
+        let name = program.file_name().ok_or_else(|| anyhow!("`{}` is no file", program.display()))?;
+        let stripped = stage.join(name);
+        // With debugging information the programs are many times as large, and the guest has to unpack them.
+        process::output(process::command("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(program))?;
+        add_program(tree, &stripped, to)?;
+    }
+    tree.add_folder(&artifacts.objects, DRIVERS, &|path| path.to_string_lossy().ends_with(".bpf.o"))?;
+    tree.add_folder(&paths.root.join("udev-rules"), RULES, &|path| path.extension().is_some_and(|end| end == "rules"))?;
+    let drivers = paths.root.join("drivers");
+    for entry in fs::read_dir(&drivers).with_context(|| format!("failed to read `{}`", drivers.display()))? {
+        let driver = entry.with_context(|| format!("failed to read `{}`", drivers.display()))?;
+        let recordings = driver.path().join("recordings");
+        if recordings.is_dir() {
+            let to = format!("/recordings/{}", driver.file_name().to_string_lossy());
+            tree.add_folder(&recordings, &to, &|path| path.extension().is_some_and(|end| end == "hid"))?;
+        }
+    }
+    let descriptors = paths.root.join(DESCRIPTORS);
+    if descriptors.is_dir() {
+        tree.add_folder(&descriptors, "/descriptors", &|_| true)?;
+    }
+    Ok(())
+}
+
+/// Makes the hwdb of udev's entries and those that hidbpf writes for its drivers.
+fn compile_hwdb(tree: &mut Tree, artifacts: &Artifacts, stage: &Path) -> Result<()> {
+    let root = stage.join("root");
+    let sources = root.join(HWDB);
+    fs::create_dir_all(&sources).with_context(|| format!("failed to create `{}`", sources.display()))?;
+    for name in UDEV_HWDB {
+        let Some(from) =
+            UDEV_FOLDERS.map(|folder| Path::new(folder).join("hwdb.d").join(name)).into_iter().find(|p| p.exists())
+        else {
+            continue;
+        };
+        fs::copy(&from, sources.join(name)).with_context(|| format!("failed to copy `{}`", from.display()))?;
+    }
+    let text =
+        process::output(process::command(&artifacts.hidbpf).arg("hwdb").arg("--drivers").arg(&artifacts.objects))?;
+    let own = sources.join("81-hidbpf.hwdb");
+    fs::write(&own, text).with_context(|| format!("failed to write `{}`", own.display()))?;
+    process::output(
+        process::command("systemd-hwdb").arg("--strict").arg("--usr").arg("--root").arg(&root).arg("update"),
+    )?;
+    tree.add_folder(&root, "", &|_| true)
+}
+
+/// Packs a program, or a library, with all shared libraries that it needs.
+fn add_program(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
+    tree.add_file(from, to)?;
+    for library in libraries(from)? {
+        let place = library.to_string_lossy();
+        if !tree.has(&place) {
+            tree.add_file(&library, &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the dynamic linker for the shared libraries of `program`, and for its own path.
+fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
+    let listed = process::output(process::command("ldd").arg(program))?;
+    parse_libraries(&listed).with_context(|| format!("failed to find the libraries of `{}`", program.display()))
+}
+
+/// Reads lines `name => path (address)` and `path (address)`; the kernel's own `linux-vdso` has no path.
+fn parse_libraries(listed: &str) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for line in listed.lines() {
+        if line.contains("=> not found") {
+            bail!("{} is not installed", line.trim());
+        }
+        let path = line.rsplit("=>").next().unwrap_or(line).trim().split(" (").next().unwrap_or_default();
+        if path.starts_with('/') {
+            found.insert(PathBuf::from(path));
+        }
+    }
+    Ok(found)
+}
+
+fn first_file(paths: &'static [&'static str; 2]) -> Result<&'static Path> {
+    let found = paths.iter().map(Path::new).find(|path| path.is_file());
+    found.with_context(|| format!("failed to pack `{}`: there is no such file", paths[0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_read_from_what_the_linker_lists() {
+        let listed = "\tlinux-vdso.so.1 (0x00007ffc0)\n\
+                      \tlibelf.so.1 => /lib/x86_64-linux-gnu/libelf.so.1 (0x00007f0a)\n\
+                      \t/lib64/ld-linux-x86-64.so.2 (0x00007f0b)\n";
+        let found = parse_libraries(listed).unwrap();
+        let expected = ["/lib/x86_64-linux-gnu/libelf.so.1", "/lib64/ld-linux-x86-64.so.2"];
+        assert_eq!(found, expected.map(PathBuf::from).into());
+        assert!(parse_libraries("\tstatically linked\n").unwrap().is_empty());
+        assert!(parse_libraries("\tlibx.so => not found\n").is_err());
+    }
+}

@@ -1,0 +1,439 @@
+//! The kernels to boot: those of `kernels.toml`, fetched from Debian's archive, and those that the user names.
+
+use std::cmp::Ordering;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+use crate::apt::Suite;
+use crate::paths::{Paths, remove_folder};
+use crate::process;
+use crate::protocol::Generation;
+
+/// The list of kernels.
+const LIST: &str = include_str!("../kernels.toml");
+
+/// What the packages of a kernel for ordinary PCs have around the release.
+const IMAGE_PREFIX: &str = "linux-image-";
+const FLAVOUR: &str = "-amd64";
+
+/// The names of files of one fetched kernel, in its folder.
+const IMAGE: &str = "vmlinuz";
+const CONFIG: &str = "config";
+const MODULES: &str = "modules";
+
+/// A kernel that is here and can be booted.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// What reports call it.
+    pub name: String,
+    /// What `uname -r` will say.
+    pub release: String,
+    /// The bzImage.
+    pub image: PathBuf,
+    /// The folder with the modules of this release (it has `modules.builtin` and `kernel/`); none where all is built in.
+    pub modules: Option<PathBuf>,
+    /// What it must offer.
+    pub generation: Generation,
+    /// Whether a case may be skipped on it.
+    pub may_skip: bool,
+}
+
+/// `kernels.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// Debian's kernels.
+    #[serde(rename = "kernel")]
+    pub kernels: Vec<Entry>,
+    /// What the guest needs as modules.
+    pub modules: Modules,
+}
+
+/// Names of modules.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Modules {
+    /// Without these nothing works.
+    pub needed: Vec<String>,
+    /// Packed where the kernel has them.
+    pub welcome: Vec<String>,
+}
+
+/// One of Debian's kernels, not yet looked up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Entry {
+    /// What reports call it.
+    pub name: String,
+    /// The suite that has it.
+    pub suite: String,
+    /// Which one of the suite.
+    pub pick: Pick,
+    /// Only this version and later.
+    pub since: Option<String>,
+    /// What it must offer.
+    pub generation: Generation,
+    /// Whether a case may be skipped on it.
+    #[serde(default = "yes")]
+    pub may_skip: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which of a suite's kernels is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pick {
+    /// The highest version.
+    Newest,
+    /// The lowest version.
+    Oldest,
+}
+
+/// Reads `kernels.toml`.
+///
+/// # Errors
+/// It has a mistake.
+pub fn list() -> Result<List> {
+    toml::from_str(LIST).context("failed to read `xtask/kernels.toml`")
+}
+
+impl Entry {
+    /// The name of the image package that this entry means, among `packages`, and its release.
+    fn resolve(&self, packages: &[String]) -> Result<String> {
+        let since = self.since.as_deref().map(Version::parse).unwrap_or_default();
+        let releases = packages.iter().filter_map(|package| package.strip_prefix(IMAGE_PREFIX));
+        let mut found: Vec<(Version, &str)> = releases
+            .filter_map(|release| Some((Version::of_pc_kernel(release)?, release)))
+            .filter(|(version, _)| *version >= since)
+            .collect();
+        found.sort();
+        let chosen = match self.pick {
+            Pick::Newest => found.last(),
+            Pick::Oldest => found.first(),
+        };
+        match chosen {
+            Some((_, release)) => Ok((*release).to_owned()),
+            None => bail!(
+                "the suite `{}` has no kernel{} for the entry `{}` of `xtask/kernels.toml`",
+                self.suite,
+                self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default(),
+                self.name
+            ),
+        }
+    }
+
+    /// Finds the kernel in Debian's archive, and fetches it unless it is here.
+    ///
+    /// # Errors
+    /// The archive can't be reached, has no such kernel, or the kernel is not built as the entry says.
+    pub fn fetch(&self, paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Kernel> {
+        let suite = Suite::open(&paths.vm.join("apt"), &self.suite)?;
+        let release = self.resolve(&suite.package_names(IMAGE_PREFIX)?)?;
+        let folder = paths.vm.join("kernels").join(&release);
+        if !folder.is_dir() {
+            say(&format!("fetching Linux {release} from {}", suite.name()));
+            unpack(&suite, &release, &folder)?;
+        }
+        let config = folder.join(CONFIG);
+        let text = fs::read_to_string(&config).with_context(|| format!("failed to read `{}`", config.display()))?;
+        let has_hid_bpf = text.lines().any(|line| line == "CONFIG_HID_BPF=y");
+        if has_hid_bpf != (self.generation != Generation::None) {
+            bail!(
+                "Linux {release} has CONFIG_HID_BPF {}, the entry `{}` of `xtask/kernels.toml` says otherwise",
+                if has_hid_bpf { "on" } else { "off" },
+                self.name
+            );
+        }
+        Ok(Kernel {
+            name: self.name.clone(),
+            image: folder.join(IMAGE),
+            modules: Some(folder.join(MODULES)),
+            release,
+            generation: self.generation,
+            may_skip: self.may_skip,
+        })
+    }
+}
+
+/// Downloads the packages of the kernel `release` and puts what is needed of them at `folder`, whole or not at all.
+fn unpack(suite: &Suite, release: &str, folder: &Path) -> Result<()> {
+    let image = format!("{IMAGE_PREFIX}{release}");
+    // Since 6.19 the image package is empty and depends on others of the same release that hold the parts.
+    let mut packages: Vec<String> = suite.dependencies(&image)?;
+    packages.retain(|name| name.starts_with("linux-") && name.ends_with(&format!("-{release}")));
+    packages.push(image);
+    packages.sort();
+    packages.dedup();
+
+    let partial = folder.with_extension("partial");
+    let (debs, root, done) = (partial.join("debs"), partial.join("root"), partial.join("done"));
+    remove_folder(&partial)?;
+    for folder in [&debs, &root, &done] {
+        fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+    }
+    for deb in suite.download(&packages, &debs)? {
+        process::output(process::command("dpkg-deb").arg("--extract").arg(&deb).arg(&root))?;
+    }
+    let modules = first_that_is_there(
+        &[root.join("usr/lib/modules").join(release), root.join("lib/modules").join(release)],
+        "modules",
+        release,
+    )?;
+    for (name, boot) in [(IMAGE, format!("boot/vmlinuz-{release}")), (CONFIG, format!("boot/config-{release}"))] {
+        let from = first_that_is_there(&[modules.join(name), root.join(boot)], name, release)?;
+        rename(&from, &done.join(name))?;
+    }
+    rename(&modules, &done.join(MODULES))?;
+    rename(&done, folder)?;
+    remove_folder(&partial)
+}
+
+fn first_that_is_there(paths: &[PathBuf], what: &str, release: &str) -> Result<PathBuf> {
+    let found = paths.iter().find(|path| path.exists()).cloned();
+    found.ok_or_else(|| anyhow!("the packages of Linux {release} hold no {what} where Debian puts it"))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("failed to move `{}` to `{}`", from.display(), to.display()))
+}
+
+/// A kernel that the user names: `PATH[,modules=DIR][,generation=none|fmod-ret|struct-ops][,name=NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserKernel {
+    /// The bzImage.
+    pub image: PathBuf,
+    /// Where its modules are, if it has any.
+    pub modules: Option<PathBuf>,
+    /// What it offers. Default: what kernels of its version offer.
+    pub generation: Option<Generation>,
+    /// What reports call it. Default: its release.
+    pub name: Option<String>,
+}
+
+impl std::str::FromStr for UserKernel {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split(',');
+        let image = parts.next().filter(|path| !path.is_empty()).context("expected the path of a kernel image")?;
+        let mut kernel = Self { image: image.into(), modules: None, generation: None, name: None };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("modules", folder)) => kernel.modules = Some(folder.into()),
+                Some(("name", name)) => kernel.name = Some(name.to_owned()),
+                Some(("generation", word)) => {
+                    let word = serde_json::Value::String(word.to_owned());
+                    let known = serde_json::from_value(word).ok().context("expected none, fmod-ret or struct-ops")?;
+                    kernel.generation = Some(known);
+                }
+                _ => bail!("expected modules=DIR, generation=WORD or name=NAME, found `{part}`"),
+            }
+        }
+        Ok(kernel)
+    }
+}
+
+impl UserKernel {
+    /// Reads several, with a colon between any two.
+    ///
+    /// # Errors
+    /// One of them is misspelt.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>> {
+        let items = text.split(':').filter(|item| !item.trim().is_empty());
+        items.map(|item| item.trim().parse().with_context(|| format!("failed to read `{item}`"))).collect()
+    }
+
+    /// Looks at the files that the user named.
+    ///
+    /// # Errors
+    /// The image is none, or the modules are not those of its release.
+    pub fn look(&self) -> Result<Kernel> {
+        let image = &self.image;
+        let bytes = fs::read(image).with_context(|| format!("failed to read the kernel `{}`", image.display()))?;
+        let release = release_of(&bytes)
+            .ok_or_else(|| anyhow!("`{}` is no x86 kernel image (bzImage)", image.display()))?
+            .to_owned();
+        let modules = match &self.modules {
+            None => None,
+            Some(folder) => {
+                let places = ["", "lib/modules", "usr/lib/modules"]
+                    .map(|place| if place.is_empty() { folder.clone() } else { folder.join(place).join(&release) });
+                let found = places.into_iter().find(|place| place.join("modules.builtin").is_file());
+                Some(found.ok_or_else(|| {
+                    anyhow!("no modules of Linux {release} in `{}`: there is no `modules.builtin`", folder.display())
+                })?)
+            }
+        };
+        Ok(Kernel {
+            name: self.name.clone().unwrap_or_else(|| release.clone()),
+            generation: self.generation.unwrap_or_else(|| usual_generation(&Version::parse(&release))),
+            image: image.clone(),
+            release,
+            modules,
+            may_skip: true,
+        })
+    }
+}
+
+/// The release that a bzImage carries, see Documentation/arch/x86/boot.rst: at 0x202 a magic, at 0x20e the place of the text.
+fn release_of(image: &[u8]) -> Option<&str> {
+    if image.get(0x202..0x206)? != b"HdrS" {
+        return None;
+    }
+    let place = usize::from(u16::from_le_bytes(image.get(0x20e..0x210)?.try_into().ok()?)) + 0x200;
+    let text = image.get(place..)?.split(|byte| *byte == 0 || *byte == b' ').next()?;
+    std::str::from_utf8(text).ok().filter(|release| !release.is_empty())
+}
+
+/// What a kernel of this version offers when it is built with CONFIG_HID_BPF.
+fn usual_generation(version: &Version) -> Generation {
+    if *version >= Version::parse("6.11") {
+        Generation::StructOps
+    } else if *version >= Version::parse("6.3") {
+        Generation::FmodRet
+    } else {
+        Generation::None
+    }
+}
+
+/// The leading numbers of a release, and Debian's revision of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version(Vec<u32>);
+
+impl Version {
+    /// Reads the numbers at the start of `release`.
+    pub fn parse(release: &str) -> Self {
+        let numbers = release.split(|char: char| !char.is_ascii_digit() && char != '.').next().unwrap_or_default();
+        Self(numbers.split('.').map_while(|number| number.parse().ok()).collect())
+    }
+
+    /// Reads the release of one of Debian's kernels for ordinary PCs, `7.3.4+deb13-amd64`; none for any other flavour.
+    fn of_pc_kernel(release: &str) -> Option<Self> {
+        let (numbers, debian) = release.strip_suffix(FLAVOUR)?.split_once("+deb")?;
+        let is_plain = |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_digit() || char == '.');
+        (is_plain(numbers) && is_plain(debian)).then(|| Self::parse(numbers))
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages() -> Vec<String> {
+        [
+            "linux-image-6.12.107+deb13-amd64",
+            "linux-image-6.16.12+deb13-amd64",
+            "linux-image-6.16.3+deb13-amd64",
+            "linux-image-6.16.3+deb13-cloud-amd64",
+            "linux-image-7.10.1+deb13-amd64",
+            "linux-image-7.3.4+deb13-amd64",
+            "linux-image-7.11.0+deb13-amd64-unsigned",
+            "linux-image-7.11.0+deb13-amd64-dbg",
+            "linux-image-7.11.0+deb13-rt-amd64",
+            "linux-image-7.11.0+deb13-cloud-amd64",
+            "linux-image-amd64",
+            "linux-image-7.11.0+deb13-arm64",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    fn entry(pick: Pick, since: Option<&str>) -> Entry {
+        Entry {
+            name: "it".into(),
+            suite: "trixie".into(),
+            pick,
+            since: since.map(str::to_owned),
+            generation: Generation::StructOps,
+            may_skip: true,
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers_and_other_flavours_passed_over() {
+        assert_eq!(entry(Pick::Newest, None).resolve(&packages()).unwrap(), "7.10.1+deb13-amd64");
+        assert_eq!(entry(Pick::Oldest, None).resolve(&packages()).unwrap(), "6.12.107+deb13-amd64");
+        assert_eq!(entry(Pick::Oldest, Some("6.16")).resolve(&packages()).unwrap(), "6.16.3+deb13-amd64");
+    }
+
+    #[test]
+    fn nothing_to_choose_from_is_an_error() {
+        let error = entry(Pick::Newest, Some("8")).resolve(&packages()).unwrap_err().to_string();
+        assert_eq!(error, "the suite `trixie` has no kernel since 8 for the entry `it` of `xtask/kernels.toml`");
+    }
+
+    #[test]
+    fn the_list_reads_and_names_are_unique() {
+        let list = list().unwrap();
+        let mut names: Vec<&str> = list.kernels.iter().map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), list.kernels.len());
+        assert!(!list.modules.needed.is_empty());
+    }
+
+    #[test]
+    fn a_users_kernel_is_spelt_out() {
+        let kernel: UserKernel = "/k/bzImage,modules=/m,generation=fmod-ret,name=mine".parse().unwrap();
+        assert_eq!(kernel.image, Path::new("/k/bzImage"));
+        assert_eq!(kernel.modules.as_deref(), Some(Path::new("/m")));
+        assert_eq!(kernel.generation, Some(Generation::FmodRet));
+        assert_eq!(kernel.name.as_deref(), Some("mine"));
+        let two = UserKernel::parse_list("/a:/b,modules=/c:").unwrap();
+        assert_eq!(two.len(), 2);
+        assert!(UserKernel::parse_list("").unwrap().is_empty());
+        for wrong in ["", ",modules=/m", "/k,generation=7", "/k,speed=1", "/k,modules"] {
+            assert!(wrong.parse::<UserKernel>().is_err(), "{wrong}");
+        }
+    }
+
+    fn image(release: &str) -> Vec<u8> {
+        let mut image = vec![0; 0x400];
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
+        image[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
+        image
+    }
+
+    #[test]
+    fn the_release_is_read_from_an_image() {
+        assert_eq!(release_of(&image("6.6.150 (me@here) #1 SMP")), Some("6.6.150"));
+        assert_eq!(release_of(&image("")), None);
+        assert_eq!(release_of(b"ELF"), None);
+        let whole = image("6.6.150 (me@here)");
+        for end in 0..whole.len() {
+            release_of(&whole[..end]);
+        }
+    }
+
+    #[test]
+    fn a_version_tells_what_a_kernel_offers() {
+        for (release, generation) in [
+            ("6.2.16", Generation::None),
+            ("6.3.0-rc1", Generation::FmodRet),
+            ("6.10.14", Generation::FmodRet),
+            ("6.11.0", Generation::StructOps),
+            ("7.3.4+deb13-amd64", Generation::StructOps),
+        ] {
+            assert_eq!(usual_generation(&Version::parse(release)), generation, "{release}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Runs other programs, and says what went wrong with the program's own words.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Where administrators' programs such as `depmod` are. A user's search path often lacks these.
+const ADMIN_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// How many of the last lines of a program's talk an error repeats.
+const TALK_LINES: usize = 12;
+
+/// A command for `program`, found as an administrator would find it, that reads nothing.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if let Ok(path) = std::env::join_paths(search_path()) {
+        command.env("PATH", path);
+    }
+    // `cargo run` points this at its own libraries, which are not those that an installed program would use.
+    command.env_remove("LD_LIBRARY_PATH").stdin(Stdio::null());
+    command
+}
+
+/// Runs `command` to its end and returns what it wrote to its standard output.
+///
+/// # Errors
+/// The program could not be started, or it failed: the error then ends with the last lines of what it said.
+pub fn output(command: &mut Command) -> Result<String> {
+    let name = name(command);
+    let output = command.output().with_context(|| format!("failed to start `{name}`"))?;
+    if !output.status.success() {
+        bail!("`{name}` failed, {}{}", output.status, talk(&output));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with its output passed through.
+///
+/// # Errors
+/// The program could not be started. Whether it succeeded is the result.
+pub fn passes(command: &mut Command) -> Result<bool> {
+    let status = command.status().with_context(|| format!("failed to start `{}`", name(command)))?;
+    Ok(status.success())
+}
+
+/// Where `program` is on the search path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    search_path().into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn search_path() -> Vec<PathBuf> {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&own).chain(ADMIN_FOLDERS.map(PathBuf::from)).collect()
+}
+
+/// The last lines of `text`, each indented, for the end of an error.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("\n    {}", line.trim_end())).collect()
+}
+
+/// The command as people would name it: the program's file name and its first argument.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    match command.get_args().find(|argument| !argument.to_string_lossy().starts_with(['-', '/'])) {
+        Some(argument) => format!("{program} {}", argument.to_string_lossy()),
+        None => program,
+    }
+}
+
+fn talk(output: &Output) -> String {
+    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+    last_lines(&String::from_utf8_lossy(said), TALK_LINES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_repeats_what_the_program_said() {
+        let error = output(command("sh").arg("-c").arg("echo first; echo no such thing >&2; exit 3")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("exit status: 3") && text.contains("no such thing"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = output(&mut command("no-such-program-here")).unwrap_err();
+        assert!(format!("{error:#}").contains("failed to start `no-such-program-here`"), "{error:#}");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        assert_eq!(last_lines("a\n\nb\nc\n", 2), "\n    b\n    c");
+        assert_eq!(last_lines("", 2), "");
+    }
+}

@@ -1,0 +1,199 @@
+//! What people see: a line for each case as it ends, progress on a terminal, a table at the end, and the sum as the last line.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::protocol::{Message, Outcome};
+use crate::transcript::Tally;
+
+/// Where lines and progress go. Lines go to the standard output and stay; progress is drawn only on a terminal.
+#[derive(Clone, Debug, Default)]
+pub struct Screen {
+    bars: MultiProgress,
+}
+
+impl Screen {
+    /// Prints a line above all progress.
+    pub fn line(&self, text: &str) {
+        self.bars.suspend(|| println!("{text}"));
+    }
+
+    /// Progress of the thing called `name`, until it is dropped.
+    pub fn progress(&self, name: &str) -> Progress {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:12} {elapsed:>4} {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress { bar, cases: 0, done: 0 }
+    }
+}
+
+/// A line on a terminal that says what is going on.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    cases: usize,
+    done: usize,
+}
+
+impl Progress {
+    /// Says what is going on now.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
+    /// Follows a guest.
+    pub fn hear(&mut self, message: &Message) {
+        match message {
+            Message::Ready { cases, .. } => self.cases = *cases,
+            Message::Begin { case } => self.say(&format!("[{}/{}] {case}", self.done + 1, self.cases)),
+            Message::Outcome { .. } => self.done += 1,
+            Message::Say { .. } | Message::Figure { .. } | Message::Verdict { .. } => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The line for a case that has ended.
+pub fn case_line(kernel: &str, case: &str, outcome: &Outcome, millis: u64) -> String {
+    let took = seconds(Duration::from_millis(millis));
+    match outcome {
+        Outcome::Passed => format!("{kernel:<12} ok    {case} ({took})"),
+        Outcome::Failed { why } => format!("{kernel:<12} FAIL  {case} ({took}){}", indented(why)),
+        Outcome::Skipped { why } => format!("{kernel:<12} skip  {case}: {why}"),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("\n        {line}")).collect()
+}
+
+/// A time as people read it.
+pub fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{} min {:02.0} s", time.as_secs() / 60, seconds % 60.0)
+    }
+}
+
+/// A part of the tests: one kernel, or one kind of check on the host.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it is called.
+    pub name: String,
+    /// What else there is to say: the kernel's release, the time to boot.
+    pub note: String,
+    /// How its cases ended.
+    pub tally: Tally,
+    /// How long it took.
+    pub took: Duration,
+    /// Why nothing more can be said, where the machinery failed rather than what is tested.
+    pub broken: Option<String>,
+}
+
+/// All parts of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// In the order in which they are shown.
+    pub parts: Vec<Part>,
+}
+
+/// What a run comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sum {
+    /// All that ran has passed.
+    Passed,
+    /// Something failed.
+    Failed,
+    /// Nothing failed, but not all could be run.
+    Broken,
+}
+
+impl Report {
+    /// The sum over all parts.
+    pub fn tally(&self) -> Tally {
+        let mut sum = Tally::default();
+        self.parts.iter().for_each(|part| sum += part.tally);
+        sum
+    }
+
+    /// What the run comes to. A failure is certain, so it outweighs a part that could not be run.
+    pub fn result(&self) -> Sum {
+        if self.tally().failed > 0 {
+            Sum::Failed
+        } else if self.parts.iter().any(|part| part.broken.is_some()) {
+            Sum::Broken
+        } else {
+            Sum::Passed
+        }
+    }
+
+    /// The table, the parts that could not be run, and the sum alone on the last line.
+    pub fn text(&self) -> String {
+        let mut text = format!("\n{:<14}{:>8}{:>8}{:>9}{:>14}\n", "", "passed", "failed", "skipped", "time");
+        for part in &self.parts {
+            let Tally { passed, failed, skipped } = part.tally;
+            let row =
+                format!("{:<14}{passed:>8}{failed:>8}{skipped:>9}{:>14}  {}", part.name, seconds(part.took), part.note);
+            text += row.trim_end();
+            text.push('\n');
+        }
+        for part in &self.parts {
+            if let Some(why) = &part.broken {
+                text += &format!("\ninfrastructure failed: {}: {why}\n", part.name);
+            }
+        }
+        text + &format!("\n{}", self.tally())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(failed: usize, broken: Option<&str>) -> Part {
+        Part {
+            name: "newest".into(),
+            note: "7.3.4".into(),
+            tally: Tally { passed: 2, failed, skipped: 1 },
+            took: Duration::from_millis(61_500),
+            broken: broken.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn three_ways_to_end() {
+        let result = |parts: Vec<Part>| Report { parts }.result();
+        assert_eq!(result(vec![part(0, None)]), Sum::Passed);
+        assert_eq!(result(vec![part(0, Some("no network")), part(1, None)]), Sum::Failed);
+        assert_eq!(result(vec![part(0, Some("no network")), part(0, None)]), Sum::Broken);
+    }
+
+    #[test]
+    fn the_sum_is_alone_on_the_last_line() {
+        let report = Report { parts: vec![part(0, None), part(1, Some("the guest has said nothing"))] };
+        let text = report.text();
+        assert_eq!(text.lines().last(), Some("4 passed, 1 failed, 2 skipped"));
+        assert!(text.contains("infrastructure failed: newest: the guest has said nothing"), "{text}");
+        assert!(text.contains("1 min 02 s  7.3.4"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_shows_all_of_its_lines() {
+        let why = "expected 1\nfound 2".to_owned();
+        let line = case_line("newest", "plug", &Outcome::Failed { why }, 1500);
+        assert_eq!(line, "newest       FAIL  plug (1.5 s)\n        expected 1\n        found 2");
+        let why = "no kernel".to_owned();
+        assert_eq!(case_line("newest", "plug", &Outcome::Skipped { why }, 0), "newest       skip  plug: no kernel");
+    }
+}

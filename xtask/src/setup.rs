@@ -1,0 +1,91 @@
+//! The Debian packages that building and testing need, in one list, and their installation.
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// Every package that is not on each Debian machine, and what it is for.
+const PACKAGES: [(&str, &str); 14] = [
+    ("binutils", "makes the programs small before they go into a virtual machine"),
+    ("clang", "compiles the drivers"),
+    ("debian-archive-keyring", "the keys that the kernels from Debian's archive are verified with"),
+    ("gcc", "compiles libbpf, and links"),
+    ("kmod", "chooses modules, and loads them in the virtual machine"),
+    ("libc6-dev", "headers for libbpf"),
+    ("libelf-dev", "libbpf reads objects with it"),
+    ("libudev-dev", "hidbpf asks udev for devices with it"),
+    ("make", "builds libbpf"),
+    ("pkg-config", "finds the libraries above"),
+    ("qemu-system-x86", "runs the virtual machines"),
+    ("strace", "counts system calls in the virtual machine"),
+    ("udev", "runs in the virtual machine, and compiles the hwdb"),
+    ("zlib1g-dev", "libelf needs it"),
+];
+
+/// Installs what is missing, after saying what that is.
+///
+/// # Errors
+/// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
+pub fn run() -> Result<()> {
+    if process::find("dpkg-query").is_none() || process::find("apt-get").is_none() {
+        bail!("this machine has no dpkg and apt: the tests and the demo take their kernels and tools from Debian");
+    }
+    let missing = missing()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("These Debian packages are missing:");
+    for (name, purpose) in PACKAGES.iter().filter(|(name, _)| missing.contains(name)) {
+        println!("  {name:<24}{purpose}");
+    }
+    let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !rustix::process::geteuid().is_root() {
+        bail!("only root can install packages. Run this, then try again:\n    sudo {install}");
+    }
+    println!("Installing them: {install}");
+    // Images of machines often come without lists of what the archive has. Old lists name packages that are gone.
+    apt_get(&["update"])?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(&missing);
+    apt_get(&arguments)
+}
+
+fn missing() -> Result<Vec<&'static str>> {
+    // dpkg-query fails when it does not know one of the packages, and lists the others all the same.
+    let names = PACKAGES.map(|(name, _)| name);
+    let query = ["--show", "--showformat=${binary:Package} ${db:Status-Status}\n"];
+    let listed = match process::command("dpkg-query").args(query).args(names).output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => bail!("failed to start `dpkg-query`: {error}"),
+    };
+    let installed = parse_installed(&listed);
+    Ok(names.into_iter().filter(|name| !installed.contains(name)).collect())
+}
+
+/// Reads lines `package[:architecture] status`.
+fn parse_installed(listed: &str) -> Vec<&str> {
+    let lines = listed.lines().filter_map(|line| line.split_once(' '));
+    let installed = lines.filter(|(_, status)| *status == "installed");
+    installed.map(|(name, _)| name.split(':').next().unwrap_or(name)).collect()
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut command = process::command("apt-get");
+    command.args(["--quiet", "-o", "Acquire::Retries=3"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    if !process::passes(&mut command)? {
+        bail!("`apt-get {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_installed_packages_count() {
+        let listed = "clang installed\nlibelf-dev:amd64 installed\nstrace config-files\nudev not-installed\n";
+        assert_eq!(parse_installed(listed), ["clang", "libelf-dev"]);
+        assert!(parse_installed("").is_empty());
+    }
+}

@@ -1,0 +1,370 @@
+//! `cargo xtask vm`: the cases in virtual machines, on every kernel that was asked for.
+
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::artifacts::{self, Artifacts, Profile};
+use crate::guest::Packer;
+use crate::kernels::{self, Entry, Kernel, UserKernel};
+use crate::paths::Paths;
+use crate::process;
+use crate::protocol::{Generation, Job, Message, Outcome, Task};
+use crate::qemu::{Accelerator, End, Limits, Logs, Machine};
+use crate::report::{Part, Report, Screen, case_line, seconds};
+use crate::setup;
+use crate::transcript::Tally;
+
+/// The kernels that the user names beside those of `kernels.toml`.
+const KERNELS_VARIABLE: &str = "HIDBPF_KERNELS";
+
+/// Which kernels to boot.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KernelOptions {
+    /// Boot this kernel too: PATH[,modules=DIR][,generation=none|fmod-ret|struct-ops][,name=NAME]
+    ///
+    /// PATH is a bzImage for x86-64. DIR has the modules of that kernel, as in /lib/modules/RELEASE; leave it out where all that
+    /// the tests need is built in. The generation is what the kernel has to offer; by default what kernels of its version do.
+    /// Can be given more than once. The environment variable HIDBPF_KERNELS holds more of the same, with a colon between any two.
+    #[arg(long = "kernel", value_name = "KERNEL")]
+    pub user: Vec<UserKernel>,
+
+    /// Boot only the kernels with these names, see xtask/kernels.toml
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+}
+
+/// What `cargo xtask vm` is told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Run only the cases whose name contains one of these
+    pub filters: Vec<String>,
+
+    #[command(flatten)]
+    pub kernels: KernelOptions,
+
+    /// How many machines run at once. Default: one for each processor, two at most
+    #[arg(long, value_name = "COUNT")]
+    pub jobs: Option<usize>,
+}
+
+/// A kernel to boot, not looked at yet.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// One of `kernels.toml`.
+    Debian(Entry),
+    /// One that the user named.
+    User(UserKernel),
+}
+
+impl Wanted {
+    /// All kernels that `options` ask for.
+    ///
+    /// # Errors
+    /// A kernel is misspelt, or `--only` names one that is not there.
+    pub fn select(options: &KernelOptions) -> Result<Vec<Self>> {
+        let mut wanted: Vec<Self> = kernels::list()?.kernels.into_iter().map(Self::Debian).collect();
+        wanted.extend(options.user.iter().cloned().map(Self::User));
+        if let Ok(text) = std::env::var(KERNELS_VARIABLE) {
+            let more = UserKernel::parse_list(&text).with_context(|| format!("failed to read `{KERNELS_VARIABLE}`"))?;
+            wanted.extend(more.into_iter().map(Self::User));
+        }
+        if !options.only.is_empty() {
+            let names: Vec<String> = wanted.iter().map(Self::name).collect();
+            if let Some(unknown) = options.only.iter().find(|name| !names.contains(name)) {
+                bail!("there is no kernel `{unknown}`; there are {}", names.join(", "));
+            }
+            wanted.retain(|kernel| options.only.contains(&kernel.name()));
+        }
+        Ok(wanted)
+    }
+
+    /// What reports call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Debian(entry) => entry.name.clone(),
+            Self::User(kernel) => kernel.look().map_or_else(|_| kernel.image.display().to_string(), |found| found.name),
+        }
+    }
+
+    /// Gets the kernel here.
+    ///
+    /// # Errors
+    /// It can't be fetched, or is no kernel.
+    pub fn get(&self, paths: &Paths, screen: &Screen) -> Result<Kernel> {
+        match self {
+            Self::Debian(entry) => entry.fetch(paths, &mut |text| screen.line(text)),
+            Self::User(kernel) => kernel.look(),
+        }
+    }
+}
+
+/// One machine that has ended.
+#[derive(Debug)]
+pub struct Run {
+    /// How.
+    pub end: End,
+    /// How long it was until the guest was up.
+    pub ready: Option<Duration>,
+    /// How long it took in all.
+    pub took: Duration,
+    /// Where its logs are.
+    pub logs: Logs,
+}
+
+/// Everything that a machine needs beside its kernel.
+#[derive(Debug)]
+pub struct Lab<'a> {
+    paths: &'a Paths,
+    packer: Packer<'a>,
+    accelerator: Accelerator,
+}
+
+impl<'a> Lab<'a> {
+    /// Packs what all machines share.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn new(paths: &'a Paths, artifacts: &Artifacts, accelerator: Accelerator) -> Result<Self> {
+        Ok(Self { paths, packer: Packer::new(paths, kernels::list()?.modules, artifacts)?, accelerator })
+    }
+
+    /// Boots `kernel` for `task`, and calls `heard` with what the guest says.
+    ///
+    /// # Errors
+    /// The machine can't be packed or started.
+    pub fn boot(&self, kernel: &Kernel, task: Task, limits: Limits, heard: &mut dyn FnMut(&Message)) -> Result<Run> {
+        let job = Job { kernel: kernel.name.clone(), generation: kernel.generation, task };
+        let initramfs = self.packer.pack(kernel, &job)?;
+        let logs = Logs::create(&self.paths.logs(), &kernel.name)?;
+        let machine = Machine {
+            image: kernel.image.clone(),
+            initramfs,
+            accelerator: self.accelerator,
+            limits,
+            logs: logs.clone(),
+        };
+        let started = Instant::now();
+        let mut ready = None;
+        let mut booted = None;
+        let end = machine.run(&mut |message| {
+            if let Message::Ready { release, .. } = message {
+                ready = Some(started.elapsed());
+                booted = Some(release.clone());
+            }
+            heard(message);
+        })?;
+        if let Some(booted) = booted.filter(|booted| *booted != kernel.release) {
+            bail!("the machine for Linux {} booted Linux {booted}", kernel.release);
+        }
+        Ok(Run { end, ready, took: started.elapsed(), logs })
+    }
+}
+
+/// Installs what is missing, builds, and runs the cases.
+///
+/// # Errors
+/// The machinery fails before a case could run, or the code does not compile.
+pub fn run(options: &Options) -> Result<Report> {
+    setup::run()?;
+    let paths = Paths::find()?;
+    let _lock = paths.lock()?;
+    let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
+    run_cases(&paths, &artifacts, options)
+}
+
+/// Runs the cases on all kernels.
+///
+/// # Errors
+/// The machinery fails before a case could run, or no case has such a name.
+pub fn run_cases(paths: &Paths, artifacts: &Artifacts, options: &Options) -> Result<Report> {
+    let wanted = Wanted::select(&options.kernels)?;
+    let listed = list_cases(artifacts)?;
+    let is_wanted =
+        |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter.as_str()));
+    if !listed.iter().any(|case| is_wanted(&case.name)) {
+        bail!("no case's name contains {}", options.filters.join(" or "));
+    }
+    let screen = Screen::default();
+    let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
+    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, |count| count.get().min(2)));
+    let (kernels, mut parts) = boot_all(&lab, &wanted, jobs.max(1), &options.filters, &screen);
+
+    let has_fmod_ret = kernels.iter().any(|kernel| kernel.generation == Generation::FmodRet);
+    if !has_fmod_ret && options.kernels.only.is_empty() {
+        let mut tally = Tally::default();
+        for case in
+            listed.iter().filter(|case| is_wanted(&case.name) && case.generations.contains(&Generation::FmodRet))
+        {
+            let why = "no kernel of 6.3 to 6.10 was given (--kernel)".to_owned();
+            let outcome = Outcome::Skipped { why };
+            tally.count(&outcome);
+            screen.line(&case_line("fmod-ret", &case.name, &outcome, 0));
+        }
+        parts.push(Part {
+            name: "fmod-ret".into(),
+            note: "no kernel was given".into(),
+            tally,
+            took: Duration::ZERO,
+            broken: None,
+        });
+    }
+    Ok(Report { parts })
+}
+
+/// A case that the guest has, as `vm-guest --list` tells, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    name: String,
+    /// The kernels on which it runs.
+    generations: Vec<Generation>,
+}
+
+fn list_cases(artifacts: &Artifacts) -> Result<Vec<Listed>> {
+    let listed = process::output(process::command(&artifacts.guest).arg("--list"))?;
+    let lines =
+        listed.lines().map(|line| serde_json::from_str(line).with_context(|| format!("failed to read `{line}`")));
+    lines.collect::<Result<_>>().with_context(|| format!("failed to list the cases of `{}`", artifacts.guest.display()))
+}
+
+/// Gets one kernel after the other, and boots each as soon as it is there, `jobs` at a time.
+fn boot_all(
+    lab: &Lab,
+    wanted: &[Wanted],
+    jobs: usize,
+    filters: &[String],
+    screen: &Screen,
+) -> (Vec<Kernel>, Vec<Part>) {
+    let parts = Mutex::new(Vec::new());
+    let mut kernels = Vec::new();
+    let (sender, receiver) = mpsc::channel::<(usize, Kernel)>();
+    let receiver = Mutex::new(receiver);
+    let add = |place: usize, part: Part| lock(&parts).push((place, part));
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let next = lock(&receiver).recv();
+                    let Ok((place, kernel)) = next else { return };
+                    add(place, test(lab, &kernel, filters, screen));
+                }
+            });
+        }
+        for (place, wanted) in wanted.iter().enumerate() {
+            match wanted.get(lab.paths, screen) {
+                Ok(kernel) => {
+                    kernels.push(kernel.clone());
+                    if sender.send((place, kernel)).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => add(place, broken_part(&wanted.name(), String::new(), &error)),
+            }
+        }
+        drop(sender);
+    });
+    let mut parts = parts.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    parts.sort_by_key(|(place, _)| *place);
+    (kernels, parts.into_iter().map(|(_, part)| part).collect())
+}
+
+/// A thread that panicked with the lock in hand has left nothing half done: each puts in one whole part.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn broken_part(name: &str, note: String, error: &anyhow::Error) -> Part {
+    Part {
+        name: name.to_owned(),
+        note,
+        tally: Tally::default(),
+        took: Duration::ZERO,
+        broken: Some(format!("{error:#}")),
+    }
+}
+
+/// Runs the cases on one kernel.
+fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part {
+    let mut progress = screen.progress(&kernel.name);
+    progress.say(&format!("booting Linux {}", kernel.release));
+    let mut tally = Tally::default();
+    let task = Task::Test { filters: filters.to_vec() };
+    let run = lab.boot(kernel, task, Limits::default(), &mut |message| {
+        progress.hear(message);
+        if let Message::Outcome { case, outcome, millis } = message {
+            let outcome = held_to(kernel.may_skip, outcome.clone());
+            tally.count(&outcome);
+            screen.line(&case_line(&kernel.name, case, &outcome, *millis));
+        }
+    });
+    drop(progress);
+    let note = format!("Linux {}", kernel.release);
+    let run = match run {
+        Ok(run) => run,
+        Err(error) => return Part { tally, ..broken_part(&kernel.name, note, &error) },
+    };
+    let note = match run.ready {
+        Some(ready) => format!("{note}, up after {}", seconds(ready)),
+        None => note,
+    };
+    let logs = format!("\n  logs: {}\n        {}", run.logs.console.display(), run.logs.protocol.display());
+    let mut part = Part { name: kernel.name.clone(), note, tally, took: run.took, broken: None };
+    match run.end {
+        End::Verdict(_) if tally.failed > 0 => screen.line(&format!("{}: {} failed{logs}", kernel.name, tally.failed)),
+        End::Verdict(_) => {}
+        End::Crashed { why, case, console } => {
+            part.tally.failed += 1;
+            let case = case.map_or_else(|| "between two cases".to_owned(), |case| format!("during `{case}`"));
+            screen.line(&format!("{:<12} FAIL  {why}, {case}; its last words:{console}{logs}", kernel.name));
+        }
+        End::Broken { why, console } => part.broken = Some(format!("{why}; the console's last lines:{console}{logs}")),
+    }
+    part
+}
+
+/// A skip is a failure on a kernel on which nothing may be skipped.
+fn held_to(may_skip: bool, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Skipped { why } if !may_skip => {
+            Outcome::Failed { why: format!("skipped where nothing may be: {why}") }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_fails_where_nothing_may_be_skipped() {
+        let skipped = Outcome::Skipped { why: "no uhid".into() };
+        assert_eq!(held_to(true, skipped.clone()), skipped);
+        let failed = Outcome::Failed { why: "skipped where nothing may be: no uhid".into() };
+        assert_eq!(held_to(false, skipped), failed);
+        assert_eq!(held_to(false, Outcome::Passed), Outcome::Passed);
+    }
+
+    #[test]
+    fn only_names_that_are_there() {
+        let only = |names: &[&str]| KernelOptions {
+            only: names.iter().map(|name| (*name).to_owned()).collect(),
+            user: Vec::new(),
+        };
+        let names: Vec<String> = Wanted::select(&only(&["without"])).unwrap().iter().map(Wanted::name).collect();
+        assert_eq!(names, ["without"]);
+        let error = Wanted::select(&only(&["no-such"])).unwrap_err().to_string();
+        assert!(error.starts_with("there is no kernel `no-such`; there are newest, oldest, without"), "{error}");
+    }
+
+    #[test]
+    fn a_listed_case_reads() {
+        let case: Listed = serde_json::from_str(r#"{"name":"plug","generations":["fmod-ret","none"]}"#).unwrap();
+        assert_eq!(case.generations, [Generation::FmodRet, Generation::None]);
+    }
+}
