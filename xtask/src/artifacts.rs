@@ -60,7 +60,7 @@ pub fn cargo() -> Command {
 /// Something does not compile: [`Failed`]. Or cargo can't be run.
 pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     let mut command = cargo();
-    command.current_dir(root).args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
+    command.current_dir(root).args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
     if profile == Profile::Release {
         command.arg("--release");
     }
