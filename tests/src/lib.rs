@@ -1,3 +1,9 @@
-//! What the tests of several crates share.
+//! What the tests of several crates share, and all of the guest side of the tests on real kernels.
 
+pub mod guest;
+pub mod monitor;
+pub mod nodes;
+pub mod process;
 pub mod protocol;
+pub mod recording;
+pub mod uhid;

@@ -1,0 +1,306 @@
+//! What a case works with: udevd, virtual devices, the program under test, and the check that nothing is left afterwards.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::machine;
+use crate::monitor::{Monitor, PATIENCE, Uevent};
+use crate::nodes::{self, Hidraw, Node};
+use crate::process::{Run, command};
+use crate::protocol::Generation;
+use crate::uhid::{Device, Spec};
+
+/// The program under test, where its package puts it.
+pub const HIDBPF: &str = "/usr/bin/hidbpf";
+
+/// Where drivers are pinned: a directory a device.
+pub const PINS: &str = "/sys/fs/bpf/hidbpf";
+
+/// Where hidbpf keeps what people may read.
+pub const STATE: &str = "/run/hidbpf/devices";
+
+const HID_DEVICES: &str = "/sys/bus/hid/devices";
+const UDEVD: &str = "/lib/systemd/systemd-udevd";
+const UDEVD_LOG: &str = "/run/udevd.log";
+
+/// A running udevd and all that cases share.
+pub struct Bench {
+    /// What the kernel is expected to offer.
+    pub generation: Generation,
+    /// Events whose rules and programs have run.
+    pub udev: Monitor,
+    /// Events as they leave the kernel.
+    pub kernel: Monitor,
+    udevd: Child,
+    plugged: u32,
+    held: bool,
+    log_read: usize,
+}
+
+impl Bench {
+    /// Starts udevd and waits until it serves.
+    ///
+    /// # Errors
+    /// It doesn't start, or says nothing.
+    pub fn start(generation: Generation) -> Result<Bench> {
+        let udevd = start_udevd()?;
+        let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
+        let bench = Bench { generation, udev, kernel, udevd, plugged: 0, held: false, log_read: 0 };
+        bench.settle()?;
+        Ok(bench)
+    }
+
+    /// Plugs in a device and returns when udevd is done with it and with all that followed from it.
+    ///
+    /// # Errors
+    /// The kernel or udevd doesn't take it.
+    pub fn plug(&mut self, spec: &Spec) -> Result<Plugged> {
+        self.udev.forget();
+        let (device, uniq) = self.create(spec)?;
+        let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
+        self.settle()?;
+        Ok(Plugged { device, syspath: added.syspath })
+    }
+
+    /// Plugs in a device that udevd will not see before [`Bench::release`], and returns when a kernel driver is bound to it.
+    ///
+    /// # Errors
+    /// The kernel doesn't take it.
+    pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
+        self.hold()?;
+        self.kernel.forget();
+        let (device, uniq) = self.create(spec)?;
+        let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
+        self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
+        Ok(Plugged { device, syspath: added.syspath })
+    }
+
+    fn create(&mut self, spec: &Spec) -> Result<(Device, String)> {
+        self.plugged += 1;
+        let uniq = format!("{}-{}", spec.uniq, self.plugged);
+        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() })
+            .with_context(|| format!("failed to plug in `{}`", spec.name))?;
+        Ok((device, uniq))
+    }
+
+    /// Unplugs a device and returns when udevd is done with that.
+    ///
+    /// # Errors
+    /// The device was gone, or udevd hangs.
+    pub fn unplug(&mut self, plugged: Plugged) -> Result<()> {
+        self.udev.forget();
+        plugged.device.unplug().context("failed to unplug a virtual device")?;
+        self.udev.wait_for("udev event for the unplugged device", |event| event.is_hid("remove", &plugged.syspath))?;
+        self.settle()
+    }
+
+    /// Makes udevd take in events without acting on them.
+    ///
+    /// # Errors
+    /// udevd doesn't answer.
+    pub fn hold(&mut self) -> Result<()> {
+        udevadm(&["control", "--stop-exec-queue"])?;
+        self.held = true;
+        Ok(())
+    }
+
+    /// Lets udevd act on all events, and returns when it has.
+    ///
+    /// # Errors
+    /// udevd doesn't answer.
+    pub fn release(&mut self) -> Result<()> {
+        udevadm(&["control", "--start-exec-queue"])?;
+        self.held = false;
+        self.settle()
+    }
+
+    /// Returns when udevd has worked off all events that the kernel has sent. Only this proves that something doesn't happen.
+    ///
+    /// # Errors
+    /// udevd hangs.
+    pub fn settle(&self) -> Result<()> {
+        udevadm(&["settle", &format!("--timeout={}", PATIENCE.as_secs())])
+    }
+
+    /// Runs the program under test to its end.
+    ///
+    /// # Errors
+    /// It can't be started, or hangs.
+    pub fn hidbpf(&self, arguments: &[&str]) -> Result<Run> {
+        Run::of(command(HIDBPF).args(arguments))
+    }
+
+    /// What udevd has logged since the last call.
+    pub fn take_log(&mut self) -> String {
+        let bytes = fs::read(UDEVD_LOG).unwrap_or_default();
+        let new = bytes.get(self.log_read..).unwrap_or_default();
+        self.log_read = bytes.len();
+        String::from_utf8_lossy(new).into_owned()
+    }
+
+    /// Fails where a case has left anything behind, and makes the machine clean again.
+    ///
+    /// # Errors
+    /// Something was left; the message lists it.
+    pub fn check_clean(&mut self) -> Result<()> {
+        if self.held {
+            self.release()?;
+        }
+        self.settle()?;
+        machine::reap_orphans(self.udevd.id())?;
+        let mut left = Vec::new();
+        for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE)] {
+            for path in entries(Path::new(place))? {
+                left.push(format!("{what} {}", path.display()));
+                if what != "device" {
+                    remove(&path)?;
+                }
+            }
+        }
+        ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+        Ok(())
+    }
+}
+
+/// A device that is plugged in.
+#[derive(Debug)]
+pub struct Plugged {
+    /// The wire.
+    pub device: Device,
+    /// Its directory below /sys/devices.
+    pub syspath: PathBuf,
+}
+
+impl Plugged {
+    /// Its name, as `0003:11C0:5606.0001`.
+    pub fn name(&self) -> String {
+        self.syspath.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Its directory as text.
+    pub fn path(&self) -> String {
+        self.syspath.display().to_string()
+    }
+
+    /// The report descriptor that the kernel has parsed.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub fn descriptor(&self) -> Result<Vec<u8>> {
+        let path = self.syspath.join("report_descriptor");
+        fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))
+    }
+
+    /// Its evdev nodes.
+    ///
+    /// # Errors
+    /// One can't be opened.
+    pub fn nodes(&self) -> Result<Vec<Node>> {
+        Node::all_of(&self.syspath)
+    }
+
+    /// Fails where the nodes aren't exactly these.
+    ///
+    /// # Errors
+    /// They aren't; the message shows both sides.
+    pub fn expect_nodes(&self, expected: &str) -> Result<()> {
+        nodes::compare(&format!("nodes of {}", self.name()), expected, &nodes::describe_all(&self.nodes()?)?)
+    }
+
+    /// The only node with this name.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn node(&self, name: &str) -> Result<Node> {
+        let mut nodes = self.nodes()?;
+        let names = format!("{:?}", nodes.iter().map(|node| &node.name).collect::<Vec<_>>());
+        nodes.retain(|node| node.name == name);
+        match (nodes.pop(), nodes.is_empty()) {
+            (Some(node), true) => Ok(node),
+            _ => bail!("expected one node `{name}` among {names}"),
+        }
+    }
+
+    /// Its hidraw node.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn hidraw(&self) -> Result<Hidraw> {
+        Hidraw::of(&self.syspath)
+    }
+
+    /// Where its drivers are pinned.
+    pub fn pins(&self) -> PathBuf {
+        Path::new(PINS).join(self.name().replace([':', '.'], "_"))
+    }
+
+    /// The drivers that have pins for it, sorted.
+    ///
+    /// # Errors
+    /// bpffs can't be read.
+    pub fn pinned_drivers(&self) -> Result<Vec<String>> {
+        Ok(entries(&self.pins())?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    /// Its state file.
+    pub fn state(&self) -> PathBuf {
+        Path::new(STATE).join(format!("{}.json", self.name()))
+    }
+}
+
+fn is_added(event: &Uevent, uniq: &str) -> bool {
+    event.subsystem == "hid" && event.action == "add" && event.uniq == uniq
+}
+
+fn start_udevd() -> Result<Child> {
+    const READY: &str = "/run/udevd.ready";
+    let socket = UnixDatagram::bind(READY).with_context(|| format!("failed to make `{READY}`"))?;
+    socket.set_read_timeout(Some(PATIENCE)).context("failed to set a deadline")?;
+    let log = File::create(UDEVD_LOG).with_context(|| format!("failed to make `{UDEVD_LOG}`"))?;
+    let child = command(UDEVD)
+        .arg("--resolve-names=never")
+        .env("NOTIFY_SOCKET", READY)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context("failed to copy a file descriptor")?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("failed to start `{UDEVD}`"))?;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = socket.recv(&mut buffer).with_context(|| {
+            format!("udevd didn't say that it is ready; its log: {}", fs::read_to_string(UDEVD_LOG).unwrap_or_default())
+        })?;
+        if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == "READY=1") {
+            return Ok(child);
+        }
+    }
+}
+
+fn udevadm(arguments: &[&str]) -> Result<()> {
+    Run::of(command("udevadm").args(arguments))?.expect(0)?;
+    Ok(())
+}
+
+/// What a directory holds, sorted; nothing where it doesn't exist.
+pub fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let list = match fs::read_dir(directory) {
+        Ok(list) => list,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("failed to list `{}`", directory.display())),
+    };
+    let mut paths = list
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .with_context(|| format!("failed to list `{}`", directory.display()))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.with_context(|| format!("failed to remove `{}`", path.display()))
+}

@@ -1,0 +1,105 @@
+//! The cases: a table of names, kernel generations and functions, and how they are run.
+
+mod machine;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
+
+use super::bench::Bench;
+use super::port::Port;
+use crate::protocol::{Generation, Message, Outcome};
+
+/// Both generations that can run drivers.
+const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
+/// Every kernel.
+const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
+
+/// One case.
+#[derive(Clone, Copy, Serialize)]
+struct Case {
+    name: &'static str,
+    /// The kernels that it is for.
+    generations: &'static [Generation],
+    #[serde(skip)]
+    run: fn(&mut Bench) -> Result<()>,
+}
+
+const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
+    Case { name, generations, run }
+}
+
+fn table() -> Vec<Case> {
+    [machine::CASES].concat()
+}
+
+/// Prints one line of JSON a case.
+pub fn list() -> ExitCode {
+    for case in table() {
+        match serde_json::to_string(&case) {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                eprintln!("failed to encode a case: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs the cases that are for this kernel and whose names hold one of `filters`, and sends the verdict.
+///
+/// # Errors
+/// The port is gone, or the kernel's release can't be read.
+pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let mut cases = table();
+    cases.retain(|case| case.generations.contains(&bench.generation));
+    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str())));
+    let release =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the kernel's release")?;
+    port.send(&Message::Ready { release: release.trim().to_owned(), cases: cases.len() })?;
+    let (mut passed, mut failed) = (0, 0);
+    for case in cases {
+        let name = case.name.to_owned();
+        port.send(&Message::Begin { case: name.clone() })?;
+        let start = Instant::now();
+        let outcome = match run_one(case, bench) {
+            Ok(()) => {
+                passed += 1;
+                Outcome::Passed
+            }
+            Err(error) => {
+                failed += 1;
+                Outcome::Failed { why: format!("{error:#}") }
+            }
+        };
+        let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        port.send(&Message::Outcome { case: name, outcome, millis })?;
+    }
+    port.send(&Message::Verdict { passed, failed, skipped: 0 })
+}
+
+fn run_one(case: Case, bench: &mut Bench) -> Result<()> {
+    bench.take_log();
+    let result =
+        catch_unwind(AssertUnwindSafe(|| (case.run)(bench))).unwrap_or_else(|panic| Err(describe_panic(&*panic)));
+    let clean = bench.check_clean();
+    let result = match (result, clean) {
+        (Ok(()), clean) => clean,
+        (result, Ok(())) => result,
+        (Err(error), Err(left)) => Err(error.context(format!("and afterwards: {left:#}; but first"))),
+    };
+    result.map_err(|error| match bench.take_log() {
+        log if log.is_empty() => error,
+        log => anyhow!("{error:#}\nudevd's log:\n{log}"),
+    })
+}
+
+fn describe_panic(panic: &(dyn Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    anyhow!("panicked: {}", text.unwrap_or("with a payload that is no text"))
+}

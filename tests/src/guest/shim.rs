@@ -1,0 +1,53 @@
+//! Starting a program with fewer rights than root, or under the eyes of the starter: `vm-guest shim [WORD...] -- PROGRAM...`.
+//!
+//! The guest runs itself for it, so that no code has to run between fork and exec.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+use crate::process::command;
+
+/// The first argument.
+pub const WORD: &str = "shim";
+
+/// Takes CAP_SYS_ADMIN from the bounding set, so that root comes out of the exec without it.
+pub const WITHOUT_SYS_ADMIN: &str = "without-sys-admin";
+
+/// Lets the parent trace; the exec then stops with SIGTRAP.
+pub const TRACED: &str = "traced";
+
+/// A command that starts `program` after `words`.
+pub fn start(words: &[&str], program: &str) -> Command {
+    let mut command = command("/proc/self/exe");
+    command.arg(WORD).args(words).arg("--").arg(program);
+    command
+}
+
+/// Does what the words ask for and becomes the program.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    match prepare(arguments) {
+        Ok(mut command) => eprintln!("failed to start a program: {}", command.exec()),
+        Err(error) => eprintln!("failed to prepare a program's start: {error:#}"),
+    }
+    ExitCode::from(126)
+}
+
+fn prepare(arguments: &[OsString]) -> Result<Command> {
+    let mut arguments = arguments.iter();
+    for word in arguments.by_ref().take_while(|word| *word != "--") {
+        if word == OsStr::new(WITHOUT_SYS_ADMIN) {
+            remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).context("failed to drop CAP_SYS_ADMIN")?;
+        } else if word == OsStr::new(TRACED) {
+            nix::sys::ptrace::traceme().context("failed to ask to be traced")?;
+        } else {
+            bail!("unknown word `{}`", word.display());
+        }
+    }
+    let mut command = Command::new(arguments.next().context("no program")?);
+    command.args(arguments);
+    Ok(command)
+}

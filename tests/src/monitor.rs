@@ -1,0 +1,144 @@
+//! Waiting for uevents: for those of the kernel, or for those that udevd has processed.
+//!
+//! Nothing here sleeps. A wait ends when the event comes or when its deadline has passed, and then says what came instead.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use udev::{MonitorBuilder, MonitorSocket};
+
+/// Long enough for any event on the slowest emulated machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One uevent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uevent {
+    /// `add`, `bind`, `unbind`, `remove`, ...
+    pub action: String,
+    /// `hid`, `input`, `hidraw`, ...
+    pub subsystem: String,
+    /// The device's directory below /sys.
+    pub syspath: PathBuf,
+    /// `HID_UNIQ`, where it has one.
+    pub uniq: String,
+}
+
+impl Uevent {
+    /// The last component of the path: a HID device's name, for example.
+    pub fn sysname(&self) -> String {
+        self.syspath.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Is it this event of this HID device?
+    pub fn is_hid(&self, action: &str, syspath: &Path) -> bool {
+        self.subsystem == "hid" && self.action == action && self.syspath == syspath
+    }
+}
+
+impl fmt::Display for Uevent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.action, self.subsystem, self.syspath.display())
+    }
+}
+
+/// A subscription to uevents, and all events since [`Monitor::forget`].
+pub struct Monitor {
+    socket: MonitorSocket,
+    seen: Vec<Uevent>,
+}
+
+impl Monitor {
+    /// Events as the kernel sends them.
+    ///
+    /// # Errors
+    /// The netlink socket can't be made.
+    pub fn of_kernel() -> Result<Monitor> {
+        Monitor::new(MonitorBuilder::new_kernel())
+    }
+
+    /// Events that udevd has processed: all its rules and all the programs that they start are done. udevd must run already.
+    ///
+    /// # Errors
+    /// The netlink socket can't be made.
+    pub fn of_udevd() -> Result<Monitor> {
+        Monitor::new(MonitorBuilder::new())
+    }
+
+    fn new(builder: std::io::Result<MonitorBuilder>) -> Result<Monitor> {
+        let socket = builder.and_then(MonitorBuilder::listen).context("failed to listen for uevents")?;
+        Ok(Monitor { socket, seen: Vec::new() })
+    }
+
+    /// Forgets all events that have come so far.
+    pub fn forget(&mut self) {
+        self.receive();
+        self.seen.clear();
+    }
+
+    /// All events since [`Monitor::forget`].
+    pub fn seen(&mut self) -> &[Uevent] {
+        self.receive();
+        &self.seen
+    }
+
+    /// Waits for an event, one that has come since [`Monitor::forget`] included. `what` names it for the message.
+    ///
+    /// # Errors
+    /// It didn't come within [`PATIENCE`]; the message lists the events that did.
+    pub fn wait_for(&mut self, what: &str, mut wanted: impl FnMut(&Uevent) -> bool) -> Result<Uevent> {
+        let mut found = None;
+        self.wait_until(what, |seen| {
+            found = seen.iter().find(|event| wanted(event)).cloned();
+            found.is_some()
+        })?;
+        found.context("an event was there and is gone")
+    }
+
+    /// Waits until `reached` holds, asked once now and once after every event.
+    ///
+    /// # Errors
+    /// It didn't within [`PATIENCE`]; the message lists the events that came.
+    pub fn wait_until(&mut self, what: &str, mut reached: impl FnMut(&[Uevent]) -> bool) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.receive();
+            if reached(&self.seen) {
+                return Ok(());
+            }
+            let Some(left) = end.checked_duration_since(Instant::now()) else {
+                bail!("no {what} within {} s; events seen:{}", PATIENCE.as_secs(), self.list());
+            };
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("failed to wait for uevents"),
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        let text =
+            |value: Option<&std::ffi::OsStr>| value.map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
+        self.seen.extend(self.socket.iter().map(|event| Uevent {
+            action: text(event.property_value("ACTION")),
+            subsystem: text(event.subsystem()),
+            syspath: event.syspath().to_owned(),
+            uniq: text(event.property_value("HID_UNIQ")),
+        }));
+    }
+
+    fn list(&self) -> String {
+        if self.seen.is_empty() {
+            return " none".to_owned();
+        }
+        self.seen.iter().map(|event| format!("\n  {event}")).collect()
+    }
+}
+
+/// A duration as the kernel wants it.
+pub fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}

@@ -1,0 +1,164 @@
+//! Running a program to its end, within a deadline, with all that it says.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::monitor::{PATIENCE, timespec};
+
+/// A command in the environment of a system's services; the first process inherits none from the kernel.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin").env("LANG", "C.UTF-8");
+    command
+}
+
+/// A program that has ended.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What was typed.
+    pub command: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its answer.
+    pub stdout: String,
+    /// Its talk.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Runs `command` to its end.
+    ///
+    /// # Errors
+    /// It can't be started, or it doesn't end within [`PATIENCE`] and is killed.
+    pub fn of(command: &mut Command) -> Result<Run> {
+        Started::new(command)?.finish()
+    }
+
+    /// Takes only this exit code.
+    ///
+    /// # Errors
+    /// It ended otherwise; the message has all that it said.
+    pub fn expect(self, code: i32) -> Result<Run> {
+        ensure!(self.status.code() == Some(code), "expected exit code {code}\n{self}");
+        Ok(self)
+    }
+
+    /// Takes only a run whose talk holds `words`, in any case.
+    ///
+    /// # Errors
+    /// It doesn't; the message has all that it said.
+    pub fn says(self, words: &str) -> Result<Run> {
+        let talk = self.stderr.to_lowercase();
+        ensure!(talk.contains(&words.to_lowercase()), "expected `{words}` on stderr\n{self}");
+        Ok(self)
+    }
+
+    /// Takes only a run whose answer holds `words`.
+    ///
+    /// # Errors
+    /// It doesn't; the message has all that it said.
+    pub fn answers(self, words: &str) -> Result<Run> {
+        ensure!(self.stdout.contains(words), "expected `{words}` on stdout\n{self}");
+        Ok(self)
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "`{}` ended with {}", self.command, self.status)?;
+        for (label, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            for line in text.lines() {
+                writeln!(f, "  {label}: {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A program that runs, its output kept in memory.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub child: Child,
+    command: String,
+    stdout: File,
+    stderr: File,
+}
+
+impl Started {
+    /// Starts `command`, with nothing to read.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn new(command: &mut Command) -> Result<Started> {
+        let words: Vec<_> =
+            std::iter::once(command.get_program()).chain(command.get_args()).map(|w| w.to_string_lossy()).collect();
+        let words = words.join(" ");
+        let (stdout, stderr) = (buffer("stdout")?, buffer("stderr")?);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().context("failed to copy a file descriptor")?)
+            .stderr(stderr.try_clone().context("failed to copy a file descriptor")?)
+            .spawn()
+            .with_context(|| format!("failed to start `{words}`"))?;
+        Ok(Started { child, command: words, stdout, stderr })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It doesn't end within [`PATIENCE`] and is killed.
+    pub fn finish(mut self) -> Result<Run> {
+        let ended = wait_readable(&pidfd(&self.child)?, PATIENCE)?;
+        if !ended {
+            self.child.kill().with_context(|| format!("failed to kill `{}`", self.command))?;
+        }
+        let status = self.child.wait().with_context(|| format!("failed to wait for `{}`", self.command))?;
+        let run = self.ended(status)?;
+        if !ended {
+            bail!("`{}` was killed, for it ran for {} s\n{run}", run.command, PATIENCE.as_secs());
+        }
+        Ok(run)
+    }
+
+    /// Collects what it said, once somebody else has waited for it.
+    ///
+    /// # Errors
+    /// Its output can't be read back.
+    pub fn ended(mut self, status: ExitStatus) -> Result<Run> {
+        Ok(Run { status, stdout: text(&mut self.stdout)?, stderr: text(&mut self.stderr)?, command: self.command })
+    }
+}
+
+fn pidfd(child: &Child) -> Result<OwnedFd> {
+    pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context("failed to open a process")
+}
+
+fn wait_readable(fd: &OwnedFd, deadline: Duration) -> Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timespec(deadline))) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("failed to wait for a process"),
+        }
+    }
+}
+
+fn buffer(name: &str) -> Result<File> {
+    Ok(memfd_create(name, MemfdFlags::CLOEXEC).context("failed to make a file in memory")?.into())
+}
+
+fn text(file: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).context("failed to read a program's output")?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

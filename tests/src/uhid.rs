@@ -1,0 +1,367 @@
+//! HID devices made by a program: a small wrapper over /dev/uhid.
+//!
+//! Layout and numbers: include/uapi/linux/uhid.h. Every device has a thread of its own that answers the kernel's GET_REPORT and
+//! SET_REPORT at once, for the kernel makes the asking process wait up to five seconds for an answer, and that process is
+//! often the one under test.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem::size_of;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+const UHID: &str = "/dev/uhid";
+
+const UHID_DESTROY: u32 = 1;
+const UHID_START: u32 = 2;
+const UHID_STOP: u32 = 3;
+const UHID_OPEN: u32 = 4;
+const UHID_CLOSE: u32 = 5;
+const UHID_OUTPUT: u32 = 6;
+const UHID_GET_REPORT: u32 = 9;
+const UHID_GET_REPORT_REPLY: u32 = 10;
+const UHID_CREATE2: u32 = 11;
+const UHID_INPUT2: u32 = 12;
+const UHID_SET_REPORT: u32 = 13;
+const UHID_SET_REPORT_REPLY: u32 = 14;
+
+/// `UHID_DATA_MAX`, which is `HID_MAX_DESCRIPTOR_SIZE` as well.
+const DATA_MAX: usize = 4096;
+
+/// The size of `struct uhid_event`: its type and its largest member, `struct uhid_create2_req`.
+const EVENT_SIZE: usize = 4 + size_of::<Create2>();
+
+#[derive(FromZeros, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct Create2 {
+    name: [u8; 128],
+    phys: [u8; 64],
+    uniq: [u8; 64],
+    rd_size: u16,
+    bus: u16,
+    vendor: u32,
+    product: u32,
+    version: u32,
+    country: u32,
+    rd_data: [u8; DATA_MAX],
+}
+
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct Output {
+    data: [u8; DATA_MAX],
+    size: u16,
+    rtype: u8,
+}
+
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct GetReport {
+    id: u32,
+    rnum: u8,
+    rtype: u8,
+}
+
+#[derive(FromZeros, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct GetReportReply {
+    id: u32,
+    err: u16,
+    size: u16,
+    data: [u8; DATA_MAX],
+}
+
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct SetReport {
+    id: u32,
+    rnum: u8,
+    rtype: u8,
+    size: u16,
+    data: [u8; DATA_MAX],
+}
+
+#[derive(IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct SetReportReply {
+    id: u32,
+    err: u16,
+}
+
+#[derive(FromZeros, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+struct Input2 {
+    size: u16,
+    data: [u8; DATA_MAX],
+}
+
+const _: () = {
+    assert!(size_of::<Create2>() == 4372);
+    assert!(size_of::<Output>() == 4099);
+    assert!(size_of::<GetReport>() == 6);
+    assert!(size_of::<GetReportReply>() == 4104);
+    assert!(size_of::<SetReport>() == 4104);
+    assert!(size_of::<SetReportReply>() == 6);
+    assert!(size_of::<Input2>() == 4098);
+    assert!(EVENT_SIZE == 4376);
+};
+
+/// What a device says of itself when it is plugged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// `BUS_*` of include/uapi/linux/input.h.
+    pub bus: u16,
+    /// Vendor id.
+    pub vendor: u32,
+    /// Product id.
+    pub product: u32,
+    /// The name, cut at 127 bytes.
+    pub name: String,
+    /// The physical path, cut at 63 bytes.
+    pub phys: String,
+    /// The unique id, cut at 63 bytes: what the tests find the device by.
+    pub uniq: String,
+    /// The report descriptor as the hardware gives it.
+    pub descriptor: Vec<u8>,
+}
+
+/// What the kernel did with a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A kernel driver has begun to use the device.
+    Start,
+    /// The kernel driver has let go of the device.
+    Stop,
+    /// The first user has opened the device.
+    Open,
+    /// The last user has closed the device.
+    Close,
+    /// An output report for the device.
+    Output(Vec<u8>),
+    /// A request for a report: type and number as in `enum uhid_report_type`.
+    GetReport {
+        /// Feature 0, output 1, input 2.
+        rtype: u8,
+        /// The report's number.
+        rnum: u8,
+    },
+    /// A report for the device through the control channel.
+    SetReport {
+        /// Feature 0, output 1, input 2.
+        rtype: u8,
+        /// The report's number.
+        rnum: u8,
+        /// The report.
+        data: Vec<u8>,
+    },
+}
+
+/// What the device answers to GET_REPORT: a report, or nothing for EIO.
+pub type Answer = dyn Fn(u8, u8) -> Option<Vec<u8>> + Send;
+
+/// A plugged-in device; unplugged when dropped.
+#[derive(Debug)]
+pub struct Device {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    uhid: File,
+    stop: std::os::fd::OwnedFd,
+    events: Mutex<Vec<Event>>,
+    news: Condvar,
+}
+
+impl Device {
+    /// Plugs in a device that answers EIO to every GET_REPORT.
+    ///
+    /// # Errors
+    /// /dev/uhid can't be opened, or the kernel refuses the device.
+    pub fn plug(spec: &Spec) -> io::Result<Device> {
+        Device::plug_answering(spec, Box::new(|_, _| None))
+    }
+
+    /// Plugs in a device whose GET_REPORTs are answered by `answer`, called with type and number.
+    ///
+    /// # Errors
+    /// /dev/uhid can't be opened, or the kernel refuses the device.
+    pub fn plug_answering(spec: &Spec, answer: Box<Answer>) -> io::Result<Device> {
+        let uhid = File::options().read(true).write(true).open(UHID)?;
+        send(&uhid, UHID_CREATE2, create2(spec)?.as_bytes())?;
+        let shared = Arc::new(Shared {
+            uhid,
+            stop: eventfd(0, EventfdFlags::CLOEXEC)?,
+            events: Mutex::new(Vec::new()),
+            news: Condvar::new(),
+        });
+        let thread = std::thread::Builder::new().name("uhid".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.serve(&*answer)
+        })?;
+        Ok(Device { shared, thread: Some(thread) })
+    }
+
+    /// Sends an input report, with its number first where the device numbers its reports.
+    ///
+    /// The kernel has delivered it to every open event node and hidraw node when this returns.
+    ///
+    /// # Errors
+    /// The report is too long, or the device is gone.
+    pub fn send(&self, report: &[u8]) -> io::Result<()> {
+        let mut input = Input2::new_zeroed();
+        input.data.get_mut(..report.len()).ok_or_else(too_long)?.copy_from_slice(report);
+        input.size = u16::try_from(report.len()).map_err(|_| too_long())?;
+        send(&self.shared.uhid, UHID_INPUT2, input.as_bytes())
+    }
+
+    /// What the kernel has done so far, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.events().clone()
+    }
+
+    /// Waits until the kernel has done something that `wanted` takes.
+    ///
+    /// # Errors
+    /// `ErrorKind::TimedOut` with what the kernel has done instead.
+    pub fn wait_for(&self, deadline: Duration, wanted: impl Fn(&[Event]) -> bool) -> io::Result<()> {
+        let end = Instant::now() + deadline;
+        let mut events = self.shared.events();
+        while !wanted(&events) {
+            let Some(left) = end.checked_duration_since(Instant::now()) else {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("uhid events seen: {events:?}")));
+            };
+            events = self.shared.news.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Unplugs the device; nothing of it is in sysfs when this returns.
+    ///
+    /// # Errors
+    /// The kernel doesn't know the device any more.
+    pub fn unplug(mut self) -> io::Result<()> {
+        self.destroy()
+    }
+
+    fn destroy(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let destroyed = send(&self.shared.uhid, UHID_DESTROY, &[]);
+        let stopped = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
+        if stopped.is_ok() && thread.join().is_err() {
+            return Err(io::Error::other("the thread that answers for the device panicked"));
+        }
+        destroyed
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Err(error) = self.destroy() {
+            eprintln!("failed to unplug a virtual device: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, answer: &Answer) {
+        let mut buffer = [0; EVENT_SIZE];
+        loop {
+            let mut fds = [PollFd::new(&self.uhid, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) if !fds[1].revents().is_empty() => return,
+                Ok(_) => {}
+            }
+            buffer.fill(0);
+            if (&self.uhid).read(&mut buffer).is_err() {
+                return;
+            }
+            let Some(event) = self.take(&buffer, answer) else { continue };
+            self.events().push(event);
+            self.news.notify_all();
+        }
+    }
+
+    /// Answers one event of the kernel's where it wants an answer. A failed write means that the device is being unplugged.
+    fn take(&self, event: &[u8; EVENT_SIZE], answer: &Answer) -> Option<Event> {
+        let (kind, payload) = event.split_first_chunk::<4>()?;
+        Some(match u32::from_ne_bytes(*kind) {
+            UHID_START => Event::Start,
+            UHID_STOP => Event::Stop,
+            UHID_OPEN => Event::Open,
+            UHID_CLOSE => Event::Close,
+            UHID_OUTPUT => {
+                let (output, _) = Output::ref_from_prefix(payload).ok()?;
+                Event::Output(output.data.get(..usize::from(output.size))?.to_vec())
+            }
+            UHID_GET_REPORT => {
+                let (request, _) = GetReport::ref_from_prefix(payload).ok()?;
+                let mut reply = GetReportReply::new_zeroed();
+                reply.id = request.id;
+                match answer(request.rtype, request.rnum).filter(|report| report.len() <= DATA_MAX) {
+                    Some(report) => {
+                        reply.size = u16::try_from(report.len()).ok()?;
+                        reply.data[..report.len()].copy_from_slice(&report);
+                    }
+                    None => reply.err = EIO,
+                }
+                let _ = send(&self.uhid, UHID_GET_REPORT_REPLY, reply.as_bytes());
+                Event::GetReport { rtype: request.rtype, rnum: request.rnum }
+            }
+            UHID_SET_REPORT => {
+                let (request, _) = SetReport::ref_from_prefix(payload).ok()?;
+                let reply = SetReportReply { id: request.id, err: 0 };
+                let _ = send(&self.uhid, UHID_SET_REPORT_REPLY, reply.as_bytes());
+                let data = request.data.get(..usize::from(request.size))?.to_vec();
+                Event::SetReport { rtype: request.rtype, rnum: request.rnum, data }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The kernel passes `err` on as it is; any value but 0 means EIO to it.
+const EIO: u16 = 5;
+
+fn create2(spec: &Spec) -> io::Result<Create2> {
+    let mut request = Create2::new_zeroed();
+    copy_cut(&mut request.name, &spec.name);
+    copy_cut(&mut request.phys, &spec.phys);
+    copy_cut(&mut request.uniq, &spec.uniq);
+    request.bus = spec.bus;
+    request.vendor = spec.vendor;
+    request.product = spec.product;
+    request.rd_size = u16::try_from(spec.descriptor.len()).map_err(|_| too_long())?;
+    request.rd_data.get_mut(..spec.descriptor.len()).ok_or_else(too_long)?.copy_from_slice(&spec.descriptor);
+    Ok(request)
+}
+
+/// Copies as much of `text` as leaves a closing zero.
+fn copy_cut(to: &mut [u8], text: &str) {
+    let length = text.len().min(to.len() - 1);
+    to[..length].copy_from_slice(&text.as_bytes()[..length]);
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("more than {DATA_MAX} bytes"))
+}
+
+/// Writes one event; the kernel takes what is missing at the end of it as zero.
+fn send(mut uhid: &File, kind: u32, payload: &[u8]) -> io::Result<()> {
+    let event = [&kind.to_ne_bytes(), payload].concat();
+    match uhid.write(&event)? {
+        written if written == event.len() => Ok(()),
+        written => Err(io::Error::other(format!("the kernel took {written} of {} bytes", event.len()))),
+    }
+}
