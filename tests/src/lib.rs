@@ -6,4 +6,5 @@ pub mod nodes;
 pub mod process;
 pub mod protocol;
 pub mod recording;
+pub mod trace;
 pub mod uhid;

@@ -116,6 +116,23 @@ impl Node {
     }
 }
 
+/// Fails where the events are not these; their order within a frame means nothing.
+///
+/// # Errors
+/// They differ.
+pub fn expect_events(what: &str, expected: &str, seen: &str) -> Result<()> {
+    let sorted = |text: &str| -> Vec<Vec<String>> {
+        let frames = text.split('|').map(|frame| {
+            let mut events: Vec<_> = frame.split(',').map(|event| event.trim().to_owned()).collect();
+            events.sort();
+            events
+        });
+        frames.collect()
+    };
+    ensure!(sorted(expected) == sorted(seen), "{what}: expected the events `{expected}`, got `{seen}`");
+    Ok(())
+}
+
 enum Described {
     Report,
     Dropped,
@@ -186,6 +203,16 @@ impl Hidraw {
             }
         }
     }
+}
+
+/// Bytes from `03 00 ff`.
+///
+/// # Errors
+/// A word is no byte.
+pub fn unhex(text: &str) -> Result<Vec<u8>> {
+    text.split_whitespace()
+        .map(|word| u8::from_str_radix(word, 16).with_context(|| format!("`{word}` is no hexadecimal byte")))
+        .collect()
 }
 
 /// Bytes as `03 00 ff`.

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::nodes::unhex;
+use crate::uhid::Spec;
+
 /// One interface of one device, and what it sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
@@ -24,6 +27,8 @@ pub struct Recording {
     pub product: u32,
     /// The report descriptor.
     pub descriptor: Vec<u8>,
+    /// Properties that udev has of the device, from comments `# udev: NAME=value`.
+    pub properties: Vec<(String, String)>,
     /// The reports, oldest first.
     pub reports: Vec<Report>,
 }
@@ -60,10 +65,14 @@ impl Recording {
             vendor: 0,
             product: 0,
             descriptor: Vec::new(),
+            properties: Vec::new(),
             reports: Vec::new(),
         };
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
+            if let Some((key, value)) = line.strip_prefix("# udev:").and_then(|property| property.split_once('=')) {
+                recording.properties.push((key.trim().to_owned(), value.trim().to_owned()));
+            }
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -76,7 +85,7 @@ impl Recording {
                 "N" => recording.name = value.to_owned(),
                 "P" => recording.phys = value.to_owned(),
                 "I" => ids = Some(parse_ids(value).with_context(at)?),
-                "R" => recording.descriptor = parse_counted(value, "length").with_context(at)?,
+                "R" => recording.descriptor = parse_counted(value).with_context(at)?,
                 "E" => recording.reports.push(parse_report(value).with_context(at)?),
                 "D" => ensure!(value == "0", "line {}: more than one device in a recording", number + 1),
                 _ => bail!("line {}: unknown line `{letter}:`", number + 1),
@@ -85,6 +94,20 @@ impl Recording {
         (recording.bus, recording.vendor, recording.product) = ids.context("no `I:` line")?;
         ensure!(!recording.descriptor.is_empty(), "no `R:` line");
         Ok(recording)
+    }
+}
+
+impl From<&Recording> for Spec {
+    fn from(recording: &Recording) -> Spec {
+        Spec {
+            bus: recording.bus,
+            vendor: recording.vendor,
+            product: recording.product,
+            name: recording.name.clone(),
+            phys: recording.phys.clone(),
+            uniq: String::new(),
+            descriptor: recording.descriptor.clone(),
+        }
     }
 }
 
@@ -103,15 +126,13 @@ fn parse_report(value: &str) -> Result<Report> {
     ensure!(micros.len() == 6, "the time hasn't six digits after its dot");
     let time =
         Duration::from_secs(seconds.parse().context("time")?) + Duration::from_micros(micros.parse().context("time")?);
-    Ok(Report { time, bytes: parse_counted(rest, "length")? })
+    Ok(Report { time, bytes: parse_counted(rest)? })
 }
 
-fn parse_counted(value: &str, what: &str) -> Result<Vec<u8>> {
-    let mut words = value.split_whitespace();
-    let count: usize = words.next().with_context(|| format!("no {what}"))?.parse().with_context(|| what.to_owned())?;
-    let bytes: Vec<u8> = words
-        .map(|word| u8::from_str_radix(word, 16).with_context(|| format!("`{word}` is no hexadecimal byte")))
-        .collect::<Result<_>>()?;
+fn parse_counted(value: &str) -> Result<Vec<u8>> {
+    let (count, bytes) = value.split_once(' ').context("no length")?;
+    let count: usize = count.parse().context("length")?;
+    let bytes = unhex(bytes)?;
     ensure!(bytes.len() == count, "{count} bytes announced, {} given", bytes.len());
     Ok(bytes)
 }

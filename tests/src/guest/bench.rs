@@ -27,6 +27,10 @@ const HID_DEVICES: &str = "/sys/bus/hid/devices";
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEVD_LOG: &str = "/run/udevd.log";
 
+/// A file for each device that has udev properties of its own, as if another tool's rules had given them.
+const PROPERTIES: &str = "/run/bench";
+const PROPERTIES_RULE: &str = "/run/udev/rules.d/70-bench.rules";
+
 /// A running udevd and all that cases share.
 pub struct Bench {
     /// What the kernel is expected to offer.
@@ -47,6 +51,10 @@ impl Bench {
     /// # Errors
     /// It doesn't start, or says nothing.
     pub fn start(generation: Generation) -> Result<Bench> {
+        fs::create_dir_all(PROPERTIES).with_context(|| format!("failed to make `{PROPERTIES}`"))?;
+        let file = format!("\"{PROPERTIES}/$env{{HID_UNIQ}}\"");
+        let rule = format!("SUBSYSTEM==\"hid\", ENV{{HID_UNIQ}}==\"?*\", TEST=={file}, IMPORT{{file}}={file}\n");
+        write(Path::new(PROPERTIES_RULE), rule.as_bytes())?;
         let udevd = start_udevd()?;
         let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
         let bench = Bench { generation, udev, kernel, udevd, plugged: 0, held: false, log_read: 0 };
@@ -59,8 +67,16 @@ impl Bench {
     /// # Errors
     /// The kernel or udevd doesn't take it.
     pub fn plug(&mut self, spec: &Spec) -> Result<Plugged> {
+        self.plug_with(spec, &[])
+    }
+
+    /// Plugs in a device to which udev gives more properties.
+    ///
+    /// # Errors
+    /// The kernel or udevd doesn't take it.
+    pub fn plug_with(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<Plugged> {
         self.udev.forget();
-        let (device, uniq) = self.create(spec)?;
+        let (device, uniq) = self.create(spec, properties)?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         self.settle()?;
         Ok(Plugged { device, syspath: added.syspath })
@@ -73,15 +89,19 @@ impl Bench {
     pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
         self.hold()?;
         self.kernel.forget();
-        let (device, uniq) = self.create(spec)?;
+        let (device, uniq) = self.create(spec, &[])?;
         let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
         self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
         Ok(Plugged { device, syspath: added.syspath })
     }
 
-    fn create(&mut self, spec: &Spec) -> Result<(Device, String)> {
+    fn create(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<(Device, String)> {
         self.plugged += 1;
-        let uniq = format!("{}-{}", spec.uniq, self.plugged);
+        let uniq = format!("bench-{}", self.plugged);
+        if !properties.is_empty() {
+            let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+            write(&Path::new(PROPERTIES).join(&uniq), lines.as_bytes())?;
+        }
         let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() })
             .with_context(|| format!("failed to plug in `{}`", spec.name))?;
         Ok((device, uniq))
@@ -298,6 +318,16 @@ pub fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("failed to list `{}`", directory.display()))?;
     paths.sort();
     Ok(paths)
+}
+
+/// Writes a file, and makes the directories above it.
+///
+/// # Errors
+/// One can't be made, or the file can't be written.
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).with_context(|| format!("failed to make `{}`", parent.display()))?;
+    fs::write(path, content).with_context(|| format!("failed to write `{}`", path.display()))
 }
 
 fn remove(path: &Path) -> Result<()> {

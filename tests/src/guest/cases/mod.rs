@@ -1,8 +1,11 @@
 //! The cases: a table of names, kernel generations and functions, and how they are run.
 
+mod drivers;
 mod machine;
+mod recordings;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,21 +23,35 @@ const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
 
 /// One case.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 struct Case {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// The kernels that it is for.
     generations: &'static [Generation],
     #[serde(skip)]
-    run: fn(&mut Bench) -> Result<()>,
+    run: Test,
+}
+
+#[derive(Clone, Copy)]
+enum Test {
+    /// A function of its own.
+    Written(fn(&mut Bench) -> Result<()>),
+    /// The recordings of this driver.
+    Recordings(&'static str),
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
-    Case { name, generations, run }
+    Case { name: Cow::Borrowed(name), generations, run: Test::Written(run) }
 }
 
 fn table() -> Vec<Case> {
-    [machine::CASES].concat()
+    let recorded = recordings::DRIVERS.iter().map(|driver| Case {
+        name: Cow::Owned(format!("recordings-of-{driver}")),
+        generations: WITH_HID_BPF,
+        run: Test::Recordings(driver),
+    });
+    let written = [machine::CASES, drivers::CASES].concat();
+    written.into_iter().chain(recorded).collect()
 }
 
 /// Prints one line of JSON a case.
@@ -64,10 +81,10 @@ pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()>
     port.send(&Message::Ready { release: release.trim().to_owned(), cases: cases.len() })?;
     let (mut passed, mut failed) = (0, 0);
     for case in cases {
-        let name = case.name.to_owned();
+        let name = case.name.to_string();
         port.send(&Message::Begin { case: name.clone() })?;
         let start = Instant::now();
-        let outcome = match run_one(case, bench) {
+        let outcome = match run_one(case.run, bench) {
             Ok(()) => {
                 passed += 1;
                 Outcome::Passed
@@ -83,10 +100,13 @@ pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()>
     port.send(&Message::Verdict { passed, failed, skipped: 0 })
 }
 
-fn run_one(case: Case, bench: &mut Bench) -> Result<()> {
+fn run_one(test: Test, bench: &mut Bench) -> Result<()> {
     bench.take_log();
-    let result =
-        catch_unwind(AssertUnwindSafe(|| (case.run)(bench))).unwrap_or_else(|panic| Err(describe_panic(&*panic)));
+    let result = catch_unwind(AssertUnwindSafe(|| match test {
+        Test::Written(run) => run(bench),
+        Test::Recordings(driver) => recordings::run(driver, bench),
+    }))
+    .unwrap_or_else(|panic| Err(describe_panic(&*panic)));
     let clean = bench.check_clean();
     let result = match (result, clean) {
         (Ok(()), clean) => clean,

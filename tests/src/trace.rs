@@ -1,0 +1,152 @@
+//! Running a program from one of its bpf() calls to the next, with time to do something in between.
+//!
+//! Only the program's first thread is followed: hidbpf does all its work there.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{Sender, channel};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::libc;
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::monitor::PATIENCE;
+use crate::process::{Run, Started};
+
+/// A program that stops at each of its bpf() calls, before the kernel has seen it.
+#[derive(Debug)]
+pub struct Traced {
+    started: Started,
+    pid: Pid,
+    in_call: bool,
+    ended: Option<ExitStatus>,
+    peak_kib: u64,
+    _watchdog: Sender<()>,
+}
+
+impl Traced {
+    /// Starts a command that asks to be traced before it becomes the program.
+    ///
+    /// # Errors
+    /// It can't be started, or doesn't stop when it becomes the program.
+    pub fn new(command: &mut Command) -> Result<Traced> {
+        let started = Started::new(command)?;
+        let pid = Pid::from_raw(started.child.id().cast_signed());
+        let watchdog = watch(pid)?;
+        match wait(pid)? {
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
+            other => bail!("expected the stop of an exec, got {other:?}"),
+        }
+        ptrace::setoptions(
+            pid,
+            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL,
+        )
+        .context("failed to set up tracing")?;
+        Ok(Traced { started, pid, in_call: false, ended: None, peak_kib: 0, _watchdog: watchdog })
+    }
+
+    /// Lets the program run to its next bpf() call and returns the call's command, `BPF_*` of `enum bpf_cmd`; `None` when the
+    /// program has ended.
+    ///
+    /// # Errors
+    /// The kernel doesn't let it be traced on.
+    pub fn next_bpf(&mut self) -> Result<Option<u64>> {
+        let mut signal = None;
+        while self.ended.is_none() {
+            ptrace::syscall(self.pid, signal.take()).context("failed to let a traced program go on")?;
+            match wait(self.pid)? {
+                WaitStatus::PtraceSyscall(_) => {
+                    self.in_call = !self.in_call;
+                    if let (true, Some(command)) = (self.in_call, self.bpf_command()?) {
+                        return Ok(Some(command));
+                    }
+                }
+                WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
+                    self.peak_kib = self.read_peak()?;
+                }
+                WaitStatus::Stopped(_, other) => signal = Some(other),
+                WaitStatus::Exited(_, code) => self.ended = Some(ExitStatus::from_raw(code << 8)),
+                WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
+                other => bail!("unexpected stop of a traced program: {other:?}"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the program run to its end, and returns how it ended, and the most memory that it had at once, in KiB.
+    ///
+    /// # Errors
+    /// The kernel doesn't let it be traced on.
+    pub fn finish(mut self) -> Result<(Run, u64)> {
+        while self.next_bpf()?.is_some() {}
+        let status = self.ended.context("a traced program ended without a status")?;
+        Ok((self.started.ended(status)?, self.peak_kib))
+    }
+
+    /// The first argument of the call that the program has stopped at, if that is bpf().
+    fn bpf_command(&self) -> Result<Option<u64>> {
+        let text = self.read("syscall")?;
+        let mut words = text.split_whitespace();
+        if words.next().and_then(|word| word.parse().ok()) != Some(libc::SYS_bpf) {
+            return Ok(None);
+        }
+        let command = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+        Ok(Some(command.context("a system call without arguments")?))
+    }
+
+    fn read_peak(&self) -> Result<u64> {
+        let text = self.read("status")?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel counts no peak memory")?;
+        line.trim().trim_end_matches(" kB").parse().context("failed to read the peak memory")
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = format!("/proc/{}/{file}", self.pid);
+        fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))
+    }
+}
+
+fn wait(pid: Pid) -> Result<WaitStatus> {
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return result.context("failed to wait for a traced program"),
+        }
+    }
+}
+
+/// Kills the program where the sender lives for longer than the usual patience: a wait for a traced program has no deadline.
+fn watch(pid: Pid) -> Result<Sender<()>> {
+    let (sender, receiver) = channel();
+    std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(move || {
+            if receiver.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                // That it has just ended by itself is no failure.
+                let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            }
+        })
+        .context("failed to start a thread")?;
+    Ok(sender)
+}
+
+/// Counts the bpf() calls of a command, and the most memory that it had, in KiB.
+///
+/// # Errors
+/// It can't be traced, or fails.
+pub fn count_bpf(command: &mut Command) -> Result<(usize, u64)> {
+    let mut traced = Traced::new(command)?;
+    let mut calls = 0;
+    while traced.next_bpf()?.is_some() {
+        calls += 1;
+    }
+    let (run, peak) = traced.finish()?;
+    run.expect(0)?;
+    ensure!(calls > 0, "the program made no bpf() call");
+    Ok((calls, peak))
+}
