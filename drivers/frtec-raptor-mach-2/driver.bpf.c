@@ -27,7 +27,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_HAT + 2);
+	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_HAT + 1);
 
 	if (report)
 		report[REPORT_HAT] /= STEPS_PER_DIRECTION;
