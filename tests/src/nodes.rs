@@ -188,6 +188,11 @@ impl Hidraw {
         Ok(Hidraw { path, file })
     }
 
+    /// `/dev/hidraw3`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The reports that have come since the last call.
     ///
     /// # Errors

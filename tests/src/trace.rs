@@ -87,6 +87,19 @@ impl Traced {
         Ok((self.started.ended(status)?, self.peak_kib))
     }
 
+    /// Kills the program where it stands.
+    ///
+    /// # Errors
+    /// The kernel doesn't let it be traced on.
+    pub fn kill(mut self) -> Result<()> {
+        self.started.child.kill().context("failed to kill a traced program")?;
+        while !matches!(wait(self.pid)?, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+            // Its last stop, of which the kernel may let it go by itself.
+            let _ = ptrace::cont(self.pid, None);
+        }
+        Ok(())
+    }
+
     /// The first argument of the call that the program has stopped at, if that is bpf().
     fn bpf_command(&self) -> Result<Option<u64>> {
         let text = self.read("syscall")?;

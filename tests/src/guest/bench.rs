@@ -146,6 +146,15 @@ impl Bench {
         udevadm(&["settle", &format!("--timeout={}", PATIENCE.as_secs())])
     }
 
+    /// Lets the kernel repeat an event of a device, and returns when udevd is done with it.
+    ///
+    /// # Errors
+    /// The device is gone, or udevd hangs.
+    pub fn trigger(&self, action: &str, device: &Plugged) -> Result<()> {
+        udevadm(&["trigger", &format!("--action={action}"), &device.path()])?;
+        self.settle()
+    }
+
     /// Runs the program under test to its end.
     ///
     /// # Errors
@@ -269,6 +278,24 @@ impl Plugged {
     /// Its state file.
     pub fn state(&self) -> PathBuf {
         Path::new(STATE).join(format!("{}.json", self.name()))
+    }
+}
+
+/// A three-button mouse with two axes of 8 bits and no report number, which no driver is for.
+pub fn plain_mouse() -> Spec {
+    const DESCRIPTOR: [u8; 50] = [
+        0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x15, 0x00,
+        0x25, 0x01, 0x95, 0x03, 0x75, 0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 0x05, 0x81, 0x01, 0x05, 0x01, 0x09, 0x30,
+        0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 0x08, 0x95, 0x02, 0x81, 0x06, 0xc0, 0xc0,
+    ];
+    Spec {
+        bus: 3,
+        vendor: 0x1d6b,
+        product: 0x0104,
+        name: "Plain Mouse".to_owned(),
+        phys: "bench/input0".to_owned(),
+        uniq: String::new(),
+        descriptor: DESCRIPTOR.to_vec(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The cases: a table of names, kernel generations and functions, and how they are run.
 
+mod attach;
 mod drivers;
-mod machine;
+mod kernel;
 mod recordings;
+mod trouble;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -50,7 +52,7 @@ fn table() -> Vec<Case> {
         generations: WITH_HID_BPF,
         run: Test::Recordings(driver),
     });
-    let written = [machine::CASES, drivers::CASES].concat();
+    let written = [kernel::CASES, drivers::CASES, attach::CASES, trouble::CASES].concat();
     written.into_iter().chain(recorded).collect()
 }
 

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{ALL, Case, case};
-use crate::guest::bench::Bench;
+use crate::guest::bench::{Bench, plain_mouse};
 use crate::protocol::Generation;
-use crate::uhid::{Event, Spec};
+use crate::uhid::Event;
 
 pub const CASES: &[Case] = &[
     case("kernel-offers-what-was-announced", ALL, kernel_offers_what_was_announced),
@@ -15,10 +15,7 @@ pub const CASES: &[Case] = &[
 /// The names are looked for in the raw type information, independently of how hidbpf finds them.
 fn kernel_offers_what_was_announced(bench: &mut Bench) -> Result<()> {
     let btf = std::fs::read("/sys/kernel/btf/vmlinux").context("failed to read the kernel's type information")?;
-    let has = |name: &str| {
-        let name = format!("\0{name}\0");
-        btf.windows(name.len()).any(|window| window == name.as_bytes())
-    };
+    let has = |name: &str| btf.split(|byte| *byte == 0).any(|word| word == name.as_bytes());
     let seen = if has("bpf_struct_ops_hid_bpf_ops") {
         Generation::StructOps
     } else if has("hid_bpf_attach_prog") {
@@ -30,24 +27,10 @@ fn kernel_offers_what_was_announced(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A three-button mouse with two axes of 8 bits and no report number.
-const MOUSE: &[u8] = &[
-    0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x15, 0x00, 0x25,
-    0x01, 0x95, 0x03, 0x75, 0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 0x05, 0x81, 0x01, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31,
-    0x15, 0x81, 0x25, 0x7f, 0x75, 0x08, 0x95, 0x02, 0x81, 0x06, 0xc0, 0xc0,
-];
-
 fn virtual_mouse_works(bench: &mut Bench) -> Result<()> {
-    let mouse = bench.plug(&Spec {
-        bus: 3,
-        vendor: 0x1d6b,
-        product: 0x0104,
-        name: "Plain Mouse".to_owned(),
-        phys: "bench/input0".to_owned(),
-        uniq: "mouse".to_owned(),
-        descriptor: MOUSE.to_vec(),
-    })?;
-    ensure!(mouse.descriptor()? == MOUSE, "the kernel has another descriptor than the device");
+    let spec = plain_mouse();
+    let mouse = bench.plug(&spec)?;
+    ensure!(mouse.descriptor()? == spec.descriptor, "the kernel has another descriptor than the device");
     mouse.expect_nodes(
         "Plain Mouse
            key: BTN_LEFT..BTN_MIDDLE

@@ -1,0 +1,256 @@
+//! Cases about attaching and taking off, by udev and by hand, whatever the driver.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+
+use super::drivers::{MOUSE, RAPTOR, plug_fixed, raptor_report};
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, plain_mouse};
+use crate::nodes::expect_events;
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("udev-attaches-at-plug", WITH_HID_BPF, udev_attaches_at_plug),
+    case("udev-attaches-at-coldplug", WITH_HID_BPF, udev_attaches_at_coldplug),
+    case("unplug-leaves-nothing", WITH_HID_BPF, unplug_leaves_nothing),
+    case("load-status-unload-by-hand", WITH_HID_BPF, load_status_unload),
+    case("unloaded-by-hand-stays-off", WITH_HID_BPF, unloaded_stays_off),
+    case("add-twice", WITH_HID_BPF, add_twice),
+    case("two-devices-one-driver", WITH_HID_BPF, two_devices_one_driver),
+    case("two-drivers-one-device", WITH_HID_BPF, two_drivers_one_device),
+    case("devices-are-found-by-any-name", WITH_HID_BPF, devices_by_any_name),
+    case("unmatched-device-costs-no-process", WITH_HID_BPF, unmatched_costs_no_process),
+    case("other-interface-is-left-alone", WITH_HID_BPF, other_interface_left_alone),
+    case("event-storm-while-attaching", WITH_HID_BPF, event_storm),
+    case("doctor-finds-nothing-wrong", WITH_HID_BPF, doctor_finds_nothing),
+];
+
+/// The joystick works: its hat answers in directions.
+pub fn expect_hat_works(joystick: &Plugged) -> Result<()> {
+    let mut node = joystick.node("FR-TEC Raptor MACH 2")?;
+    joystick.device.send(&raptor_report(0, 0))?;
+    joystick.device.send(&raptor_report(210, 0))?;
+    let expected = "ABS_HAT0Y -1 | ABS_HAT0X -1";
+    expect_events("hat north, then north-west", expected, &node.events()?)?;
+    joystick.device.send(&raptor_report(240, 0))?;
+    expect_events("hat centred", "ABS_HAT0X 0, ABS_HAT0Y 0", &node.events()?)
+}
+
+/// Neither pinned nor changed.
+pub fn expect_untouched(device: &Plugged, spec: &Spec) -> Result<()> {
+    ensure!(device.pinned_drivers()?.is_empty(), "attached: {:?}", device.pinned_drivers()?);
+    ensure!(device.descriptor()? == spec.descriptor, "the descriptor was changed");
+    ensure!(!device.nodes()?.is_empty(), "the device has lost its nodes");
+    Ok(())
+}
+
+fn udev_attaches_at_plug(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    ensure!(joystick.state().is_file(), "no state file `{}`", joystick.state().display());
+    let links = entries(&joystick.pins().join(RAPTOR.0))?;
+    ensure!(!links.is_empty(), "no link is pinned");
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+/// As at boot, when the kernel has found the device before udevd runs.
+fn udev_attaches_at_coldplug(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug_unseen(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    bench.release()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let (pins, state, name) = (joystick.pins(), joystick.state(), joystick.name());
+    bench.unplug(joystick)?;
+    ensure!(!pins.exists(), "`{}` is still there", pins.display());
+    ensure!(!state.exists(), "`{}` is still there", state.display());
+    let status = bench.hidbpf(&["status"])?.expect(0)?;
+    ensure!(!status.stdout.contains(&name), "status still knows the device\n{status}");
+    Ok(())
+}
+
+fn load_status_unload(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(MOUSE.0, MOUSE.1)?;
+    let mouse = bench.plug(&spec)?;
+    expect_untouched(&mouse, &spec)?;
+    let name = mouse.name();
+    bench.hidbpf(&["load", MOUSE.0, &name])?.expect(0)?.answers(&name)?.answers(MOUSE.0)?;
+    ensure!(mouse.pinned_drivers()? == [MOUSE.0], "pinned: {:?}", mouse.pinned_drivers()?);
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers(MOUSE.0)?;
+    let answer = bench.hidbpf(&["status", "--json"])?.expect(0)?.answers(&name)?.answers(MOUSE.0)?;
+    serde_json::from_str::<serde_json::Value>(&answer.stdout).context("status --json is not JSON")?;
+    // The same again is refused, and nothing changes.
+    bench.hidbpf(&["load", MOUSE.0, &name])?.expect(1)?.says("already")?;
+    ensure!(mouse.pinned_drivers()? == [MOUSE.0], "pinned: {:?}", mouse.pinned_drivers()?);
+    bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(0)?.answers(&name)?;
+    expect_untouched(&mouse, &spec)?;
+    bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(1)?.says("not attached")?;
+    // A driver of which no device is there, and one that does not exist.
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(3)?.says(RAPTOR.0)?;
+    bench.hidbpf(&["load", "no-such-driver"])?.expect(1)?.says("no-such-driver")?;
+    // A driver that is for another device, named or forced.
+    bench.hidbpf(&["load", RAPTOR.0, &name])?.expect(3)?.says("not for")?;
+    expect_untouched(&mouse, &spec)?;
+    bench.hidbpf(&["load", "--force", RAPTOR.0, &name])?.expect(0)?;
+    bench.hidbpf(&["status"])?.expect(0)?.answers("forced")?;
+    bench.hidbpf(&["unload", "--all"])?.expect(0)?;
+    expect_untouched(&mouse, &spec)?;
+    bench.unplug(mouse)
+}
+
+fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    bench.hidbpf(&["unload", &joystick.name()])?.expect(0)?;
+    bench.settle()?;
+    expect_untouched(&joystick, &spec)?;
+    for action in ["add", "bind", "change"] {
+        bench.trigger(action, &joystick)?;
+        expect_untouched(&joystick, &spec).with_context(|| format!("after `{action}`"))?;
+    }
+    bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
+    bench.settle()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)?;
+    // What a person did ends with the device.
+    let again = plug_fixed(RAPTOR, &[], bench)?;
+    bench.unplug(again)
+}
+
+fn add_twice(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let pins = entries(&joystick.pins().join(RAPTOR.0))?;
+    let state = fs::read(joystick.state()).context("failed to read the state")?;
+    bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(0)?;
+    bench.trigger("add", &joystick)?;
+    bench.trigger("bind", &joystick)?;
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    ensure!(entries(&joystick.pins().join(RAPTOR.0))? == pins, "the pins have changed");
+    ensure!(fs::read(joystick.state()).context("failed to read the state")? == state, "the state has changed");
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
+    let first = plug_fixed(RAPTOR, &[], bench)?;
+    let second = plug_fixed(RAPTOR, &[], bench)?;
+    expect_hat_works(&first)?;
+    expect_hat_works(&second)?;
+    bench.unplug(first)?;
+    expect_hat_works(&second)?;
+    // Without a device, a driver is taken off wherever it is, and attached to whatever it is for.
+    let third = plug_fixed(RAPTOR, &[], bench)?;
+    let answer = bench.hidbpf(&["unload", RAPTOR.0])?.expect(0)?;
+    answer.answers(&second.name())?.answers(&third.name())?;
+    let answer = bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
+    answer.answers(&second.name())?.answers(&third.name())?;
+    bench.settle()?;
+    expect_hat_works(&second)?;
+    expect_hat_works(&third)?;
+    bench.unplug(second)?;
+    bench.unplug(third)
+}
+
+/// A driver without a descriptor hook stands beside one that has one.
+fn two_drivers_one_device(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    bench.hidbpf(&["load", "--force", MOUSE.0, &joystick.name()])?.expect(0)?;
+    let both = joystick.pinned_drivers()?;
+    ensure!(both == [RAPTOR.0, MOUSE.0], "pinned: {both:?}");
+    bench.hidbpf(&["unload", MOUSE.0, &joystick.name()])?.expect(0)?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn devices_by_any_name(bench: &mut Bench) -> Result<()> {
+    let mouse = bench.plug(&recordings::device(MOUSE.0, MOUSE.1)?)?;
+    let hidraw = mouse.hidraw()?.path().display().to_string();
+    let event = mouse.nodes()?.first().context("the mouse has no node")?.path.display().to_string();
+    let link = format!("/sys/bus/hid/devices/{}", mouse.name());
+    for device in [mouse.name(), mouse.path(), link, hidraw, event] {
+        bench.hidbpf(&["load", MOUSE.0, &device])?.expect(0)?.answers(&mouse.name())?;
+        bench.hidbpf(&["unload", MOUSE.0, &device])?.expect(0)?;
+    }
+    for nonsense in ["/dev/null", "/sys/class", "/dev/hidraw99", "0003:FFFF:FFFF.FFFF", "../..", "\u{fffd}"] {
+        // The device that is there is named.
+        bench.hidbpf(&["load", MOUSE.0, nonsense])?.expect(1)?.says(&mouse.name())?;
+    }
+    bench.unplug(mouse)
+}
+
+fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
+    let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("failed to make an inotify")?;
+    add_watch(&inotify, HIDBPF, WatchFlags::OPEN).with_context(|| format!("failed to watch `{HIDBPF}`"))?;
+    let opened = || {
+        let mut buffer = [const { std::mem::MaybeUninit::uninit() }; 4096];
+        let mut reader = Reader::new(&inotify, &mut buffer);
+        let mut count = 0;
+        while let Ok(event) = reader.next() {
+            count += usize::from(event.events().contains(ReadFlags::OPEN));
+        }
+        count
+    };
+    let plain = bench.plug(&plain_mouse())?;
+    bench.unplug(plain)?;
+    ensure!(opened() == 0, "hidbpf was started for a device that no driver is for");
+    // The watch works: a device with a driver is seen, at its plug and at its unplug.
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    ensure!(opened() > 0, "the watch does not see hidbpf start");
+    bench.unplug(joystick)?;
+    ensure!(opened() > 0, "hidbpf was not started to clean up");
+    Ok(())
+}
+
+/// The ids fit and the manifest's rules don't.
+fn other_interface_left_alone(bench: &mut Bench) -> Result<()> {
+    let spec = Spec { descriptor: plain_mouse().descriptor, ..recordings::device(RAPTOR.0, RAPTOR.1)? };
+    let other = bench.plug(&spec)?;
+    expect_untouched(&other, &spec)?;
+    // And says why.
+    bench.hidbpf(&["devices", &other.name()])?.expect(0)?.answers(RAPTOR.0)?.answers("232")?;
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(3)?.says("232")?;
+    bench.unplug(other)
+}
+
+/// Reports come in all the time, as from a device that is in use while its driver is attached.
+fn event_storm(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug_unseen(&spec)?;
+    std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let device = &joystick.device;
+        let storm = scope.spawn(move || -> Result<u64> {
+            let mut sent = 0;
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                // In the middle of a reprobe nobody takes the report, which is no failure.
+                device.send(&raptor_report(u8::try_from(sent % 241).unwrap_or(0), 0))?;
+                sent += 1;
+            }
+            Ok(sent)
+        });
+        let released = bench.release();
+        drop(stop);
+        let sent = storm.join().map_err(|_| anyhow::anyhow!("the storm panicked"))??;
+        ensure!(sent > 0, "no report was sent");
+        released
+    })?;
+    joystick.device.send(&raptor_report(240, 0))?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn doctor_finds_nothing(bench: &mut Bench) -> Result<()> {
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    ensure!(Path::new(HIDBPF).is_file(), "`{HIDBPF}` is not there");
+    bench.unplug(joystick)
+}

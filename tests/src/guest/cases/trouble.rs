@@ -1,0 +1,251 @@
+//! Cases in which something is wrong: the object, the machine, the rights of the caller, the kernel, or the moment.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+
+use super::attach::{expect_hat_works, expect_untouched};
+use super::drivers::{RAPTOR, plug_fixed};
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, HIDBPF, Plugged, write};
+use crate::guest::{machine, shim};
+use crate::process::{Run, command};
+use crate::protocol::Generation;
+use crate::trace::Traced;
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("corrupt-object", WITH_HID_BPF, corrupt_object),
+    case("corrupt-object-among-good-ones", WITH_HID_BPF, corrupt_among_good),
+    case("no-bpffs", WITH_HID_BPF, no_bpffs),
+    case("read-only-bpffs", WITH_HID_BPF, read_only_bpffs),
+    case("not-root", WITH_HID_BPF, not_root),
+    case("root-without-cap-sys-admin", &[Generation::FmodRet], without_sys_admin),
+    case("device-vanishes-during-attach", WITH_HID_BPF, device_vanishes),
+    case("helper-killed-during-attach", WITH_HID_BPF, helper_killed),
+    case("kernel-without-hid-bpf", &[Generation::None], kernel_without_hid_bpf),
+];
+
+const INSTALLED: &str = "/usr/lib/hidbpf/drivers";
+
+fn raptor_object() -> Result<Vec<u8>> {
+    let path = format!("{INSTALLED}/{}.bpf.o", RAPTOR.0);
+    fs::read(&path).with_context(|| format!("failed to read `{path}`"))
+}
+
+/// Plugs in the joystick without udevd's seeing it, so that only what the case does happens to it.
+fn plug_raptor_unseen(bench: &mut Bench) -> Result<(Plugged, Spec)> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    Ok((bench.plug_unseen(&spec)?, spec))
+}
+
+fn corrupt_object(bench: &mut Bench) -> Result<()> {
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    let good = raptor_object()?;
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let without_manifest = changed(&|bytes| {
+        let name = b".hidbpf.manifest";
+        if let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
+            bytes[at + name.len() - 1] = b'x';
+        }
+    });
+    const E_MACHINE: usize = 18;
+    const EI_DATA: usize = 5;
+    let broken = [
+        ("empty", Vec::new()),
+        ("text", b"not an object\n".to_vec()),
+        ("elf-header-only", good[..64].to_vec()),
+        ("first-half", good[..good.len() / 2].to_vec()),
+        ("all-but-the-end", good[..good.len() - 1].to_vec()),
+        ("no-manifest", without_manifest),
+        ("other-machine", changed(&|bytes| bytes[E_MACHINE] = 62)),
+        ("other-byte-order", changed(&|bytes| bytes[EI_DATA] = 2)),
+        ("this-test-program", fs::read("/proc/self/exe").context("failed to read this program")?),
+        (
+            "zeros-in-the-middle",
+            changed(&|bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle - 256..middle + 256].fill(0);
+            }),
+        ),
+    ];
+    ensure!(broken[5].1 != good, "the object has no manifest to begin with");
+    for (what, bytes) in broken {
+        let path = format!("/tmp/{what}.bpf.o");
+        write(Path::new(&path), &bytes)?;
+        let run = bench.hidbpf(&["load", &path, &joystick.name()]).with_context(|| what.to_owned())?;
+        let run = run.expect(1).with_context(|| what.to_owned())?.says(&path)?;
+        ensure!(!run.stderr.contains("panicked"), "{what}: {run}");
+        expect_untouched(&joystick, &spec).with_context(|| what.to_owned())?;
+        bench.hidbpf(&["inspect", &path])?.expect(1).with_context(|| what.to_owned())?;
+    }
+    bench.release()?;
+    bench.unplug(joystick)
+}
+
+/// One bad file must not keep the other drivers from working.
+fn corrupt_among_good(bench: &mut Bench) -> Result<()> {
+    let path = Path::new("/etc/hidbpf/drivers/half-a-driver.bpf.o");
+    let good = raptor_object()?;
+    write(path, &good[..good.len() / 2])?;
+    let result = (|| {
+        let joystick = plug_fixed(RAPTOR, &[], bench)?;
+        expect_hat_works(&joystick)?;
+        bench.hidbpf(&["drivers"])?.answers(RAPTOR.0)?.says("half-a-driver")?;
+        bench.hidbpf(&["devices"])?.answers(RAPTOR.0)?;
+        // Without udev's help all installed drivers are read.
+        let (second, _) = plug_raptor_unseen(bench)?;
+        bench.hidbpf(&["udev", "add", &second.path()])?;
+        ensure!(second.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", second.pinned_drivers()?);
+        bench.release()?;
+        bench.unplug(second)?;
+        bench.unplug(joystick)
+    })();
+    fs::remove_file(path).context("failed to remove a file")?;
+    result
+}
+
+fn no_bpffs(bench: &mut Bench) -> Result<()> {
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    unmount(machine::BPFFS, UnmountFlags::empty()).context("failed to unmount bpffs")?;
+    let result = (|| {
+        bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says("bpffs")?.says(machine::BPFFS)?;
+        expect_untouched(&joystick, &spec)?;
+        bench.hidbpf(&["doctor"])?.expect(1)?.answers("bpffs")?;
+        bench.hidbpf(&["status"])?.expect(0)?;
+        bench.release()?;
+        expect_untouched(&joystick, &spec)
+    })();
+    machine::mount_bpffs()?;
+    result?;
+    // Once that is mended the device can be.
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
+    bench.settle()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn read_only_bpffs(bench: &mut Bench) -> Result<()> {
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    let remount =
+        |flags| mount_remount(machine::BPFFS, MountFlags::NOSUID | flags, "").context("failed to remount bpffs");
+    remount(MountFlags::RDONLY)?;
+    let result = (|| {
+        bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says(machine::BPFFS)?;
+        expect_untouched(&joystick, &spec)?;
+        bench.hidbpf(&["doctor"])?.expect(1)?.answers("bpffs")?;
+        bench.release()?;
+        expect_untouched(&joystick, &spec)
+    })();
+    remount(MountFlags::empty())?;
+    result?;
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
+    bench.settle()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn not_root(bench: &mut Bench) -> Result<()> {
+    const NOBODY: u32 = 65534;
+    let as_nobody = |arguments: &[&str]| Run::of(command(HIDBPF).args(arguments).uid(NOBODY).gid(NOBODY));
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    as_nobody(&["load", RAPTOR.0])?.expect(1)?.says("root")?;
+    as_nobody(&["udev", "add", &joystick.path()])?.expect(1)?;
+    expect_untouched(&joystick, &spec)?;
+    bench.release()?;
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    as_nobody(&["unload", RAPTOR.0])?.expect(1)?.says("root")?;
+    as_nobody(&["udev", "remove", &joystick.path()])?.expect(1)?;
+    expect_hat_works(&joystick)?;
+    // Looking is free.
+    as_nobody(&["status"])?.expect(0)?.answers(RAPTOR.0)?;
+    as_nobody(&["devices"])?.expect(0)?.answers(RAPTOR.0)?;
+    as_nobody(&["drivers"])?.expect(0)?.answers(RAPTOR.0)?;
+    bench.unplug(joystick)
+}
+
+/// This generation's kernels oops where a process without CAP_SYS_ADMIN gets as far as attaching.
+fn without_sys_admin(bench: &mut Bench) -> Result<()> {
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    let run = Run::of(shim::start(&[shim::WITHOUT_SYS_ADMIN], HIDBPF).args(["load", RAPTOR.0]))?;
+    run.expect(1)?.says("CAP_SYS_ADMIN")?;
+    expect_untouched(&joystick, &spec)?;
+    bench.release()?;
+    bench.unplug(joystick)
+}
+
+/// Unplugged before every single bpf() call of the helper.
+fn device_vanishes(bench: &mut Bench) -> Result<()> {
+    for_every_call(bench, "unplugged", |joystick, traced| {
+        joystick.device.unplug()?;
+        let (run, _) = traced.finish()?;
+        ensure!(run.status.code().is_some(), "hidbpf was killed\n{run}");
+        ensure!(!run.stderr.contains("panicked"), "{run}");
+        Ok(None)
+    })
+}
+
+/// Killed before every single bpf() call, after which the device must still work, with the driver or without, and the next
+/// attempt must succeed.
+fn helper_killed(bench: &mut Bench) -> Result<()> {
+    for_every_call(bench, "killed", |joystick, traced| {
+        traced.kill()?;
+        Ok(Some(joystick))
+    })
+}
+
+fn for_every_call(
+    bench: &mut Bench,
+    what: &str,
+    interrupt: impl Fn(Plugged, Traced) -> Result<Option<Plugged>>,
+) -> Result<()> {
+    let mut call = 1;
+    loop {
+        let (joystick, _) = plug_raptor_unseen(bench)?;
+        let (pins, state) = (joystick.pins(), joystick.state());
+        let mut traced = Traced::new(shim::start(&[shim::TRACED], HIDBPF).args(["udev", "add", &joystick.path()]))?;
+        let mut commands = Vec::new();
+        for _ in 0..call {
+            commands.extend(traced.next_bpf()?);
+        }
+        if commands.len() < call {
+            traced.finish()?.0.expect(0)?;
+            ensure!(call > 5, "hidbpf made only {} bpf() calls", call - 1);
+            bench.release()?;
+            return bench.unplug(joystick);
+        }
+        let at = || format!("{what} before bpf() call {call}, commands {commands:?}");
+        let left = interrupt(joystick, traced).with_context(at)?;
+        bench.release().with_context(at)?;
+        if let Some(joystick) = left {
+            expect_hat_works(&joystick).with_context(at)?;
+            bench.unplug(joystick).with_context(at)?;
+        }
+        ensure!(!pins.exists(), "{}: `{}` is still there", at(), pins.display());
+        ensure!(!state.exists(), "{}: `{}` is still there", at(), state.display());
+        call += 1;
+    }
+}
+
+fn kernel_without_hid_bpf(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    // The rules match, the helper runs, and does no harm.
+    let joystick = bench.plug(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    ensure!(!joystick.state().exists(), "`{}` was written", joystick.state().display());
+    bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(4)?.says("CONFIG_HID_BPF")?;
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(4)?.says("CONFIG_HID_BPF")?;
+    bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(4)?.says("CONFIG_HID_BPF")?;
+    bench.hidbpf(&["doctor"])?.expect(1)?.answers("CONFIG_HID_BPF")?;
+    bench.hidbpf(&["status"])?.expect(0)?;
+    bench.hidbpf(&["devices"])?.expect(0)?.answers(RAPTOR.0)?;
+    expect_untouched(&joystick, &spec)?;
+    bench.unplug(joystick)
+}
