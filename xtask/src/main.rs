@@ -5,9 +5,11 @@
 mod apt;
 mod artifacts;
 mod console;
+mod demo;
 mod guest;
 mod initramfs;
 mod kernels;
+mod measure;
 mod modules;
 mod paths;
 mod process;
@@ -17,6 +19,7 @@ mod protocol;
 mod qemu;
 mod report;
 mod setup;
+mod suite;
 mod transcript;
 mod vm;
 
@@ -45,8 +48,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Run the cases in virtual machines
+    /// Show what hidbpf does: a real kernel, a device with a defect, before and after
+    Demo(vm::KernelOptions),
+    /// Run everything that is tested: checks, tests on this machine, tests in virtual machines
+    Test(vm::Options),
+    /// Run the cases in virtual machines only
     Vm(vm::Options),
+    /// Count what an attach costs: instructions, system calls, memory
+    Measure(vm::KernelOptions),
 }
 
 /// What is tested has failed, as distinct from what tests it.
@@ -63,7 +72,10 @@ impl std::error::Error for Failed {}
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
+        Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
     };
     match result {
         Ok(code) => code,

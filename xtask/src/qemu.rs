@@ -4,6 +4,7 @@
 //! `target/vm/logs`, which are read as they grow and stay there for whoever wants to look. The machine ends at once when its
 //! console shows trouble, when the guest breaks the protocol, or when it has been silent for too long.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,9 +34,8 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 /// What the kernel is told.
 ///
 /// A panic ends the machine at once (`panic=-1` reboots and QEMU is told not to), and every oops and warning is a panic.
-/// `mitigations=off` because emulating them costs time. Emulated time goes on while the machine's CPU waits for one of the
-/// host's, so a stall has to be long to be one.
-const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic panic_on_warn=1 mitigations=off \
+/// The guest's time goes on while its processor waits for one of the host's, so a stall has to be long to be one.
+const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic panic_on_warn=1 \
                             rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30";
 
 /// How the guest's processor is made.
@@ -140,6 +140,12 @@ impl Logs {
             Ok(path)
         };
         Ok(Self { console: log("console")?, protocol: log("protocol")?, qemu: log("qemu")? })
+    }
+}
+
+impl fmt::Display for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "logs: {} and {}", self.console.display(), self.protocol.display())
     }
 }
 

@@ -101,6 +101,19 @@ pub struct Part {
     pub broken: Option<String>,
 }
 
+impl Part {
+    /// A part of which nothing can be said.
+    pub fn broken(name: &str, error: &anyhow::Error) -> Self {
+        Self {
+            name: name.to_owned(),
+            note: String::new(),
+            tally: Tally::default(),
+            took: Duration::ZERO,
+            broken: Some(format!("{error:#}")),
+        }
+    }
+}
+
 /// All parts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {

@@ -91,6 +91,14 @@ impl Wanted {
         }
     }
 
+    /// Whether it is known to have no HID-BPF.
+    pub fn is_without(&self) -> bool {
+        match self {
+            Self::Debian(entry) => entry.generation == Generation::None,
+            Self::User(kernel) => kernel.look().is_ok_and(|found| found.generation == Generation::None),
+        }
+    }
+
     /// Gets the kernel here.
     ///
     /// # Errors
@@ -191,10 +199,19 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, options: &Options) -> Res
     }
     let screen = Screen::default();
     let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, |count| count.get().min(2)));
-    let (kernels, mut parts) = boot_all(&lab, &wanted, jobs.max(1), &options.filters, &screen);
-
-    let has_fmod_ret = kernels.iter().any(|kernel| kernel.generation == Generation::FmodRet);
+    let jobs = options.jobs.unwrap_or_else(usual_jobs);
+    let results = with_each(paths, &wanted, jobs, &screen, &|kernel| test(&lab, kernel, &options.filters, &screen));
+    let mut has_fmod_ret = false;
+    let mut parts = Vec::new();
+    for (name, result) in results {
+        parts.push(match result {
+            Ok((kernel, part)) => {
+                has_fmod_ret |= kernel.generation == Generation::FmodRet;
+                part
+            }
+            Err(error) => Part::broken(&name, &error),
+        });
+    }
     if !has_fmod_ret && options.kernels.only.is_empty() {
         let mut tally = Tally::default();
         for case in
@@ -232,60 +249,63 @@ fn list_cases(artifacts: &Artifacts) -> Result<Vec<Listed>> {
     lines.collect::<Result<_>>().with_context(|| format!("failed to list the cases of `{}`", artifacts.guest.display()))
 }
 
-/// Gets one kernel after the other, and boots each as soon as it is there, `jobs` at a time.
-fn boot_all(
-    lab: &Lab,
+/// Gets one kernel after the other, and does `work` with each as soon as it is there, with `jobs` of them at a time.
+///
+/// The results are in the order of `wanted`, each with the kernel's name.
+pub fn with_each<T: Send>(
+    paths: &Paths,
     wanted: &[Wanted],
     jobs: usize,
-    filters: &[String],
     screen: &Screen,
-) -> (Vec<Kernel>, Vec<Part>) {
-    let parts = Mutex::new(Vec::new());
-    let mut kernels = Vec::new();
+    work: &(dyn Fn(&Kernel) -> T + Sync),
+) -> Vec<(String, Result<(Kernel, T)>)> {
+    let results = Mutex::new(Vec::new());
     let (sender, receiver) = mpsc::channel::<(usize, Kernel)>();
     let receiver = Mutex::new(receiver);
-    let add = |place: usize, part: Part| lock(&parts).push((place, part));
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let next = lock(&receiver).recv();
                     let Ok((place, kernel)) = next else { return };
-                    add(place, test(lab, &kernel, filters, screen));
+                    let result = work(&kernel);
+                    lock(&results).push((place, Ok((kernel, result))));
                 }
             });
         }
         for (place, wanted) in wanted.iter().enumerate() {
-            match wanted.get(lab.paths, screen) {
+            let progress = screen.progress(&wanted.name());
+            progress.say("looking for the kernel");
+            match wanted.get(paths, screen) {
                 Ok(kernel) => {
-                    kernels.push(kernel.clone());
                     if sender.send((place, kernel)).is_err() {
                         break;
                     }
                 }
-                Err(error) => add(place, broken_part(&wanted.name(), String::new(), &error)),
+                Err(error) => lock(&results).push((place, Err(error))),
             }
         }
         drop(sender);
     });
-    let mut parts = parts.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    parts.sort_by_key(|(place, _)| *place);
-    (kernels, parts.into_iter().map(|(_, part)| part).collect())
+    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(place, result)| (wanted[place].name(), result)).collect()
 }
 
-/// A thread that panicked with the lock in hand has left nothing half done: each puts in one whole part.
+/// How many machines run at once where nobody has said.
+pub fn usual_jobs() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get().min(2))
+}
+
+/// A thread that panicked with the lock in hand has left nothing half done: each puts in one whole result.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn broken_part(name: &str, note: String, error: &anyhow::Error) -> Part {
-    Part {
-        name: name.to_owned(),
-        note,
-        tally: Tally::default(),
-        took: Duration::ZERO,
-        broken: Some(format!("{error:#}")),
-    }
+/// The kernel and how long it took to boot, for a report.
+pub fn note_of(kernel: &Kernel, run: &Run) -> String {
+    let ready = run.ready.map(|ready| format!(", up after {}", seconds(ready))).unwrap_or_default();
+    format!("Linux {}{ready}", kernel.release)
 }
 
 /// Runs the cases on one kernel.
@@ -303,17 +323,12 @@ fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part
         }
     });
     drop(progress);
-    let note = format!("Linux {}", kernel.release);
     let run = match run {
         Ok(run) => run,
-        Err(error) => return Part { tally, ..broken_part(&kernel.name, note, &error) },
+        Err(error) => return Part { tally, ..Part::broken(&kernel.name, &error) },
     };
-    let note = match run.ready {
-        Some(ready) => format!("{note}, up after {}", seconds(ready)),
-        None => note,
-    };
-    let logs = format!("\n  logs: {}\n        {}", run.logs.console.display(), run.logs.protocol.display());
-    let mut part = Part { name: kernel.name.clone(), note, tally, took: run.took, broken: None };
+    let logs = format!("\n  {}", run.logs);
+    let mut part = Part { name: kernel.name.clone(), note: note_of(kernel, &run), tally, took: run.took, broken: None };
     match run.end {
         End::Verdict(_) if tally.failed > 0 => screen.line(&format!("{}: {} failed{logs}", kernel.name, tally.failed)),
         End::Verdict(_) => {}

@@ -1,0 +1,69 @@
+//! `cargo xtask demo`: a real kernel, a device with a defect, and what hidbpf does about it, on any machine.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Failed;
+use crate::artifacts::{self, Profile};
+use crate::paths::Paths;
+use crate::protocol::{Generation, Message, Task};
+use crate::qemu::{Accelerator, End, Limits};
+use crate::report::{Screen, seconds};
+use crate::setup;
+use crate::vm::{KernelOptions, Lab, Wanted};
+
+/// Installs what is missing, builds, boots a kernel, and shows what the guest shows.
+///
+/// # Errors
+/// The machinery fails, or the demonstration does: [`Failed`].
+pub fn run(options: &KernelOptions) -> Result<()> {
+    let started = Instant::now();
+    println!("[1/4] Looking for the Debian packages that this needs");
+    setup::run()?;
+    let paths = Paths::find()?;
+    let _lock = paths.lock()?;
+    println!("[2/4] Building hidbpf and its drivers");
+    let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
+    println!("[3/4] Getting a kernel from Debian's archive");
+    let screen = Screen::default();
+    let wanted = choose(options)?;
+    let progress = screen.progress(&wanted.name());
+    progress.say("looking for the kernel");
+    let kernel = wanted.get(&paths, &screen)?;
+    if kernel.generation == Generation::None {
+        bail!("Linux {} can't show anything: it has no HID-BPF", kernel.release);
+    }
+    progress.say("packing the first root");
+    let lab = Lab::new(&paths, &artifacts, Accelerator::probe())?;
+    screen.line(&format!("[4/4] Booting Linux {} in a virtual machine\n", kernel.release));
+    progress.say("booting, a few seconds");
+    let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |message| match message {
+        Message::Ready { .. } => progress.say("running"),
+        Message::Say { text } => screen.line(text),
+        _ => {}
+    })?;
+    drop(progress);
+    match run.end {
+        End::Verdict(tally) if tally.failed == 0 => {
+            println!(
+                "\nThat took {}. `cargo xtask test` does this and much more on every kernel.",
+                seconds(started.elapsed())
+            );
+            Ok(())
+        }
+        End::Verdict(tally) => Err(Failed(format!("the demonstration: {tally}; {}", run.logs)).into()),
+        End::Crashed { why, console, .. } => {
+            Err(Failed(format!("{why}; its last words:{console}\n  {}", run.logs)).into())
+        }
+        End::Broken { why, console } => bail!("{why}; the console's last lines:{console}\n  {}", run.logs),
+    }
+}
+
+/// The kernel that the user named, or else the first of the list.
+fn choose(options: &KernelOptions) -> Result<Wanted> {
+    if let Some(kernel) = options.user.first() {
+        return Ok(Wanted::User(kernel.clone()));
+    }
+    Wanted::select(options)?.into_iter().next().context("no kernel to boot")
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask measure`: what an attach costs, counted rather than timed, so that two runs agree.
+
+use anyhow::{Result, bail};
+
+use crate::artifacts::{self, Profile};
+use crate::paths::Paths;
+use crate::protocol::{Message, Task};
+use crate::qemu::{Accelerator, End, Limits};
+use crate::report::{Part, Report, Screen};
+use crate::setup;
+use crate::transcript::Tally;
+use crate::vm::{KernelOptions, Lab, Wanted, note_of, usual_jobs, with_each};
+
+/// Installs what is missing, builds as packages are built, and prints a line for each figure of each kernel.
+///
+/// Kernels without HID-BPF are left out.
+///
+/// # Errors
+/// The machinery fails before anything could be measured, or the code does not compile.
+pub fn run(options: &KernelOptions) -> Result<Report> {
+    setup::run()?;
+    let paths = Paths::find()?;
+    let _lock = paths.lock()?;
+    let artifacts = artifacts::build(&paths.root, Profile::Release)?.artifacts()?;
+    let mut wanted = Wanted::select(options)?;
+    wanted.retain(|kernel| !kernel.is_without());
+    if wanted.is_empty() {
+        bail!("no kernel with HID-BPF to measure on");
+    }
+    let screen = Screen::default();
+    let lab = Lab::new(&paths, &artifacts, Accelerator::CountedTcg)?;
+    println!("{:<14}{:<28}{:<16}{:>14}", "kernel", "what", "quantity", "value");
+    let results = with_each(&paths, &wanted, usual_jobs(), &screen, &|kernel| {
+        let progress = screen.progress(&kernel.name);
+        progress.say(&format!("measuring on Linux {}", kernel.release));
+        lab.boot(kernel, Task::Measure, Limits::default(), &mut |message| match message {
+            Message::Figure { name, quantity, value } => {
+                screen.line(&format!("{:<14}{name:<28}{quantity:<16}{value:>14}", kernel.name));
+            }
+            Message::Say { text } => screen.line(text),
+            _ => {}
+        })
+    });
+    let parts = results.into_iter().map(|(name, result)| {
+        let (kernel, run) = match result.and_then(|(kernel, run)| Ok((kernel, run?))) {
+            Ok(done) => done,
+            Err(error) => return Part::broken(&name, &error),
+        };
+        let mut part =
+            Part { name, note: note_of(&kernel, &run), tally: Tally::default(), took: run.took, broken: None };
+        match run.end {
+            End::Verdict(tally) => part.tally = tally,
+            End::Crashed { why, console, .. } => {
+                part.tally.failed = 1;
+                screen.line(&format!("{}: {why}; its last words:{console}\n  {}", kernel.name, run.logs));
+            }
+            End::Broken { why, console } => part.broken = Some(format!("{why}:{console}\n  {}", run.logs)),
+        }
+        part
+    });
+    Ok(Report { parts: parts.collect() })
+}
