@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::artifacts::Artifacts;
 use crate::initramfs::Tree;
@@ -186,10 +186,15 @@ fn compile_hwdb(tree: &mut Tree, artifacts: &Artifacts, stage: &Path) -> Result<
         process::output(process::command(&artifacts.hidbpf).arg("hwdb").arg("--drivers").arg(&artifacts.objects))?;
     let own = sources.join("81-hidbpf.hwdb");
     fs::write(&own, text).with_context(|| format!("failed to write `{}`", own.display()))?;
+    // Debian's looks below /lib, which is a link to /usr/lib on any machine that it runs on.
+    let link = root.join("lib");
+    std::os::unix::fs::symlink("usr/lib", &link).with_context(|| format!("failed to create `{}`", link.display()))?;
     process::output(
         process::command("systemd-hwdb").arg("--strict").arg("--usr").arg("--root").arg(&root).arg("update"),
     )?;
-    tree.add_folder(&root, "", &|_| true)
+    let compiled = root.join("usr/lib/udev/hwdb.bin");
+    ensure!(compiled.exists(), "systemd-hwdb made no `{}`", compiled.display());
+    tree.add_folder(&root.join("usr"), "/usr", &|_| true)
 }
 
 /// Packs a program, or a library, with all shared libraries that it needs.
