@@ -37,14 +37,6 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     if file.endian() != Endianness::Little {
         return Err("clang made a big-endian object".to_owned());
     }
-    for section in [".BTF", ".BTF.ext"] {
-        if file.section_by_name(section).is_none() {
-            return Err(format!(
-                "it has no section `{section}`, which kernels need to load it (was clang given `-g0`?)"
-            ));
-        }
-    }
-
     let section_name = |symbol: &object::read::elf::ElfSymbol64<'_, '_>| -> Option<String> {
         let SymbolSection::Section(index) = symbol.section() else { return None };
         Some(file.section_by_index(index).ok()?.name().ok()?.to_owned())
@@ -79,6 +71,13 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     }
     if hooks.is_empty() {
         return Err("it has neither a hook nor a probe; see hidbpf/driver.h".to_owned());
+    }
+    for section in [".BTF", ".BTF.ext"] {
+        if file.section_by_name(section).is_none() {
+            return Err(format!(
+                "it has no section `{section}`, which kernels need to load it (was clang given `-g0`?)"
+            ));
+        }
     }
     if file.section_by_name("license").is_none() {
         return Err("its last line must be `HIDBPF_DRIVER(...)`, which gives the licence too".to_owned());

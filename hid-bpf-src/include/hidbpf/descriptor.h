@@ -224,9 +224,9 @@
 			     "not of 32 bits: " #value),                                                               \
 		(unsigned char)((value) >> 8), (unsigned char)((value) >> 16), (unsigned char)((value) >> 24)
 
-/* Two steps, so that "8, 0x30" of a table becomes two arguments. */
-#define HID__UNSIGNED(tag, ...) HID__UNSIGNED_(tag, __VA_ARGS__)
-#define HID__UNSIGNED_(tag, width, value) HID__U##width(tag, value)
+/* Two steps, so that "8, 0x30" of a table becomes two arguments. A name that no table has is one, and clang then shows it. */
+#define HID__UNSIGNED(tag, ...) HID__UNSIGNED_(tag, __VA_ARGS__, unknown, )
+#define HID__UNSIGNED_(tag, width, value, ...) HID__U##width(tag, value)
 
 #define HID__MAIN(tag, flags, condition, message)                                                                      \
 	(tag) | 1, HID__CHECKED((flags) & 0xff, (condition) && !((flags) & (flags) >> 16 & 0xff),                      \

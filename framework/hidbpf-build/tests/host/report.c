@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The helpers of hidbpf/report.h at the ends of their ranges. Exits with the line of the first check that fails. */
+#include <hidbpf/descriptor.h>
+#include <hidbpf/property.h>
+#include <hidbpf/report.h>
+
+static __u8 buffer[4096];
+
+__u8 *hid_bpf_get_data(struct hid_bpf_ctx *ctx, unsigned int offset, const unsigned long size)
+{
+	return offset + size <= ctx->allocated_size ? buffer + offset : NULL;
+}
+
+#define CHECK(condition)                                                                                               \
+	if (!(condition)) {                                                                                            \
+		__builtin_printf("%s:%d: " #condition "\n", __FILE__, __LINE__);                                       \
+		return 1;                                                                                              \
+	}
+
+static __u16 negated(__u16 value)
+{
+	__u8 bytes[2];
+
+	hidbpf_put_le16(bytes, value);
+	hidbpf_negate_le16(bytes);
+	return hidbpf_le16(bytes);
+}
+
+static __u8 negated8(__u8 value)
+{
+	hidbpf_negate_s8(&value);
+	return value;
+}
+
+static const struct hidbpf_shortcut shortcuts[] = {{0x00, 0x08, 3}, {0x01, 0x08, 6}, {0x05, 0x1d, 0x10000}};
+
+HIDBPF_DESCRIPTOR(padding, Padding(8), Padding(16), Padding(3));
+#define EIGHT(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
+HIDBPF_DESCRIPTOR(longest, EIGHT(EIGHT(EIGHT(1, 2, 3, 4, 5, 6, 7, 8))));
+HIDBPF_DESCRIPTOR(long_and_odd, EIGHT(EIGHT(EIGHT(1, 2, 3))), 9);
+
+HIDBPF_UDEV_PROPERTY(EMPTY);
+const volatile char UDEV_PROP_SET[HIDBPF_PROPERTY_SIZE] = "HUION_T21j_221221";
+
+static int same(const __u8 *bytes, unsigned long size)
+{
+	for (unsigned long i = 0; i < size; i++)
+		if (buffer[i] != bytes[i])
+			return 0;
+	return 1;
+}
+
+int main(void)
+{
+	struct hid_bpf_ctx ctx = {.allocated_size = 64, .size = 8};
+	struct hid_bpf_ctx descriptor = {.allocated_size = 4096, .size = 18};
+
+	/* A negative number's sign must survive both ways, and -32768 must not stay what it is. */
+	CHECK(negated(0) == 0 && negated(1) == 0xffff && negated(0xffff) == 1);
+	CHECK(negated(0x00ff) == 0xff01 && negated(0x0100) == 0xff00 && negated(0xff00) == 0x0100);
+	CHECK(negated(0x7fff) == 0x8001 && negated(0x8001) == 0x7fff && negated(0x8000) == 0x7fff);
+	CHECK(negated8(0) == 0 && negated8(1) == 0xff && negated8(0x7f) == 0x81 && negated8(0x81) == 0x7f);
+	CHECK(negated8(0x80) == 0x7f);
+
+	/* A report is as long as the device sent it, however long the buffer. */
+	buffer[0] = 7;
+	CHECK(hidbpf_report(&ctx, 8) == buffer && hidbpf_report(&ctx, 9) == NULL);
+	CHECK(hidbpf_report_with_id(&ctx, 7, 8) == buffer && hidbpf_report_with_id(&ctx, 8, 8) == NULL);
+	CHECK(hidbpf_report_with_id(&ctx, 7, 9) == NULL && hidbpf_report_id(&ctx) == 7);
+	ctx.size = 0;
+	CHECK(hidbpf_report_id(&ctx) == -1);
+
+	buffer[17] = 3;
+	CHECK(!hidbpf_patch_byte(&descriptor, 17, 4, 5) && buffer[17] == 3);
+	CHECK(hidbpf_patch_byte(&descriptor, 17, 3, 5) && buffer[17] == 5);
+	CHECK(!hidbpf_patch_byte(&descriptor, 18, 0, 1) && buffer[18] == 0);
+
+	CHECK(hidbpf_shortcut_button(shortcuts, 0x00, 0x08) == 3 && hidbpf_shortcut_button(shortcuts, 0x01, 0x08) == 6);
+	CHECK(hidbpf_shortcut_button(shortcuts, 0x05, 0x1d) == 0x10000 && hidbpf_shortcut_button(shortcuts, 0x02, 0x08) == 0);
+
+	CHECK(hidbpf_replace(&descriptor, padding) == 18 && same(padding, 18) && buffer[18] == 0);
+	CHECK(hidbpf_replace(&descriptor, long_and_odd) == 1537 && same(long_and_odd, 1537) && buffer[1537] == 0);
+	CHECK(sizeof(longest) == 4096 && hidbpf_replace(&descriptor, longest) == 4096 && same(longest, 4096));
+	CHECK(hidbpf_replace(&ctx, longest) == -EIO);
+
+	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
+	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21k_"));
+	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_221221_"));
+	return 0;
+}
