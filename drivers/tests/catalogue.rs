@@ -1,10 +1,13 @@
 //! What every driver's folder must have besides its source. What the drivers do is tested elsewhere, with their recordings.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hidbpf::manifest::Manifest;
+use hidreport::{Report, ReportDescriptor};
 
 fn folders() -> Vec<PathBuf> {
     let entries = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().map(|entry| entry.unwrap().path());
@@ -16,10 +19,18 @@ fn recordings(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| !path.to_string_lossy().ends_with(".expected.hid")).collect()
 }
 
-/// The sizes of the descriptors in a recording, after a check that each line has as many bytes as it says.
-fn descriptor_sizes(recording: &Path) -> Vec<u32> {
+/// What a recording has of one interface.
+struct Recording {
+    descriptor: Vec<u8>,
+    /// The length of the longest report.
+    longest: usize,
+}
+
+/// Reads a recording, after a check that each line has as many bytes as it says.
+fn read(recording: &Path) -> Recording {
     let text = fs::read_to_string(recording).unwrap();
-    let mut sizes = Vec::new();
+    let mut descriptors = Vec::new();
+    let mut longest = 0;
     for line in text.lines() {
         let (tag, rest) = line.split_at(2);
         let bytes = match tag {
@@ -27,14 +38,21 @@ fn descriptor_sizes(recording: &Path) -> Vec<u32> {
             "E:" => rest.trim_start().split_once(' ').unwrap().1,
             _ => continue,
         };
-        let mut words = bytes.split_whitespace();
-        let size: u32 = words.next().unwrap().parse().unwrap();
-        assert_eq!(size as usize, words.count(), "{}: {line}", recording.display());
+        let (size, bytes) = bytes.trim_start().split_once(' ').unwrap();
+        let bytes: Vec<u8> = bytes.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        assert_eq!(size, bytes.len().to_string(), "{}: {line}", recording.display());
         if tag == "R:" {
-            sizes.push(size);
+            descriptors.push(bytes);
+        } else {
+            longest = longest.max(bytes.len());
         }
     }
-    sizes
+    assert_eq!(descriptors.len(), 1, "{}: one interface, one descriptor", recording.display());
+    Recording { descriptor: descriptors.remove(0), longest }
+}
+
+fn longest(reports: &[impl Report]) -> usize {
+    reports.iter().map(|report| report.size_in_bytes()).max().unwrap_or(0)
 }
 
 #[test]
@@ -54,22 +72,37 @@ fn every_rule_of_every_driver_has_a_recording_with_what_is_expected() {
     for folder in folders() {
         let mut recorded = BTreeSet::new();
         for recording in recordings(&folder) {
-            let sizes = descriptor_sizes(&recording);
-            assert_eq!(sizes.len(), 1, "{}: one interface, one descriptor", recording.display());
-            recorded.extend(sizes);
+            recorded.insert(read(&recording).descriptor.len());
             let expected = recording.with_extension("expected.hid");
             assert!(expected.exists(), "{} is missing", expected.display());
-            descriptor_sizes(&expected);
+            read(&expected);
         }
         assert!(!recorded.is_empty(), "{} has no recording", folder.display());
         for rule in Manifest::read(&folder.join("driver.toml")).unwrap().matches {
             if let Some(size) = rule.rdesc_size {
                 assert!(
-                    recorded.contains(&size),
+                    recorded.contains(&(size as usize)),
                     "{}: no recording has a descriptor of {size} bytes",
                     folder.display()
                 );
             }
         }
+    }
+}
+
+/// The kernel gives event hooks a buffer of the longest report, of whatever type, that the descriptor in force declares, rounded up to 64, and copies
+/// reports into it as long as the device sends them.
+#[test]
+fn a_fixed_descriptor_leaves_room_for_the_reports_of_the_device() {
+    for recording in folders().iter().flat_map(|folder| recordings(folder)) {
+        let fixed = read(&recording.with_extension("expected.hid"));
+        let descriptor = ReportDescriptor::try_from(&fixed.descriptor).unwrap();
+        let declared = [
+            longest(descriptor.input_reports()),
+            longest(descriptor.output_reports()),
+            longest(descriptor.feature_reports()),
+        ];
+        let room = declared.into_iter().max().unwrap_or(0).next_multiple_of(64);
+        assert!(read(&recording).longest <= room, "{}: {room} bytes of room", recording.display());
     }
 }

@@ -1,5 +1,7 @@
 //! What `hidbpf_build::compile` makes of folders, good and bad.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

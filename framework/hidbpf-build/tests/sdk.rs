@@ -1,5 +1,7 @@
 //! The SDK's headers: each macro for descriptors against the bytes of the specification, and the helpers for reports on this machine.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;
