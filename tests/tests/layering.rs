@@ -58,8 +58,8 @@ fn unsafe_code_is_in_the_modules_named_sys() {
 }
 
 fn collect(dir: &std::path::Path, sources: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(dir).expect("the folder can be listed") {
+        let path = entry.expect("its entries can be read").path();
         if path.is_dir() {
             collect(&path, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

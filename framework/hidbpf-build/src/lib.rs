@@ -12,7 +12,7 @@ mod warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::manifest::{DriverName, Embedded, FORMAT, Manifest, Requirement};
+use hidbpf::manifest::{DriverName, Embedded, FORMAT, Manifest, Requirement, Sha256};
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use error::BuildError;
@@ -93,10 +93,11 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     })?;
     let broken = |problem| BuildError::Object { name: name.clone(), problem };
     object::check(&compiled.object, &manifest).map_err(broken)?;
-    let section = Embedded { format: FORMAT, name: name.clone(), driver: manifest }
+    let section = Embedded { format: FORMAT, name: name.clone(), sha256: Sha256::UNSEALED, driver: manifest }
         .to_section()
         .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;
-    let bytes = object::with_manifest(&compiled.object, &section).map_err(broken)?;
+    let mut bytes = object::with_manifest(&compiled.object, &section).map_err(broken)?;
+    hidbpf::object::seal(&object, &mut bytes).map_err(|error| broken(error.to_string()))?;
     write_whole(&object, &bytes)?;
 
     let mut inputs = compiled.inputs;

@@ -137,6 +137,11 @@ pub struct HexBytes(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sha256(pub [u8; 32]);
 
+impl Sha256 {
+    /// What stands in a manifest until the object around it is complete.
+    pub const UNSEALED: Sha256 = Sha256([0; 32]);
+}
+
 impl FromStr for HexBytes {
     type Err = InvalidHex;
 
@@ -212,6 +217,9 @@ pub struct Embedded {
     pub format: u32,
     /// The driver's name, that of its folder.
     pub name: DriverName,
+    /// The SHA-256 of the object's other sections, so that a damaged object is known before the kernel sees it. See
+    /// [`crate::object::seal`].
+    pub sha256: Sha256,
     /// The manifest.
     pub driver: Manifest,
 }
@@ -450,8 +458,12 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
         assert_eq!(manifest.matches[0].vendor, Some(VendorId(0x11c0)));
         assert_eq!(manifest.matches[0].rdesc_bytes[0].bytes, HexBytes(vec![0xef]));
         assert!(manifest.is_automatic());
-        let embedded =
-            Embedded { format: FORMAT, name: DriverName::new("frtec-raptor-mach-2").unwrap(), driver: manifest };
+        let embedded = Embedded {
+            format: FORMAT,
+            name: DriverName::new("frtec-raptor-mach-2").unwrap(),
+            sha256: Sha256::UNSEALED,
+            driver: manifest,
+        };
         let section = embedded.to_section().unwrap();
         assert_eq!(Embedded::from_section(Path::new("x.bpf.o"), &section).unwrap(), embedded);
     }

@@ -9,10 +9,11 @@ use hid_bpf_src::PROBE_PROGRAM;
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
-use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement};
+use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement, Sha256};
 
 /// A place in the HID core where a driver's program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -179,6 +180,14 @@ impl DriverObject {
         let embedded = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
 
+        if embedded.sha256 != digest(path, &elf)? {
+            return Err(Error::new(
+                ErrorKind::BadObject,
+                format!("`{}` is damaged: its content is not what was built", path.display()),
+            )
+            .with_hint("install the driver again, or build it anew"));
+        }
+
         let mut hooks: BTreeMap<Generation, BTreeSet<Hook>> = BTreeMap::new();
         let mut struct_ops = 0;
         let mut names = HashMap::new();
@@ -250,6 +259,46 @@ impl DriverObject {
     pub fn fixes_descriptor(&self) -> bool {
         self.hooks.values().any(|hooks| hooks.contains(&Hook::RdescFixup))
     }
+}
+
+/// Writes into an object's manifest the digest of all else, which [`DriverObject::parse`] asks for. The last step of a build.
+///
+/// # Errors
+/// The object has no manifest with [`Sha256::UNSEALED`] in it, or can't be read.
+pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
+    let unsealed = Sha256::UNSEALED.to_string();
+    let (place, digest) = {
+        let elf = ElfFile64::<Endianness>::parse(&*bytes).map_err(|error| damaged(path, "the ELF header", error))?;
+        let place = elf
+            .section_by_name(manifest::SECTION)
+            .and_then(|section| {
+                let (start, _) = section.file_range()?;
+                let offset = std::str::from_utf8(section.data().ok()?).ok()?.find(&unsealed)?;
+                usize::try_from(start).ok()?.checked_add(offset)
+            })
+            .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
+        (place, digest(path, &elf)?)
+    };
+    bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
+    Ok(())
+}
+
+/// The SHA-256 of an object's sections, without that of its manifest.
+fn digest(path: &Path, elf: &ElfFile64<'_>) -> Result<Sha256> {
+    let mut digest = sha2::Sha256::new();
+    for section in elf.sections() {
+        let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
+        if name == manifest::SECTION {
+            continue;
+        }
+        let data = section.data().map_err(|error| damaged(path, &format!("the section `{name}`"), error))?;
+        for part in [name.as_bytes(), data] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.update(section.size().to_le_bytes());
+    }
+    Ok(Sha256(digest.finalize().into()))
 }
 
 fn is_data(section: &str) -> bool {
