@@ -48,9 +48,8 @@ fn compile() -> anyhow::Result<()> {
         ])
         .build()
         .map_err(|error| match error.downcast_ref::<std::io::Error>() {
-            Some(_) => {
-                error.context("failed to run clang (install the package `clang`, 11 or newer, or set BPF_CLANG)")
-            }
+            Some(_) => error
+                .context("failed to run clang (install the package `clang`, 14 or newer, or name one with BPF_CLANG)"),
             None => error,
         })
 }

@@ -77,7 +77,7 @@
 #define PhysicalMaximum16(value) HID__S16(0x44, value)
 #define PhysicalMaximum32(value) HID__S32(0x44, value)
 
-/* Minimum and maximum at once. The order is checked; the width is the maximum's, and 8 bits are enough for a minimum of -128 to 127. */
+/* Minimum and maximum at once, both of that width. The order is checked. */
 #define LogicalRange8(minimum, maximum) LogicalMinimum8(minimum), LogicalMaximum8(HID__ORDERED(minimum, maximum))
 #define LogicalRange16(minimum, maximum) LogicalMinimum16(minimum), LogicalMaximum16(HID__ORDERED(minimum, maximum))
 #define LogicalRange32(minimum, maximum) LogicalMinimum32(minimum), LogicalMaximum32(HID__ORDERED(minimum, maximum))
