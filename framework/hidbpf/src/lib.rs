@@ -32,6 +32,8 @@ pub mod manager;
 pub mod manifest;
 pub mod object;
 pub mod pins;
+pub mod recording;
+pub mod replay;
 pub mod state;
 mod sys;
 pub mod system;

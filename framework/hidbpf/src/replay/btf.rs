@@ -1,0 +1,464 @@
+//! Type information of an object: `.BTF`, and what `.BTF.ext` says of instructions (Documentation/bpf/btf.rst).
+
+use std::collections::HashMap;
+
+use super::error::{ObjectError, SourceLine};
+
+/// The number of a type in an object's BTF. 0 is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TypeId(pub(crate) u32);
+
+/// A member of a struct or union.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) ty: TypeId,
+    pub(crate) bit_offset: u32,
+    /// 0 for all but bit fields.
+    pub(crate) bit_size: u32,
+}
+
+/// A variable of a data section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) ty: TypeId,
+    pub(crate) offset: u32,
+    pub(crate) size: u32,
+}
+
+/// A type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    Void,
+    Int {
+        name: String,
+        size: u32,
+        signed: bool,
+    },
+    Pointer(TypeId),
+    Array {
+        element: TypeId,
+        count: u32,
+    },
+    /// A struct or union.
+    Record {
+        name: String,
+        size: u32,
+        members: Vec<Member>,
+    },
+    Enum {
+        name: String,
+        size: u32,
+        signed: bool,
+        values: Vec<(String, u64)>,
+    },
+    /// typedef, const, volatile, restrict and tags: another type with something said about it.
+    Alias {
+        name: String,
+        ty: TypeId,
+    },
+    Variable {
+        name: String,
+        ty: TypeId,
+    },
+    Section {
+        name: String,
+        variables: Vec<Placed>,
+    },
+    Function {
+        name: String,
+    },
+    /// What nothing here looks into.
+    Other {
+        name: String,
+        size: u32,
+    },
+}
+
+/// The types of an object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Btf {
+    types: Vec<Type>,
+    by_name: HashMap<String, Vec<TypeId>>,
+    strings: Vec<u8>,
+}
+
+/// How far aliases and arrays are followed: farther than any real type goes, and an end to types that hold themselves.
+const MAX_DEPTH: usize = 32;
+
+/// The most members that are looked at in a record and the records in it.
+pub(crate) const MAX_MEMBERS: usize = 1 << 10;
+
+const MAGIC: u16 = 0xeb9f;
+
+/// Reads numbers, and knows where it is.
+struct Reader<'a> {
+    section: &'static str,
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn fail(&self, reason: impl Into<String>) -> ObjectError {
+        ObjectError::Btf { section: self.section, offset: self.offset, reason: reason.into() }
+    }
+
+    fn u32(&mut self) -> Result<u32, ObjectError> {
+        let end = self.offset.saturating_add(4);
+        let bytes = self.bytes.get(self.offset..end).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let bytes = bytes.ok_or_else(|| self.fail("it ends in the middle of something"))?;
+        self.offset = end;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn skip(&mut self, count: usize) -> Result<(), ObjectError> {
+        let end = self.offset.checked_add(count).filter(|end| *end <= self.bytes.len());
+        self.offset = end.ok_or_else(|| self.fail("it ends in the middle of something"))?;
+        Ok(())
+    }
+
+    fn at_end(&self) -> bool {
+        self.offset >= self.bytes.len()
+    }
+
+    /// How many records of a size can still follow; what a header claims is never more.
+    fn room_for(&self, count: u32, size: usize) -> Result<usize, ObjectError> {
+        let count = count as usize;
+        match (self.bytes.len() - self.offset.min(self.bytes.len())) / size {
+            room if room >= count => Ok(count),
+            _ => Err(self.fail(format!("it says that {count} entries follow, and ends before"))),
+        }
+    }
+
+    /// Reads the header that `.BTF` and `.BTF.ext` have in common, and gives its length.
+    fn header(&mut self) -> Result<usize, ObjectError> {
+        let (first, length) = (self.u32()?, self.u32()?);
+        let (magic, version) = (first as u16, (first >> 16) as u8);
+        if magic != MAGIC || version != 1 {
+            self.offset = 0;
+            return Err(
+                self.fail(format!("its magic is {magic:#06x} and its version {version}; {MAGIC:#06x} and 1 are known"))
+            );
+        }
+        Ok(length as usize)
+    }
+
+    /// The part of the section at an offset that counts from the end of the header.
+    fn part(&self, header: usize, offset: u32, length: u32) -> Result<Reader<'a>, ObjectError> {
+        let start = header.saturating_add(offset as usize);
+        let bytes = self.bytes.get(..start.saturating_add(length as usize)).filter(|bytes| start <= bytes.len());
+        let bytes = bytes.ok_or_else(|| self.fail("its header points outside of it"))?;
+        Ok(Reader { section: self.section, bytes, offset: start })
+    }
+}
+
+/// A string of a string table, `""` where there is none.
+fn string(strings: &[u8], offset: u32) -> String {
+    let bytes = strings.get(offset as usize..).unwrap_or_default();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+impl Btf {
+    /// Reads `.BTF`.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Btf, ObjectError> {
+        let mut reader = Reader { section: ".BTF", bytes, offset: 0 };
+        let header = reader.header()?;
+        let (types_at, types_length) = (reader.u32()?, reader.u32()?);
+        let (strings_at, strings_length) = (reader.u32()?, reader.u32()?);
+        let strings = reader.part(header, strings_at, strings_length)?;
+        let strings = &bytes[strings.offset..strings.bytes.len()];
+        let mut types = reader.part(header, types_at, types_length)?;
+        let mut btf = Btf { types: vec![Type::Void], by_name: HashMap::new(), strings: strings.to_vec() };
+        while !types.at_end() {
+            let ty = read_type(&mut types, strings)?;
+            let id = TypeId(btf.types.len() as u32);
+            if let Some(name) = name_of(&ty) {
+                btf.by_name.entry(name.to_owned()).or_default().push(id);
+            }
+            btf.types.push(ty);
+        }
+        Ok(btf)
+    }
+
+    pub(crate) fn get(&self, id: TypeId) -> &Type {
+        self.types.get(id.0 as usize).unwrap_or(&Type::Void)
+    }
+
+    /// The type behind typedefs and qualifiers.
+    pub(crate) fn resolve(&self, mut id: TypeId) -> TypeId {
+        for _ in 0..MAX_DEPTH {
+            match self.get(id) {
+                Type::Alias { ty, .. } => id = *ty,
+                _ => return id,
+            }
+        }
+        TypeId(0)
+    }
+
+    /// The types that have a name, in the order of the file.
+    pub(crate) fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = (TypeId, &'a Type)> + use<'a> {
+        self.by_name.get(name).into_iter().flatten().map(|id| (*id, self.get(*id)))
+    }
+
+    /// The structs and unions that have a name, or that are flavours of it: `name___suffix`.
+    pub(crate) fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (TypeId, &'a [Member], u32)> {
+        self.types.iter().enumerate().filter_map(move |(id, ty)| match ty {
+            Type::Record { name: of, members, size } if essential_name(of) == name && !members.is_empty() => {
+                Some((TypeId(id as u32), members.as_slice(), *size))
+            }
+            _ => None,
+        })
+    }
+
+    /// The size of a type in bytes.
+    pub(crate) fn size_of(&self, id: TypeId) -> Option<u32> {
+        self.size_of_within(id, MAX_DEPTH)
+    }
+
+    fn size_of_within(&self, id: TypeId, depth: usize) -> Option<u32> {
+        match self.get(self.resolve(id)) {
+            Type::Int { size, .. } | Type::Record { size, .. } | Type::Enum { size, .. } | Type::Other { size, .. } => {
+                Some(*size)
+            }
+            Type::Pointer(_) => Some(8),
+            Type::Array { element, count } => self.size_of_within(*element, depth.checked_sub(1)?)?.checked_mul(*count),
+            _ => None,
+        }
+    }
+
+    /// The member of a record, also in records of it that have no name: where it is in the whole, and what it is.
+    pub(crate) fn member(&self, record: TypeId, name: &str) -> Option<(u32, &Member)> {
+        self.member_within(record, name, &mut { MAX_MEMBERS })
+    }
+
+    fn member_within(&self, record: TypeId, name: &str, most: &mut usize) -> Option<(u32, &Member)> {
+        let Type::Record { members, .. } = self.get(self.resolve(record)) else { return None };
+        members.iter().find_map(|member| {
+            *most = most.checked_sub(1)?;
+            if member.name == name {
+                return Some((member.bit_offset, member));
+            }
+            let (inner, found) =
+                if member.name.is_empty() { self.member_within(member.ty, name, most)? } else { return None };
+            Some((member.bit_offset.checked_add(inner)?, found))
+        })
+    }
+
+    /// The variable of a data section, by name: its type.
+    pub(crate) fn variable(&self, name: &str) -> Option<TypeId> {
+        self.named(name).find_map(|(_, ty)| match ty {
+            Type::Variable { ty, .. } => Some(*ty),
+            _ => None,
+        })
+    }
+}
+
+/// A name without its flavour: `hid_bpf_ctx` of `hid_bpf_ctx___old`.
+pub(crate) fn essential_name(name: &str) -> &str {
+    match name.find("___") {
+        Some(end) if end > 0 => &name[..end],
+        _ => name,
+    }
+}
+
+fn name_of(ty: &Type) -> Option<&str> {
+    let name = match ty {
+        Type::Int { name, .. }
+        | Type::Record { name, .. }
+        | Type::Enum { name, .. }
+        | Type::Alias { name, .. }
+        | Type::Variable { name, .. }
+        | Type::Section { name, .. }
+        | Type::Function { name }
+        | Type::Other { name, .. } => name,
+        Type::Void | Type::Pointer(_) | Type::Array { .. } => return None,
+    };
+    Some(name.as_str()).filter(|name| !name.is_empty())
+}
+
+fn read_type(reader: &mut Reader<'_>, strings: &[u8]) -> Result<Type, ObjectError> {
+    let start = reader.offset;
+    let (name_at, info, size_or_type) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let name = string(strings, name_at);
+    let (kind, count, flag) = (info >> 24 & 0x1f, info & 0xffff, info >> 31 == 1);
+    let (size, ty) = (size_or_type, TypeId(size_or_type));
+    Ok(match kind {
+        1 => {
+            let encoding = reader.u32()?;
+            Type::Int { name, size, signed: encoding >> 24 & 1 == 1 }
+        }
+        2 => Type::Pointer(ty),
+        3 => {
+            let (element, _index, count) = (TypeId(reader.u32()?), reader.u32()?, reader.u32()?);
+            Type::Array { element, count }
+        }
+        4 | 5 => {
+            let mut members = Vec::with_capacity(reader.room_for(count, 12)?);
+            for _ in 0..count {
+                let (name, ty, offset) = (string(strings, reader.u32()?), TypeId(reader.u32()?), reader.u32()?);
+                let (bit_offset, bit_size) = if flag { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+                members.push(Member { name, ty, bit_offset, bit_size });
+            }
+            Type::Record { name, size, members }
+        }
+        6 => {
+            let mut values = Vec::with_capacity(reader.room_for(count, 8)?);
+            for _ in 0..count {
+                let (name, value) = (string(strings, reader.u32()?), reader.u32()?);
+                values.push((name, if flag { i64::from(value as i32) as u64 } else { value.into() }));
+            }
+            Type::Enum { name, size, signed: flag, values }
+        }
+        7 => Type::Other { name, size: 0 },
+        8..=11 | 18 => Type::Alias { name, ty },
+        12 => Type::Function { name },
+        13 => {
+            let parameters = reader.room_for(count, 8)?;
+            reader.skip(parameters * 8)?;
+            Type::Other { name, size: 0 }
+        }
+        14 => {
+            reader.u32()?;
+            Type::Variable { name, ty }
+        }
+        15 => {
+            let mut variables = Vec::with_capacity(reader.room_for(count, 12)?);
+            for _ in 0..count {
+                variables.push(Placed { ty: TypeId(reader.u32()?), offset: reader.u32()?, size: reader.u32()? });
+            }
+            Type::Section { name, variables }
+        }
+        16 => Type::Other { name, size },
+        17 => {
+            reader.u32()?;
+            Type::Other { name, size: 0 }
+        }
+        19 => {
+            let mut values = Vec::with_capacity(reader.room_for(count, 12)?);
+            for _ in 0..count {
+                let (name, low, high) = (string(strings, reader.u32()?), reader.u32()?, reader.u32()?);
+                values.push((name, u64::from(high) << 32 | u64::from(low)));
+            }
+            Type::Enum { name, size, signed: flag, values }
+        }
+        _ => {
+            reader.offset = start;
+            return Err(reader.fail(format!("kind {kind} is unknown; was the object made for a newer kernel?")));
+        }
+    })
+}
+
+/// What clang leaves to the loader to decide: `struct bpf_core_relo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CoreRelocation {
+    /// Where in the section, in bytes.
+    pub(crate) offset: u32,
+    pub(crate) ty: TypeId,
+    /// Indices of members, `0:1:2`.
+    pub(crate) access: String,
+    pub(crate) kind: u32,
+}
+
+/// A line of source from which the instructions from an offset on come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LineInfo {
+    offset: u32,
+    file: u32,
+    text: u32,
+    line: u32,
+    column: u32,
+}
+
+/// What `.BTF.ext` says, by the names of sections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BtfExt {
+    lines: HashMap<String, Vec<LineInfo>>,
+    relocations: HashMap<String, Vec<CoreRelocation>>,
+}
+
+impl BtfExt {
+    /// Reads `.BTF.ext`.
+    pub(crate) fn parse(bytes: &[u8], btf: &Btf) -> Result<BtfExt, ObjectError> {
+        let mut reader = Reader { section: ".BTF.ext", bytes, offset: 0 };
+        let header = reader.header()?;
+        let (_functions_at, _functions_length) = (reader.u32()?, reader.u32()?);
+        let (lines_at, lines_length) = (reader.u32()?, reader.u32()?);
+        let mut ext = BtfExt::default();
+        let record = |record: &mut Reader<'_>| {
+            Ok(LineInfo {
+                offset: record.u32()?,
+                file: record.u32()?,
+                text: record.u32()?,
+                line: record.u32()?,
+                column: 0,
+            })
+        };
+        for (section, mut lines) in sections(reader.part(header, lines_at, lines_length)?, btf, record)? {
+            for info in &mut lines {
+                // One number holds both.
+                (info.line, info.column) = (info.line >> 10, info.line & 0x3ff);
+            }
+            lines.sort_by_key(|info| info.offset);
+            ext.lines.entry(section).or_default().extend(lines);
+        }
+        // Older headers end before the part on relocations.
+        if header >= 32 {
+            let (at, length) = (reader.u32()?, reader.u32()?);
+            let record = |record: &mut Reader<'_>| {
+                let (offset, ty, access, kind) = (record.u32()?, TypeId(record.u32()?), record.u32()?, record.u32()?);
+                Ok(CoreRelocation { offset, ty, access: string(&btf.strings, access), kind })
+            };
+            for (section, relocations) in sections(reader.part(header, at, length)?, btf, record)? {
+                ext.relocations.entry(section).or_default().extend(relocations);
+            }
+        }
+        Ok(ext)
+    }
+
+    /// The relocations of a section.
+    pub(crate) fn relocations(&self, section: &str) -> &[CoreRelocation] {
+        self.relocations.get(section).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The line of source from which an instruction comes; `offset` is in bytes and in the section, `start` that of its function.
+    pub(crate) fn line(&self, btf: &Btf, section: &str, start: u32, offset: u32) -> Option<SourceLine> {
+        let lines = self.lines.get(section)?;
+        let after = lines.partition_point(|info| info.offset <= offset);
+        let info = lines.get(after.checked_sub(1)?).filter(|info| info.offset >= start && info.line > 0)?;
+        Some(SourceLine {
+            file: string(&btf.strings, info.file),
+            line: info.line,
+            column: info.column,
+            text: string(&btf.strings, info.text),
+        })
+    }
+}
+
+/// Reads a part of `.BTF.ext`: the size of records, then for each section its name, their number and the records.
+fn sections<T>(
+    mut reader: Reader<'_>,
+    btf: &Btf,
+    read: impl Fn(&mut Reader<'_>) -> Result<T, ObjectError>,
+) -> Result<Vec<(String, Vec<T>)>, ObjectError> {
+    let mut found = Vec::new();
+    if reader.at_end() {
+        return Ok(found);
+    }
+    let size = reader.u32()? as usize;
+    if size < 16 {
+        return Err(reader.fail(format!("its records have {size} bytes, too few")));
+    }
+    while !reader.at_end() {
+        let (name, count) = (reader.u32()?, reader.u32()?);
+        let count = reader.room_for(count, size)?;
+        let mut records = Vec::with_capacity(count);
+        for _ in 0..count {
+            let next = reader.offset.saturating_add(size);
+            records.push(read(&mut reader)?);
+            reader.offset = next;
+        }
+        found.push((string(&btf.strings, name), records));
+    }
+    Ok(found)
+}

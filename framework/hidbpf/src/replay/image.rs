@@ -1,0 +1,336 @@
+//! An object's functions as one piece of code, bound to memory and to the kernel of a generation.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Generation;
+use super::core_relo::{Layout, NoAnswer, Target};
+use super::error::{Fault, Reason, SourceLine};
+use super::insn::{self, Bad, Insn, Raw};
+use super::kfuncs::Kfunc;
+use super::maps::Map;
+use super::memory::{Access, Full, Kind, Memory, RegionId};
+use super::object::{Extern, Function, Hooks, Object, Reference};
+
+/// A function in the code.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) name: String,
+    /// Its first instruction, as an index of the code.
+    pub(crate) start: usize,
+    /// Without the [`Bad::End`] behind the last one.
+    pub(crate) len: usize,
+    /// The section that it comes from, and its first instruction there.
+    section: usize,
+    section_start: usize,
+    pub(crate) sleepable: bool,
+}
+
+/// Code that can run.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) code: Vec<Insn>,
+    /// By the object's numbers of functions.
+    pub(crate) functions: Vec<Placed>,
+    pub(crate) kfuncs: Vec<ImageKfunc>,
+    /// What [`Bad::Unresolved`] says.
+    texts: Vec<String>,
+    object: Object,
+    pub(crate) generation: Generation,
+    pub(crate) context: Layout,
+    pub(crate) device: Layout,
+}
+
+/// A function of the kernel that the object names.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageKfunc {
+    pub(crate) name: String,
+    /// The function, if kernels of the generation have it and a replay knows it.
+    pub(crate) known: Option<Kfunc>,
+}
+
+/// What an object has in memory.
+#[derive(Debug)]
+pub(crate) struct Data {
+    /// By the object's numbers of data sections.
+    pub(crate) sections: Vec<RegionId>,
+    pub(crate) maps: Vec<Map>,
+    /// The region of [`Kind::Code`].
+    pub(crate) code: RegionId,
+}
+
+impl Data {
+    /// Gives an object its memory.
+    pub(crate) fn new(object: &Object, memory: &mut Memory) -> Result<Data, Full> {
+        let mut sections = Vec::with_capacity(object.data.len());
+        for (index, section) in object.data.iter().enumerate() {
+            let access = if section.writable { Access::ReadWrite } else { Access::ReadOnly };
+            let region = memory.allocate(section.bytes.len(), Kind::Section(index as u32), access)?;
+            memory.bytes_mut(region).copy_from_slice(&section.bytes);
+            sections.push(region);
+        }
+        let mut maps = Vec::with_capacity(object.maps.len());
+        for (index, definition) in object.maps.iter().enumerate() {
+            maps.push(Map::new(definition.clone(), index as u32, memory)?);
+        }
+        Ok(Data { sections, maps, code: memory.handle(Kind::Code)? })
+    }
+}
+
+struct Linker<'a> {
+    object: &'a Object,
+    generation: Generation,
+    data: &'a Data,
+    /// By the object's numbers of externs.
+    externs: Vec<RegionId>,
+    kfuncs: &'a [ImageKfunc],
+    /// Where the object's functions begin in the code.
+    starts: Vec<usize>,
+    /// The object's functions by section and first instruction.
+    functions: HashMap<(usize, usize), usize>,
+    texts: Vec<String>,
+}
+
+impl Image {
+    /// Binds an object's code to its memory and to a kernel.
+    pub(crate) fn link(
+        object: &Object,
+        generation: Generation,
+        data: &Data,
+        memory: &mut Memory,
+    ) -> Result<Image, Full> {
+        let context = Layout::context(generation);
+        let device = Layout::device(&object.btf);
+        let kfuncs: Vec<ImageKfunc> = object
+            .externs
+            .iter()
+            .map(|Extern { name, .. }| ImageKfunc { name: name.clone(), known: Kfunc::find(name, generation) })
+            .collect();
+        let externs =
+            (0..kfuncs.len() as u32).map(|index| memory.handle(Kind::Kfunc(index))).collect::<Result<_, _>>()?;
+        let mut end = 0;
+        let mut start = |len: usize| {
+            let start = end;
+            end += len + 1;
+            start
+        };
+        let starts = object.functions.iter().map(|function| start(function.len)).collect();
+        let by_start = |(index, function): (usize, &Function)| ((function.section, function.start), index);
+        let functions = object.functions.iter().enumerate().map(by_start).collect();
+        let mut linker =
+            Linker { object, generation, data, externs, kfuncs: &kfuncs, starts, functions, texts: Vec::new() };
+        let sections = linker.sections(&Target { btf: &object.btf, generation, context: &context, device: &device });
+        let (mut code, mut functions) = (Vec::new(), Vec::new());
+        for function in &object.functions {
+            let start = code.len();
+            let range = function.start..function.start + function.len;
+            if let Some((instructions, unresolved)) = sections.get(function.section) {
+                code.extend(insn::decode(instructions.get(range.clone()).unwrap_or_default(), start));
+                for (at, text) in unresolved.range(range) {
+                    if let Some(instruction) = code.get_mut(start + at - function.start) {
+                        *instruction = Insn::bad(Bad::Unresolved(*text));
+                    }
+                }
+            }
+            functions.push(Placed {
+                name: function.name.clone(),
+                start,
+                len: function.len,
+                section: function.section,
+                section_start: function.start,
+                sleepable: function.sleepable,
+            });
+        }
+        let texts = linker.texts;
+        Ok(Image { code, functions, kfuncs, texts, object: object.clone(), generation, context, device })
+    }
+
+    /// The function that an index of the code is in.
+    fn function_at(&self, at: usize) -> Option<&Placed> {
+        let after = self.functions.partition_point(|function| function.start <= at);
+        self.functions.get(after.checked_sub(1)?)
+    }
+
+    fn source(&self, function: &Placed, instruction: usize) -> Option<SourceLine> {
+        let section = self.object.code.get(function.section)?;
+        let bytes = |index: usize| u32::try_from(index * insn::SIZE).ok();
+        let start = bytes(function.section_start)?;
+        self.object.ext.line(&self.object.btf, &section.name, start, bytes(function.section_start + instruction)?)
+    }
+
+    /// A fault at an index of the code.
+    #[cold]
+    pub(crate) fn fault(&self, at: usize, reason: Reason) -> Box<Fault> {
+        let function = self.function_at(at);
+        let last = |function: &Placed| function.len.saturating_sub(1);
+        let instruction = function.map_or(at, |function| (at - function.start).min(last(function)));
+        Box::new(Fault {
+            program: function.map(|function| function.name.clone()).unwrap_or_default(),
+            instruction,
+            source: function.and_then(|function| self.source(function, instruction)),
+            reason,
+        })
+    }
+
+    /// Why an instruction can't be run.
+    #[cold]
+    pub(crate) fn why_bad(&self, immediate: u64) -> Reason {
+        match Bad::from_immediate(immediate) {
+            Bad::Jump => Reason::BadJump,
+            Bad::End => Reason::PastTheEnd,
+            Bad::Unresolved(text) => Reason::Unresolved(self.texts.get(text as usize).cloned().unwrap_or_default()),
+            Bad::Unknown | Bad::SecondHalf | Bad::NoSecondHalf => Reason::BadInstruction,
+        }
+    }
+
+    /// The programs for the hooks, by the object's numbers of functions.
+    pub(crate) fn hooks(&self) -> &Hooks {
+        self.object.hooks(self.generation)
+    }
+
+    pub(crate) fn section_name(&self, index: u32) -> &str {
+        self.object.data.get(index as usize).map_or("", |section| section.name.as_str())
+    }
+
+    pub(crate) fn map_name(&self, index: u32) -> &str {
+        self.object.maps.get(index as usize).map_or("", |map| map.name.as_str())
+    }
+}
+
+/// The instructions of a section, and texts for those that have none.
+type Section = (Vec<Raw>, BTreeMap<usize, u32>);
+
+impl Linker<'_> {
+    fn sections(&mut self, target: &Target<'_>) -> Vec<Section> {
+        let mut sections = Vec::with_capacity(self.object.code.len());
+        for (index, section) in self.object.code.iter().enumerate() {
+            let mut instructions = section.instructions.clone();
+            let mut unresolved = BTreeMap::new();
+            for relocation in self.object.ext.relocations(&section.name) {
+                let at = relocation.offset as usize / insn::SIZE;
+                let patched = target.answer(relocation).and_then(|value| {
+                    patch(&mut instructions, at, value)
+                        .ok_or_else(|| NoAnswer::Damaged("a relocation does not fit".to_owned()))
+                });
+                let text = match patched {
+                    Ok(()) => continue,
+                    Err(NoAnswer::NoMember(member, record)) => {
+                        format!("`struct {record}` has no member `{member}` on {} kernels", self.generation)
+                    }
+                    Err(NoAnswer::Damaged(text)) => text,
+                };
+                unresolved.insert(at, self.text(text));
+            }
+            for (at, instruction) in section.instructions.iter().enumerate() {
+                let reference = section.references.get(&at);
+                match self.bind(at, *instruction, reference, index) {
+                    Bound::Nothing => {}
+                    Bound::Number(value) => {
+                        let address = [(at, value as u32), (at + 1, (value >> 32) as u32)];
+                        for (half, bits) in
+                            address.into_iter().take(if instruction.opcode == insn::CALL { 1 } else { 2 })
+                        {
+                            if let Some(raw) = instructions.get_mut(half) {
+                                raw.immediate = bits as i32;
+                            }
+                        }
+                        if let Some(raw) = instructions.get_mut(at).filter(|raw| raw.opcode != insn::CALL) {
+                            raw.src = 0;
+                        }
+                    }
+                    Bound::Kfunc(index) => {
+                        if let Some(raw) = instructions.get_mut(at) {
+                            (raw.src, raw.immediate) = (insn::CALL_KFUNC, index as i32);
+                        }
+                    }
+                    Bound::Never(text) => drop(unresolved.insert(at, self.text(text))),
+                }
+            }
+            sections.push((instructions, unresolved));
+        }
+        sections
+    }
+
+    fn text(&mut self, text: String) -> u32 {
+        self.texts.push(text);
+        (self.texts.len() - 1) as u32
+    }
+
+    fn bind(&self, at: usize, instruction: Raw, reference: Option<&Reference>, section: usize) -> Bound {
+        let is_load = instruction.opcode == insn::LOAD_IMMEDIATE;
+        let is_call = instruction.opcode == insn::CALL;
+        if !is_load && !is_call {
+            return Bound::Nothing;
+        }
+        let region = |regions: &[RegionId], index: usize, offset: u32| match regions.get(index) {
+            Some(region) => Bound::Number(region.pointer(offset)),
+            None => Bound::Nothing,
+        };
+        match reference {
+            None if is_call && instruction.src == insn::CALL_FUNCTION => {
+                // A call within the section, which counts from the next instruction.
+                let to = i64::try_from(at).ok().and_then(|at| at.checked_add(1 + i64::from(instruction.immediate)));
+                let function = to.and_then(|to| self.functions.get(&(section, usize::try_from(to).ok()?)));
+                match function.and_then(|function| self.starts.get(*function)) {
+                    Some(start) => Bound::Number(*start as u64),
+                    None => Bound::Never("it calls into the middle of a function".to_owned()),
+                }
+            }
+            None if is_call && instruction.src == insn::CALL_KFUNC => {
+                Bound::Never("it calls a function of the kernel without saying which".to_owned())
+            }
+            None => Bound::Nothing,
+            Some(Reference::Nowhere(text)) => Bound::Never(text.clone()),
+            Some(Reference::Data { section, offset }) => region(&self.data.sections, *section, *offset),
+            Some(Reference::Map(index)) => match self.data.maps.get(*index) {
+                Some(map) => Bound::Number(map.handle.pointer(0)),
+                None => Bound::Nothing,
+            },
+            Some(Reference::Function(index)) => match self.starts.get(*index) {
+                Some(start) if is_call => Bound::Number(*start as u64),
+                Some(start) => Bound::Number(self.data.code.pointer(*start as u32)),
+                None => Bound::Nothing,
+            },
+            Some(Reference::Extern(index)) if is_call => Bound::Kfunc(*index),
+            Some(Reference::Extern(index)) => {
+                let known = self.kfuncs.get(*index).is_some_and(|kfunc| kfunc.known.is_some());
+                match self.object.externs.get(*index) {
+                    Some(_) if known => region(&self.externs, *index, 0),
+                    Some(Extern { weak: true, .. }) => Bound::Number(0),
+                    Some(Extern { name, .. }) => Bound::Never(format!(
+                        "it needs `{name}`, which {} kernels don't have or a replay doesn't know",
+                        self.generation
+                    )),
+                    None => Bound::Nothing,
+                }
+            }
+        }
+    }
+}
+
+/// What an instruction is bound to.
+enum Bound {
+    Nothing,
+    /// An address, or where a called function begins in the code.
+    Number(u64),
+    Kfunc(usize),
+    /// Nothing, and why.
+    Never(String),
+}
+
+/// Puts the answer to a CO-RE relocation into an instruction.
+fn patch(instructions: &mut [Raw], at: usize, value: u64) -> Option<()> {
+    let (raw, rest) = instructions.get_mut(at..)?.split_first_mut()?;
+    match raw.opcode & 7 {
+        1..=3 => raw.offset = i16::try_from(value).ok()?,
+        4 | 7 => {
+            raw.immediate =
+                i32::try_from(value as i64).ok().or_else(|| u32::try_from(value).ok().map(|bits| bits as i32))?
+        }
+        _ if raw.opcode == insn::LOAD_IMMEDIATE => {
+            raw.immediate = value as u32 as i32;
+            rest.first_mut()?.immediate = (value >> 32) as u32 as i32;
+        }
+        _ => return None,
+    }
+    Some(())
+}

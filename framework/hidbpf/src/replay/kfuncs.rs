@@ -1,0 +1,396 @@
+//! The kernel's functions that drivers call (kfuncs), and which programs of which kernels may.
+//!
+//! Who may call what is in the sets at the end of drivers/hid/bpf/hid_bpf_dispatch.c, and in kernel/bpf/helpers.c for those that are
+//! not HID-BPF's own. A call that the verifier would refuse is a fault here as well.
+
+use std::time::Duration;
+
+use super::error::{AccessKind, Reason};
+use super::helpers::negative;
+use super::image::Image;
+use super::machine::{Context, EventBuffer, Machine, View, out_of_memory};
+use super::memory::{Access, Kind, RegionId};
+use super::reports::ReportType;
+use super::vm::{MAX_CALLS, MAX_LOOPS, Problem};
+use super::{Generation, Request, RequestKind};
+
+/// A function of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kfunc {
+    GetData,
+    AllocateContext,
+    ReleaseContext,
+    HwRequest,
+    HwOutputReport,
+    InputReport,
+    TryInputReport,
+    WorkInit,
+    WorkSetCallback,
+    WorkStart,
+    NumbersNew,
+    NumbersNext,
+    NumbersDestroy,
+    /// Does nothing that a replay would notice.
+    Nothing,
+}
+
+struct Known {
+    name: &'static str,
+    kfunc: Kfunc,
+    /// Whether kernels of the first generation have it.
+    older: bool,
+    /// Whether it sleeps.
+    sleeps: bool,
+}
+
+const fn known(name: &'static str, kfunc: Kfunc, older: bool, sleeps: bool) -> Known {
+    Known { name, kfunc, older, sleeps }
+}
+
+const KFUNCS: [Known; 18] = [
+    known("hid_bpf_get_data", Kfunc::GetData, true, false),
+    known("hid_bpf_allocate_context", Kfunc::AllocateContext, true, true),
+    known("hid_bpf_release_context", Kfunc::ReleaseContext, true, true),
+    known("hid_bpf_hw_request", Kfunc::HwRequest, true, true),
+    known("hid_bpf_hw_output_report", Kfunc::HwOutputReport, false, true),
+    known("hid_bpf_input_report", Kfunc::InputReport, false, true),
+    known("hid_bpf_try_input_report", Kfunc::TryInputReport, false, false),
+    known("bpf_wq_init", Kfunc::WorkInit, false, false),
+    known("bpf_wq_set_callback", Kfunc::WorkSetCallback, false, false),
+    known("bpf_wq_set_callback_impl", Kfunc::WorkSetCallback, false, false),
+    known("bpf_wq_start", Kfunc::WorkStart, false, false),
+    known("bpf_iter_num_new", Kfunc::NumbersNew, true, false),
+    known("bpf_iter_num_next", Kfunc::NumbersNext, true, false),
+    known("bpf_iter_num_destroy", Kfunc::NumbersDestroy, true, false),
+    known("bpf_rcu_read_lock", Kfunc::Nothing, true, false),
+    known("bpf_rcu_read_unlock", Kfunc::Nothing, true, false),
+    known("bpf_preempt_disable", Kfunc::Nothing, false, false),
+    known("bpf_preempt_enable", Kfunc::Nothing, false, false),
+];
+
+impl Kfunc {
+    /// The function of a name, if kernels of a generation have it and a replay knows it.
+    pub(crate) fn find(name: &str, generation: Generation) -> Option<Kfunc> {
+        // libbpf lets a name have a flavour, as types have.
+        let name = super::btf::essential_name(name);
+        let known = KFUNCS.iter().find(|known| known.name == name)?;
+        (known.older || generation == Generation::StructOps).then_some(known.kfunc)
+    }
+
+    fn sleeps(self) -> bool {
+        KFUNCS.iter().any(|known| known.kfunc == self && known.sleeps)
+    }
+}
+
+const EIO: i64 = 5;
+const E2BIG: i64 = 7;
+const EINVAL: i64 = 22;
+const EDEADLOCK: i64 = 35;
+
+/// `enum hid_class_request`: GET_REPORT, and the others that the kernel lets through.
+pub(crate) const GET_REPORT: u64 = 1;
+pub(crate) const SET_REPORT: u64 = 9;
+const CLASS_REQUESTS: [u64; 6] = [GET_REPORT, 2, 3, SET_REPORT, 10, 11];
+
+/// The longest data of a request, in bytes: `HID_MAX_BUFFER_SIZE`.
+const MAX_DATA: u64 = 16384;
+
+impl Machine {
+    pub(crate) fn call_kfunc(&mut self, image: &Image, index: usize, arguments: [u64; 5]) -> Result<u64, Problem> {
+        let [a, b, c, d, e] = arguments;
+        let Some(kfunc) = image.kfuncs.get(index) else { return Err(Reason::BadInstruction.into()) };
+        let Some(function) = kfunc.known else { return Err(self.missing(&kfunc.name).into()) };
+        if function == Kfunc::GetData {
+            return self.get_data(a, b as u32, c);
+        }
+        if function.sleeps() && !self.sleepable {
+            let reason = "it sleeps, and this hook must not; a work item (bpf_wq) may".to_owned();
+            return Err(Reason::Kfunc { name: kfunc.name.clone(), reason }.into());
+        }
+        match function {
+            Kfunc::GetData | Kfunc::Nothing => Ok(0),
+            Kfunc::AllocateContext if a as u32 != self.device_id => Ok(0),
+            Kfunc::AllocateContext => {
+                self.new_context(None, 0, false, true).map(|context| context.pointer(0)).map_err(out_of_memory)
+            }
+            Kfunc::ReleaseContext => {
+                let context = self.driver_context("hid_bpf_release_context", a)?;
+                if !context.owned {
+                    return Err(argument(
+                        "hid_bpf_release_context",
+                        "a context that hid_bpf_allocate_context() did not give",
+                    ));
+                }
+                self.drop_context(context.region);
+                Ok(0)
+            }
+            Kfunc::HwRequest => self.hw_request(a, b, c, d, e),
+            Kfunc::HwOutputReport => self.hw_output_report(a, b, c),
+            Kfunc::InputReport => self.input_report("hid_bpf_input_report", a, b, c, d),
+            Kfunc::TryInputReport => self.input_report("hid_bpf_try_input_report", a, b, c, d),
+            Kfunc::WorkInit => self.deferred_init("bpf_wq_init", a, b, true),
+            Kfunc::WorkSetCallback if c != 0 => Ok(negative(EINVAL)),
+            Kfunc::WorkSetCallback => self.deferred_set_callback("bpf_wq_set_callback", a, b),
+            Kfunc::WorkStart if b != 0 => Ok(negative(EINVAL)),
+            Kfunc::WorkStart => Ok(self.deferred_start(a, self.now)),
+            Kfunc::NumbersNew => self.numbers_new(a, b as u32 as i32, c as u32 as i32),
+            Kfunc::NumbersNext => self.numbers_next(a),
+            Kfunc::NumbersDestroy => {
+                self.output(a, 8)?.fill(0);
+                Ok(0)
+            }
+        }
+    }
+
+    #[cold]
+    fn missing(&self, name: &str) -> Reason {
+        let plain = super::btf::essential_name(name);
+        let reason = match KFUNCS.iter().any(|known| known.name == plain) {
+            true => format!("{} kernels don't have it for drivers; test bpf_ksym_exists() before", self.generation),
+            false => "a replay does not know it".to_owned(),
+        };
+        Reason::Kfunc { name: name.to_owned(), reason }
+    }
+
+    fn get_data(&mut self, context: u64, offset: u32, size: u64) -> Result<u64, Problem> {
+        let Some(context) = self.context(context) else {
+            return if context == 0 {
+                Ok(0)
+            } else {
+                Err(argument("hid_bpf_get_data", "something that is no context"))
+            };
+        };
+        let (Some(whole), Ok(len)) = (context.data, u32::try_from(size)) else { return Ok(0) };
+        let known = |view: &&View| view.whole == whole && view.offset == offset && view.len == len;
+        if let Some(view) = self.views.iter().find(known) {
+            return Ok(view.part.pointer(0));
+        }
+        let Some(part) = self.memory.view(whole, offset, len).map_err(out_of_memory)? else { return Ok(0) };
+        self.views.push(View { whole, offset, len, part });
+        Ok(part.pointer(0))
+    }
+
+    fn driver_context(&self, function: &'static str, address: u64) -> Result<Context, Problem> {
+        self.context(address).ok_or_else(|| argument(function, "something that is no context"))
+    }
+
+    /// Checks what `__hid_bpf_hw_check_params()` does: the report's type, its id, and how much of the data counts.
+    fn check_report(&self, data: u64, size: u64, kind: u64) -> Result<Option<(ReportType, Vec<u8>)>, Problem> {
+        let (Some(kind), 1..=MAX_DATA) = (ReportType::from_number(kind), size) else { return Ok(None) };
+        let bytes = self.input(data, size as u32)?;
+        let used = match &self.reports {
+            Some(reports) => match reports.length_of(kind, bytes) {
+                Some((_, length)) => length.min(bytes.len()),
+                None => return Ok(None),
+            },
+            None => bytes.len(),
+        };
+        Ok(Some((kind, bytes[..used].to_vec())))
+    }
+
+    fn hw_request(&mut self, context: u64, data: u64, size: u64, kind: u64, request: u64) -> Result<u64, Problem> {
+        if self.driver_context("hid_bpf_hw_request", context)?.from_driver {
+            return Ok(negative(EDEADLOCK));
+        }
+        if data == 0 || !CLASS_REQUESTS.contains(&request) {
+            return Ok(negative(EINVAL));
+        }
+        let Some((kind, mut bytes)) = self.check_report(data, size, kind)? else { return Ok(negative(EINVAL)) };
+        let result = self.raw_request(&mut bytes, kind, request, Some(context))?;
+        if result > 0 {
+            let used = bytes.len().min(result as usize);
+            self.output(data, used as u32)?.copy_from_slice(&bytes[..used]);
+        }
+        Ok(i64::from(result) as u64)
+    }
+
+    /// A request, to the hooks first and then to the device. `source` is the context that it comes from, if it is the driver's own.
+    pub(crate) fn raw_request(
+        &mut self,
+        bytes: &mut [u8],
+        kind: ReportType,
+        request: u64,
+        source: Option<u64>,
+    ) -> Result<i32, Problem> {
+        let hooks = self.image.hooks().hw_request.clone();
+        let id = bytes.first().copied().unwrap_or(0);
+        let arguments = [id.into(), kind.number().into(), request, source.unwrap_or(0)];
+        let answered = self.run_request_hooks(&hooks, bytes, &arguments, source.is_some())?;
+        if answered != 0 {
+            return Ok(answered);
+        }
+        let time = Duration::from_nanos(self.now);
+        match request {
+            GET_REPORT => {
+                let answer = if kind == ReportType::Feature { self.features.get(&id).cloned() } else { None };
+                let answered = answer.is_some();
+                self.note(Request { time, kind: RequestKind::Get, report: kind, data: vec![id], answered });
+                let Some(answer) = answer else { return Ok(negative(EIO) as i32) };
+                let used = answer.len().min(bytes.len());
+                bytes[..used].copy_from_slice(&answer[..used]);
+                Ok(used as i32)
+            }
+            SET_REPORT => {
+                self.note(Request { time, kind: RequestKind::Set, report: kind, data: bytes.to_vec(), answered: true });
+                if kind == ReportType::Feature {
+                    self.features.insert(id, bytes.to_vec());
+                }
+                Ok(bytes.len() as i32)
+            }
+            // Drivers of buses pass on nothing else.
+            _ => Ok(negative(EIO) as i32),
+        }
+    }
+
+    /// Runs hooks on a request or an output report until one has an answer other than 0.
+    fn run_request_hooks(
+        &mut self,
+        hooks: &[usize],
+        bytes: &mut [u8],
+        arguments: &[u64],
+        from_driver: bool,
+    ) -> Result<i32, Problem> {
+        if hooks.is_empty() {
+            return Ok(0);
+        }
+        let data = self.memory.allocate(bytes.len(), Kind::Data, Access::ReadWrite).map_err(out_of_memory)?;
+        self.memory.bytes_mut(data).copy_from_slice(bytes);
+        let context = self.new_context(Some(data), bytes.len(), from_driver, false).map_err(out_of_memory)?;
+        let mut all = vec![context.pointer(0)];
+        all.extend_from_slice(arguments);
+        let region = self.new_arguments(&all).map_err(out_of_memory)?;
+        let mut result = Ok(0);
+        for hook in hooks {
+            result = self.nested(|machine| machine.run_program(*hook, region.pointer(0)));
+            if !matches!(result, Ok(0)) {
+                break;
+            }
+        }
+        bytes.copy_from_slice(self.memory.bytes(data));
+        self.drop_views(|view| view.whole == data);
+        self.drop_context(context);
+        self.memory.release(region);
+        self.memory.release(data);
+        result
+    }
+
+    /// Runs a program from within another one, which has calls of its own.
+    fn nested<T>(&mut self, run: impl FnOnce(&mut Machine) -> Result<T, Problem>) -> Result<T, Problem> {
+        let before = std::mem::replace(&mut self.max_depth, self.depth + MAX_CALLS);
+        let result = run(self);
+        self.max_depth = before;
+        result
+    }
+
+    fn hw_output_report(&mut self, context: u64, data: u64, size: u64) -> Result<u64, Problem> {
+        if self.driver_context("hid_bpf_hw_output_report", context)?.from_driver {
+            return Ok(negative(EDEADLOCK));
+        }
+        if data == 0 {
+            return Ok(negative(EINVAL));
+        }
+        let Some((_, mut bytes)) = self.check_report(data, size, ReportType::Output.number().into())? else {
+            return Ok(negative(EINVAL));
+        };
+        let result = self.raw_output(&mut bytes, Some(context))?;
+        Ok(i64::from(result) as u64)
+    }
+
+    /// An output report, to the hooks first and then to the device.
+    pub(crate) fn raw_output(&mut self, bytes: &mut [u8], source: Option<u64>) -> Result<i32, Problem> {
+        let hooks = self.image.hooks().hw_output_report.clone();
+        let answered = self.run_request_hooks(&hooks, bytes, &[source.unwrap_or(0)], source.is_some())?;
+        if answered != 0 {
+            return Ok(answered);
+        }
+        let time = Duration::from_nanos(self.now);
+        let kind = RequestKind::Output;
+        self.note(Request { time, kind, report: ReportType::Output, data: bytes.to_vec(), answered: true });
+        Ok(bytes.len() as i32)
+    }
+
+    /// A report of the driver's own. It goes through the driver's hooks as one from the device does, in the same buffer: a hook that
+    /// sends one finds its own data replaced, as it would in the kernel.
+    fn input_report(
+        &mut self,
+        function: &'static str,
+        context: u64,
+        kind: u64,
+        data: u64,
+        size: u64,
+    ) -> Result<u64, Problem> {
+        let from = self.driver_context(function, context)?;
+        if from.from_driver {
+            return Ok(negative(EDEADLOCK));
+        }
+        if data == 0 {
+            return Ok(negative(EINVAL));
+        }
+        let Some((kind, mut bytes)) = self.check_report(data, size, kind)? else { return Ok(negative(EINVAL)) };
+        let programs = self.image.hooks().device_event.clone();
+        let Some(buffer) = self.event.filter(|_| !programs.is_empty()) else {
+            self.injected.push(bytes);
+            return Ok(0);
+        };
+        if self.is_within(data, buffer) {
+            // The kernel clears its buffer before it copies.
+            bytes.fill(0);
+        }
+        let before = std::mem::replace(&mut self.sleepable, false);
+        let result = self.nested(|machine| machine.dispatch_event(buffer, &programs, kind, &bytes, Some(context)));
+        self.sleepable = before;
+        match result? {
+            Ok(size) => {
+                let bytes = self.memory.bytes(buffer.data);
+                self.injected.push(bytes[..size.min(bytes.len())].to_vec());
+                Ok(0)
+            }
+            Err(errno) => Ok(i64::from(errno) as u64),
+        }
+    }
+
+    /// Whether an address is in the buffer for reports.
+    fn is_within(&self, address: u64, buffer: EventBuffer) -> bool {
+        let region = self.memory.locate(address).map(|(region, _, _)| region);
+        let part_of = |region: RegionId| self.views.iter().any(|view| view.part == region && view.whole == buffer.data);
+        region.is_some_and(part_of)
+    }
+
+    /// `struct bpf_iter_num`: the number last given and the one to stop before.
+    fn numbers_new(&mut self, iterator: u64, start: i32, end: i32) -> Result<u64, Problem> {
+        let count = i64::from(end) - i64::from(start);
+        let (state, result) = match count {
+            ..0 => ([0, 0], negative(EINVAL)),
+            count if count as u64 > MAX_LOOPS => ([0, 0], negative(E2BIG)),
+            _ => ([start.wrapping_sub(1), end], 0),
+        };
+        self.set_numbers(iterator, state)?;
+        Ok(result)
+    }
+
+    fn set_numbers(&mut self, iterator: u64, [current, end]: [i32; 2]) -> Result<(), Problem> {
+        let state = self.output(iterator, 8)?;
+        state[..4].copy_from_slice(&current.to_le_bytes());
+        state[4..].copy_from_slice(&end.to_le_bytes());
+        Ok(())
+    }
+
+    fn numbers_next(&mut self, iterator: u64) -> Result<u64, Problem> {
+        let Some(state) = self.memory.load::<8>(iterator) else {
+            return Err(self.bad_access(AccessKind::Read, iterator, 8).into());
+        };
+        let state = u64::from_le_bytes(state);
+        let (current, end) = (state as u32 as i32, (state >> 32) as u32 as i32);
+        let next = current.wrapping_add(1);
+        if next >= end {
+            self.set_numbers(iterator, [0, 0])?;
+            return Ok(0);
+        }
+        self.set_numbers(iterator, [next, end])?;
+        Ok(iterator)
+    }
+}
+
+fn argument(function: &'static str, problem: &str) -> Problem {
+    Reason::Argument { function, problem: problem.to_owned() }.into()
+}

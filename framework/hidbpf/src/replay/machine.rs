@@ -1,0 +1,472 @@
+//! A driver at work: its code and memory, and what it has of the world.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core_relo::Layout;
+use super::error::Reason;
+use super::image::{Data, Image};
+use super::memory::{Access, Full, Kind, Memory, RegionId};
+use super::object::Object;
+use super::random::Random;
+use super::reports::{ReportType, Reports};
+use super::vm::{FRAME_SIZE, MAX_CALLS, Problem};
+use super::{Generation, Request};
+
+/// Frames for a hook, and for the same hook again when a report that it injected comes in.
+const FRAMES: usize = 3 * MAX_CALLS;
+
+/// The most messages that are kept.
+const MAX_MESSAGES: usize = 10_000;
+
+/// The most requests to the device that are kept.
+const MAX_REQUESTS: usize = 10_000;
+
+/// When the recording's clock says 0, the driver's says this: drivers take 0 for "never".
+const CLOCK_BASE: Duration = Duration::from_secs(1000);
+
+/// What hid_bpf_get_data() goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context {
+    pub(crate) region: RegionId,
+    /// The bytes behind it. None where the driver allocated the context itself.
+    pub(crate) data: Option<RegionId>,
+    /// Whether what the hook was called for came from the driver itself, so that it must not go on sending.
+    pub(crate) from_driver: bool,
+    /// Whether the driver has to release it.
+    pub(crate) owned: bool,
+}
+
+/// A part of a buffer that a program asked for before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) whole: RegionId,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+    pub(crate) part: RegionId,
+}
+
+/// What a timer or work item does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deferred {
+    /// The handle of the map that it lies in.
+    pub(crate) map: u64,
+    /// A callback, as an index of the code.
+    pub(crate) callback: Option<usize>,
+    /// When it is due, and a number that keeps those of one time in order.
+    pub(crate) due: Option<(u64, u64)>,
+    /// Whether it is a work item, which may sleep.
+    pub(crate) is_work: bool,
+}
+
+/// Where the members of a context are, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Offsets {
+    hid: Option<usize>,
+    allocated_size: Option<usize>,
+    size: Option<usize>,
+    /// On older kernels.
+    report_type: Option<usize>,
+}
+
+impl Offsets {
+    fn of(layout: &Layout) -> Offsets {
+        let offset = |member| layout.bytes(member).map(|(from, _)| from as usize);
+        Offsets {
+            hid: offset("hid"),
+            allocated_size: offset("allocated_size"),
+            size: offset("size"),
+            report_type: offset("report_type"),
+        }
+    }
+}
+
+/// A driver at work.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) image: Arc<Image>,
+    offsets: Offsets,
+    pub(crate) generation: Generation,
+    pub(crate) memory: Memory,
+    pub(crate) data: Data,
+    pub(crate) frames: Vec<RegionId>,
+    /// Frames in use.
+    pub(crate) depth: usize,
+    pub(crate) max_depth: usize,
+    pub(crate) instruction_limit: u64,
+    pub(crate) instructions_left: u64,
+    /// Whether what is running may sleep.
+    pub(crate) sleepable: bool,
+    /// Regions that go when the run is over.
+    pub(crate) transient: Vec<RegionId>,
+    pub(crate) contexts: Vec<Context>,
+    pub(crate) views: Vec<View>,
+    pub(crate) deferred: BTreeMap<u64, Deferred>,
+    pub(crate) sequence: u64,
+    /// Since the recording began, in nanoseconds.
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) messages: Vec<String>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) features: BTreeMap<u8, Vec<u8>>,
+    /// The `struct hid_device`, and its number.
+    pub(crate) device: RegionId,
+    pub(crate) device_id: u32,
+    /// What the descriptor in force declares.
+    pub(crate) reports: Option<Reports>,
+    /// What the driver sent through the input layer, after its own hooks.
+    pub(crate) injected: Vec<Vec<u8>>,
+    /// The buffer for reports, its context and arguments.
+    pub(crate) event: Option<EventBuffer>,
+}
+
+/// What a hook on reports works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventBuffer {
+    pub(crate) data: RegionId,
+    pub(crate) size: usize,
+    pub(crate) context: RegionId,
+    pub(crate) arguments: RegionId,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        object: &Object,
+        generation: Generation,
+        instruction_limit: u64,
+        memory_limit: usize,
+    ) -> Result<Machine, Full> {
+        let mut memory = Memory::new(memory_limit);
+        let data = Data::new(object, &mut memory)?;
+        let image = Image::link(object, generation, &data, &mut memory)?;
+        let frame = |_| memory.allocate(FRAME_SIZE as usize, Kind::Stack, Access::ReadWrite);
+        let frames = (0..FRAMES).map(frame).collect::<Result<_, _>>()?;
+        let device = memory.allocate(image.device.size as usize, Kind::Device, Access::Listed)?;
+        if generation == Generation::StructOps {
+            // What a struct_ops program may write of the device (hid_bpf_ops_btf_struct_access()): all but the last byte.
+            for name in ["name", "uniq", "phys"] {
+                if let Some((from, to)) = image.device.bytes(name) {
+                    memory.allow_writes(device, from, to.saturating_sub(1));
+                }
+            }
+        }
+        Ok(Machine {
+            offsets: Offsets::of(&image.context),
+            image: Arc::new(image),
+            generation,
+            memory,
+            data,
+            frames,
+            depth: 0,
+            max_depth: MAX_CALLS,
+            instruction_limit,
+            instructions_left: instruction_limit,
+            sleepable: false,
+            transient: Vec::new(),
+            contexts: Vec::new(),
+            views: Vec::new(),
+            deferred: BTreeMap::new(),
+            sequence: 0,
+            now: 0,
+            random: Random::new(0),
+            messages: Vec::new(),
+            requests: Vec::new(),
+            features: BTreeMap::new(),
+            device,
+            device_id: 0,
+            reports: None,
+            injected: Vec::new(),
+            event: None,
+        })
+    }
+
+    /// What the driver's clock says, in nanoseconds.
+    pub(crate) fn clock(&self) -> u64 {
+        self.now.saturating_add(CLOCK_BASE.as_nanos() as u64)
+    }
+
+    pub(crate) fn say(&mut self, message: String) {
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(message);
+        }
+    }
+
+    pub(crate) fn note(&mut self, request: Request) {
+        if self.requests.len() < MAX_REQUESTS {
+            self.requests.push(request);
+        }
+    }
+
+    /// Writes a member of the device, cut to what fits; text keeps a zero at its end.
+    pub(crate) fn set_device_member(&mut self, name: &str, value: &[u8], is_text: bool) {
+        let Some((from, to)) = self.image.device.bytes(name) else { return };
+        let room = (to - from) as usize;
+        let used = value.len().min(if is_text { room.saturating_sub(1) } else { room });
+        let into = self.memory.bytes_mut(self.device).get_mut(from as usize..from as usize + used);
+        if let (Some(into), Some(value)) = (into, value.get(..used)) {
+            into.copy_from_slice(value);
+        }
+    }
+
+    /// A new context for a hook; `data` is what it can get at.
+    pub(crate) fn new_context(
+        &mut self,
+        data: Option<RegionId>,
+        size: usize,
+        from_driver: bool,
+        owned: bool,
+    ) -> Result<RegionId, Full> {
+        let region = self.memory.allocate(self.image.context.size as usize, Kind::Context, Access::Listed)?;
+        let allocated = data.map_or(0, |data| self.memory.bytes(data).len());
+        self.set_context(region, self.offsets.hid, &self.device.pointer(0).to_le_bytes());
+        self.set_context(region, self.offsets.allocated_size, &(allocated as u32).to_le_bytes());
+        self.set_context(region, self.offsets.size, &(size as u32).to_le_bytes());
+        if self.generation == Generation::StructOps
+            && let Some((from, to)) = self.image.context.bytes("retval")
+        {
+            self.memory.allow_writes(region, from, to);
+        }
+        self.contexts.push(Context { region, data, from_driver, owned });
+        Ok(region)
+    }
+
+    pub(crate) fn drop_context(&mut self, region: RegionId) {
+        self.contexts.retain(|context| context.region != region);
+        self.memory.release(region);
+    }
+
+    pub(crate) fn context(&self, address: u64) -> Option<Context> {
+        let (region, _, 0) = self.memory.locate(address)? else { return None };
+        self.contexts.iter().find(|context| context.region == region).copied()
+    }
+
+    fn set_context(&mut self, region: RegionId, member: Option<usize>, value: &[u8]) {
+        let Some(from) = member else { return };
+        if let Some(into) = self.memory.bytes_mut(region).get_mut(from..from + value.len()) {
+            into.copy_from_slice(value);
+        }
+    }
+
+    /// The size that a context has now: struct_ops programs may write it.
+    fn context_size(&self, region: RegionId) -> u32 {
+        let bytes = self.offsets.size.and_then(|from| self.memory.bytes(region).get(from..from + 4));
+        bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
+    }
+
+    /// Makes the array of arguments of a hook.
+    pub(crate) fn new_arguments(&mut self, arguments: &[u64]) -> Result<RegionId, Full> {
+        let region = self.memory.allocate(arguments.len() * 8, Kind::Arguments, Access::ReadOnly)?;
+        self.set_arguments(region, arguments);
+        Ok(region)
+    }
+
+    fn set_arguments(&mut self, region: RegionId, arguments: &[u64]) {
+        for (slot, argument) in self.memory.bytes_mut(region).as_chunks_mut::<8>().0.iter_mut().zip(arguments) {
+            *slot = argument.to_le_bytes();
+        }
+    }
+
+    /// Prepares for a run of a program from outside.
+    pub(crate) fn begin(&mut self) {
+        self.depth = 0;
+        self.max_depth = MAX_CALLS;
+        self.instructions_left = self.instruction_limit;
+    }
+
+    /// Gives back what a run leaves behind.
+    pub(crate) fn end(&mut self) {
+        for region in std::mem::take(&mut self.transient) {
+            self.memory.release(region);
+        }
+        if self.contexts.iter().any(|context| context.owned) {
+            let (owned, kept) = self.contexts.iter().partition(|context| context.owned);
+            self.contexts = kept;
+            let owned: Vec<Context> = owned;
+            owned.iter().for_each(|context| self.memory.release(context.region));
+        }
+        if self.views.len() > MAX_VIEWS {
+            self.drop_views(|_| true);
+        }
+    }
+
+    /// Forgets parts of buffers.
+    pub(crate) fn drop_views(&mut self, which: impl Fn(&View) -> bool) {
+        let views = std::mem::take(&mut self.views);
+        for view in views {
+            if which(&view) { self.memory.release(view.part) } else { self.views.push(view) }
+        }
+    }
+
+    /// Runs a program that begins at an index of the code, with the address of its arguments, and gives what it returns.
+    pub(crate) fn run_program(&mut self, function: usize, argument: u64) -> Result<i32, Problem> {
+        let Some(placed) = self.image.functions.get(function) else {
+            return Err(Problem::Here(Reason::BadInstruction));
+        };
+        let (start, sleepable) = (placed.start, placed.sleepable);
+        let before = std::mem::replace(&mut self.sleepable, sleepable);
+        let result = self.run(start, [argument, 0, 0, 0, 0]);
+        self.sleepable = before;
+        // A program's result is an int.
+        result.map(|value| value as u32 as i32).map_err(Problem::Deeper)
+    }
+
+    /// Makes the buffer for reports, once it is known how long they can be.
+    pub(crate) fn make_event_buffer(&mut self, size: usize) -> Result<(), Full> {
+        if self.event.is_some_and(|event| event.size == size) {
+            return Ok(());
+        }
+        if let Some(EventBuffer { data, context, arguments, .. }) = self.event.take() {
+            self.drop_views(|view| view.whole == data);
+            self.drop_context(context);
+            self.memory.release(arguments);
+            self.memory.release(data);
+        }
+        let data = self.memory.allocate(size, Kind::Data, Access::ReadWrite)?;
+        let context = self.new_context(Some(data), 0, false, false)?;
+        let arguments = self.new_arguments(&self.event_arguments(context, ReportType::Input, 0))?;
+        self.event = Some(EventBuffer { data, size, context, arguments });
+        Ok(())
+    }
+
+    /// An FMOD_RET program gets the arguments of the kernel's function and what it returned; a struct_ops program those of its hook.
+    fn event_arguments(&self, context: RegionId, kind: ReportType, source: u64) -> Vec<u64> {
+        match self.generation {
+            Generation::FmodRet => vec![context.pointer(0), 0],
+            Generation::StructOps => vec![context.pointer(0), kind.number().into(), source],
+        }
+    }
+
+    /// Hands a report to the hooks, as `dispatch_hid_bpf_device_event()` does. What comes out is in the buffer: `Ok(Ok(size))`, or a
+    /// negative errno for a report that is dropped.
+    pub(crate) fn dispatch_event(
+        &mut self,
+        buffer: EventBuffer,
+        programs: &[usize],
+        kind: ReportType,
+        report: &[u8],
+        source: Option<u64>,
+    ) -> Result<Result<usize, i32>, Problem> {
+        let from_driver = source.is_some();
+        let (mut context, mut arguments) = (buffer.context, buffer.arguments);
+        if from_driver {
+            context = self.new_context(Some(buffer.data), 0, true, false).map_err(out_of_memory)?;
+            arguments =
+                self.new_arguments(&self.event_arguments(context, kind, source.unwrap_or(0))).map_err(out_of_memory)?;
+        }
+        let bytes = self.memory.bytes_mut(buffer.data);
+        let (head, tail) = bytes.split_at_mut(report.len().min(bytes.len()));
+        head.copy_from_slice(&report[..head.len()]);
+        tail.fill(0);
+        self.set_context(context, self.offsets.size, &(report.len() as u32).to_le_bytes());
+        self.set_context(context, self.offsets.report_type, &kind.number().to_le_bytes());
+        if !from_driver && self.generation == Generation::StructOps {
+            self.set_arguments(arguments, &[context.pointer(0), kind.number().into(), 0]);
+        }
+        let mut result = Ok(None);
+        for program in programs {
+            let returned = match self.run_program(*program, arguments.pointer(0)) {
+                Ok(returned) => returned,
+                Err(problem) => {
+                    result = Err(problem);
+                    break;
+                }
+            };
+            if returned < 0 || self.generation == Generation::FmodRet {
+                // On older kernels the last program decides the size, even by leaving it alone.
+                result = Ok(Some(returned));
+            }
+            match returned {
+                ..0 => break,
+                0 => {}
+                1.. => self.set_context(context, self.offsets.size, &returned.to_le_bytes()),
+            }
+        }
+        let size = match self.generation {
+            Generation::FmodRet => report.len() as u32,
+            Generation::StructOps => self.context_size(context),
+        };
+        if from_driver {
+            self.drop_context(context);
+            self.memory.release(arguments);
+        }
+        match result? {
+            Some(errno) if errno < 0 => Ok(Err(errno)),
+            returned => {
+                let size = match (returned, size) {
+                    (Some(returned), _) if returned > 0 => returned as u32,
+                    (_, 0) => report.len() as u32,
+                    (_, size) => size,
+                };
+                if size as usize > buffer.size {
+                    return Err(Problem::Here(Reason::ResultTooLong {
+                        result: i64::from(size as i32),
+                        buffer: buffer.size,
+                    }));
+                }
+                Ok(Ok(size as usize))
+            }
+        }
+    }
+
+    /// The timer or work item that is due first, up to a time.
+    pub(crate) fn next_due(&self, until: u64) -> Option<(u64, u64)> {
+        let due = self.deferred.iter().filter_map(|(address, deferred)| deferred.due.map(|due| (due, *address)));
+        due.min().filter(|((time, _), _)| *time <= until).map(|((time, _), address)| (time, address))
+    }
+
+    /// Runs the callback of a timer or work item.
+    pub(crate) fn run_deferred(&mut self, address: u64) -> Result<(), Problem> {
+        let Some(deferred) = self.deferred.get_mut(&address) else { return Ok(()) };
+        deferred.due = None;
+        let Deferred { map: handle, callback, is_work, .. } = *deferred;
+        let (Some(callback), Some((value, Kind::Value { map, slot }, _))) = (callback, self.memory.locate(address))
+        else {
+            return Ok(());
+        };
+        let key = self.data.maps.get(map as usize).map(|map| map.key_of(slot)).unwrap_or_default();
+        let key = self.transient_bytes(&key).map_err(out_of_memory)?;
+        let before = std::mem::replace(&mut self.sleepable, is_work);
+        let result = self.run(callback, [handle, key, value.pointer(0), 0, 0]);
+        self.sleepable = before;
+        result.map(drop).map_err(Problem::Deeper)
+    }
+
+    /// Bytes for a callback, which go when the run is over.
+    pub(crate) fn transient_bytes(&mut self, bytes: &[u8]) -> Result<u64, Full> {
+        let region = self.memory.allocate(bytes.len(), Kind::Key, Access::ReadOnly)?;
+        self.memory.bytes_mut(region).copy_from_slice(bytes);
+        self.transient.push(region);
+        Ok(region.pointer(0))
+    }
+
+    /// What a region is, for a message.
+    pub(crate) fn describe(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Free => "memory that has been given back".to_owned(),
+            Kind::Stack => "the function's stack frame".to_owned(),
+            Kind::Arguments => "the hook's arguments".to_owned(),
+            Kind::Context => "the hook's context (struct hid_bpf_ctx)".to_owned(),
+            Kind::Device => "the device (struct hid_device)".to_owned(),
+            Kind::Data => "the hook's data".to_owned(),
+            Kind::View(0) => "the data that it asked hid_bpf_get_data() for".to_owned(),
+            Kind::View(offset) => format!("the data that it asked hid_bpf_get_data() for, from byte {offset} on"),
+            Kind::SyscallArgument => "the program's argument".to_owned(),
+            Kind::Section(index) => format!("the section `{}`", self.image.section_name(index)),
+            Kind::Value { map, .. } => format!("a value of the map `{}`", self.image.map_name(map)),
+            Kind::Key => "a callback's argument".to_owned(),
+            Kind::Map(map) => {
+                format!("the map `{}`, which has to be asked for a value first", self.image.map_name(map))
+            }
+            Kind::Code => "a function's code".to_owned(),
+            Kind::Kfunc(_) => "a function of the kernel".to_owned(),
+        }
+    }
+}
+
+/// The most parts of buffers that are remembered from one run to the next.
+const MAX_VIEWS: usize = 256;
+
+pub(crate) fn out_of_memory(full: Full) -> Problem {
+    Problem::Here(Reason::Memory(full.to_string()))
+}

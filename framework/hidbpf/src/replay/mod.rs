@@ -1,0 +1,650 @@
+//! Runs a driver's object in user space: the same bytes that the kernel would load, without a kernel, a device or root.
+//!
+//! ```text
+//! Object::parse(bytes) -> Driver::new(&object, generation, &device, &settings)
+//!     -> probe() -> fix_descriptor() -> event(), event(), ...            or all of it at once: replay(&recording)
+//! ```
+//!
+//! The object is bound to a kernel of the chosen [`Generation`] as libbpf would bind it, and run by an interpreter that knows all of
+//! eBPF. Every access is checked against what the pointer is for, every run has an end, and what goes wrong is told with the line of
+//! the driver's source. What the verifier would find out about a program before it runs shows here when it happens; a driver that
+//! runs here can still be refused by a verifier, and the other way round only where this says that something isn't there.
+//!
+//! Sizes, return values and buffers are as in drivers/hid/bpf/hid_bpf_dispatch.c of 6.6 and of 6.12.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
+use crate::recording::{self, Recording};
+
+mod btf;
+mod core_relo;
+mod error;
+mod format;
+mod helpers;
+mod image;
+mod insn;
+mod kfuncs;
+mod machine;
+mod maps;
+mod memory;
+mod object;
+pub(crate) mod random;
+pub mod reports;
+mod vm;
+
+pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
+pub use object::Object;
+
+use machine::Machine;
+use memory::{Access, Full, Kind};
+use object::{Global, PROPERTY_PREFIX};
+use reports::{InvalidDescriptor, MAX_DESCRIPTOR, ReportType, Reports};
+use vm::Problem;
+
+/// How kernels attach drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Generation {
+    /// Linux 6.3 to 6.10: FMOD_RET programs.
+    FmodRet,
+    /// Since Linux 6.11: a struct_ops map.
+    StructOps,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Generation::FmodRet => "FMOD_RET",
+            Generation::StructOps => "struct_ops",
+        })
+    }
+}
+
+/// The device that a driver is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its number.
+    pub id: HidId,
+    /// Its bus.
+    pub bus: Bus,
+    /// Its group. A recording doesn't tell it; the default is [`Group::GENERIC`].
+    pub group: Group,
+    /// Its vendor.
+    pub vendor: VendorId,
+    /// Its product.
+    pub product: ProductId,
+    /// Its name.
+    pub name: String,
+    /// Its physical path.
+    pub phys: String,
+    /// Its serial number or address.
+    pub uniq: String,
+    /// Its own report descriptor.
+    pub descriptor: Vec<u8>,
+}
+
+impl From<&recording::Device> for Device {
+    fn from(device: &recording::Device) -> Device {
+        Device {
+            id: HidId(1),
+            bus: device.bus,
+            group: Group::GENERIC,
+            vendor: device.vendor,
+            product: device.product,
+            name: device.name.clone(),
+            phys: device.phys.clone(),
+            uniq: String::new(),
+            descriptor: device.descriptor.clone(),
+        }
+    }
+}
+
+/// What a driver is told, and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The device's udev properties. Those that the driver doesn't ask for are passed over.
+    pub properties: BTreeMap<String, String>,
+    /// Values for variables of the driver, its options.
+    pub options: BTreeMap<String, i64>,
+    /// What the device answers when it is asked for a feature report, by id.
+    pub features: BTreeMap<u8, Vec<u8>>,
+    /// The most instructions that one call of a hook may take. Default: 16 million; the verifier takes no program that needs more
+    /// than a million without loops of the kernel's own.
+    pub instruction_limit: u64,
+    /// The most bytes for the driver's data and maps. Default: 64 MiB.
+    pub memory_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            properties: BTreeMap::new(),
+            options: BTreeMap::new(),
+            features: BTreeMap::new(),
+            instruction_limit: 16 << 20,
+            memory_limit: 64 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// The properties and feature reports that a recording has for a device.
+    pub fn of(device: &recording::Device) -> Settings {
+        Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
+    }
+}
+
+/// What a driver's probe said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The driver has no probe: it takes whatever its manifest matches.
+    NoProbe,
+    /// It takes the device.
+    Takes,
+    /// It refuses the device, with this errno.
+    Refuses(i32),
+}
+
+/// What became of a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// It is as it was.
+    Unchanged,
+    /// It is another one.
+    Changed(Vec<u8>),
+    /// The driver answered with this errno, and so the kernel takes the device's own.
+    Refused(i32),
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It is as it was.
+    Unchanged,
+    /// It is another one.
+    Changed(Vec<u8>),
+    /// The driver dropped it, with this errno.
+    Dropped(i32),
+}
+
+/// What came of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Reports that the driver sent while it was looking at this one; they come before it.
+    pub before: Vec<Vec<u8>>,
+    /// What became of the report itself.
+    pub report: Report,
+    /// Reports that the driver's work items sent, and its timers that were due.
+    pub after: Vec<Vec<u8>>,
+}
+
+impl Outcome {
+    /// All reports that reach the kernel's input drivers, in order.
+    pub fn reports<'a>(&'a self, original: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let own = match &self.report {
+            Report::Unchanged => Some(original),
+            Report::Changed(report) => Some(report.as_slice()),
+            Report::Dropped(_) => None,
+        };
+        self.before.iter().map(Vec::as_slice).chain(own).chain(self.after.iter().map(Vec::as_slice))
+    }
+}
+
+/// What a driver wanted of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// To be told a report: GET_REPORT.
+    Get,
+    /// To take a report, on the control channel: SET_REPORT.
+    Set,
+    /// To take an output report, on its own channel where the device has one.
+    Output,
+}
+
+/// Something that a driver sent to the device, or asked it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When, since the recording began.
+    pub time: Duration,
+    /// What was wanted.
+    pub kind: RequestKind,
+    /// The type of the report.
+    pub report: ReportType,
+    /// The bytes that were sent; of a report that was asked for, its id.
+    pub data: Vec<u8>,
+    /// Whether there was an answer. If not, the driver got -EIO.
+    pub answered: bool,
+}
+
+/// A driver at work on a device.
+#[derive(Debug)]
+pub struct Driver {
+    machine: Machine,
+    object: Object,
+    generation: Generation,
+    events: Vec<usize>,
+    descriptor: Vec<u8>,
+    /// What the descriptor in force declares, once it is known.
+    reports: Option<Result<usize, ReplayError>>,
+}
+
+/// How long timers are waited for after the last report of a recording.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most timers and work items that run at one time, so that those which start each other have an end.
+const MAX_CALLBACKS: usize = 10_000;
+
+/// The fields of `struct hid_bpf_probe_args`: offsets and sizes, which user space and drivers agree on.
+const PROBE_ID: usize = 0;
+const PROBE_RDESC_SIZE: usize = 4;
+const PROBE_RDESC: usize = 8;
+const PROBE_RETVAL: usize = PROBE_RDESC + MAX_DESCRIPTOR;
+const PROBE_SIZE: usize = PROBE_RETVAL + 4;
+
+/// The name of a driver's probe.
+const PROBE: &str = "probe";
+
+impl Driver {
+    /// Loads an object's programs for a generation and shows them a device.
+    ///
+    /// # Errors
+    /// The object has no program for the generation, an option is not one of the object's, or memory runs out.
+    pub fn new(
+        object: &Object,
+        generation: Generation,
+        device: &Device,
+        settings: &Settings,
+    ) -> Result<Driver, ReplayError> {
+        let hooks = object.hooks(generation);
+        if *hooks == object::Hooks::default() && object.syscalls.is_empty() {
+            return Err(ReplayError::NoPrograms(generation));
+        }
+        let machine = Machine::new(object, generation, settings.instruction_limit, settings.memory_limit);
+        let mut machine = machine.map_err(|full| out_of_memory(&full))?;
+        machine.features = settings.features.clone();
+        machine.device_id = device.id.0;
+        for (member, value) in [
+            ("id", device.id.0.to_le_bytes().as_slice()),
+            ("bus", &device.bus.0.to_le_bytes()),
+            ("group", &device.group.0.to_le_bytes()),
+            ("vendor", &device.vendor.0.to_le_bytes()),
+            ("product", &device.product.0.to_le_bytes()),
+        ] {
+            machine.set_device_member(member, value, false);
+        }
+        for (member, text) in [("name", &device.name), ("phys", &device.phys), ("uniq", &device.uniq)] {
+            machine.set_device_member(member, text.as_bytes(), true);
+        }
+        let mut driver = Driver {
+            machine,
+            object: object.clone(),
+            generation,
+            events: hooks.device_event.clone(),
+            descriptor: device.descriptor.clone(),
+            reports: None,
+        };
+        for (name, value) in &settings.properties {
+            driver.set_property(name, value);
+        }
+        for (name, value) in &settings.options {
+            driver.set_option(name, *value)?;
+        }
+        Ok(driver)
+    }
+
+    /// The generation of kernels that the driver was loaded for.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    fn global_bytes(&mut self, global: Global) -> Option<&mut [u8]> {
+        let section = *self.machine.data.sections.get(global.section)?;
+        let end = global.offset.checked_add(global.size)?;
+        self.machine.memory.bytes_mut(section).get_mut(global.offset as usize..end as usize)
+    }
+
+    /// Tells the driver a udev property, cut to what it has room for. Whether it wants to know the property.
+    pub fn set_property(&mut self, name: &str, value: &str) -> bool {
+        let global = self.object.global(&format!("{PROPERTY_PREFIX}{name}"));
+        let Some(variable) = global.and_then(|global| self.global_bytes(global)) else { return false };
+        variable.fill(0);
+        let used = value.len().min(variable.len().saturating_sub(1));
+        variable[..used].copy_from_slice(&value.as_bytes()[..used]);
+        true
+    }
+
+    /// Sets a variable of the driver.
+    ///
+    /// # Errors
+    /// There is no such variable, or the value doesn't fit it.
+    pub fn set_option(&mut self, name: &str, value: i64) -> Result<(), ReplayError> {
+        let fail = |reason: String| ReplayError::Option { name: name.to_owned(), reason };
+        let global = self.object.global(name);
+        let Some(variable) = global.and_then(|global| self.global_bytes(global)) else {
+            return Err(fail("is not one of the driver's".to_owned()));
+        };
+        let bits = match variable.len() {
+            1 | 2 | 4 | 8 => variable.len() as u32 * 8,
+            size => return Err(fail(format!("is no number, but {size} bytes"))),
+        };
+        let (least, most) = (i64::MIN >> (64 - bits), if bits == 64 { i64::MAX } else { (1 << bits) - 1 });
+        if value < least || value > most {
+            return Err(fail(format!("is {value}, which doesn't fit {bits} bits")));
+        }
+        let size = variable.len();
+        variable.copy_from_slice(&value.to_le_bytes()[..size]);
+        Ok(())
+    }
+
+    /// A variable of the driver as it is now.
+    pub fn variable(&mut self, name: &str) -> Option<Vec<u8>> {
+        let global = self.object.global(name)?;
+        self.global_bytes(global).map(|bytes| bytes.to_vec())
+    }
+
+    /// What the driver printed since this was last asked.
+    pub fn take_messages(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.machine.messages)
+    }
+
+    /// What the driver wanted of the device since this was last asked.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.machine.requests)
+    }
+
+    /// Asks the driver's own probe whether it takes the device.
+    ///
+    /// # Errors
+    /// The program stopped.
+    pub fn probe(&mut self) -> Result<Verdict, ReplayError> {
+        if self.object.syscall(PROBE).is_none() {
+            return Ok(Verdict::NoProbe);
+        }
+        let mut argument = vec![0; PROBE_SIZE];
+        let size = self.descriptor.len().min(MAX_DESCRIPTOR);
+        argument[PROBE_ID..PROBE_ID + 4].copy_from_slice(&self.machine.device_id.to_le_bytes());
+        argument[PROBE_RDESC_SIZE..PROBE_RDESC].copy_from_slice(&(size as u32).to_le_bytes());
+        argument[PROBE_RDESC..PROBE_RDESC + size].copy_from_slice(&self.descriptor[..size]);
+        self.run_syscall(PROBE, &mut argument)?;
+        let retval = argument[PROBE_RETVAL..].try_into().map_or(0, i32::from_le_bytes);
+        Ok(if retval == 0 { Verdict::Takes } else { Verdict::Refuses(retval) })
+    }
+
+    /// Runs a syscall program with an argument, which it can change, and gives what it returns.
+    ///
+    /// # Errors
+    /// There is no such program, or it stopped.
+    pub fn run_syscall(&mut self, name: &str, argument: &mut [u8]) -> Result<i32, ReplayError> {
+        let program = self.object.syscall(name).ok_or_else(|| ReplayError::NoSyscallProgram(name.to_owned()))?;
+        if self.machine.reports.is_none() {
+            // Requests to the device are checked against its own descriptor until there is another.
+            self.machine.reports = Reports::parse(&self.descriptor).ok();
+        }
+        let memory = &mut self.machine.memory;
+        let region = memory
+            .allocate(argument.len(), Kind::SyscallArgument, Access::ReadWrite)
+            .map_err(|full| out_of_memory(&full))?;
+        memory.bytes_mut(region).copy_from_slice(argument);
+        self.machine.begin();
+        let result = self.machine.run_program(program, region.pointer(0));
+        argument.copy_from_slice(self.machine.memory.bytes(region));
+        self.machine.memory.release(region);
+        self.machine.end();
+        result.map_err(|problem| self.stopped(program, problem))
+    }
+
+    /// Lets the driver fix a descriptor, which is in force for reports from then on.
+    ///
+    /// # Errors
+    /// The program stopped, or returned more than there is room for.
+    pub fn fix_descriptor(&mut self, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
+        let fixed = match self.object.hooks(self.generation).rdesc_fixup.first().copied() {
+            Some(program) => self.run_fixup(program, descriptor)?,
+            None => Fixed::Unchanged,
+        };
+        let in_force = match &fixed {
+            Fixed::Changed(changed) => changed.as_slice(),
+            Fixed::Unchanged | Fixed::Refused(_) => descriptor,
+        };
+        let changed = matches!(fixed, Fixed::Changed(_));
+        let reports = Reports::parse(in_force);
+        self.machine.reports = reports.as_ref().ok().cloned();
+        self.reports = Some(match reports {
+            Ok(reports) if reports.buffer_size() == 0 => Err(ReplayError::NoReports),
+            Ok(reports) => Ok(reports.buffer_size()),
+            Err(invalid) => Err(ReplayError::Descriptor { fixed: changed, invalid }),
+        });
+        Ok(fixed)
+    }
+
+    fn run_fixup(&mut self, program: usize, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
+        if descriptor.len() > MAX_DESCRIPTOR {
+            let reason = format!("it has {} bytes; {MAX_DESCRIPTOR} are possible", descriptor.len());
+            return Err(ReplayError::Descriptor { fixed: false, invalid: InvalidDescriptor { offset: 0, reason } });
+        }
+        let machine = &mut self.machine;
+        let full = |full| out_of_memory(&full);
+        let data = machine.memory.allocate(MAX_DESCRIPTOR, Kind::Data, Access::ReadWrite).map_err(full)?;
+        machine.memory.bytes_mut(data)[..descriptor.len()].copy_from_slice(descriptor);
+        let context = machine.new_context(Some(data), descriptor.len(), false, false).map_err(full)?;
+        let arguments = match self.generation {
+            Generation::FmodRet => vec![context.pointer(0), 0],
+            Generation::StructOps => vec![context.pointer(0)],
+        };
+        let arguments = machine.new_arguments(&arguments).map_err(full)?;
+        machine.begin();
+        let result = machine.run_program(program, arguments.pointer(0));
+        let bytes = machine.memory.bytes(data).to_vec();
+        machine.drop_views(|view| view.whole == data);
+        machine.drop_context(context);
+        machine.memory.release(arguments);
+        machine.memory.release(data);
+        machine.end();
+        let returned = result.map_err(|problem| self.stopped(program, problem))?;
+        self.run_due(self.machine.now)?;
+        self.machine.injected.clear();
+        let size = match returned {
+            ..0 => return Ok(Fixed::Refused(returned)),
+            0 => descriptor.len(),
+            1.. => returned as usize,
+        };
+        match bytes.get(..size) {
+            Some(fixed) if fixed == descriptor => Ok(Fixed::Unchanged),
+            Some(fixed) => Ok(Fixed::Changed(fixed.to_vec())),
+            None => {
+                let reason = Reason::ResultTooLong { result: returned.into(), buffer: MAX_DESCRIPTOR };
+                Err(self.stopped(program, Problem::Here(reason)))
+            }
+        }
+    }
+
+    /// Hands the driver an input report from the device. The descriptor is fixed first if that was not done yet.
+    ///
+    /// # Errors
+    /// The program stopped or returned more than there is room for; the kernel would not take the device or the report.
+    pub fn event(&mut self, report: &[u8]) -> Result<Outcome, ReplayError> {
+        self.event_of(ReportType::Input, report)
+    }
+
+    /// Hands the driver a report of a type: the answer to a GET_REPORT comes through the same hook.
+    ///
+    /// # Errors
+    /// As [`Driver::event`].
+    pub fn event_of(&mut self, kind: ReportType, report: &[u8]) -> Result<Outcome, ReplayError> {
+        let size = match &self.reports {
+            Some(Ok(size)) => *size,
+            Some(Err(error)) => return Err(error.clone()),
+            None => {
+                self.fix_descriptor(&self.descriptor.clone())?;
+                return self.event_of(kind, report);
+            }
+        };
+        if self.events.is_empty() {
+            return Ok(Outcome { before: Vec::new(), report: Report::Unchanged, after: Vec::new() });
+        }
+        if report.len() > size {
+            return Err(ReplayError::ReportTooLong { length: report.len(), buffer: size });
+        }
+        if self.machine.event.is_none_or(|event| event.size != size) {
+            self.machine.make_event_buffer(size).map_err(|full| out_of_memory(&full))?;
+        }
+        let Some(buffer) = self.machine.event else { return Err(ReplayError::NoReports) };
+        self.machine.begin();
+        let result = self.machine.dispatch_event(buffer, &self.events, kind, report, None);
+        let before = std::mem::take(&mut self.machine.injected);
+        let report = match result {
+            Ok(Ok(size)) => match self.machine.memory.bytes(buffer.data).get(..size) {
+                Some(bytes) if bytes != report => Report::Changed(bytes.to_vec()),
+                _ => Report::Unchanged,
+            },
+            Ok(Err(errno)) => Report::Dropped(errno),
+            Err(problem) => {
+                self.machine.end();
+                let program = self.events.last().copied().unwrap_or(0);
+                return Err(self.stopped(program, problem));
+            }
+        };
+        self.machine.end();
+        let mut after = Vec::new();
+        if !self.machine.deferred.is_empty() {
+            self.run_due(self.machine.now)?;
+            after = std::mem::take(&mut self.machine.injected);
+        }
+        Ok(Outcome { before, report, after })
+    }
+
+    /// Lets time pass, as the recording's clock has it, and runs the timers that are due by then. What they send comes with its time.
+    ///
+    /// # Errors
+    /// A callback stopped.
+    pub fn advance(&mut self, to: Duration) -> Result<Vec<(Duration, Vec<u8>)>, ReplayError> {
+        let until = u64::try_from(to.as_nanos()).unwrap_or(u64::MAX).max(self.machine.now);
+        if self.machine.deferred.is_empty() {
+            self.machine.now = until;
+            return Ok(Vec::new());
+        }
+        let sent = self.run_due(until)?;
+        self.machine.injected.clear();
+        self.machine.now = until;
+        Ok(sent)
+    }
+
+    /// Runs what is due up to a time. What it sends is also left in `injected`.
+    fn run_due(&mut self, until: u64) -> Result<Vec<(Duration, Vec<u8>)>, ReplayError> {
+        let mut sent = Vec::new();
+        for _ in 0..MAX_CALLBACKS {
+            let Some((time, address)) = self.machine.next_due(until) else { return Ok(sent) };
+            self.machine.now = self.machine.now.max(time);
+            let known = self.machine.injected.len();
+            self.machine.begin();
+            let result = self.machine.run_deferred(address);
+            self.machine.end();
+            if let Err(problem) = result {
+                return Err(self.stopped(0, problem));
+            }
+            let now = Duration::from_nanos(self.machine.now);
+            sent.extend(self.machine.injected.iter().skip(known).map(|report| (now, report.clone())));
+        }
+        Err(self.stopped(
+            0,
+            Problem::Here(Reason::Memory(format!("timers or work items ran {MAX_CALLBACKS} times in a row"))),
+        ))
+    }
+
+    /// Sends the device a request as a program in user space would, through the driver's hooks. Byte 0 of the data is the report's id.
+    /// Gives what a hook or the device answered, a number of bytes or a negative errno.
+    ///
+    /// # Errors
+    /// A program stopped.
+    pub fn request(&mut self, kind: RequestKind, report: ReportType, data: &mut Vec<u8>) -> Result<i32, ReplayError> {
+        if self.reports.is_none() {
+            self.fix_descriptor(&self.descriptor.clone())?;
+        }
+        self.machine.begin();
+        let result = match kind {
+            RequestKind::Get => self.machine.raw_request(data, report, kfuncs::GET_REPORT, None),
+            RequestKind::Set => self.machine.raw_request(data, report, kfuncs::SET_REPORT, None),
+            RequestKind::Output => self.machine.raw_output(data, None),
+        };
+        self.machine.end();
+        let result = result.map_err(|problem| self.stopped(0, problem))?;
+        if let (RequestKind::Get, Ok(used)) = (kind, usize::try_from(result)) {
+            data.truncate(used);
+        }
+        self.run_due(self.machine.now)?;
+        self.machine.injected.clear();
+        Ok(result)
+    }
+
+    /// A problem as an error; one without a place of its own is put at the start of a program.
+    fn stopped(&self, program: usize, problem: Problem) -> ReplayError {
+        match problem {
+            Problem::Deeper(fault) => ReplayError::Fault(fault),
+            Problem::Here(reason) => {
+                let start = self.machine.image.functions.get(program).map_or(0, |function| function.start);
+                ReplayError::Fault(self.machine.image.fault(start, reason))
+            }
+        }
+    }
+
+    /// Runs the driver over one device of a recording, an index of [`Recording::devices`]: what the kernel would make of it.
+    ///
+    /// # Errors
+    /// As [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
+    pub fn replay(&mut self, recording: &Recording, device: usize) -> Result<Recording, LineError> {
+        let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
+        let Some(original) = recording.devices.get(device) else { return Ok(Recording::default()) };
+        let mut fixed = original.clone();
+        if let Fixed::Changed(descriptor) = self.fix_descriptor(&original.descriptor).map_err(at(None))? {
+            fixed.descriptor = descriptor;
+        }
+        let mut events = Vec::new();
+        let mut add = |time: Duration, report: &[u8], line| {
+            // A recording's clock has microseconds.
+            let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            events.push(recording::Event { device: 0, time, report: report.to_vec(), line });
+        };
+        let mut last = Duration::ZERO;
+        for event in recording.events_of(device) {
+            let line = event.line;
+            for (time, report) in self.advance(event.time).map_err(at(line))? {
+                add(time, &report, None);
+            }
+            last = event.time;
+            let outcome = self.event(&event.report).map_err(at(line))?;
+            for report in outcome.reports(&event.report) {
+                add(event.time, report, line);
+            }
+        }
+        for (time, report) in self.advance(last.saturating_add(PATIENCE)).map_err(at(None))? {
+            add(time, &report, None);
+        }
+        Ok(Recording { comments: Vec::new(), devices: vec![fixed], events })
+    }
+}
+
+/// An error, and the line of the recording that brought it about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineError {
+    /// The line, where it is one line's fault.
+    pub line: Option<usize>,
+    /// The error.
+    pub error: ReplayError,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.error),
+            None => write!(f, "{}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
+
+fn out_of_memory(full: &Full) -> ReplayError {
+    ReplayError::Memory(full.to_string())
+}

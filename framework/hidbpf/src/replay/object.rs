@@ -1,0 +1,569 @@
+//! A driver's object as a file: its functions, data, maps and what binds them together.
+//!
+//! Objects as clang writes them and objects from libbpf's static linker are both read. In the former, the sections of the type
+//! information have no offsets yet, so what is where comes from the symbols.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use object::read::elf::{ElfFile64, FileHeader as _};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget};
+use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
+
+use super::Generation;
+use super::btf::{Btf, BtfExt, Type, TypeId, essential_name};
+use super::error::ObjectError;
+use super::insn::{self, Raw};
+
+/// More instructions than any driver has: the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const MAX_INSTRUCTIONS: usize = 1_000_000;
+
+/// More bytes of data than any driver has.
+const MAX_DATA: u64 = 16 << 20;
+
+/// A driver's object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub(crate) btf: Btf,
+    pub(crate) ext: BtfExt,
+    pub(crate) code: Vec<CodeSection>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) data: Vec<DataSection>,
+    pub(crate) maps: Vec<MapDefinition>,
+    pub(crate) externs: Vec<Extern>,
+    globals: HashMap<String, Global>,
+    fmod_ret: Hooks,
+    struct_ops: Hooks,
+    /// Indices of `functions`.
+    pub(crate) syscalls: Vec<usize>,
+}
+
+/// The programs for the hooks of a generation: indices of [`Object::functions`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hooks {
+    pub(crate) device_event: Vec<usize>,
+    pub(crate) rdesc_fixup: Vec<usize>,
+    pub(crate) hw_request: Vec<usize>,
+    pub(crate) hw_output_report: Vec<usize>,
+}
+
+/// A section of instructions.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeSection {
+    pub(crate) name: String,
+    pub(crate) instructions: Vec<Raw>,
+    /// What instructions refer to.
+    pub(crate) references: BTreeMap<usize, Reference>,
+}
+
+/// A function: a program or what programs call.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// An index of [`Object::code`].
+    pub(crate) section: usize,
+    /// In instructions, within the section.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    /// Whether the program may sleep.
+    pub(crate) sleepable: bool,
+}
+
+/// What an instruction refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// A byte of a data section.
+    Data {
+        section: usize,
+        offset: u32,
+    },
+    Map(usize),
+    Function(usize),
+    Extern(usize),
+    /// Nothing that a program could use; why.
+    Nowhere(String),
+}
+
+/// A section of data.
+#[derive(Clone, Debug)]
+pub(crate) struct DataSection {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) writable: bool,
+}
+
+/// A map, as the object defines it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MapDefinition {
+    pub(crate) name: String,
+    /// `enum bpf_map_type`.
+    pub(crate) kind: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+}
+
+/// Something of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extern {
+    pub(crate) name: String,
+    pub(crate) weak: bool,
+}
+
+/// A variable of a data section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Global {
+    pub(crate) section: usize,
+    pub(crate) offset: u32,
+    pub(crate) size: u32,
+}
+
+/// `struct hid_bpf_ops`' name.
+const OPS: &str = "hid_bpf_ops";
+
+/// The relocation types of BPF that loaders act on.
+const R_BPF_64_64: u32 = 1;
+const R_BPF_64_ABS64: u32 = 2;
+const R_BPF_64_32: u32 = 10;
+
+type Elf<'a> = ElfFile64<'a, Endianness>;
+
+/// Where the parts of an ELF file went.
+#[derive(Clone, Copy)]
+enum Place {
+    Code(usize),
+    Data(usize),
+    Maps,
+}
+
+impl Object {
+    /// Reads an object. Whether its programs can run shows when they do.
+    ///
+    /// # Errors
+    /// The bytes are no BPF object, or one that is damaged.
+    pub fn parse(bytes: &[u8]) -> Result<Object, ObjectError> {
+        let elf = Elf::parse(bytes).map_err(|error| ObjectError::Elf(error.to_string()))?;
+        let machine = elf.elf_header().e_machine(elf.endian());
+        if machine != object::elf::EM_BPF || elf.endianness() != object::Endianness::Little {
+            let order = if elf.is_little_endian() { "little" } else { "big" };
+            return Err(ObjectError::NotBpf(format!("{order}-endian, machine {}", machine.0)));
+        }
+        let section = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
+        let btf = section(".BTF").map_or_else(|| Ok(Btf::default()), Btf::parse)?;
+        let ext = section(".BTF.ext").map_or_else(|| Ok(BtfExt::default()), |bytes| BtfExt::parse(bytes, &btf))?;
+        let mut loader = Loader::new(btf, ext);
+        loader.sections(&elf)?;
+        loader.functions(&elf)?;
+        loader.maps(&elf)?;
+        loader.references(&elf)?;
+        loader.hooks(&elf);
+        let mut object = loader.object;
+        for fixups in [&object.fmod_ret.rdesc_fixup, &object.struct_ops.rdesc_fixup] {
+            if fixups.len() > 1 {
+                return Err(ObjectError::TwoFixups { count: fixups.len() });
+            }
+        }
+        object.syscalls.sort_unstable();
+        Ok(object)
+    }
+
+    pub(crate) fn hooks(&self, generation: Generation) -> &Hooks {
+        match generation {
+            Generation::FmodRet => &self.fmod_ret,
+            Generation::StructOps => &self.struct_ops,
+        }
+    }
+
+    /// The generations of kernels that the object has programs for.
+    pub fn generations(&self) -> Vec<Generation> {
+        let mut generations = vec![Generation::FmodRet, Generation::StructOps];
+        generations.retain(|generation| *self.hooks(*generation) != Hooks::default());
+        generations
+    }
+
+    /// The names of the syscall programs.
+    pub fn syscall_programs(&self) -> impl Iterator<Item = &str> {
+        self.syscalls.iter().filter_map(|index| self.functions.get(*index)).map(|function| function.name.as_str())
+    }
+
+    /// The names of the udev properties that the driver wants to know.
+    pub fn properties(&self) -> impl Iterator<Item = &str> {
+        self.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX))
+    }
+
+    pub(crate) fn global(&self, name: &str) -> Option<Global> {
+        self.globals.get(name).copied()
+    }
+
+    /// The syscall program of a name.
+    pub(crate) fn syscall(&self, name: &str) -> Option<usize> {
+        self.syscalls
+            .iter()
+            .copied()
+            .find(|index| self.functions.get(*index).is_some_and(|function| function.name == name))
+    }
+}
+
+/// What the names of variables for udev properties begin with.
+pub(crate) const PROPERTY_PREFIX: &str = "UDEV_PROP_";
+
+struct Loader {
+    object: Object,
+    places: HashMap<SectionIndex, Place>,
+    /// Functions by section and first instruction.
+    starts: HashMap<(usize, usize), usize>,
+    /// Maps by their offset in `.maps`.
+    map_offsets: HashMap<u64, usize>,
+    externs: HashMap<String, usize>,
+}
+
+/// A symbol, as far as relocations care.
+struct Symbol<'a> {
+    name: &'a str,
+    section: Option<SectionIndex>,
+    address: u64,
+    weak: bool,
+}
+
+impl<'a> Symbol<'a> {
+    fn of(elf: &Elf<'a>, index: SymbolIndex) -> Option<Symbol<'a>> {
+        let symbol = elf.symbol_by_index(index).ok()?;
+        Some(Symbol {
+            name: symbol.name().unwrap_or_default(),
+            section: symbol.section_index(),
+            address: symbol.address(),
+            weak: symbol.is_weak(),
+        })
+    }
+}
+
+fn relocation_type(flags: RelocationFlags) -> Option<u32> {
+    match flags {
+        RelocationFlags::Elf { r_type } => Some(r_type.0),
+        _ => None,
+    }
+}
+
+/// A section's name as libbpf reads it: a leading `?` means "not loaded unless asked for".
+fn plain_name(section: &str) -> &str {
+    section.strip_prefix('?').unwrap_or(section)
+}
+
+impl Loader {
+    fn new(btf: Btf, ext: BtfExt) -> Loader {
+        let object = Object {
+            btf,
+            ext,
+            code: Vec::new(),
+            functions: Vec::new(),
+            data: Vec::new(),
+            maps: Vec::new(),
+            externs: Vec::new(),
+            globals: HashMap::new(),
+            fmod_ret: Hooks::default(),
+            struct_ops: Hooks::default(),
+            syscalls: Vec::new(),
+        };
+        Loader {
+            object,
+            places: HashMap::new(),
+            starts: HashMap::new(),
+            map_offsets: HashMap::new(),
+            externs: HashMap::new(),
+        }
+    }
+
+    fn sections(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
+        let (mut instructions, mut data_size) = (0, 0u64);
+        for section in elf.sections() {
+            let damaged = |error: object::Error| ObjectError::Damaged(error.to_string());
+            let name = section.name().map_err(damaged)?;
+            let executable = match section.flags() {
+                SectionFlags::Elf { sh_flags, .. } => sh_flags.contains(object::elf::SHF_EXECINSTR),
+                _ => false,
+            };
+            let place = if executable && section.size() > 0 {
+                let bytes = section.data().map_err(damaged)?;
+                let (words, rest) = bytes.as_chunks::<{ insn::SIZE }>();
+                if !rest.is_empty() {
+                    return Err(ObjectError::Damaged(format!(
+                        "the section `{name}` ends in the middle of an instruction"
+                    )));
+                }
+                instructions += words.len();
+                if instructions > MAX_INSTRUCTIONS {
+                    return Err(ObjectError::TooLarge(format!("more than {MAX_INSTRUCTIONS} instructions")));
+                }
+                let words = words.iter().map(|word| Raw::read(*word)).collect();
+                self.object.code.push(CodeSection {
+                    name: name.to_owned(),
+                    instructions: words,
+                    references: BTreeMap::new(),
+                });
+                Place::Code(self.object.code.len() - 1)
+            } else if [".rodata", ".data", ".bss"].iter().any(|prefix| is_or_below(name, prefix)) {
+                data_size = data_size.saturating_add(section.size());
+                if data_size > MAX_DATA {
+                    return Err(ObjectError::TooLarge(format!("more than {MAX_DATA} bytes of data")));
+                }
+                let zeros = section.kind() == SectionKind::UninitializedData;
+                let bytes =
+                    if zeros { vec![0; section.size() as usize] } else { section.data().map_err(damaged)?.to_vec() };
+                let writable = !is_or_below(name, ".rodata");
+                self.object.data.push(DataSection { name: name.to_owned(), bytes, writable });
+                Place::Data(self.object.data.len() - 1)
+            } else if name == ".maps" {
+                Place::Maps
+            } else {
+                continue;
+            };
+            self.places.insert(section.index(), place);
+        }
+        Ok(())
+    }
+
+    fn functions(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
+        let mut instructions = 0;
+        for symbol in elf.symbols() {
+            let Some(place) = symbol.section_index().and_then(|index| self.places.get(&index)) else { continue };
+            let Ok(name) = symbol.name() else { continue };
+            match (*place, symbol.kind()) {
+                (Place::Data(section), SymbolKind::Data) => {
+                    let global = u32::try_from(symbol.address()).ok().zip(u32::try_from(symbol.size()).ok());
+                    if let Some((offset, size)) = global {
+                        self.object.globals.insert(name.to_owned(), Global { section, offset, size });
+                    }
+                }
+                (Place::Code(section), SymbolKind::Text) => {
+                    let code = self.object.code.get(section);
+                    let (start, len) = (symbol.address() / insn::SIZE as u64, symbol.size() / insn::SIZE as u64);
+                    let whole = (symbol.address() | symbol.size()) % insn::SIZE as u64 == 0;
+                    let inside = code.is_some_and(|code| {
+                        start.checked_add(len).is_some_and(|end| end <= code.instructions.len() as u64)
+                    });
+                    if !whole || !inside || len == 0 {
+                        return Err(ObjectError::Damaged(format!("the function `{name}` lies outside of its section")));
+                    }
+                    let (start, len) = (start as usize, len as usize);
+                    instructions += len;
+                    if instructions > MAX_INSTRUCTIONS {
+                        return Err(ObjectError::TooLarge(format!("more than {MAX_INSTRUCTIONS} instructions")));
+                    }
+                    // Another name for the same function is passed over.
+                    if let Entry::Vacant(vacant) = self.starts.entry((section, start)) {
+                        vacant.insert(self.object.functions.len());
+                        let sleepable = code.is_some_and(|code| may_sleep(plain_name(&code.name)));
+                        self.object.functions.push(Function { name: name.to_owned(), section, start, len, sleepable });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn maps(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
+        for symbol in elf.symbols() {
+            let place = symbol.section_index().and_then(|index| self.places.get(&index));
+            if !matches!(place, Some(Place::Maps)) || !matches!(symbol.kind(), SymbolKind::Data) {
+                continue;
+            }
+            let name = symbol.name().unwrap_or_default();
+            let definition = self.map(name).map_err(|reason| ObjectError::Map { map: name.to_owned(), reason })?;
+            self.map_offsets.insert(symbol.address(), self.object.maps.len());
+            self.object.maps.push(definition);
+        }
+        Ok(())
+    }
+
+    /// Reads a map's definition, a struct whose members' types say what their values would.
+    fn map(&self, name: &str) -> Result<MapDefinition, String> {
+        let btf = &self.object.btf;
+        let ty = btf.variable(name).ok_or("has no type information")?;
+        let Type::Record { members, .. } = btf.get(btf.resolve(ty)) else {
+            return Err("is no struct".to_owned());
+        };
+        let pointed = |name: &str| {
+            let member = members.iter().find(|member| member.name == name)?;
+            match btf.get(btf.resolve(member.ty)) {
+                Type::Pointer(ty) => Some(btf.resolve(*ty)),
+                _ => None,
+            }
+        };
+        let number = |name: &str| match btf.get(pointed(name)?) {
+            Type::Array { count, .. } => Some(*count),
+            _ => None,
+        };
+        let size = |of: &str, given: &str| {
+            pointed(of).and_then(|ty: TypeId| btf.size_of(ty)).or_else(|| number(given)).unwrap_or(0)
+        };
+        Ok(MapDefinition {
+            name: name.to_owned(),
+            kind: number("type").ok_or("has no type")?,
+            key_size: size("key", "key_size"),
+            value_size: size("value", "value_size"),
+            max_entries: number("max_entries").unwrap_or(0),
+        })
+    }
+
+    fn references(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
+        for section in elf.sections() {
+            let Some(Place::Code(code)) = self.places.get(&section.index()).copied() else { continue };
+            for (offset, relocation) in section.relocations() {
+                let kind = relocation_type(relocation.flags());
+                let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+                let name = || section.name().unwrap_or_default();
+                let at = usize::try_from(offset / insn::SIZE as u64).unwrap_or(usize::MAX);
+                let instruction = self.object.code.get(code).and_then(|code| code.instructions.get(at));
+                let (Some(instruction), 0, Some(symbol)) =
+                    (instruction, offset % insn::SIZE as u64, Symbol::of(elf, index))
+                else {
+                    return Err(ObjectError::Damaged(format!(
+                        "a relocation of the section `{}` lies outside of it",
+                        name()
+                    )));
+                };
+                let reference = self.reference(*instruction, kind, &symbol);
+                if let Some(code) = self.object.code.get_mut(code) {
+                    code.references.insert(at, reference);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, instruction: Raw, kind: Option<u32>, symbol: &Symbol<'_>) -> Reference {
+        let is_call = instruction.opcode == insn::CALL && kind == Some(R_BPF_64_32);
+        let is_load = instruction.opcode == insn::LOAD_IMMEDIATE && kind == Some(R_BPF_64_64);
+        if !is_call && !is_load {
+            return Reference::Nowhere("its relocation is of a kind that loaders don't know".to_owned());
+        }
+        let Some(section) = symbol.section else {
+            let next = self.externs.len();
+            let index = *self.externs.entry(symbol.name.to_owned()).or_insert(next);
+            if index == next {
+                self.object.externs.push(Extern { name: symbol.name.to_owned(), weak: symbol.weak });
+            }
+            return Reference::Extern(index);
+        };
+        // A call's immediate counts instructions behind it, that of a load counts bytes.
+        let addend = i64::from(instruction.immediate);
+        let addend = if is_call { addend.saturating_add(1).saturating_mul(insn::SIZE as i64) } else { addend };
+        let offset = symbol.address.saturating_add_signed(addend);
+        let nowhere =
+            |what: &str| Reference::Nowhere(format!("it refers to {what} at `{}`", symbol.name.escape_debug()));
+        match (self.places.get(&section), is_call) {
+            (Some(Place::Code(section)), _) => {
+                let start = usize::try_from(offset / insn::SIZE as u64).unwrap_or(usize::MAX);
+                match self.starts.get(&(*section, start)) {
+                    Some(function) if offset % insn::SIZE as u64 == 0 => Reference::Function(*function),
+                    _ => nowhere("the middle of a function"),
+                }
+            }
+            (Some(Place::Data(section)), false) => match u32::try_from(offset) {
+                Ok(offset) => Reference::Data { section: *section, offset },
+                Err(_) => nowhere("something outside of its section"),
+            },
+            (Some(Place::Maps), false) => match self.map_offsets.get(&offset) {
+                Some(map) => Reference::Map(*map),
+                None => nowhere("the middle of a map"),
+            },
+            _ => nowhere("a section that is not loaded,"),
+        }
+    }
+
+    fn hooks(&mut self, elf: &Elf<'_>) {
+        let mut struct_ops_by_section = Hooks::default();
+        for (index, function) in self.object.functions.iter().enumerate() {
+            let Some(section) = self.object.code.get(function.section) else { continue };
+            let name = plain_name(&section.name);
+            if name == "syscall" || name.starts_with("syscall/") {
+                self.object.syscalls.push(index);
+            }
+            let (program, target) = name.split_once('/').unwrap_or((name, ""));
+            match program.strip_suffix(".s").unwrap_or(program) {
+                "fmod_ret" => {
+                    if let Some(hook) =
+                        target.strip_prefix("hid_bpf_").and_then(|hook| self.object.fmod_ret.by_name(hook))
+                    {
+                        hook.push(index);
+                    }
+                }
+                "struct_ops" => {
+                    if let Some(hook) = target.strip_prefix("hid_").and_then(|hook| struct_ops_by_section.by_name(hook))
+                    {
+                        hook.push(index);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // The kernel only looks at the map; its members say which program is for what.
+        let maps = self.ops_maps(elf);
+        self.object.struct_ops = if maps == Hooks::default() { struct_ops_by_section } else { maps };
+    }
+
+    fn ops_maps(&self, elf: &Elf<'_>) -> Hooks {
+        let mut hooks = Hooks::default();
+        let btf = &self.object.btf;
+        for section in elf.sections() {
+            if ![".struct_ops", ".struct_ops.link"].contains(&plain_name(section.name().unwrap_or_default())) {
+                continue;
+            }
+            let variables: Vec<_> = elf
+                .symbols()
+                .filter(|symbol| symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Data)
+                .collect();
+            for (offset, relocation) in section.relocations() {
+                let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+                if relocation_type(relocation.flags()) != Some(R_BPF_64_ABS64) {
+                    continue;
+                }
+                let function = Symbol::of(elf, index).and_then(|symbol| {
+                    let Some(Place::Code(code)) = self.places.get(&symbol.section?) else { return None };
+                    let addend = section.data_range(offset, 8).ok()??;
+                    let addend = u64::from_le_bytes(addend.try_into().ok()?);
+                    let start = usize::try_from(symbol.address.wrapping_add(addend) / insn::SIZE as u64).ok()?;
+                    self.starts.get(&(*code, start)).copied()
+                });
+                let member = variables.iter().find_map(|variable| {
+                    let within = offset.checked_sub(variable.address()).filter(|within| *within < variable.size())?;
+                    let ty = btf.resolve(btf.variable(variable.name().ok()?)?);
+                    match btf.get(ty) {
+                        Type::Record { name, members, .. } if essential_name(name) == OPS => {
+                            members.iter().find(|member| u64::from(member.bit_offset) == within.saturating_mul(8))
+                        }
+                        _ => None,
+                    }
+                });
+                let hook = member.and_then(|member| hooks.by_name(member.name.strip_prefix("hid_")?));
+                if let (Some(hook), Some(function)) = (hook, function) {
+                    hook.push(function);
+                }
+            }
+        }
+        hooks
+    }
+}
+
+impl Hooks {
+    fn by_name(&mut self, name: &str) -> Option<&mut Vec<usize>> {
+        match name {
+            "device_event" => Some(&mut self.device_event),
+            "rdesc_fixup" => Some(&mut self.rdesc_fixup),
+            "hw_request" => Some(&mut self.hw_request),
+            "hw_output_report" => Some(&mut self.hw_output_report),
+            _ => None,
+        }
+    }
+}
+
+/// `.data`, or `.data.` and something; `.database` is neither.
+fn is_or_below(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn may_sleep(section: &str) -> bool {
+    let program = section.split_once('/').map_or(section, |(program, _)| program);
+    program == "syscall" || program.ends_with(".s")
+}
