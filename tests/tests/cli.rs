@@ -1,0 +1,222 @@
+//! The command as people and scripts use it, as far as that needs neither root nor a kernel with HID-BPF.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The command, built as this test was.
+fn hidbpf() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "hidbpf-cli", "--message-format", "json"])
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo can be run");
+        assert!(output.status.success(), "the command can't be built");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|message| message["target"]["name"] == "hidbpf")
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .expect("cargo names the command")
+    });
+    Command::new(program)
+}
+
+/// The command with the drivers of this workspace.
+fn with_drivers(arguments: &[&str]) -> Output {
+    let drivers = hidbpf_drivers::objects_dir();
+    hidbpf().arg("--drivers").arg(drivers).args(arguments).output().expect("the command can be run")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("the answer is text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("the talk is text")
+}
+
+/// Checks the exit code, and that standard error says all of `words`; on success, that it says nothing.
+fn check(output: &Output, code: i32, words: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "expected `{word}` in: {said}");
+    }
+    assert!(code != 0 || said.is_empty(), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+fn object(name: &str) -> PathBuf {
+    hidbpf_drivers::objects_dir().join(format!("{name}.bpf.o"))
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_help_with_0() {
+    for arguments in
+        [&["lod"][..], &["load"], &["load", "--force", "x"], &["unload"], &["unload", "--all", "x"], &["udev"]]
+    {
+        check(&with_drivers(arguments), 2, &["Usage"]);
+    }
+    let help = with_drivers(&["load", "--help"]);
+    check(&help, 0, &[]);
+    assert!(stdout(&help).contains("/dev/hidraw3"), "{}", stdout(&help));
+    let help = with_drivers(&["--help"]);
+    assert!(stdout(&help).contains("4  this kernel can't"), "{}", stdout(&help));
+}
+
+#[test]
+fn drivers_are_listed_with_what_they_are_for() {
+    let output = with_drivers(&["drivers"]);
+    check(&output, 0, &[]);
+    let text = stdout(&output);
+    assert!(text.contains("hp-elite-presenter: HP Elite Presenter"), "{text}");
+    let output = with_drivers(&["--json", "drivers", "mouse-invert-y"]);
+    check(&output, 0, &[]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
+    assert_eq!(answer["version"], 1);
+    let driver = &answer["drivers"][0];
+    assert_eq!(driver["driver"], "mouse-invert-y");
+    assert_eq!(driver["automatic"], false);
+    assert_eq!(driver["generations"], serde_json::json!(["fmod-ret", "struct-ops"]));
+}
+
+#[test]
+fn a_driver_that_is_not_there_is_named_with_its_neighbours() {
+    check(&with_drivers(&["load", "hp-presenter"]), 1, &["there is no driver `hp-presenter`", "hp-elite-presenter"]);
+    check(&with_drivers(&["drivers", "x\u{1b}[2J"]), 1, &["`x\\u{1b}[2J`"]);
+    let none = hidbpf().args(["--drivers", "/nonexistent", "load", "x"]).output().expect("the command can be run");
+    check(&none, 1, &["no drivers are installed"]);
+    check(&with_drivers(&["load", "./nonexistent.bpf.o"]), 1, &["failed to read the driver `./nonexistent.bpf.o`"]);
+}
+
+#[test]
+fn an_object_that_is_none_is_refused_before_anything_else() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let good = fs::read(object("hp-elite-presenter")).expect("the object can be read");
+    let mut other_machine = good.clone();
+    // e_machine of the ELF header.
+    other_machine[18] = 62;
+    let mut wrong_byte = good.clone();
+    let code = wrong_byte.windows(4).position(|bytes| bytes == b"GPL\0").expect("the object has its licence");
+    wrong_byte[code] = b'B';
+    for (name, content, words) in [
+        ("empty.bpf.o", &b""[..], "empty or truncated"),
+        ("text.bpf.o", b"hello, world; this is a text", "no ELF file"),
+        ("cut.bpf.o", &good[..good.len() / 2], "damaged or truncated"),
+        ("machine.bpf.o", &other_machine, "another architecture"),
+        ("byte.bpf.o", &wrong_byte, "damaged: its content is not what was built"),
+        ("attach.bpf.o", hid_bpf_src::ATTACH_OBJECT, "no manifest"),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, content).expect("the file can be written");
+        let path = path.to_str().expect("the path is text");
+        check(&with_drivers(&["load", path]), 1, &[name, words]);
+        check(&with_drivers(&["inspect", path]), 1, &[name, words]);
+    }
+}
+
+#[test]
+fn one_bad_object_does_not_hide_the_others() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    fs::copy(object("mouse-invert-y"), dir.path().join("renamed.bpf.o")).expect("the object can be copied");
+    fs::write(dir.path().join("bad.bpf.o"), "no object").expect("the file can be written");
+    let list = hidbpf().arg("--drivers").arg(dir.path()).arg("drivers").output().expect("the command can be run");
+    assert_eq!(list.status.code(), Some(0));
+    assert!(stdout(&list).starts_with("mouse-invert-y:"), "{}", stdout(&list));
+    assert!(stderr(&list).contains("bad.bpf.o"), "{}", stderr(&list));
+    let hwdb = hidbpf().arg("--drivers").arg(dir.path()).arg("hwdb").output().expect("the command can be run");
+    check(&hwdb, 1, &["bad.bpf.o"]);
+}
+
+#[test]
+fn the_hwdb_names_what_udev_attaches_and_nothing_else() {
+    let output = with_drivers(&["hwdb"]);
+    check(&output, 0, &[]);
+    let text = stdout(&output);
+    let entry = "\nhidbpf:hid:b0003g0001v000011C0p00005606\n HIDBPF=1\n HIDBPF_DRIVER_FRTEC_RAPTOR_MACH_2=frtec-raptor-mach-2\n";
+    assert!(text.contains(entry), "{text}");
+    assert!(!text.contains("mouse-invert-y"), "{text}");
+}
+
+#[test]
+fn an_object_is_shown_with_its_hooks_and_rules() {
+    let path = object("huion-inspiroy-2-s");
+    let output = with_drivers(&["inspect", path.to_str().expect("the path is text")]);
+    check(&output, 0, &[]);
+    let text = stdout(&output);
+    for words in ["FMOD_RET: device event, descriptor fixup", "HUION_FIRMWARE_ID", "matches by pen: ", "vendor 256C"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let output = with_drivers(&["--json", "inspect", "huion-inspiroy-2-s"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
+    assert_eq!(answer["driver"]["hooks"]["struct_ops"], serde_json::json!(["device-event", "rdesc-fixup"]));
+}
+
+#[test]
+fn a_device_that_is_none_is_named_with_the_way_out() {
+    for device in ["0003:FFFF:FFFF.FFFF", "/dev/null", "/dev/input/event99999", "/sys/class", "nonsense"] {
+        let output = with_drivers(&["devices", device]);
+        check(&output, 1, &[device]);
+        let said = stderr(&output);
+        assert!(said.contains("nearest HID devices are") || said.contains("has no HID devices"), "{said}");
+    }
+}
+
+#[test]
+fn manual_pages_and_completions_are_whole() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    check(&with_drivers(&["man", dir.path().to_str().expect("the path is text")]), 0, &[]);
+    let mut pages: Vec<_> = fs::read_dir(dir.path())
+        .expect("the directory can be read")
+        .map(|entry| entry.expect("the entry can be read").file_name().into_string().expect("the name is text"))
+        .collect();
+    pages.sort();
+    for page in ["hidbpf.8", "hidbpf-load.8", "hidbpf-udev-add.8"] {
+        assert!(pages.iter().any(|found| found == page), "{page}: {pages:?}");
+    }
+    let main = fs::read_to_string(dir.path().join("hidbpf.8")).expect("the page can be read");
+    assert!(main.contains("nothing matched"), "{main}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = with_drivers(&["completions", shell]);
+        check(&output, 0, &[]);
+        assert!(stdout(&output).contains("doctor"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = hidbpf()
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command can be run");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the command ends");
+    check(&output, 0, &[]);
+}
+
+#[test]
+fn doctor_says_what_is_missing_and_ends_with_1() {
+    let output =
+        hidbpf().args(["--json", "--drivers", "/nonexistent", "doctor"]).output().expect("the command can be run");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
+    let findings = answer["findings"].as_array().expect("there are findings");
+    let find = |check: &str| findings.iter().find(|finding| finding["check"] == check).expect("the check is there");
+    assert_eq!(find("drivers")["grade"], "warning");
+    assert!(findings.iter().all(|finding| finding["grade"] == "good" || finding["remedy"].is_string()), "{findings:?}");
+    let bad = findings.iter().any(|finding| finding["grade"] == "bad");
+    assert_eq!(output.status.code(), Some(i32::from(bad)));
+    // The machine's own kernel decides what can be asked for next.
+    let kernel = find("kernel");
+    if kernel["grade"] == "bad" && Path::new("/sys/kernel/btf/vmlinux").exists() {
+        let load = with_drivers(&["load", "hp-elite-presenter", "0003:FFFF:FFFF.FFFF"]);
+        assert_ne!(load.status.code(), Some(0));
+    }
+}
