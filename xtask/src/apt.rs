@@ -38,14 +38,21 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Opens the suite called `name`, with its lists in a folder of `aptdir`. They are fetched where they are missing or old.
+    /// Opens the suite called `name`, with its lists in a folder of `aptdir`. They are fetched where they are missing or old; old
+    /// ones are kept, with a warning, where that fails.
     ///
     /// # Errors
-    /// This machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
+    /// There are no lists, and this machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
     pub fn open(aptdir: &Path, name: &str) -> Result<Self> {
         let suite = Self { name: name.to_owned(), folder: aptdir.join(name) };
-        if !suite.is_fresh() {
-            suite.update()?;
+        if !suite.is_fresh()
+            && let Err(error) = suite.update()
+        {
+            // Whoever has run this before can go on without a network. Whoever has not has no lists to go on with.
+            if !suite.stamp().is_file() {
+                return Err(error);
+            }
+            eprintln!("warning: going on with old lists of `{name}`: {error:#}");
         }
         Ok(suite)
     }

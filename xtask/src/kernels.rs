@@ -24,6 +24,9 @@ const IMAGE: &str = "vmlinuz";
 const CONFIG: &str = "config";
 const MODULES: &str = "modules";
 
+/// What the names of folders begin with in which a kernel is being put together.
+const PARTIAL: &str = ".partial-";
+
 /// A kernel that is here and can be booted.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -171,9 +174,10 @@ fn unpack(suite: &Suite, release: &str, folder: &Path) -> Result<()> {
     packages.sort();
     packages.dedup();
 
-    let partial = folder.with_extension("partial");
+    let kernels = folder.parent().unwrap_or(folder);
+    remove_left_overs(kernels)?;
+    let partial = kernels.join(format!("{PARTIAL}{}", std::process::id()));
     let (debs, root, done) = (partial.join("debs"), partial.join("root"), partial.join("done"));
-    remove_folder(&partial)?;
     for folder in [&debs, &root, &done] {
         fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
     }
@@ -192,6 +196,18 @@ fn unpack(suite: &Suite, release: &str, folder: &Path) -> Result<()> {
     rename(&modules, &done.join(MODULES))?;
     rename(&done, folder)?;
     remove_folder(&partial)
+}
+
+/// Removes what runs that were killed have left, as far as it can be removed: what such a run had started may still be writing,
+/// and then it is removed next time.
+fn remove_left_overs(kernels: &Path) -> Result<()> {
+    fs::create_dir_all(kernels).with_context(|| format!("failed to create `{}`", kernels.display()))?;
+    for entry in fs::read_dir(kernels).with_context(|| format!("failed to read `{}`", kernels.display()))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let _ = remove_folder(&entry.path());
+        }
+    }
+    Ok(())
 }
 
 fn first_that_is_there(paths: &[PathBuf], what: &str, release: &str) -> Result<PathBuf> {
