@@ -14,11 +14,17 @@ struct attach_prog_args {
 	int retval;
 };
 
+/*
+ * 0 puts the program behind those that the device has, 1 (the kernel's HID_BPF_FLAG_INSERT_HEAD) before them. User space sets it
+ * before the load.
+ */
+const volatile __u32 hidbpf_attach_flags = 0;
+
 extern int hid_bpf_attach_prog(unsigned int hid, int prog_fd, __u32 flags) __ksym __weak;
 
 SEC("syscall") int attach_prog(struct attach_prog_args *args)
 {
-	args->retval = hid_bpf_attach_prog(args->hid, args->prog_fd, 0);
+	args->retval = hid_bpf_attach_prog(args->hid, args->prog_fd, hidbpf_attach_flags);
 	return 0;
 }
 

@@ -1,12 +1,12 @@
 //! Compiles the syscall programs, and tells dependents' build scripts where the headers are (`DEP_HIDBPF_SRC_INCLUDE`).
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-const SOURCE: &str = "attach.bpf.c";
-const HEADER: &str = "include/hidbpf/kernel.h";
+const SOURCES: [&str; 2] = ["attach", "tap"];
+const HEADERS: [&str; 2] = ["include/hidbpf/driver.h", "include/hidbpf/kernel.h"];
 
 /// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.
 const COMPILER: [&str; 2] = ["BPF_CLANG", "CLANG"];
@@ -23,10 +23,15 @@ fn compile() -> anyhow::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR isn't set")?);
     let include = root.join("include");
     println!("cargo::metadata=include={}", include.display());
-    for input in [SOURCE, HEADER] {
-        println!("cargo::rerun-if-changed={input}");
+    for header in HEADERS {
+        println!("cargo::rerun-if-changed={header}");
     }
+    SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))
+}
 
+fn compile_one(name: &str, root: &Path, include: &Path, out: &Path) -> anyhow::Result<()> {
+    let source = format!("{name}.bpf.c");
+    println!("cargo::rerun-if-changed={source}");
     let mut builder = libbpf_cargo::SkeletonBuilder::new();
     for name in COMPILER.iter().rev() {
         println!("cargo::rerun-if-env-changed={name}");
@@ -35,8 +40,8 @@ fn compile() -> anyhow::Result<()> {
         }
     }
     builder
-        .source(root.join(SOURCE))
-        .obj(out.join("attach.bpf.o"))
+        .source(root.join(&source))
+        .obj(out.join(format!("{name}.bpf.o")))
         .clang_args([
             "-mcpu=v3".to_owned(),
             "-Wall".to_owned(),

@@ -4,11 +4,34 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The object with [`ATTACH_PROGRAM`]. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
+/// The object with [`ATTACH_PROGRAM`]. The one constant in its `.rodata`, 32 bits, has the flags of `hid_bpf_attach_prog()`: 1 puts
+/// the program before the device's others. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
 pub const ATTACH_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.bpf.o"));
 
 /// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
 pub const ATTACH_PROGRAM: &str = "attach_prog";
+
+/// The object that shows user space each report as the device sent it, before any driver. Its only map besides the globals' is
+/// [`TAP_MAP`], a ring buffer of [`TapReport`]s, each followed by the report.
+pub const TAP_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tap.bpf.o"));
+
+/// The ring buffer of [`TAP_OBJECT`].
+pub const TAP_MAP: &str = "hidbpf_reports";
+
+/// The global of [`TAP_OBJECT`] that counts the reports for which the ring buffer had no room.
+pub const TAP_LOST: &str = "hidbpf_lost";
+
+/// `struct hidbpf_tap_report` of tap.bpf.c, without the report's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TapReport {
+    /// When it came, in nanoseconds of CLOCK_MONOTONIC.
+    pub time: u64,
+    /// How many bytes it has. Fewer follow where it is longer than the kernel's own buffer.
+    pub size: u32,
+    /// 0 for an input report, else an answer to GET_REPORT: `enum hid_report_type`.
+    pub kind: u32,
+}
 
 /// The syscall program, in a driver's object, that takes or refuses a device; its context is [`ProbeArgs`].
 pub const PROBE_PROGRAM: &str = "probe";
@@ -71,6 +94,8 @@ const _: () = {
     assert!(offset_of!(ProbeArgs, rdesc_size) == 4);
     assert!(offset_of!(ProbeArgs, rdesc) == 8);
     assert!(offset_of!(ProbeArgs, retval) == 4104);
+    assert!(size_of::<TapReport>() == 16);
+    assert!(offset_of!(TapReport, kind) == 12);
     assert!(size_of::<FixupRecord>() == 8);
     assert!(offset_of!(FixupRecord, result) == 4);
 };

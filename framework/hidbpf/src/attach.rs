@@ -12,10 +12,34 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{self, Generation};
-use crate::loader::{self, AttachedLink, LoadedObject};
+use crate::loader::{self, AttachedLink, LoadedObject, Order};
 use crate::object::{DriverObject, Hook};
 use crate::pins;
 use crate::system::System;
+
+/// Checks that an event hook may be attached to the device; `what` is what has the hook.
+///
+/// # Errors
+/// No kernel driver is bound, or no input report was parsed: the kernel would crash at the first report.
+pub(crate) fn check_ready(device: &Device, what: &str) -> Result<()> {
+    let refuse = |why: &str, hint: &str| {
+        let what = format!("{what} can't be attached to the device `{}`: {why}", device.name);
+        Err(Error::new(ErrorKind::NotReady, what).with_hint(hint))
+    };
+    if device.driver.is_none() {
+        return refuse(
+            "no kernel driver is bound to it, and the kernel would crash at its first report",
+            "load the module `hid-generic`, or the device's special one; udev attaches the driver once it is bound",
+        );
+    }
+    if !device.has_input_report() {
+        return refuse(
+            "its descriptor declares no input report, and the kernel would crash at its first one",
+            "the device is defective in a way that the driver does not know",
+        );
+    }
+    Ok(())
+}
 
 /// What a driver made of a device's descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,25 +101,7 @@ impl<'a> Plan<'a> {
         kernel::check_capabilities(generation)?;
         pins::check_bpffs(system)?;
         if hooks.contains(&Hook::DeviceEvent) {
-            let refuse = |why: &str, hint: &str| {
-                Err(Error::new(
-                    ErrorKind::NotReady,
-                    format!("the driver `{}` can't be attached to the device `{}`: {why}", driver.name, device.name),
-                )
-                .with_hint(hint))
-            };
-            if device.driver.is_none() {
-                return refuse(
-                    "no kernel driver is bound to it, and the kernel would crash at its first report",
-                    "load the module `hid-generic`, or the device's special one; udev attaches the driver once it is bound",
-                );
-            }
-            if !device.has_input_report() {
-                return refuse(
-                    "its descriptor declares no input report, and the kernel would crash at its first one",
-                    "the device is defective in a way that the driver does not know",
-                );
-            }
+            check_ready(device, &format!("the driver `{}`", driver.name))?;
         }
         Ok(Plan { system, driver, device, generation })
     }
@@ -137,7 +143,8 @@ impl<'a> Probed<'a> {
     /// libbpf or the kernel's verifier refused.
     pub fn load(self) -> Result<Loaded<'a>> {
         let Probed(plan) = self;
-        let object = loader::load(plan.driver, plan.generation, plan.device).map_err(|error| plan.gone_or(error))?;
+        let object = loader::load(plan.driver, plan.generation, plan.device, Order::Last)
+            .map_err(|error| plan.gone_or(error))?;
         Ok(Loaded { plan, object })
     }
 }

@@ -8,14 +8,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
 use libbpf_rs::btf::{Btf, types};
-use libbpf_rs::{MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput};
+use libbpf_rs::{
+    MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
+};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::object::{DriverObject, FIXUP_RECORD, Global, Hook, PROPERTY_PREFIX, SectionRole, section_role};
+use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, PROPERTY_PREFIX, SectionRole, section_role};
 use crate::sys;
 
 /// What libbpf has printed since [`Log::start`].
@@ -43,9 +45,37 @@ impl Log {
 
 /// An object of which the programs of one generation are loaded.
 pub(crate) struct LoadedObject<'a> {
-    driver: &'a DriverObject,
+    driver: &'a ObjectFile,
     object: libbpf_rs::Object,
     generation: Generation,
+    order: Order,
+}
+
+/// Where a program goes among those that a device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Before them.
+    First,
+    /// Behind them.
+    Last,
+}
+
+impl Order {
+    /// `HID_BPF_FLAG_INSERT_HEAD` (include/linux/hid_bpf.h, up to 6.10).
+    fn fmod_ret_flags(self) -> u32 {
+        match self {
+            Order::First => 1,
+            Order::Last => 0,
+        }
+    }
+
+    /// `BPF_F_BEFORE` (include/uapi/linux/bpf.h).
+    fn struct_ops_flags(self) -> u32 {
+        match self {
+            Order::First => 1 << 3,
+            Order::Last => 0,
+        }
+    }
 }
 
 /// A program or map that is attached to the device for as long as this is open.
@@ -56,15 +86,15 @@ pub(crate) struct AttachedLink {
     pub link: OwnedFd,
 }
 
-fn open(driver: &DriverObject, log: &Log) -> Result<OpenObject> {
+fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
     let mut builder = ObjectBuilder::default();
     builder
-        .name(driver.name.as_str())
+        .name(&driver.name)
         .and_then(|builder| builder.open_memory(driver.bytes()))
         .map_err(|error| failed(ErrorKind::BadObject, "open the object of", driver, error, log))
 }
 
-fn failed(kind: ErrorKind, verb: &str, driver: &DriverObject, error: libbpf_rs::Error, log: &Log) -> Error {
+fn failed(kind: ErrorKind, verb: &str, driver: &ObjectFile, error: libbpf_rs::Error, log: &Log) -> Error {
     Error::because(
         kind,
         format!("failed to {verb} the driver `{}` ({})", driver.name, driver.path.display()),
@@ -79,7 +109,7 @@ fn io_error(error: &libbpf_rs::Error) -> String {
 }
 
 /// Writes the device's udev properties into the globals that ask for them. Must be done before the load: `.rodata` is frozen then.
-fn set_properties(driver: &DriverObject, object: &mut OpenObject, device: &Device) -> Result<()> {
+fn set_properties(driver: &ObjectFile, object: &mut OpenObject, device: &Device) -> Result<()> {
     for (name, global) in &driver.globals {
         let Some(property) = name.strip_prefix(PROPERTY_PREFIX) else { continue };
         let Some(value) = device.property(property) else { continue };
@@ -100,7 +130,7 @@ fn set_properties(driver: &DriverObject, object: &mut OpenObject, device: &Devic
     Ok(())
 }
 
-fn misplaced(driver: &DriverObject, global: &str) -> Error {
+fn misplaced(driver: &ObjectFile, global: &str) -> Error {
     Error::new(
         ErrorKind::BadObject,
         format!("the driver `{}` has its global `{global}` outside of its section", driver.name),
@@ -111,7 +141,7 @@ fn misplaced(driver: &DriverObject, global: &str) -> Error {
 ///
 /// # Errors
 /// The program refused the device, or could not be run.
-pub(crate) fn probe(driver: &DriverObject, device: &Device) -> Result<()> {
+pub(crate) fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     if !driver.has_probe {
         return Ok(());
     }
@@ -158,7 +188,12 @@ pub(crate) fn probe(driver: &DriverObject, device: &Device) -> Result<()> {
 ///
 /// # Errors
 /// libbpf or the kernel's verifier refused; the error has their log.
-pub(crate) fn load<'a>(driver: &'a DriverObject, generation: Generation, device: &Device) -> Result<LoadedObject<'a>> {
+pub(crate) fn load<'a>(
+    driver: &'a ObjectFile,
+    generation: Generation,
+    device: &Device,
+    order: Order,
+) -> Result<LoadedObject<'a>> {
     let log = Log::start();
     let mut object = open(driver, &log)?;
     set_properties(driver, &mut object, device)?;
@@ -172,35 +207,37 @@ pub(crate) fn load<'a>(driver: &'a DriverObject, generation: Generation, device:
         if map.map_type() == MapType::StructOps {
             map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
             if generation == Generation::StructOps {
-                let offset = hid_id_offset(driver)?;
-                map.initial_value_mut()
-                    .and_then(|value| value.get_mut(offset..offset + size_of::<u32>()))
-                    .ok_or_else(|| misplaced(driver, "hid_id"))?
-                    .copy_from_slice(&device.name.id().0.to_ne_bytes());
+                for (member, value) in [("hid_id", device.name.id().0), ("flags", order.struct_ops_flags())] {
+                    let offset = ops_member_offset(driver, member)?;
+                    map.initial_value_mut()
+                        .and_then(|initial| initial.get_mut(offset..offset + size_of::<u32>()))
+                        .ok_or_else(|| misplaced(driver, member))?
+                        .copy_from_slice(&value.to_ne_bytes());
+                }
             }
         }
     }
     let object = object.load().map_err(load_failed)?;
-    Ok(LoadedObject { driver, object, generation })
+    Ok(LoadedObject { driver, object, generation, order })
 }
 
-/// Where `hid_id` is in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries it over to the kernel's by its name.
-fn hid_id_offset(driver: &DriverObject) -> Result<usize> {
+/// Where a member is in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries it over to the kernel's by its name.
+fn ops_member_offset(driver: &ObjectFile, name: &str) -> Result<usize> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::BadObject, format!("failed to read the types of the driver `{}`: {error}", driver.name))
     };
-    let btf = Btf::from_raw(driver.name.as_str(), driver.bytes())
+    let btf = Btf::from_raw(&driver.name, driver.bytes())
         .map_err(|error| unreadable(&io_error(&error)))?
         .ok_or_else(|| unreadable(&"it has none"))?;
     let ops: types::Struct<'_> =
         btf.type_by_name("hid_bpf_ops").ok_or_else(|| unreadable(&"it has no `struct hid_bpf_ops`"))?;
     ops.iter()
-        .find(|member| member.name.is_some_and(|name| name == "hid_id"))
+        .find(|member| member.name.is_some_and(|found| found == name))
         .and_then(|member| match member.attr {
             types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
             types::MemberAttr::BitField { .. } => None,
         })
-        .ok_or_else(|| unreadable(&"its `struct hid_bpf_ops` has no `hid_id`"))
+        .ok_or_else(|| unreadable(&format!("its `struct hid_bpf_ops` has no `{name}`")))
 }
 
 impl LoadedObject<'_> {
@@ -253,11 +290,14 @@ impl LoadedObject<'_> {
             )
             .with_log(log.text())
         };
-        let attacher = ObjectBuilder::default()
+        let mut attacher = ObjectBuilder::default()
             .name("hidbpf_attach")
             .and_then(|builder| builder.open_memory(ATTACH_OBJECT))
             .map_err(|error| attach_failed("open", error))?;
-        let mut attacher = attacher;
+        let flags = self.order.fmod_ret_flags().to_ne_bytes();
+        for mut map in attacher.maps_mut().filter(|map| map.name().to_string_lossy().ends_with(".rodata")) {
+            map.set_initial_value(&flags).map_err(|error| attach_failed("prepare", error))?;
+        }
         for mut program in attacher.progs_mut() {
             program.set_autoload(true);
         }
@@ -297,12 +337,37 @@ impl LoadedObject<'_> {
     /// # Errors
     /// The map of globals can't be read.
     pub(crate) fn fixup_record(&self) -> Result<Option<FixupRecord>> {
-        let Some(Global { section, offset, .. }) = self.driver.globals.get(FIXUP_RECORD) else { return Ok(None) };
+        self.global(FIXUP_RECORD)
+    }
+
+    /// Has `callback` called for each entry of a ring buffer.
+    ///
+    /// # Errors
+    /// The object has no such map, or libbpf refuses.
+    pub(crate) fn ring_buffer<F: FnMut(&[u8]) -> i32 + 'static>(
+        &self,
+        name: &str,
+        callback: F,
+    ) -> Result<RingBuffer<'static>> {
+        let map = self.object.maps().find(|map| map.name() == name).ok_or_else(|| misplaced(self.driver, name))?;
+        let mut builder = RingBufferBuilder::new();
+        let added = builder.add(&map, callback).map(drop);
+        added.and_then(|()| builder.build()).map_err(|error| {
+            Error::because(ErrorKind::Io, format!("failed to read the ring buffer `{name}`"), io_error(&error))
+        })
+    }
+
+    /// Reads a global variable; `None` where the object has none of that name.
+    ///
+    /// # Errors
+    /// The map of globals can't be read.
+    pub(crate) fn global<T: FromBytes>(&self, name: &str) -> Result<Option<T>> {
+        let Some(Global { section, offset, .. }) = self.driver.globals.get(name) else { return Ok(None) };
         let map = self
             .object
             .maps()
             .find(|map| map.name().to_string_lossy().ends_with(section))
-            .ok_or_else(|| misplaced(self.driver, FIXUP_RECORD))?;
+            .ok_or_else(|| misplaced(self.driver, name))?;
         let value = map
             .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
             .map_err(|error| {
@@ -315,8 +380,8 @@ impl LoadedObject<'_> {
             .unwrap_or_default();
         value
             .get(*offset..)
-            .and_then(|bytes| FixupRecord::read_from_prefix(bytes).ok())
-            .map(|(record, _)| Some(record))
-            .ok_or_else(|| misplaced(self.driver, FIXUP_RECORD))
+            .and_then(|bytes| T::read_from_prefix(bytes).ok())
+            .map(|(value, _)| Some(value))
+            .ok_or_else(|| misplaced(self.driver, name))
     }
 }

@@ -1,5 +1,6 @@
 //! A driver's object file, read without a kernel: the manifest, the hooks, the names and places of what user space sets.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
@@ -95,22 +96,39 @@ pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 /// The global in which the SDK counts the runs of the descriptor hook: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
-/// A driver's object.
+/// What any object with HID-BPF programs has, a driver's or one of our own.
 #[derive(Clone)]
-pub struct DriverObject {
-    /// The file.
+pub struct ObjectFile {
+    /// The name that libbpf and messages know it by.
+    pub name: String,
+    /// The file, or what stands for it in messages.
     pub path: PathBuf,
-    /// The driver's name, from the manifest: a copy under another file name is the same driver.
-    pub name: DriverName,
-    /// The manifest.
-    pub manifest: Manifest,
     /// The hooks, by generation.
     pub hooks: BTreeMap<Generation, BTreeSet<Hook>>,
     /// Whether there is a program that may refuse a device.
     pub has_probe: bool,
     /// Global variables by name.
     pub globals: BTreeMap<String, Global>,
-    bytes: Vec<u8>,
+    bytes: Cow<'static, [u8]>,
+}
+
+/// A driver's object.
+#[derive(Clone)]
+pub struct DriverObject {
+    /// The driver's name, from the manifest: a copy under another file name is the same driver.
+    pub name: DriverName,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The programs.
+    pub file: ObjectFile,
+}
+
+impl std::ops::Deref for DriverObject {
+    type Target = ObjectFile;
+
+    fn deref(&self) -> &ObjectFile {
+        &self.file
+    }
 }
 
 impl fmt::Debug for DriverObject {
@@ -150,44 +168,91 @@ impl DriverObject {
     /// # Errors
     /// The bytes are no driver: no ELF, truncated, not for BPF, without a manifest, or without a hook.
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<DriverObject> {
-        let elf = ElfFile64::<Endianness>::parse(bytes.as_slice()).map_err(|error| {
-            let found = match bytes.get(..4) {
-                None => "it is empty or truncated",
-                Some(b"\x7fELF") => "the ELF file is damaged or truncated",
-                Some(_) => "it is no ELF file",
-            };
-            Error::because(ErrorKind::BadObject, format!("`{}` is no driver: {found}", path.display()), error)
-                .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
-        })?;
-        let header = elf.elf_header();
-        let machine = header.e_machine(elf.endian());
-        if machine != object::elf::EM_BPF {
-            return Err(bad(
-                path,
-                format!(
-                    "it is for another architecture (ELF machine {machine}, expected {}, BPF)",
-                    object::elf::EM_BPF
-                ),
-            ));
-        }
-        if elf.endian() != Endianness::default() {
-            return Err(bad(path, "it was built for a machine of the other byte order".to_owned()));
-        }
+        let elf = elf(path, &bytes)?;
         let section = elf
             .section_by_name(manifest::SECTION)
             .ok_or_else(|| bad(path, format!("it has no manifest (the ELF section `{}`)", manifest::SECTION)))?;
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
-        let embedded = Embedded::from_section(path, section)
+        let Embedded { name, sha256, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
-
-        if embedded.sha256 != digest(path, &elf)? {
+        if sha256 != digest(path, &elf)? {
             return Err(Error::new(
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
             )
             .with_hint("install the driver again, or build it anew"));
         }
+        let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
+        Ok(DriverObject { name, manifest, file })
+    }
 
+    /// The hooks that the driver uses on a kernel of this generation.
+    ///
+    /// # Errors
+    /// The driver needs what this generation does not have.
+    pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeSet<Hook>> {
+        let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
+        match self.hooks.get(&generation) {
+            Some(hooks) if !too_old => Ok(hooks),
+            _ => Err(Error::new(
+                ErrorKind::Kernel,
+                format!("the driver `{}` has no programs for a kernel with {generation} hooks", self.name),
+            )
+            .with_hint(match generation {
+                Generation::FmodRet => "it needs Linux 6.11 or later",
+                Generation::StructOps => "rebuild the driver from its source",
+            })),
+        }
+    }
+}
+
+/// Writes into an object's manifest the digest of all else, which [`DriverObject::parse`] asks for. The last step of a build.
+///
+/// # Errors
+/// The object has no manifest with [`Sha256::UNSEALED`] in it, or can't be read.
+pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
+    let unsealed = Sha256::UNSEALED.to_string();
+    let (place, digest) = {
+        let elf = elf(path, bytes)?;
+        let place = elf
+            .section_by_name(manifest::SECTION)
+            .and_then(|section| {
+                let (start, _) = section.file_range()?;
+                let offset = std::str::from_utf8(section.data().ok()?).ok()?.find(&unsealed)?;
+                usize::try_from(start).ok()?.checked_add(offset)
+            })
+            .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
+        (place, digest(path, &elf)?)
+    };
+    bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
+    Ok(())
+}
+
+/// The SHA-256 of an object's sections, without that of its manifest.
+fn digest(path: &Path, elf: &ElfFile64<'_>) -> Result<Sha256> {
+    let mut digest = sha2::Sha256::new();
+    for section in elf.sections() {
+        let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
+        if name == manifest::SECTION {
+            continue;
+        }
+        let data = section.data().map_err(|error| damaged(path, &format!("the section `{name}`"), error))?;
+        for part in [name.as_bytes(), data] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.update(section.size().to_le_bytes());
+    }
+    Ok(Sha256(digest.finalize().into()))
+}
+
+impl ObjectFile {
+    /// Reads an object from memory.
+    ///
+    /// # Errors
+    /// The bytes are no object for BPF, or have no program for any hook.
+    pub(crate) fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
+        let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeSet<Hook>> = BTreeMap::new();
         let mut struct_ops = 0;
         let mut names = HashMap::new();
@@ -227,8 +292,7 @@ impl DriverObject {
                 None => {}
             }
         }
-        let Embedded { name, driver: manifest, .. } = embedded;
-        Ok(DriverObject { path: path.to_owned(), name, manifest, hooks, has_probe, globals, bytes })
+        Ok(ObjectFile { name: name.to_owned(), path: path.to_owned(), hooks, has_probe, globals, bytes })
     }
 
     /// The file's bytes.
@@ -236,69 +300,34 @@ impl DriverObject {
         &self.bytes
     }
 
-    /// The hooks that the driver uses on a kernel of this generation.
-    ///
-    /// # Errors
-    /// The driver needs what this generation does not have.
-    pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeSet<Hook>> {
-        let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
-        match self.hooks.get(&generation) {
-            Some(hooks) if !too_old => Ok(hooks),
-            _ => Err(Error::new(
-                ErrorKind::Kernel,
-                format!("the driver `{}` has no programs for a kernel with {generation} hooks", self.name),
-            )
-            .with_hint(match generation {
-                Generation::FmodRet => "it needs Linux 6.11 or later",
-                Generation::StructOps => "rebuild the driver from its source",
-            })),
-        }
-    }
-
-    /// Whether the driver changes the descriptor, of which each device lets only one driver do so.
+    /// Whether it changes the descriptor, of which each device lets only one driver do so.
     pub fn fixes_descriptor(&self) -> bool {
         self.hooks.values().any(|hooks| hooks.contains(&Hook::RdescFixup))
     }
 }
 
-/// Writes into an object's manifest the digest of all else, which [`DriverObject::parse`] asks for. The last step of a build.
-///
-/// # Errors
-/// The object has no manifest with [`Sha256::UNSEALED`] in it, or can't be read.
-pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
-    let unsealed = Sha256::UNSEALED.to_string();
-    let (place, digest) = {
-        let elf = ElfFile64::<Endianness>::parse(&*bytes).map_err(|error| damaged(path, "the ELF header", error))?;
-        let place = elf
-            .section_by_name(manifest::SECTION)
-            .and_then(|section| {
-                let (start, _) = section.file_range()?;
-                let offset = std::str::from_utf8(section.data().ok()?).ok()?.find(&unsealed)?;
-                usize::try_from(start).ok()?.checked_add(offset)
-            })
-            .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
-        (place, digest(path, &elf)?)
-    };
-    bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
-    Ok(())
-}
-
-/// The SHA-256 of an object's sections, without that of its manifest.
-fn digest(path: &Path, elf: &ElfFile64<'_>) -> Result<Sha256> {
-    let mut digest = sha2::Sha256::new();
-    for section in elf.sections() {
-        let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-        if name == manifest::SECTION {
-            continue;
-        }
-        let data = section.data().map_err(|error| damaged(path, &format!("the section `{name}`"), error))?;
-        for part in [name.as_bytes(), data] {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        digest.update(section.size().to_le_bytes());
+/// The object as an ELF file for BPF.
+fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
+    let elf = ElfFile64::<Endianness>::parse(bytes).map_err(|error| {
+        let found = match bytes.get(..4) {
+            None => "it is empty or truncated",
+            Some(b"\x7fELF") => "the ELF file is damaged or truncated",
+            Some(_) => "it is no ELF file",
+        };
+        Error::because(ErrorKind::BadObject, format!("`{}` is no driver: {found}", path.display()), error)
+            .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
+    })?;
+    let machine = elf.elf_header().e_machine(elf.endian());
+    if machine != object::elf::EM_BPF {
+        return Err(bad(
+            path,
+            format!("it is for another architecture (ELF machine {machine}, expected {}, BPF)", object::elf::EM_BPF),
+        ));
     }
-    Ok(Sha256(digest.finalize().into()))
+    if elf.endian() != Endianness::default() {
+        return Err(bad(path, "it was built for a machine of the other byte order".to_owned()));
+    }
+    Ok(elf)
 }
 
 fn is_data(section: &str) -> bool {

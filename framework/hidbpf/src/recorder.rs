@@ -1,0 +1,192 @@
+//! Recording what a device sends, as it sends it: with its own descriptor, and its reports from before any driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::manager::Manager;
+use crate::object::PROPERTY_PREFIX;
+use crate::pins;
+use crate::recording;
+use crate::system::System;
+use crate::tap::{Place, Tap};
+
+/// An open recording of a device.
+#[derive(Debug)]
+pub struct Recorder {
+    device: Device,
+    /// Kept open all along: most devices only send while somebody listens.
+    hidraw: Hidraw,
+    tap: std::result::Result<Tap, Error>,
+    started: Instant,
+    /// The tap's clock when recording began.
+    first: Option<Duration>,
+}
+
+impl Recorder {
+    /// Begins to record.
+    ///
+    /// # Errors
+    /// The device's hidraw node can't be opened. That no tap can be attached is no error: see [`Recorder::caveat`].
+    pub fn open(system: &System, device: &Device) -> Result<Recorder> {
+        let own = Manager::new(system).own(device.clone())?;
+        let hidraw = Hidraw::open(device)?;
+        let tap = Tap::open(system, device, Place::BeforeDrivers);
+        Ok(Recorder { device: own, hidraw, tap, started: Instant::now(), first: None })
+    }
+
+    /// The device as a recording names it: with its own descriptor, and those udev properties that drivers ask for.
+    pub fn device(&self, catalog: &Catalog) -> recording::Device {
+        let wanted: BTreeSet<&str> = catalog
+            .drivers
+            .iter()
+            .flat_map(|driver| {
+                let asked = driver.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
+                let ruled =
+                    driver.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
+                asked.chain(ruled)
+            })
+            .collect();
+        let property = |name: &str| Some((name.to_owned(), self.device.property(name)?));
+        recording::Device {
+            number: 0,
+            name: self.device.hid_name.clone(),
+            phys: self.device.phys.clone(),
+            bus: self.device.modalias.bus,
+            vendor: self.device.modalias.vendor,
+            product: self.device.modalias.product,
+            descriptor: self.device.rdesc.clone(),
+            properties: wanted.into_iter().filter_map(property).collect(),
+            features: BTreeMap::new(),
+        }
+    }
+
+    /// Why the reports may not be those that the device sent: a driver is attached, and no tap could be put before it.
+    ///
+    /// # Errors
+    /// It is not known whether a driver is attached.
+    pub fn caveat(&self, system: &System) -> Result<Option<String>> {
+        let Err(error) = &self.tap else { return Ok(None) };
+        let drivers: Vec<String> = pins::of_device(system, &self.device.name)?
+            .into_iter()
+            .map(|pinned| format!("`{}`", pinned.driver))
+            .collect();
+        Ok((!drivers.is_empty()).then(|| {
+            format!(
+                "the reports are as the driver {} left them, for the device can't be tapped: {error}",
+                drivers.join(" and ")
+            )
+        }))
+    }
+
+    /// Waits for reports, `patience` at most, and gives those that have come, with the time since the recording began.
+    /// `None` when the device has gone.
+    ///
+    /// # Errors
+    /// Reading failed for another reason than that the device has gone.
+    pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<(Duration, Vec<u8>)>>> {
+        let Ok(tap) = &self.tap else {
+            let started = self.started;
+            let reports = self.hidraw.read(patience)?;
+            return Ok(reports.map(|reports| reports.into_iter().map(|bytes| (started.elapsed(), bytes)).collect()));
+        };
+        let reports = tap.read(patience)?;
+        // Read for its end alone.
+        if reports.is_empty() && self.hidraw.read(Duration::ZERO)?.is_none() {
+            return Ok(None);
+        }
+        let first = &mut self.first;
+        Ok(Some(
+            reports
+                .into_iter()
+                .map(|report| (report.time.saturating_sub(*first.get_or_insert(report.time)), report.bytes))
+                .collect(),
+        ))
+    }
+
+    /// How many reports came too fast to be recorded.
+    ///
+    /// # Errors
+    /// The count can't be read.
+    pub fn lost(&self) -> Result<u32> {
+        self.tap.as_ref().map_or(Ok(0), Tap::lost)
+    }
+}
+
+/// A device's hidraw node.
+#[derive(Debug)]
+pub(crate) struct Hidraw {
+    path: PathBuf,
+    file: File,
+}
+
+impl Hidraw {
+    /// Opens the hidraw node of a device.
+    ///
+    /// # Errors
+    /// It has none, or this process may not read it.
+    pub(crate) fn open(device: &Device) -> Result<Hidraw> {
+        let path =
+            device.nodes().into_iter().find(|node| node.starts_with("/dev") && is_hidraw(node)).ok_or_else(|| {
+                Error::new(ErrorKind::NotReady, format!("the device `{}` has no hidraw node", device.name))
+                    .with_hint("a kernel driver must be bound to it, and the kernel built with CONFIG_HIDRAW")
+            })?;
+        let file = fs::File::options()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open(&path)
+            .map_err(|error| {
+                let kind = match error.kind() {
+                    io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+                    _ => ErrorKind::Io,
+                };
+                Error::because(kind, format!("failed to open `{}`", path.display()), error)
+                    .with_hint("run the command as root, for example with sudo")
+            })?;
+        Ok(Hidraw { path, file })
+    }
+
+    /// Waits for reports and reads all that have come; `None` when the device has gone.
+    fn read(&mut self, patience: Duration) -> Result<Option<Vec<Vec<u8>>>> {
+        /// `HID_MAX_BUFFER_SIZE` (include/linux/hid.h), the longest report.
+        const MOST: usize = 16384;
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
+        let failed = |error: io::Error| {
+            Error::because(ErrorKind::Io, format!("failed to read `{}`", self.path.display()), error)
+        };
+        match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let mut reports = Vec::new();
+        let mut buffer = vec![0; MOST];
+        loop {
+            match (&self.file).read(&mut buffer) {
+                Ok(size) => reports.push(buffer[..size].to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(reports)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if has_gone(&error) => {
+                    return Ok((!reports.is_empty()).then_some(reports));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+fn is_hidraw(node: &std::path::Path) -> bool {
+    node.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hidraw"))
+}
+
+/// hidraw answers EIO, and evdev ENODEV, once the device has gone.
+pub(crate) fn has_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|number| [Errno::IO, Errno::NODEV].contains(&Errno::from_raw_os_error(number)))
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Shows user space the reports that pass: attached in front of the drivers, as the device sent them; behind, as the drivers left
+ * them. It changes nothing.
+ */
+#include <hidbpf/driver.h>
+
+/* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_RINGBUF 27
+
+/* User space knows these offsets. */
+struct hidbpf_tap_report {
+	/* Nanoseconds of CLOCK_MONOTONIC. */
+	__u64 time;
+	__u32 size;
+	__u32 type;
+	__u8 data[];
+};
+
+/* The kernel's buffer for reports is a multiple of this. */
+#define CHUNK 64
+#define CHUNKS 64
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} hidbpf_reports SEC(".maps");
+
+__u32 hidbpf_lost;
+
+static __always_inline struct hidbpf_tap_report *reserve(struct hid_bpf_ctx *ctx, enum hid_report_type type, int chunks)
+{
+	struct hidbpf_tap_report *entry = bpf_ringbuf_reserve(&hidbpf_reports, sizeof(*entry) + chunks * CHUNK, 0);
+
+	if (!entry) {
+		hidbpf_lost++;
+		return NULL;
+	}
+	entry->time = bpf_ktime_get_ns();
+	entry->size = ctx->size;
+	entry->type = type;
+	return entry;
+}
+
+HIDBPF_DEVICE_EVENT(ctx, type)
+{
+	struct hidbpf_tap_report *entry;
+	__u8 *chunk;
+	int i;
+
+	/* Most reports are short, and room is set aside in whole entries. */
+	if (ctx->size <= CHUNK) {
+		entry = reserve(ctx, type, 1);
+		if (!entry)
+			goto out;
+		chunk = hid_bpf_get_data(ctx, 0, CHUNK);
+		if (chunk)
+			__builtin_memcpy(entry->data, chunk, CHUNK);
+	} else {
+		entry = reserve(ctx, type, CHUNKS);
+		if (!entry)
+			goto out;
+		for (i = 0; i < CHUNKS && i * CHUNK < ctx->size; i++) {
+			chunk = hid_bpf_get_data(ctx, i * CHUNK, CHUNK);
+			if (!chunk)
+				break;
+			__builtin_memcpy(entry->data + i * CHUNK, chunk, CHUNK);
+		}
+	}
+	bpf_ringbuf_submit(entry, 0);
+out:
+	/*
+	 * Up to Linux 6.10 the last program's answer is the report's size, whatever a driver before it has answered; so the size is
+	 * said again. A report that is too long for the kernel's buffer would be dropped for saying so.
+	 */
+	return (__u32)ctx->size <= ctx->allocated_size ? ctx->size : 0;
+}
+
+HIDBPF_DRIVER(device_event);
