@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use udev::{MonitorBuilder, MonitorSocket};
+
+use crate::process::poll_readable;
 
 /// Long enough for any event on the slowest emulated machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ pub struct Uevent {
     pub syspath: PathBuf,
     /// `HID_UNIQ`, where it has one.
     pub uniq: String,
+    /// `SYNTH_UUID`: what a program gave the event that it asked the kernel for.
+    pub mark: String,
 }
 
 impl Uevent {
@@ -111,11 +114,7 @@ impl Monitor {
             let Some(left) = end.checked_duration_since(Instant::now()) else {
                 bail!("no {what} within {} s; events seen:{}", PATIENCE.as_secs(), self.list());
             };
-            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error).context("failed to wait for uevents"),
-            }
+            poll_readable(&self.socket, left)?;
         }
     }
 
@@ -127,6 +126,7 @@ impl Monitor {
             subsystem: text(event.subsystem()),
             syspath: event.syspath().to_owned(),
             uniq: text(event.property_value("HID_UNIQ")),
+            mark: text(event.property_value("SYNTH_UUID")),
         }));
     }
 
@@ -136,9 +136,4 @@ impl Monitor {
         }
         self.seen.iter().map(|event| format!("\n  {event}")).collect()
     }
-}
-
-/// A duration as the kernel wants it.
-pub fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }

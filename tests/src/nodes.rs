@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use evdev::raw_stream::RawDevice;
-use evdev::{AbsoluteAxisCode, EventType, InputEvent, KeyCode};
+use evdev::{AbsoluteAxisCode, EventType, InputEvent, KeyCode, RelativeAxisCode};
 
 /// An open evdev node.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl Node {
             .and_then(|file| RawDevice::from_fd(file.into()))
             .with_context(|| format!("failed to open `{}`", path.display()))?;
         Ok(Node { path: path.to_owned(), name: device.name().unwrap_or_default().to_owned(), device })
+    }
+
+    /// Whether it moves a pointer.
+    pub fn is_pointer(&self) -> bool {
+        self.device.supported_relative_axes().is_some_and(|axes| axes.contains(RelativeAxisCode::REL_X))
     }
 
     /// All that the node says it can send, as lines.
@@ -150,7 +155,7 @@ fn describe_event(event: InputEvent) -> Described {
         EventType::SYNCHRONIZATION if code == SYN_DROPPED => Described::Dropped,
         EventType::MISC if code == MSC_SCAN => Described::Noise,
         EventType::KEY => Described::Value(format!("{:?} {value}", KeyCode(code))),
-        EventType::RELATIVE => Described::Value(format!("{:?} {value}", evdev::RelativeAxisCode(code))),
+        EventType::RELATIVE => Described::Value(format!("{:?} {value}", RelativeAxisCode(code))),
         EventType::ABSOLUTE => Described::Value(format!("{:?} {value}", AbsoluteAxisCode(code))),
         EventType::MISC => Described::Value(format!("{:?} {value}", evdev::MiscCode(code))),
         _ => Described::Value(format!("{kind:?} {code} {value}")),

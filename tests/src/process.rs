@@ -3,16 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::monitor::{PATIENCE, timespec};
+use crate::monitor::PATIENCE;
 
 /// A command in the environment of a system's services; the first process inherits none from the kernel.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -118,7 +118,7 @@ impl Started {
     /// # Errors
     /// It doesn't end within [`PATIENCE`] and is killed.
     pub fn finish(mut self) -> Result<Run> {
-        let ended = wait_readable(&pidfd(&self.child)?, PATIENCE)?;
+        let ended = poll_readable(&pidfd(&self.child)?, PATIENCE)?;
         if !ended {
             self.child.kill().with_context(|| format!("failed to kill `{}`", self.command))?;
         }
@@ -143,14 +143,23 @@ fn pidfd(child: &Child) -> Result<OwnedFd> {
     pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context("failed to open a process")
 }
 
-fn wait_readable(fd: &OwnedFd, deadline: Duration) -> Result<bool> {
+/// Waits until a descriptor has something to read, or a process has ended; false at the deadline.
+///
+/// # Errors
+/// The kernel can't wait for it.
+pub fn poll_readable(fd: &impl AsFd, deadline: Duration) -> Result<bool> {
     loop {
         match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timespec(deadline))) {
             Ok(ready) => return Ok(ready > 0),
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).context("failed to wait for a process"),
+            Err(error) => return Err(error).context("failed to wait for a file descriptor"),
         }
     }
+}
+
+/// A duration as the kernel wants it.
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }
 
 fn buffer(name: &str) -> Result<File> {

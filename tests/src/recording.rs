@@ -27,7 +27,7 @@ pub struct Recording {
     pub product: u32,
     /// The report descriptor.
     pub descriptor: Vec<u8>,
-    /// Properties that udev has of the device, from comments `# udev: NAME=value`.
+    /// Properties that udev has of the device, from comments `# property NAME=value`.
     pub properties: Vec<(String, String)>,
     /// The reports, oldest first.
     pub reports: Vec<Report>,
@@ -70,7 +70,7 @@ impl Recording {
         };
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
-            if let Some((key, value)) = line.strip_prefix("# udev:").and_then(|property| property.split_once('=')) {
+            if let Some((key, value)) = line.strip_prefix("# property ").and_then(|property| property.split_once('=')) {
                 recording.properties.push((key.trim().to_owned(), value.trim().to_owned()));
             }
             if line.is_empty() || line.starts_with('#') {

@@ -1,16 +1,20 @@
 //! What a case works with: udevd, virtual devices, the program under test, and the check that nothing is left afterwards.
 
 use std::fs::{self, File};
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::machine;
 use crate::monitor::{Monitor, PATIENCE, Uevent};
 use crate::nodes::{self, Hidraw, Node};
-use crate::process::{Run, command};
+use crate::process::{Run, command, poll_readable};
 use crate::protocol::Generation;
 use crate::uhid::{Device, Spec};
 
@@ -25,7 +29,11 @@ pub const STATE: &str = "/run/hidbpf/devices";
 
 const HID_DEVICES: &str = "/sys/bus/hid/devices";
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
+const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
+
+/// A device that is always there and that no rule does anything with, for events of our own.
+const MARKED: &str = "/sys/devices/virtual/mem/null/uevent";
 
 /// A file for each device that has udev properties of its own, as if another tool's rules had given them.
 const PROPERTIES: &str = "/run/bench";
@@ -41,6 +49,7 @@ pub struct Bench {
     pub kernel: Monitor,
     udevd: Child,
     plugged: u32,
+    marks: u32,
     held: bool,
     log_read: usize,
 }
@@ -57,7 +66,7 @@ impl Bench {
         write(Path::new(PROPERTIES_RULE), rule.as_bytes())?;
         let udevd = start_udevd()?;
         let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
-        let bench = Bench { generation, udev, kernel, udevd, plugged: 0, held: false, log_read: 0 };
+        let mut bench = Bench { generation, udev, kernel, udevd, plugged: 0, marks: 0, held: false, log_read: 0 };
         bench.settle()?;
         Ok(bench)
     }
@@ -118,12 +127,21 @@ impl Bench {
         self.settle()
     }
 
-    /// Makes udevd take in events without acting on them.
+    /// Stops udevd between two events.
     ///
     /// # Errors
     /// udevd doesn't answer.
     pub fn hold(&mut self) -> Result<()> {
-        udevadm(&["control", "--stop-exec-queue"])?;
+        self.settle()?;
+        let udevd = Pid::from_child(&self.udevd);
+        kill_process(udevd, Signal::STOP).context("failed to stop udevd")?;
+        loop {
+            match waitpid(Some(udevd), WaitOptions::UNTRACED) {
+                Ok(Some((_, status))) if status.stopped() => break,
+                Err(rustix::io::Errno::INTR) => {}
+                other => bail!("udevd did not stop: {other:?}"),
+            }
+        }
         self.held = true;
         Ok(())
     }
@@ -133,25 +151,43 @@ impl Bench {
     /// # Errors
     /// udevd doesn't answer.
     pub fn release(&mut self) -> Result<()> {
-        udevadm(&["control", "--start-exec-queue"])?;
+        kill_process(Pid::from_child(&self.udevd), Signal::CONT).context("failed to let udevd go on")?;
         self.held = false;
         self.settle()
     }
 
     /// Returns when udevd has worked off all events that the kernel has sent. Only this proves that something doesn't happen.
     ///
+    /// An event of our own tells that udevd has received all events before it; until it is done with them it keeps a file.
+    ///
     /// # Errors
     /// udevd hangs.
-    pub fn settle(&self) -> Result<()> {
-        udevadm(&["settle", &format!("--timeout={}", PATIENCE.as_secs())])
+    pub fn settle(&mut self) -> Result<()> {
+        ensure!(!self.held, "udevd is held and can't settle");
+        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("failed to make an inotify")?;
+        add_watch(&inotify, UDEV_RUN, WatchFlags::DELETE).with_context(|| format!("failed to watch `{UDEV_RUN}`"))?;
+        self.marks += 1;
+        let mark = format!("00000000-0000-0000-0000-{:012}", self.marks);
+        write(Path::new(MARKED), format!("change {mark}").as_bytes())?;
+        self.udev.wait_for("mark of our own", |event| event.mark == mark)?;
+        let queue = Path::new(UDEV_RUN).join("queue");
+        let end = Instant::now() + PATIENCE;
+        while queue.exists() {
+            let left = end.checked_duration_since(Instant::now()).context("udevd doesn't come to rest")?;
+            poll_readable(&inotify, left)?;
+            let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+            let mut reader = Reader::new(&inotify, &mut buffer);
+            while reader.next().is_ok() {}
+        }
+        Ok(())
     }
 
     /// Lets the kernel repeat an event of a device, and returns when udevd is done with it.
     ///
     /// # Errors
     /// The device is gone, or udevd hangs.
-    pub fn trigger(&self, action: &str, device: &Plugged) -> Result<()> {
-        udevadm(&["trigger", &format!("--action={action}"), &device.path()])?;
+    pub fn trigger(&mut self, action: &str, device: &Plugged) -> Result<()> {
+        write(&device.syspath.join("uevent"), action.as_bytes())?;
         self.settle()
     }
 
@@ -254,6 +290,16 @@ impl Plugged {
         }
     }
 
+    /// The only node.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn only_node(&self) -> Result<Node> {
+        let mut nodes = self.nodes()?;
+        ensure!(nodes.len() == 1, "expected one node, found {}", nodes.len());
+        Ok(nodes.remove(0))
+    }
+
     /// Its hidraw node.
     ///
     /// # Errors
@@ -325,11 +371,6 @@ fn start_udevd() -> Result<Child> {
             return Ok(child);
         }
     }
-}
-
-fn udevadm(arguments: &[&str]) -> Result<()> {
-    Run::of(command("udevadm").args(arguments))?.expect(0)?;
-    Ok(())
 }
 
 /// What a directory holds, sorted; nothing where it doesn't exist.

@@ -4,11 +4,13 @@ use anyhow::{Result, ensure};
 
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged};
-use crate::nodes::{Node, expect_events, unhex};
+use crate::nodes::{Node, compare, describe_all, expect_events, unhex};
+use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
     case("frtec-raptor-mach-2-hat", WITH_HID_BPF, raptor_hat),
     case("hp-elite-presenter-both-pointers", WITH_HID_BPF, presenter_pointers),
+    case("hp-elite-presenter-defect", WITH_HID_BPF, presenter_defect),
     case("huion-inspiroy-2-s-firmware-mode", WITH_HID_BPF, inspiroy_firmware_mode),
     case("huion-inspiroy-2-s-vendor-mode", WITH_HID_BPF, inspiroy_vendor_mode),
     case("huion-inspiroy-2-s-pen-tip-glitch", WITH_HID_BPF, inspiroy_tip_glitch),
@@ -57,7 +59,7 @@ pub fn raptor_report(hat: u8, x: u16) -> Vec<u8> {
 fn raptor_hat(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, &[], bench)?;
     joystick.expect_nodes(
-        "FR-TEC Raptor MACH 2
+        "FR-TEC FT Raptor Mach 2
            key: BTN_TRIGGER..BTN_DEAD BTN_TRIGGER_HAPPY1..BTN_TRIGGER_HAPPY13
            abs: ABS_X 0..2047 fuzz 7 flat 127
            abs: ABS_Y 0..2047 fuzz 7 flat 127
@@ -69,7 +71,7 @@ fn raptor_hat(bench: &mut Bench) -> Result<()> {
            abs: ABS_HAT0X -1..1
            abs: ABS_HAT0Y -1..1",
     )?;
-    let mut node = joystick.node("FR-TEC Raptor MACH 2")?;
+    let mut node = joystick.only_node()?;
     // Clockwise from north, each direction from its first angle to its last, and back to the centre.
     for (hat, expected) in [
         (0, "ABS_HAT0Y -1"),
@@ -92,21 +94,64 @@ fn raptor_hat(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// The kernel has a quirk of its own for this device that gives each report a node. So both halves work without the driver too,
-/// and what the driver adds is that the laser pointer is told from the mouse.
+/// What is left once the two pointers have a node each; they differ in the wheel that tilts.
+const PRESENTER_NODES: &str = "
+    HP Elite Presenter Mouse
+      key: BTN_LEFT..BTN_EXTRA
+      rel: REL_X REL_Y REL_HWHEEL REL_WHEEL REL_WHEEL_HI_RES REL_HWHEEL_HI_RES
+    HP Elite Presenter Mouse
+      key: BTN_LEFT..BTN_EXTRA
+      rel: REL_X REL_Y REL_WHEEL REL_WHEEL_HI_RES";
+
+fn pointers(presenter: &Plugged) -> Result<Vec<Node>> {
+    let mut nodes = presenter.nodes()?;
+    nodes.retain(|node| node.is_pointer());
+    Ok(nodes)
+}
+
+fn expect_both_pointers(presenter: &Plugged) -> Result<()> {
+    let mut nodes = pointers(presenter)?;
+    compare("pointers", PRESENTER_NODES, &describe_all(&nodes)?)?;
+    // Each half speaks through a node of its own.
+    for (report, expected) in [
+        ("01 01 05 00 fb ff 00 00", "BTN_LEFT 1, REL_X 5, REL_Y -5"),
+        ("02 02 0a 00 f6 ff 00", "BTN_RIGHT 1, REL_X 10, REL_Y -10"),
+        ("01 00 00 00 00 00 01 00", "BTN_LEFT 0, REL_WHEEL 1, REL_WHEEL_HI_RES 120"),
+        ("02 00 00 00 00 00 00", "BTN_RIGHT 0"),
+    ] {
+        presenter.device.send(&unhex(report)?)?;
+        let mut spoke = Vec::new();
+        for (number, node) in nodes.iter_mut().enumerate() {
+            let events = node.events()?;
+            if !events.is_empty() {
+                spoke.push(number);
+                expect_events(&format!("report {report}"), expected, &events)?;
+            }
+        }
+        let wanted = usize::from(report.starts_with("02"));
+        ensure!(spoke == [wanted], "report {report}: expected node {wanted} to send events, got nodes {spoke:?}");
+    }
+    Ok(())
+}
+
 fn presenter_pointers(bench: &mut Bench) -> Result<()> {
+    let presenter = plug_fixed(PRESENTER, &[], bench)?;
+    expect_both_pointers(&presenter)?;
+    bench.unplug(presenter)
+}
+
+/// Newer kernels give each report of this device a node, by a quirk of their own for its ids on Bluetooth. On another bus the same
+/// descriptor shows the defect.
+fn presenter_defect(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(PRESENTER.0, PRESENTER.1)?;
-    let before = bench.plug_unseen(&spec)?;
-    let names = |device: &Plugged| -> Result<Vec<String>> {
-        let mut names: Vec<_> = device.nodes()?.into_iter().map(|node| node.name).collect();
-        names.sort();
-        Ok(names)
-    };
-    println!("before: {:?}", names(&before)?);
-    bench.release()?;
-    ensure!(before.pinned_drivers()? == [PRESENTER.0], "the driver is not attached");
-    println!("after: {:?}", names(&before)?);
-    bench.unplug(before)
+    let presenter = bench.plug(&Spec { bus: 3, ..spec })?;
+    let merged = pointers(&presenter)?;
+    ensure!(merged.len() == 1, "expected one pointer before, found:\n{}", describe_all(&merged)?);
+    drop(merged);
+    bench.hidbpf(&["load", "--force", PRESENTER.0, &presenter.name()])?.expect(0)?;
+    bench.settle()?;
+    expect_both_pointers(&presenter)?;
+    bench.unplug(presenter)
 }
 
 const PAD_NODE: &str = "HUION Huion Tablet_H641P";
@@ -258,29 +303,22 @@ fn inspiroy_tip_glitch(bench: &mut Bench) -> Result<()> {
     bench.unplug(vendor)
 }
 
-/// The mouse's name in its recording isn't the driver's business, so the only node is taken.
-fn only_node(device: &Plugged) -> Result<Node> {
-    let mut nodes = device.nodes()?;
-    ensure!(nodes.len() == 1, "expected one node, found {}", nodes.len());
-    Ok(nodes.remove(0))
-}
-
 /// An example is not attached by udev; by hand it is, and is taken off again.
 fn mouse_invert_y(bench: &mut Bench) -> Result<()> {
     let mouse = bench.plug(&recordings::device(MOUSE.0, MOUSE.1)?)?;
     ensure!(mouse.pinned_drivers()?.is_empty(), "udev attached an example: {:?}", mouse.pinned_drivers()?);
     let own = mouse.descriptor()?;
-    const UP: &str = "00 02 00 05 00 00 00 00";
-    expect_answers(&mouse, &mut only_node(&mouse)?, &[(UP, "REL_X 2, REL_Y 5")])?;
+    const UP: &str = "00 02 00 05 00 00 00";
+    expect_answers(&mouse, &mut mouse.only_node()?, &[(UP, "REL_X 2, REL_Y 5")])?;
     bench.hidbpf(&["load", MOUSE.0])?.expect(0)?;
     ensure!(mouse.descriptor()? == own, "a driver without a descriptor hook changed the descriptor");
     expect_answers(
         &mouse,
-        &mut only_node(&mouse)?,
-        &[(UP, "REL_X 2, REL_Y -5"), ("00 00 00 00 80 00 00 00", "REL_Y 32768")],
+        &mut mouse.only_node()?,
+        &[(UP, "REL_X 2, REL_Y -5"), ("00 00 00 00 80 00 00", "REL_Y 32767")],
     )?;
     bench.hidbpf(&["unload", MOUSE.0])?.expect(0)?;
     bench.settle()?;
-    expect_answers(&mouse, &mut only_node(&mouse)?, &[(UP, "REL_X 2, REL_Y 5")])?;
+    expect_answers(&mouse, &mut mouse.only_node()?, &[(UP, "REL_X 2, REL_Y 5")])?;
     bench.unplug(mouse)
 }
