@@ -77,6 +77,25 @@ pub enum Command {
         /// A driver's name, the path of an object, or a device
         what: String,
     },
+    /// Record what a device sends, as hid-recorder does, until it is unplugged or Ctrl-C is pressed
+    ///
+    /// The recording has the device's own descriptor, and the reports as the device sent them, also when a driver is attached.
+    #[command(after_help = "Example:\n  hidbpf record /dev/hidraw3 -o my-mouse.hid")]
+    Record {
+        /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
+        device: String,
+        /// Write to FILE, which must not be there yet, instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show what a device sends, what its drivers make of that, and what input events come of it, as it happens
+    Monitor {
+        /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
+        device: String,
+        /// Show every report, also when a thousand come in a second
+        #[arg(long)]
+        all: bool,
+    },
     /// Look for what keeps devices from being fixed on this machine
     Doctor,
     /// Print udev's hwdb for the installed drivers

@@ -115,8 +115,19 @@ pub fn json(name: &'static str, answer: &impl Serialize) -> Outcome {
 /// Writes to standard output. That its reader has gone (`| head`) is no failure.
 pub fn write(what: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Outcome {
     let mut stdout = anstream::stdout().lock();
-    match what(&mut stdout).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error).into()),
-        _ => Ok(()),
+    let result = what(&mut stdout).and_then(|()| stdout.flush());
+    has_reader(result).map(drop)
+}
+
+/// Writes a piece of an answer that goes on, and tells whether anybody still reads it.
+pub fn stream(to: &mut dyn Write, text: &str) -> Result<bool, Failures> {
+    has_reader(to.write_all(text.as_bytes()).and_then(|()| to.flush()))
+}
+
+fn has_reader(result: io::Result<()>) -> Result<bool, Failures> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Output(error).into()),
     }
 }

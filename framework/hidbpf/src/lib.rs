@@ -30,6 +30,7 @@ pub mod kernel;
 mod loader;
 pub mod manager;
 pub mod manifest;
+pub mod monitor;
 pub mod object;
 pub mod pins;
 pub mod recorder;

@@ -1,10 +1,10 @@
 //! Recording what a device sends, as it sends it: with its own descriptor, and its reports from before any driver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::catalog::Catalog;
@@ -16,6 +16,9 @@ use crate::pins;
 use crate::recording;
 use crate::system::System;
 use crate::tap::{Place, Tap};
+
+/// A report, and when it came since the recording began.
+pub type TimedReport = (Duration, Vec<u8>);
 
 /// An open recording of a device.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Reading failed for another reason than that the device has gone.
-    pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<(Duration, Vec<u8>)>>> {
+    pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<TimedReport>>> {
         let Ok(tap) = &self.tap else {
             let started = self.started;
             let reports = self.hidraw.read(patience)?;
@@ -137,23 +140,19 @@ impl Hidraw {
                 Error::new(ErrorKind::NotReady, format!("the device `{}` has no hidraw node", device.name))
                     .with_hint("a kernel driver must be bound to it, and the kernel built with CONFIG_HIDRAW")
             })?;
-        let file = fs::File::options()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-            .open(&path)
-            .map_err(|error| {
-                let kind = match error.kind() {
-                    io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-                    _ => ErrorKind::Io,
-                };
-                Error::because(kind, format!("failed to open `{}`", path.display()), error)
-                    .with_hint("run the command as root, for example with sudo")
-            })?;
+        let file = open_nonblocking(&path).map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+                _ => ErrorKind::Io,
+            };
+            Error::because(kind, format!("failed to open `{}`", path.display()), error)
+                .with_hint("run the command as root, for example with sudo")
+        })?;
         Ok(Hidraw { path, file })
     }
 
     /// Waits for reports and reads all that have come; `None` when the device has gone.
-    fn read(&mut self, patience: Duration) -> Result<Option<Vec<Vec<u8>>>> {
+    pub(crate) fn read(&mut self, patience: Duration) -> Result<Option<Vec<Vec<u8>>>> {
         /// `HID_MAX_BUFFER_SIZE` (include/linux/hid.h), the longest report.
         const MOST: usize = 16384;
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -181,8 +180,13 @@ impl Hidraw {
     }
 }
 
-fn is_hidraw(node: &std::path::Path) -> bool {
+fn is_hidraw(node: &Path) -> bool {
     node.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hidraw"))
+}
+
+/// Opens a device's node to read what is there and wait for nothing.
+pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
 /// hidraw answers EIO, and evdev ENODEV, once the device has gone.

@@ -6,19 +6,27 @@ mod drivers;
 mod generate;
 mod inspect;
 mod load;
+mod monitor;
+mod record;
 mod status;
 mod udev;
 mod unload;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hidbpf::catalog::Catalog;
-use hidbpf::error::Error;
+use hidbpf::error::{Error, ErrorKind};
 use hidbpf::object::DriverObject;
 use hidbpf::system::{OBJECT_SUFFIX, System};
 
 use crate::args::{Args, Command, UdevEvent};
 use crate::output::Outcome;
+
+/// How long to wait for reports before looking whether to end.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What every command gets.
 struct Context {
@@ -39,6 +47,8 @@ pub fn run(args: Args) -> Outcome {
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),
         Command::Inspect { what } => inspect::run(&context, &what),
+        Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
+        Command::Monitor { device, all } => monitor::run(&context, &device, all),
         Command::Doctor => doctor::run(&context),
         Command::Hwdb => generate::hwdb(&context),
         Command::Udev { event: UdevEvent::Add { syspath } } => udev::add(&context, &syspath),
@@ -64,6 +74,15 @@ impl Context {
         }
         self.catalog().get(text).cloned()
     }
+}
+
+/// Becomes true when somebody presses Ctrl-C or asks the process to end, so that what is under way can be ended in order.
+fn interrupted() -> Result<Arc<AtomicBool>, Error> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
+        .map_err(|error| Error::because(ErrorKind::Io, "failed to prepare for Ctrl-C", error))?;
+    Ok(flag)
 }
 
 /// A file is told from a driver's name by what a name can't have.

@@ -1,0 +1,51 @@
+//! `hidbpf record`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use hidbpf::device::Device;
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::recorder::Recorder;
+use hidbpf::recording::Event;
+
+use super::{Context, PATIENCE, interrupted};
+use crate::output::{self, Outcome};
+
+pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
+    let device = Device::find(&context.system, device)?;
+    let stop = interrupted()?;
+    let mut recorder = Recorder::open(&context.system, &device)?;
+    let mut to: Box<dyn Write> =
+        match output {
+            Some(path) => Box::new(File::create_new(path).map_err(|error| {
+                Error::because(ErrorKind::Io, format!("failed to create `{}`", path.display()), error)
+            })?),
+            None => Box::new(io::stdout()),
+        };
+    if let Some(caveat) = recorder.caveat(&context.system)? {
+        tracing::warn!("{caveat}");
+        output::stream(&mut to, &format!("# {caveat}\n"))?;
+    }
+    let mut read = output::stream(&mut to, &recorder.device(&context.catalog()).to_string())?;
+    let mut count = 0;
+    // Written report by report, so that what was recorded is there whatever happens next.
+    while read && !stop.load(Ordering::Relaxed) {
+        let Some(reports) = recorder.read(PATIENCE)? else {
+            tracing::warn!("the device was unplugged");
+            break;
+        };
+        for (time, report) in reports {
+            count += 1;
+            read &= output::stream(&mut to, &format!("{}\n", Event { device: 0, time, report, line: None }))?;
+        }
+    }
+    if recorder.lost()? > 0 {
+        tracing::warn!("{} reports came too fast and are missing", recorder.lost()?);
+    }
+    if let Some(path) = output {
+        eprintln!("{count} reports in {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Watching a device: what it sends, what its drivers make of that, and what input events come of it, on one time line.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use evdev::raw_stream::RawDevice;
+use evdev::{EventSummary, EventType, InputEvent};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::recorder::{Hidraw, has_gone, open_nonblocking};
+use crate::system::System;
+use crate::tap::{Place, Tap, TappedReport};
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When, on CLOCK_MONOTONIC.
+    pub time: Duration,
+    /// What.
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The device sent a report.
+    Sent(Vec<u8>),
+    /// The drivers are done with a report. Where there are no drivers, none of these comes.
+    Left(Vec<u8>),
+    /// An input event.
+    Input {
+        /// The node: `/dev/input/event5`.
+        node: PathBuf,
+        /// The event: `ABS_HAT0X -1`.
+        event: String,
+    },
+}
+
+/// A device that is watched.
+#[derive(Debug)]
+pub struct Monitor {
+    device: Device,
+    reports: Reports,
+    /// Kept open all along: most devices only send while somebody listens.
+    hidraw: Hidraw,
+    nodes: Vec<Node>,
+}
+
+/// Where reports are seen.
+#[derive(Debug)]
+enum Reports {
+    /// Before and behind the drivers.
+    Tapped { before: Tap, behind: Tap },
+    /// In hidraw alone, which is behind the drivers; the error says why.
+    Hidraw(Error),
+}
+
+#[derive(Debug)]
+struct Node {
+    path: PathBuf,
+    device: RawDevice,
+}
+
+impl Monitor {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// The device's hidraw node can't be opened. That it can't be tapped is no error: see [`Monitor::caveat`].
+    pub fn open(system: &System, device: &Device) -> Result<Monitor> {
+        let hidraw = Hidraw::open(device)?;
+        let taps = Tap::open(system, device, Place::BeforeDrivers).and_then(|before| {
+            Ok(Reports::Tapped { before, behind: Tap::open(system, device, Place::BehindDrivers)? })
+        });
+        let reports = taps.unwrap_or_else(Reports::Hidraw);
+        let mut monitor = Monitor { device: device.clone(), reports, hidraw, nodes: Vec::new() };
+        monitor.open_nodes();
+        Ok(monitor)
+    }
+
+    /// Why only what is behind the drivers is seen.
+    pub fn caveat(&self) -> Option<&Error> {
+        match &self.reports {
+            Reports::Tapped { .. } => None,
+            Reports::Hidraw(error) => Some(error),
+        }
+    }
+
+    /// The nodes whose events are seen, with their names.
+    pub fn nodes(&self) -> impl Iterator<Item = (&PathBuf, &str)> {
+        self.nodes.iter().map(|node| (&node.path, node.device.name().unwrap_or_default()))
+    }
+
+    /// Opens those event nodes that are not open yet. One that can't be opened is left out: a descriptor fix is replacing it.
+    fn open_nodes(&mut self) {
+        for path in self.device.nodes() {
+            let is_event = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("event"));
+            if !is_event || self.nodes.iter().any(|node| node.path == path) {
+                continue;
+            }
+            if let Ok(device) = open_nonblocking(&path).and_then(|file| RawDevice::from_fd(file.into())) {
+                self.nodes.push(Node { path, device });
+            }
+        }
+    }
+
+    /// Waits for something to happen, `patience` at most, and gives what has, oldest first. `None` when the device has gone.
+    ///
+    /// # Errors
+    /// A tap or the hidraw node can't be read, for another reason than that the device has gone.
+    pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<Moment>>> {
+        let mut moments = Vec::new();
+        let add = |moments: &mut Vec<Moment>, reports: Vec<TappedReport>, wrap: fn(Vec<u8>) -> Happening| {
+            moments.extend(reports.into_iter().map(|report| Moment { time: report.time, what: wrap(report.bytes) }));
+        };
+        let here = match &self.reports {
+            Reports::Tapped { before, behind } => {
+                add(&mut moments, before.read(patience)?, Happening::Sent);
+                add(&mut moments, behind.read(Duration::ZERO)?, Happening::Left);
+                self.hidraw.read(Duration::ZERO)?.is_some()
+            }
+            Reports::Hidraw(_) => match self.hidraw.read(patience)? {
+                Some(reports) => {
+                    let time = now();
+                    moments.extend(reports.into_iter().map(|bytes| Moment { time, what: Happening::Sent(bytes) }));
+                    true
+                }
+                None => false,
+            },
+        };
+        let offset = wall_clock_offset();
+        let before = self.nodes.len();
+        self.nodes.retain_mut(|node| match read_events(node, offset) {
+            Ok(events) => {
+                moments.extend(events);
+                true
+            }
+            Err(error) => !has_gone(&error),
+        });
+        if self.nodes.len() < before || self.nodes.is_empty() {
+            self.open_nodes();
+        }
+        moments.sort_by_key(|moment| moment.time);
+        // A descriptor fix replaces the hidraw node of a device that stays.
+        if !here && moments.is_empty() {
+            if !self.device.is_present() {
+                return Ok(None);
+            }
+            if let Ok(hidraw) = Hidraw::open(&self.device) {
+                self.hidraw = hidraw;
+            }
+        }
+        Ok(Some(moments))
+    }
+
+    /// How many reports came too fast to be seen.
+    ///
+    /// # Errors
+    /// The count can't be read.
+    pub fn lost(&self) -> Result<u32> {
+        match &self.reports {
+            Reports::Tapped { before, behind } => Ok(before.lost()? + behind.lost()?),
+            Reports::Hidraw(_) => Ok(0),
+        }
+    }
+}
+
+fn read_events(node: &mut Node, offset: Duration) -> std::io::Result<Vec<Moment>> {
+    let path = &node.path;
+    match node.device.fetch_events() {
+        Ok(events) => Ok(events
+            .filter(|event| event.event_type() != EventType::SYNCHRONIZATION)
+            .map(|event| Moment {
+                time: since_boot(&event, offset),
+                what: Happening::Input { node: path.clone(), event: describe(&event) },
+            })
+            .collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// An event in the words of include/uapi/linux/input-event-codes.h.
+fn describe(event: &InputEvent) -> String {
+    match event.destructure() {
+        EventSummary::Key(_, code, value) => format!("{code:?} {value}"),
+        EventSummary::RelativeAxis(_, code, value) => format!("{code:?} {value}"),
+        EventSummary::AbsoluteAxis(_, code, value) => format!("{code:?} {value}"),
+        EventSummary::Misc(_, code, value) => format!("{code:?} {value:#x}"),
+        EventSummary::Switch(_, code, value) => format!("{code:?} {value}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn now() -> Duration {
+    duration(clock_gettime(ClockId::Monotonic))
+}
+
+fn duration(time: rustix::time::Timespec) -> Duration {
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// How far the wall clock, by which input events are stamped unless one asks for another, is ahead of CLOCK_MONOTONIC.
+fn wall_clock_offset() -> Duration {
+    duration(clock_gettime(ClockId::Realtime)).saturating_sub(now())
+}
+
+fn since_boot(event: &InputEvent, offset: Duration) -> Duration {
+    let stamp = event.timestamp().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    stamp.saturating_sub(offset)
+}
