@@ -227,24 +227,6 @@ impl Btf {
         }
     }
 
-    /// The member of a record, also in records of it that have no name: where it is in the whole, and what it is.
-    pub(crate) fn member(&self, record: TypeId, name: &str) -> Option<(u32, &Member)> {
-        self.member_within(record, name, &mut { MAX_MEMBERS })
-    }
-
-    fn member_within(&self, record: TypeId, name: &str, most: &mut usize) -> Option<(u32, &Member)> {
-        let Type::Record { members, .. } = self.get(self.resolve(record)) else { return None };
-        members.iter().find_map(|member| {
-            *most = most.checked_sub(1)?;
-            if member.name == name {
-                return Some((member.bit_offset, member));
-            }
-            let (inner, found) =
-                if member.name.is_empty() { self.member_within(member.ty, name, most)? } else { return None };
-            Some((member.bit_offset.checked_add(inner)?, found))
-        })
-    }
-
     /// The variable of a data section, by name: its type.
     pub(crate) fn variable(&self, name: &str) -> Option<TypeId> {
         self.named(name).find_map(|(_, ty)| match ty {

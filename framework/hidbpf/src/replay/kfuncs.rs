@@ -178,13 +178,8 @@ impl Machine {
     fn check_report(&self, data: u64, size: u64, kind: u64) -> Result<Option<(ReportType, Vec<u8>)>, Problem> {
         let (Some(kind), 1..=MAX_DATA) = (ReportType::from_number(kind), size) else { return Ok(None) };
         let bytes = self.input(data, size as u32)?;
-        let used = match &self.reports {
-            Some(reports) => match reports.length_of(kind, bytes) {
-                Some((_, length)) => length.min(bytes.len()),
-                None => return Ok(None),
-            },
-            None => bytes.len(),
-        };
+        let Some((_, length)) = self.reports.length_of(kind, bytes) else { return Ok(None) };
+        let used = length.min(bytes.len());
         Ok(Some((kind, bytes[..used].to_vec())))
     }
 

@@ -113,8 +113,8 @@ pub(crate) struct Machine {
     /// The `struct hid_device`, and its number.
     pub(crate) device: RegionId,
     pub(crate) device_id: u32,
-    /// What the descriptor in force declares.
-    pub(crate) reports: Option<Reports>,
+    /// What the descriptor in force declares. Nothing while the kernel has not parsed one, as when a hook is fixing it.
+    pub(crate) reports: Reports,
     /// What the driver sent through the input layer, after its own hooks.
     pub(crate) injected: Vec<Vec<u8>>,
     /// The buffer for reports, its context and arguments.
@@ -175,7 +175,7 @@ impl Machine {
             features: BTreeMap::new(),
             device,
             device_id: 0,
-            reports: None,
+            reports: Reports::default(),
             injected: Vec::new(),
             event: None,
         })

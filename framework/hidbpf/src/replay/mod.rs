@@ -34,6 +34,8 @@ mod object;
 pub(crate) mod random;
 pub mod reports;
 mod vm;
+#[cfg(test)]
+mod vm_tests;
 
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
 pub use object::Object;
@@ -265,6 +267,8 @@ impl Driver {
         let mut machine = machine.map_err(|full| out_of_memory(&full))?;
         machine.features = settings.features.clone();
         machine.device_id = device.id.0;
+        // A driver's own programs run before its hooks, on a device that the kernel knows as it is.
+        machine.reports = Reports::parse(&device.descriptor).unwrap_or_default();
         for (member, value) in [
             ("id", device.id.0.to_le_bytes().as_slice()),
             ("bus", &device.bus.0.to_le_bytes()),
@@ -378,10 +382,6 @@ impl Driver {
     /// There is no such program, or it stopped.
     pub fn run_syscall(&mut self, name: &str, argument: &mut [u8]) -> Result<i32, ReplayError> {
         let program = self.object.syscall(name).ok_or_else(|| ReplayError::NoSyscallProgram(name.to_owned()))?;
-        if self.machine.reports.is_none() {
-            // Requests to the device are checked against its own descriptor until there is another.
-            self.machine.reports = Reports::parse(&self.descriptor).ok();
-        }
         let memory = &mut self.machine.memory;
         let region = memory
             .allocate(argument.len(), Kind::SyscallArgument, Access::ReadWrite)
@@ -400,6 +400,8 @@ impl Driver {
     /// # Errors
     /// The program stopped, or returned more than there is room for.
     pub fn fix_descriptor(&mut self, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
+        // The kernel forgets the reports that it knew before it asks for the descriptor.
+        self.machine.reports = Reports::default();
         let fixed = match self.object.hooks(self.generation).rdesc_fixup.first().copied() {
             Some(program) => self.run_fixup(program, descriptor)?,
             None => Fixed::Unchanged,
@@ -410,7 +412,7 @@ impl Driver {
         };
         let changed = matches!(fixed, Fixed::Changed(_));
         let reports = Reports::parse(in_force);
-        self.machine.reports = reports.as_ref().ok().cloned();
+        self.machine.reports = reports.as_ref().cloned().unwrap_or_default();
         self.reports = Some(match reports {
             Ok(reports) if reports.buffer_size() == 0 => Err(ReplayError::NoReports),
             Ok(reports) => Ok(reports.buffer_size()),

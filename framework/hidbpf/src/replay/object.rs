@@ -11,7 +11,7 @@ use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, Rel
 use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
 
 use super::Generation;
-use super::btf::{Btf, BtfExt, Type, TypeId, essential_name};
+use super::btf::{Btf, BtfExt, Type, essential_name};
 use super::error::ObjectError;
 use super::insn::{self, Raw};
 
@@ -165,6 +165,29 @@ impl Object {
         }
         object.syscalls.sort_unstable();
         Ok(object)
+    }
+
+    /// An object of functions alone, each with its name.
+    #[cfg(test)]
+    pub(crate) fn of_functions(functions: &[(&str, &[Raw])]) -> Object {
+        let mut object = Loader::new(Btf::default(), BtfExt::default()).object;
+        for (index, (name, instructions)) in functions.iter().enumerate() {
+            let section = CodeSection {
+                name: ".text".to_owned(),
+                instructions: instructions.to_vec(),
+                references: BTreeMap::new(),
+            };
+            object.code.push(section);
+            let len = instructions.len();
+            object.functions.push(Function {
+                name: (*name).to_owned(),
+                section: index,
+                start: 0,
+                len,
+                sleepable: false,
+            });
+        }
+        object
     }
 
     pub(crate) fn hooks(&self, generation: Generation) -> &Hooks {
@@ -394,9 +417,8 @@ impl Loader {
             Type::Array { count, .. } => Some(*count),
             _ => None,
         };
-        let size = |of: &str, given: &str| {
-            pointed(of).and_then(|ty: TypeId| btf.size_of(ty)).or_else(|| number(given)).unwrap_or(0)
-        };
+        let size =
+            |of: &str, given: &str| pointed(of).and_then(|ty| btf.size_of(ty)).or_else(|| number(given)).unwrap_or(0);
         Ok(MapDefinition {
             name: name.to_owned(),
             kind: number("type").ok_or("has no type")?,
