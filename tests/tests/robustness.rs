@@ -60,7 +60,7 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
             }
             // Padding and parts of headers that nobody reads are all that may differ.
             if let Ok(driver) = DriverObject::parse(Path::new(&path), bytes) {
-                assert_eq!((driver.name, driver.hooks), (good.name.clone(), good.hooks.clone()), "{path}");
+                assert_eq!((&driver.name, &driver.hooks), (&good.name, &good.hooks), "{path}");
             }
         }
     }
