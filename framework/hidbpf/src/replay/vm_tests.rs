@@ -157,7 +157,7 @@ fn jumps_are_taken_when_they_should_be() {
                 ] {
                     let mut program = Program::new(&[jump, raw(0xb7, 0, 0, 0, 0), EXIT, raw(0xb7, 0, 0, 0, 1), EXIT]);
                     for d in numbers() {
-                        assert_eq!(program.run(d, s), holds(code, bits, d, s).into(), "{jump:?} {d:#x} {s:#x}");
+                        assert_eq!(program.run(d, s), u64::from(holds(code, bits, d, s)), "{jump:?} {d:#x} {s:#x}");
                     }
                 }
             }
