@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, anyhow};
 use cargo_metadata::{Message, TargetKind};
 
-use crate::Failed;
+use crate::Fault;
 use crate::process;
 
 /// What a build has left, as far as the virtual machines need it.
@@ -57,7 +57,7 @@ pub fn cargo() -> Command {
 /// Builds all of the workspace at `root`.
 ///
 /// # Errors
-/// Something does not compile: [`Failed`]. Or cargo can't be run.
+/// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     let mut command = cargo();
     command.current_dir(root).args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
@@ -69,7 +69,7 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     let build = Build::read(BufReader::new(stdout));
     let status = child.wait().context("failed to wait for `cargo build`")?;
     if !status.success() {
-        return Err(Failed("`cargo build` failed".to_owned()).into());
+        return Err(Fault::Failed("`cargo build` failed".to_owned()).into());
     }
     build
 }

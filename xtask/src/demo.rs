@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::Failed;
+use crate::Fault;
 use crate::artifacts::{self, Profile};
 use crate::paths::Paths;
 use crate::protocol::{Generation, Message, Task};
@@ -16,9 +16,10 @@ use crate::vm::{KernelOptions, Lab, Wanted};
 /// Installs what is missing, builds, boots a kernel, and shows what the guest shows.
 ///
 /// # Errors
-/// The machinery fails, or the demonstration does: [`Failed`].
+/// The machinery fails, or the demonstration does: [`Fault::Failed`].
 pub fn run(options: &KernelOptions) -> Result<()> {
     let started = Instant::now();
+    let wanted = choose(options)?;
     println!("[1/4] Looking for the Debian packages that this needs");
     setup::run()?;
     let paths = Paths::find()?;
@@ -27,7 +28,6 @@ pub fn run(options: &KernelOptions) -> Result<()> {
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
     println!("[3/4] Getting a kernel from Debian's archive");
     let screen = Screen::default();
-    let wanted = choose(options)?;
     let progress = screen.progress(&wanted.name());
     progress.say("looking for the kernel");
     let kernel = wanted.get(&paths, &screen)?;
@@ -52,9 +52,9 @@ pub fn run(options: &KernelOptions) -> Result<()> {
             );
             Ok(())
         }
-        End::Verdict(tally) => Err(Failed(format!("the demonstration: {tally}; {}", run.logs)).into()),
+        End::Verdict(tally) => Err(Fault::Failed(format!("the demonstration: {tally}; {}", run.logs)).into()),
         End::Crashed { why, console, .. } => {
-            Err(Failed(format!("{why}; its last words:{console}\n  {}", run.logs)).into())
+            Err(Fault::Failed(format!("{why}; its last words:{console}\n  {}", run.logs)).into())
         }
         End::Broken { why, console } => bail!("{why}; the console's last lines:{console}\n  {}", run.logs),
     }

@@ -33,6 +33,9 @@ use crate::report::{Report, Sum};
 /// Something is wrong with what is tested.
 const FAILED: u8 = 1;
 
+/// Clap's code for the same.
+const USAGE: u8 = 2;
+
 /// The machinery failed, so nothing can be said about what is tested.
 const BROKEN: u8 = 69;
 
@@ -58,17 +61,23 @@ enum Task {
     Measure(vm::KernelOptions),
 }
 
-/// What is tested has failed, as distinct from what tests it.
+/// An error that is not the machinery's.
 #[derive(Debug)]
-pub struct Failed(pub String);
+pub enum Fault {
+    /// What is tested has failed.
+    Failed(String),
+    /// What was asked for makes no sense.
+    Usage(String),
+}
 
-impl fmt::Display for Failed {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (Self::Failed(text) | Self::Usage(text)) = self;
+        f.write_str(text)
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for Fault {}
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
@@ -77,17 +86,17 @@ fn main() -> ExitCode {
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) if error.is::<Failed>() => {
-            eprintln!("failed: {error:#}");
-            ExitCode::from(FAILED)
-        }
-        Err(error) => {
-            eprintln!("infrastructure failed: {error:#}");
-            ExitCode::from(BROKEN)
-        }
-    }
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    let (code, word) = match error.downcast_ref() {
+        Some(Fault::Failed(_)) => (FAILED, "failed"),
+        Some(Fault::Usage(_)) => (USAGE, "error"),
+        None => (BROKEN, "infrastructure failed"),
+    };
+    eprintln!("{word}: {error:#}");
+    ExitCode::from(code)
 }
 
 /// Prints the report and says how to end.

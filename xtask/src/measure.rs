@@ -1,7 +1,8 @@
 //! `cargo xtask measure`: what an attach costs, counted rather than timed, so that two runs agree.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use crate::Fault;
 use crate::artifacts::{self, Profile};
 use crate::paths::Paths;
 use crate::protocol::{Message, Task};
@@ -18,15 +19,15 @@ use crate::vm::{KernelOptions, Lab, Wanted, note_of, usual_jobs, with_each};
 /// # Errors
 /// The machinery fails before anything could be measured, or the code does not compile.
 pub fn run(options: &KernelOptions) -> Result<Report> {
+    let mut wanted = Wanted::select(options)?;
+    wanted.retain(|kernel| !kernel.is_without());
+    if wanted.is_empty() {
+        return Err(Fault::Usage("no kernel with HID-BPF to measure on".to_owned()).into());
+    }
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Release)?.artifacts()?;
-    let mut wanted = Wanted::select(options)?;
-    wanted.retain(|kernel| !kernel.is_without());
-    if wanted.is_empty() {
-        bail!("no kernel with HID-BPF to measure on");
-    }
     let screen = Screen::default();
     let lab = Lab::new(&paths, &artifacts, Accelerator::CountedTcg)?;
     println!("{:<14}{:<28}{:<16}{:>14}", "kernel", "what", "quantity", "value");

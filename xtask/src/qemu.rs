@@ -97,7 +97,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { silence: Duration::from_secs(3 * 60), whole: Duration::from_secs(20 * 60) }
+        Self { silence: Duration::from_secs(4 * 60), whole: Duration::from_secs(20 * 60) }
     }
 }
 
@@ -230,6 +230,8 @@ struct Watch<'a> {
     started: Instant,
     heard: Instant,
     trouble: Option<Instant>,
+    /// Its last words for people.
+    said: Option<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -244,6 +246,7 @@ impl<'a> Watch<'a> {
             started: now,
             heard: now,
             trouble: None,
+            said: None,
         })
     }
 
@@ -255,7 +258,12 @@ impl<'a> Watch<'a> {
         for line in self.protocol_log.lines(exited.is_some())? {
             self.heard = Instant::now();
             match self.transcript.take(&line) {
-                Ok(message) => heard(&message),
+                Ok(message) => {
+                    if let Message::Say { text } = &message {
+                        self.said = Some(text.clone());
+                    }
+                    heard(&message);
+                }
                 Err(breach) => return Ok(Some(self.broken(format!("the guest {breach}")))),
             }
         }
@@ -278,7 +286,10 @@ impl<'a> Watch<'a> {
         }
         match (exited, self.transcript.verdict()) {
             (Some(true), Some(verdict)) => Some(End::Verdict(verdict)),
-            (Some(true), None) => Some(self.broken("the machine ended without a verdict".to_owned())),
+            (Some(true), None) => {
+                let said = self.said.as_ref().map(|said| format!("; it said: {said}")).unwrap_or_default();
+                Some(self.broken(format!("the machine ended without a verdict{said}")))
+            }
             (Some(false), _) => Some(self.broken("QEMU failed".to_owned())),
             (None, Some(_)) if self.heard.elapsed() > SHUTDOWN => {
                 Some(self.broken(format!("the machine did not end within {} s of its verdict", SHUTDOWN.as_secs())))
@@ -387,6 +398,8 @@ mod tests {
         let fake = Fake::new();
         assert_eq!(broken(fake.end("", UP, Some(true))), "the machine ended without a verdict, during `a`");
         assert_eq!(broken(fake.end("", "", Some(true))), "the machine ended without a verdict");
+        let why = broken(fake.end("", "{\"say\":{\"text\":\"no uhid\"}}\n", Some(true)));
+        assert_eq!(why, "the machine ended without a verdict; it said: no uhid");
     }
 
     #[test]

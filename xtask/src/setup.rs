@@ -71,7 +71,9 @@ fn parse_installed(listed: &str) -> Vec<&str> {
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
     let mut command = process::command("apt-get");
-    command.args(["--quiet", "-o", "Acquire::Retries=3"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    // Without a terminal of its own dpkg draws no progress into logs.
+    command.args(["--quiet", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0"]).args(arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
     if !process::passes(&mut command)? {
         bail!("`apt-get {}` failed", arguments.join(" "));
     }

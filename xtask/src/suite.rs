@@ -13,13 +13,14 @@ use crate::process;
 use crate::report::{Part, Report};
 use crate::setup;
 use crate::transcript::Tally;
-use crate::vm;
+use crate::vm::{self, Wanted};
 
 /// Installs what is missing, builds, checks, tests on this machine, and tests in virtual machines.
 ///
 /// # Errors
 /// The machinery fails before all of that could be tried, or the code does not compile.
 pub fn run(options: &vm::Options) -> Result<Report> {
+    let wanted = Wanted::select(&options.kernels)?;
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
@@ -30,7 +31,7 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     report.parts.push(run_part("host", || host_tests(root))?);
     report.parts.push(run_part("checks", || checks(root))?);
     heading("virtual machines");
-    report.parts.extend(vm::run_cases(&paths, &artifacts, options)?.parts);
+    report.parts.extend(vm::run_cases(&paths, &artifacts, &wanted, options)?.parts);
     Ok(report)
 }
 

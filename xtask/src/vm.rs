@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::Fault;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::guest::Packer;
 use crate::kernels::{self, Entry, Kernel, UserKernel};
@@ -65,30 +66,43 @@ impl Wanted {
     /// All kernels that `options` ask for.
     ///
     /// # Errors
-    /// A kernel is misspelt, or `--only` names one that is not there.
+    /// A kernel is misspelt or is none, two have one name, or `--only` names one that is not there.
     pub fn select(options: &KernelOptions) -> Result<Vec<Self>> {
         let mut wanted: Vec<Self> = kernels::list()?.kernels.into_iter().map(Self::Debian).collect();
         wanted.extend(options.user.iter().cloned().map(Self::User));
         if let Ok(text) = std::env::var(KERNELS_VARIABLE) {
-            let more = UserKernel::parse_list(&text).with_context(|| format!("failed to read `{KERNELS_VARIABLE}`"))?;
+            let more = UserKernel::parse_list(&text)
+                .map_err(|error| Fault::Usage(format!("failed to read `{KERNELS_VARIABLE}`: {error:#}")))?;
             wanted.extend(more.into_iter().map(Self::User));
         }
+        let mut names = Vec::new();
+        for kernel in &wanted {
+            let name = kernel.checked_name().map_err(|error| Fault::Usage(format!("{error:#}")))?;
+            if names.contains(&name) {
+                return Err(Fault::Usage(format!("two kernels are called `{name}`: add name=NAME to one")).into());
+            }
+            names.push(name);
+        }
         if !options.only.is_empty() {
-            let names: Vec<String> = wanted.iter().map(Self::name).collect();
             if let Some(unknown) = options.only.iter().find(|name| !names.contains(name)) {
-                bail!("there is no kernel `{unknown}`; there are {}", names.join(", "));
+                let known = names.join(", ");
+                return Err(Fault::Usage(format!("there is no kernel `{unknown}`; there are {known}")).into());
             }
             wanted.retain(|kernel| options.only.contains(&kernel.name()));
         }
         Ok(wanted)
     }
 
+    fn checked_name(&self) -> Result<String> {
+        match self {
+            Self::Debian(entry) => Ok(entry.name.clone()),
+            Self::User(kernel) => Ok(kernel.look()?.name),
+        }
+    }
+
     /// What reports call it.
     pub fn name(&self) -> String {
-        match self {
-            Self::Debian(entry) => entry.name.clone(),
-            Self::User(kernel) => kernel.look().map_or_else(|_| kernel.image.display().to_string(), |found| found.name),
-        }
+        self.checked_name().unwrap_or_else(|_| "unreadable".to_owned())
     }
 
     /// Whether it is known to have no HID-BPF.
@@ -178,29 +192,29 @@ impl<'a> Lab<'a> {
 /// # Errors
 /// The machinery fails before a case could run, or the code does not compile.
 pub fn run(options: &Options) -> Result<Report> {
+    let wanted = Wanted::select(&options.kernels)?;
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
-    run_cases(&paths, &artifacts, options)
+    run_cases(&paths, &artifacts, &wanted, options)
 }
 
-/// Runs the cases on all kernels.
+/// Runs the cases on the kernels in `wanted`.
 ///
 /// # Errors
 /// The machinery fails before a case could run, or no case has such a name.
-pub fn run_cases(paths: &Paths, artifacts: &Artifacts, options: &Options) -> Result<Report> {
-    let wanted = Wanted::select(&options.kernels)?;
+pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], options: &Options) -> Result<Report> {
     let listed = list_cases(artifacts)?;
     let is_wanted =
         |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter.as_str()));
     if !listed.iter().any(|case| is_wanted(&case.name)) {
-        bail!("no case's name contains {}", options.filters.join(" or "));
+        return Err(Fault::Usage(format!("no case's name contains {}", options.filters.join(" or "))).into());
     }
     let screen = Screen::default();
     let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
     let jobs = options.jobs.unwrap_or_else(usual_jobs);
-    let results = with_each(paths, &wanted, jobs, &screen, &|kernel| test(&lab, kernel, &options.filters, &screen));
+    let results = with_each(paths, wanted, jobs, &screen, &|kernel| test(&lab, kernel, &options.filters, &screen));
     let mut has_fmod_ret = false;
     let mut parts = Vec::new();
     for (name, result) in results {
@@ -316,10 +330,14 @@ fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part
     let task = Task::Test { filters: filters.to_vec() };
     let run = lab.boot(kernel, task, Limits::default(), &mut |message| {
         progress.hear(message);
-        if let Message::Outcome { case, outcome, millis } = message {
-            let outcome = held_to(kernel.may_skip, outcome.clone());
-            tally.count(&outcome);
-            screen.line(&case_line(&kernel.name, case, &outcome, *millis));
+        match message {
+            Message::Outcome { case, outcome, millis } => {
+                let outcome = held_to(kernel.may_skip, outcome.clone());
+                tally.count(&outcome);
+                screen.line(&case_line(&kernel.name, case, &outcome, *millis));
+            }
+            Message::Say { text } => screen.line(&format!("{:<12} note  {text}", kernel.name)),
+            _ => {}
         }
     });
     drop(progress);
@@ -375,6 +393,14 @@ mod tests {
         assert_eq!(names, ["without"]);
         let error = Wanted::select(&only(&["no-such"])).unwrap_err().to_string();
         assert!(error.starts_with("there is no kernel `no-such`; there are newest, oldest, without"), "{error}");
+    }
+
+    #[test]
+    fn a_users_kernel_is_looked_at_first() {
+        let user: UserKernel = "/no/such/kernel".parse().unwrap();
+        let error = Wanted::select(&KernelOptions { user: vec![user], only: Vec::new() }).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Fault::Usage(_))), "{error:#}");
+        assert!(error.to_string().starts_with("failed to read the kernel `/no/such/kernel`: "), "{error:#}");
     }
 
     #[test]
