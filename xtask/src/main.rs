@@ -6,6 +6,7 @@ mod apt;
 mod artifacts;
 mod console;
 mod demo;
+mod dist;
 mod guest;
 mod initramfs;
 mod kernels;
@@ -59,6 +60,8 @@ enum Task {
     Vm(vm::Options),
     /// Count what an attach costs: instructions, system calls, memory
     Measure(vm::KernelOptions),
+    /// Lay out the files of an installed hidbpf
+    Dist(dist::Options),
 }
 
 /// An error that is not the machinery's.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
+        Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
     };
     let error = match result {
