@@ -62,6 +62,7 @@ fn host_tests(root: &Path) -> Result<Tally> {
     let passed = child.wait().context("failed to wait for `cargo test`")?.success();
     if !passed && tally.failed == 0 {
         // A test program that did not compile, or died, has counted nothing.
+        println!("FAIL  `cargo test` did not come to its end");
         tally.failed = 1;
     }
     Ok(tally)

@@ -26,10 +26,11 @@ const KERNELS_VARIABLE: &str = "HIDBPF_KERNELS";
 /// Which kernels to boot.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KernelOptions {
-    /// Boot this kernel too: PATH[,modules=DIR][,generation=none|fmod-ret|struct-ops][,name=NAME]
+    /// Boot this kernel too: PATH, and after it any of `,modules=DIR` `,generation=WORD` `,name=NAME`
     ///
     /// PATH is a bzImage for x86-64. DIR has the modules of that kernel, as in /lib/modules/RELEASE; leave it out where all that
-    /// the tests need is built in. The generation is what the kernel has to offer; by default what kernels of its version do.
+    /// the tests need is built in. WORD is what the kernel has to offer: none, fmod-ret or struct-ops; by default what kernels
+    /// of its version do. NAME is what reports call it, by default its release.
     /// Can be given more than once. The environment variable HIDBPF_KERNELS holds more of the same, with a colon between any two.
     #[arg(long = "kernel", value_name = "KERNEL")]
     pub user: Vec<UserKernel>,
