@@ -57,6 +57,10 @@
 #define CollectionVendor(type, ...)                                                                                    \
 	0xa1, HID__CHECKED(type, (type) >= 0x80 && (type) <= 0xff, "vendor collections are 0x80 to 0xff"), __VA_ARGS__, 0xc0
 
+/* Either half alone, for a part of a descriptor that ends one collection and begins the next. */
+#define CollectionBegin(type) 0xa1, HID_COLLECTION_##type
+#define CollectionEnd() 0xc0
+
 /* ---- Global items: 6.2.2.7 ---------------------------------------------------------------------------------------------- */
 
 /* UsagePage(name) for a page of usages.h; by number UsagePage8, UsagePage16. */

@@ -80,6 +80,56 @@ static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const un
 }
 
 /*
+ * The same for the flags of an Input item at `offset`: 81 03, constant, to 81 02, data. The item's first byte is checked too.
+ */
+static __always_inline _Bool hidbpf_patch_input(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
+{
+	__u8 *item = ctx->size > (int)offset + 1 ? hid_bpf_get_data(ctx, offset, 2) : NULL;
+
+	if (!item || item[0] != 0x81 || item[1] != from)
+		return 0;
+	item[1] = to;
+	return 1;
+}
+
+/* One byte for hidbpf_patch_all(). */
+struct hidbpf_byte {
+	unsigned int offset;
+	__u8 from;
+	__u8 to;
+};
+
+/*
+ * For descriptor hooks. Patches every byte of a table of struct hidbpf_byte, or none if one of them isn't what is expected. Whether
+ * it did. The table must be a static const array.
+ */
+#define hidbpf_patch_all(ctx, table) hidbpf_patch_table((ctx), (table), sizeof(table) / sizeof((table)[0]))
+
+static __always_inline _Bool hidbpf_patch_table(struct hid_bpf_ctx *ctx, const struct hidbpf_byte *table,
+						const unsigned long count)
+{
+	unsigned int end = 0;
+	__u8 *data;
+
+	/* Unrolled, the table becomes constants in the code. */
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < count; i++)
+		if (table[i].offset >= end)
+			end = table[i].offset + 1;
+	data = ctx->size >= (int)end ? hid_bpf_get_data(ctx, 0, end) : NULL;
+	if (!data)
+		return 0;
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < count; i++)
+		if (data[table[i].offset] != table[i].from)
+			return 0;
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < count; i++)
+		data[table[i].offset] = table[i].to;
+	return 1;
+}
+
+/*
  * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR in the place of the device's descriptor; what the hook is to return.
  */
 #define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), (descriptor), sizeof(descriptor))
@@ -99,6 +149,23 @@ static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, const __
 		__builtin_memcpy(__builtin_assume_aligned(data + done, 8), __builtin_assume_aligned(descriptor + done, 8),
 				 size - done < 1024 ? size - done : 1024);
 	return (int)size;
+}
+
+/*
+ * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR over as many bytes of the device's descriptor, from `offset` on; what the
+ * hook is to return. The size stays.
+ */
+#define hidbpf_overwrite(ctx, offset, part) hidbpf_overwrite_with((ctx), (offset), (part), sizeof(part))
+
+static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const unsigned int offset, const __u8 *part,
+						 const unsigned long size)
+{
+	__u8 *data = ctx->size >= (int)(offset + size) ? hid_bpf_get_data(ctx, offset, size) : NULL;
+
+	if (!data)
+		return -EINVAL;
+	__builtin_memcpy(data, part, size);
+	return 0;
 }
 
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */
