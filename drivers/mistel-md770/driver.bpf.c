@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The Mistel MD770 keyboard sends six keys on its first interface as every keyboard does, and more of them on its second: report 4
+ * there has a bit for each of 232 keys. The descriptor calls these bits an array, in which each bit would be the number of a key,
+ * and so the keys from the seventh on are lost.
+ *
+ * The field becomes one of variables.
+ */
+#define DESCRIPTOR_SIZE 203
+/* The Input item of the bits, and its flags: data, absolute, and: */
+#define KEYS 200
+#define ARRAY 0x00
+#define VARIABLES 0x02
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	if (ctx->size == DESCRIPTOR_SIZE)
+		hidbpf_patch_input(ctx, KEYS, ARRAY, VARIABLES);
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup);

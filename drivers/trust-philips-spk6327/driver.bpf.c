@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The Philips SPK6327 keyboard sends its eight modifier keys as a bit each. The descriptor of its second interface calls them an
+ * array, in which a set bit is the number 1: the second key of the range, left shift, whichever was pressed.
+ *
+ * The field becomes one of variables. The first interface, of 62 bytes, is right as it is.
+ */
+#define DESCRIPTOR_SIZE 169
+/* The flags of the modifiers' Input item: data, absolute, and: */
+#define MODIFIERS_FLAGS 101
+#define ARRAY 0x00
+#define VARIABLES 0x02
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	if (ctx->size == DESCRIPTOR_SIZE)
+		hidbpf_patch_byte(ctx, MODIFIERS_FLAGS, ARRAY, VARIABLES);
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup);
