@@ -43,6 +43,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
+    ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
 ];
 
