@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The Zuiki Mascon is a controller for train games: a lever and buttons. Its reports have no id and begin with a byte that is 0. Three
+ * axes of 16 bits follow, of which the lever is the high byte of the second; what stands in the rest of them makes games see a stick
+ * that is held to the left.
+ *
+ * All of the three axes but the lever becomes 0.
+ */
+#define REPORT_FIRST 0
+#define REPORT_X 1
+#define REPORT_Y 3
+#define REPORT_Z 5
+#define REPORT_END 7
+#define LEVER_MASK 0xff00
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report(ctx, REPORT_END);
+
+	if (!report || report[REPORT_FIRST] != 0)
+		return 0;
+	hidbpf_put_le16(report + REPORT_X, 0);
+	hidbpf_put_le16(report + REPORT_Y, hidbpf_le16(report + REPORT_Y) & LEVER_MASK);
+	hidbpf_put_le16(report + REPORT_Z, 0);
+	return 0;
+}
+
+HIDBPF_DRIVER(device_event);
