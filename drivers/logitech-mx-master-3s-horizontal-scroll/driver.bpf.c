@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The wheel at the thumb of the Logitech MX Master 3S scrolls sideways, and some find that it does so the wrong way round. It comes
+ * through the Bolt receiver as byte 8 of report 2: id, buttons, X, Y (16 bits each), wheel, horizontal wheel.
+ *
+ * The driver turns it around for every mouse at the receiver.
+ */
+#define REPORT_ID 2
+#define REPORT_PAN 8
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_PAN + 1);
+
+	if (report)
+		hidbpf_negate_s8(report + REPORT_PAN);
+	return 0;
+}
+
+HIDBPF_DRIVER(device_event);

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The Surface Dial is a knob that can be turned and pressed. It says that it is one, a dial of up to 3600 steps a turn, and that it
+ * knows where on a screen it stands. Linux makes REL_DIAL of it, of which most programs know nothing.
+ *
+ * The dial becomes a wheel. Linux then asks for the finest steps by itself, and is told that 120 of the 3600 are one click of a
+ * wheel, which makes 30 clicks a turn. What would make something else than a mouse of it goes: whether it is touched becomes
+ * padding, and its place becomes a movement, which is always 0.
+ *
+ * The bytes are patched where they are, since all else, the vendor's reports above all, stays.
+ */
+static const struct hidbpf_byte patches[] = {
+	/* Touch: Input (81 02) to constant. */
+	{35, 0x02, 0x03},
+	/* Usage (09 37), dial to wheel. */
+	{45, 0x37, 0x38},
+	/* Physical Maximum of the resolution multiplier (46 10 0e), 3600 to 120. */
+	{61, 0x10, 0x78},
+	{62, 0x0e, 0x00},
+	/* X and Y: Input (81 42), absolute or nowhere, to relative. */
+	{88, 0x42, 0x06},
+	{98, 0x42, 0x06},
+};
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	return hidbpf_patch_all(ctx, patches) ? 0 : -EINVAL;
+}
+
+HIDBPF_DRIVER(rdesc_fixup);
