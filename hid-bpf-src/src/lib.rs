@@ -44,6 +44,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
+    ("hidbpf/ugee.h", include_str!("../include/hidbpf/ugee.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
 ];
 

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/ugee.h>
+
+/*
+ * The XP-Pen Deco mini4 is a small tablet with six buttons on its pad, and a pen with two buttons that knows no tilt. It has an
+ * interface for the pad and one for the pen, told apart by the size of their descriptors, and a third that stays silent until the
+ * maker's own software wakes it.
+ *
+ * The pad is a keyboard: its buttons type letters and Ctrl+S. It becomes a tablet pad.
+ *
+ * The pen's descriptor has other ranges than the pen. The true ones are in a string that the tablet gives to those who know how to
+ * ask: 20320 x 15240 points, 5080 points an inch, which makes 4 x 3 inches, and pressure up to 8191.
+ */
+#define PAD_DESCRIPTOR_SIZE 177
+#define PEN_DESCRIPTOR_SIZE 109
+
+#define PAD_ID 6
+#define PAD_BUTTONS 6
+
+HIDBPF_DESCRIPTOR(pad, UgeePad(PAD_ID, PAD_BUTTONS, UgeeNoDial(PAD_BUTTONS)));
+
+/* A tablet beside the screen: Linux takes Pen for a screen to draw on, and Digitizer for a tablet. */
+HIDBPF_DESCRIPTOR(pen,
+	UsagePage(Digitizers),
+	Usage(Digitizers, Digitizer),
+	Collection(Application,
+		ReportId(UGEE_PEN_ID),
+		Usage(Digitizers, Stylus),
+		Collection(Physical,
+			Usage(Digitizers, TipSwitch),
+			Usage(Digitizers, BarrelSwitch),
+			Usage(Digitizers, SecondaryBarrelSwitch),
+			LogicalRange8(0, 1),
+			ReportSize(1),
+			ReportCount(3),
+			Input(Data, Var, Abs),
+			ReportCount(2),
+			Input(Const, Var, Abs),
+			Usage(Digitizers, InRange),
+			ReportCount(1),
+			Input(Data, Var, Abs),
+			ReportCount(2),
+			Input(Const, Var, Abs),
+			UgeePosition(20320, 15240, 4000, 3000),
+			UgeePressure(13, 8191, Data, Var, Abs),
+			Padding(19))));
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	switch (ctx->size) {
+	case PAD_DESCRIPTOR_SIZE:
+		return hidbpf_replace(ctx, pad);
+	case PEN_DESCRIPTOR_SIZE:
+		return hidbpf_replace(ctx, pen);
+	}
+	return 0;
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	return ugee_pad_event(ctx, PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT);
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);

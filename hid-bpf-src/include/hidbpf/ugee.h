@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What tablets by UGEE have in common, XP-Pen's among them: the pen's report, and pads that are keyboards.
+ *
+ * Include it after driver.h. Offsets and sizes are in bytes and count the report id as byte 0.
+ */
+#ifndef HIDBPF_UGEE_H
+#define HIDBPF_UGEE_H
+
+#include <hidbpf/descriptor.h>
+#include <hidbpf/report.h>
+
+/* ---- Pens --------------------------------------------------------------------------------------------------------------- */
+
+/* What most pens send. Those without tilt send less, or nothing that means anything in the last two bytes. */
+#define UGEE_PEN_ID 7
+#define UGEE_PEN_SIZE 10
+#define UGEE_PEN_FLAGS 1
+#define UGEE_PEN_X 2
+#define UGEE_PEN_Y 4
+#define UGEE_PEN_PRESSURE 6
+#define UGEE_PEN_X_TILT 8
+#define UGEE_PEN_Y_TILT 9
+
+/* Bits of UGEE_PEN_FLAGS. */
+#define UGEE_TIP 0x01
+#define UGEE_FIRST_BUTTON 0x02
+#define UGEE_SECOND_BUTTON 0x04
+#define UGEE_INVERT 0x08
+#define UGEE_IN_RANGE 0x20
+
+/* X and Y, each of 16 bits and with its length in thousandths of an inch. Push and Pop keep the inches from what follows. */
+#define UgeePosition(x_maximum, y_maximum, width, height)                                                              \
+	UsagePage(GenericDesktop), ReportSize(16), ReportCount(1), Push(), Unit(Inch), UnitExponent(-3),               \
+		Usage(GenericDesktop, X), LogicalRange16(0, x_maximum), PhysicalRange16(0, width),                     \
+		Input(Data, Var, Abs), Usage(GenericDesktop, Y), LogicalRange16(0, y_maximum),                         \
+		PhysicalRange16(0, height), Input(Data, Var, Abs), Pop()
+
+/* The pressure, with flags as Input() has them. Leaves UsagePage Digitizers and fields of `bits` bits. */
+#define UgeePressure(bits, maximum, ...)                                                                               \
+	UsagePage(Digitizers), Usage(Digitizers, TipPressure), LogicalRange16(0, maximum), ReportSize(bits),           \
+		ReportCount(1), Input(__VA_ARGS__)
+
+/* ---- Pads that are keyboards -------------------------------------------------------------------------------------------- */
+
+/* A keyboard report: id, modifiers, a byte that is not used on keyboards but is the first key here, five more keys. */
+#define UGEE_KEYS_SIZE 8
+#define UGEE_KEYS_MODIFIERS 1
+#define UGEE_KEYS_FIRST 2
+#define UGEE_KEYS_LEFT_ALT 0x04
+
+/* What a key stands for: button `number`, counted from 1, or one step of the dial. */
+#define UGEE_BUTTON(number) (1 << ((number) - 1))
+#define UGEE_DIAL_CLOCKWISE 0x100
+#define UGEE_DIAL_COUNTERCLOCKWISE 0x200
+
+/* What the pad is made to send instead, as long as the keyboard report. */
+struct ugee_pad_report {
+	__u8 id;
+	/* TabletPadMarks(), never set. */
+	__u8 marks[3];
+	/* A bit for each button. */
+	__u8 buttons;
+	/* 1 for a step clockwise, -1 for one back. */
+	__s8 dial;
+	__u8 unused[2];
+};
+_Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's size stays");
+
+/*
+ * UgeePad(id, buttons, item, ...) declares struct ugee_pad_report with that many buttons. The items are what follows the buttons'
+ * bits: either UgeeNoDial(buttons) or UgeeDial(buttons).
+ */
+#define UgeePad(id, buttons, ...)                                                                                      \
+	UsagePage(GenericDesktop), Usage(GenericDesktop, Keypad),                                                      \
+		Collection(Application, UsagePage(Digitizers), Usage(Digitizers, TabletFunctionKeys),                  \
+			   Collection(Physical, ReportId(id), TabletPadMarks(), UsagePage(Button), Buttons(1, buttons), \
+				      ReportSize(1), ReportCount(buttons), Input(Data, Var, Abs), __VA_ARGS__))
+#define UgeeNoDial(buttons) Padding(32 - (buttons))
+#define UgeeDial(buttons)                                                                                              \
+	Padding(8 - (buttons)), UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel), LogicalRange8(-1, 1),         \
+		ReportSize(8), ReportCount(1), Input(Data, Var, Rel), Padding(16)
+
+/*
+ * For event hooks. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
+ * keyboard page what it stands for; `left_alt` is what that modifier does. What the hook is to return.
+ */
+static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, const __u16 *meaning_of_key, __u16 left_alt)
+{
+	__u8 *data = hidbpf_report_with_id(ctx, id, UGEE_KEYS_SIZE);
+	__u16 down;
+
+	if (!data)
+		return 0;
+	down = data[UGEE_KEYS_MODIFIERS] & UGEE_KEYS_LEFT_ALT ? left_alt : 0;
+#pragma clang loop unroll(full)
+	for (int i = UGEE_KEYS_FIRST; i < UGEE_KEYS_SIZE; i++)
+		down |= meaning_of_key[data[i]];
+	*(struct ugee_pad_report *)data = (struct ugee_pad_report){
+		.id = id,
+		.buttons = (__u8)down,
+		.dial = (__s8)(!!(down & UGEE_DIAL_CLOCKWISE) - !!(down & UGEE_DIAL_COUNTERCLOCKWISE)),
+	};
+	return sizeof(struct ugee_pad_report);
+}
+
+/* The keys of pads whose third button is the left Alt, on which pads with fewer than eight buttons lack the last ones. */
+static const __u16 ugee_alt_pad_keys[256] __attribute__((unused)) = {
+	[0x05] = UGEE_BUTTON(1), [0x08] = UGEE_BUTTON(2), [0x2c] = UGEE_BUTTON(4), [0x16] = UGEE_BUTTON(5),
+	[0x1d] = UGEE_BUTTON(6), [0x57] = UGEE_BUTTON(7), [0x56] = UGEE_BUTTON(8),
+};
+#define UGEE_ALT_PAD_ALT UGEE_BUTTON(3)
+
+#endif
