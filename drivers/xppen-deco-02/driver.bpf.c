@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/ugee.h>
+
+/*
+ * The XP-Pen Deco 02 is a tablet with six buttons and a dial on its pad. Pen and pad are one interface.
+ *
+ * The pen is right. The pad is a keyboard: buttons and dial send shortcuts such as Ctrl+Plus. It becomes a tablet pad, with the pen
+ * beside it as it was. What else the interface declares, a touch configuration and 32 consumer buttons, the tablet does not have.
+ */
+#define DESCRIPTOR_SIZE 188
+
+#define PAD_ID 3
+#define PAD_BUTTONS 6
+
+/* Modifiers come and go with the keys and tell nothing more. */
+static const __u16 meaning_of_key[256] = {
+	[0x05] = UGEE_BUTTON(1), [0x2c] = UGEE_BUTTON(2),      [0x08] = UGEE_BUTTON(3),
+	[0x0c] = UGEE_BUTTON(4), [0x1d] = UGEE_BUTTON(5),      [0x16] = UGEE_BUTTON(6),
+	[0x2e] = UGEE_DIAL_CLOCKWISE, [0x2d] = UGEE_DIAL_COUNTERCLOCKWISE,
+};
+
+HIDBPF_DESCRIPTOR(pen_and_pad,
+	UsagePage(Digitizers),
+	Usage(Digitizers, Pen),
+	Collection(Application,
+		ReportId(UGEE_PEN_ID),
+		Usage(Digitizers, Stylus),
+		Collection(Physical,
+			Usage(Digitizers, TipSwitch),
+			Usage(Digitizers, BarrelSwitch),
+			Usage(Digitizers, Eraser),
+			Usage(Digitizers, Invert),
+			Usage(Digitizers, InRange),
+			LogicalRange8(0, 1),
+			ReportSize(1),
+			ReportCount(5),
+			Input(Data, Var, Abs),
+			Padding(3),
+			UgeePosition(22352, 13970, 22352, 13970),
+			UgeePressure(16, 8191, Data, Var, Abs))),
+	UgeePad(PAD_ID, PAD_BUTTONS, UgeeDial(PAD_BUTTONS)));
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	return ctx->size == DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen_and_pad) : 0;
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	return ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0);
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
