@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/ugee.h>
+
+/*
+ * The XP-Pen Artist Pro 14, 16 and 19 of the second generation are screens to draw on. Their pen has two buttons, an eraser at its
+ * other end, and tilt.
+ *
+ * The descriptor calls the second button an eraser, and declares the turned pen (Invert) as one more button. The descriptor is made
+ * to say: second button, Invert, and an eraser after it, and given the size of the model's screen. When the eraser touches, the
+ * firmware sends tip and Invert; it is made to send the eraser.
+ *
+ * A tilted pen points beside its tip. The screen feels a coil, which is some way up in the pen, and gives the place that is straight
+ * below it. From the tilt and the coil's height follows how far that is from the tip.
+ */
+#define DESCRIPTOR_SIZE 113
+
+/* A bit that the device doesn't send: UGEE_TIP and UGEE_INVERT together mean it. */
+#define ERASER 0x10
+#define ERASING (UGEE_TIP | UGEE_INVERT | UGEE_IN_RANGE)
+
+#define X_Y_MAXIMUM 32767
+
+/* The products, and the widths and heights of their screens in thousandths of an inch. */
+#define PRO_14 0x095a
+#define WIDTH_14 11874
+#define HEIGHT_14 7421
+#define PRO_16 0x095b
+#define WIDTH_16 13567
+#define HEIGHT_16 8480
+#define PRO_19 0x096a
+#define WIDTH_19 16101
+#define HEIGHT_19 9057
+
+#define PEN(width, height)                                                                                             \
+	UsagePage(Digitizers), Usage(Digitizers, Pen),                                                                 \
+		Collection(Application, ReportId(UGEE_PEN_ID), Usage(Digitizers, Stylus),                              \
+			   Collection(Physical, Usage(Digitizers, TipSwitch), Usage(Digitizers, BarrelSwitch),         \
+				      Usage(Digitizers, SecondaryBarrelSwitch), Usage(Digitizers, Invert),             \
+				      Usage(Digitizers, Eraser), Usage(Digitizers, InRange), LogicalRange8(0, 1),      \
+				      ReportSize(1), ReportCount(6), Input(Data, Var, Abs), Padding(2),                \
+				      UgeePosition(X_Y_MAXIMUM, X_Y_MAXIMUM, width, height),                           \
+				      UgeePressure(16, 16383, Data, Var, Abs, Null), Usage(Digitizers, XTilt),         \
+				      Usage(Digitizers, YTilt), LogicalRange8(-127, 127), ReportSize(8),               \
+				      ReportCount(2), Input(Data, Var, Abs)))
+
+HIDBPF_DESCRIPTOR(pen_14, PEN(WIDTH_14, HEIGHT_14));
+HIDBPF_DESCRIPTOR(pen_16, PEN(WIDTH_16, HEIGHT_16));
+HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	if (ctx->size != DESCRIPTOR_SIZE)
+		return 0;
+	switch (ctx->hid->product) {
+	case PRO_14:
+		return hidbpf_replace(ctx, pen_14);
+	case PRO_16:
+		return hidbpf_replace(ctx, pen_16);
+	case PRO_19:
+		return hidbpf_replace(ctx, pen_19);
+	}
+	return 0;
+}
+
+/* The sine of 0 to 127 degrees, by 32768. After those come zeros: what is no angle moves nothing. */
+#define SINE_ONE 32768
+static const __u16 sine[256] = {
+	0, 572, 1144, 1715, 2286, 2856, 3425, 3993, 4560, 5126, 5690, 6252, 6813, 7371, 7927, 8481,
+	9032, 9580, 10126, 10668, 11207, 11743, 12275, 12803, 13328, 13848, 14365, 14876, 15384, 15886, 16384, 16877,
+	17364, 17847, 18324, 18795, 19261, 19720, 20174, 20622, 21063, 21498, 21926, 22348, 22763, 23170, 23571, 23965,
+	24351, 24730, 25102, 25466, 25822, 26170, 26510, 26842, 27166, 27482, 27789, 28088, 28378, 28660, 28932, 29197,
+	29452, 29698, 29935, 30163, 30382, 30592, 30792, 30983, 31164, 31336, 31499, 31651, 31795, 31928, 32052, 32166,
+	32270, 32365, 32449, 32524, 32588, 32643, 32688, 32723, 32748, 32763, 32768, 32763, 32748, 32723, 32688, 32643,
+	32588, 32524, 32449, 32365, 32270, 32166, 32052, 31928, 31795, 31651, 31499, 31336, 31164, 30983, 30792, 30592,
+	30382, 30163, 29935, 29698, 29452, 29197, 28932, 28660, 28378, 28088, 27789, 27482, 27166, 26842, 26510, 26170,
+};
+
+/* How high the coil is, in tenths of a millionth of an inch, and as points of a screen's width or height, by REACH_ONE. */
+#define COIL 556777LL
+#define REACH_ONE 128
+#define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
+
+/* Moves X or Y from below the coil to the tip. */
+static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
+{
+	__u8 angle = (__u8)(tilt < 0 ? -tilt : tilt);
+	int distance = (reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE);
+	int at = hidbpf_le16(coordinate) - (tilt < 0 ? -distance : distance);
+
+	if (at < 0)
+		at = 0;
+	if (at > X_Y_MAXIMUM)
+		at = X_Y_MAXIMUM;
+	hidbpf_put_le16(coordinate, (__u16)at);
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
+	int across = REACH(WIDTH_16);
+	int down = REACH(HEIGHT_16);
+
+	if (!report)
+		return 0;
+	switch (ctx->hid->product) {
+	case PRO_14:
+		across = REACH(WIDTH_14);
+		down = REACH(HEIGHT_14);
+		break;
+	case PRO_19:
+		across = REACH(WIDTH_19);
+		down = REACH(HEIGHT_19);
+		break;
+	}
+	straighten(report + UGEE_PEN_X, (__s8)report[UGEE_PEN_X_TILT], across);
+	straighten(report + UGEE_PEN_Y, (__s8)report[UGEE_PEN_Y_TILT], down);
+	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)
+		report[UGEE_PEN_FLAGS] ^= UGEE_TIP | UGEE_INVERT | ERASER;
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
