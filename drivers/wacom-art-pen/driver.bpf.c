@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+
+/*
+ * The Wacom Art Pen, on an Intuos Pro M (PTH-660), measures its pressure half as often as the tablet reports it: each value comes
+ * twice, and a line gets stairs. Every first report of a pair is made to have the pressure between the last pair's and its own.
+ * Other pens on the tablet are fine and are left alone.
+ */
+#define REPORT_ID 16
+#define REPORT_SIZE 27
+#define REPORT_FLAGS 1
+#define FLAG_TIP 0x01
+/* Numbers of 16 bits. */
+#define REPORT_PRESSURE 8
+#define REPORT_TOOL 25
+#define TOOL_ART_PEN 0x0804
+
+/* The pressure of the report before, and whether the report before was the first of its pair. */
+static __u16 pressure_was;
+static _Bool in_pair;
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
+	__u16 pressure;
+
+	if (!report || hidbpf_le16(report + REPORT_TOOL) != TOOL_ART_PEN)
+		return 0;
+	if (!(report[REPORT_FLAGS] & FLAG_TIP)) {
+		pressure_was = 0;
+		in_pair = 0;
+		return 0;
+	}
+	pressure = hidbpf_le16(report + REPORT_PRESSURE);
+	if (!in_pair) {
+		pressure = (__u16)((pressure + pressure_was) / 2);
+		hidbpf_put_le16(report + REPORT_PRESSURE, pressure);
+	}
+	pressure_was = pressure;
+	in_pair = !in_pair;
+	return 0;
+}
+
+HIDBPF_DRIVER(device_event);
