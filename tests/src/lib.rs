@@ -6,6 +6,5 @@ pub mod nodes;
 pub mod process;
 pub mod protocol;
 pub mod random;
-pub mod recording;
 pub mod trace;
 pub mod uhid;

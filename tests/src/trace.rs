@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Sender, channel};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
@@ -23,6 +23,7 @@ pub struct Traced {
     started: Started,
     pid: Pid,
     in_call: bool,
+    signal: Option<Signal>,
     ended: Option<ExitStatus>,
     peak_kib: u64,
     _watchdog: Sender<()>,
@@ -46,7 +47,7 @@ impl Traced {
             Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL,
         )
         .context("failed to set up tracing")?;
-        Ok(Traced { started, pid, in_call: false, ended: None, peak_kib: 0, _watchdog: watchdog })
+        Ok(Traced { started, pid, in_call: false, signal: None, ended: None, peak_kib: 0, _watchdog: watchdog })
     }
 
     /// Lets the program run to its next bpf() call and returns the call's command, `BPF_*` of `enum bpf_cmd`; `None` when the
@@ -55,23 +56,10 @@ impl Traced {
     /// # Errors
     /// The kernel doesn't let it be traced on.
     pub fn next_bpf(&mut self) -> Result<Option<u64>> {
-        let mut signal = None;
         while self.ended.is_none() {
-            ptrace::syscall(self.pid, signal.take()).context("failed to let a traced program go on")?;
-            match wait(self.pid)? {
-                WaitStatus::PtraceSyscall(_) => {
-                    self.in_call = !self.in_call;
-                    if let (true, Some(command)) = (self.in_call, self.bpf_command()?) {
-                        return Ok(Some(command));
-                    }
-                }
-                WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
-                    self.peak_kib = self.read_peak()?;
-                }
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                WaitStatus::Exited(_, code) => self.ended = Some(ExitStatus::from_raw(code << 8)),
-                WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
-                other => bail!("unexpected stop of a traced program: {other:?}"),
+            self.step(true)?;
+            if let (true, Some(command)) = (self.in_call, self.bpf_command()?) {
+                return Ok(Some(command));
             }
         }
         Ok(None)
@@ -82,9 +70,32 @@ impl Traced {
     /// # Errors
     /// The kernel doesn't let it be traced on.
     pub fn finish(mut self) -> Result<(Run, u64)> {
-        while self.next_bpf()?.is_some() {}
+        while self.ended.is_none() {
+            self.step(false)?;
+        }
         let status = self.ended.context("a traced program ended without a status")?;
         Ok((self.started.ended(status)?, self.peak_kib))
+    }
+
+    /// Lets the program run to its next stop, at the next system call's start or end if `calls`.
+    fn step(&mut self, calls: bool) -> Result<()> {
+        let resume = if calls { ptrace::syscall::<Option<Signal>> } else { ptrace::cont::<Option<Signal>> };
+        resume(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
+        match wait(self.pid)? {
+            WaitStatus::PtraceSyscall(_) => {
+                self.in_call = !self.in_call;
+                return Ok(());
+            }
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
+                self.peak_kib = self.read_peak()?;
+            }
+            WaitStatus::Stopped(_, other) => self.signal = Some(other),
+            WaitStatus::Exited(_, code) => self.ended = Some(ExitStatus::from_raw(code << 8)),
+            WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
+            other => bail!("unexpected stop of a traced program: {other:?}"),
+        }
+        self.in_call = false;
+        Ok(())
     }
 
     /// Kills the program where it stands.
@@ -146,20 +157,4 @@ fn watch(pid: Pid) -> Result<Sender<()>> {
         })
         .context("failed to start a thread")?;
     Ok(sender)
-}
-
-/// Counts the bpf() calls of a command, and the most memory that it had, in KiB.
-///
-/// # Errors
-/// It can't be traced, or fails.
-pub fn count_bpf(command: &mut Command) -> Result<(usize, u64)> {
-    let mut traced = Traced::new(command)?;
-    let mut calls = 0;
-    while traced.next_bpf()?.is_some() {
-        calls += 1;
-    }
-    let (run, peak) = traced.finish()?;
-    run.expect(0)?;
-    ensure!(calls > 0, "the program made no bpf() call");
-    Ok((calls, peak))
 }

@@ -179,19 +179,11 @@ struct Shared {
 }
 
 impl Device {
-    /// Plugs in a device that answers EIO to every GET_REPORT.
-    ///
-    /// # Errors
-    /// /dev/uhid can't be opened, or the kernel refuses the device.
-    pub fn plug(spec: &Spec) -> io::Result<Device> {
-        Device::plug_answering(spec, Box::new(|_, _| None))
-    }
-
     /// Plugs in a device whose GET_REPORTs are answered by `answer`, called with type and number.
     ///
     /// # Errors
     /// /dev/uhid can't be opened, or the kernel refuses the device.
-    pub fn plug_answering(spec: &Spec, answer: Box<Answer>) -> io::Result<Device> {
+    pub fn plug(spec: &Spec, answer: Box<Answer>) -> io::Result<Device> {
         let uhid = File::options().read(true).write(true).open(UHID)?;
         send(&uhid, UHID_CREATE2, create2(spec)?.as_bytes())?;
         let shared = Arc::new(Shared {

@@ -1,5 +1,6 @@
 //! What a case works with: udevd, virtual devices, the program under test, and the check that nothing is left afterwards.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
@@ -31,6 +32,9 @@ const HID_DEVICES: &str = "/sys/bus/hid/devices";
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
+
+/// Where an administrator puts entries for udev's hwdb.
+const HWDB: &str = "/etc/udev/hwdb.d/81-hidbpf.hwdb";
 
 /// A device that is always there and that no rule does anything with, for events of our own.
 const MARKED: &str = "/sys/devices/virtual/mem/null/uevent";
@@ -76,16 +80,21 @@ impl Bench {
     /// # Errors
     /// The kernel or udevd doesn't take it.
     pub fn plug(&mut self, spec: &Spec) -> Result<Plugged> {
-        self.plug_with(spec, &[])
+        self.plug_with(spec, &[], BTreeMap::new())
     }
 
-    /// Plugs in a device to which udev gives more properties.
+    /// Plugs in a device to which udev gives more properties, and that answers requests for feature reports, by their ids.
     ///
     /// # Errors
     /// The kernel or udevd doesn't take it.
-    pub fn plug_with(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<Plugged> {
+    pub fn plug_with(
+        &mut self,
+        spec: &Spec,
+        properties: &[(&str, &str)],
+        features: BTreeMap<u8, Vec<u8>>,
+    ) -> Result<Plugged> {
         self.udev.forget();
-        let (device, uniq) = self.create(spec, properties)?;
+        let (device, uniq) = self.create(spec, properties, features)?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         self.settle()?;
         Ok(Plugged { device, syspath: added.syspath })
@@ -98,20 +107,27 @@ impl Bench {
     pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
         self.hold()?;
         self.kernel.forget();
-        let (device, uniq) = self.create(spec, &[])?;
+        let (device, uniq) = self.create(spec, &[], BTreeMap::new())?;
         let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
         self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
         Ok(Plugged { device, syspath: added.syspath })
     }
 
-    fn create(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<(Device, String)> {
+    fn create(
+        &mut self,
+        spec: &Spec,
+        properties: &[(&str, &str)],
+        features: BTreeMap<u8, Vec<u8>>,
+    ) -> Result<(Device, String)> {
         self.plugged += 1;
         let uniq = format!("bench-{}", self.plugged);
         if !properties.is_empty() {
             let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             write(&Path::new(PROPERTIES).join(&uniq), lines.as_bytes())?;
         }
-        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() })
+        const FEATURE: u8 = 0;
+        let answer = move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned();
+        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, Box::new(answer))
             .with_context(|| format!("failed to plug in `{}`", spec.name))?;
         Ok((device, uniq))
     }
@@ -188,6 +204,18 @@ impl Bench {
     /// The device is gone, or udevd hangs.
     pub fn trigger(&mut self, action: &str, device: &Plugged) -> Result<()> {
         write(&device.syspath.join("uevent"), action.as_bytes())?;
+        self.settle()
+    }
+
+    /// Makes udev's hwdb anew from the drivers that are installed now, in the way that the manual page says.
+    ///
+    /// # Errors
+    /// hidbpf or systemd-hwdb fails, or udevd hangs.
+    pub fn renew_hwdb(&mut self) -> Result<()> {
+        let hwdb = self.hidbpf(&["hwdb"])?.expect(0)?;
+        write(Path::new(HWDB), hwdb.stdout.as_bytes())?;
+        Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        kill_process(Pid::from_child(&self.udevd), Signal::HUP).context("failed to let udevd reload")?;
         self.settle()
     }
 

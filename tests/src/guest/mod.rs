@@ -5,7 +5,9 @@
 
 pub mod bench;
 pub mod cases;
+pub mod demo;
 pub mod machine;
+pub mod measure;
 pub mod port;
 pub mod shim;
 
@@ -50,7 +52,8 @@ fn do_job_of(port: &mut Port) -> Result<()> {
     machine::load_modules()?;
     let mut bench = Bench::start(job.generation)?;
     match job.task {
-        Task::Test { filters } => cases::run(&filters, &mut bench, port),
-        Task::Demo | Task::Measure => anyhow::bail!("not there yet"),
+        Task::Test { filters } => cases::run(cases::chosen(&filters, job.generation), &mut bench, port),
+        Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
+        Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),
     }
 }

@@ -1,5 +1,7 @@
 //! Cases about single drivers: what a user of the repaired device sees, node by node and event by event.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 
 use super::{Case, WITH_HID_BPF, case, recordings};
@@ -32,7 +34,7 @@ const VENDOR_MODE: [(&str, &str); 1] = [("HUION_FIRMWARE_ID", "HUION_T21j_221221
 
 /// Plugs in the device that a driver is for, and expects that udev attaches the driver.
 pub fn plug_fixed((driver, size): (&str, usize), properties: &[(&str, &str)], bench: &mut Bench) -> Result<Plugged> {
-    let device = bench.plug_with(&recordings::device(driver, size)?, properties)?;
+    let device = bench.plug_with(&recordings::device(driver, size)?, properties, BTreeMap::new())?;
     let pinned = device.pinned_drivers()?;
     ensure!(pinned == [driver], "expected udev to attach `{driver}`, found {pinned:?} attached");
     Ok(device)

@@ -2,8 +2,9 @@
 
 mod attach;
 mod drivers;
+mod fixtures;
 mod kernel;
-mod recordings;
+pub mod recordings;
 mod trouble;
 
 use std::any::Any;
@@ -26,7 +27,7 @@ const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::
 
 /// One case.
 #[derive(Clone, Serialize)]
-struct Case {
+pub struct Case {
     name: Cow<'static, str>,
     /// The kernels that it is for.
     generations: &'static [Generation],
@@ -40,10 +41,19 @@ enum Test {
     Written(fn(&mut Bench) -> Result<()>),
     /// The recordings of this driver.
     Recordings(&'static str),
+    /// One that has something to say to people.
+    Speaking(fn(&mut Bench, &mut Port) -> Result<()>),
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
     Case { name: Cow::Borrowed(name), generations, run: Test::Written(run) }
+}
+
+impl Case {
+    /// The only case of a job that is no test, for every kernel.
+    pub fn alone(name: &'static str, run: fn(&mut Bench, &mut Port) -> Result<()>) -> Case {
+        Case { name: Cow::Borrowed(name), generations: ALL, run: Test::Speaking(run) }
+    }
 }
 
 fn table() -> Vec<Case> {
@@ -52,7 +62,7 @@ fn table() -> Vec<Case> {
         generations: WITH_HID_BPF,
         run: Test::Recordings(driver),
     });
-    let written = [kernel::CASES, drivers::CASES, attach::CASES, trouble::CASES].concat();
+    let written = [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES].concat();
     written.into_iter().chain(recorded).collect()
 }
 
@@ -70,14 +80,19 @@ pub fn list() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the cases that are for this kernel and whose names hold one of `filters`, and sends the verdict.
+/// The cases that are for this kernel and whose names hold one of `filters`; without filters all.
+pub fn chosen(filters: &[String], generation: Generation) -> Vec<Case> {
+    let mut cases = table();
+    cases.retain(|case| case.generations.contains(&generation));
+    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str())));
+    cases
+}
+
+/// Runs cases one after the other, and sends the verdict.
 ///
 /// # Errors
 /// The port is gone, or the kernel's release can't be read.
-pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()> {
-    let mut cases = table();
-    cases.retain(|case| case.generations.contains(&bench.generation));
-    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str())));
+pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let release =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the kernel's release")?;
     port.send(&Message::Ready { release: release.trim().to_owned(), cases: cases.len() })?;
@@ -86,7 +101,7 @@ pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()>
         let name = case.name.to_string();
         port.send(&Message::Begin { case: name.clone() })?;
         let start = Instant::now();
-        let outcome = match run_one(case.run, bench) {
+        let outcome = match run_one(case.run, bench, port) {
             Ok(()) => {
                 passed += 1;
                 Outcome::Passed
@@ -102,11 +117,12 @@ pub fn run(filters: &[String], bench: &mut Bench, port: &mut Port) -> Result<()>
     port.send(&Message::Verdict { passed, failed, skipped: 0 })
 }
 
-fn run_one(test: Test, bench: &mut Bench) -> Result<()> {
+fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
     bench.take_log();
     let result = catch_unwind(AssertUnwindSafe(|| match test {
         Test::Written(run) => run(bench),
         Test::Recordings(driver) => recordings::run(driver, bench),
+        Test::Speaking(run) => run(bench, port),
     }))
     .unwrap_or_else(|panic| Err(describe_panic(&*panic)));
     let clean = bench.check_clean();

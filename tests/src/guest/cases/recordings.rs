@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use hidreport::{Report as _, ReportDescriptor};
+use anyhow::{Context, Result, bail, ensure};
+use hidbpf::recording::{Device, Recording};
+use hidbpf::replay::reports::{ReportType, Reports};
 
 use crate::guest::bench::{Bench, Plugged, entries};
 use crate::nodes::hex;
-use crate::recording::{Recording, Report};
 use crate::uhid::Spec;
 
 /// Where the drivers' recordings are in the guest.
@@ -19,11 +19,15 @@ pub const DRIVERS: &[&str] = include!(concat!(env!("OUT_DIR"), "/recorded_driver
 
 /// Plugs in each recorded device of a driver and compares.
 pub fn run(driver: &str, bench: &mut Bench) -> Result<()> {
-    let recordings = all_of(driver)?;
-    ensure!(!recordings.is_empty(), "the driver `{driver}` has no recordings");
-    for path in recordings {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        replay(driver, &path, bench).with_context(|| format!("recording `{name}`"))?;
+    let paths = all_of(driver)?;
+    ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
+    for path in paths {
+        let (recording, expected) = (Recording::read(&path)?, Recording::read(&path.with_extension("expected.hid"))?);
+        for number in 0..recording.devices.len() {
+            let session = Session { driver, sent: &recording, expected: &expected, number };
+            let name = path.file_stem().unwrap_or_default().display();
+            session.run(bench).with_context(|| format!("recording `{name}`, device {number}"))?;
+        }
     }
     Ok(())
 }
@@ -32,11 +36,23 @@ pub fn run(driver: &str, bench: &mut Bench) -> Result<()> {
 pub fn device(driver: &str, descriptor_size: usize) -> Result<Spec> {
     for path in all_of(driver)? {
         let recording = Recording::read(&path)?;
-        if recording.descriptor.len() == descriptor_size {
-            return Ok(Spec::from(&recording));
+        if let Some(device) = recording.devices.iter().find(|device| device.descriptor.len() == descriptor_size) {
+            return Ok(spec(device));
         }
     }
     bail!("no recording of `{driver}` has a descriptor of {descriptor_size} bytes")
+}
+
+fn spec(device: &Device) -> Spec {
+    Spec {
+        bus: device.bus.0,
+        vendor: device.vendor.0,
+        product: device.product.0,
+        name: device.name.clone(),
+        phys: device.phys.clone(),
+        uniq: String::new(),
+        descriptor: device.descriptor.clone(),
+    }
 }
 
 fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
@@ -46,21 +62,60 @@ fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn replay(driver: &str, path: &Path, bench: &mut Bench) -> Result<()> {
-    let recording = Recording::read(path)?;
-    let expected = Recording::read(&path.with_extension("expected.hid"))?;
-    let properties: Vec<_> = recording.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let device = bench.plug_with(&Spec::from(&recording), &properties)?;
-    attach(driver, bench, &device)?;
-    let descriptor = device.descriptor()?;
-    ensure!(
-        descriptor == expected.descriptor,
-        "expected the descriptor\n  {}\ngot\n  {}",
-        hex(&expected.descriptor),
-        hex(&descriptor)
-    );
-    compare(&recording.reports, &expected, &device)?;
-    bench.unplug(device)
+/// One device of a recording, and what is expected of it.
+struct Session<'a> {
+    driver: &'a str,
+    sent: &'a Recording,
+    expected: &'a Recording,
+    number: usize,
+}
+
+impl Session<'_> {
+    fn run(&self, bench: &mut Bench) -> Result<()> {
+        let recorded = &self.sent.devices[self.number];
+        let expected = self.expected.devices.get(self.number).context("the expected half lacks the device")?;
+        let properties: Vec<_> =
+            recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
+        attach(self.driver, bench, &device)?;
+        let descriptor = device.descriptor()?;
+        ensure!(
+            descriptor == expected.descriptor,
+            "expected the descriptor\n  {}\ngot\n  {}",
+            hex(&expected.descriptor),
+            hex(&descriptor)
+        );
+        self.compare(&device)?;
+        bench.unplug(device)
+    }
+
+    fn compare(&self, device: &Plugged) -> Result<()> {
+        let declared = Reports::parse(&self.expected.devices[self.number].descriptor)
+            .context("failed to parse the expected descriptor")?;
+        let mut hidraw = device.hidraw()?;
+        let mut rest = self.expected.events.iter().filter(|event| event.device == self.number).peekable();
+        for event in self.sent.events.iter().filter(|event| event.device == self.number) {
+            device.device.send(&event.report).context("failed to send a report")?;
+            let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| hex(bytes)).collect();
+            // A dropped report has no line of its time.
+            let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| wanted.report.as_slice());
+            let passes = match (wanted, wanted.map(|wanted| kernel_takes(&declared, wanted))) {
+                (Some(wanted), Some(Takes::Always)) => seen == [hex(wanted)],
+                (Some(wanted), Some(Takes::Perhaps)) => seen.is_empty() || seen == [hex(wanted)],
+                _ => seen.is_empty(),
+            };
+            ensure!(
+                passes,
+                "line {}: sent\n  {}\nexpected\n  {}\ngot\n  {}",
+                event.line.unwrap_or_default(),
+                hex(&event.report),
+                wanted.map_or("nothing".to_owned(), hex),
+                if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
+            );
+        }
+        ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
+        Ok(())
+    }
 }
 
 /// Attaches a driver that udev leaves alone, such as an example.
@@ -77,35 +132,6 @@ fn attach(driver: &str, bench: &mut Bench, device: &Plugged) -> Result<()> {
     Ok(())
 }
 
-fn compare(sent: &[Report], expected: &Recording, device: &Plugged) -> Result<()> {
-    let descriptor = ReportDescriptor::try_from(expected.descriptor.as_slice())
-        .map_err(|error| anyhow!("failed to parse the expected descriptor: {error}"))?;
-    let mut hidraw = device.hidraw()?;
-    let mut rest = expected.reports.iter().peekable();
-    for (number, report) in sent.iter().enumerate() {
-        device.device.send(&report.bytes).context("failed to send a report")?;
-        let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| hex(bytes)).collect();
-        // A dropped report has no line of its time.
-        let wanted = rest.next_if(|next| next.time == report.time).map(|wanted| wanted.bytes.as_slice());
-        let passes = match (wanted, wanted.map(|wanted| kernel_takes(&descriptor, wanted))) {
-            (Some(wanted), Some(Takes::Always)) => seen == [hex(wanted)],
-            (Some(wanted), Some(Takes::Perhaps)) => seen.is_empty() || seen == [hex(wanted)],
-            _ => seen.is_empty(),
-        };
-        ensure!(
-            passes,
-            "report {} at {:?}: sent\n  {}\nexpected\n  {}\ngot\n  {}",
-            number + 1,
-            report.time,
-            hex(&report.bytes),
-            wanted.map_or("nothing".to_owned(), hex),
-            if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
-        );
-    }
-    ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
-    Ok(())
-}
-
 /// Whether the HID core hands a report that the driver has let pass to hidraw: `hid_report_raw_event()`, drivers/hid/hid-core.c.
 enum Takes {
     Always,
@@ -116,10 +142,10 @@ enum Takes {
     Never,
 }
 
-fn kernel_takes(descriptor: &ReportDescriptor, report: &[u8]) -> Takes {
-    match descriptor.find_input_report(report) {
+fn kernel_takes(declared: &Reports, report: &[u8]) -> Takes {
+    match declared.length_of(ReportType::Input, report) {
         None => Takes::Never,
-        Some(declared) if report.len() < declared.size_in_bytes() => Takes::Perhaps,
+        Some((_, length)) if report.len() < length => Takes::Perhaps,
         Some(_) => Takes::Always,
     }
 }

@@ -200,7 +200,7 @@ fn helper_killed(bench: &mut Bench) -> Result<()> {
 }
 
 /// How many of the last calls are tried. Before them libbpf only tries what the kernel can do.
-const CALLS: usize = 12;
+const CALLS: usize = 8;
 
 /// Interrupts one attach before the first and before each of the last bpf() calls that an attach makes. `interrupt` returns the
 /// device if it is still there; then it must work after all.

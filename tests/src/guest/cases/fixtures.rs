@@ -1,0 +1,215 @@
+//! Cases that need a driver of their own: drivers that want the same descriptor, that refuse, that the kernel refuses, that come
+//! later than udevd.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use super::attach::{expect_hat_works, expect_untouched};
+use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
+use crate::protocol::Generation;
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("rivals-for-a-descriptor-by-udev", WITH_HID_BPF, rivals_by_udev),
+    case("rivals-for-a-descriptor-by-hand", WITH_HID_BPF, rivals_by_hand),
+    case("probe-refuses", WITH_HID_BPF, probe_refuses),
+    case("probe-takes-and-reports-are-dropped", WITH_HID_BPF, probe_takes),
+    case("driver-installed-later", WITH_HID_BPF, driver_installed_later),
+    case("verifier-refuses", WITH_HID_BPF, verifier_refuses),
+    case("driver-needs-a-newer-kernel", &[Generation::FmodRet], needs_newer_kernel),
+    case("driver-uses-a-newer-hook", &[Generation::StructOps], uses_newer_hook),
+    case("device-without-kernel-driver", WITH_HID_BPF, device_without_kernel_driver),
+    case("device-without-input-report", WITH_HID_BPF, device_without_input_report),
+];
+
+/// A driver that only tests want.
+struct Fixture {
+    name: &'static str,
+    object: &'static [u8],
+}
+
+macro_rules! fixture {
+    ($name:literal) => {
+        Fixture { name: $name, object: include_bytes!(concat!(env!("OUT_DIR"), "/fixtures/", $name, ".bpf.o")) }
+    };
+}
+
+const RIVAL: Fixture = fixture!("bench-rival");
+const REFUSES: Fixture = fixture!("bench-refuses");
+const PROBE: Fixture = fixture!("bench-probe");
+const NEWER: Fixture = fixture!("bench-newer");
+const UNSAFE: Fixture = fixture!("bench-unsafe");
+
+impl Fixture {
+    /// Writes the object where only a command that names it finds it.
+    fn file(&self) -> Result<String> {
+        let path = format!("/tmp/{}.bpf.o", self.name);
+        write(path.as_ref(), self.object)?;
+        Ok(path)
+    }
+
+    /// Runs `run` with the driver installed, as an administrator would, and known to udev.
+    fn installed(&self, bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
+        let path = format!("/etc/hidbpf/drivers/{}.bpf.o", self.name);
+        write(path.as_ref(), self.object)?;
+        let result = bench.renew_hwdb().and_then(|()| run(bench));
+        fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
+        // A device that the case left behind must not be there when udevd looks at it anew.
+        result.and(bench.renew_hwdb())
+    }
+}
+
+fn rivals_by_udev(bench: &mut Bench) -> Result<()> {
+    RIVAL.installed(bench, |bench| {
+        let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+        let joystick = bench.plug(&spec)?;
+        // Neither is attached, since nobody can know which is wanted, and both are named.
+        expect_untouched(&joystick, &spec)?;
+        bench.hidbpf(&["status"])?.expect(0)?.answers(RAPTOR.0)?.answers(RIVAL.name)?;
+        // A person can choose.
+        bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
+        bench.settle()?;
+        expect_hat_works(&joystick)?;
+        bench.unplug(joystick)
+    })
+}
+
+fn rivals_by_hand(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let fixed = joystick.descriptor()?;
+    let rival = RIVAL.file()?;
+    bench.hidbpf(&["load", &rival, &joystick.name()])?.expect(1)?.says(RAPTOR.0)?.says(RIVAL.name)?;
+    bench.hidbpf(&["load", "--force", &rival, &joystick.name()])?.expect(1)?.says(RAPTOR.0)?.says(RIVAL.name)?;
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    ensure!(joystick.descriptor()? == fixed, "the descriptor was changed");
+    expect_hat_works(&joystick)?;
+    // Once the first is off, the second may have it.
+    bench.hidbpf(&["unload", RAPTOR.0, &joystick.name()])?.expect(0)?;
+    bench.hidbpf(&["load", &rival, &joystick.name()])?.expect(0)?;
+    ensure!(joystick.descriptor()? == fixed, "the second driver did not fix the descriptor");
+    bench.unplug(joystick)
+}
+
+const MOUSE_NODE: &str = "Plain Mouse";
+
+fn expect_plain_mouse_works(mouse: &Plugged) -> Result<()> {
+    expect_answers(mouse, &mut mouse.node(MOUSE_NODE)?, &[("00 05 03", "REL_X 5, REL_Y 3")])
+}
+
+fn probe_refuses(bench: &mut Bench) -> Result<()> {
+    REFUSES.installed(bench, |bench| {
+        let spec = plain_mouse();
+        let mouse = bench.plug(&spec)?;
+        expect_untouched(&mouse, &spec)?;
+        expect_plain_mouse_works(&mouse)?;
+        bench.hidbpf(&["status"])?.expect(0)?.answers(REFUSES.name)?.answers("refused")?;
+        bench.hidbpf(&["load", REFUSES.name])?.expect(1)?.says("refused")?;
+        expect_untouched(&mouse, &spec)?;
+        expect_plain_mouse_works(&mouse)?;
+        bench.unplug(mouse)
+    })
+}
+
+/// The probe sees the descriptor; and reports can be changed, made shorter and dropped.
+fn probe_takes(bench: &mut Bench) -> Result<()> {
+    let mouse = bench.plug(&plain_mouse())?;
+    bench.hidbpf(&["load", &PROBE.file()?])?.expect(0)?.answers(&mouse.name())?;
+    let mut hidraw = mouse.hidraw()?;
+    expect_answers(
+        &mouse,
+        &mut mouse.node(MOUSE_NODE)?,
+        &[("00 05 03", "REL_X -5, REL_Y 3"), ("07 05 03", ""), ("01 80 00", "BTN_LEFT 1, REL_X 127")],
+    )?;
+    mouse.device.send(&[4, 1, 1])?;
+    let reports = hidraw.reports()?;
+    ensure!(reports == [&[0, 0xfb, 3][..], &[1, 127, 0], &[4, 0xff]], "hidraw got {reports:02x?}");
+    // What is unplugged and comes back without being loaded again is as it was.
+    bench.unplug(mouse)?;
+    let mouse = bench.plug(&plain_mouse())?;
+    expect_plain_mouse_works(&mouse)?;
+    // Matched by its ids, refused by the manifest's rule for the descriptor.
+    let other = Spec { descriptor: recordings::device(MOUSE.0, MOUSE.1)?.descriptor, ..plain_mouse() };
+    let other = bench.plug(&other)?;
+    bench.hidbpf(&["load", &PROBE.file()?, &other.name()])?.expect(3)?.says("50")?;
+    bench.unplug(other)?;
+    bench.unplug(mouse)
+}
+
+fn driver_installed_later(bench: &mut Bench) -> Result<()> {
+    let before = bench.plug(&plain_mouse())?;
+    expect_plain_mouse_works(&before)?;
+    PROBE.installed(bench, |bench| {
+        bench.hidbpf(&["drivers"])?.expect(0)?.answers(PROBE.name)?;
+        bench.hidbpf(&["doctor"])?;
+        let after = bench.plug(&plain_mouse())?;
+        ensure!(after.pinned_drivers()? == [PROBE.name], "pinned: {:?}", after.pinned_drivers()?);
+        // A device that was there before gets it when its event is repeated, as a package's script would.
+        ensure!(before.pinned_drivers()?.is_empty(), "pinned: {:?}", before.pinned_drivers()?);
+        bench.trigger("add", &before)?;
+        ensure!(before.pinned_drivers()? == [PROBE.name], "pinned: {:?}", before.pinned_drivers()?);
+        bench.unplug(after)?;
+        bench.unplug(before)
+    })
+}
+
+fn verifier_refuses(bench: &mut Bench) -> Result<()> {
+    let spec = plain_mouse();
+    let mouse = bench.plug(&spec)?;
+    // The verifier's own words are the only help that a driver's author has.
+    bench.hidbpf(&["load", &UNSAFE.file()?])?.expect(1)?.says(UNSAFE.name)?.says("mem_or_null")?;
+    expect_untouched(&mouse, &spec)?;
+    expect_plain_mouse_works(&mouse)?;
+    bench.unplug(mouse)
+}
+
+fn needs_newer_kernel(bench: &mut Bench) -> Result<()> {
+    let spec = plain_mouse();
+    let mouse = bench.plug(&spec)?;
+    bench.hidbpf(&["load", &NEWER.file()?])?.expect(4)?.says("6.11")?;
+    expect_untouched(&mouse, &spec)?;
+    bench.unplug(mouse)
+}
+
+fn uses_newer_hook(bench: &mut Bench) -> Result<()> {
+    let spec = plain_mouse();
+    let mouse = bench.plug(&spec)?;
+    bench.hidbpf(&["load", &NEWER.file()?])?.expect(0)?;
+    ensure!(mouse.pinned_drivers()? == [NEWER.name], "pinned: {:?}", mouse.pinned_drivers()?);
+    expect_plain_mouse_works(&mouse)?;
+    bench.hidbpf(&["unload", NEWER.name])?.expect(0)?;
+    bench.unplug(mouse)
+}
+
+/// The kernel crashes at the first report of a device that had no kernel driver when a driver of reports was attached to it.
+fn device_without_kernel_driver(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug_unseen(&spec)?;
+    let bus = "/sys/bus/hid/drivers/hid-generic";
+    write(format!("{bus}/unbind").as_ref(), joystick.name().as_bytes())?;
+    bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(1)?.says("no kernel driver")?;
+    ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
+    bench.release()?;
+    ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
+    // The kernel driver comes late, as from a module that udev has loaded.
+    write(format!("{bus}/bind").as_ref(), joystick.name().as_bytes())?;
+    bench.settle()?;
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+/// A lamp: one output report of a byte, and nothing that it could send.
+fn device_without_input_report(bench: &mut Bench) -> Result<()> {
+    const LAMP: [u8; 21] = [
+        0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x01, 0x09, 0x02,
+        0x91, 0x02, 0xc0,
+    ];
+    let lamp = bench.plug(&Spec { name: "Lamp".to_owned(), descriptor: LAMP.to_vec(), ..plain_mouse() })?;
+    bench.hidbpf(&["load", "--force", MOUSE.0, &lamp.name()])?.expect(1)?.says("no input report")?;
+    ensure!(lamp.pinned_drivers()?.is_empty(), "pinned: {:?}", lamp.pinned_drivers()?);
+    lamp.device.send(&[1])?;
+    bench.unplug(lamp)
+}
