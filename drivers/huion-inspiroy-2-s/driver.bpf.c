@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <hidbpf/driver.h>
+#include <hidbpf/huion.h>
 
 /*
  * The Huion Inspiroy 2 S (H641P) is a tablet of 160 x 100 mm with six buttons and a wheel on its pad, and a pen with two buttons and
@@ -19,47 +19,10 @@
  * In vendor mode the device also says, for up to four reports after the second pen button is pressed or released, that a tip on
  * the tablet was lifted. The driver holds the tip down for that long, or until the device itself says that it is down.
  */
-HIDBPF_UDEV_PROPERTY(HUION_FIRMWARE_ID);
-#define IN_VENDOR_MODE() HIDBPF_PROPERTY_STARTS_WITH(HUION_FIRMWARE_ID, "HUION_T21j_")
-
-/* The size of each interface's descriptor. */
-#define PAD_DESCRIPTOR_SIZE 65
-#define PEN_DESCRIPTOR_SIZE 93
-#define VENDOR_DESCRIPTOR_SIZE 18
-
-/* What the pad sends in firmware mode, 8 bytes: a keyboard report. */
-#define FIRMWARE_PAD_ID 3
-#define FIRMWARE_PAD_SIZE 8
-#define FIRMWARE_PAD_MODIFIERS 1
-#define FIRMWARE_PAD_KEY 2
-
-/* What the pen sends in firmware mode. */
-#define FIRMWARE_PEN_ID 10
-#define FIRMWARE_PEN_SIZE 10
-
-/* What the device sends in vendor mode, 12 bytes: pad, wheel and pen alike. */
-#define VENDOR_ID 8
+/* The longest report that comes from the vendor interface. */
 #define VENDOR_SIZE 12
-#define VENDOR_FLAGS 1
-#define VENDOR_PAD 0x20
-#define VENDOR_IN_RANGE 0x80
-#define VENDOR_SECOND_BUTTON 0x04
-#define VENDOR_TIP 0x01
-/* The flags of a wheel report, as a whole; byte 5 then is 1 for up and 2 for down. In other pad reports byte 4 has the buttons. */
-#define VENDOR_WHEEL 0xf1
-#define VENDOR_BUTTONS 4
-#define VENDOR_WHEEL_DIRECTION 5
-#define VENDOR_WHEEL_DOWN 2
 
-/* What the pad is made to send. The bytes before are marks that are never set. */
-#define PAD_ID 3
-struct firmware_pad_report {
-	__u8 id;
-	__u8 marks[3];
-	__s8 wheel;
-	/* The number of the one button that is down, or 0. */
-	__u8 button;
-};
+/* What the pad is made to send in vendor mode. */
 struct vendor_pad_report {
 	__u8 id;
 	__u8 marks[3];
@@ -67,123 +30,39 @@ struct vendor_pad_report {
 	__u8 buttons;
 	__s8 wheel;
 };
+#define PAD_ID HUION_KEYS_ID
 
 /* For how many reports the device lifts the tip of its own accord. */
 #define FALSE_LIFTS 4
 
 /* Modifiers, key, and the pad's button or the wheel's turn that they stand for. */
-#define WHEEL_UP 0x100
-#define WHEEL_DOWN 0x200
 static const struct hidbpf_shortcut shortcuts[] = {
-	{0x00, 0x05, 1},	  {0x00, 0x0c, 2},	    {0x00, 0x08, 3}, {0x01, 0x16, 4}, {0x00, 0x2c, 5}, {0x05, 0x1d, 6},
-	{0x01, 0x2d, WHEEL_DOWN}, {0x01, 0x2e, WHEEL_UP},
+	{0x00, 0x05, 1}, {0x00, 0x0c, 2}, {0x00, 0x08, 3}, {0x01, 0x16, 4},
+	{0x00, 0x2c, 5}, {0x05, 0x1d, 6}, {0x01, 0x2d, HUION_WHEEL_DOWN}, {0x01, 0x2e, HUION_WHEEL_UP},
 };
 
-HIDBPF_SILENT_DESCRIPTOR(silent_pad, FIRMWARE_PAD_SIZE);
-HIDBPF_SILENT_DESCRIPTOR(silent_pen, FIRMWARE_PEN_SIZE);
+HIDBPF_SILENT_DESCRIPTOR(silent_pad, HUION_KEYS_SIZE);
+HIDBPF_SILENT_DESCRIPTOR(silent_pen, HUION_PEN_SIZE);
 
 #define WIDTH_MM 160
 #define HEIGHT_MM 100
 
-/* struct firmware_pad_report */
-HIDBPF_DESCRIPTOR(firmware_pad,
-	UsagePage(GenericDesktop),
-	Usage(GenericDesktop, Keypad),
-	Collection(Application,
-		UsagePage(Digitizers),
-		Usage(Digitizers, TabletFunctionKeys),
-		Collection(Physical,
-			ReportId(PAD_ID),
-			TabletPadMarks(),
-			Usage(GenericDesktop, Wheel),
-			LogicalRange8(-1, 1),
-			ReportCount(1),
-			Input(Data, Var, Rel),
-			UsagePage(Button),
-			Buttons(1, 6),
-			LogicalRange8(1, 6),
-			Input(Data, Array, Abs)),
-		UsagePage(VendorFFFF),
-		Usage8(0x01),
-		Collection(Physical, HIDBPF_SILENT_FIELD(FIRMWARE_PAD_SIZE))));
-
-/* Byte 1 of both pen reports: tip, first and second button, and in bit 7 whether the pen is near. */
-#define PEN_FLAGS()                                                                                                    \
-	UsagePage(Digitizers), Usage(Digitizers, TipSwitch), Usage(Digitizers, BarrelSwitch),                          \
-		Usage(Digitizers, SecondaryBarrelSwitch), LogicalRange8(0, 1), ReportSize(1), ReportCount(3),          \
-		Input(Data, Var, Abs), ReportCount(4), Input(Const, Var, Abs), Usage(Digitizers, InRange),             \
-		ReportCount(1), Input(Data, Var, Abs)
-
-/* Bytes 2 to 5 of both: X and Y, each over the whole tablet. Push and Pop keep the millimetres from what follows. */
-#define PEN_POSITION(x_maximum, y_maximum)                                                                             \
-	UsagePage(GenericDesktop), ReportSize(16), Push(), Unit(Centimeter), UnitExponent(-1),                         \
-		Usage(GenericDesktop, X), LogicalRange16(0, x_maximum), PhysicalRange16(0, WIDTH_MM),                  \
-		Input(Data, Var, Abs), Usage(GenericDesktop, Y), LogicalRange16(0, y_maximum),                         \
-		PhysicalRange16(0, HEIGHT_MM), Input(Data, Var, Abs), Pop()
-
-/* Bytes 6 and 7 of both. */
-#define PEN_PRESSURE(maximum)                                                                                          \
-	UsagePage(Digitizers), Usage(Digitizers, TipPressure), LogicalRange16(0, maximum), Input(Data, Var, Abs)
+HIDBPF_DESCRIPTOR(firmware_pad, HUION_SHORTCUT_PAD(6));
 
 /* The pen's report in firmware mode as it comes; its last two bytes would be a tilt that the pen does not have. */
-HIDBPF_DESCRIPTOR(firmware_pen,
-	UsagePage(Digitizers),
-	Usage(Digitizers, Pen),
-	Collection(Application,
-		ReportId(FIRMWARE_PEN_ID),
-		Usage(Digitizers, Pen),
-		Collection(Physical,
-			PEN_FLAGS(),
-			PEN_POSITION(32767, 32767),
-			PEN_PRESSURE(8191),
-			Padding(16))));
+HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, Padding(16)));
 
 /* The pen's report in vendor mode as it comes, and struct vendor_pad_report. */
 HIDBPF_DESCRIPTOR(vendor,
-	UsagePage(Digitizers),
-	Usage(Digitizers, Pen),
-	Collection(Application,
-		ReportId(VENDOR_ID),
-		Usage(Digitizers, Pen),
-		Collection(Physical,
-			PEN_FLAGS(),
-			PEN_POSITION(32000, 20000),
-			PEN_PRESSURE(8192))),
-	UsagePage(GenericDesktop),
-	Usage(GenericDesktop, Keypad),
-	Collection(Application,
-		UsagePage(Digitizers),
-		Usage(Digitizers, TabletFunctionKeys),
-		Collection(Physical,
-			ReportId(PAD_ID),
-			TabletPadMarks(),
-			UsagePage(Button),
-			Buttons(1, 6),
-			ReportSize(1),
-			ReportCount(6),
-			Input(Data, Var, Abs),
-			Padding(2),
-			UsagePage(GenericDesktop),
-			Usage(GenericDesktop, Wheel),
-			LogicalRange8(-1, 1),
-			ReportSize(8),
-			Input(Data, Var, Rel)),
-		UsagePage(VendorFFFF),
-		Usage8(0x01),
-		Collection(Physical, HIDBPF_SILENT_FIELD(VENDOR_SIZE))));
+	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 16, 32000, WIDTH_MM), HUION_PEN_AXIS(Y, 16, 20000, HEIGHT_MM),
+		HUION_PEN_PRESSURE(8192)),
+	HUION_PAD(PAD_ID, VENDOR_SIZE, HUION_PAD_BUTTONS(1, 6), Padding(2), HUION_PAD_WHEEL()));
 
-HIDBPF_RDESC_FIXUP(ctx)
-{
-	switch (ctx->size) {
-	case PAD_DESCRIPTOR_SIZE:
-		return IN_VENDOR_MODE() ? hidbpf_replace(ctx, silent_pad) : hidbpf_replace(ctx, firmware_pad);
-	case PEN_DESCRIPTOR_SIZE:
-		return IN_VENDOR_MODE() ? hidbpf_replace(ctx, silent_pen) : hidbpf_replace(ctx, firmware_pen);
-	case VENDOR_DESCRIPTOR_SIZE:
-		return hidbpf_replace(ctx, vendor);
-	}
-	return 0;
-}
+HUION_RDESC_FIXUP("HUION_T21j_",
+	HUION_INTERFACE(65, silent_pad, firmware_pad);
+	HUION_INTERFACE(93, silent_pen, firmware_pen);
+	HUION_VENDOR_INTERFACE(18, vendor);
+)
 
 /* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen. */
 static __u8 vendor_buttons;
@@ -191,55 +70,37 @@ static _Bool tip_was_down;
 static __u8 second_button_was;
 static __u8 lifts_to_ignore;
 
-static __always_inline int firmware_pad_event(struct hid_bpf_ctx *ctx)
+static __always_inline int vendor_pad_event(__u8 *report)
 {
-	__u8 *data = hidbpf_report(ctx, sizeof(struct firmware_pad_report));
-	__u32 shortcut;
+	__s8 turn = huion_turn(report);
 
-	if (!data)
-		return 0;
-	shortcut = hidbpf_shortcut_button(shortcuts, data[FIRMWARE_PAD_MODIFIERS], data[FIRMWARE_PAD_KEY]);
-	*(struct firmware_pad_report *)data = (struct firmware_pad_report){
-		.id = PAD_ID,
-		.wheel = (shortcut == WHEEL_UP) - (shortcut == WHEEL_DOWN),
-		.button = (__u8)shortcut,
-	};
-	return sizeof(struct firmware_pad_report);
-}
-
-static __always_inline int vendor_pad_event(__u8 *data)
-{
-	__s8 wheel = 0;
-
-	if (data[VENDOR_FLAGS] == VENDOR_WHEEL)
-		wheel = data[VENDOR_WHEEL_DIRECTION] == VENDOR_WHEEL_DOWN ? -1 : (__s8)data[VENDOR_WHEEL_DIRECTION];
-	else
-		vendor_buttons = data[VENDOR_BUTTONS];
-	*(struct vendor_pad_report *)data = (struct vendor_pad_report){
+	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
+		vendor_buttons = report[HUION_BUTTONS];
+	*(struct vendor_pad_report *)report = (struct vendor_pad_report){
 		.id = PAD_ID,
 		.buttons = vendor_buttons,
-		.wheel = wheel,
+		.wheel = turn,
 	};
 	return sizeof(struct vendor_pad_report);
 }
 
-static __always_inline int vendor_pen_event(__u8 *data)
+static __always_inline int vendor_pen_event(__u8 *report)
 {
-	__u8 flags = data[VENDOR_FLAGS];
-	__u8 second_button = flags & VENDOR_SECOND_BUTTON;
+	__u8 flags = report[HUION_VENDOR_FLAGS];
+	__u8 second_button = flags & HUION_SECOND_BUTTON;
 
 	if (tip_was_down && second_button != second_button_was)
 		/* This report is the first that may have a false lift. */
 		lifts_to_ignore = 1 + FALSE_LIFTS;
-	else if (flags & VENDOR_TIP)
+	else if (flags & HUION_TIP)
 		lifts_to_ignore = 0;
 	if (lifts_to_ignore) {
 		lifts_to_ignore--;
-		flags |= VENDOR_TIP;
+		flags |= HUION_TIP;
 	}
-	tip_was_down = (flags & VENDOR_TIP) != 0;
+	tip_was_down = (flags & HUION_TIP) != 0;
 	second_button_was = second_button;
-	data[VENDOR_FLAGS] = flags;
+	report[HUION_VENDOR_FLAGS] = flags;
 	return 0;
 }
 
@@ -251,26 +112,26 @@ static __always_inline int pen_left(void)
 	return 0;
 }
 
-static __always_inline int vendor_event(struct hid_bpf_ctx *ctx)
+static __always_inline int vendor_event(__u8 *report)
 {
-	__u8 *data = hidbpf_report(ctx, sizeof(struct vendor_pad_report));
-
-	if (!data)
-		return 0;
-	if (data[VENDOR_FLAGS] & VENDOR_PAD)
-		return vendor_pad_event(data);
-	if (data[VENDOR_FLAGS] & VENDOR_IN_RANGE)
-		return vendor_pen_event(data);
+	if (huion_of_pad(report))
+		return vendor_pad_event(report);
+	if (report[HUION_VENDOR_FLAGS] & HUION_IN_RANGE)
+		return vendor_pen_event(report);
 	return pen_left();
 }
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	switch (hidbpf_report_id(ctx)) {
-	case FIRMWARE_PAD_ID:
-		return firmware_pad_event(ctx);
-	case VENDOR_ID:
-		return vendor_event(ctx);
+	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
+
+	if (!report)
+		return 0;
+	switch (report[0]) {
+	case HUION_KEYS_ID:
+		return huion_shortcut_event(report, shortcuts);
+	case HUION_VENDOR_ID:
+		return vendor_event(report);
 	}
 	return 0;
 }

@@ -40,6 +40,9 @@ pub const PROBE_PROGRAM: &str = "probe";
 pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/descriptor.h", include_str!("../include/hidbpf/descriptor.h")),
     ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
+    ("hidbpf/huion-kamvas.h", include_str!("../include/hidbpf/huion-kamvas.h")),
+    ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
+    ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
     ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),

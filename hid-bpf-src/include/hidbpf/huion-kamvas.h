@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the third generation of Huion's Kamvas pen displays has in common: a pen with three buttons, and a pad with two wheels.
+ */
+#ifndef HIDBPF_HUION_KAMVAS_H
+#define HIDBPF_HUION_KAMVAS_H
+
+#include <hidbpf/huion.h>
+
+/* The reports of vendor mode, and the id that the pad's get: the device itself has no report 9. */
+#define KAMVAS_VENDOR_SIZE 14
+#define KAMVAS_PAD_ID 9
+#define KAMVAS_Y_TILT 11
+
+/* What a report is of: the upper half of its flags. */
+#define KAMVAS_KIND(report) ((report)[HUION_VENDOR_FLAGS] >> 4)
+#define KAMVAS_PEN_AWAY 0x0
+#define KAMVAS_PEN 0x8
+#define KAMVAS_BUTTONS 0xe
+#define KAMVAS_WHEEL 0xf
+
+/* What becomes of tablet and wheel interface in vendor mode, where each keeps room for its longest report. */
+HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_tablet, 28);
+HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
+
+/* How much of the tablet interface's descriptor is the pen's, from its start on. */
+#define KAMVAS_PEN_DESCRIPTOR_SIZE 95
+
+/*
+ * The pen's part of the tablet interface's descriptor in firmware mode, as it should be, in as many bytes: the second button is no
+ * second tip, the third is a button and doesn't turn the pen around, the size is the display's, and tilt is 60 degrees. Logical
+ * minima are left out where they are 0, as they are at a descriptor's start.
+ */
+#define KAMVAS_FIRMWARE_PEN(name, width, height)                                                                       \
+	HIDBPF_DESCRIPTOR(name,                                                                                        \
+		UsagePage(Digitizers),                                                                                 \
+		Usage(Digitizers, Pen),                                                                                \
+		Collection(Application,                                                                                \
+			ReportId(HUION_PEN_ID),                                                                        \
+			Usage(Digitizers, TipSwitch),                                                                  \
+			Usage(Digitizers, BarrelSwitch),                                                               \
+			Usage(Digitizers, SecondaryBarrelSwitch),                                                      \
+			UsageOnPage(0x09, HUION_STYLUS3),                                                              \
+			LogicalMaximum16(1),                                                                           \
+			ReportSize(1),                                                                                 \
+			ReportCount(4),                                                                                \
+			Input(Data, Var, Abs),                                                                         \
+			ReportCount(2),                                                                                \
+			Input(Const, Var, Abs),                                                                        \
+			Usage(Digitizers, InRange),                                                                    \
+			ReportCount(1),                                                                                \
+			Input(Data, Var, Abs),                                                                         \
+			Input(Const, Var, Abs),                                                                        \
+			ReportSize(16),                                                                                \
+			Push(),                                                                                        \
+			UsagePage(GenericDesktop),                                                                     \
+			UnitExponent(-2),                                                                              \
+			Unit(Centimeter),                                                                              \
+			Usage(GenericDesktop, X),                                                                      \
+			LogicalMaximum16(32767),                                                                       \
+			PhysicalMaximum16(width),                                                                      \
+			Input(Data, Var, Abs),                                                                         \
+			Usage(GenericDesktop, Y),                                                                      \
+			PhysicalMaximum16(height),                                                                     \
+			Input(Data, Var, Abs),                                                                         \
+			Pop(),                                                                                         \
+			Usage(Digitizers, TipPressure),                                                                \
+			LogicalMaximum16(16383),                                                                       \
+			Input(Data, Var, Abs),                                                                         \
+			Usage(Digitizers, XTilt),                                                                      \
+			Usage(Digitizers, YTilt),                                                                      \
+			LogicalRange8(-60, 60),                                                                        \
+			PhysicalRange8(-60, 60),                                                                       \
+			Unit(Degrees),                                                                                 \
+			ReportSize(8),                                                                                 \
+			ReportCount(2),                                                                                \
+			Input(Data, Var, Abs)));                                                                       \
+	_Static_assert(sizeof(name) == KAMVAS_PEN_DESCRIPTOR_SIZE, "the pen's part must keep its size")
+
+/* Of the vendor interface's descriptor: the pen from its flags to its pressure, with these axes, and the pad with these buttons. */
+#define KAMVAS_PEN_FIELDS(...)                                                                                         \
+	HUION_PEN_THREE_BUTTONS(), HUION_PEN_AREA(Centimeter, -2, __VA_ARGS__), HUION_PEN_PRESSURE(16383)
+#define KAMVAS_PAD(...) HUION_PAD(KAMVAS_PAD_ID, KAMVAS_VENDOR_SIZE, __VA_ARGS__, HUION_PAD_WHEELS())
+
+/*
+ * The pad's buttons, of which the device tells one at a time: while one is held, another that goes down is only noticed once none is
+ * down any more.
+ */
+static __u8 kamvas_buttons;
+
+/* Y tilt grows away from the user, the wrong way round. */
+static __always_inline int kamvas_pen_event(__u8 *report)
+{
+	hidbpf_negate_s8(&report[KAMVAS_Y_TILT]);
+	return 0;
+}
+
+static __always_inline int kamvas_buttons_event(__u8 *report)
+{
+	if (!kamvas_buttons || !report[HUION_BUTTONS])
+		kamvas_buttons = report[HUION_BUTTONS];
+	return huion_wheels_event(report, KAMVAS_PAD_ID, kamvas_buttons);
+}
+
+/* KAMVAS_INPUT_EVENT(pen_event) is the event hook, with what is to be done to a pen's report. */
+#define KAMVAS_INPUT_EVENT(pen_event)                                                                                  \
+	HIDBPF_INPUT_EVENT(ctx)                                                                                        \
+	{                                                                                                              \
+		__u8 *report = hidbpf_report_with_id(ctx, HUION_VENDOR_ID, KAMVAS_VENDOR_SIZE);                        \
+                                                                                                                       \
+		if (!report)                                                                                           \
+			return 0;                                                                                      \
+		switch (KAMVAS_KIND(report)) {                                                                         \
+		case KAMVAS_PEN_AWAY:                                                                                  \
+		case KAMVAS_PEN:                                                                                       \
+			return pen_event(report);                                                                      \
+		case KAMVAS_BUTTONS:                                                                                   \
+			return kamvas_buttons_event(report);                                                           \
+		case KAMVAS_WHEEL:                                                                                     \
+			return huion_wheels_event(report, KAMVAS_PAD_ID, kamvas_buttons);                              \
+		}                                                                                                      \
+		return 0;                                                                                              \
+	}
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the Huion Keydial K20 has in common over its cable and over Bluetooth: 18 keys that pose as a keyboard's, a wheel that poses as
+ * a mouse's, and a button in the wheel that poses as Play/Pause. The three make one tablet pad here, with as many buttons down at once
+ * as there are.
+ */
+#ifndef HIDBPF_HUION_KEYDIAL_H
+#define HIDBPF_HUION_KEYDIAL_H
+
+#include <hidbpf/huion.h>
+
+/* What it is made to send. */
+struct keydial_report {
+	__u8 id;
+	__u8 marks[3];
+	/* A bit for each button, from the lowest byte on. */
+	__u8 buttons[4];
+	__s8 wheel;
+};
+
+/* The descriptor of that. Linux has no name for an eleventh button of BTN_0 to BTN_9, so that the others begin at BTN_SOUTH. */
+#define KEYDIAL_PAD(id, bytes)                                                                                         \
+	HUION_PAD(id, bytes, HUION_PAD_BUTTONS(1, 10), HUION_PAD_BUTTONS(49, 57), Padding(13), HUION_PAD_WHEEL())
+
+/*
+ * The bit of each key, by its usage, as the keys lie on the device: 12 keys from the top left on, three that are modifiers, three
+ * more, and the button in the wheel.
+ */
+static const __u32 keydial_keys[256] = {
+	[0x0e] = 1 << 0, [0x0a] = 1 << 1, [0x0f] = 1 << 2,  [0x4c] = 1 << 3,  [0x0c] = 1 << 4,
+	[0x07] = 1 << 5, [0x05] = 1 << 6, [0x08] = 1 << 7,  [0x16] = 1 << 8,  [0x1d] = 1 << 9,
+	[0x06] = 1 << 10, [0x19] = 1 << 11, [0x28] = 1 << 15, [0x2c] = 1 << 16, [0x11] = 1 << 17,
+};
+#define KEYDIAL_LEFT_CONTROL 0x01
+#define KEYDIAL_LEFT_SHIFT 0x02
+#define KEYDIAL_LEFT_ALT 0x04
+#define KEYDIAL_CONTROL_BUTTON (1 << 12)
+#define KEYDIAL_ALT_BUTTON (1 << 13)
+#define KEYDIAL_SHIFT_BUTTON (1 << 14)
+#define KEYDIAL_WHEEL_BUTTON (1 << 18)
+
+/* How many keys a keyboard report holds, and where its modifiers are. */
+#define KEYDIAL_KEYS 6
+#define KEYDIAL_MODIFIERS 1
+
+/* The report of the wheel's button: one 16-bit usage of the consumer page, of which the low byte tells. */
+#define KEYDIAL_CONSUMER_SIZE 3
+#define KEYDIAL_CONSUMER_USAGE 1
+#define KEYDIAL_PLAY_PAUSE 0xcd
+
+/* The report of the wheel: a mouse's, with buttons, X and Y that stay 0. */
+#define KEYDIAL_MOUSE_SIZE 7
+#define KEYDIAL_MOUSE_WHEEL 6
+
+/* The buttons that are down. What says nothing of a button leaves it as it is. */
+static __u32 keydial_buttons;
+
+/* Puts buttons and wheel into a struct keydial_report. What the hook is to return. The device's own report may be shorter. */
+static __always_inline int keydial_write(struct hid_bpf_ctx *ctx, __u8 id, __s8 wheel)
+{
+	struct keydial_report *report = (void *)hid_bpf_get_data(ctx, 0, sizeof(*report));
+	__u32 buttons = keydial_buttons;
+
+	if (!report)
+		return 0;
+	*report = (struct keydial_report){
+		.id = id,
+		.buttons = {(__u8)buttons, (__u8)(buttons >> 8), (__u8)(buttons >> 16), (__u8)(buttons >> 24)},
+		.wheel = wheel,
+	};
+	return sizeof(*report);
+}
+
+/* The keyboard report, of which `first` is the first key. */
+static __always_inline int keydial_keyboard_event(struct hid_bpf_ctx *ctx, __u8 id, const unsigned long first)
+{
+	__u8 *report = hidbpf_report(ctx, first + KEYDIAL_KEYS);
+	__u32 buttons = keydial_buttons & KEYDIAL_WHEEL_BUTTON;
+	__u8 modifiers;
+
+	if (!report)
+		return 0;
+	modifiers = report[KEYDIAL_MODIFIERS];
+	buttons |= modifiers & KEYDIAL_LEFT_CONTROL ? KEYDIAL_CONTROL_BUTTON : 0;
+	buttons |= modifiers & KEYDIAL_LEFT_ALT ? KEYDIAL_ALT_BUTTON : 0;
+	buttons |= modifiers & KEYDIAL_LEFT_SHIFT ? KEYDIAL_SHIFT_BUTTON : 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < KEYDIAL_KEYS; i++)
+		buttons |= keydial_keys[report[first + i]];
+	keydial_buttons = buttons;
+	return keydial_write(ctx, id, 0);
+}
+
+static __always_inline int keydial_consumer_event(struct hid_bpf_ctx *ctx, __u8 id)
+{
+	__u8 *report = hidbpf_report(ctx, KEYDIAL_CONSUMER_SIZE);
+
+	if (!report)
+		return 0;
+	keydial_buttons &= ~KEYDIAL_WHEEL_BUTTON;
+	if (report[KEYDIAL_CONSUMER_USAGE] == KEYDIAL_PLAY_PAUSE)
+		keydial_buttons |= KEYDIAL_WHEEL_BUTTON;
+	return keydial_write(ctx, id, 0);
+}
+
+static __always_inline int keydial_mouse_event(struct hid_bpf_ctx *ctx, __u8 id)
+{
+	__u8 *report = hidbpf_report(ctx, KEYDIAL_MOUSE_SIZE);
+
+	return report ? keydial_write(ctx, id, (__s8)report[KEYDIAL_MOUSE_WHEEL]) : 0;
+}
+
+#endif
