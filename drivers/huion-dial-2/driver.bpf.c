@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/huion.h>
+
+/*
+ * The Huion Inspiroy Dial 2 (Q630M) is a tablet of 266 x 166 mm with six buttons and two dials that can be pressed, and a pen with two
+ * buttons and tilt. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h).
+ *
+ * In firmware mode the pad interface is a keyboard, to which the buttons send shortcuts, and a dial of the kind that Windows knows,
+ * which is both of the tablet's: they can't be told apart. The pen's descriptor calls the second button an eraser, gives the size as
+ * 2048 cubic inches, and tilt a range of 127.
+ *
+ * The pad becomes a tablet pad with six buttons, one more for the dial's, and a wheel, and the pen what it is. The vendor interface
+ * becomes pen and pad in one, with eight buttons and both dials: a wheel, and a horizontal one.
+ */
+/* The longest reports that come from pad and vendor interface. */
+#define PAD_SIZE 9
+#define VENDOR_SIZE 12
+
+/* The dial's report in firmware mode: whether it is pressed, and 16 bits of how far it turned. */
+#define DIAL_ID 0x11
+#define DIAL_PRESSED 1
+#define DIAL_TURN 2
+
+/* What the pad is made to send in firmware mode. */
+struct firmware_pad_report {
+	__u8 id;
+	__u8 marks[3];
+	__s8 wheel;
+	/* A bit for each button. */
+	__u8 buttons;
+};
+#define PAD_ID HUION_KEYS_ID
+#define DIAL_BUTTON 0x40
+
+/* Modifiers, key, and the bit of the button that they stand for. */
+static const struct hidbpf_shortcut shortcuts[] = {
+	{0x00, 0x05, 0x01}, {0x00, 0x08, 0x02}, {0x00, 0x0c, 0x04}, {0x01, 0x16, 0x08}, {0x00, 0x2c, 0x10}, {0x05, 0x1d, 0x20},
+};
+/* The modifiers come as keys, before the key itself. */
+#define SHORTCUT_KEYS 3
+#define FIRST_MODIFIER 0xe0
+
+HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);
+HIDBPF_SILENT_DESCRIPTOR(silent_pen, HUION_PEN_SIZE);
+
+#define WIDTH_MM 266
+#define HEIGHT_MM 166
+
+/* struct firmware_pad_report */
+HIDBPF_DESCRIPTOR(firmware_pad,
+	HUION_PAD(PAD_ID, PAD_SIZE, HUION_PAD_WHEEL(), LogicalRange8(0, 1), HUION_PAD_BUTTONS(1, 7), Padding(1)));
+
+HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, HUION_PEN_TILT()));
+
+/* The pen's report in vendor mode as it comes, with two bytes of nothing before the tilt, and struct huion_wheels_report. */
+HIDBPF_DESCRIPTOR(vendor,
+	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 32, 53340, WIDTH_MM), HUION_PEN_AXIS(Y, 32, 33340, HEIGHT_MM),
+		HUION_PEN_PRESSURE(8191),
+		Padding(16),
+		HUION_PEN_TILT()),
+	HUION_PAD(PAD_ID, VENDOR_SIZE, HUION_PAD_BUTTONS(1, 8), HUION_PAD_WHEELS()));
+
+HUION_RDESC_FIXUP("HUION_T216_",
+	HUION_INTERFACE(148, silent_pad, firmware_pad);
+	HUION_INTERFACE(93, silent_pen, firmware_pen);
+	HUION_VENDOR_INTERFACE(18, vendor);
+)
+
+/* The buttons that are down, of which no report tells all. */
+static __u8 buttons;
+
+static __always_inline int write_firmware_pad(__u8 *report, __s8 wheel)
+{
+	*(struct firmware_pad_report *)report = (struct firmware_pad_report){
+		.id = PAD_ID,
+		.wheel = wheel,
+		.buttons = buttons,
+	};
+	return sizeof(struct firmware_pad_report);
+}
+
+static __always_inline int firmware_keys_event(__u8 *report)
+{
+	__u8 modifiers = report[HUION_KEYS_MODIFIERS];
+	__u8 key = 0;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < SHORTCUT_KEYS; i++) {
+		__u8 pressed = report[HUION_KEYS_FIRST + i];
+
+		if (pressed >= FIRST_MODIFIER)
+			modifiers |= (__u8)(1 << (pressed & 7));
+		else if (pressed)
+			key = pressed;
+	}
+	buttons = (__u8)((buttons & DIAL_BUTTON) | hidbpf_shortcut_button(shortcuts, modifiers, key));
+	return write_firmware_pad(report, 0);
+}
+
+static __always_inline int firmware_dial_event(__u8 *report)
+{
+	__s16 turn = (__s16)hidbpf_le16(report + DIAL_TURN);
+
+	buttons = (__u8)((buttons & ~DIAL_BUTTON) | (report[DIAL_PRESSED] ? DIAL_BUTTON : 0));
+	return write_firmware_pad(report, (turn > 0) - (turn < 0));
+}
+
+static __always_inline int vendor_event(__u8 *report)
+{
+	if (!huion_of_pad(report))
+		return 0;
+	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
+		buttons = report[HUION_BUTTONS];
+	return huion_wheels_event(report, PAD_ID, buttons);
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
+
+	switch (report ? report[0] : 0) {
+	case HUION_KEYS_ID:
+		return firmware_keys_event(report);
+	case DIAL_ID:
+		return firmware_dial_event(report);
+	case HUION_VENDOR_ID:
+		return vendor_event(report);
+	}
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
