@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/huion.h>
+
+/*
+ * The Huion Kamvas Pro 19 (GT1902) and Pro 27 (GT2701) are pen displays with touch. Their pen has three buttons and an eraser at its
+ * other end, and its descriptor no usage for a third button: the second is a second tip, and the third is Invert, which turns the pen
+ * around and makes it an eraser.
+ *
+ * In the descriptor the second button becomes a second barrel switch, and a bit that was padding becomes the third button. The event
+ * hook moves the third button there, unless the pen came near with Invert set: then it is turned around indeed, until it leaves.
+ */
+
+/* The pen's report. */
+#define FLAGS 1
+#define INVERT 0x08
+#define ERASER 0x10
+#define THIRD_BUTTON 0x20
+#define IN_RANGE 0x40
+
+/*
+ * The pen's switches, in as many bytes as the device has for them, and where in the descriptor those are. A logical minimum of 0 is
+ * what holds at a descriptor's start.
+ */
+#define SWITCHES_AT 12
+#define SWITCHES_SIZE 30
+HIDBPF_DESCRIPTOR(switches,
+	Usage(Digitizers, TipSwitch),
+	Usage(Digitizers, BarrelSwitch),
+	Usage(Digitizers, SecondaryBarrelSwitch),
+	Usage(Digitizers, Invert),
+	Usage(Digitizers, Eraser),
+	UsageOnPage(0x09, HUION_STYLUS3),
+	Usage(Digitizers, InRange),
+	LogicalMaximum16(1),
+	ReportSize(1),
+	ReportCount(7),
+	Input(Data, Var, Abs),
+	ReportCount(1),
+	Input(Const, Var, Abs));
+_Static_assert(sizeof(switches) == SWITCHES_SIZE, "what follows must stay where it is");
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	return hidbpf_overwrite(ctx, SWITCHES_AT, switches);
+}
+
+/* What is known of the pen since it came near. */
+static _Bool near;
+static _Bool turned_around;
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, HUION_PEN_ID, HUION_PEN_SIZE);
+	_Bool was_near = near;
+
+	if (!report)
+		return 0;
+	near = (report[FLAGS] & IN_RANGE) != 0;
+	if (!was_near)
+		turned_around = (report[FLAGS] & (INVERT | ERASER)) != 0;
+	if (near && !turned_around && report[FLAGS] & INVERT)
+		report[FLAGS] ^= INVERT | THIRD_BUTTON;
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
