@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/huion-keydial.h>
+
+/*
+ * The Huion Keydial K20 on its cable is a pad of 18 keys and a wheel that can be pressed. It has the two modes of Huion's tablets (see
+ * hidbpf/huion.h).
+ *
+ * In firmware mode the pad interface is a keyboard, consumer control and mouse (see hidbpf/huion-keydial.h), and becomes one tablet
+ * pad. The puck interface is a dial, which Linux doesn't know, and stays as it is. In vendor mode both are silent, and all comes from
+ * the vendor interface, which is a pad of the same kind.
+ */
+
+/* What each interface of firmware mode sends. */
+#define PAD_SIZE 8
+#define PUCK_SIZE 9
+#define KEYBOARD_ID 3
+#define KEYBOARD_FIRST 2
+#define CONSUMER_ID 4
+#define MOUSE_ID 5
+
+#define VENDOR_SIZE 12
+
+/* The id of the pad's own reports in both modes. */
+#define PAD_ID HUION_VENDOR_ID
+
+HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);
+HIDBPF_SILENT_DESCRIPTOR(silent_puck, PUCK_SIZE);
+HIDBPF_DESCRIPTOR(firmware_pad, KEYDIAL_PAD(PAD_ID, PAD_SIZE));
+HIDBPF_DESCRIPTOR(vendor, KEYDIAL_PAD(PAD_ID, VENDOR_SIZE));
+
+HUION_RDESC_FIXUP("HUION_T21h_",
+	HUION_INTERFACE(135, silent_pad, firmware_pad);
+	HUION_INTERFACE_SILENCED(108, silent_puck);
+	HUION_VENDOR_INTERFACE(18, vendor);
+)
+
+static __always_inline int vendor_event(struct hid_bpf_ctx *ctx)
+{
+	__u8 *report = hidbpf_report(ctx, HUION_BUTTONS + 3);
+
+	if (!report)
+		return 0;
+	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
+		keydial_buttons = hidbpf_le16(report + HUION_BUTTONS) | (__u32)report[HUION_BUTTONS + 2] << 16;
+	return keydial_write(ctx, PAD_ID, huion_turn(report));
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	switch (hidbpf_report_id(ctx)) {
+	case KEYBOARD_ID:
+		return keydial_keyboard_event(ctx, PAD_ID, KEYBOARD_FIRST);
+	case CONSUMER_ID:
+		return keydial_consumer_event(ctx, PAD_ID);
+	case MOUSE_ID:
+		return keydial_mouse_event(ctx, PAD_ID);
+	case HUION_VENDOR_ID:
+		return vendor_event(ctx);
+	}
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
