@@ -10,22 +10,26 @@
  */
 #define REPORT_ID 1
 #define REPORT_SIZE 14
-#define REPORT_AXES 1
-#define AXES 3
-/* The middle of the axis. */
+/* The three axes. */
+#define REPORT_FIRST 1
+#define REPORT_SECOND 3
+#define REPORT_THIRD 5
+/* The middle of an axis. */
 #define MIDDLE 0x800
+
+static __always_inline void raise(__u8 *axis)
+{
+	hidbpf_put_le16(axis, hidbpf_le16(axis) >> 1 | MIDDLE);
+}
 
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
 
-	if (!report)
-		return 0;
-#pragma clang loop unroll(full)
-	for (int i = 0; i < AXES; i++) {
-		__u8 *axis = report + REPORT_AXES + 2 * i;
-
-		hidbpf_put_le16(axis, hidbpf_le16(axis) >> 1 | MIDDLE);
+	if (report) {
+		raise(report + REPORT_FIRST);
+		raise(report + REPORT_SECOND);
+		raise(report + REPORT_THIRD);
 	}
 	return 0;
 }
