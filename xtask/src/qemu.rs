@@ -35,8 +35,11 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 ///
 /// A panic ends the machine at once (`panic=-1` reboots and QEMU is told not to), and every oops and warning is a panic.
 /// The guest's time goes on while its processor waits for one of the host's, so a stall has to be long to be one.
+/// The SpaceNavigator has a kernel driver of its own, which refuses virtual devices: the quirk, HID_QUIRK_IGNORE_SPECIAL_DRIVER,
+/// gives it to hid-generic.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic panic_on_warn=1 \
-                            rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30";
+                            rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30 \
+                            usbhid.quirks=0x046d:0xc626:0x400000";
 
 /// How the guest's processor is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::process::{Run, command};
 pub const BPFFS: &str = "/sys/fs/bpf";
 
 /// The modules that the cases need; each may be built in.
-const MODULES: [&str; 6] = ["hid", "hid-generic", "hid-multitouch", "uhid", "evdev", "uinput"];
+const MODULES: [&str; 7] = ["hid", "usbhid", "hid-generic", "hid-multitouch", "uhid", "evdev", "uinput"];
 
 /// Runs `job` and stops the machine, also after a panic.
 pub fn run_and_stop(job: fn() -> Result<()>) -> ! {
