@@ -21,6 +21,7 @@
 
 pub mod attach;
 pub mod catalog;
+pub mod descriptor;
 pub mod device;
 pub mod doctor;
 pub mod error;

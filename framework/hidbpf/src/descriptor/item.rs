@@ -1,0 +1,449 @@
+//! The items that a descriptor is made of: HID 1.11, section 6.2.2. Which item is which is asked of the crate `hidreport`.
+
+use std::fmt;
+
+use hidreport::hid::{GlobalItem, ItemType, LocalItem, MainItem};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::unit::{Scaled, Unit};
+use super::usage::{Usage, page_name};
+use crate::manifest::HexBytes;
+use crate::replay::reports::ReportType;
+
+/// An item of a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where it begins, in bytes from 0.
+    pub offset: usize,
+    /// Its bytes: the prefix, and the data that it has.
+    pub bytes: Vec<u8>,
+    /// How many collections it is in.
+    pub depth: usize,
+    /// What it is.
+    pub kind: ItemKind,
+}
+
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut item = serializer.serialize_struct("Item", 5)?;
+        item.serialize_field("offset", &self.offset)?;
+        item.serialize_field("bytes", &HexBytes(self.bytes.clone()))?;
+        item.serialize_field("depth", &self.depth)?;
+        item.serialize_field("name", &self.kind.name())?;
+        item.serialize_field("value", &self.kind.value())?;
+        item.end()
+    }
+}
+
+/// What an item is, and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemKind {
+    /// Fields of input, output or feature reports.
+    Main(ReportType, Flags),
+    /// A collection begins.
+    Collection(CollectionKind),
+    /// A collection ends.
+    EndCollection,
+    /// The page for usages that name none.
+    UsagePage(u32),
+    /// The least value of a field.
+    LogicalMinimum(i64),
+    /// The greatest value of a field.
+    LogicalMaximum(i64),
+    /// What the least value stands for.
+    PhysicalMinimum(i64),
+    /// What the greatest value stands for.
+    PhysicalMaximum(i64),
+    /// The power of ten of the unit.
+    UnitExponent(i32),
+    /// The unit of the physical values.
+    Unit(Unit),
+    /// How many bits a value has.
+    ReportSize(u32),
+    /// The report that fields belong to from here on.
+    ReportId(u32),
+    /// How many values a field has.
+    ReportCount(u32),
+    /// Keeps the global items' values.
+    Push,
+    /// Takes back what the last Push kept.
+    Pop,
+    /// A usage.
+    Usage(Usage),
+    /// The first of a range of usages.
+    UsageMinimum(Usage),
+    /// The last of a range of usages.
+    UsageMaximum(Usage),
+    /// Another local item, by name: a designator, a string.
+    OtherLocal(&'static str, u32),
+    /// A set of usages to choose from begins or ends.
+    Delimiter(u32),
+    /// An item that no specification has given a meaning; the number is its tag.
+    Reserved(Class, u8),
+    /// A long item, and its tag.
+    Long(u8),
+    /// The descriptor ends within the item, which would have this many bytes of data.
+    Truncated(usize),
+}
+
+/// The four classes of short items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Fields and collections.
+    Main,
+    /// What holds until it is said anew.
+    Global,
+    /// What holds for the next main item.
+    Local,
+    /// Not defined.
+    Undefined,
+}
+
+impl Class {
+    fn of(prefix: u8) -> Class {
+        match prefix >> 2 & 3 {
+            0 => Class::Main,
+            1 => Class::Global,
+            2 => Class::Local,
+            _ => Class::Undefined,
+        }
+    }
+}
+
+/// What an Input, Output or Feature item says of its field, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// Bits 0 to 8 when they are 0 and when they are 1. Bit 7 means nothing to input reports.
+    const NAMES: [(&'static str, &'static str); 9] = [
+        ("Data", "Constant"),
+        ("Array", "Variable"),
+        ("Absolute", "Relative"),
+        ("", "Wrap"),
+        ("", "Nonlinear"),
+        ("", "No Preferred State"),
+        ("", "Null State"),
+        ("", "Volatile"),
+        ("", "Buffered Bytes"),
+    ];
+
+    fn bit(self, bit: u32) -> bool {
+        self.0 >> bit & 1 == 1
+    }
+
+    /// Whether the field never changes: padding, mostly.
+    pub fn is_constant(self) -> bool {
+        self.bit(0)
+    }
+
+    /// Whether each value is of one control. Else the values choose among the usages.
+    pub fn is_variable(self) -> bool {
+        self.bit(1)
+    }
+
+    /// Whether a value is a change rather than a position.
+    pub fn is_relative(self) -> bool {
+        self.bit(2)
+    }
+
+    /// Whether a value outside of the logical range says that there is nothing to say.
+    pub fn has_null_state(self) -> bool {
+        self.bit(6)
+    }
+
+    /// The flags in words.
+    pub fn words(self) -> Vec<&'static str> {
+        let words = Flags::NAMES.iter().zip(0..).map(|((no, yes), bit)| if self.bit(bit) { *yes } else { *no });
+        words.filter(|word| !word.is_empty()).collect()
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.words().join(", "))
+    }
+}
+
+impl Serialize for Flags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.words())
+    }
+}
+
+/// What a collection holds together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectionKind(pub u8);
+
+impl CollectionKind {
+    /// Controls at one place.
+    pub const PHYSICAL: CollectionKind = CollectionKind(0);
+    /// What programs know as one device: a mouse, a keyboard.
+    pub const APPLICATION: CollectionKind = CollectionKind(1);
+}
+
+impl fmt::Display for CollectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 7] =
+            ["Physical", "Application", "Logical", "Report", "Named Array", "Usage Switch", "Usage Modifier"];
+        match (NAMES.get(usize::from(self.0)), self.0) {
+            (Some(name), _) => f.pad(name),
+            (None, 0x80..) => f.pad(&format!("Vendor Defined {:#04x}", self.0)),
+            (None, _) => f.pad(&format!("Reserved {:#04x}", self.0)),
+        }
+    }
+}
+
+impl Serialize for CollectionKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The item's data as the kernel reads it: no data is 0.
+pub(super) fn unsigned(data: &[u8]) -> u32 {
+    data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
+}
+
+/// The item's data as a number with a sign.
+pub(super) fn signed(data: &[u8]) -> i32 {
+    match *data {
+        [] => 0,
+        [byte] => (byte as i8).into(),
+        [low, high] => i16::from_le_bytes([low, high]).into(),
+        _ => unsigned(data) as i32,
+    }
+}
+
+/// The bytes of an item at the start of a descriptor, and how many of data it should have beyond the prefix.
+///
+/// A tag of 15 begins a long item whatever the rest of the prefix is, as in `fetch_item()` (drivers/hid/hid-core.c).
+pub(super) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
+    let (prefix, rest) = descriptor.split_first()?;
+    let size = match (prefix >> 4, rest) {
+        (15, [size, _, ..]) => 2 + usize::from(*size),
+        (15, _) => 2,
+        _ => [0, 1, 2, 4][usize::from(prefix & 3)],
+    };
+    Some((descriptor.get(..=size).unwrap_or(descriptor), size))
+}
+
+/// What the values of an item depend on.
+pub(super) struct Surroundings {
+    /// The Usage Page in force.
+    pub usage_page: u32,
+    /// Whether the Logical Minimum in force is negative, so that the maximum has a sign as well.
+    pub signed_logical: bool,
+    /// The same for the Physical Minimum.
+    pub signed_physical: bool,
+}
+
+impl ItemKind {
+    /// Reads a whole item, or what there is of it.
+    pub(super) fn read(bytes: &[u8], size: usize, surroundings: &Surroundings) -> ItemKind {
+        let Some((&prefix, data)) = bytes.split_first() else { return ItemKind::Truncated(size) };
+        if data.len() < size {
+            return ItemKind::Truncated(size);
+        }
+        if prefix >> 4 == 15 {
+            return ItemKind::Long(data.get(1).copied().unwrap_or(0));
+        }
+        let value = unsigned(data);
+        let with_sign = i64::from(signed(data));
+        let maximum = |has_sign| if has_sign { with_sign } else { i64::from(value) };
+        let page = (surroundings.usage_page & 0xffff) as u16;
+        let usage = if size > 2 { Usage(value) } else { Usage::new(page, value as u16) };
+        // hidreport wants data where the kernel takes none for 0.
+        let padded = [prefix | 1, 0];
+        let item = ItemType::try_from(if size == 0 { padded.as_slice() } else { bytes });
+        match item {
+            Ok(ItemType::Main(item)) => match item {
+                MainItem::Input(_) => ItemKind::Main(ReportType::Input, Flags(value)),
+                MainItem::Output(_) => ItemKind::Main(ReportType::Output, Flags(value)),
+                MainItem::Feature(_) => ItemKind::Main(ReportType::Feature, Flags(value)),
+                MainItem::Collection(_) => ItemKind::Collection(CollectionKind(value as u8)),
+                MainItem::EndCollection => ItemKind::EndCollection,
+            },
+            Ok(ItemType::Global(item)) => match item {
+                GlobalItem::UsagePage(_) => ItemKind::UsagePage(value),
+                GlobalItem::LogicalMinimum(_) => ItemKind::LogicalMinimum(with_sign),
+                GlobalItem::LogicalMaximum(_) => ItemKind::LogicalMaximum(maximum(surroundings.signed_logical)),
+                GlobalItem::PhysicalMinimum(_) => ItemKind::PhysicalMinimum(with_sign),
+                GlobalItem::PhysicalMaximum(_) => ItemKind::PhysicalMaximum(maximum(surroundings.signed_physical)),
+                GlobalItem::UnitExponent(_) => ItemKind::UnitExponent(exponent(signed(data))),
+                GlobalItem::Unit(_) => ItemKind::Unit(Unit(value)),
+                GlobalItem::ReportSize(_) => ItemKind::ReportSize(value),
+                GlobalItem::ReportId(_) => ItemKind::ReportId(value),
+                GlobalItem::ReportCount(_) => ItemKind::ReportCount(value),
+                GlobalItem::Push => ItemKind::Push,
+                GlobalItem::Pop => ItemKind::Pop,
+                GlobalItem::Reserved => ItemKind::Reserved(Class::Global, prefix >> 4),
+            },
+            Ok(ItemType::Local(item)) => match item {
+                LocalItem::Usage(..) | LocalItem::UsageId(_) => ItemKind::Usage(usage),
+                LocalItem::UsageMinimum(_) => ItemKind::UsageMinimum(usage),
+                LocalItem::UsageMaximum(_) => ItemKind::UsageMaximum(usage),
+                LocalItem::DesignatorIndex(_) => ItemKind::OtherLocal("Designator Index", value),
+                LocalItem::DesignatorMinimum(_) => ItemKind::OtherLocal("Designator Minimum", value),
+                LocalItem::DesignatorMaximum(_) => ItemKind::OtherLocal("Designator Maximum", value),
+                LocalItem::StringIndex(_) => ItemKind::OtherLocal("String Index", value),
+                LocalItem::StringMinimum(_) => ItemKind::OtherLocal("String Minimum", value),
+                LocalItem::StringMaximum(_) => ItemKind::OtherLocal("String Maximum", value),
+                LocalItem::Delimiter(_) => ItemKind::Delimiter(value),
+                LocalItem::Reserved { .. } => ItemKind::Reserved(Class::Local, prefix >> 4),
+            },
+            Ok(ItemType::Long | ItemType::Reserved) | Err(_) => ItemKind::Reserved(Class::of(prefix), prefix >> 4),
+        }
+    }
+
+    /// The item's name in the specification.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ItemKind::Main(ReportType::Input, _) => "Input",
+            ItemKind::Main(ReportType::Output, _) => "Output",
+            ItemKind::Main(ReportType::Feature, _) => "Feature",
+            ItemKind::Collection(_) => "Collection",
+            ItemKind::EndCollection => "End Collection",
+            ItemKind::UsagePage(_) => "Usage Page",
+            ItemKind::LogicalMinimum(_) => "Logical Minimum",
+            ItemKind::LogicalMaximum(_) => "Logical Maximum",
+            ItemKind::PhysicalMinimum(_) => "Physical Minimum",
+            ItemKind::PhysicalMaximum(_) => "Physical Maximum",
+            ItemKind::UnitExponent(_) => "Unit Exponent",
+            ItemKind::Unit(_) => "Unit",
+            ItemKind::ReportSize(_) => "Report Size",
+            ItemKind::ReportId(_) => "Report ID",
+            ItemKind::ReportCount(_) => "Report Count",
+            ItemKind::Push => "Push",
+            ItemKind::Pop => "Pop",
+            ItemKind::Usage(_) => "Usage",
+            ItemKind::UsageMinimum(_) => "Usage Minimum",
+            ItemKind::UsageMaximum(_) => "Usage Maximum",
+            ItemKind::OtherLocal(name, _) => name,
+            ItemKind::Delimiter(_) => "Delimiter",
+            ItemKind::Reserved(Class::Main, _) => "Reserved Main Item",
+            ItemKind::Reserved(Class::Global, _) => "Reserved Global Item",
+            ItemKind::Reserved(Class::Local, _) => "Reserved Local Item",
+            ItemKind::Reserved(Class::Undefined, _) => "Reserved Item",
+            ItemKind::Long(_) => "Long Item",
+            ItemKind::Truncated(_) => "Truncated Item",
+        }
+    }
+
+    /// The item's value in words, where it has one.
+    pub fn value(&self) -> Option<String> {
+        Some(match self {
+            ItemKind::Main(_, flags) => flags.to_string(),
+            ItemKind::Collection(kind) => kind.to_string(),
+            ItemKind::UsagePage(page) => match u16::try_from(*page) {
+                Ok(page) => page_name(page),
+                Err(_) => format!("{} ({page:#x})", page_name(*page as u16)),
+            },
+            ItemKind::LogicalMinimum(value)
+            | ItemKind::LogicalMaximum(value)
+            | ItemKind::PhysicalMinimum(value)
+            | ItemKind::PhysicalMaximum(value) => value.to_string(),
+            ItemKind::UnitExponent(power) => match Scaled(Unit(0), *power).to_string() {
+                scale if scale.is_empty() => power.to_string(),
+                scale => format!("{power} ({scale})"),
+            },
+            ItemKind::Unit(unit) => unit.to_string(),
+            ItemKind::ReportSize(value) | ItemKind::ReportId(value) | ItemKind::ReportCount(value) => value.to_string(),
+            ItemKind::Usage(usage) | ItemKind::UsageMinimum(usage) | ItemKind::UsageMaximum(usage) => usage.to_string(),
+            ItemKind::OtherLocal(_, value) => value.to_string(),
+            ItemKind::Delimiter(0) => "close".to_owned(),
+            ItemKind::Delimiter(_) => "open".to_owned(),
+            ItemKind::Reserved(_, tag) | ItemKind::Long(tag) => format!("tag {tag:#x}"),
+            ItemKind::Truncated(size) => format!("{size} bytes should follow"),
+            ItemKind::EndCollection | ItemKind::Push | ItemKind::Pop => return None,
+        })
+    }
+}
+
+/// A Unit Exponent: four bits with a sign, or, as many devices have it, a number with a sign, as `hid_parser_global()`
+/// (drivers/hid/hid-core.c) reads it.
+fn exponent(value: i32) -> i32 {
+    match value {
+        8..=15 => value - 16,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> ItemKind {
+        let (item, size) = first(bytes).unwrap();
+        ItemKind::read(item, size, &Surroundings { usage_page: 1, signed_logical: true, signed_physical: false })
+    }
+
+    #[test]
+    fn items_have_names_and_values_in_words() {
+        for (bytes, name, value) in [
+            (&[0x81, 0x06][..], "Input", "Data, Variable, Relative"),
+            (&[0x80], "Input", "Data, Array, Absolute"),
+            (&[0x92, 0x83, 0x01], "Output", "Constant, Variable, Absolute, Volatile, Buffered Bytes"),
+            (&[0xb1, 0x7a], "Feature", "Data, Variable, Absolute, Wrap, Nonlinear, No Preferred State, Null State"),
+            (&[0xa1, 0x01], "Collection", "Application"),
+            (&[0xa0], "Collection", "Physical"),
+            (&[0xa1, 0x07], "Collection", "Reserved 0x07"),
+            (&[0xa1, 0x80], "Collection", "Vendor Defined 0x80"),
+            (&[0xc0], "End Collection", ""),
+            (&[0x05, 0x0d], "Usage Page", "Digitizers"),
+            (&[0x07, 0x0d, 0x00, 0x01, 0x00], "Usage Page", "Digitizers (0x1000d)"),
+            (&[0x15, 0x81], "Logical Minimum", "-127"),
+            (&[0x25, 0xff], "Logical Maximum", "-1"),
+            (&[0x35, 0x81], "Physical Minimum", "-127"),
+            (&[0x45, 0xff], "Physical Maximum", "255"),
+            (&[0x47, 0xff, 0xff, 0xff, 0xff], "Physical Maximum", "4294967295"),
+            (&[0x55, 0x0e], "Unit Exponent", "-2 (10⁻²)"),
+            (&[0x55, 0xfe], "Unit Exponent", "-2 (10⁻²)"),
+            (&[0x55, 0x00], "Unit Exponent", "0"),
+            (&[0x65, 0x33], "Unit", "in³"),
+            (&[0x64], "Unit", "none"),
+            (&[0x75, 0x08], "Report Size", "8"),
+            (&[0x86, 0x00, 0x01], "Report ID", "256"),
+            (&[0x94], "Report Count", "0"),
+            (&[0xa4], "Push", ""),
+            (&[0xb5, 0x00], "Pop", ""),
+            (&[0x09, 0x30], "Usage", "X"),
+            (&[0x0b, 0x42, 0x00, 0x0d, 0x00], "Usage", "Tip Switch"),
+            (&[0x0a, 0x38, 0x00], "Usage", "Wheel"),
+            (&[0x19, 0x30], "Usage Minimum", "X"),
+            (&[0x29, 0x32], "Usage Maximum", "Z"),
+            (&[0x39, 0x04], "Designator Index", "4"),
+            (&[0x79, 0x05], "String Index", "5"),
+            (&[0xa9, 0x01], "Delimiter", "open"),
+            (&[0xa8], "Delimiter", "close"),
+            (&[0x10], "Reserved Main Item", "tag 0x1"),
+            (&[0xc5, 0x00], "Reserved Global Item", "tag 0xc"),
+            (&[0x68], "Reserved Local Item", "tag 0x6"),
+            (&[0x0c], "Reserved Item", "tag 0x0"),
+            (&[0xfe, 0x02, 0xf0, 0x01, 0x02], "Long Item", "tag 0xf0"),
+            (&[0xf0, 0x00, 0x03], "Long Item", "tag 0x3"),
+            (&[0xfe, 0x02, 0xf0, 0x01], "Truncated Item", "4 bytes should follow"),
+            (&[0xfe, 0x02], "Truncated Item", "2 bytes should follow"),
+            (&[0x27, 0x00, 0x00, 0x00], "Truncated Item", "4 bytes should follow"),
+        ] {
+            let kind = read(bytes);
+            assert_eq!((kind.name(), kind.value().unwrap_or_default().as_str()), (name, value), "{bytes:02x?}");
+        }
+        assert_eq!(first(&[]), None);
+        assert_eq!(first(&[0x09, 0x30, 0xc0]), Some((&[0x09, 0x30][..], 1)));
+    }
+
+    /// Every prefix, with every size of data that it can have and with too little.
+    #[test]
+    fn every_prefix_is_read() {
+        for prefix in 0..=u8::MAX {
+            for fill in [0x00, 0x7f, 0xff] {
+                for length in 0..=5 {
+                    let bytes: Vec<u8> = std::iter::once(prefix).chain(std::iter::repeat_n(fill, length)).collect();
+                    let kind = read(&bytes);
+                    let _ = (kind.name(), kind.value());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Pictures of reports: which bits are what, a row a byte, as SVG that stands on its own.
+//!
+//! Bit 7 is on the left, as data sheets have it. Whole bytes of one value are one box; a value that shares its bytes with others says
+//! in each box which of its bits are there. Long runs of whole bytes with one meaning are one box as well.
+
+use super::diff::{Change, Difference, ReportDifference};
+use super::report::{FieldKind, Report, Row};
+use crate::text::Printable;
+
+/// The height of the row of a byte, and the width of a bit, in pixels.
+const ROW: u32 = 30;
+const BIT: u32 = 84;
+/// The width of the column with the numbers of the bytes.
+const GUTTER: u32 = 76;
+/// The space around everything, and between the pictures of a report before and after.
+const MARGIN: u32 = 24;
+/// The height of a report's heading with its line of bit numbers.
+const HEADING: u32 = 58;
+/// The height of the title, and of the legend below it.
+const TITLE: u32 = 84;
+/// About how wide a character is.
+const CHARACTER: u32 = 7;
+
+/// Runs of whole bytes with one meaning that are longer than this are drawn as one box of `SHORT_RUN` rows.
+const LONG_RUN: u32 = 4;
+const SHORT_RUN: u32 = 2;
+
+/// How many boxes are drawn at the most: more than any device has, and few enough for whoever looks at them.
+const MAX_CELLS: usize = 20_000;
+
+/// The colours: a kind of field, its colour on white and on black.
+const COLOURS: [(FieldKind, &str, &str, &str); 7] = [
+    (FieldKind::Id, "id", "#d5d9de", "#4a5058"),
+    (FieldKind::Switch, "switch", "#cfe3ff", "#1f4a80"),
+    (FieldKind::Absolute, "absolute", "#cdeed5", "#1d5a32"),
+    (FieldKind::Relative, "relative", "#fde3b8", "#704a10"),
+    (FieldKind::Array, "array", "#e6d7fa", "#54358a"),
+    (FieldKind::Constant, "constant", "#ecd9d3", "#5e4037"),
+    (FieldKind::Padding, "padding", "#f4f5f6", "#23272c"),
+];
+
+fn class(kind: FieldKind) -> &'static str {
+    COLOURS.iter().find(|(of, ..)| *of == kind).map_or("padding", |(_, class, ..)| class)
+}
+
+/// Draws reports one below the other.
+pub fn picture(title: &str, reports: &[Report]) -> String {
+    let mut room = MAX_CELLS;
+    let panels: Vec<Panel> = reports.iter().map(|report| Panel::new(report, &[], &mut room)).collect();
+    let rows: Vec<Vec<Option<&Panel>>> = panels.iter().map(|panel| vec![Some(panel)]).collect();
+    draw(title, &[], &rows)
+}
+
+/// Draws reports as they were on the left and as they are on the right, with a line around what differs.
+pub fn picture_of_difference(title: &str, differences: &[ReportDifference]) -> String {
+    let mut room = MAX_CELLS;
+    let panels: Vec<(Option<Panel>, Option<Panel>)> = differences
+        .iter()
+        .map(|difference| {
+            let changed = |side: fn(&Difference<Row>) -> &Option<Row>| -> Vec<(u32, u32)> {
+                let rows = difference.rows.iter().filter(|row| row.change != Change::Same);
+                rows.filter_map(|row| side(row).as_ref()).map(|row| (row.first_bit, row.size * row.count)).collect()
+            };
+            let mut panel = |report: &Option<Report>, changed: Vec<(u32, u32)>| {
+                report.as_ref().map(|report| Panel::new(report, &changed, &mut room))
+            };
+            (panel(&difference.before, changed(|row| &row.before)), panel(&difference.after, changed(|row| &row.after)))
+        })
+        .collect();
+    let rows: Vec<Vec<Option<&Panel>>> =
+        panels.iter().map(|(before, after)| vec![before.as_ref(), after.as_ref()]).collect();
+    draw(title, &["before", "after"], &rows)
+}
+
+/// The picture of a report.
+struct Panel {
+    heading: String,
+    cells: Vec<Cell>,
+    labels: Vec<(u32, String)>,
+    /// How many rows it has.
+    rows: u32,
+    /// The first byte that has no row yet. Where many bytes are one box, those below move up.
+    next_byte: u32,
+}
+
+/// Bits of a value that are next to each other in a byte, or whole bytes.
+struct Cell {
+    row: u32,
+    rows: u32,
+    /// Its lowest bit, and how many bits wide it is.
+    bit: u32,
+    bits: u32,
+    kind: FieldKind,
+    is_changed: bool,
+    label: String,
+    detail: String,
+    /// What is shown when the pointer rests on it.
+    tip: String,
+}
+
+/// What a run of bits is, before it is cut into boxes.
+struct Run {
+    name: String,
+    tip: String,
+    kind: FieldKind,
+    first_bit: u32,
+    size: u32,
+    count: u32,
+    detail: String,
+}
+
+impl Panel {
+    /// `changed` are runs of bits, by the first bit and their number; `room` is how many boxes may still be drawn.
+    fn new(report: &Report, changed: &[(u32, u32)], room: &mut usize) -> Panel {
+        let application = report.application.map(|usage| format!(" ({usage})")).unwrap_or_default();
+        let heading = format!("{report}{application}: {} bytes", report.bytes());
+        let mut panel = Panel { heading, cells: Vec::new(), labels: Vec::new(), rows: 0, next_byte: 0 };
+        for run in runs(report) {
+            if panel.cells.len() >= *room {
+                panel.heading += ", too many to draw";
+                break;
+            }
+            let is_changed = changed.iter().any(|(first, bits)| (*first..first + bits).contains(&run.first_bit));
+            panel.run(&run, is_changed);
+        }
+        *room = room.saturating_sub(panel.cells.len());
+        panel
+    }
+
+    /// The row of a byte. Bytes come in order, and none is left out.
+    fn row(&mut self, byte: u32) -> u32 {
+        if byte >= self.next_byte {
+            self.next_byte = byte + 1;
+            self.labels.push((self.rows, byte.to_string()));
+            self.rows += 1;
+        }
+        self.rows - 1
+    }
+
+    fn run(&mut self, run: &Run, is_changed: bool) {
+        let is_whole = |first: u32, end: u32| first.is_multiple_of(8) && end.is_multiple_of(8);
+        let (first, end) = (run.first_bit, run.first_bit + run.size * run.count);
+        if is_whole(first, end) && (end - first) / 8 > LONG_RUN {
+            let last = end / 8 - 1;
+            self.labels.push((self.rows, format!("{} to {last}", first / 8)));
+            let label = if run.count > 1 { format!("{} × {}", run.name, run.count) } else { run.name.clone() };
+            self.cells.push(run.cut(self.rows, SHORT_RUN, (0, 8), label, is_changed));
+            self.rows += SHORT_RUN;
+            self.next_byte = last + 1;
+            return;
+        }
+        for index in 0..run.count {
+            let name = if run.count > 1 { format!("{} [{index}]", run.name) } else { run.name.clone() };
+            let (first, end) = (first + index * run.size, first + (index + 1) * run.size);
+            if is_whole(first, end) {
+                let row = self.row(first / 8);
+                for byte in first / 8 + 1..end / 8 {
+                    self.row(byte);
+                }
+                self.cells.push(run.cut(row, (end - first) / 8, (0, 8), name, is_changed));
+                continue;
+            }
+            let mut bit = first;
+            while bit < end {
+                let bits = (8 - bit % 8).min(end - bit);
+                let row = self.row(bit / 8);
+                let (low, high) = (bit - first, bit - first + bits - 1);
+                let label = match (bits == end - first, low == high) {
+                    (true, _) => name.clone(),
+                    (false, true) => format!("{name} bit {low}"),
+                    (false, false) => format!("{name} bits {high}..{low}"),
+                };
+                self.cells.push(run.cut(row, 1, (bit % 8, bits), label, is_changed));
+                bit += bits;
+            }
+        }
+    }
+}
+
+impl Run {
+    fn cut(&self, row: u32, rows: u32, (bit, bits): (u32, u32), label: String, is_changed: bool) -> Cell {
+        let (tip, detail, kind) = (self.tip.clone(), self.detail.clone(), self.kind);
+        Cell { row, rows, bit, bits, kind, is_changed, label, detail, tip }
+    }
+}
+
+/// What is in a report, in the order of its bits.
+fn runs(report: &Report) -> Vec<Run> {
+    let id = report.numbered.then(|| Run {
+        name: report.id.map_or_else(|| "report id".to_owned(), |id| format!("report id {id}")),
+        tip: "report id".to_owned(),
+        kind: FieldKind::Id,
+        first_bit: 0,
+        size: 8,
+        count: 1,
+        detail: String::new(),
+    });
+    let fields = report.fields.iter().flat_map(|field| {
+        field.parts().into_iter().map(|part| {
+            let times = if part.count > 1 { format!("{} × ", part.count) } else { String::new() };
+            let size = format!("{times}{} bit{}", part.size, if part.bits() == 1 { "" } else { "s" });
+            let range = match field.is_padding() {
+                true => String::new(),
+                false => format!(", {}", field.logical),
+            };
+            let unit = match field.scaled_unit() {
+                unit if unit.is_empty() || field.is_padding() => String::new(),
+                unit => format!(", {} {unit}", field.physical),
+            };
+            Run {
+                tip: format!("{}: {size}{range}{unit} ({})", part.name, field.flags),
+                detail: format!("{size}{range}"),
+                name: part.name,
+                kind: field.kind(),
+                first_bit: part.first_bit,
+                size: part.size,
+                count: part.count,
+            }
+        })
+    });
+    id.into_iter().chain(fields).collect()
+}
+
+/// A text as XML has it, without what XML can't have.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in Printable(text).to_string().chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A text cut to a width.
+fn fit(text: &str, width: u32) -> String {
+    let most = (width / CHARACTER) as usize;
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn style() -> String {
+    let colours = |dark: bool| -> String {
+        let colour = |light: &'static str, in_the_dark: &'static str| if dark { in_the_dark } else { light };
+        let kinds =
+            COLOURS.iter().map(|(_, class, light, deep)| format!("  .{class} {{ fill: {} }}\n", colour(light, deep)));
+        let rest = [
+            format!("  .paper {{ fill: {} }}\n", colour("#ffffff", "#0d1117")),
+            format!("  text {{ fill: {} }}\n", colour("#1b1f24", "#e6edf3")),
+            format!("  .quiet {{ fill: {} }}\n", colour("#57606a", "#9ea7b3")),
+            format!("  .box {{ stroke: {} }}\n", colour("#8c959f", "#6e7681")),
+            format!("  .changed {{ stroke: {}; stroke-width: 3 }}\n", colour("#c4290a", "#ff8f6b")),
+        ];
+        kinds.chain(rest).collect()
+    };
+    format!(
+        "<style>\n  text {{ font: 13px sans-serif }}\n  .title {{ font-size: 18px; font-weight: bold }}\n  \
+         .heading {{ font-size: 15px; font-weight: bold }}\n  .quiet {{ font-size: 11px }}\n  .middle {{ text-anchor: middle }}\n  \
+         .end {{ text-anchor: end }}\n{}  @media (prefers-color-scheme: dark) {{\n{}  }}\n</style>\n",
+        colours(false),
+        colours(true)
+    )
+}
+
+fn draw(title: &str, columns: &[&str], rows: &[Vec<Option<&Panel>>]) -> String {
+    let panel_width = GUTTER + 8 * BIT;
+    let across = columns.len().max(1) as u32;
+    let width = MARGIN + across * (panel_width + MARGIN);
+    let heights: Vec<u32> = rows
+        .iter()
+        .map(|row| HEADING + row.iter().flatten().map(|panel| panel.rows).max().unwrap_or(0) * ROW + MARGIN)
+        .collect();
+    let column_heading = if columns.is_empty() { 0 } else { MARGIN };
+    let height = TITLE + column_heading + heights.iter().sum::<u32>() + MARGIN;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
+         <title>{}</title>\n{}<rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>\n",
+        escape(title),
+        style()
+    );
+    let text = |x: u32, y: u32, class: &str, text: &str| {
+        let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+        format!("<text{class} x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text))
+    };
+    svg += &text(MARGIN, 36, "title", &fit(title, width - 2 * MARGIN));
+    let mut x = MARGIN;
+    for kind in FieldKind::ALL {
+        svg += &format!("<rect class=\"box {}\" x=\"{x}\" y=\"52\" width=\"14\" height=\"14\"/>\n", class(kind));
+        svg += &text(x + 20, 64, "", &kind.to_string());
+        x += 20 + kind.to_string().len() as u32 * CHARACTER + MARGIN;
+    }
+    if !columns.is_empty() {
+        svg += &format!("<rect class=\"box paper changed\" x=\"{x}\" y=\"52\" width=\"14\" height=\"14\"/>\n");
+        svg += &text(x + 22, 64, "", "differs");
+        for (column, name) in (0..).zip(columns) {
+            svg += &text(MARGIN + column * (panel_width + MARGIN), TITLE + MARGIN, "heading quiet", name);
+        }
+    }
+    let mut y = TITLE + column_heading;
+    for (row, height) in rows.iter().zip(&heights) {
+        for (column, panel) in (0..).zip(row) {
+            let x = MARGIN + column * (panel_width + MARGIN);
+            match panel {
+                Some(panel) => panel.draw(&mut svg, x, y),
+                None => svg += &text(x, y + MARGIN, "quiet", "not declared"),
+            }
+        }
+        y += height;
+    }
+    svg + "</svg>\n"
+}
+
+impl Panel {
+    fn draw(&self, svg: &mut String, left: u32, top: u32) {
+        let text = |x: u32, y: u32, class: &str, text: &str| {
+            format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text))
+        };
+        *svg += &text(left, top + MARGIN, "heading", &fit(&self.heading, GUTTER + 8 * BIT));
+        let (left, top) = (left + GUTTER, top + HEADING);
+        *svg += &text(left - 10, top - 8, "quiet end", "byte");
+        for bit in 0..8 {
+            *svg += &text(left + (7 - bit) * BIT + BIT / 2, top - 8, "quiet middle", &bit.to_string());
+        }
+        for (row, label) in &self.labels {
+            *svg += &text(left - 10, top + row * ROW + ROW / 2 + 5, "quiet end", label);
+        }
+        // What differs is drawn last, so that its line is not covered by its neighbours'.
+        for cell in
+            self.cells.iter().filter(|cell| !cell.is_changed).chain(self.cells.iter().filter(|cell| cell.is_changed))
+        {
+            let (width, height) = (cell.bits * BIT, cell.rows * ROW);
+            let (x, y) = (left + (8 - cell.bit - cell.bits) * BIT, top + cell.row * ROW);
+            let changed = if cell.is_changed { " changed" } else { "" };
+            *svg += &format!(
+                "<g><title>{}</title><rect class=\"box {}{changed}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>\n",
+                escape(&cell.tip),
+                class(cell.kind)
+            );
+            let (middle, baseline) = (x + width / 2, y + height / 2 + 5);
+            if cell.rows > 1 && !cell.detail.is_empty() {
+                *svg += &text(middle, baseline - 8, "middle", &fit(&cell.label, width));
+                *svg += &text(middle, baseline + 8, "quiet middle", &fit(&cell.detail, width));
+            } else {
+                *svg += &text(middle, baseline, "middle", &fit(&cell.label, width));
+            }
+            *svg += "</g>\n";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::{Descriptor, reports_difference};
+
+    /// A mouse with an id: 3 buttons, 12 bits of X and Y, a wheel, and 8 bytes of a vendor's.
+    const MOUSE: &[u8] = &[
+        0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x25, 0x01, 0x75, 0x01,
+        0x95, 0x03, 0x81, 0x02, 0x95, 0x05, 0x81, 0x03, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x16, 0x01, 0xf8, 0x26,
+        0xff, 0x07, 0x75, 0x0c, 0x95, 0x02, 0x81, 0x06, 0x09, 0x38, 0x75, 0x08, 0x95, 0x01, 0x81, 0x06, 0x06, 0x00,
+        0xff, 0x09, 0x20, 0x95, 0x08, 0x81, 0x02, 0xc0,
+    ];
+
+    /// The places of the boxes: row, rows, lowest bit, bits, label.
+    fn cells(panel: &Panel) -> Vec<(u32, u32, u32, u32, &str)> {
+        panel.cells.iter().map(|cell| (cell.row, cell.rows, cell.bit, cell.bits, cell.label.as_str())).collect()
+    }
+
+    #[test]
+    fn bits_are_where_they_are_in_the_report() {
+        let descriptor = Descriptor::parse(MOUSE).unwrap();
+        let panel = Panel::new(&descriptor.reports[0], &[], &mut 100);
+        assert_eq!(panel.heading, "input report 1 (Mouse): 14 bytes");
+        assert_eq!(
+            cells(&panel),
+            [
+                (0, 1, 0, 8, "report id 1"),
+                (1, 1, 0, 1, "Button 1"),
+                (1, 1, 1, 1, "Button 2"),
+                (1, 1, 2, 1, "Button 3"),
+                (1, 1, 3, 5, "padding"),
+                (2, 1, 0, 8, "X bits 7..0"),
+                (3, 1, 0, 4, "X bits 11..8"),
+                (3, 1, 4, 4, "Y bits 3..0"),
+                (4, 1, 0, 8, "Y bits 11..4"),
+                (5, 1, 0, 8, "Wheel"),
+                (6, 2, 0, 8, "Vendor Usage 0x20 × 8"),
+            ]
+        );
+        assert_eq!(panel.labels.last(), Some(&(6, "6 to 13".to_owned())));
+    }
+
+    #[test]
+    fn what_differs_is_marked_on_its_side() {
+        let mut changed = MOUSE.to_vec();
+        // X becomes Z.
+        changed[29] = 0x32;
+        let (before, after) = (Descriptor::parse(MOUSE).unwrap(), Descriptor::parse(&changed).unwrap());
+        let svg = picture_of_difference("a mouse", &reports_difference(&before, &after));
+        assert_eq!(svg.matches(" changed\" x").count(), 4 + 1, "two boxes on each side, and the legend: {svg}");
+        assert!(svg.contains(">Z bits 7..0<") && svg.contains(">X bits 7..0<"), "{svg}");
+        let same = picture_of_difference("a mouse", &reports_difference(&before, &before));
+        assert_eq!(same.matches(" changed\" x").count(), 1, "{same}");
+        let none = Descriptor { reports: Vec::new(), ..before.clone() };
+        let gone = picture_of_difference("a mouse", &reports_difference(&before, &none));
+        assert!(gone.contains("not declared"), "{gone}");
+    }
+
+    #[test]
+    fn texts_can_not_break_out() {
+        let svg = picture("<script>&\"\u{1b}\u{0}\u{ffff}", &[]);
+        assert!(svg.contains("&lt;script&gt;&amp;&quot;\\u{1b}\\u{0}\u{fffd}"), "{svg}");
+    }
+
+    #[test]
+    fn pictures_have_an_end() {
+        // 12288 buttons in each of 20 reports.
+        let head = [0x05, 0x09, 0x25, 0x01, 0x75, 0x01, 0x96, 0x00, 0x30];
+        let reports = (1..=20).flat_map(|id| [0x85, id, 0x19, 0x01, 0x2a, 0x00, 0x30, 0x81, 0x02]);
+        let descriptor = Descriptor::parse(&head.into_iter().chain(reports).collect::<Vec<u8>>()).unwrap();
+        let svg = picture("many", &descriptor.reports);
+        assert!(svg.matches("<rect").count() < 2 * MAX_CELLS, "{}", svg.len());
+        assert!(svg.contains("too many to draw"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Units of measurement: HID 1.11, section 6.2.2.7. Their names are those of the crate `hidreport`.
+
+use std::fmt;
+
+/// A unit as the item Unit has it: a system in the lowest four bits, above it the powers of its quantities, four bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(into = "String")]
+pub struct Unit(pub u32);
+
+impl Unit {
+    /// The systems that have names: SI and English, each linear and of rotation.
+    const SYSTEMS: std::ops::RangeInclusive<u32> = 1..=4;
+
+    /// What the names cover: the system and six quantities. The highest four bits are reserved.
+    const NAMED: u32 = 0x0fff_ffff;
+
+    /// Whether there is no unit.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // hidreport panics where the system is another one.
+        let units = match Unit::SYSTEMS.contains(&(self.0 & 0xf)) && self.0 & !Unit::NAMED == 0 {
+            true => hidreport::Unit::from(self.0).units().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        match (units.as_slice(), self.0) {
+            ([], 0) => f.pad("none"),
+            ([], bits) => f.pad(&format!("{bits:#x}")),
+            (units, _) => f.pad(&units.iter().map(ToString::to_string).collect::<Vec<_>>().join("·")),
+        }
+    }
+}
+
+impl From<Unit> for String {
+    fn from(unit: Unit) -> String {
+        unit.to_string()
+    }
+}
+
+/// A unit with the power of ten before it: `10⁻² cm`.
+pub struct Scaled(pub Unit, pub i32);
+
+impl fmt::Display for Scaled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.is_none(), self.1) {
+            (true, 0) => Ok(()),
+            (true, power) => write!(f, "10{}", Superscript(power)),
+            (false, 0) => write!(f, "{}", self.0),
+            (false, power) => write!(f, "10{} {}", Superscript(power), self.0),
+        }
+    }
+}
+
+/// A number written above the line.
+struct Superscript(i32);
+
+impl fmt::Display for Superscript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+        for c in self.0.to_string().chars() {
+            let digit = c.to_digit(10).and_then(|digit| DIGITS.get(digit as usize));
+            fmt::Write::write_char(f, *digit.unwrap_or(&'⁻'))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_written_as_people_write_them() {
+        for (unit, words) in [
+            (0x00, "none"),
+            (0x11, "cm"),
+            (0x12, "rad"),
+            (0x13, "in"),
+            (0x14, "deg"),
+            (0x33, "in³"),
+            (0xe111, "cm·g·s⁻²"),
+            (0x1001, "s"),
+            (0x0001_0003, "F"),
+            (0x0010_0001, "A"),
+            (0x0100_0001, "cd"),
+            (0xf1, "cm⁻¹"),
+            (0x01, "0x1"),
+            (0x1f, "0x1f"),
+            (0x15, "0x15"),
+            (0x1000_0011, "0x10000011"),
+        ] {
+            assert_eq!(Unit(unit).to_string(), words, "{unit:#x}");
+        }
+        assert_eq!(Scaled(Unit(0x11), -2).to_string(), "10⁻² cm");
+        assert_eq!(Scaled(Unit(0), 10).to_string(), "10¹⁰");
+        assert_eq!(Scaled(Unit(0x13), 0).to_string(), "in");
+    }
+
+    #[test]
+    fn every_unit_can_be_written() {
+        for low in 0..=0xffffu32 {
+            let _ = (Unit(low).to_string(), Unit(low << 16 | 0x11).to_string());
+        }
+    }
+}
