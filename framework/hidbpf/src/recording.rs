@@ -721,7 +721,8 @@ E: 000195.000000 0
         for round in 0..20_000 {
             let mut text = TWO.as_bytes().to_vec();
             for _ in 0..=round % 8 {
-                text.push(b'\n');
+                // There is always a byte to change.
+                text.extend(b"\n");
                 let at = random.below(text.len());
                 match random.below(4) {
                     0 => text[at] = random.next() as u8,

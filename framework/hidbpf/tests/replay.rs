@@ -1,5 +1,7 @@
 //! Objects from C, as clang and as libbpf's linker leave them, run over descriptors and reports.
 
+#![allow(clippy::unwrap_used, reason = "what the tests share is no outside input either")]
+
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -467,4 +469,71 @@ fn a_recording_comes_out_as_the_kernel_would_have_it() {
         error.starts_with("line 7: ") && error.contains("faulty.bpf.c:") && error.contains("reads 1 bytes at offset 4"),
         "{error}"
     );
+}
+
+/// A generator of numbers that look random and are the same in every run: xorshift64*, Marsaglia (2003) and Vigna (2016).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as usize % limit
+    }
+}
+
+/// Changes some bytes, more often to those that mean something to an ELF file or to BPF.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len());
+        match random.below(10) {
+            0 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0x85, 0x18, 0x95][random.below(8)],
+            1 => bytes[at] ^= 1 << random.below(8),
+            2 => bytes[at] = bytes[at].wrapping_add(8),
+            3 => {
+                let end = bytes.len().min(at + 1 + random.below(8));
+                bytes[at..end].fill([0, 0xff][random.below(2)]);
+            }
+            4 => {
+                let (from, length) = (random.below(bytes.len()), 1 + random.below(64));
+                let piece = bytes[from..bytes.len().min(from + length)].to_vec();
+                let end = bytes.len().min(at + piece.len());
+                bytes[at..end].copy_from_slice(&piece[..end - at]);
+            }
+            5 if random.below(20) == 0 => bytes.truncate(at.max(1)),
+            _ => bytes[at] = random.below(256) as u8,
+        }
+    }
+}
+
+#[test]
+fn no_object_makes_a_replay_panic_or_run_for_ever() {
+    let settings = Settings { instruction_limit: 2_000, memory_limit: 4 << 20, ..Settings::default() };
+    let mut random = Random(11);
+    let (mut opened, mut finished) = (0, 0);
+    for name in ["mouse", "everything", "faulty"] {
+        let raw = support::compile(name, "v3");
+        let objects = [link(&raw), raw];
+        for round in 0..1_000 {
+            let mut bytes = objects[round % 2].clone();
+            mutate(&mut bytes, &mut random);
+            let Ok(object) = Object::parse(&bytes) else { continue };
+            opened += 1;
+            let _ = (object.syscall_programs().count(), object.properties().count());
+            for generation in BOTH {
+                let Ok(mut driver) = Driver::new(&object, generation, &device(), &settings) else { continue };
+                let _ = driver.probe();
+                let _ = driver.run_syscall("setup", &mut [7, 0, 0, 0, 0, 0, 0, 0]);
+                let _ = driver.fix_descriptor(support::MOUSE);
+                let _ = driver.request(RequestKind::Get, ReportType::Feature, &mut vec![6, 0, 0]);
+                for number in [1, 2, 10, 16, 0x80].into_iter().chain([random.below(19) as u8]) {
+                    finished += u32::from(driver.event(&[number, 1, 2, 3]).is_ok());
+                }
+                let _ = driver.advance(Duration::from_secs(1));
+            }
+        }
+    }
+    // Most changes are to names and lines, and do no harm.
+    assert!(opened > 1_500 && finished > 8_000, "{opened} {finished}");
 }

@@ -81,9 +81,8 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Some(source) => write!(f, "{source}: ")?,
-            None => {}
+        if let Some(source) = &self.source {
+            write!(f, "{source}: ")?;
         }
         write!(f, "`{}` stops at instruction {}: {}", self.program, self.instruction, self.reason)
     }

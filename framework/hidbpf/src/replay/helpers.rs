@@ -235,7 +235,7 @@ impl Machine {
 
     /// Arguments of a message, 8 bytes each.
     fn words(&self, function: &'static str, address: u64, size: u32) -> Result<Vec<u64>, Problem> {
-        if size > MAX_FORMAT || size % 8 != 0 {
+        if size > MAX_FORMAT || !size.is_multiple_of(8) {
             return Err(Reason::Argument { function, problem: format!("{size} bytes of arguments") }.into());
         }
         let bytes = if size == 0 { &[] } else { self.input(address, size)? };

@@ -1,6 +1,7 @@
 //! An object's functions as one piece of code, bound to memory and to the kernel of a generation.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::Generation;
 use super::core_relo::{Layout, NoAnswer, Target};
@@ -34,7 +35,7 @@ pub(crate) struct Image {
     pub(crate) kfuncs: Vec<ImageKfunc>,
     /// What [`Bad::Unresolved`] says.
     texts: Vec<String>,
-    object: Object,
+    object: Arc<Object>,
     pub(crate) generation: Generation,
     pub(crate) context: Layout,
     pub(crate) device: Layout,
@@ -93,7 +94,7 @@ struct Linker<'a> {
 impl Image {
     /// Binds an object's code to its memory and to a kernel.
     pub(crate) fn link(
-        object: &Object,
+        object: &Arc<Object>,
         generation: Generation,
         data: &Data,
         memory: &mut Memory,
@@ -141,7 +142,7 @@ impl Image {
             });
         }
         let texts = linker.texts;
-        Ok(Image { code, functions, kfuncs, texts, object: object.clone(), generation, context, device })
+        Ok(Image { code, functions, kfuncs, texts, object: Arc::clone(object), generation, context, device })
     }
 
     /// The function that an index of the code is in.

@@ -184,7 +184,7 @@ fn decode_one(raw: Raw) -> Insn {
     let Raw { opcode, dst, src, offset, immediate } = raw;
     let from_register = opcode & 0x08 != 0;
     let insn = match opcode & 7 {
-        1 | 2 | 3 => memory(raw).map(|(op, src)| Insn {
+        1..=3 => memory(raw).map(|(op, src)| Insn {
             op,
             dst,
             src,

@@ -132,7 +132,7 @@ pub(crate) struct EventBuffer {
 
 impl Machine {
     pub(crate) fn new(
-        object: &Object,
+        object: &Arc<Object>,
         generation: Generation,
         instruction_limit: u64,
         memory_limit: usize,

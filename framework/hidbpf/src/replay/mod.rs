@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
@@ -37,6 +38,7 @@ mod vm;
 #[cfg(test)]
 mod vm_tests;
 
+pub use crate::kernel::Generation;
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
 pub use object::Object;
 
@@ -45,24 +47,6 @@ use memory::{Access, Full, Kind};
 use object::{Global, PROPERTY_PREFIX};
 use reports::{InvalidDescriptor, MAX_DESCRIPTOR, ReportType, Reports};
 use vm::Problem;
-
-/// How kernels attach drivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Generation {
-    /// Linux 6.3 to 6.10: FMOD_RET programs.
-    FmodRet,
-    /// Since Linux 6.11: a struct_ops map.
-    StructOps,
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Generation::FmodRet => "FMOD_RET",
-            Generation::StructOps => "struct_ops",
-        })
-    }
-}
 
 /// The device that a driver is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +208,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Driver {
     machine: Machine,
-    object: Object,
+    object: Arc<Object>,
     generation: Generation,
     events: Vec<usize>,
     descriptor: Vec<u8>,
@@ -259,11 +243,11 @@ impl Driver {
         device: &Device,
         settings: &Settings,
     ) -> Result<Driver, ReplayError> {
-        let hooks = object.hooks(generation);
-        if *hooks == object::Hooks::default() && object.syscalls.is_empty() {
+        if *object.hooks(generation) == object::Hooks::default() && object.syscalls.is_empty() {
             return Err(ReplayError::NoPrograms(generation));
         }
-        let machine = Machine::new(object, generation, settings.instruction_limit, settings.memory_limit);
+        let object = Arc::new(object.clone());
+        let machine = Machine::new(&object, generation, settings.instruction_limit, settings.memory_limit);
         let mut machine = machine.map_err(|full| out_of_memory(&full))?;
         machine.features = settings.features.clone();
         machine.device_id = device.id.0;
@@ -283,9 +267,9 @@ impl Driver {
         }
         let mut driver = Driver {
             machine,
-            object: object.clone(),
+            events: object.hooks(generation).device_event.clone(),
+            object,
             generation,
-            events: hooks.device_event.clone(),
             descriptor: device.descriptor.clone(),
             reports: None,
         };

@@ -23,14 +23,14 @@ fn load(dst: u8, value: u64) -> [Raw; 2] {
 
 const EXIT: Raw = Raw { opcode: 0x95, dst: 0, src: 0, offset: 0, immediate: 0 };
 
-fn run_functions(functions: &[(&str, &[Raw])]) -> Result<u64, Fault> {
-    let mut machine = Machine::new(&Object::of_functions(functions), Generation::StructOps, LIMIT, 1 << 20).unwrap();
-    machine.begin();
-    machine.run(0, [0; 5]).map_err(|fault| *fault)
+fn machine(object: Object) -> Machine {
+    Machine::new(&object.into(), Generation::StructOps, LIMIT, 1 << 20).unwrap()
 }
 
-fn run(code: &[Raw]) -> Result<u64, Fault> {
-    run_functions(&[("main", code)])
+fn run(code: &[Raw]) -> Result<u64, Box<Fault>> {
+    let mut machine = machine(Object::of_functions(&[("main", code)]));
+    machine.begin();
+    machine.run(0, [0; 5])
 }
 
 /// A program that is run again and again, on r1 and r2.
@@ -38,7 +38,7 @@ struct Program(Machine);
 
 impl Program {
     fn new(code: &[Raw]) -> Program {
-        Program(Machine::new(&Object::of_functions(&[("main", code)]), Generation::StructOps, LIMIT, 1 << 20).unwrap())
+        Program(machine(Object::of_functions(&[("main", code)])))
     }
 
     fn run(&mut self, r1: u64, r2: u64) -> u64 {
@@ -321,7 +321,7 @@ fn functions_have_frames_and_keep_four_registers() {
     object.functions.push(super::object::Function { name: "inner".to_owned(), start: 9, len: 5, ..whole });
     // Calls within a section count from the next instruction.
     object.code[0].instructions[4].immediate = 4;
-    let mut machine = Machine::new(&object, Generation::StructOps, LIMIT, 1 << 20).unwrap();
+    let mut machine = machine(object);
     machine.begin();
     assert_eq!(machine.run(0, [0; 5]), Ok(67));
     assert_eq!(machine.depth, 0);
@@ -453,7 +453,7 @@ fn random_program(random: &mut Random) -> Vec<Raw> {
 #[test]
 fn random_programs_do_what_they_do_in_rbpf() {
     let mut random = Random::new(4);
-    for round in 0..10_000 {
+    for round in 0..5_000 {
         let program = random_program(&mut random);
         let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.bytes()).collect();
         let expected = rbpf::EbpfVmNoData::new(Some(&bytes)).and_then(|vm| vm.execute_program());
@@ -466,7 +466,7 @@ fn random_programs_do_what_they_do_in_rbpf() {
 fn random_bytes_are_run_to_an_end() {
     let mut random = Random::new(5);
     let opcodes = [insn::CALL, insn::LOAD_IMMEDIATE, 0x95, 0xdb, 0x05, 0x61, 0x7b, 0xbf, 0x0f, 0x55];
-    for _ in 0..30_000 {
+    for _ in 0..10_000 {
         let code: Vec<Raw> = (0..1 + random.below(30))
             .map(|_| {
                 let opcode =

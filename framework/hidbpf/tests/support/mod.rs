@@ -1,6 +1,6 @@
 //! Objects for the tests and the benchmark: compiled from `tests/objects` by clang, as the drivers are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// A mouse: buttons, X, Y and wheel, 4 bytes without an id, and a feature report of 2 bytes.
@@ -14,20 +14,16 @@ pub const MOUSE: &[u8] = &[
 /// Compiles `tests/objects/<name>.bpf.c` for a version of BPF's instructions, and gives the object's bytes.
 pub fn compile(name: &str, cpu: &str) -> Vec<u8> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects");
-    let object = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{cpu}-{}.bpf.o", std::process::id()));
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let object = directory.path().join("object.o");
     let status = Command::new("clang")
         .args(["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-Wno-unused", "-c"])
         .args([format!("-mcpu={cpu}"), format!("-DCPU={}", cpu.trim_start_matches('v'))])
         .arg(sources.join(format!("{name}.bpf.c")))
         .arg("-o")
         .arg(&object)
-        .status();
-    match status {
-        Ok(status) if status.success() => {}
-        Ok(status) => panic!("clang did not compile `{name}.bpf.c`: {status}"),
-        Err(error) => panic!("failed to run clang, which these tests need: {error}"),
-    }
-    let bytes = std::fs::read(&object);
-    let _ = std::fs::remove_file(&object);
-    bytes.unwrap_or_else(|error| panic!("failed to read `{}`: {error}", object.display()))
+        .status()
+        .expect("clang is there, which these tests need");
+    assert!(status.success(), "clang did not compile `{name}.bpf.c`: {status}");
+    std::fs::read(&object).expect("clang wrote an object")
 }
