@@ -2,13 +2,12 @@
 //! gives what `<recording>.expected.hid` says. One test for each recording, found by its file.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hidbpf::recording::{Device, Recording};
-use hidbpf::replay::{Driver, Generation, Object, Settings, Verdict};
+use hidbpf::recording::Recording;
+use hidbpf::replay::{Generation, Object, Settings};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What ends the name of the file that says what should come of a recording.
@@ -56,23 +55,11 @@ fn check(driver: &str, path: &Path) -> Result<(), Failed> {
         return Err("the driver has no program for struct_ops kernels".into());
     }
     for generation in generations {
-        let mut replayed = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
-        for (index, device) in recording.devices.iter().enumerate() {
-            let mut driver = Driver::new(&object, generation, &device.into(), &Settings::of(device))?;
-            let one = match driver.probe()? {
-                // A device that the driver refuses stays as it is.
-                Verdict::Refuses(_) => only(&recording, index, device),
-                Verdict::NoProbe | Verdict::Takes => driver.replay(&recording, index)?,
-            };
-            replayed.devices.extend(one.devices);
-            replayed
-                .events
-                .extend(one.events.into_iter().map(|event| hidbpf::recording::Event { device: index, ..event }));
+        let replayed = hidbpf::replay::replay(&object, generation, &recording, Settings::of)?;
+        let difference = hidbpf::replay::difference(&expected, &replayed);
+        if !difference.is_empty() {
+            return Err(format!("on {generation} kernels:\n{difference}").into());
         }
-        if replayed.devices.len() > 1 {
-            replayed.events.sort_by_key(|event| event.time);
-        }
-        compare(&expected, &replayed).map_err(|difference| format!("on {generation} kernels:\n{difference}"))?;
     }
     Ok(())
 }
@@ -80,33 +67,4 @@ fn check(driver: &str, path: &Path) -> Result<(), Failed> {
 fn expected_path(recording: &Path) -> PathBuf {
     let stem = recording.file_stem().unwrap_or_default().to_string_lossy();
     recording.with_file_name(format!("{stem}{EXPECTED}"))
-}
-
-/// A recording's part that is about one device, as it is.
-fn only(recording: &Recording, index: usize, device: &Device) -> Recording {
-    let events = recording.events_of(index).cloned().collect();
-    Recording { comments: Vec::new(), devices: vec![device.clone()], events }
-}
-
-/// Compares line by line, without comments and properties.
-fn compare(expected: &Recording, replayed: &Recording) -> Result<(), String> {
-    let lines = |recording: &Recording| -> Vec<String> {
-        recording.to_string().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-    };
-    let (expected, replayed) = (lines(expected), lines(replayed));
-    if expected == replayed {
-        return Ok(());
-    }
-    let mut difference = String::new();
-    for index in 0..expected.len().max(replayed.len()) {
-        let (expected, replayed) = (expected.get(index), replayed.get(index));
-        if expected != replayed {
-            for (sign, line) in [('-', expected), ('+', replayed)] {
-                if let Some(line) = line {
-                    let _ = writeln!(difference, "{sign} {line}");
-                }
-            }
-        }
-    }
-    Err(difference)
 }

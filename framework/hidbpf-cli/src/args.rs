@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use hidbpf::recording::Feature;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -77,6 +78,32 @@ pub enum Command {
         /// A driver's name, the path of an object, or a device
         what: String,
     },
+    /// Run a driver over a recording in user space, and show what becomes of descriptor and reports
+    ///
+    /// Needs neither the device, nor root, nor a kernel with HID-BPF: the object itself is run, the same bytes that the kernel would load.
+    #[command(after_help = "Examples:\n  hidbpf replay huion-inspiroy-2-s pad.hid\n  \
+        hidbpf replay ./my-mouse.bpf.o my-mouse.hid --expect my-mouse.expected.hid")]
+    Replay {
+        /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
+        driver: String,
+        /// The recording, as of `hidbpf record` or hid-recorder
+        recording: PathBuf,
+        /// Compare with the recording in FILE; a difference is printed and ends with 1
+        #[arg(long, value_name = "FILE", conflicts_with = "decode")]
+        expect: Option<PathBuf>,
+        /// Show the reports field by field, before and after, with what the driver changed marked
+        #[arg(long)]
+        decode: bool,
+        /// Run the programs for this generation of kernels. Default: the newest that the driver has programs for
+        #[arg(long, value_name = "GENERATION")]
+        generation: Option<Hooks>,
+        /// Tell the driver that the device has this udev property
+        #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+        property: Vec<(String, String)>,
+        /// What the device answers when the driver asks for a feature report: `5=05 00 01`
+        #[arg(long, value_name = "ID=HEX")]
+        feature: Vec<Feature>,
+    },
     /// Record what a device sends, as hid-recorder does, until it is unplugged or Ctrl-C is pressed
     ///
     /// The recording has the device's own descriptor, and the reports as the device sent them, also when a driver is attached.
@@ -118,6 +145,20 @@ pub enum Command {
         /// The directory to write to; without it, the page of `hidbpf` goes to standard output
         dir: Option<PathBuf>,
     },
+}
+
+/// A generation of kernels, by how drivers are attached.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Hooks {
+    /// Linux 6.3 to 6.10
+    FmodRet,
+    /// Since Linux 6.11
+    StructOps,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

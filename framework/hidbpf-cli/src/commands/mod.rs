@@ -8,6 +8,7 @@ mod inspect;
 mod load;
 mod monitor;
 mod record;
+mod replay;
 mod status;
 mod udev;
 mod unload;
@@ -47,6 +48,10 @@ pub fn run(args: Args) -> Outcome {
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),
         Command::Inspect { what } => inspect::run(&context, &what),
+        Command::Replay { driver, recording, expect, decode, generation, property, feature } => {
+            let request = replay::Request { expect, decode, generation, properties: property, features: feature };
+            replay::run(&context, &driver, &recording, &request)
+        }
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
         Command::Doctor => doctor::run(&context),

@@ -46,7 +46,7 @@ pub fn fixup(driver: &DriverObject, device: &Device, settings: &Settings) -> Res
         Error::because(ErrorKind::BadObject, what, error)
     };
     let object = Object::parse(driver.bytes()).map_err(|error| fail(error.into()))?;
-    let generation = match driver.hooks.contains_key(&crate::kernel::Generation::StructOps) {
+    let generation = match driver.hooks.contains_key(&Generation::StructOps) {
         true => Generation::StructOps,
         false => Generation::FmodRet,
     };

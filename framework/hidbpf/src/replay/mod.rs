@@ -37,10 +37,12 @@ pub mod reports;
 mod vm;
 #[cfg(test)]
 mod vm_tests;
+mod whole;
 
 pub use crate::kernel::Generation;
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
 pub use object::Object;
+pub use whole::{difference, replay};
 
 use machine::Machine;
 use memory::{Access, Full, Kind};

@@ -1,0 +1,174 @@
+//! `hidbpf replay`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use hidbpf::descriptor::{Change, Content, Decoded, Descriptor, Value, decoded_difference};
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::kernel::Generation;
+use hidbpf::object::DriverObject;
+use hidbpf::recording::{Event, Feature, Recording, RecordingError};
+use hidbpf::replay::reports::ReportType;
+use hidbpf::replay::{self, Object, Settings};
+use serde_json::json;
+
+use super::Context;
+use crate::args::Hooks;
+use crate::output::{self, Failure, Failures, Outcome};
+
+/// What is wanted of a replay.
+pub struct Request {
+    pub expect: Option<PathBuf>,
+    pub decode: bool,
+    pub generation: Option<Hooks>,
+    pub properties: Vec<(String, String)>,
+    pub features: Vec<Feature>,
+}
+
+pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> Outcome {
+    let driver = context.driver(driver)?;
+    let recording = read(path)?;
+    for finding in recording.findings() {
+        tracing::warn!("{}: {finding}", path.display());
+    }
+    let fixed = replayed(&driver, &recording, path, request)?;
+    if let Some(expect) = &request.expect {
+        let expected = read(expect)?;
+        let difference = replay::difference(&expected, &fixed);
+        if difference.is_empty() {
+            return Ok(());
+        }
+        output::text(format_args!(
+            "--- {}\n+++ {} through {}\n{difference}",
+            expect.display(),
+            path.display(),
+            driver.name
+        ))?;
+        return Err(Failure::Told.into());
+    }
+    match (context.json, request.decode) {
+        (true, _) => output::json("replay", &as_json(&recording, &fixed)),
+        (false, true) => output::text(decoded(&recording, &fixed)),
+        (false, false) => output::text(fixed),
+    }
+}
+
+fn read(path: &Path) -> Result<Recording, Error> {
+    Recording::read(path)
+        .map_err(|error: RecordingError| Error::because(ErrorKind::Io, "failed to read the recording", error))
+}
+
+fn replayed(
+    driver: &DriverObject,
+    recording: &Recording,
+    path: &Path,
+    request: &Request,
+) -> Result<Recording, Failures> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let what = format!("failed to run the driver `{}` over `{}`", driver.name, path.display());
+        Failures::from(Error::because(ErrorKind::BadObject, what, error))
+    };
+    let generation = match request.generation {
+        Some(Hooks::FmodRet) => Generation::FmodRet,
+        Some(Hooks::StructOps) => Generation::StructOps,
+        None => driver.hooks.keys().next_back().copied().unwrap_or(Generation::StructOps),
+    };
+    driver.hooks_for(generation)?;
+    let object = Object::parse(driver.bytes()).map_err(|error| failed(error.into()))?;
+    let settings = |device: &hidbpf::recording::Device| {
+        let mut settings = Settings::of(device);
+        settings.properties.extend(request.properties.iter().cloned());
+        settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
+        settings
+    };
+    replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))
+}
+
+/// The reports that came of the one at an index: those of its line. What a timer sent belongs to none.
+fn outcomes<'a>(fixed: &'a Recording, event: &'a Event) -> impl Iterator<Item = &'a Event> {
+    fixed.events.iter().filter(move |after| after.line.is_some() && after.line == event.line)
+}
+
+fn as_json(recording: &Recording, fixed: &Recording) -> serde_json::Value {
+    let hex = |bytes: &[u8]| hidbpf::manifest::HexBytes(bytes.to_vec()).to_string();
+    let devices: Vec<_> = recording
+        .devices
+        .iter()
+        .zip(&fixed.devices)
+        .map(|(before, after)| {
+            json!({ "name": before.name, "before": hex(&before.descriptor), "after": hex(&after.descriptor) })
+        })
+        .collect();
+    let reports: Vec<_> = recording
+        .events
+        .iter()
+        .map(|event| {
+            let after: Vec<String> = outcomes(fixed, event).map(|after| hex(&after.report)).collect();
+            json!({ "line": event.line, "device": event.device, "before": hex(&event.report), "after": after })
+        })
+        .collect();
+    json!({ "devices": devices, "reports": reports })
+}
+
+/// Each report in words, as the device's own descriptor has it and as the fixed one has what came of it. What is new is marked.
+fn decoded(recording: &Recording, fixed: &Recording) -> String {
+    let mut text = String::new();
+    let descriptors = |recording: &Recording| -> Vec<Result<Descriptor, String>> {
+        let parse = |device: &hidbpf::recording::Device| {
+            Descriptor::parse(&device.descriptor).map_err(|error| error.to_string())
+        };
+        recording.devices.iter().map(parse).collect()
+    };
+    let (before, after) = (descriptors(recording), descriptors(fixed));
+    for event in &recording.events {
+        let seconds = event.time.as_secs_f64();
+        let own = words(before.get(event.device), &event.report);
+        let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(own.values.iter().map(|value| ("", value))));
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{seconds:11.6} - {own_text}");
+        let mut came = false;
+        for outcome in outcomes(fixed, event) {
+            came = true;
+            let now = words(after.get(outcome.device), &outcome.report);
+            let line = match (&own, &now) {
+                (Ok(own), Ok(now)) => marked(own, now),
+                (_, Ok(now)) => listed(now.values.iter().map(|value| ("", value))),
+                (_, Err(error)) => error.clone(),
+            };
+            let _ = writeln!(text, "{:11} + {line}", "");
+        }
+        if !came {
+            let _ = writeln!(text, "{:11} + (dropped)", "");
+        }
+    }
+    text
+}
+
+fn words(descriptor: Option<&Result<Descriptor, String>>, report: &[u8]) -> Result<Decoded, String> {
+    match descriptor {
+        Some(Ok(descriptor)) => descriptor.decode(ReportType::Input, report).map_err(|error| format!("({error})")),
+        Some(Err(error)) => Err(format!("(the descriptor can't be read: {error})")),
+        None => Err("(no descriptor)".to_owned()),
+    }
+}
+
+/// The values after the driver, with `*` before those that were other ones or not there.
+fn marked(before: &Decoded, after: &Decoded) -> String {
+    let differences = decoded_difference(before, after);
+    listed(differences.iter().filter_map(|difference| {
+        let mark = if difference.change == Change::Same { "" } else { "*" };
+        Some((mark, difference.after.as_ref()?))
+    }))
+}
+
+/// Values on a line, each with its mark. What is at rest goes without saying: a button that is up, an axis at 0.
+fn listed<'a>(values: impl Iterator<Item = (&'static str, &'a Value)>) -> String {
+    let at_rest = |value: &Value| match &value.content {
+        Content::Number(number) => *number == 0,
+        Content::Choices(_) => value.content.to_string() == "none",
+        _ => value.is_idle_padding(),
+    };
+    let words: Vec<String> =
+        values.filter(|(_, value)| !at_rest(value)).map(|(mark, value)| format!("{mark}{value}")).collect();
+    if words.is_empty() { "at rest".to_owned() } else { words.join(", ") }
+}
