@@ -54,16 +54,20 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds all of the workspace at `root`.
+/// The packages that the parts of [`Artifacts`] are in.
+const PACKAGES: [&str; 6] = ["--package", "hidbpf-cli", "--package", "hidbpf-drivers", "--package", "hidbpf-tests"];
+
+/// Builds all of the workspace at `root`; for a release, which takes long, only what goes into the machines.
 ///
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     let mut command = cargo();
-    command.current_dir(root).args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
+    match profile {
+        Profile::Dev => command.arg("--workspace"),
+        Profile::Release => command.arg("--release").args(PACKAGES),
+    };
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start `cargo build`")?;
     let stdout = child.stdout.take().context("failed to read what `cargo build` says")?;
     let build = Build::read(BufReader::new(stdout));
