@@ -6,5 +6,6 @@ pub mod nodes;
 pub mod process;
 pub mod protocol;
 pub mod random;
+mod sys;
 pub mod trace;
 pub mod uhid;

@@ -8,7 +8,6 @@ use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, Result, bail};
-use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -22,7 +21,6 @@ use crate::process::{Run, Started};
 pub struct Traced {
     started: Started,
     pid: Pid,
-    in_call: bool,
     signal: Option<Signal>,
     ended: Option<ExitStatus>,
     peak_kib: u64,
@@ -30,7 +28,7 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Starts a command that asks to be traced before it becomes the program.
+    /// Starts a command that asks to be traced, and to be stopped at bpf() calls, before it becomes the program.
     ///
     /// # Errors
     /// It can't be started, or doesn't stop when it becomes the program.
@@ -44,10 +42,10 @@ impl Traced {
         }
         ptrace::setoptions(
             pid,
-            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL,
+            Options::PTRACE_O_TRACESECCOMP | Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL,
         )
         .context("failed to set up tracing")?;
-        Ok(Traced { started, pid, in_call: false, signal: None, ended: None, peak_kib: 0, _watchdog: watchdog })
+        Ok(Traced { started, pid, signal: None, ended: None, peak_kib: 0, _watchdog: watchdog })
     }
 
     /// Lets the program run to its next bpf() call and returns the call's command, `BPF_*` of `enum bpf_cmd`; `None` when the
@@ -57,9 +55,8 @@ impl Traced {
     /// The kernel doesn't let it be traced on.
     pub fn next_bpf(&mut self) -> Result<Option<u64>> {
         while self.ended.is_none() {
-            self.step(true)?;
-            if let (true, Some(command)) = (self.in_call, self.bpf_command()?) {
-                return Ok(Some(command));
+            if self.step()? {
+                return self.bpf_command().map(Some);
             }
         }
         Ok(None)
@@ -70,22 +67,16 @@ impl Traced {
     /// # Errors
     /// The kernel doesn't let it be traced on.
     pub fn finish(mut self) -> Result<(Run, u64)> {
-        while self.ended.is_none() {
-            self.step(false)?;
-        }
+        while self.next_bpf()?.is_some() {}
         let status = self.ended.context("a traced program ended without a status")?;
         Ok((self.started.ended(status)?, self.peak_kib))
     }
 
-    /// Lets the program run to its next stop, at the next system call's start or end if `calls`.
-    fn step(&mut self, calls: bool) -> Result<()> {
-        let resume = if calls { ptrace::syscall::<Option<Signal>> } else { ptrace::cont::<Option<Signal>> };
-        resume(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
+    /// Lets the program run to its next stop; true where that is a bpf() call.
+    fn step(&mut self) -> Result<bool> {
+        ptrace::cont(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
         match wait(self.pid)? {
-            WaitStatus::PtraceSyscall(_) => {
-                self.in_call = !self.in_call;
-                return Ok(());
-            }
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_SECCOMP as i32 => return Ok(true),
             WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
                 self.peak_kib = self.read_peak()?;
             }
@@ -94,8 +85,7 @@ impl Traced {
             WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
             other => bail!("unexpected stop of a traced program: {other:?}"),
         }
-        self.in_call = false;
-        Ok(())
+        Ok(false)
     }
 
     /// Kills the program where it stands.
@@ -111,15 +101,12 @@ impl Traced {
         Ok(())
     }
 
-    /// The first argument of the call that the program has stopped at, if that is bpf().
-    fn bpf_command(&self) -> Result<Option<u64>> {
+    /// The first argument of the call that the program has stopped at.
+    fn bpf_command(&self) -> Result<u64> {
         let text = self.read("syscall")?;
-        let mut words = text.split_whitespace();
-        if words.next().and_then(|word| word.parse().ok()) != Some(libc::SYS_bpf) {
-            return Ok(None);
-        }
-        let command = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-        Ok(Some(command.context("a system call without arguments")?))
+        let argument = text.split_whitespace().nth(1).context("a system call without arguments")?;
+        let number = u64::from_str_radix(argument.trim_start_matches("0x"), 16);
+        number.with_context(|| format!("`{argument}` is no argument of a system call"))
     }
 
     fn read_peak(&self) -> Result<u64> {

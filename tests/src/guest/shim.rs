@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::process::command;
+use crate::sys::stop_at_call;
 
 /// The first argument.
 pub const WORD: &str = "shim";
@@ -17,7 +18,7 @@ pub const WORD: &str = "shim";
 /// Takes CAP_SYS_ADMIN from the bounding set, so that root comes out of the exec without it.
 pub const WITHOUT_SYS_ADMIN: &str = "without-sys-admin";
 
-/// Lets the parent trace; the exec then stops with SIGTRAP.
+/// Lets the parent trace its bpf() calls; the exec then stops with SIGTRAP.
 pub const TRACED: &str = "traced";
 
 /// A command that starts `program` after `words`.
@@ -43,6 +44,7 @@ fn prepare(arguments: &[OsString]) -> Result<Command> {
             remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).context("failed to drop CAP_SYS_ADMIN")?;
         } else if word == OsStr::new(TRACED) {
             nix::sys::ptrace::traceme().context("failed to ask to be traced")?;
+            stop_at_call(nix::libc::SYS_bpf).context("failed to filter system calls")?;
         } else {
             bail!("unknown word `{}`", word.display());
         }

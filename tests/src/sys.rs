@@ -1,0 +1,29 @@
+//! The system calls for which no crate that we use has a safe function. All `unsafe` of the tests is here.
+
+#![allow(unsafe_code, reason = "see above")]
+
+use std::io;
+
+use nix::libc;
+
+/// Makes the kernel stop this process, and what it becomes, for its tracer at every system call of this number, and at no other.
+///
+/// # Errors
+/// The kernel has no CONFIG_SECCOMP_FILTER, or this process lacks CAP_SYS_ADMIN.
+pub fn stop_at_call(number: libc::c_long) -> io::Result<()> {
+    /// The offset of `nr` in `struct seccomp_data`.
+    const NUMBER: u32 = 0;
+    let number = u32::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_TRACE),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: the kernel reads `program` and the steps that it points to, both of which live until the call is over, and writes
+    // nothing.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
