@@ -1,26 +1,13 @@
-//! The reports that a descriptor declares, counted as the kernel's parser counts them.
-//!
-//! The size of a driver's report buffer hangs on it, so the limits here are those of `hid_parser_global()`, `hid_add_field()` and
-//! `hid_open_report()` (drivers/hid/hid-core.c), padding counts, and what the kernel takes is taken.
+//! How long the reports of a descriptor are, and so how much of them a driver's hooks can get at.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::descriptor::Descriptor;
+
 /// The longest report descriptor that the kernel takes, and the size of a descriptor hook's buffer, in bytes:
 /// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
-
-/// The longest report, in bits and without its id: `HID_MAX_BUFFER_SIZE` (include/linux/hid.h) less one byte.
-const MAX_REPORT_BITS: u64 = (16384 - 1) * 8;
-
-/// The most values that one item can declare: `HID_MAX_USAGES` (include/linux/hid.h).
-const MAX_REPORT_COUNT: u32 = 12288;
-
-/// The longest value, in bits.
-const MAX_REPORT_SIZE: u32 = 256;
-
-/// How deep Push can nest: `HID_GLOBAL_STACK_SIZE` (include/linux/hid.h).
-const GLOBAL_STACK_SIZE: usize = 4;
 
 /// The buffer of a report hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
 const BUFFER_UNIT: usize = 64;
@@ -68,17 +55,11 @@ pub struct InvalidDescriptor {
     pub reason: String,
 }
 
-/// The reports that a descriptor declares.
+/// The lengths of the reports that a descriptor declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reports {
+    /// Without the byte for the id.
     bits: BTreeMap<(ReportType, u8), u64>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Globals {
-    report_id: u8,
-    report_size: u32,
-    report_count: u32,
 }
 
 impl Reports {
@@ -87,73 +68,13 @@ impl Reports {
     /// # Errors
     /// The kernel would refuse the descriptor.
     pub fn parse(descriptor: &[u8]) -> Result<Reports, InvalidDescriptor> {
-        let mut reports = Reports::default();
-        let mut globals = Globals::default();
-        let mut stack = Vec::new();
-        let mut collections = 0usize;
-        let mut offset = 0;
-        if descriptor.is_empty() || descriptor.len() > MAX_DESCRIPTOR {
-            let reason = format!("it has {} bytes; 1 to {MAX_DESCRIPTOR} are possible", descriptor.len());
-            return Err(InvalidDescriptor { offset, reason });
-        }
-        while let Some((&head, rest)) = descriptor.get(offset..).and_then(<[u8]>::split_first) {
-            let fail = |reason: String| InvalidDescriptor { offset, reason };
-            if head >> 4 == 15 {
-                return Err(fail("a long item".to_owned()));
-            }
-            let size = [0, 1, 2, 4][usize::from(head & 3)];
-            let Some(data) = rest.get(..size) else {
-                return Err(fail(format!("an item of {size} bytes with {} left", rest.len())));
-            };
-            let value = data.iter().rev().fold(0u32, |value, byte| value << 8 | u32::from(*byte));
-            match head & 0xfc {
-                0x80 => reports.add(ReportType::Input, globals).map_err(fail)?,
-                0x90 => reports.add(ReportType::Output, globals).map_err(fail)?,
-                0xb0 => reports.add(ReportType::Feature, globals).map_err(fail)?,
-                0xa0 => collections += 1,
-                0xc0 => {
-                    collections = collections
-                        .checked_sub(1)
-                        .ok_or_else(|| fail("End Collection without a collection".to_owned()))?;
-                }
-                0x74 if value > MAX_REPORT_SIZE => {
-                    return Err(fail(format!("Report Size ({value}) is more than {MAX_REPORT_SIZE}")));
-                }
-                0x74 => globals.report_size = value,
-                0x94 if value > MAX_REPORT_COUNT => {
-                    return Err(fail(format!("Report Count ({value}) is more than {MAX_REPORT_COUNT}")));
-                }
-                0x94 => globals.report_count = value,
-                0x84 => match u8::try_from(value) {
-                    Ok(id) if id > 0 => globals.report_id = id,
-                    _ => return Err(fail(format!("Report ID ({value}) is not 1 to 255"))),
-                },
-                0xa4 if stack.len() == GLOBAL_STACK_SIZE => {
-                    return Err(fail(format!("Push nests more than {GLOBAL_STACK_SIZE} deep")));
-                }
-                0xa4 => stack.push(globals),
-                0xb4 => globals = stack.pop().ok_or_else(|| fail("Pop without Push".to_owned()))?,
-                0xc4..=0xec if head & 0x0c == 0x04 => return Err(fail("an unknown global item".to_owned())),
-                _ => {}
-            }
-            offset += 1 + size;
-        }
-        if collections > 0 {
-            return Err(InvalidDescriptor { offset, reason: format!("{collections} collections are not ended") });
-        }
-        Ok(reports)
-    }
-
-    fn add(&mut self, kind: ReportType, globals: Globals) -> Result<(), String> {
-        let bits = self.bits.entry((kind, globals.report_id)).or_default();
-        *bits += u64::from(globals.report_size) * u64::from(globals.report_count);
-        if *bits > MAX_REPORT_BITS {
-            return Err(format!(
-                "the {kind} report {} is longer than the kernel's {MAX_REPORT_BITS} bits",
-                globals.report_id
-            ));
-        }
-        Ok(())
+        let descriptor = Descriptor::parse(descriptor)?;
+        let id_bits = |numbered| if numbered { 8 } else { 0 };
+        let reports = descriptor.reports.iter();
+        let bits = reports.map(|report| {
+            ((report.kind, report.id.unwrap_or(0)), u64::from(report.bits.saturating_sub(id_bits(report.numbered))))
+        });
+        Ok(Reports { bits: bits.collect() })
     }
 
     fn bytes((_, id): (ReportType, u8), bits: u64) -> usize {
@@ -221,26 +142,15 @@ mod tests {
         }
     }
 
+    /// Without an id it is one byte shorter, also beside reports that have one: `hid_report_len()`.
     #[test]
-    fn what_the_kernel_refuses_is_refused_at_its_byte() {
-        for (descriptor, offset, words) in [
-            (&[][..], 0, "0 bytes"),
-            (&[0x85, 0x00], 0, "Report ID (0)"),
-            (&[0x05, 0x01, 0x86, 0x00, 0x01], 2, "Report ID (256)"),
-            (&[0xc0], 0, "End Collection"),
-            (&[0xb4], 0, "Pop without Push"),
-            (&[0xa4, 0xa4, 0xa4, 0xa4, 0xa4], 4, "Push nests"),
-            (&[0xa1, 0x01], 2, "1 collections are not ended"),
-            (&[0x05], 0, "an item of 1 bytes with 0 left"),
-            (&[0x76, 0x01, 0x01], 0, "Report Size (257)"),
-            (&[0x96, 0x01, 0x30], 0, "Report Count (12289)"),
-            (&[0xfe, 0x00, 0x00], 0, "a long item"),
-            (&[0xc4], 0, "unknown global"),
-            (&[0x76, 0x00, 0x01, 0x96, 0x00, 0x30, 0x81, 0x02], 6, "longer than"),
-        ] {
-            let error = Reports::parse(descriptor).unwrap_err();
-            assert_eq!(error.offset, offset, "{error}");
-            assert!(error.reason.contains(words), "{error}");
-        }
+    fn only_reports_with_an_id_have_a_byte_for_it() {
+        let reports = Reports::parse(&[0x75, 8, 0x95, 2, 0x81, 2, 0x85, 9, 0x81, 2]).unwrap();
+        assert_eq!(reports.iter().collect::<Vec<_>>(), [(ReportType::Input, 0, 2), (ReportType::Input, 9, 3)]);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_refused() {
+        assert_eq!(Reports::parse(&[0x05, 0x01, 0xc0]).unwrap_err().offset, 2);
     }
 }
