@@ -119,12 +119,12 @@ HIDBPF_INPUT_EVENT(ctx)
 	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
 
 	switch (report ? report[0] : 0) {
+	case HUION_VENDOR_ID:
+		return vendor_event(report);
 	case HUION_KEYS_ID:
 		return firmware_keys_event(report);
 	case DIAL_ID:
 		return firmware_dial_event(report);
-	case HUION_VENDOR_ID:
-		return vendor_event(report);
 	}
 	return 0;
 }

@@ -43,26 +43,16 @@ HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
 			UsageOnPage(0x09, HUION_STYLUS3),                                                              \
 			LogicalMaximum16(1),                                                                           \
 			ReportSize(1),                                                                                 \
-			ReportCount(4),                                                                                \
-			Input(Data, Var, Abs),                                                                         \
-			ReportCount(2),                                                                                \
-			Input(Const, Var, Abs),                                                                        \
-			Usage(Digitizers, InRange),                                                                    \
-			ReportCount(1),                                                                                \
-			Input(Data, Var, Abs),                                                                         \
-			Input(Const, Var, Abs),                                                                        \
+			ReportCount(4), Input(Data, Var, Abs),                                                         \
+			ReportCount(2), Input(Const, Var, Abs),                                                        \
+			Usage(Digitizers, InRange), ReportCount(1), Input(Data, Var, Abs), Input(Const, Var, Abs),     \
 			ReportSize(16),                                                                                \
 			Push(),                                                                                        \
 			UsagePage(GenericDesktop),                                                                     \
 			UnitExponent(-2),                                                                              \
 			Unit(Centimeter),                                                                              \
-			Usage(GenericDesktop, X),                                                                      \
-			LogicalMaximum16(32767),                                                                       \
-			PhysicalMaximum16(width),                                                                      \
-			Input(Data, Var, Abs),                                                                         \
-			Usage(GenericDesktop, Y),                                                                      \
-			PhysicalMaximum16(height),                                                                     \
-			Input(Data, Var, Abs),                                                                         \
+			Usage(GenericDesktop, X), LogicalMaximum16(32767), PhysicalMaximum16(width), Input(Data, Var, Abs),\
+			Usage(GenericDesktop, Y), PhysicalMaximum16(height), Input(Data, Var, Abs),                    \
 			Pop(),                                                                                         \
 			Usage(Digitizers, TipPressure),                                                                \
 			LogicalMaximum16(16383),                                                                       \
