@@ -1,9 +1,11 @@
 //! Compiles the fixtures, drivers that only tests want, and names the drivers that have recordings, so that the guest has a case
 //! for each and `--list` knows them without a machine.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use hidbpf::manifest::{Manifest, Requirement};
 use hidbpf_build::{Clang, Sdk};
 
 const FIXTURES: &str = "fixtures/drivers";
@@ -34,12 +36,15 @@ fn compile_fixtures(out: &Path) {
     }
 }
 
-fn recorded_drivers() -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(DRIVERS)
-        .expect("failed to list the drivers")
-        .filter_map(|entry| entry.ok().filter(|entry| entry.path().join("recordings").is_dir()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
+/// Each with whether it is for struct_ops kernels only.
+fn recorded_drivers() -> Vec<(String, bool)> {
+    let mut drivers = Vec::new();
+    for folder in hidbpf_build::driver_folders(Path::new(DRIVERS)).unwrap_or_else(|error| panic!("{error}")) {
+        let name = folder.file_name().and_then(OsStr::to_str).filter(|_| folder.join("recordings").is_dir());
+        if let Some(name) = name {
+            let manifest = Manifest::read(&folder.join("driver.toml")).unwrap_or_else(|error| panic!("{error}"));
+            drivers.push((name.to_owned(), manifest.requires.contains(&Requirement::StructOps)));
+        }
+    }
+    drivers
 }

@@ -22,6 +22,8 @@ use crate::protocol::{Generation, Message, Outcome};
 
 /// Both generations that can run drivers.
 const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
+/// Where drivers that say `requires = ["struct-ops"]` can run.
+const STRUCT_OPS: &[Generation] = &[Generation::StructOps];
 /// Every kernel.
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
 
@@ -57,9 +59,9 @@ impl Case {
 }
 
 fn table() -> Vec<Case> {
-    let recorded = recordings::DRIVERS.iter().map(|driver| Case {
+    let recorded = recordings::DRIVERS.iter().map(|(driver, newer_only)| Case {
         name: Cow::Owned(format!("recordings-of-{driver}")),
-        generations: WITH_HID_BPF,
+        generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
         run: Test::Recordings(driver),
     });
     let written = [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES].concat();

@@ -14,8 +14,8 @@ use crate::uhid::Spec;
 /// Where the drivers' recordings are in the guest.
 const RECORDINGS: &str = "/recordings";
 
-/// The drivers that have recordings.
-pub const DRIVERS: &[&str] = include!(concat!(env!("OUT_DIR"), "/recorded_drivers.rs"));
+/// The drivers that have recordings, and whether each is for struct_ops kernels only.
+pub const DRIVERS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/recorded_drivers.rs"));
 
 /// Plugs in each recorded device of a driver and compares.
 pub fn run(driver: &str, bench: &mut Bench) -> Result<()> {
