@@ -49,6 +49,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
     ("hidbpf/ugee.h", include_str!("../include/hidbpf/ugee.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
+    ("hidbpf/work.h", include_str!("../include/hidbpf/work.h")),
 ];
 
 /// `struct attach_prog_args` of attach.bpf.c.

@@ -78,11 +78,11 @@ impl Order {
     }
 }
 
-/// A program or map that is attached to the device for as long as this is open.
+/// A program or map that is attached to the device for as long as this is open, or a map that such a program needs.
 pub(crate) struct AttachedLink {
-    /// What is attached: the name of the program, or of the struct_ops map.
+    /// What is attached: the name of the program, or of the map.
     pub name: String,
-    /// The link.
+    /// The link, or the map itself where it is only needed.
     pub link: OwnedFd,
 }
 
@@ -246,10 +246,28 @@ impl LoadedObject<'_> {
     /// # Errors
     /// The kernel refused; what was attached before is detached again.
     pub(crate) fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
-        match self.generation {
+        let mut links = match self.generation {
             Generation::FmodRet => self.attach_fmod_ret(hid),
             Generation::StructOps => self.attach_struct_ops(),
+        }?;
+        links.append(&mut self.own_maps()?);
+        Ok(links)
+    }
+
+    /// The maps that the driver's source defines. The kernel cancels the timers and work items in a map that nothing but programs
+    /// holds, and refuses new ones (`array_map_free_timers_wq()`, `__bpf_async_init()`), so that they are kept with the links.
+    fn own_maps(&self) -> Result<Vec<AttachedLink>> {
+        let mut maps = Vec::new();
+        for map in self.object.maps().filter(|map| map.map_type() != MapType::StructOps) {
+            let name = map.name().to_string_lossy().into_owned();
+            // What libbpf makes of data sections has the section's name, with its dot.
+            if name.contains('.') {
+                continue;
+            }
+            let link = map.as_fd().try_clone_to_owned().map_err(|error| self.refused(&name, error))?;
+            maps.push(AttachedLink { name, link });
         }
+        Ok(maps)
     }
 
     /// The kernel's two ways to say that another program has the device's one slot for a descriptor fix are also its ways to

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What HID-BPF programs see of the kernel: fixed-width types, five records, the kfuncs.
+ * What HID-BPF programs see of the kernel: fixed-width types, a few records, the kfuncs.
  *
  * The records hold the members that drivers use, not all that the kernel has, and not in its order: libbpf moves every access to
  * where the running kernel keeps that member (CO-RE). Nothing here comes from the system's headers, so that clang alone is enough.
@@ -103,5 +103,31 @@ extern int hid_bpf_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type ty
 /* Since 6.11, in event hooks. */
 extern int hid_bpf_try_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data,
 				    const unsigned long size) __ksym __weak;
+
+/*
+ * Timers and work items, in a map's value. The kernel knows these two by name and size, and keeps its own things in them. Since 6.10;
+ * in hooks since 6.11. See work.h.
+ */
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+struct bpf_wq {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+/* For maps; include/uapi/linux/bpf.h. */
+#define BPF_MAP_TYPE_ARRAY 2
+
+/* For bpf_timer_init(); include/uapi/linux/time.h. */
+#define CLOCK_MONOTONIC 1
+
+extern int bpf_wq_init(struct bpf_wq *wq, void *map, unsigned int flags) __ksym __weak;
+extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) __ksym __weak;
+/* The callback's last parameter is the map's value. Up to 6.19 the first of the two, since 7.0 the second. */
+extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value), unsigned int flags,
+				    void *unused) __ksym __weak;
+extern int bpf_wq_set_callback(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value),
+			       unsigned int flags) __ksym __weak;
 
 #endif

@@ -168,6 +168,23 @@ static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const 
 	return 0;
 }
 
+/*
+ * For descriptor hooks. Adds an array of HIDBPF_DESCRIPTOR at the end of the device's descriptor, which must have `size` bytes, a
+ * multiple of 4; what the hook is to return.
+ */
+#define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), (descriptor), sizeof(descriptor))
+
+static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, const __u8 *descriptor,
+					    const unsigned long added)
+{
+	__u8 *data = ctx->size == (int)size ? hid_bpf_get_data(ctx, size, added) : NULL;
+
+	if (!data)
+		return -EIO;
+	__builtin_memcpy(__builtin_assume_aligned(data, 4), __builtin_assume_aligned(descriptor, 8), added);
+	return (int)(size + added);
+}
+
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */
 struct hidbpf_shortcut {
 	/* Left control 0x01, shift 0x02, alt 0x04, gui 0x08; the right ones 0x10 to 0x80. */
