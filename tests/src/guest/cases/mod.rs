@@ -1,5 +1,6 @@
 //! The cases: a table of names, kernel generations and functions, and how they are run.
 
+mod asus;
 mod attach;
 mod drivers;
 mod fixtures;
@@ -64,7 +65,7 @@ fn table() -> Vec<Case> {
         generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
         run: Test::Recordings(driver),
     });
-    let written = [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES].concat();
+    let written = [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES, asus::CASES].concat();
     written.into_iter().chain(recorded).collect()
 }
 

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/work.h>
+
+/*
+ * The keyboard of the ASUS Vivobook S15 sends the special keys of its top row in a report of the vendor's, 0x5A, with ASUS's own number
+ * for the key, of which Linux knows nothing. Two of them are for the screen's brightness: they are passed on as the consumer report
+ * that the keyboard has as well, 0x37. The other two are for the keyboard itself, and it expects the system to do what they say, by
+ * feature reports: the next of four levels of light, and whether the top row is special keys or F1 to F12.
+ *
+ * The keyboard wants to be told once that somebody listens. What light and lock are then is not known, since it can't be asked: both
+ * are taken to be off until they are set, by whomever.
+ */
+#define VENDOR_ID 0x5a
+#define VENDOR_SIZE 6
+#define VENDOR_KEY 1
+#define KEY_BRIGHTNESS_DOWN 0x10
+#define KEY_BRIGHTNESS_UP 0x20
+#define KEY_FN_LOCK 0x4e
+#define KEY_LIGHT 0xc7
+#define KEY_NONE 0x00
+
+/* Consumer page, Brightness Increment and Decrement. */
+#define CONSUMER_ID 0x37
+#define BRIGHTNESS_INCREMENT 0x6f
+#define BRIGHTNESS_DECREMENT 0x70
+struct consumer_report {
+	__u8 id;
+	__u8 usage[2];
+};
+
+/* Feature reports. What is set is behind what says so. */
+#define FEATURE_SIZE 64
+#define LIGHT_LEVEL 4
+#define LIGHT_LEVELS 4
+#define LOCK_STATE 3
+#define LIGHT VENDOR_ID, 0xba, 0xc5, 0xc4
+#define LOCK VENDOR_ID, 0xd0, 0x4e
+
+static __u8 light;
+static __u8 fn_lock;
+static _Bool brightness_is_down;
+
+static __always_inline int set(struct hid_bpf_ctx *ctx, __u8 *feature)
+{
+	return hid_bpf_hw_request(ctx, feature, FEATURE_SIZE, HID_FEATURE_REPORT, HID_REQ_SET_REPORT);
+}
+
+/* When the keyboard is told that somebody listens: after its descriptor was read, and how often and when again, should the kernel not
+ * be done with it. Milliseconds. */
+#define BEFORE_GREETING 50
+#define BEFORE_RETRY 100
+#define RETRIES 20
+static __u8 greetings;
+
+HIDBPF_WORK(greet, ctx)
+{
+	__u8 listening[FEATURE_SIZE] = {VENDOR_ID, 0x05, 0x20, 0x31, 0x00, 0x08};
+	__u8 keys[FEATURE_SIZE] = {VENDOR_ID, 0xd0, 0x8f, 0x01};
+
+	if (set(ctx, listening) >= 0 && set(ctx, keys) >= 0)
+		return 0;
+	return ++greetings < RETRIES ? BEFORE_RETRY : 0;
+}
+
+HIDBPF_WORK(set_light, ctx)
+{
+	__u8 feature[FEATURE_SIZE] = {LIGHT, light};
+
+	set(ctx, feature);
+	return 0;
+}
+
+HIDBPF_WORK(set_fn_lock, ctx)
+{
+	__u8 feature[FEATURE_SIZE] = {LOCK, fn_lock};
+
+	set(ctx, feature);
+	return 0;
+}
+
+/* The descriptor is right. This is where a driver learns that the keyboard is there. */
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	hidbpf_schedule(greet, ctx, BEFORE_GREETING);
+	return 0;
+}
+
+static __always_inline int brightness_event(__u8 *report, __u8 usage)
+{
+	brightness_is_down = usage != 0;
+	*(struct consumer_report *)report = (struct consumer_report){.id = CONSUMER_ID, .usage = {usage}};
+	return sizeof(struct consumer_report);
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_SIZE);
+
+	if (!report)
+		return 0;
+	switch (report[VENDOR_KEY]) {
+	case KEY_BRIGHTNESS_DOWN:
+		return brightness_event(report, BRIGHTNESS_DECREMENT);
+	case KEY_BRIGHTNESS_UP:
+		return brightness_event(report, BRIGHTNESS_INCREMENT);
+	case KEY_NONE:
+		return brightness_is_down ? brightness_event(report, 0) : 0;
+	case KEY_LIGHT:
+		light = (light + 1) % LIGHT_LEVELS;
+		hidbpf_schedule(set_light, ctx, 0);
+		break;
+	case KEY_FN_LOCK:
+		fn_lock = !fn_lock;
+		hidbpf_schedule(set_fn_lock, ctx, 0);
+		break;
+	}
+	return 0;
+}
+
+/* What others set is what the next key goes on from. Our own requests come by as well, and change nothing. */
+HIDBPF_HW_REQUEST(ctx, request)
+{
+	static const __u8 light_is[] = {LIGHT}, lock_is[] = {LOCK};
+	__u8 *feature = hidbpf_report_with_id(ctx, VENDOR_ID, FEATURE_SIZE);
+
+	if (!feature || request.type != HID_FEATURE_REPORT || request.request != HID_REQ_SET_REPORT)
+		return 0;
+	if (feature[1] == light_is[1] && feature[2] == light_is[2] && feature[3] == light_is[3])
+		light = feature[LIGHT_LEVEL] % LIGHT_LEVELS;
+	else if (feature[1] == lock_is[1] && feature[2] == lock_is[2])
+		fn_lock = feature[LOCK_STATE] != 0;
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event, hw_request);
