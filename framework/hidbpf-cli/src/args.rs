@@ -14,6 +14,12 @@ Exit status:
   3  nothing matched
   4  this kernel can't";
 
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  hidbpf inspect /dev/hidraw3
+  hidbpf inspect --items '05 01 09 02 a1 01 ...'
+  hidbpf inspect mouse.hid --diff my-mouse --svg mouse.svg";
+
 /// Repairs HID devices (mice, tablets, keyboards, game controllers) with small BPF programs in the kernel's HID core
 #[derive(Debug, Parser)]
 #[command(name = "hidbpf", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -73,11 +79,6 @@ pub enum Command {
         /// Show only this driver
         driver: Option<String>,
     },
-    /// Show what is inside a driver's object, or what a device says of itself
-    Inspect {
-        /// A driver's name, the path of an object, or a device
-        what: String,
-    },
     /// Run a driver over a recording in user space, and show what becomes of descriptor and reports
     ///
     /// Needs neither the device, nor root, nor a kernel with HID-BPF: the object itself is run, the same bytes that the kernel would load.
@@ -104,6 +105,9 @@ pub enum Command {
         #[arg(long, value_name = "ID=HEX")]
         feature: Vec<Feature>,
     },
+    /// Show what a report descriptor means, or what is inside a driver's object
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
     /// Record what a device sends, as hid-recorder does, until it is unplugged or Ctrl-C is pressed
     ///
     /// The recording has the device's own descriptor, and the reports as the device sent them, also when a driver is attached.
@@ -159,6 +163,26 @@ pub enum Hooks {
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Inspect {
+    /// A device, a recording (`mouse.hid`), a driver's name, the path of a driver's object, a file with a descriptor as bytes or in hex,
+    /// the descriptor itself in hex, or `-` for any of the files on standard input
+    pub what: String,
+    /// Show the descriptor item by item, with offsets and bytes
+    #[arg(long)]
+    pub items: bool,
+    /// Show the reports that the descriptor declares, with the fields of each: the default, unless --items is given
+    #[arg(long)]
+    pub reports: bool,
+    /// Show what differs between the descriptor and what DRIVER makes of it, which is run for that in user space; without DRIVER, between
+    /// a device's own descriptor and the one in force
+    #[arg(long, value_name = "DRIVER")]
+    pub diff: Option<Option<String>>,
+    /// Draw the bits of each report into FILE, as SVG; with --diff, before and after
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,130 +1,205 @@
 //! `hidbpf inspect`.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+mod driver;
+mod subject;
+mod text;
+
+use std::fs;
 use std::path::Path;
 
-use hidbpf::device::Device;
+use hidbpf::descriptor::{
+    Anatomy, Descriptor, Fixup, fixup, items_difference, picture, picture_of_difference, reports_difference,
+};
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::manager::Manager;
 use hidbpf::manifest::HexBytes;
-use hidbpf::object::{DriverObject, PROPERTY_PREFIX};
+use hidbpf::object::DriverObject;
 use hidbpf::text::Printable;
+use serde_json::{Value, json};
 
-use super::{Context, is_object_path};
-use crate::output::{self, Outcome};
+use self::subject::{Sheet, Subject};
+use super::Context;
+use crate::args::Inspect;
+use crate::output::{self, Failure, Outcome};
 
-pub fn run(context: &Context, what: &str) -> Outcome {
-    // A path can be an object's or a device's: what is no regular file is left to the search for devices.
-    let as_object = match is_object_path(what) {
-        true => Path::new(what).is_file(),
-        false => !what.contains(':'),
+/// What is to be shown of each descriptor.
+struct Wanted {
+    items: bool,
+    reports: bool,
+}
+
+/// A descriptor, and another one that it is compared with.
+struct Shown {
+    sheet: Sheet,
+    anatomy: Anatomy,
+    descriptor: Option<Descriptor>,
+    /// How the other one came about, and its bytes, unless they are the same.
+    after: Option<(String, Option<Box<Shown>>)>,
+}
+
+pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
+    let subject = Subject::find(context, &arguments.what)?;
+    let wanted = Wanted { items: arguments.items, reports: arguments.reports || !arguments.items };
+    let name = subject.json_name();
+    let sheets = match subject {
+        Subject::Driver(found) if arguments.items || arguments.diff.is_some() || arguments.svg.is_some() => {
+            let what = format!("`{}` is a driver, and has no report descriptor of its own", found.name);
+            let hint = format!("`hidbpf inspect <recording or device> --diff {}` shows what it does", found.name);
+            return Err(Error::new(ErrorKind::NoDevice, what).with_hint(hint).into());
+        }
+        Subject::Driver(found) => return driver::show(context, &found),
+        Subject::Sheets(sheets, _) => sheets,
     };
-    if !as_object {
-        return device(context, &Device::find(&context.system, what)?);
+    let driver = match &arguments.diff {
+        Some(Some(driver)) => Some(context.driver(driver)?),
+        _ => None,
+    };
+    let mut shown = Vec::new();
+    for sheet in sheets {
+        shown.push(match &arguments.diff {
+            Some(_) => compare(context, sheet, driver.as_ref())?,
+            None => Shown::new(sheet),
+        });
     }
-    match context.driver(what) {
-        Ok(found) => driver(context, &found),
-        Err(error) if error.kind() == ErrorKind::NoDriver && !is_object_path(what) => {
-            Err(Error::because(ErrorKind::NoDriver, format!("`{}` is no driver and no device", Printable(what)), error)
-                .into())
-        }
-        Err(error) => Err(error.into()),
+    if let Some(path) = &arguments.svg {
+        draw(path, &shown)?;
     }
-}
-
-fn driver(context: &Context, driver: &DriverObject) -> Outcome {
-    let properties: Vec<&str> =
-        driver.globals.keys().filter_map(|global| global.strip_prefix(PROPERTY_PREFIX)).collect();
     if context.json {
-        let hooks: BTreeMap<String, _> =
-            driver.hooks.iter().map(|(generation, hooks)| (generation.to_string(), hooks)).collect();
-        return output::json(
-            "driver",
-            &serde_json::json!({
-                "driver": driver.name,
-                "object": driver.path,
-                "size": driver.bytes().len(),
-                "manifest": driver.manifest,
-                "hooks": hooks,
-                "probe": driver.has_probe,
-                "properties": properties,
-            }),
-        );
-    }
-    output::write(|stdout| {
-        let manifest = &driver.manifest;
-        writeln!(stdout, "{}: {}", driver.name, manifest.device)?;
-        writeln!(stdout, "  {}", manifest.summary)?;
-        writeln!(stdout, "  object: {} ({} bytes)", driver.path.display(), driver.bytes().len())?;
-        for (generation, hooks) in &driver.hooks {
-            let hooks: Vec<String> = hooks.iter().map(ToString::to_string).collect();
-            writeln!(stdout, "  {generation}: {}", hooks.join(", "))?;
-        }
-        if driver.has_probe {
-            writeln!(stdout, "  has a program that may refuse a device")?;
-        }
-        for property in properties {
-            writeln!(stdout, "  reads the udev property {property}")?;
-        }
-        for (index, rule) in manifest.matches.iter().enumerate() {
-            let label = rule.label.clone().unwrap_or_else(|| format!("rule {}", index + 1));
-            let rule = serde_json::to_value(rule)?;
-            let parts: Vec<String> = rule
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(key, _)| *key != "label")
-                .map(|(key, value)| match (key.as_str(), value.as_u64()) {
-                    ("vendor" | "product", Some(number)) => format!("{key} {number:04X}"),
-                    _ => format!("{key} {}", value.to_string().trim_matches('"')),
-                })
-                .collect();
-            writeln!(stdout, "  matches by {label}: {}", parts.join(", "))?;
-        }
-        Ok(())
-    })
-}
-
-fn device(context: &Context, device: &Device) -> Outcome {
-    if context.json {
-        return output::json(
-            "device",
-            &serde_json::json!({
-                "device": device.name,
-                "hid-name": device.hid_name,
-                "modalias": device.modalias.to_string(),
-                "phys": device.phys,
-                "uniq": device.uniq,
-                "kernel-driver": device.driver,
-                "interface": device.interface,
-                "nodes": device.nodes(),
-                "descriptor": HexBytes(device.rdesc.clone()).to_string(),
-            }),
-        );
-    }
-    output::write(|stdout| {
-        writeln!(stdout, "{}: {}", device.name, Printable(&device.hid_name))?;
-        let ids = &device.modalias;
-        writeln!(stdout, "  {}, {}, vendor {}, product {}", ids.bus, ids.group, ids.vendor, ids.product)?;
-        writeln!(stdout, "  kernel driver: {}", device.driver.as_deref().unwrap_or("none"))?;
-        for (what, text) in [("physical path", &device.phys), ("serial number", &device.uniq)] {
-            if !text.is_empty() {
-                writeln!(stdout, "  {what}: {}", Printable(text))?;
+        let values: Vec<Value> = shown.iter().map(|shown| shown.json(&wanted)).collect();
+        match (name, values.as_slice()) {
+            ("recording", _) => output::json(name, &json!({ "devices": values })),
+            (_, [value]) => output::json(name, value),
+            _ => output::json(name, &values),
+        }?;
+    } else {
+        output::write(|stdout| {
+            for (index, shown) in shown.iter().enumerate() {
+                if index > 0 {
+                    writeln!(stdout)?;
+                }
+                text::write(stdout, shown, &wanted)?;
             }
-        }
-        for node in device.nodes() {
-            writeln!(stdout, "  node: {}", node.display())?;
-        }
-        writeln!(stdout, "  report descriptor in force, {} bytes:", device.rdesc.len())?;
-        dump(stdout, &device.rdesc)
-    })
+            Ok(())
+        })?;
+    }
+    // What the kernel refuses is shown as far as it goes, and is no success.
+    if shown.iter().any(|shown| shown.anatomy.fault.is_some()) { Err(Failure::Told.into()) } else { Ok(()) }
 }
 
-/// Prints bytes in hex, each line with the offset of its first.
-fn dump(to: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    const PER_LINE: usize = 16;
-    for (index, line) in bytes.chunks(PER_LINE).enumerate() {
-        writeln!(to, "    {:4}: {}", index * PER_LINE, HexBytes(line.to_vec()))?;
+/// Puts a descriptor beside what a driver makes of it, or a device's own beside the one in force.
+fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -> Result<Shown, Error> {
+    let Some(driver) = driver else {
+        let Some(device) = sheet.device.clone() else {
+            let what = format!(
+                "failed to compare `{}` with the descriptor in force: it is no device",
+                Printable(&sheet.title)
+            );
+            return Err(Error::new(ErrorKind::NoDevice, what).with_hint("name a driver after `--diff`"));
+        };
+        let in_force = device.rdesc.clone();
+        sheet.set_descriptor(Manager::new(&context.system).own(device)?.rdesc);
+        let change = if in_force == sheet.subject.descriptor {
+            "the descriptor in force is the device's own"
+        } else {
+            "in force"
+        };
+        return Ok(Shown::new(sheet).with(change.to_owned(), in_force));
+    };
+    if let Some(device) = sheet.device.clone() {
+        sheet.set_descriptor(Manager::new(&context.system).own(device)?.rdesc);
+        sheet.settings.properties = driver
+            .globals
+            .keys()
+            .filter_map(|global| global.strip_prefix(hidbpf::object::PROPERTY_PREFIX))
+            .filter_map(|name| Some((name.to_owned(), sheet.device.as_ref()?.property(name)?)))
+            .collect();
     }
-    Ok(())
+    let own = sheet.subject.descriptor.clone();
+    let (change, descriptor) = match fixup(driver, &sheet.subject, &sheet.settings)? {
+        Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), own),
+        Fixup::NotTaken(errno) => (format!("the driver `{}` refuses the device (errno {})", driver.name, -errno), own),
+        Fixup::Failed(errno) => {
+            (format!("the driver `{}` fails (errno {}), and changes nothing", driver.name, -errno), own)
+        }
+        Fixup::Changed(descriptor) => (format!("fixed by `{}`", driver.name), descriptor),
+    };
+    Ok(Shown::new(sheet).with(change, descriptor))
+}
+
+fn draw(path: &Path, shown: &[Shown]) -> Result<(), Error> {
+    // One picture holds the reports of all descriptors, as a recording can have several.
+    let title = shown.iter().map(|shown| shown.sheet.title.as_str()).collect::<Vec<_>>().join(", ");
+    let is_difference = shown.iter().any(|shown| shown.after.is_some());
+    let svg = if is_difference {
+        let differences: Vec<_> = shown.iter().flat_map(Shown::reports_difference).collect();
+        picture_of_difference(&title, &differences)
+    } else {
+        let descriptors = shown.iter().filter_map(|shown| shown.descriptor.as_ref());
+        picture(&title, &descriptors.flat_map(|descriptor| descriptor.reports.clone()).collect::<Vec<_>>())
+    };
+    fs::write(path, svg)
+        .map_err(|error| Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error))
+}
+
+impl Shown {
+    fn new(sheet: Sheet) -> Shown {
+        let bytes = &sheet.subject.descriptor;
+        Shown { anatomy: Anatomy::of(bytes), descriptor: Descriptor::parse(bytes).ok(), sheet, after: None }
+    }
+
+    fn with(mut self, change: String, after: Vec<u8>) -> Shown {
+        let after = (after != self.sheet.subject.descriptor).then(|| {
+            let mut sheet = self.sheet.clone();
+            sheet.set_descriptor(after);
+            Box::new(Shown::new(sheet))
+        });
+        self.after = Some((change, after));
+        self
+    }
+
+    /// The descriptor after a change, or the same where there was none.
+    fn after(&self) -> &Shown {
+        self.after.as_ref().and_then(|(_, after)| after.as_deref()).unwrap_or(self)
+    }
+
+    fn reports_difference(&self) -> Vec<hidbpf::descriptor::ReportDifference> {
+        match (&self.descriptor, &self.after().descriptor) {
+            (Some(before), Some(after)) => reports_difference(before, after),
+            _ => Vec::new(),
+        }
+    }
+
+    fn json(&self, wanted: &Wanted) -> Value {
+        let mut value = self.descriptor_json(self.sheet.about.clone(), wanted);
+        if let Some((change, _)) = &self.after {
+            let after = self.after();
+            let mut difference = json!({ "change": change, "after": after.descriptor_json(json!({}), wanted) });
+            if wanted.items {
+                difference["items"] = json!(items_difference(&self.anatomy, &after.anatomy));
+            }
+            if wanted.reports {
+                difference["reports"] = json!(self.reports_difference());
+            }
+            value["difference"] = difference;
+        }
+        value
+    }
+
+    /// Adds what there is to say of the descriptor.
+    fn descriptor_json(&self, mut value: Value, wanted: &Wanted) -> Value {
+        let bytes = &self.sheet.subject.descriptor;
+        let fault = self.anatomy.fault.as_ref();
+        value["descriptor"] = json!(HexBytes(bytes.clone()));
+        value["size"] = json!(bytes.len());
+        value["refused"] = json!(fault.map(|fault| json!({ "offset": fault.offset, "reason": fault.reason })));
+        if wanted.items {
+            value["items"] = json!(self.anatomy.items);
+        }
+        if let Some(descriptor) = self.descriptor.as_ref().filter(|_| wanted.reports) {
+            value["reports"] = json!(descriptor.reports);
+            value["collections"] = json!(descriptor.collections);
+            value["passed-over"] = json!(descriptor.notes);
+        }
+        value
+    }
 }

@@ -47,11 +47,11 @@ pub fn run(args: Args) -> Outcome {
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),
-        Command::Inspect { what } => inspect::run(&context, &what),
         Command::Replay { driver, recording, expect, decode, generation, property, feature } => {
             let request = replay::Request { expect, decode, generation, properties: property, features: feature };
             replay::run(&context, &driver, &recording, &request)
         }
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
         Command::Doctor => doctor::run(&context),

@@ -315,6 +315,13 @@ impl Report {
         self.bits.div_ceil(8) as usize
     }
 
+    /// What to write above it: `input report 1 (Mouse), 4 bytes`.
+    pub fn heading(&self) -> String {
+        let application = self.application.map(|usage| format!(" ({usage})")).unwrap_or_default();
+        let bytes = self.bytes();
+        format!("{self}{application}, {bytes} {}", if bytes == 1 { "byte" } else { "bytes" })
+    }
+
     /// The lines of a table of its fields, the id first.
     pub fn rows(&self) -> Vec<Row> {
         let id = self.numbered.then(|| Row {

@@ -18,8 +18,10 @@ const MARGIN: u32 = 24;
 const HEADING: u32 = 58;
 /// The height of the title, and of the legend below it.
 const TITLE: u32 = 84;
-/// About how wide a character is.
-const CHARACTER: u32 = 7;
+/// How wide a character is, in most fonts at most; one of the smaller ones; and one of the title's.
+const CHARACTER: u32 = 8;
+const SMALL_CHARACTER: u32 = 7;
+const TITLE_CHARACTER: u32 = 12;
 
 /// Runs of whole bytes with one meaning that are longer than this are drawn as one box of `SHORT_RUN` rows.
 const LONG_RUN: u32 = 4;
@@ -76,7 +78,8 @@ pub fn picture_of_difference(title: &str, differences: &[ReportDifference]) -> S
 struct Panel {
     heading: String,
     cells: Vec<Cell>,
-    labels: Vec<(u32, String)>,
+    /// What is beside the rows: the first, how many, and the text.
+    labels: Vec<(u32, u32, String)>,
     /// How many rows it has.
     rows: u32,
     /// The first byte that has no row yet. Where many bytes are one box, those below move up.
@@ -112,9 +115,8 @@ struct Run {
 impl Panel {
     /// `changed` are runs of bits, by the first bit and their number; `room` is how many boxes may still be drawn.
     fn new(report: &Report, changed: &[(u32, u32)], room: &mut usize) -> Panel {
-        let application = report.application.map(|usage| format!(" ({usage})")).unwrap_or_default();
-        let heading = format!("{report}{application}: {} bytes", report.bytes());
-        let mut panel = Panel { heading, cells: Vec::new(), labels: Vec::new(), rows: 0, next_byte: 0 };
+        let mut panel =
+            Panel { heading: report.heading(), cells: Vec::new(), labels: Vec::new(), rows: 0, next_byte: 0 };
         for run in runs(report) {
             if panel.cells.len() >= *room {
                 panel.heading += ", too many to draw";
@@ -131,33 +133,52 @@ impl Panel {
     fn row(&mut self, byte: u32) -> u32 {
         if byte >= self.next_byte {
             self.next_byte = byte + 1;
-            self.labels.push((self.rows, byte.to_string()));
+            self.labels.push((self.rows, 1, byte.to_string()));
             self.rows += 1;
         }
         self.rows - 1
     }
 
     fn run(&mut self, run: &Run, is_changed: bool) {
-        let is_whole = |first: u32, end: u32| first.is_multiple_of(8) && end.is_multiple_of(8);
-        let (first, end) = (run.first_bit, run.first_bit + run.size * run.count);
-        if is_whole(first, end) && (end - first) / 8 > LONG_RUN {
-            let last = end / 8 - 1;
-            self.labels.push((self.rows, format!("{} to {last}", first / 8)));
-            let label = if run.count > 1 { format!("{} × {}", run.name, run.count) } else { run.name.clone() };
-            self.cells.push(run.cut(self.rows, SHORT_RUN, (0, 8), label, is_changed));
-            self.rows += SHORT_RUN;
-            self.next_byte = last + 1;
+        let bit = |index: u32| run.first_bit + index * run.size;
+        // The values that begin where a byte does, as far as they fill whole bytes.
+        let at_bytes: Vec<u32> = (0..=run.count).filter(|index| bit(*index).is_multiple_of(8)).collect();
+        let (start, end) = (at_bytes.first().copied().unwrap_or(0), at_bytes.last().copied().unwrap_or(0));
+        if (bit(end) - bit(start)) / 8 <= LONG_RUN {
+            self.values(run, 0..run.count, is_changed);
             return;
         }
-        for index in 0..run.count {
-            let name = if run.count > 1 { format!("{} [{index}]", run.name) } else { run.name.clone() };
-            let (first, end) = (first + index * run.size, first + (index + 1) * run.size);
-            if is_whole(first, end) {
+        self.values(run, 0..start, is_changed);
+        let (first, last) = (bit(start) / 8, bit(end) / 8 - 1);
+        self.labels.push((self.rows, SHORT_RUN, format!("{first} to {last}")));
+        let label = match (run.count, end - start) {
+            (1, _) => run.name.clone(),
+            (all, here) if all == here => format!("{} × {all}", run.name),
+            _ => format!("{} [{start} to {}]", run.name, end - 1),
+        };
+        self.cells.push(run.cut(self.rows, SHORT_RUN, (0, 8), label, is_changed));
+        self.rows += SHORT_RUN;
+        self.next_byte = last + 1;
+        self.values(run, end..run.count, is_changed);
+    }
+
+    /// Draws values one by one.
+    fn values(&mut self, run: &Run, indices: std::ops::Range<u32>, is_changed: bool) {
+        for index in indices {
+            let (first, end) = (run.first_bit + index * run.size, run.first_bit + (index + 1) * run.size);
+            let name = |bits: u32| match run.count {
+                1 => run.name.clone(),
+                // What is the same everywhere gives way to what is not.
+                _ => Some(format!("{} [{index}]", run.name))
+                    .filter(|name| !in_two_lines(name, bits * BIT).1.ends_with('…'))
+                    .unwrap_or_else(|| format!("[{index}]")),
+            };
+            if first.is_multiple_of(8) && end.is_multiple_of(8) {
                 let row = self.row(first / 8);
                 for byte in first / 8 + 1..end / 8 {
                     self.row(byte);
                 }
-                self.cells.push(run.cut(row, (end - first) / 8, (0, 8), name, is_changed));
+                self.cells.push(run.cut(row, (end - first) / 8, (0, 8), name(8), is_changed));
                 continue;
             }
             let mut bit = first;
@@ -166,9 +187,9 @@ impl Panel {
                 let row = self.row(bit / 8);
                 let (low, high) = (bit - first, bit - first + bits - 1);
                 let label = match (bits == end - first, low == high) {
-                    (true, _) => name.clone(),
-                    (false, true) => format!("{name} bit {low}"),
-                    (false, false) => format!("{name} bits {high}..{low}"),
+                    (true, _) => name(bits),
+                    (false, true) => format!("{} bit {low}", name(bits)),
+                    (false, false) => format!("{} bits {high}..{low}", name(bits)),
                 };
                 self.cells.push(run.cut(row, 1, (bit % 8, bits), label, is_changed));
                 bit += bits;
@@ -238,12 +259,21 @@ fn escape(text: &str) -> String {
 }
 
 /// A text cut to a width.
-fn fit(text: &str, width: u32) -> String {
-    let most = (width / CHARACTER) as usize;
+fn fit(text: &str, width: u32, character: u32) -> String {
+    let most = (width / character) as usize;
     if text.chars().count() <= most {
         return text.to_owned();
     }
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A text in two lines of small characters, the first as long as whole words can make it.
+fn in_two_lines(text: &str, width: u32) -> (String, String) {
+    let most = (width / SMALL_CHARACTER) as usize;
+    let spaces = text.char_indices().enumerate().filter(|(_, (_, c))| *c == ' ');
+    let split = spaces.filter(|(count, _)| *count <= most).last().map_or(0, |(_, (index, _))| index);
+    let (first, second) = text.split_at(split);
+    (first.to_owned(), fit(second.trim_start(), width, SMALL_CHARACTER))
 }
 
 fn style() -> String {
@@ -254,7 +284,7 @@ fn style() -> String {
         let rest = [
             format!("  .paper {{ fill: {} }}\n", colour("#ffffff", "#0d1117")),
             format!("  text {{ fill: {} }}\n", colour("#1b1f24", "#e6edf3")),
-            format!("  .quiet {{ fill: {} }}\n", colour("#57606a", "#9ea7b3")),
+            format!("  .quiet {{ fill: {} }}\n", colour("#57606a", "#b8c1cc")),
             format!("  .box {{ stroke: {} }}\n", colour("#8c959f", "#6e7681")),
             format!("  .changed {{ stroke: {}; stroke-width: 3 }}\n", colour("#c4290a", "#ff8f6b")),
         ];
@@ -262,7 +292,7 @@ fn style() -> String {
     };
     format!(
         "<style>\n  text {{ font: 13px sans-serif }}\n  .title {{ font-size: 18px; font-weight: bold }}\n  \
-         .heading {{ font-size: 15px; font-weight: bold }}\n  .quiet {{ font-size: 11px }}\n  .middle {{ text-anchor: middle }}\n  \
+         .heading {{ font-size: 15px; font-weight: bold }}\n  .quiet, .small {{ font-size: 11px }}\n  .middle {{ text-anchor: middle }}\n  \
          .end {{ text-anchor: end }}\n{}  @media (prefers-color-scheme: dark) {{\n{}  }}\n</style>\n",
         colours(false),
         colours(true)
@@ -289,12 +319,12 @@ fn draw(title: &str, columns: &[&str], rows: &[Vec<Option<&Panel>>]) -> String {
         let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
         format!("<text{class} x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text))
     };
-    svg += &text(MARGIN, 36, "title", &fit(title, width - 2 * MARGIN));
+    svg += &text(MARGIN, 36, "title", &fit(title, width - 2 * MARGIN, 12));
     let mut x = MARGIN;
     for kind in FieldKind::ALL {
         svg += &format!("<rect class=\"box {}\" x=\"{x}\" y=\"52\" width=\"14\" height=\"14\"/>\n", class(kind));
         svg += &text(x + 20, 64, "", &kind.to_string());
-        x += 20 + kind.to_string().len() as u32 * CHARACTER + MARGIN;
+        x += 20 + kind.to_string().len() as u32 * CHARACTER + MARGIN / 4;
     }
     if !columns.is_empty() {
         svg += &format!("<rect class=\"box paper changed\" x=\"{x}\" y=\"52\" width=\"14\" height=\"14\"/>\n");
@@ -322,14 +352,14 @@ impl Panel {
         let text = |x: u32, y: u32, class: &str, text: &str| {
             format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text))
         };
-        *svg += &text(left, top + MARGIN, "heading", &fit(&self.heading, GUTTER + 8 * BIT));
+        *svg += &text(left, top + MARGIN, "heading", &fit(&self.heading, GUTTER + 8 * BIT, CHARACTER));
         let (left, top) = (left + GUTTER, top + HEADING);
         *svg += &text(left - 10, top - 8, "quiet end", "byte");
         for bit in 0..8 {
             *svg += &text(left + (7 - bit) * BIT + BIT / 2, top - 8, "quiet middle", &bit.to_string());
         }
-        for (row, label) in &self.labels {
-            *svg += &text(left - 10, top + row * ROW + ROW / 2 + 5, "quiet end", label);
+        for (row, rows, label) in &self.labels {
+            *svg += &text(left - 10, top + row * ROW + rows * ROW / 2 + 5, "quiet end", label);
         }
         // What differs is drawn last, so that its line is not covered by its neighbours'.
         for cell in
@@ -344,11 +374,18 @@ impl Panel {
                 class(cell.kind)
             );
             let (middle, baseline) = (x + width / 2, y + height / 2 + 5);
+            let mut lines = |upper_class: &str, upper: &str, lower_class: &str, lower: &str| {
+                *svg += &text(middle, baseline - 8, upper_class, upper);
+                *svg += &text(middle, baseline + 6, lower_class, lower);
+            };
+            let whole = fit(&cell.label, width, CHARACTER);
             if cell.rows > 1 && !cell.detail.is_empty() {
-                *svg += &text(middle, baseline - 8, "middle", &fit(&cell.label, width));
-                *svg += &text(middle, baseline + 8, "quiet middle", &fit(&cell.detail, width));
+                lines("middle", &whole, "quiet middle", &fit(&cell.detail, width, SMALL_CHARACTER));
+            } else if whole == cell.label || !cell.label.contains(' ') {
+                *svg += &text(middle, baseline, "middle", &whole);
             } else {
-                *svg += &text(middle, baseline, "middle", &fit(&cell.label, width));
+                let (first, second) = in_two_lines(&cell.label, width);
+                lines("small middle", &first, "small middle", &second);
             }
             *svg += "</g>\n";
         }
@@ -377,7 +414,7 @@ mod tests {
     fn bits_are_where_they_are_in_the_report() {
         let descriptor = Descriptor::parse(MOUSE).unwrap();
         let panel = Panel::new(&descriptor.reports[0], &[], &mut 100);
-        assert_eq!(panel.heading, "input report 1 (Mouse): 14 bytes");
+        assert_eq!(panel.heading, "input report 1 (Mouse), 14 bytes");
         assert_eq!(
             cells(&panel),
             [
@@ -394,7 +431,7 @@ mod tests {
                 (6, 2, 0, 8, "Vendor Usage 0x20 × 8"),
             ]
         );
-        assert_eq!(panel.labels.last(), Some(&(6, "6 to 13".to_owned())));
+        assert_eq!(panel.labels.last(), Some(&(6, 2, "6 to 13".to_owned())));
     }
 
     #[test]

@@ -49,7 +49,10 @@ impl Serialize for Usage {
 
 /// The name of a usage page: `Generic Desktop`.
 pub fn page_name(page: u16) -> String {
-    hut::UsagePage::try_from(page).map_or_else(|_| format!("Usage Page {page:#04x}"), |page| page.name())
+    match page {
+        0 => "Undefined".to_owned(),
+        _ => hut::UsagePage::try_from(page).map_or_else(|_| format!("Usage Page {page:#04x}"), |page| page.name()),
+    }
 }
 
 /// Usages with ids that follow each other: one usage, or those of a Usage Minimum and a Usage Maximum.
@@ -151,7 +154,7 @@ mod tests {
             (0x000d_0042, "Tip Switch"),
             (0xff00_0020, "Vendor Usage 0x20"),
             (0x0001_ffff, "Generic Desktop 0xffff"),
-            (0x0000_0001, "Usage Page 0x00 0x01"),
+            (0x0000_0001, "Undefined 0x01"),
         ] {
             assert_eq!(Usage(usage).name(), name);
         }

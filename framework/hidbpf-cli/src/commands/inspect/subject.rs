@@ -1,0 +1,227 @@
+//! What can be inspected, and how it is told from what people type.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use hidbpf::descriptor::parse_hex;
+use hidbpf::device::Device;
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::ids::{Bus, Group, HidId, HidName, ProductId, VendorId};
+use hidbpf::manager::Manager;
+use hidbpf::manifest::DriverName;
+use hidbpf::object::DriverObject;
+use hidbpf::recording::{self, Recording};
+use hidbpf::replay;
+use hidbpf::text::Printable;
+use serde_json::{Value, json};
+
+use crate::commands::{Context, is_object_path};
+
+/// What was named.
+pub enum Subject {
+    /// A driver.
+    Driver(Box<DriverObject>),
+    /// Descriptors, and what JSON calls them: the devices of a recording, one device, or bytes.
+    Sheets(Vec<Sheet>, &'static str),
+}
+
+/// A descriptor, and what is known of the device that has it.
+#[derive(Clone)]
+pub struct Sheet {
+    /// What it is of, for a heading.
+    pub title: String,
+    /// What else there is to say, line by line.
+    pub lines: Vec<String>,
+    /// The same for JSON.
+    pub about: Value,
+    /// What a driver would be shown.
+    pub subject: replay::Device,
+    /// What it would be told.
+    pub settings: replay::Settings,
+    /// The device, where it is one of this machine.
+    pub device: Option<Device>,
+}
+
+/// The most that is read of a file or of standard input, in bytes.
+const MAX_INPUT: u64 = 256 << 20;
+
+impl Subject {
+    /// Finds out what a person named: by what it looks like, then by what there is.
+    pub fn find(context: &Context, what: &str) -> Result<Subject, Error> {
+        let path = Path::new(what);
+        if what == "-" {
+            return Subject::read("standard input", Path::new("-"), io::stdin().lock());
+        }
+        if what.parse::<HidName>().is_ok() {
+            return Subject::device(context, Device::find(&context.system, what)?);
+        }
+        // A name can be a driver's, and that of a file in the current directory.
+        let name = DriverName::new(what).ok();
+        let is_installed = |name: &DriverName| context.system.find_driver(name).is_some();
+        if path.is_file() && !name.as_ref().is_some_and(is_installed) {
+            let file = fs::File::open(path).map_err(|error| unreadable(what, error))?;
+            return Subject::read(what, path, file);
+        }
+        if is_object_path(what) && what.ends_with(hidbpf::system::OBJECT_SUFFIX) {
+            return Ok(Subject::Driver(Box::new(context.driver(what)?)));
+        }
+        if what.contains('/') {
+            return Subject::device(context, Device::find(&context.system, what)?);
+        }
+        let driver = match name {
+            Some(_) => context.driver(what),
+            None => Err(Error::new(ErrorKind::NoDriver, "no driver has such a name")),
+        };
+        match (driver, parse_hex(what)) {
+            (Ok(driver), _) => Ok(Subject::Driver(Box::new(driver))),
+            (Err(error), _) if error.kind() != ErrorKind::NoDriver => Err(error),
+            (Err(_), Ok(bytes)) if bytes.len() > 1 => Ok(Subject::bytes("hex from the command line", bytes)),
+            (Err(error), _) => {
+                let what = format!("`{}` is no driver, device, file or descriptor in hex", Printable(what));
+                Err(Error::because(ErrorKind::NoDriver, what, error))
+            }
+        }
+    }
+
+    /// What JSON calls it.
+    pub fn json_name(&self) -> &'static str {
+        match self {
+            Subject::Driver(_) => "driver",
+            Subject::Sheets(_, name) => name,
+        }
+    }
+
+    /// Reads a file of whatever kind: an object, a recording, hex, or the bytes of a descriptor.
+    fn read(name: &str, path: &Path, file: impl Read) -> Result<Subject, Error> {
+        let mut content = Vec::new();
+        file.take(MAX_INPUT + 1).read_to_end(&mut content).map_err(|error| unreadable(name, error))?;
+        if content.len() as u64 > MAX_INPUT {
+            let what = format!("`{}` is larger than {} MiB", Printable(name), MAX_INPUT >> 20);
+            return Err(Error::new(ErrorKind::Io, what));
+        }
+        if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::system::OBJECT_SUFFIX) {
+            return Ok(Subject::Driver(Box::new(DriverObject::parse(path, content)?)));
+        }
+        let Some(text) = std::str::from_utf8(&content).ok().filter(|text| is_text(text)) else {
+            let is_recording = name.ends_with(".hid");
+            return if is_recording { Subject::recording(path, &content) } else { Ok(Subject::bytes(name, content)) };
+        };
+        if name.ends_with(".hid") || text.lines().any(|line| line.starts_with("R:")) {
+            return Subject::recording(path, &content);
+        }
+        let bytes = parse_hex(text).map_err(|error| {
+            let what = format!("`{}` is no recording, object or descriptor in hex", Printable(name));
+            Error::because(ErrorKind::Io, what, error)
+        })?;
+        Ok(Subject::bytes(name, bytes))
+    }
+
+    fn recording(path: &Path, content: &[u8]) -> Result<Subject, Error> {
+        let recording = Recording::parse(path, content)
+            .map_err(|error| Error::because(ErrorKind::Io, "failed to read the recording", error))?;
+        Ok(Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording"))
+    }
+
+    fn device(context: &Context, device: Device) -> Result<Subject, Error> {
+        let mut sheet = Sheet::of_device(&device);
+        // What is remembered of a device is nothing without a driver on it, and may be out of reach.
+        if Manager::new(&context.system).own(device.clone()).is_ok_and(|own| own.rdesc != device.rdesc) {
+            sheet.lines.push(
+                "a driver has fixed its report descriptor: `--diff` shows its own beside the one in force".to_owned(),
+            );
+        }
+        sheet.device = Some(device);
+        Ok(Subject::Sheets(vec![sheet], "device"))
+    }
+
+    fn bytes(name: &str, descriptor: Vec<u8>) -> Subject {
+        let subject = replay::Device {
+            id: HidId(1),
+            bus: Bus::USB,
+            group: Group::GENERIC,
+            vendor: VendorId(0),
+            product: ProductId(0),
+            name: String::new(),
+            phys: String::new(),
+            uniq: String::new(),
+            descriptor,
+        };
+        let sheet = Sheet {
+            title: name.to_owned(),
+            lines: Vec::new(),
+            about: json!({ "name": name }),
+            subject,
+            settings: replay::Settings::default(),
+            device: None,
+        };
+        Subject::Sheets(vec![sheet], "descriptor")
+    }
+}
+
+impl Sheet {
+    /// Gives it another descriptor.
+    pub fn set_descriptor(&mut self, descriptor: Vec<u8>) {
+        self.subject.descriptor = descriptor;
+    }
+
+    fn of_recorded(device: &recording::Device) -> Sheet {
+        let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
+        let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));
+        Sheet {
+            title: device.name.clone(),
+            lines: [ids].into_iter().chain(phys).collect(),
+            about: json!({
+                "number": device.number,
+                "hid-name": device.name,
+                "bus": device.bus,
+                "vendor": device.vendor,
+                "product": device.product,
+                "phys": device.phys,
+            }),
+            subject: device.into(),
+            settings: replay::Settings::of(device),
+            device: None,
+        }
+    }
+
+    fn of_device(device: &Device) -> Sheet {
+        let ids = &device.modalias;
+        let mut lines = vec![
+            format!("{}, {}, vendor {}, product {}", ids.bus, ids.group, ids.vendor, ids.product),
+            format!("kernel driver: {}", device.driver.as_deref().unwrap_or("none")),
+        ];
+        for (what, text) in [("physical path", &device.phys), ("serial number", &device.uniq)] {
+            if !text.is_empty() {
+                lines.push(format!("{what}: {}", Printable(text)));
+            }
+        }
+        lines.extend(device.nodes().iter().map(|node| format!("node: {}", node.display())));
+        Sheet {
+            title: format!("{}: {}", device.name, device.hid_name),
+            lines,
+            about: json!({
+                "device": device.name,
+                "hid-name": device.hid_name,
+                "modalias": device.modalias.to_string(),
+                "phys": device.phys,
+                "uniq": device.uniq,
+                "kernel-driver": device.driver,
+                "interface": device.interface,
+                "nodes": device.nodes(),
+            }),
+            subject: device.into(),
+            settings: replay::Settings::default(),
+            device: None,
+        }
+    }
+}
+
+/// Whether it is text rather than bytes of a descriptor, of which nearly every one has control characters.
+fn is_text(content: &str) -> bool {
+    !content.is_empty() && content.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
+}
+
+fn unreadable(name: &str, error: io::Error) -> Error {
+    Error::because(ErrorKind::Io, format!("failed to read `{}`", Printable(name)), error)
+}
