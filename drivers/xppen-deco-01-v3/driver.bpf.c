@@ -15,11 +15,13 @@
 #define PAD_ID 6
 #define PAD_BUTTONS 8
 
-/* Where the pen's descriptor has Logical Minimum (15 81) and Logical Maximum (25 7f) of each tilt: the values. */
-#define X_TILT_MINIMUM 90
-#define X_TILT_MAXIMUM 92
-#define Y_TILT_MINIMUM 102
-#define Y_TILT_MAXIMUM 104
+/* Logical Minimum (15 81) and Logical Maximum (25 7f) of each tilt in the pen's descriptor: the values. */
+static const struct hidbpf_byte tilt_ranges[] = {
+	{90, (__u8)-127, (__u8)-60},
+	{92, 127, 60},
+	{102, (__u8)-127, (__u8)-60},
+	{104, 127, 60},
+};
 
 HIDBPF_DESCRIPTOR(pad, UgeePad(PAD_ID, PAD_BUTTONS, UgeeNoDial(PAD_BUTTONS)));
 
@@ -29,10 +31,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 	case PAD_DESCRIPTOR_SIZE:
 		return hidbpf_replace(ctx, pad);
 	case PEN_DESCRIPTOR_SIZE:
-		hidbpf_patch_byte(ctx, X_TILT_MINIMUM, (__u8)-127, (__u8)-60);
-		hidbpf_patch_byte(ctx, X_TILT_MAXIMUM, 127, 60);
-		hidbpf_patch_byte(ctx, Y_TILT_MINIMUM, (__u8)-127, (__u8)-60);
-		hidbpf_patch_byte(ctx, Y_TILT_MAXIMUM, 127, 60);
+		hidbpf_patch_all(ctx, tilt_ranges);
 		break;
 	}
 	return 0;
