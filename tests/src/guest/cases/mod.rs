@@ -7,6 +7,7 @@ mod fixtures;
 mod kernel;
 pub mod recordings;
 mod trouble;
+mod xppen;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -65,7 +66,9 @@ fn table() -> Vec<Case> {
         generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
         run: Test::Recordings(driver),
     });
-    let written = [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES, asus::CASES].concat();
+    let written =
+        [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES, asus::CASES, xppen::CASES]
+            .concat();
     written.into_iter().chain(recorded).collect()
 }
 

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/ugee.h>
+#include <hidbpf/work.h>
+
+/*
+ * The XP-Pen ACK05 is a remote with ten buttons and a wheel, on a cable or through a dongle. It has three interfaces, told apart by
+ * the size of their descriptors; the pad's differs between cable and dongle.
+ *
+ * The pad interface is a keyboard, and types shortcuts of which two can't be told apart from others held together. The pen interface
+ * declares a pen that the remote doesn't have. The vendor interface is silent until it is told to speak; then everything comes from
+ * there, each button on its own, and the battery too, and the pad falls silent.
+ *
+ * So the vendor interface is told to speak once its descriptor is mended, and whenever the dongle says that the remote came back. It
+ * keeps its own descriptor, with the output report that is needed for this, and gets a tablet pad and a battery added. What comes as
+ * one report with a byte for what it is about is given an id for each. The other two interfaces make no input devices, and nor does
+ * the row of bytes that the vendor interface declares by itself.
+ */
+#define WIRED_PAD_DESCRIPTOR_SIZE 102
+#define DONGLE_PAD_DESCRIPTOR_SIZE 177
+#define PEN_DESCRIPTOR_SIZE 109
+#define VENDOR_DESCRIPTOR_SIZE 36
+/* Where the one Input in it is, and its flags (Data, Var, Abs) with and without Data. */
+#define VENDOR_INPUT 20
+#define INPUT_DATA 0x02
+#define INPUT_CONST 0x03
+
+/* The longest reports of the interfaces that fall silent. */
+#define PAD_SIZE 8
+
+/* What the vendor interface sends. Byte 1 says what it is about. */
+#define VENDOR_ID 2
+#define VENDOR_SUBJECT 1
+#define SUBJECT_PAD 0xf0
+#define SUBJECT_BATTERY 0xf2
+#define SUBJECT_DONGLE 0xf8
+/* SUBJECT_DONGLE: what happened, in bytes 2 and 3. */
+#define DONGLE_EVENT 2
+#define DONGLE_REMOTE_IS_BACK 0x0102
+/* SUBJECT_PAD: 1 and 2 for the wheel's two ways. The bytes before have the buttons, and three that are always 0. */
+#define PAD_WHEEL 7
+#define PAD_WHEEL_BACK 2
+/* How much there is to read of any of them, and how long the two are that go on. SUBJECT_BATTERY has percents in byte 3, and in byte
+ * 4 whether it is charging. */
+#define VENDOR_SIZE 8
+#define BATTERY_SIZE 5
+
+HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);
+HIDBPF_SILENT_DESCRIPTOR(silent_pen, UGEE_PEN_SIZE);
+
+/* The reports' ids are the subjects. */
+HIDBPF_DESCRIPTOR(pad_and_battery,
+	UsagePage(GenericDesktop),
+	Usage(GenericDesktop, Keypad),
+	Collection(Application,
+		ReportId(SUBJECT_PAD),
+		Padding(8),
+		UsagePage(Digitizers),
+		Usage(Digitizers, TabletFunctionKeys),
+		Collection(Physical,
+			UsagePage(Button),
+			Buttons(1, 10),
+			LogicalRange8(0, 1),
+			ReportSize(1),
+			ReportCount(10),
+			Input(Data, Var, Abs),
+			/* The eleventh, as a number that Linux has a name for: it takes 1 to 10 and from 49 on for buttons of pads. */
+			Usage8(49),
+			ReportCount(1),
+			Input(Data, Var, Abs),
+			Padding(5),
+			TabletPadMarks(),
+			Usage(GenericDesktop, Wheel),
+			LogicalRange8(-1, 1),
+			ReportCount(1),
+			Input(Data, Var, Rel)),
+		ReportId(SUBJECT_BATTERY),
+		Padding(16),
+		UsagePage(Digitizers),
+		/* In a Stylus, Linux waits for what a battery says and does not ask it. */
+		Usage(Digitizers, Stylus),
+		Collection(Physical,
+			UsagePage(Battery),
+			/* AbsoluteStateOfCharge, Charging */
+			Usage8(0x65),
+			LogicalRange8(0, 100),
+			ReportSize(8),
+			Input(Data, Var, Abs),
+			Usage8(0x44),
+			LogicalRange8(0, 1),
+			Input(Data, Var, Abs))));
+
+/* When the vendor interface is told to speak, in milliseconds: after it was found, after the remote came back, and again if the
+ * kernel is not done with the interface yet. */
+#define AFTER_FIXUP 50
+#define AFTER_RETURN 10
+#define BEFORE_RETRY 100
+#define RETRIES 20
+
+#define SPEAK_SIZE 32
+static __u8 tries;
+
+HIDBPF_WORK(speak, ctx)
+{
+	__u8 report[SPEAK_SIZE] = {VENDOR_ID, 0xb0, 0x04};
+
+	if (hid_bpf_hw_output_report(ctx, report, sizeof(report)) >= 0 || tries >= RETRIES)
+		return 0;
+	tries++;
+	return BEFORE_RETRY;
+}
+
+static __always_inline void speak_soon(struct hid_bpf_ctx *ctx, __u32 milliseconds)
+{
+	tries = 0;
+	hidbpf_schedule(speak, ctx, milliseconds);
+}
+
+HIDBPF_RDESC_FIXUP(ctx)
+{
+	switch (ctx->size) {
+	case WIRED_PAD_DESCRIPTOR_SIZE:
+	case DONGLE_PAD_DESCRIPTOR_SIZE:
+		return hidbpf_replace(ctx, silent_pad);
+	case PEN_DESCRIPTOR_SIZE:
+		return hidbpf_replace(ctx, silent_pen);
+	case VENDOR_DESCRIPTOR_SIZE:
+		speak_soon(ctx, AFTER_FIXUP);
+		hidbpf_patch_input(ctx, VENDOR_INPUT, INPUT_DATA, INPUT_CONST);
+		return hidbpf_append(ctx, VENDOR_DESCRIPTOR_SIZE, pad_and_battery);
+	}
+	return 0;
+}
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_SIZE);
+
+	if (!report)
+		return 0;
+	switch (report[VENDOR_SUBJECT]) {
+	case SUBJECT_PAD:
+		report[0] = SUBJECT_PAD;
+		if (report[PAD_WHEEL] == PAD_WHEEL_BACK)
+			report[PAD_WHEEL] = (__u8)-1;
+		return VENDOR_SIZE;
+	case SUBJECT_BATTERY:
+		report[0] = SUBJECT_BATTERY;
+		return BATTERY_SIZE;
+	case SUBJECT_DONGLE:
+		if (hidbpf_le16(report + DONGLE_EVENT) == DONGLE_REMOTE_IS_BACK)
+			speak_soon(ctx, AFTER_RETURN);
+		break;
+	}
+	return 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
