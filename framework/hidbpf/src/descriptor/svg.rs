@@ -319,7 +319,7 @@ fn draw(title: &str, columns: &[&str], rows: &[Vec<Option<&Panel>>]) -> String {
         let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
         format!("<text{class} x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text))
     };
-    svg += &text(MARGIN, 36, "title", &fit(title, width - 2 * MARGIN, 12));
+    svg += &text(MARGIN, 36, "title", &fit(title, width - 2 * MARGIN, TITLE_CHARACTER));
     let mut x = MARGIN;
     for kind in FieldKind::ALL {
         svg += &format!("<rect class=\"box {}\" x=\"{x}\" y=\"52\" width=\"14\" height=\"14\"/>\n", class(kind));
