@@ -52,7 +52,7 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
     let mut random = Random::new(1);
     for (path, whole) in objects() {
         let good = DriverObject::parse(Path::new(&path), whole.clone()).expect("the object is whole");
-        for _ in 0..ROUNDS {
+        for _ in 0..ROUNDS / 10 {
             let mut bytes = whole.clone();
             for _ in 0..=random.below(4) {
                 let place = random.below(bytes.len());
@@ -60,7 +60,11 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
             }
             // Padding and parts of headers that nobody reads are all that may differ.
             if let Ok(driver) = DriverObject::parse(Path::new(&path), bytes) {
-                assert_eq!((&driver.name, &driver.hooks), (&good.name, &good.hooks), "{path}");
+                assert_eq!(
+                    (&driver.name, &driver.manifest, &driver.hooks),
+                    (&good.name, &good.manifest, &good.hooks),
+                    "{path}"
+                );
             }
         }
     }

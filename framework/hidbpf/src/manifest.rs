@@ -217,8 +217,8 @@ pub struct Embedded {
     pub format: u32,
     /// The driver's name, that of its folder.
     pub name: DriverName,
-    /// The SHA-256 of the object's other sections, so that a damaged object is known before the kernel sees it. See
-    /// [`crate::object::seal`].
+    /// The SHA-256 of the object's sections with zeros in place of itself, so that a damaged object is known before the kernel sees it.
+    /// See [`crate::object::seal`].
     pub sha256: Sha256,
     /// The manifest.
     pub driver: Manifest,

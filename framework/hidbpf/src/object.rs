@@ -175,7 +175,7 @@ impl DriverObject {
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
         let Embedded { name, sha256, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
-        if sha256 != digest(path, &elf)? {
+        if sha256 != digest(path, &elf, &sha256)? {
             return Err(Error::new(
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
@@ -222,21 +222,23 @@ pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
                 usize::try_from(start).ok()?.checked_add(offset)
             })
             .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
-        (place, digest(path, &elf)?)
+        (place, digest(path, &elf, &Sha256::UNSEALED)?)
     };
     bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
     Ok(())
 }
 
-/// The SHA-256 of an object's sections, without that of its manifest.
-fn digest(path: &Path, elf: &ElfFile64<'_>) -> Result<Sha256> {
+/// The SHA-256 of an object's sections, as they were before `sealed` was written into the manifest.
+fn digest(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Sha256> {
     let mut digest = sha2::Sha256::new();
     for section in elf.sections() {
         let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-        if name == manifest::SECTION {
-            continue;
-        }
         let data = section.data().map_err(|error| damaged(path, &format!("the section `{name}`"), error))?;
+        let unsealed = (name == manifest::SECTION).then(|| {
+            let manifest = String::from_utf8_lossy(data);
+            manifest.replacen(&sealed.to_string(), &Sha256::UNSEALED.to_string(), 1).into_bytes()
+        });
+        let data = unsealed.as_deref().unwrap_or(data);
         for part in [name.as_bytes(), data] {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
