@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::Fault;
 use crate::artifacts::{self, Profile};
 use crate::paths::Paths;
-use crate::protocol::{Generation, Message, Task};
+use crate::protocol::{Generation, Message, Outcome, Task};
 use crate::qemu::{Accelerator, End, Limits};
 use crate::report::{Screen, seconds};
 use crate::setup;
@@ -41,6 +41,7 @@ pub fn run(options: &KernelOptions) -> Result<()> {
     let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |message| match message {
         Message::Ready { .. } => progress.say("running"),
         Message::Say { text } => screen.line(text),
+        Message::Outcome { outcome: Outcome::Failed { why }, .. } => screen.line(&format!("\nThis went wrong:\n{why}")),
         _ => {}
     })?;
     drop(progress);

@@ -5,9 +5,9 @@ use anyhow::Result;
 use crate::Fault;
 use crate::artifacts::{self, Profile};
 use crate::paths::Paths;
-use crate::protocol::{Message, Task};
+use crate::protocol::{Message, Outcome, Task};
 use crate::qemu::{Accelerator, End, Limits};
-use crate::report::{Part, Report, Screen};
+use crate::report::{Part, Report, Screen, case_line};
 use crate::setup;
 use crate::transcript::Tally;
 use crate::vm::{KernelOptions, Lab, Wanted, note_of, usual_jobs, with_each};
@@ -39,6 +39,9 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
                 screen.line(&format!("{:<14}{name:<28}{quantity:<16}{value:>14}", kernel.name));
             }
             Message::Say { text } => screen.line(text),
+            Message::Outcome { case, outcome: outcome @ Outcome::Failed { .. }, millis } => {
+                screen.line(&case_line(&kernel.name, case, outcome, *millis));
+            }
             _ => {}
         })
     });
