@@ -13,7 +13,6 @@ use hidbpf::descriptor::{
 use hidbpf::recording::Recording;
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf_tests::random::Random;
-use hidreport::Report as _;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many times each descriptor is damaged.

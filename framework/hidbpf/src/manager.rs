@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::attach::{Change, Plan};
+use crate::attach::{Change, Plan, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -183,6 +183,10 @@ impl<'a> Manager<'a> {
         crate::kernel::check_capabilities(generation)?;
         let mut held = self.hold(name)?;
         let own = held.state.restore(held.device.clone());
+        // Newer kernels show no descriptor of a device that no kernel driver has parsed, and then no rule can be asked.
+        if own.rdesc.is_empty() {
+            check_ready(&own, &format!("the driver `{}`", driver.name))?;
+        }
         let rule = match judge(&driver.manifest, &own) {
             Verdict::Matches { rule } => Some(rule),
             _ if force => None,
