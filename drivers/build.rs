@@ -1,5 +1,6 @@
 //! Compiles every folder here that has a `driver.toml`. There is no list: a new folder is a new driver.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process, thread};
@@ -44,7 +45,8 @@ fn compile_all(sdk: &Sdk, root: &Path, objects: &Path) -> Result<Vec<Result<Driv
     let threads = thread::available_parallelism().map_or(1, usize::from);
     Ok(thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        // A panic of the linker's (libbpf-rs, on a symbol that nothing defines) must not leave a driver out in silence.
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     }))
 }
 
