@@ -1,60 +1,14 @@
 //! The command as people and scripts use it, as far as that needs neither root nor a kernel with HID-BPF.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
-/// The command, built as this test was.
-fn hidbpf() -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "hidbpf-cli", "--message-format", "json"])
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo can be run");
-        assert!(output.status.success(), "the command can't be built");
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "hidbpf")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .expect("cargo names the command")
-    });
-    Command::new(program)
-}
-
-/// The command with the drivers of this workspace.
-fn with_drivers(arguments: &[&str]) -> Output {
-    let drivers = hidbpf_drivers::objects_dir();
-    hidbpf().arg("--drivers").arg(drivers).args(arguments).output().expect("the command can be run")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("the answer is text")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("the talk is text")
-}
-
-/// Checks the exit code, and that standard error says all of `words`; on success, that it says nothing.
-fn check(output: &Output, code: i32, words: &[&str]) {
-    let said = stderr(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for word in words {
-        assert!(said.contains(word), "expected `{word}` in: {said}");
-    }
-    assert!(code != 0 || said.is_empty(), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-}
-
-fn object(name: &str) -> PathBuf {
-    hidbpf_drivers::objects_dir().join(format!("{name}.bpf.o"))
-}
+use common::{check, hidbpf, object, stderr, stdout, with_drivers};
 
 #[test]
 fn bad_usage_ends_with_2_and_help_with_0() {
