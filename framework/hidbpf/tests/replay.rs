@@ -14,7 +14,11 @@ use hidbpf::replay::{
     Settings, Verdict,
 };
 
+#[path = "../src/replay/random.rs"]
+mod random;
 mod support;
+
+use random::Random;
 
 const BOTH: [Generation; 2] = [Generation::FmodRet, Generation::StructOps];
 
@@ -471,18 +475,6 @@ fn a_recording_comes_out_as_the_kernel_would_have_it() {
     );
 }
 
-/// A generator of numbers that look random and are the same in every run: xorshift64*, Marsaglia (2003) and Vigna (2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as usize % limit
-    }
-}
-
 /// Changes some bytes, more often to those that mean something to an ELF file or to BPF.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(6) {
@@ -510,7 +502,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 #[test]
 fn no_object_makes_a_replay_panic_or_run_for_ever() {
     let settings = Settings { instruction_limit: 2_000, memory_limit: 4 << 20, ..Settings::default() };
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let (mut opened, mut finished) = (0, 0);
     for name in ["mouse", "everything", "faulty"] {
         let raw = support::compile(name, "v3");
