@@ -7,6 +7,7 @@ mod fixtures;
 mod kernel;
 pub mod recordings;
 mod trouble;
+mod watch;
 mod xppen;
 
 use std::any::Any;
@@ -66,9 +67,17 @@ fn table() -> Vec<Case> {
         generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
         run: Test::Recordings(driver),
     });
-    let written =
-        [kernel::CASES, drivers::CASES, attach::CASES, fixtures::CASES, trouble::CASES, asus::CASES, xppen::CASES]
-            .concat();
+    let written = [
+        kernel::CASES,
+        drivers::CASES,
+        attach::CASES,
+        fixtures::CASES,
+        trouble::CASES,
+        asus::CASES,
+        watch::CASES,
+        xppen::CASES,
+    ]
+    .concat();
     written.into_iter().chain(recorded).collect()
 }
 

@@ -1,0 +1,101 @@
+//! Cases about looking at a device: what `hidbpf record` and `hidbpf monitor` see while a driver is attached.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::drivers::{RAPTOR, raptor_report};
+use super::{Case, WITH_HID_BPF, case, drivers};
+use crate::guest::bench::{Bench, HIDBPF, Plugged};
+use crate::process::{Started, command};
+use hidbpf::recording::Recording;
+
+pub const CASES: &[Case] = &[
+    case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent),
+    case("monitor-shows-before-and-behind", WITH_HID_BPF, monitor_shows_both),
+];
+
+/// The hat to the right: what the joystick sends, and what the driver makes of it.
+const HAT: usize = 33;
+const SENT: u8 = 60;
+const FIXED: u8 = 2;
+
+/// The hat at rest, likewise.
+const CENTRE: u8 = 240;
+const CENTRE_FIXED: u8 = 8;
+
+/// How long a tool may take to start, or to write what it saw.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until a file that another process writes has a text.
+fn wait_for(path: &str, text: &str) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        let content = fs::read_to_string(path).unwrap_or_default();
+        if content.contains(text) {
+            return Ok(content);
+        }
+        ensure!(start.elapsed() < PATIENCE, "`{path}` still has no `{text}`: {content}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What is pinned stays what it was: a tap leaves nothing behind.
+fn unplug_clean(bench: &mut Bench, joystick: Plugged) -> Result<()> {
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    bench.unplug(joystick)
+}
+
+fn record_has_what_was_sent(bench: &mut Bench) -> Result<()> {
+    const OUTPUT: &str = "/tmp/joystick.hid";
+    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let fixed = joystick.descriptor()?;
+    let recorder = Started::new(command(HIDBPF).args(["record", &joystick.name(), "--output", OUTPUT]))?;
+    wait_for(OUTPUT, "I: ")?;
+    joystick.device.send(&raptor_report(SENT, 0))?;
+    let text = wait_for(OUTPUT, "E: ")?;
+    unplug_clean(bench, joystick)?;
+    recorder.finish()?.expect(0)?.says("unplugged")?;
+    let recording = Recording::parse(OUTPUT.as_ref(), text.as_bytes())?;
+    fs::remove_file(OUTPUT).with_context(|| format!("failed to remove `{OUTPUT}`"))?;
+    let own = recording.devices.first().context("the recording has no device")?.descriptor.clone();
+    ensure!(own.len() == RAPTOR.1 && own != fixed, "the descriptor is the fixed one");
+    let seen: Vec<u8> = recording.events.iter().map(|event| event.report[HAT]).collect();
+    ensure!(seen == [SENT], "recorded the hat {seen:?}, sent {SENT}");
+    Ok(())
+}
+
+fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
+    const OUTPUT: &str = "/tmp/monitor.json";
+    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let output = fs::File::create(OUTPUT).with_context(|| format!("failed to create `{OUTPUT}`"))?;
+    let mut monitor = command(HIDBPF).args(["monitor", "--json", &joystick.name()]).stdout(output).spawn()?;
+    // Moved until the tool is seen to be watching all there is to see.
+    let start = Instant::now();
+    let text = loop {
+        let text = fs::read_to_string(OUTPUT).with_context(|| format!("failed to read `{OUTPUT}`"))?;
+        if ["left", "ABS_HAT0X 1"].iter().all(|word| text.contains(word)) {
+            break text;
+        }
+        ensure!(start.elapsed() < PATIENCE, "the monitor does not show all: {text}");
+        for hat in [CENTRE, SENT] {
+            joystick.device.send(&raptor_report(hat, 0))?;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    unplug_clean(bench, joystick)?;
+    let status = monitor.wait().context("failed to wait for the monitor")?;
+    ensure!(status.success(), "the monitor ended with {status}");
+    fs::remove_file(OUTPUT).with_context(|| format!("failed to remove `{OUTPUT}`"))?;
+    let hats = |key: &str| -> Vec<u8> {
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let bytes = lines.filter_map(|line| Some(line.get(key)?.as_str()?.split(' ').nth(HAT)?.to_owned()));
+        bytes.filter_map(|byte| u8::from_str_radix(&byte, 16).ok()).collect()
+    };
+    let (sent, left) = (hats("sent"), hats("left"));
+    ensure!(sent.contains(&SENT) && sent.iter().all(|hat| [CENTRE, SENT].contains(hat)), "sent {sent:?}");
+    ensure!(left.contains(&FIXED) && left.iter().all(|hat| [CENTRE_FIXED, FIXED].contains(hat)), "left {left:?}");
+    Ok(())
+}
