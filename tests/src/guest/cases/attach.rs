@@ -5,11 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+use serde_json::Value;
 
 use super::drivers::{MOUSE, RAPTOR, plug_fixed, raptor_report};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, plain_mouse};
 use crate::nodes::expect_events;
+use crate::process::{Started, command};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -19,6 +21,8 @@ pub const CASES: &[Case] = &[
     case("load-status-unload-by-hand", WITH_HID_BPF, load_status_unload),
     case("unloaded-by-hand-stays-off", WITH_HID_BPF, unloaded_stays_off),
     case("add-twice", WITH_HID_BPF, add_twice),
+    case("helpers-at-once", WITH_HID_BPF, helpers_at_once),
+    case("answers-in-json", WITH_HID_BPF, answers_in_json),
     case("two-devices-one-driver", WITH_HID_BPF, two_devices_one_driver),
     case("two-drivers-one-device", WITH_HID_BPF, two_drivers_one_device),
     case("devices-are-found-by-any-name", WITH_HID_BPF, devices_by_any_name),
@@ -74,7 +78,51 @@ fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
     ensure!(!state.exists(), "`{}` is still there", state.display());
     let status = bench.hidbpf(&["status"])?.expect(0)?;
     ensure!(!status.stdout.contains(&name), "status still knows the device\n{status}");
+    // Nor of a driver on a device that the hwdb doesn't know.
+    let plain = bench.plug(&plain_mouse())?;
+    bench.hidbpf(&["load", "--force", MOUSE.0, &plain.name()])?.expect(0)?;
+    let (pins, state) = (plain.pins(), plain.state());
+    ensure!(pins.exists() && state.exists(), "`{}` or `{}` is missing", pins.display(), state.display());
+    bench.unplug(plain)?;
+    ensure!(!pins.exists(), "`{}` is still there", pins.display());
+    ensure!(!state.exists(), "`{}` is still there", state.display());
     Ok(())
+}
+
+/// As when udev's event and a person's command meet.
+fn helpers_at_once(bench: &mut Bench) -> Result<()> {
+    let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+    let started: Vec<Started> =
+        (0..3).map(|_| Started::new(command(HIDBPF).args(["udev", "add", &joystick.path()]))).collect::<Result<_>>()?;
+    for helper in started {
+        helper.finish()?.expect(0)?;
+    }
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    bench.release()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+/// Every answer has a version and something to say of the device or the driver.
+fn answers_in_json(bench: &mut Bench) -> Result<()> {
+    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let name = joystick.name();
+    for (arguments, word) in [
+        (&["status"][..], name.as_str()),
+        (&["devices"], &name),
+        (&["drivers"], RAPTOR.0),
+        (&["inspect", RAPTOR.0], RAPTOR.0),
+        (&["inspect", &name], &name),
+        (&["doctor"], "bpffs"),
+        (&["unload", RAPTOR.0], &name),
+        (&["load", RAPTOR.0], &name),
+    ] {
+        let run = bench.hidbpf(&[&["--json"], arguments].concat())?.expect(0)?.answers(word)?;
+        let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("no JSON\n{run}"))?;
+        ensure!(answer["version"].is_u64(), "no version\n{run}");
+    }
+    bench.settle()?;
+    bench.unplug(joystick)
 }
 
 fn load_status_unload(bench: &mut Bench) -> Result<()> {

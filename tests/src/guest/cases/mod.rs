@@ -12,6 +12,7 @@ mod xppen;
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -81,18 +82,20 @@ fn table() -> Vec<Case> {
     written.into_iter().chain(recorded).collect()
 }
 
-/// Prints one line of JSON a case.
+/// Prints one line of JSON a case. That the reader has heard enough is no failure.
 pub fn list() -> ExitCode {
-    for case in table() {
-        match serde_json::to_string(&case) {
-            Ok(line) => println!("{line}"),
-            Err(error) => {
-                eprintln!("failed to encode a case: {error}");
-                return ExitCode::FAILURE;
-            }
+    let mut stdout = io::stdout().lock();
+    let written = table().iter().try_for_each(|case| {
+        serde_json::to_writer(&mut stdout, case)?;
+        writeln!(stdout)
+    });
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("failed to list the cases: {error}");
+            ExitCode::FAILURE
         }
+        _ => ExitCode::SUCCESS,
     }
-    ExitCode::SUCCESS
 }
 
 /// The cases that are for this kernel and whose names hold one of `filters`; without filters all.
@@ -155,4 +158,30 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
 fn describe_panic(panic: &(dyn Any + Send)) -> anyhow::Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     anyhow!("panicked: {}", text.unwrap_or("with a payload that is no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn cases_have_names_of_their_own() {
+        let mut names = BTreeSet::new();
+        for case in table() {
+            let kebab =
+                case.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            assert!(kebab, "`{}`", case.name);
+            assert!(!case.generations.is_empty(), "`{}` is for no kernel", case.name);
+            assert!(names.insert(case.name.clone()), "there are two cases `{}`", case.name);
+        }
+    }
+
+    #[test]
+    fn filters_choose_among_the_cases_for_a_kernel() {
+        let chosen = chosen(&["kernel-".to_owned(), "recordings-of-frtec".to_owned()], Generation::None);
+        let names: Vec<_> = chosen.iter().map(|case| &*case.name).collect();
+        assert_eq!(names, ["kernel-offers-what-was-announced", "kernel-without-hid-bpf"]);
+    }
 }
