@@ -96,6 +96,8 @@ impl Bench {
         self.udev.forget();
         let (device, uniq) = self.create(spec, properties, features)?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
+        // The kernel says that a device is there before it looks for a driver, and udevd may be done with that long before.
+        self.udev.wait_for("udev event of the kernel driver", |event| event.is_hid("bind", &added.syspath))?;
         self.settle()?;
         Ok(Plugged { device, syspath: added.syspath })
     }
