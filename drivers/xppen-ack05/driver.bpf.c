@@ -40,10 +40,10 @@
 /* SUBJECT_PAD: 1 and 2 for the wheel's two ways. The bytes before have the buttons, and three that are always 0. */
 #define PAD_WHEEL 7
 #define PAD_WHEEL_BACK 2
-/* How much there is to read of any of them, and how long the two are that go on. SUBJECT_BATTERY has percents in byte 3, and in byte
- * 4 whether it is charging. */
-#define VENDOR_SIZE 8
+/* SUBJECT_BATTERY: percents in byte 3, and in byte 4 whether it is charging. */
 #define BATTERY_SIZE 5
+/* How much is read of any of them. It is the size of the pad's report too. */
+#define VENDOR_READ 8
 
 HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);
 HIDBPF_SILENT_DESCRIPTOR(silent_pen, UGEE_PEN_SIZE);
@@ -134,7 +134,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_SIZE);
+	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_READ);
 
 	if (!report)
 		return 0;
@@ -143,7 +143,7 @@ HIDBPF_INPUT_EVENT(ctx)
 		report[0] = SUBJECT_PAD;
 		if (report[PAD_WHEEL] == PAD_WHEEL_BACK)
 			report[PAD_WHEEL] = (__u8)-1;
-		return VENDOR_SIZE;
+		return VENDOR_READ;
 	case SUBJECT_BATTERY:
 		report[0] = SUBJECT_BATTERY;
 		return BATTERY_SIZE;

@@ -33,16 +33,12 @@
 #define HEIGHT_19 9057
 
 #define PEN(width, height)                                                                                             \
-	UsagePage(Digitizers), Usage(Digitizers, Pen),                                                                 \
-		Collection(Application, ReportId(UGEE_PEN_ID), Usage(Digitizers, Stylus),                              \
-			   Collection(Physical, Usage(Digitizers, TipSwitch), Usage(Digitizers, BarrelSwitch),         \
-				      Usage(Digitizers, SecondaryBarrelSwitch), Usage(Digitizers, Invert),             \
-				      Usage(Digitizers, Eraser), Usage(Digitizers, InRange), LogicalRange8(0, 1),      \
-				      ReportSize(1), ReportCount(6), Input(Data, Var, Abs), Padding(2),                \
-				      UgeePosition(X_Y_MAXIMUM, X_Y_MAXIMUM, width, height),                           \
-				      UgeePressure(16, 16383, Data, Var, Abs, Null), Usage(Digitizers, XTilt),         \
-				      Usage(Digitizers, YTilt), LogicalRange8(-127, 127), ReportSize(8),               \
-				      ReportCount(2), Input(Data, Var, Abs)))
+	UgeePen(Pen, Usage(Digitizers, TipSwitch), Usage(Digitizers, BarrelSwitch),                                    \
+		Usage(Digitizers, SecondaryBarrelSwitch), Usage(Digitizers, Invert), Usage(Digitizers, Eraser),        \
+		Usage(Digitizers, InRange), LogicalRange8(0, 1), ReportSize(1), ReportCount(6), Input(Data, Var, Abs), \
+		Padding(2), UgeePosition(X_Y_MAXIMUM, X_Y_MAXIMUM, width, height),                                     \
+		UgeePressure(16, 16383, Data, Var, Abs, Null), Usage(Digitizers, XTilt), Usage(Digitizers, YTilt),     \
+		LogicalRange8(-127, 127), ReportSize(8), ReportCount(2), Input(Data, Var, Abs))
 
 HIDBPF_DESCRIPTOR(pen_14, PEN(WIDTH_14, HEIGHT_14));
 HIDBPF_DESCRIPTOR(pen_16, PEN(WIDTH_16, HEIGHT_16));

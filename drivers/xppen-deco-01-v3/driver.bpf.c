@@ -37,9 +37,6 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-HIDBPF_INPUT_EVENT(ctx)
-{
-	return ugee_pad_event(ctx, PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT);
-}
+UGEE_PAD_EVENT(PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT)
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

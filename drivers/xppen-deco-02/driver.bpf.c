@@ -21,24 +21,19 @@ static const __u16 meaning_of_key[256] = {
 };
 
 HIDBPF_DESCRIPTOR(pen_and_pad,
-	UsagePage(Digitizers),
-	Usage(Digitizers, Pen),
-	Collection(Application,
-		ReportId(UGEE_PEN_ID),
-		Usage(Digitizers, Stylus),
-		Collection(Physical,
-			Usage(Digitizers, TipSwitch),
-			Usage(Digitizers, BarrelSwitch),
-			Usage(Digitizers, Eraser),
-			Usage(Digitizers, Invert),
-			Usage(Digitizers, InRange),
-			LogicalRange8(0, 1),
-			ReportSize(1),
-			ReportCount(5),
-			Input(Data, Var, Abs),
-			Padding(3),
-			UgeePosition(22352, 13970, 22352, 13970),
-			UgeePressure(16, 8191, Data, Var, Abs))),
+	UgeePen(Pen,
+		Usage(Digitizers, TipSwitch),
+		Usage(Digitizers, BarrelSwitch),
+		Usage(Digitizers, Eraser),
+		Usage(Digitizers, Invert),
+		Usage(Digitizers, InRange),
+		LogicalRange8(0, 1),
+		ReportSize(1),
+		ReportCount(5),
+		Input(Data, Var, Abs),
+		Padding(3),
+		UgeePosition(22352, 13970, 22352, 13970),
+		UgeePressure(16, 8191, Data, Var, Abs)),
 	UgeePad(PAD_ID, PAD_BUTTONS, UgeeDial(PAD_BUTTONS)));
 
 HIDBPF_RDESC_FIXUP(ctx)
@@ -46,9 +41,6 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return ctx->size == DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen_and_pad) : 0;
 }
 
-HIDBPF_INPUT_EVENT(ctx)
-{
-	return ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0);
-}
+UGEE_PAD_EVENT(PAD_ID, meaning_of_key, 0)
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -20,46 +20,33 @@
 
 HIDBPF_DESCRIPTOR(pad, UgeePad(PAD_ID, PAD_BUTTONS, UgeeNoDial(PAD_BUTTONS)));
 
-/* A tablet beside the screen: Linux takes Pen for a screen to draw on, and Digitizer for a tablet. */
 HIDBPF_DESCRIPTOR(pen,
-	UsagePage(Digitizers),
-	Usage(Digitizers, Digitizer),
-	Collection(Application,
-		ReportId(UGEE_PEN_ID),
-		Usage(Digitizers, Stylus),
-		Collection(Physical,
-			Usage(Digitizers, TipSwitch),
-			Usage(Digitizers, BarrelSwitch),
-			Usage(Digitizers, SecondaryBarrelSwitch),
-			LogicalRange8(0, 1),
-			ReportSize(1),
-			ReportCount(3),
-			Input(Data, Var, Abs),
-			ReportCount(2),
-			Input(Const, Var, Abs),
-			Usage(Digitizers, InRange),
-			ReportCount(1),
-			Input(Data, Var, Abs),
-			ReportCount(2),
-			Input(Const, Var, Abs),
-			UgeePosition(20320, 15240, 4000, 3000),
-			UgeePressure(13, 8191, Data, Var, Abs),
-			Padding(19))));
+	UgeePen(Digitizer,
+		Usage(Digitizers, TipSwitch),
+		Usage(Digitizers, BarrelSwitch),
+		Usage(Digitizers, SecondaryBarrelSwitch),
+		LogicalRange8(0, 1),
+		ReportSize(1),
+		ReportCount(3),
+		Input(Data, Var, Abs),
+		ReportCount(2),
+		Input(Const, Var, Abs),
+		Usage(Digitizers, InRange),
+		ReportCount(1),
+		Input(Data, Var, Abs),
+		ReportCount(2),
+		Input(Const, Var, Abs),
+		UgeePosition(20320, 15240, 4000, 3000),
+		UgeePressure(13, 8191, Data, Var, Abs),
+		Padding(19)));
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	switch (ctx->size) {
-	case PAD_DESCRIPTOR_SIZE:
+	if (ctx->size == PAD_DESCRIPTOR_SIZE)
 		return hidbpf_replace(ctx, pad);
-	case PEN_DESCRIPTOR_SIZE:
-		return hidbpf_replace(ctx, pen);
-	}
-	return 0;
+	return ctx->size == PEN_DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen) : 0;
 }
 
-HIDBPF_INPUT_EVENT(ctx)
-{
-	return ugee_pad_event(ctx, PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT);
-}
+UGEE_PAD_EVENT(PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT)
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -29,6 +29,11 @@
 #define UGEE_INVERT 0x08
 #define UGEE_IN_RANGE 0x20
 
+/* UgeePen(kind, item, ...): a pen's report. The kind is Pen on a screen to draw on, and Digitizer on a tablet beside it. */
+#define UgeePen(kind, ...)                                                                                             \
+	UsagePage(Digitizers), Usage(Digitizers, kind),                                                                \
+		Collection(Application, ReportId(UGEE_PEN_ID), Usage(Digitizers, Stylus), Collection(Physical, __VA_ARGS__))
+
 /* X and Y, each of 16 bits and with its length in thousandths of an inch. Push and Pop keep the inches from what follows. */
 #define UgeePosition(x_maximum, y_maximum, width, height)                                                              \
 	UsagePage(GenericDesktop), ReportSize(16), ReportCount(1), Push(), Unit(Inch), UnitExponent(-3),               \
@@ -103,6 +108,13 @@ static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, cons
 	};
 	return sizeof(struct ugee_pad_report);
 }
+
+/* The event hook of a driver that has nothing else to do there. */
+#define UGEE_PAD_EVENT(id, meaning_of_key, left_alt)                                                                   \
+	HIDBPF_INPUT_EVENT(ugee_ctx)                                                                                   \
+	{                                                                                                              \
+		return ugee_pad_event(ugee_ctx, (id), (meaning_of_key), (left_alt));                                   \
+	}
 
 /* The keys of pads whose third button is the left Alt, on which pads with fewer than eight buttons lack the last ones. */
 static const __u16 ugee_alt_pad_keys[256] __attribute__((unused)) = {
