@@ -174,3 +174,39 @@ fn doctor_says_what_is_missing_and_ends_with_1() {
         assert_ne!(load.status.code(), Some(0));
     }
 }
+
+#[test]
+fn a_recording_is_replayed_compared_and_put_into_words() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers/frtec-raptor-mach-2/recordings");
+    let path = |name: &str| folder.join(name).to_str().expect("the path is text").to_owned();
+    let (recording, expected) = (path("joystick.hid"), path("joystick.expected.hid"));
+    for generation in ["fmod-ret", "struct-ops"] {
+        let same = ["replay", "frtec-raptor-mach-2", &recording, "--expect", &expected, "--generation", generation];
+        let output = with_drivers(&same);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+    let other = with_drivers(&["replay", "frtec-raptor-mach-2", &recording, "--expect", &recording]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stdout(&other).contains("\n- R: 232 ") && stdout(&other).contains("\n+ R: 232 "), "{}", stdout(&other));
+    let words = with_drivers(&["replay", "frtec-raptor-mach-2", &recording, "--decode"]);
+    assert!(stdout(&words).contains("*Hat Switch: "), "{}", stdout(&words));
+    let json = with_drivers(&["--json", "replay", "frtec-raptor-mach-2", &recording]);
+    let answer: Value = serde_json::from_slice(&json.stdout).expect("the answer is JSON");
+    assert_ne!(answer["replay"]["devices"][0]["before"], answer["replay"]["devices"][0]["after"]);
+}
+
+#[test]
+fn a_broken_recording_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = dir.path().join("broken.hid");
+    for (text, words) in [
+        ("R: 3 05 01 09\nI: 3 1 1\nX: what\n", "broken.hid:3: `X: what` is no line of a recording"),
+        ("R: 4 05 01 09\n", "broken.hid:1: the length says 4 bytes, and 3 follow"),
+    ] {
+        fs::write(&path, text).expect("the file can be written");
+        let path = path.to_str().expect("the path is text");
+        check(&with_drivers(&["replay", "hp-elite-presenter", path]), 1, &[words]);
+    }
+    check(&with_drivers(&["replay", "xppen-ack05", "x.hid", "--generation", "other"]), 2, &["possible values"]);
+}
