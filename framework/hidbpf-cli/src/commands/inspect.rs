@@ -58,7 +58,7 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
     for sheet in sheets {
         shown.push(match &arguments.diff {
             Some(_) => compare(context, sheet, driver.as_ref())?,
-            None => Shown::new(sheet),
+            None => Shown::new(with_hint(context, sheet)),
         });
     }
     if let Some(path) = &arguments.svg {
@@ -83,7 +83,19 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
         })?;
     }
     // What the kernel refuses is shown as far as it goes, and is no success.
-    if shown.iter().any(|shown| shown.anatomy.fault.is_some()) { Err(Failure::Told.into()) } else { Ok(()) }
+    if shown.iter().any(|shown| shown.after().anatomy.fault.is_some()) { Err(Failure::Told.into()) } else { Ok(()) }
+}
+
+/// Says of a device whose descriptor a driver has fixed how to see that.
+fn with_hint(context: &Context, mut sheet: Sheet) -> Sheet {
+    // What is remembered of a device is nothing without a driver on it, and may be out of reach.
+    let own = sheet.device.clone().and_then(|device| Manager::new(&context.system).own(device).ok());
+    if own.is_some_and(|own| own.rdesc != sheet.subject.descriptor) {
+        sheet
+            .lines
+            .push("fixed by a driver: `--diff` shows the device's own descriptor beside the one in force".to_owned());
+    }
+    sheet
 }
 
 /// Puts a descriptor beside what a driver makes of it, or a device's own beside the one in force.
@@ -97,16 +109,16 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
             return Err(Error::new(ErrorKind::NoDevice, what).with_hint("name a driver after `--diff`"));
         };
         let in_force = device.rdesc.clone();
-        sheet.set_descriptor(Manager::new(&context.system).own(device)?.rdesc);
+        sheet.subject = (&Manager::new(&context.system).own(device)?).into();
         let change = if in_force == sheet.subject.descriptor {
             "the descriptor in force is the device's own"
         } else {
-            "in force"
+            "as the drivers on the device have it"
         };
         return Ok(Shown::new(sheet).with(change.to_owned(), in_force));
     };
     if let Some(device) = sheet.device.clone() {
-        sheet.set_descriptor(Manager::new(&context.system).own(device)?.rdesc);
+        sheet.subject = (&Manager::new(&context.system).own(device)?).into();
         sheet.settings.properties = driver
             .globals
             .keys()
@@ -150,7 +162,7 @@ impl Shown {
     fn with(mut self, change: String, after: Vec<u8>) -> Shown {
         let after = (after != self.sheet.subject.descriptor).then(|| {
             let mut sheet = self.sheet.clone();
-            sheet.set_descriptor(after);
+            sheet.subject.descriptor = after;
             Box::new(Shown::new(sheet))
         });
         self.after = Some((change, after));

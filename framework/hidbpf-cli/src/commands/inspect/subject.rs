@@ -8,7 +8,6 @@ use hidbpf::descriptor::parse_hex;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::{Bus, Group, HidId, HidName, ProductId, VendorId};
-use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
@@ -54,7 +53,7 @@ impl Subject {
             return Subject::read("standard input", Path::new("-"), io::stdin().lock());
         }
         if what.parse::<HidName>().is_ok() {
-            return Subject::device(context, Device::find(&context.system, what)?);
+            return Ok(Subject::device(Device::find(&context.system, what)?));
         }
         // A name can be a driver's, and that of a file in the current directory.
         let name = DriverName::new(what).ok();
@@ -67,7 +66,7 @@ impl Subject {
             return Ok(Subject::Driver(Box::new(context.driver(what)?)));
         }
         if what.contains('/') {
-            return Subject::device(context, Device::find(&context.system, what)?);
+            return Ok(Subject::device(Device::find(&context.system, what)?));
         }
         let driver = match name {
             Some(_) => context.driver(what),
@@ -123,16 +122,10 @@ impl Subject {
         Ok(Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording"))
     }
 
-    fn device(context: &Context, device: Device) -> Result<Subject, Error> {
+    fn device(device: Device) -> Subject {
         let mut sheet = Sheet::of_device(&device);
-        // What is remembered of a device is nothing without a driver on it, and may be out of reach.
-        if Manager::new(&context.system).own(device.clone()).is_ok_and(|own| own.rdesc != device.rdesc) {
-            sheet.lines.push(
-                "a driver has fixed its report descriptor: `--diff` shows its own beside the one in force".to_owned(),
-            );
-        }
         sheet.device = Some(device);
-        Ok(Subject::Sheets(vec![sheet], "device"))
+        Subject::Sheets(vec![sheet], "device")
     }
 
     fn bytes(name: &str, descriptor: Vec<u8>) -> Subject {
@@ -160,11 +153,6 @@ impl Subject {
 }
 
 impl Sheet {
-    /// Gives it another descriptor.
-    pub fn set_descriptor(&mut self, descriptor: Vec<u8>) {
-        self.subject.descriptor = descriptor;
-    }
-
     fn of_recorded(device: &recording::Device) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));
