@@ -229,6 +229,21 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments))
     }
 
+    /// Runs `hidbpf unload`, and returns when the kernel has bound `devices` anew, whose descriptors the driver has hooked: it does so
+    /// from a work queue, and may begin after the command has ended.
+    ///
+    /// # Errors
+    /// It fails, or the kernel does not bind a device.
+    pub fn unload(&mut self, arguments: &[&str], devices: &[&Plugged]) -> Result<Run> {
+        self.kernel.forget();
+        let run = self.hidbpf(&[&["unload"], arguments].concat())?.expect(0)?;
+        for device in devices {
+            self.kernel.wait_for("kernel driver after the unload", |event| event.is_hid("bind", &device.syspath))?;
+        }
+        self.settle()?;
+        Ok(run)
+    }
+
     /// What udevd has logged since the last call.
     pub fn take_log(&mut self) -> String {
         let bytes = fs::read(UDEVD_LOG).unwrap_or_default();

@@ -149,7 +149,7 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     expect_untouched(&mouse, &spec)?;
     bench.hidbpf(&["load", "--force", RAPTOR.0, &name])?.expect(0)?;
     bench.hidbpf(&["status"])?.expect(0)?.answers("forced")?;
-    bench.hidbpf(&["unload", "--all"])?.expect(0)?;
+    bench.unload(&["--all"], &[&mouse])?;
     expect_untouched(&mouse, &spec)?;
     bench.unplug(mouse)
 }
@@ -157,8 +157,7 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
 fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = plug_fixed(RAPTOR, &[], bench)?;
-    bench.hidbpf(&["unload", &joystick.name()])?.expect(0)?;
-    bench.settle()?;
+    bench.unload(&[&joystick.name()], &[&joystick])?;
     expect_untouched(&joystick, &spec)?;
     for action in ["add", "bind", "change"] {
         bench.trigger(action, &joystick)?;
@@ -196,7 +195,7 @@ fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
     expect_hat_works(&second)?;
     // Without a device, a driver is taken off wherever it is, and attached to whatever it is for.
     let third = plug_fixed(RAPTOR, &[], bench)?;
-    let answer = bench.hidbpf(&["unload", RAPTOR.0])?.expect(0)?;
+    let answer = bench.unload(&[RAPTOR.0], &[&second, &third])?;
     answer.answers(&second.name())?.answers(&third.name())?;
     let answer = bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
     answer.answers(&second.name())?.answers(&third.name())?;
