@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 const SOURCES: [&str; 2] = ["attach", "tap"];
-const HEADERS: [&str; 2] = ["include/hidbpf/driver.h", "include/hidbpf/kernel.h"];
+const HEADERS: &str = "include";
 
 /// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.
 const COMPILER: [&str; 2] = ["BPF_CLANG", "CLANG"];
@@ -21,11 +21,9 @@ fn main() {
 fn compile() -> anyhow::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR isn't set")?);
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR isn't set")?);
-    let include = root.join("include");
+    let include = root.join(HEADERS);
     println!("cargo::metadata=include={}", include.display());
-    for header in HEADERS {
-        println!("cargo::rerun-if-changed={header}");
-    }
+    println!("cargo::rerun-if-changed={HEADERS}");
     SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))
 }
 

@@ -13,13 +13,6 @@
 #define ID_SHIFT 4
 #define ID_MASK 0x0f
 
-HIDBPF_INPUT_EVENT(ctx)
-{
-	struct hidbpf_contact_report *report = hidbpf_report_with_id(ctx, REPORT_ID, sizeof(*report));
-
-	if (report)
-		hidbpf_lift_lost_contacts(report, ID_SHIFT, ID_MASK);
-	return 0;
-}
+HIDBPF_TOUCHPAD_EVENT(REPORT_ID, ID_SHIFT, ID_MASK)
 
 HIDBPF_DRIVER(device_event);

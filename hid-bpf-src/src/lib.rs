@@ -11,8 +11,8 @@ pub const ATTACH_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attac
 /// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
 pub const ATTACH_PROGRAM: &str = "attach_prog";
 
-/// The object that shows user space each report as the device sent it, before any driver. Its only map besides the globals' is
-/// [`TAP_MAP`], a ring buffer of [`TapReport`]s, each followed by the report.
+/// The object that shows user space the reports that pass where it is attached: before a device's drivers, or behind them. Its only map
+/// besides the globals' is [`TAP_MAP`], a ring buffer of [`TapReport`]s, each followed by the report.
 pub const TAP_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tap.bpf.o"));
 
 /// The ring buffer of [`TAP_OBJECT`].

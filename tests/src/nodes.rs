@@ -225,11 +225,6 @@ pub fn unhex(text: &str) -> Result<Vec<u8>> {
         .collect()
 }
 
-/// Bytes as `03 00 ff`.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
-}
-
 /// Fails with both sides where two texts differ, line by line; indentation and empty lines mean nothing.
 ///
 /// # Errors

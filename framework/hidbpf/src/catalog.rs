@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{BytesAt, DriverName, Manifest, Match, Sha256};
 use crate::object::DriverObject;
 use crate::system::{OBJECT_SUFFIX, System};
+use crate::text::Hex;
 use crate::text::Printable;
 
 /// The installed drivers.
@@ -109,7 +110,7 @@ pub struct Miss {
 pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
     let mut near = Vec::new();
     for (index, rule) in manifest.matches.iter().enumerate() {
-        let name = rule.label.clone().unwrap_or_else(|| format!("rule {}", index + 1));
+        let name = rule.name(index);
         let reasons = reasons_against(rule, device);
         if reasons.is_empty() {
             return Verdict::Matches { rule: name };
@@ -159,8 +160,7 @@ fn reasons_against(rule: &Match, device: &Device) -> Vec<String> {
         let start = *offset as usize;
         let found = device.rdesc.get(start..start + bytes.0.len());
         if found != Some(&bytes.0) {
-            let found = found
-                .map_or_else(|| "not there".to_owned(), |found| crate::manifest::HexBytes(found.to_vec()).to_string());
+            let found = found.map_or_else(|| "not there".to_owned(), |found| Hex(found).to_string());
             reasons.push(format!("byte {offset} of its descriptor is {found}, expected {bytes}"));
         }
     }

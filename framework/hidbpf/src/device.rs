@@ -302,7 +302,7 @@ fn nearest(system: &System, text: &str) -> String {
         return "this machine has no HID devices".to_owned();
     }
     let text = text.to_lowercase();
-    devices.sort_by_key(|device| {
+    devices.sort_by_cached_key(|device| {
         let mut texts = vec![device.name.as_str().to_lowercase(), device.hid_name.to_lowercase()];
         texts.extend(device.nodes().iter().map(|node| node.display().to_string()));
         texts.iter().map(|candidate| distance(&text, candidate)).min()

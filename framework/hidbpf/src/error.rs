@@ -73,6 +73,15 @@ impl Error {
         Error { source: Some(source.into()), ..Error::new(kind, what) }
     }
 
+    /// An error of the system's: [`ErrorKind::Permission`] if it denied permission, else of this kind.
+    pub(crate) fn permission_or(kind: ErrorKind, what: impl Into<String>, source: std::io::Error) -> Error {
+        let kind = match source.kind() {
+            std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            _ => kind,
+        };
+        Error::because(kind, what, source)
+    }
+
     /// Adds the way out.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Error {

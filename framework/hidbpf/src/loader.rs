@@ -207,8 +207,10 @@ pub(crate) fn load<'a>(
         if map.map_type() == MapType::StructOps {
             map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
             if generation == Generation::StructOps {
-                for (member, value) in [("hid_id", device.name.id().0), ("flags", order.struct_ops_flags())] {
-                    let offset = ops_member_offset(driver, member)?;
+                let members = ["hid_id", "flags"];
+                let values = [device.name.id().0, order.struct_ops_flags()];
+                let offsets = ops_member_offsets(driver, members)?;
+                for ((member, value), offset) in members.into_iter().zip(values).zip(offsets) {
                     map.initial_value_mut()
                         .and_then(|initial| initial.get_mut(offset..offset + size_of::<u32>()))
                         .ok_or_else(|| misplaced(driver, member))?
@@ -221,8 +223,8 @@ pub(crate) fn load<'a>(
     Ok(LoadedObject { driver, object, generation, order })
 }
 
-/// Where a member is in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries it over to the kernel's by its name.
-fn ops_member_offset(driver: &ObjectFile, name: &str) -> Result<usize> {
+/// Where members are in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries them over to the kernel's by their names.
+fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> Result<[usize; N]> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::BadObject, format!("failed to read the types of the driver `{}`: {error}", driver.name))
     };
@@ -231,13 +233,18 @@ fn ops_member_offset(driver: &ObjectFile, name: &str) -> Result<usize> {
         .ok_or_else(|| unreadable(&"it has none"))?;
     let ops: types::Struct<'_> =
         btf.type_by_name("hid_bpf_ops").ok_or_else(|| unreadable(&"it has no `struct hid_bpf_ops`"))?;
-    ops.iter()
-        .find(|member| member.name.is_some_and(|found| found == name))
-        .and_then(|member| match member.attr {
-            types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
-            types::MemberAttr::BitField { .. } => None,
-        })
-        .ok_or_else(|| unreadable(&format!("its `struct hid_bpf_ops` has no `{name}`")))
+    let mut offsets = [0; N];
+    for (to, name) in offsets.iter_mut().zip(names) {
+        *to = ops
+            .iter()
+            .find(|member| member.name.is_some_and(|found| found == name))
+            .and_then(|member| match member.attr {
+                types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
+                types::MemberAttr::BitField { .. } => None,
+            })
+            .ok_or_else(|| unreadable(&format!("its `struct hid_bpf_ops` has no `{name}`")))?;
+    }
+    Ok(offsets)
 }
 
 impl LoadedObject<'_> {

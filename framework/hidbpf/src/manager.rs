@@ -370,8 +370,11 @@ impl<'a> Manager<'a> {
         let mut held = match self.hold(name) {
             Ok(held) => held,
             // What is left of a device that has gone is removed all the same.
-            Err(error) if error.kind() == ErrorKind::NoDevice && !pins::of_device(self.system, name)?.is_empty() => {
+            Err(error) if error.kind() == ErrorKind::NoDevice => {
                 let left = pins::of_device(self.system, name)?;
+                if left.is_empty() {
+                    return Err(error);
+                }
                 self.remove(name)?;
                 return Ok(left
                     .into_iter()
@@ -531,13 +534,10 @@ impl Held<'_> {
             .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
         }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.
-        let plan = Plan::new(self.system, generation, driver, &self.device);
-        if let Err(error) = &plan
-            && error.kind() == ErrorKind::NotReady
-            && self.device.driver.is_none()
-        {
-            return Err(plan.err().unwrap_or_else(|| Error::new(ErrorKind::NotReady, "not ready")));
-        }
+        let plan = match Plan::new(self.system, generation, driver, &self.device) {
+            Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
+            plan => plan,
+        };
         self.state.drivers.retain(|known| known.driver != driver.name);
         self.state.drivers.push(DriverState {
             driver: driver.name.clone(),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::text::Hex;
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf passes it over.
 pub const SECTION: &str = ".hidbpf.manifest";
@@ -164,10 +165,7 @@ pub struct InvalidHex;
 
 impl fmt::Display for HexBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if index == 0 { "" } else { " " })?;
-        }
-        Ok(())
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -386,6 +384,13 @@ impl Manifest {
     /// Whether udev attaches the driver by itself.
     pub fn is_automatic(&self) -> bool {
         self.kind == Kind::Fix && self.status != Status::Example
+    }
+}
+
+impl Match {
+    /// What people know the rule by: its label, else its number among those of its manifest, of which `index` counts from 0.
+    pub fn name(&self, index: usize) -> String {
+        self.label.clone().unwrap_or_else(|| format!("rule {}", index + 1))
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::kernel::Kernel;
 use crate::recorder::{Hidraw, has_gone, open_nonblocking};
 use crate::system::System;
 use crate::tap::{Place, Tap, TappedReport};
@@ -70,8 +71,9 @@ impl Monitor {
     /// The device's hidraw node can't be opened. That it can't be tapped is no error: see [`Monitor::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
         let hidraw = Hidraw::open(device)?;
-        let taps = Tap::open(system, device, Place::BeforeDrivers).and_then(|before| {
-            Ok(Reports::Tapped { before, behind: Tap::open(system, device, Place::BehindDrivers)? })
+        let taps = Kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
+            let tap = |place| Tap::open(generation, device, place);
+            Ok(Reports::Tapped { before: tap(Place::BeforeDrivers)?, behind: tap(Place::BehindDrivers)? })
         });
         let reports = taps.unwrap_or_else(Reports::Hidraw);
         let mut monitor = Monitor { device: device.clone(), reports, hidraw, nodes: Vec::new() };

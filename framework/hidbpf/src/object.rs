@@ -333,9 +333,12 @@ fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
 }
 
 fn is_data(section: &str) -> bool {
-    [".bss", ".data", ".rodata"]
-        .iter()
-        .any(|prefix| section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    [".bss", ".data", ".rodata"].iter().any(|prefix| is_or_below(section, prefix))
+}
+
+/// Whether a section is `.data`, or `.data.` and something; `.database` is neither.
+pub(crate) fn is_or_below(section: &str, prefix: &str) -> bool {
+    section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn bad(path: &Path, why: String) -> Error {

@@ -81,14 +81,12 @@ pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links:
 pub(crate) fn prepare(system: &System, device: &HidName) -> Result<PathBuf> {
     let staging = system.device_pins(device).join(STAGING);
     clear(&staging).and_then(|()| fs::create_dir_all(&staging)).map_err(|error| {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-            _ => ErrorKind::Bpffs,
-        };
-        Error::because(kind, format!("failed to create `{}`", staging.display()), error).with_hint(match kind {
+        let error = Error::permission_or(ErrorKind::Bpffs, format!("failed to create `{}`", staging.display()), error);
+        let hint = match error.kind() {
             ErrorKind::Permission => "run the command as root, for example with sudo",
             _ => "bpffs must be mounted and writable; `hidbpf doctor` looks at it",
-        })
+        };
+        error.with_hint(hint)
     })?;
     Ok(staging)
 }
@@ -135,11 +133,7 @@ pub(crate) fn unpin_all(system: &System, device: &HidName) -> Result<()> {
 }
 
 fn cannot_remove(dir: &Path, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-        _ => ErrorKind::Bpffs,
-    };
-    Error::because(kind, format!("failed to remove the pins `{}`", dir.display()), error)
+    Error::permission_or(ErrorKind::Bpffs, format!("failed to remove the pins `{}`", dir.display()), error)
         .with_hint("run the command as root, for example with sudo")
 }
 
@@ -172,12 +166,11 @@ pub fn devices(system: &System) -> Result<Vec<HidName>> {
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let fail = |error: io::Error| {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-            _ => ErrorKind::Io,
-        };
-        let error = Error::because(kind, format!("failed to list `{}`", dir.display()), error);
-        if kind == ErrorKind::Permission { error.with_hint("only root can look into bpffs; use sudo") } else { error }
+        let error = Error::permission_or(ErrorKind::Io, format!("failed to list `{}`", dir.display()), error);
+        match error.kind() {
+            ErrorKind::Permission => error.with_hint("only root can look into bpffs; use sudo"),
+            _ => error,
+        }
     };
     match fs::read_dir(dir) {
         Ok(entries) => {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::catalog::Catalog;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Kernel;
 use crate::manager::Manager;
 use crate::object::PROPERTY_PREFIX;
 use crate::pins;
@@ -40,7 +41,9 @@ impl Recorder {
     pub fn open(system: &System, device: &Device) -> Result<Recorder> {
         let own = Manager::new(system).own(device.clone())?;
         let hidraw = Hidraw::open(device)?;
-        let tap = Tap::open(system, device, Place::BeforeDrivers);
+        let tap = Kernel::detect(system)
+            .and_then(|kernel| kernel.generation())
+            .and_then(|generation| Tap::open(generation, device, Place::BeforeDrivers));
         Ok(Recorder { device: own, hidraw, tap, started: Instant::now(), first: None })
     }
 
@@ -141,11 +144,7 @@ impl Hidraw {
                     .with_hint("a kernel driver must be bound to it, and the kernel built with CONFIG_HIDRAW")
             })?;
         let file = open_nonblocking(&path).map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-                _ => ErrorKind::Io,
-            };
-            Error::because(kind, format!("failed to open `{}`", path.display()), error)
+            Error::permission_or(ErrorKind::Io, format!("failed to open `{}`", path.display()), error)
                 .with_hint("run the command as root, for example with sudo")
         })?;
         Ok(Hidraw { path, file })

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::ids::{Bus, ProductId, VendorId};
 use crate::replay::reports::{ReportType, Reports};
+use crate::text::Hex;
 
 /// One or more devices, and what they sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -234,18 +235,6 @@ impl FromStr for Feature {
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.id, Hex(&self.report))
-    }
-}
-
-/// Bytes as the format writes them: `05 00 01`.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, byte)| write!(f, "{}{byte:02x}", if index == 0 { "" } else { " " }))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::kernel::Generation;
 use crate::manifest::{DriverName, HexBytes};
 use crate::object::Hook;
 use crate::system::System;
+use crate::text::Hex;
 
 /// The version of the state file's layout.
 const VERSION: u32 = 1;
@@ -83,7 +84,7 @@ impl DeviceState {
             device: device.name.clone(),
             hid_name: device.hid_name.clone(),
             modalias: device.modalias.to_string(),
-            rdesc: HexBytes(device.rdesc.clone()).to_string(),
+            rdesc: Hex(&device.rdesc).to_string(),
             drivers: Vec::new(),
             taken_off: Vec::new(),
             failures: Vec::new(),
@@ -191,14 +192,8 @@ fn make_dir(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            let kind = match error.kind() {
-                io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-                _ => ErrorKind::Io,
-            };
-            Err(Error::because(kind, format!("failed to create `{}`", path.display()), error)
-                .with_hint("run the command as root, for example with sudo"))
-        }
+        Err(error) => Err(Error::permission_or(ErrorKind::Io, format!("failed to create `{}`", path.display()), error)
+            .with_hint("run the command as root, for example with sudo")),
     }
 }
 

@@ -14,10 +14,9 @@ use zerocopy::FromBytes;
 use crate::attach::check_ready;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Kernel, check_capabilities};
+use crate::kernel::{Generation, check_capabilities};
 use crate::loader::{self, AttachedLink, LoadedObject, Order};
 use crate::object::ObjectFile;
-use crate::system::System;
 
 /// Where a tap is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +56,11 @@ static OBJECT: LazyLock<std::result::Result<ObjectFile, String>> = LazyLock::new
 });
 
 impl Tap {
-    /// Attaches a tap to a device. Nothing changes for the device.
+    /// Attaches a tap to a device, on a kernel of this generation. Nothing changes for the device.
     ///
     /// # Errors
-    /// This kernel has no HID-BPF, a capability is missing, or the device is not ready for event hooks.
-    pub fn open(system: &System, device: &Device, place: Place) -> Result<Tap> {
-        let generation = Kernel::detect(system)?.generation()?;
+    /// A capability is missing, or the device is not ready for event hooks.
+    pub fn open(generation: Generation, device: &Device, place: Place) -> Result<Tap> {
         check_capabilities(generation)?;
         check_ready(device, "a tap")?;
         let file = OBJECT.as_ref().map_err(|error| Error::new(ErrorKind::BadObject, error.as_str()))?;

@@ -1,4 +1,4 @@
-//! Texts from devices and from the command line, made fit to print. A device's name can hold anything.
+//! Texts from devices and from the command line, and bytes, made fit to print. A device's name can hold anything.
 
 use std::fmt::{self, Write};
 
@@ -15,6 +15,18 @@ impl fmt::Display for Printable<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Prints bytes in hex, with spaces between them: `05 00 01`.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, byte)| write!(f, "{}{byte:02x}", if index == 0 { "" } else { " " }))
     }
 }
 

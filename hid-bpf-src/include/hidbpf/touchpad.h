@@ -93,4 +93,20 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 	hidbpf_count_before = (__u8)count;
 }
 
+/*
+ * HIDBPF_TOUCHPAD_EVENT(report_id, id_shift, id_mask)
+ *
+ * The device event hook of such a touchpad: its reports with this id get the contacts that they lack.
+ */
+#define HIDBPF_TOUCHPAD_EVENT(report_id, id_shift, id_mask)                                                            \
+	HIDBPF_INPUT_EVENT(ctx)                                                                                        \
+	{                                                                                                              \
+		struct hidbpf_contact_report *report =                                                                 \
+			hidbpf_report_with_id(ctx, report_id, sizeof(struct hidbpf_contact_report));                   \
+                                                                                                                       \
+		if (report)                                                                                            \
+			hidbpf_lift_lost_contacts(report, id_shift, id_mask);                                          \
+		return 0;                                                                                              \
+	}
+
 #endif

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use super::bench::{Bench, HIDBPF, Plugged, entries};
 use super::cases::recordings;
 use super::port::Port;
-use crate::nodes::{Node, hex};
+use crate::nodes::Node;
+use hidbpf::text::Hex;
 
 const DRIVER: &str = "huion-inspiroy-2-s";
 /// The size of the descriptor of the tablet's pad, which is one of its three interfaces.
@@ -75,7 +76,7 @@ fn show(pad: &Plugged, port: &mut Port) -> Result<Vec<String>> {
         press(pad, &mut nodes, &RELEASE)?;
         port.say(&format!(
             "    {gesture:<18}{:<26}{}",
-            hex(&report),
+            Hex(&report),
             if events.is_empty() { "nothing" } else { &events }
         ))?;
         seen.push(events);

@@ -4,9 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hidbpf::device::Device;
-use hidbpf::manifest::HexBytes;
 use hidbpf::monitor::{Happening, Moment, Monitor};
-use hidbpf::text::Printable;
+use hidbpf::text::{Hex, Printable};
 use serde_json::json;
 
 use super::{Context, PATIENCE, interrupted};
@@ -94,10 +93,10 @@ impl Screen {
         match &moment.what {
             Happening::Sent(bytes) => {
                 self.sent.clone_from(bytes);
-                format!("{time:11.6} sent   {}", HexBytes(bytes.clone()))
+                format!("{time:11.6} sent   {}", Hex(bytes))
             }
             Happening::Left(bytes) if *bytes == self.sent => format!("{time:11.6} same"),
-            Happening::Left(bytes) => format!("{time:11.6} fixed  {}", HexBytes(bytes.clone())),
+            Happening::Left(bytes) => format!("{time:11.6} fixed  {}", Hex(bytes)),
             Happening::Input { node, event } => {
                 let node = node.file_name().unwrap_or_default().to_string_lossy();
                 format!("{time:11.6} input  {node} {event}")
@@ -109,8 +108,8 @@ impl Screen {
 fn json_line(moment: &Moment) -> String {
     let time = moment.time.as_micros();
     match &moment.what {
-        Happening::Sent(bytes) => json!({ "microseconds": time, "sent": HexBytes(bytes.clone()).to_string() }),
-        Happening::Left(bytes) => json!({ "microseconds": time, "left": HexBytes(bytes.clone()).to_string() }),
+        Happening::Sent(bytes) => json!({ "microseconds": time, "sent": Hex(bytes).to_string() }),
+        Happening::Left(bytes) => json!({ "microseconds": time, "left": Hex(bytes).to_string() }),
         Happening::Input { node, event } => json!({ "microseconds": time, "node": node, "event": event }),
     }
     .to_string()

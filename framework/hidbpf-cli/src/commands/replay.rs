@@ -90,7 +90,7 @@ fn outcomes<'a>(fixed: &'a Recording, event: &'a Event) -> impl Iterator<Item = 
 }
 
 fn as_json(recording: &Recording, fixed: &Recording) -> serde_json::Value {
-    let hex = |bytes: &[u8]| hidbpf::manifest::HexBytes(bytes.to_vec()).to_string();
+    let hex = |bytes: &[u8]| hidbpf::text::Hex(bytes).to_string();
     let devices: Vec<_> = recording
         .devices
         .iter()

@@ -17,7 +17,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs};
+use zerocopy::{FromZeros, IntoBytes};
+
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
+use crate::object::PROPERTY_PREFIX;
 use crate::recording::{self, Recording};
 
 mod btf;
@@ -46,7 +50,7 @@ pub use whole::{difference, replay};
 
 use machine::Machine;
 use memory::{Access, Full, Kind};
-use object::{Global, PROPERTY_PREFIX};
+use object::Global;
 use reports::{InvalidDescriptor, MAX_DESCRIPTOR, ReportType, Reports};
 use vm::Problem;
 
@@ -224,16 +228,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most timers and work items that run at one time, so that those which start each other have an end.
 const MAX_CALLBACKS: usize = 10_000;
 
-/// The fields of `struct hid_bpf_probe_args`: offsets and sizes, which user space and drivers agree on.
-const PROBE_ID: usize = 0;
-const PROBE_RDESC_SIZE: usize = 4;
-const PROBE_RDESC: usize = 8;
-const PROBE_RETVAL: usize = PROBE_RDESC + MAX_DESCRIPTOR;
-const PROBE_SIZE: usize = PROBE_RETVAL + 4;
-
-/// The name of a driver's probe.
-const PROBE: &str = "probe";
-
 impl Driver {
     /// Loads an object's programs for a generation and shows them a device.
     ///
@@ -349,17 +343,16 @@ impl Driver {
     /// # Errors
     /// The program stopped.
     pub fn probe(&mut self) -> Result<Verdict, ReplayError> {
-        if self.object.syscall(PROBE).is_none() {
+        if self.object.syscall(PROBE_PROGRAM).is_none() {
             return Ok(Verdict::NoProbe);
         }
-        let mut argument = vec![0; PROBE_SIZE];
+        let mut arguments = ProbeArgs::new_zeroed();
         let size = self.descriptor.len().min(MAX_DESCRIPTOR);
-        argument[PROBE_ID..PROBE_ID + 4].copy_from_slice(&self.machine.device_id.to_le_bytes());
-        argument[PROBE_RDESC_SIZE..PROBE_RDESC].copy_from_slice(&(size as u32).to_le_bytes());
-        argument[PROBE_RDESC..PROBE_RDESC + size].copy_from_slice(&self.descriptor[..size]);
-        self.run_syscall(PROBE, &mut argument)?;
-        let retval = argument[PROBE_RETVAL..].try_into().map_or(0, i32::from_le_bytes);
-        Ok(if retval == 0 { Verdict::Takes } else { Verdict::Refuses(retval) })
+        arguments.hid = self.machine.device_id;
+        arguments.rdesc_size = size as u32;
+        arguments.rdesc[..size].copy_from_slice(&self.descriptor[..size]);
+        self.run_syscall(PROBE_PROGRAM, arguments.as_mut_bytes())?;
+        Ok(if arguments.retval == 0 { Verdict::Takes } else { Verdict::Refuses(arguments.retval) })
     }
 
     /// Runs a syscall program with an argument, which it can change, and gives what it returns.

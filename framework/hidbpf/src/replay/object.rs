@@ -14,6 +14,7 @@ use super::Generation;
 use super::btf::{Btf, BtfExt, Type, essential_name};
 use super::error::ObjectError;
 use super::insn::{self, Raw};
+use crate::object::{PROPERTY_PREFIX, is_or_below};
 
 /// More instructions than any driver has: the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_INSTRUCTIONS: usize = 1_000_000;
@@ -226,9 +227,6 @@ impl Object {
             .find(|index| self.functions.get(*index).is_some_and(|function| function.name == name))
     }
 }
-
-/// What the names of variables for udev properties begin with.
-pub(crate) const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 
 struct Loader {
     object: Object,
@@ -578,11 +576,6 @@ impl Hooks {
             _ => None,
         }
     }
-}
-
-/// `.data`, or `.data.` and something; `.database` is neither.
-fn is_or_below(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn may_sleep(section: &str) -> bool {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::recording::{Device, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
+use hidbpf::text::Hex;
 
 use crate::guest::bench::{Bench, Plugged, entries};
-use crate::nodes::hex;
 use crate::uhid::Spec;
 
 /// Where the drivers' recordings are in the guest.
@@ -82,8 +82,8 @@ impl Session<'_> {
         ensure!(
             descriptor == expected.descriptor,
             "expected the descriptor\n  {}\ngot\n  {}",
-            hex(&expected.descriptor),
-            hex(&descriptor)
+            Hex(&expected.descriptor),
+            Hex(&descriptor)
         );
         self.compare(&device)?;
         bench.unplug(device)
@@ -96,20 +96,20 @@ impl Session<'_> {
         let mut rest = self.expected.events.iter().filter(|event| event.device == self.number).peekable();
         for event in self.sent.events.iter().filter(|event| event.device == self.number) {
             device.device.send(&event.report).context("failed to send a report")?;
-            let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| hex(bytes)).collect();
+            let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
             // A dropped report has no line of its time.
             let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| wanted.report.as_slice());
             let passes = match (wanted, wanted.map(|wanted| kernel_takes(&declared, wanted))) {
-                (Some(wanted), Some(Takes::Always)) => seen == [hex(wanted)],
-                (Some(wanted), Some(Takes::Perhaps)) => seen.is_empty() || seen == [hex(wanted)],
+                (Some(wanted), Some(Takes::Always)) => seen == [Hex(wanted).to_string()],
+                (Some(wanted), Some(Takes::Perhaps)) => seen.is_empty() || seen == [Hex(wanted).to_string()],
                 _ => seen.is_empty(),
             };
             ensure!(
                 passes,
                 "line {}: sent\n  {}\nexpected\n  {}\ngot\n  {}",
                 event.line.unwrap_or_default(),
-                hex(&event.report),
-                wanted.map_or("nothing".to_owned(), hex),
+                Hex(&event.report),
+                wanted.map_or("nothing".to_owned(), |report| Hex(report).to_string()),
                 if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
             );
         }

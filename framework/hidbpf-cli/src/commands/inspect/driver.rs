@@ -42,7 +42,7 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
             writeln!(stdout, "  reads the udev property {property}")?;
         }
         for (index, rule) in manifest.matches.iter().enumerate() {
-            let label = rule.label.clone().unwrap_or_else(|| format!("rule {}", index + 1));
+            let label = rule.name(index);
             let rule = serde_json::to_value(rule)?;
             let parts: Vec<String> = rule
                 .as_object()
