@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
 use hidbpf::manifest::DriverName;
+use hidbpf::object::SOURCE_ROOT;
 use libbpf_cargo::SkeletonBuilder;
 
 use crate::error::BuildError;
@@ -124,7 +125,8 @@ fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
     // Debug information becomes BTF, in which bpftool and the verifier's log show file and line.
     arguments.push(with_path("-ffile-prefix-map=", folder, &format!("={}", job.name)));
     arguments.push(with_path("-ffile-prefix-map=", job.include, "=sdk"));
-    arguments.push("-fdebug-compilation-dir=.".into());
+    // A directory that is nowhere: from one that is there clang would put the sources' lines into the BTF, here and not elsewhere.
+    arguments.push(format!("-fdebug-compilation-dir={SOURCE_ROOT}").into());
     if job.struct_ops_only {
         arguments.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
     }

@@ -42,3 +42,4 @@ mod sys;
 pub mod system;
 pub mod tap;
 pub mod text;
+mod verifier;

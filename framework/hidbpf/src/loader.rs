@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, PROPERTY_PREFIX, SectionRole, section_role};
-use crate::sys;
+use crate::{sys, verifier};
 
 /// What libbpf has printed since [`Log::start`].
 struct Log(#[expect(dead_code, reason = "held so that only one log is written at a time")] MutexGuard<'static, ()>);
@@ -95,12 +95,14 @@ fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
 }
 
 fn failed(kind: ErrorKind, verb: &str, driver: &ObjectFile, error: libbpf_rs::Error, log: &Log) -> Error {
-    Error::because(
-        kind,
-        format!("failed to {verb} the driver `{}` ({})", driver.name, driver.path.display()),
-        io_error(&error),
-    )
-    .with_log(log.text())
+    let what = format!("failed to {verb} the driver `{}` ({})", driver.name, driver.path.display());
+    let log = log.text();
+    let error = Error::because(kind, what, io_error(&error));
+    match verifier::explain(&log, driver) {
+        Some(explanation) => error.with_hint(explanation),
+        None => error,
+    }
+    .with_log(log)
 }
 
 /// The whole chain of a libbpf-rs error as one; `{:#}` is how it prints its chain.

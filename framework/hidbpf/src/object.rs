@@ -16,6 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
 use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement, Sha256};
 
+/// What the names of source files in a driver's BTF begin with, for the directory that they were compiled in.
+pub const SOURCE_ROOT: &str = "hidbpf:";
+
 /// A place in the HID core where a driver's program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::{ObjectError, SourceLine};
+use crate::object::SOURCE_ROOT;
 
 /// The number of a type in an object's BTF. 0 is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -408,12 +409,9 @@ impl BtfExt {
         let lines = self.lines.get(section)?;
         let after = lines.partition_point(|info| info.offset <= offset);
         let info = lines.get(after.checked_sub(1)?).filter(|info| info.offset >= start && info.line > 0)?;
-        Some(SourceLine {
-            file: string(&btf.strings, info.file),
-            line: info.line,
-            column: info.column,
-            text: string(&btf.strings, info.text),
-        })
+        let file = string(&btf.strings, info.file);
+        let file = file.strip_prefix(SOURCE_ROOT).map_or(file.as_str(), |rest| rest.trim_start_matches('/')).to_owned();
+        Some(SourceLine { file, line: info.line, column: info.column, text: string(&btf.strings, info.text) })
     }
 }
 

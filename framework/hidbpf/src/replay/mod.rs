@@ -24,7 +24,7 @@ use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
 use crate::object::PROPERTY_PREFIX;
 use crate::recording::{self, Recording};
 
-mod btf;
+pub(crate) mod btf;
 mod core_relo;
 mod error;
 mod format;

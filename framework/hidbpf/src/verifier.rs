@@ -1,0 +1,143 @@
+//! What the kernel's verifier has against a program, in the words of the driver's author: source file and line, and the reason.
+//!
+//! The verifier names the instruction it stopped at, and kernels up to 6.8 no file. The object's line information (`.BTF.ext`) has it.
+
+use object::read::elf::ElfFile64;
+use object::{Object, ObjectSection, ObjectSymbol};
+
+use crate::object::ObjectFile;
+use crate::replay::btf::{Btf, BtfExt};
+
+/// Bytes of an eBPF instruction.
+const INSTRUCTION: u64 = 8;
+
+/// What is found in a log of libbpf's.
+#[derive(Debug, PartialEq, Eq)]
+enum Complaint<'a> {
+    /// The verifier went through the program, and stopped.
+    Program {
+        name: &'a str,
+        /// The last instruction that it looked at, counted from 0.
+        instruction: u64,
+        /// What it said then.
+        reason: String,
+        /// The line of source that it printed before the instruction.
+        source: Option<&'a str>,
+    },
+    /// The kernel has no such function.
+    NoFunction(&'a str),
+}
+
+/// What is wrong, in a sentence, as far as the log tells.
+pub(crate) fn explain(log: &str, driver: &ObjectFile) -> Option<String> {
+    match complaint(log)? {
+        Complaint::NoFunction(name) => Some(format!(
+            "this kernel has no function `{name}`, which the driver calls: it is for a newer kernel, or one with other options"
+        )),
+        Complaint::Program { name, instruction, reason, source } => {
+            let place = line_of(driver, name, instruction).or_else(|| source.map(|source| format!("`{source}`")));
+            let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+            Some(format!("the verifier stopped{place}: {reason} (instruction {instruction} of `{name}`)"))
+        }
+    }
+}
+
+fn complaint(log: &str) -> Option<Complaint<'_>> {
+    for line in log.lines() {
+        let rest = line.strip_prefix("libbpf: extern (func ksym) '");
+        if let Some((name, _)) = rest.and_then(|rest| rest.split_once("': not found")) {
+            return Some(Complaint::NoFunction(name));
+        }
+    }
+    let begin = log.lines().position(|line| line.ends_with("-- BEGIN PROG LOAD LOG --"))?;
+    let name = log.lines().nth(begin)?.strip_prefix("libbpf: prog '")?.split('\'').next()?;
+    let (mut instruction, mut source, mut reason) = (None, None, Vec::new());
+    for line in log.lines().skip(begin + 1) {
+        if line.starts_with("-- END PROG LOAD LOG --") || line.starts_with("processed ") {
+            break;
+        }
+        if let Some(text) = line.strip_prefix("; ") {
+            source = Some(text);
+        } else if let Some(number) = instruction_number(line) {
+            instruction = Some(number);
+            reason.clear();
+        } else if !line.trim().is_empty() {
+            reason.push(line.trim());
+        }
+    }
+    let reason = if reason.is_empty() { "it gave no reason".to_owned() } else { reason.join("; ") };
+    Some(Complaint::Program { name, instruction: instruction?, reason, source })
+}
+
+/// The number in `5: (73) *(u8 *)(r0 +0) = r1`.
+fn instruction_number(line: &str) -> Option<u64> {
+    let (number, rest) = line.split_once(": ")?;
+    rest.starts_with('(').then(|| number.parse().ok()).flatten()
+}
+
+/// `my-mouse/driver.bpf.c:9`, and the line's text.
+fn line_of(driver: &ObjectFile, program: &str, instruction: u64) -> Option<String> {
+    let elf: ElfFile64<'_> = ElfFile64::parse(driver.bytes()).ok()?;
+    let symbol = elf.symbol_by_name(program)?;
+    // Behind the program's own instructions libbpf puts those of the functions that it calls.
+    let start = symbol.address();
+    let offset = start.checked_add(instruction.checked_mul(INSTRUCTION)?)?;
+    if offset >= start.checked_add(symbol.size())? {
+        return None;
+    }
+    let section = elf.section_by_index(symbol.section_index()?).ok()?;
+    let data = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
+    let btf = Btf::parse(data(".BTF")?).ok()?;
+    let lines = BtfExt::parse(data(".BTF.ext")?, &btf).ok()?;
+    let line = lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?)?;
+    let text = line.text.trim();
+    let text = if text.is_empty() { String::new() } else { format!(": `{text}`") };
+    Some(format!("{}:{}{text}", line.file, line.line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "\
+libbpf: prog 'hid_device_event': BPF program load failed: -EACCES
+libbpf: prog 'hid_device_event': -- BEGIN PROG LOAD LOG --
+0: R1=ctx() R10=fp0
+; __u8 *report = hid_bpf_get_data(ctx, 0, 3); @ driver.bpf.c:7
+0: (b4) w2 = 0                        ; R2_w=0
+1: (b4) w3 = 3                        ; R3_w=3
+2: (85) call hid_bpf_get_data#77      ; R0_w=mem_or_null(id=1,sz=3)
+; report[0] = 0; @ driver.bpf.c:9
+3: (b4) w1 = 0                        ; R1_w=0
+4: (73) *(u8 *)(r0 +0) = r1
+R0 invalid mem access 'mem_or_null'
+processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+-- END PROG LOAD LOG --
+libbpf: prog 'hid_device_event': failed to load: -EACCES
+";
+
+    #[test]
+    fn the_verifiers_reason_is_found_with_its_place() {
+        let expected = Complaint::Program {
+            name: "hid_device_event",
+            instruction: 4,
+            reason: "R0 invalid mem access 'mem_or_null'".to_owned(),
+            source: Some("report[0] = 0; @ driver.bpf.c:9"),
+        };
+        assert_eq!(complaint(LOG), Some(expected));
+    }
+
+    #[test]
+    fn a_function_that_the_kernel_lacks_is_named() {
+        let log = "libbpf: extern (func ksym) 'hid_bpf_new': not found in kernel or module BTFs\nlibbpf: failed\n";
+        assert_eq!(complaint(log), Some(Complaint::NoFunction("hid_bpf_new")));
+    }
+
+    #[test]
+    fn a_log_without_a_verifiers_part_explains_nothing() {
+        for log in ["", "libbpf: failed to find BTF", "libbpf: prog 'x': -- BEGIN PROG LOAD LOG --", "12: (b4) w1 = 0"]
+        {
+            assert_eq!(complaint(log), None, "{log}");
+        }
+    }
+}
