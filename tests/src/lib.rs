@@ -9,3 +9,4 @@ pub mod random;
 mod sys;
 pub mod trace;
 pub mod uhid;
+pub mod walkthrough;

@@ -10,7 +10,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
     ("hid-bpf-src", &[]),
     ("hidbpf", &["hid-bpf-src"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf"]),
-    ("hidbpf-cli", &["hid-bpf-src", "hidbpf"]),
+    ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
 ];
 

@@ -62,6 +62,27 @@ pub enum BuildError {
         /// What is wrong and how to set it right.
         problem: String,
     },
+    /// A new driver's folder can't be made of what there is.
+    #[error("failed to make the driver `{name}`: {problem}")]
+    Scaffold {
+        /// The driver.
+        name: DriverName,
+        /// What is wrong and how to set it right.
+        problem: String,
+    },
+    /// A recording, or what is expected of it, was refused.
+    #[error("failed to read a recording: {0}")]
+    Recording(#[from] hidbpf::recording::RecordingError),
+    /// The driver did to a recording what the kernel would not let it do.
+    #[error("failed to run `{}` over `{}`: {problem}", object.display(), recording.display())]
+    Replay {
+        /// The object.
+        object: PathBuf,
+        /// The recording.
+        recording: PathBuf,
+        /// What it did, and where.
+        problem: String,
+    },
     /// A file couldn't be read or written.
     #[error("failed to {verb} `{}`: {source}", path.display())]
     Io {

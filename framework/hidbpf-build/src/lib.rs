@@ -1,11 +1,14 @@
-//! Compiles a driver's folder into one object: the programs of both HID-BPF generations, with the manifest as a section.
+//! What a driver's author needs: makes a new driver's folder, compiles one into an object with the programs of both HID-BPF generations
+//! and the manifest as a section, and runs that over the folder's recordings.
 //!
-//! Used by build scripts and by `hidbpf build`. What comes out depends on the folder, the SDK and clang alone: no directory of the
+//! Used by build scripts, and by `hidbpf new` and `hidbpf build`. What comes out depends on the folder, the SDK and clang alone: no directory of the
 //! machine and no time of day gets into an object.
 
 mod clang;
 mod error;
 mod object;
+mod recordings;
+mod scaffold;
 mod stamp;
 mod warnings;
 
@@ -16,12 +19,17 @@ use hidbpf::manifest::{DriverName, Embedded, FORMAT, Manifest, Requirement, Sha2
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use error::BuildError;
+pub use recordings::{Checked, check, recordings};
+pub use scaffold::{Interface, scaffold};
 
 /// The file of a folder that makes it a driver's.
 pub const MANIFEST_FILE: &str = "driver.toml";
 
 /// The source that a driver is compiled from.
 pub const SOURCE_FILE: &str = "driver.bpf.c";
+
+/// Where in a driver's folder `hidbpf build` puts what it makes.
+pub const OUTPUT_FOLDER: &str = "build";
 
 /// Where the SDK's headers are.
 #[derive(Clone, Debug)]

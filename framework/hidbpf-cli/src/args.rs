@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use hidbpf::manifest::DriverName;
 use hidbpf::recording::Feature;
 
 const EXIT_CODES: &str = "\
@@ -126,6 +127,43 @@ pub enum Command {
         /// Show every report, also when a thousand come in a second
         #[arg(long)]
         all: bool,
+    },
+    /// Make a new driver's folder from a recording or a device
+    ///
+    /// The driver is for exactly that device. It builds, its test passes, and it changes nothing yet: its source has the descriptor,
+    /// item by item, and where each field is in the reports.
+    #[command(
+        after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3"
+    )]
+    New {
+        /// The driver's name, such as `logitech-m90`; the folder of that name is made in the current directory
+        #[arg(value_parser = |name: &str| DriverName::new(name))]
+        name: DriverName,
+        /// A recording, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. May be given again for a
+        /// device's other interfaces
+        #[arg(long, value_name = "RECORDING|DEVICE", required = true)]
+        from: Vec<String>,
+    },
+    /// Compile a driver's folder, and run it over the recordings in it
+    ///
+    /// Needs clang and nothing else: neither the device, nor root, nor a kernel with HID-BPF. The object is written to the folder's
+    /// `build`, with the headers that it was compiled with.
+    #[command(
+        after_help = "Examples:\n  hidbpf build my-mouse\n  sudo hidbpf build my-mouse --watch --device /dev/hidraw3"
+    )]
+    Build {
+        /// The driver's folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Write to DIR instead of the folder's `build`
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// Attach the driver to this device when it is built, in place of what it was
+        #[arg(long)]
+        device: Option<String>,
+        /// Do it again whenever a file of the folder is saved, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
     },
     /// Look for what keeps devices from being fixed on this machine
     Doctor,

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 
 use serde::Serialize;
-use sha2::Digest;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -149,7 +148,7 @@ fn reasons_against(rule: &Match, device: &Device) -> Vec<String> {
         differ("descriptor's size", device.rdesc.len().to_string(), size.to_string());
     }
     if let Some(expected) = &rule.rdesc_sha256 {
-        let found = Sha256(sha2::Sha256::digest(&device.rdesc).into());
+        let found = Sha256::of(&device.rdesc);
         differ("descriptor's SHA-256", found.to_string(), expected.to_string());
     }
     if let Some(interface) = rule.interface {

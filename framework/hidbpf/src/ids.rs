@@ -36,6 +36,11 @@ impl Bus {
 
     const NAMES: [(&'static str, Bus); 4] =
         [("usb", Bus::USB), ("bluetooth", Bus::BLUETOOTH), ("virtual", Bus::VIRTUAL), ("i2c", Bus::I2C)];
+
+    /// What manifests call it; most numbers have no name.
+    pub fn name(self) -> Option<&'static str> {
+        Bus::NAMES.iter().find(|(_, bus)| *bus == self).map(|(name, _)| *name)
+    }
 }
 
 impl Group {
@@ -48,12 +53,17 @@ impl Group {
 
     const NAMES: [(&'static str, Group); 3] =
         [("generic", Group::GENERIC), ("multitouch", Group::MULTITOUCH), ("multitouch-win-8", Group::MULTITOUCH_WIN_8)];
+
+    /// What manifests call it; most numbers have no name.
+    pub fn name(self) -> Option<&'static str> {
+        Group::NAMES.iter().find(|(_, group)| *group == self).map(|(name, _)| *name)
+    }
 }
 
 impl fmt::Display for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Bus::NAMES.iter().find(|(_, bus)| bus == self) {
-            Some((name, _)) => f.pad(name),
+        match self.name() {
+            Some(name) => f.pad(name),
             None => write!(f, "bus {:#06x}", self.0),
         }
     }
@@ -61,8 +71,8 @@ impl fmt::Display for Bus {
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Group::NAMES.iter().find(|(_, group)| group == self) {
-            Some((name, _)) => f.pad(name),
+        match self.name() {
+            Some(name) => f.pad(name),
             None => write!(f, "group {:#06x}", self.0),
         }
     }

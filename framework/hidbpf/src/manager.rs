@@ -195,6 +195,17 @@ impl<'a> Manager<'a> {
         held.attach(generation, driver, rule)
     }
 
+    /// Attaches a driver that was built anew to a device, in place of what it was, whether or not it is for the device.
+    ///
+    /// # Errors
+    /// As [`Manager::load`] and [`Manager::unload`]. Where the new one does not hold, the device is left without it.
+    pub fn reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
+        match self.unload(name, Some(&driver.name)) {
+            Err(error) if error.kind() != ErrorKind::NotAttached => Err(error),
+            _ => self.load(driver, name, true),
+        }
+    }
+
     /// The devices that a driver is for.
     ///
     /// # Errors

@@ -141,6 +141,11 @@ pub struct Sha256(pub [u8; 32]);
 impl Sha256 {
     /// What stands in a manifest until the object around it is complete.
     pub const UNSEALED: Sha256 = Sha256([0; 32]);
+
+    /// The digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Sha256 {
+        Sha256(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+    }
 }
 
 impl FromStr for HexBytes {

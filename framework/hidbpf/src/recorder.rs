@@ -33,6 +33,31 @@ pub struct Recorder {
     first: Option<Duration>,
 }
 
+/// A device as a recording names it, with the descriptor that it is given here and those udev properties that drivers ask for.
+pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
+    let wanted: BTreeSet<&str> = catalog
+        .drivers
+        .iter()
+        .flat_map(|driver| {
+            let asked = driver.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
+            let ruled = driver.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
+            asked.chain(ruled)
+        })
+        .collect();
+    let property = |name: &str| Some((name.to_owned(), device.property(name)?));
+    recording::Device {
+        number: 0,
+        name: device.hid_name.clone(),
+        phys: device.phys.clone(),
+        bus: device.modalias.bus,
+        vendor: device.modalias.vendor,
+        product: device.modalias.product,
+        descriptor: device.rdesc.clone(),
+        properties: wanted.into_iter().filter_map(property).collect(),
+        features: BTreeMap::new(),
+    }
+}
+
 impl Recorder {
     /// Begins to record.
     ///
@@ -47,30 +72,9 @@ impl Recorder {
         Ok(Recorder { device: own, hidraw, tap, started: Instant::now(), first: None })
     }
 
-    /// The device as a recording names it: with its own descriptor, and those udev properties that drivers ask for.
+    /// The device as a recording names it: see [`described`].
     pub fn device(&self, catalog: &Catalog) -> recording::Device {
-        let wanted: BTreeSet<&str> = catalog
-            .drivers
-            .iter()
-            .flat_map(|driver| {
-                let asked = driver.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
-                let ruled =
-                    driver.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
-                asked.chain(ruled)
-            })
-            .collect();
-        let property = |name: &str| Some((name.to_owned(), self.device.property(name)?));
-        recording::Device {
-            number: 0,
-            name: self.device.hid_name.clone(),
-            phys: self.device.phys.clone(),
-            bus: self.device.modalias.bus,
-            vendor: self.device.modalias.vendor,
-            product: self.device.modalias.product,
-            descriptor: self.device.rdesc.clone(),
-            properties: wanted.into_iter().filter_map(property).collect(),
-            features: BTreeMap::new(),
-        }
+        described(&self.device, catalog)
     }
 
     /// Why the reports may not be those that the device sent: a driver is attached, and no tap could be put before it.

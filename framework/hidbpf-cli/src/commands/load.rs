@@ -26,16 +26,17 @@ pub fn run(context: &Context, driver: &str, device: Option<&str>, force: bool) -
             Err(error) => failures.push(error),
         }
     }
-    if context.json {
-        output::json("loaded", &loaded)?;
-    } else {
-        output::text(Lines(&loaded))?;
-    }
+    show(context, &loaded)?;
     // With some devices fixed just now, that others were before is nothing to fail for.
     if !loaded.is_empty() {
         failures.retain(|error| error.kind() != ErrorKind::AlreadyAttached);
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
+}
+
+/// Says what was attached.
+pub fn show(context: &Context, loaded: &[LoadReport]) -> Outcome {
+    if context.json { output::json("loaded", &loaded) } else { output::text(Lines(loaded)) }
 }
 
 struct Lines<'a>(&'a [LoadReport]);

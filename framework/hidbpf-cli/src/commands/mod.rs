@@ -1,5 +1,6 @@
 //! One file a command, each with one function that calls the library and prints the answer.
 
+mod build;
 mod devices;
 mod doctor;
 mod drivers;
@@ -7,6 +8,7 @@ mod generate;
 mod inspect;
 mod load;
 mod monitor;
+mod new;
 mod record;
 mod replay;
 mod status;
@@ -54,6 +56,10 @@ pub fn run(args: Args) -> Outcome {
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
+        Command::New { name, from } => new::run(&context, &name, &from),
+        Command::Build { folder, output, device, watch } => {
+            build::run(&context, &build::Request { folder, output, device, watch })
+        }
         Command::Doctor => doctor::run(&context),
         Command::Hwdb => generate::hwdb(&context),
         Command::Udev { event: UdevEvent::Add { syspath } } => udev::add(&context, &syspath),

@@ -4,6 +4,9 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::manager::Manager;
+use hidbpf::object::DriverObject;
+use hidbpf::system::System;
 
 use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
@@ -21,13 +24,14 @@ pub const CASES: &[Case] = &[
     case("verifier-refuses", WITH_HID_BPF, verifier_refuses),
     case("driver-needs-a-newer-kernel", &[Generation::FmodRet], needs_newer_kernel),
     case("driver-uses-a-newer-hook", &[Generation::StructOps], uses_newer_hook),
+    case("driver-attached-anew", WITH_HID_BPF, attached_anew),
     case("device-without-kernel-driver", WITH_HID_BPF, device_without_kernel_driver),
     case("device-without-input-report", WITH_HID_BPF, device_without_input_report),
 ];
 
 /// A driver that only tests want.
-struct Fixture {
-    name: &'static str,
+pub struct Fixture {
+    pub name: &'static str,
     object: &'static [u8],
 }
 
@@ -42,17 +46,19 @@ const REFUSES: Fixture = fixture!("bench-refuses");
 const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
+/// The driver that docs/writing-a-driver.md ends with.
+pub const WHEEL: Fixture = fixture!("example-wheel-mouse");
 
 impl Fixture {
     /// Writes the object where only a command that names it finds it.
-    fn file(&self) -> Result<String> {
+    pub fn file(&self) -> Result<String> {
         let path = format!("/tmp/{}.bpf.o", self.name);
         write(path.as_ref(), self.object)?;
         Ok(path)
     }
 
     /// Runs `run` with the driver installed, as an administrator would, and known to udev.
-    fn installed(&self, bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
+    pub fn installed(&self, bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
         let path = format!("/etc/hidbpf/drivers/{}.bpf.o", self.name);
         write(path.as_ref(), self.object)?;
         let result = bench.renew_hwdb().and_then(|()| run(bench));
@@ -158,8 +164,9 @@ fn driver_installed_later(bench: &mut Bench) -> Result<()> {
 fn verifier_refuses(bench: &mut Bench) -> Result<()> {
     let spec = plain_mouse();
     let mouse = bench.plug(&spec)?;
-    // The verifier's own words are the only help that a driver's author has.
-    bench.hidbpf(&["load", &UNSAFE.file()?])?.expect(1)?.says(UNSAFE.name)?.says("mem_or_null")?;
+    // The verifier's own words, and where in the author's file.
+    let place = "the verifier stopped at bench-unsafe/driver.bpf.c:9: R0 invalid mem access";
+    bench.hidbpf(&["load", &UNSAFE.file()?])?.expect(1)?.says(UNSAFE.name)?.says("mem_or_null")?.says(place)?;
     expect_untouched(&mouse, &spec)?;
     expect_plain_mouse_works(&mouse)?;
     bench.unplug(mouse)
@@ -181,6 +188,35 @@ fn uses_newer_hook(bench: &mut Bench) -> Result<()> {
     expect_plain_mouse_works(&mouse)?;
     bench.hidbpf(&["unload", NEWER.name])?.expect(0)?;
     bench.unplug(mouse)
+}
+
+/// What `hidbpf build --device` does with each build: the new object takes the place of the old, and of nothing where there is none.
+fn attached_anew(bench: &mut Bench) -> Result<()> {
+    let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+    let fixed = joystick.descriptor()?;
+    let system = System::default();
+    let driver = DriverObject::read(
+        &system
+            .driver_dirs
+            .iter()
+            .map(|dir| dir.join(format!("{}.bpf.o", RAPTOR.0)))
+            .find(|path| path.exists())
+            .context("the driver is not installed")?,
+    )?;
+    let name = joystick.name().parse()?;
+    for _ in 0..3 {
+        Manager::new(&system).reload(&driver, &name)?;
+        bench.settle()?;
+        ensure!(joystick.descriptor()? == fixed, "the descriptor is not the fixed one");
+        ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+        expect_hat_works(&joystick)?;
+    }
+    bench.unload(&[RAPTOR.0], &[&joystick])?;
+    Manager::new(&system).reload(&driver, &name)?;
+    bench.settle()?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
 }
 
 /// The kernel crashes at the first report of a device that had no kernel driver when a driver of reports was attached to it.

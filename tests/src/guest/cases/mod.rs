@@ -7,6 +7,7 @@ mod fixtures;
 mod kernel;
 pub mod recordings;
 mod trouble;
+mod walkthrough;
 mod watch;
 mod xppen;
 
@@ -74,6 +75,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         fixtures::CASES,
         trouble::CASES,
+        walkthrough::CASES,
         asus::CASES,
         watch::CASES,
         xppen::CASES,

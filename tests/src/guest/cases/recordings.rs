@@ -43,7 +43,8 @@ pub fn device(driver: &str, descriptor_size: usize) -> Result<Spec> {
     bail!("no recording of `{driver}` has a descriptor of {descriptor_size} bytes")
 }
 
-fn spec(device: &Device) -> Spec {
+/// A recorded device, to be plugged in.
+pub fn spec(device: &Device) -> Spec {
     Spec {
         bus: device.bus.0,
         vendor: device.vendor.0,

@@ -30,7 +30,7 @@ const CENTRE_FIXED: u8 = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until a file that another process writes has a text.
-fn wait_for(path: &str, text: &str) -> Result<String> {
+pub fn wait_for(path: &str, text: &str) -> Result<String> {
     let start = Instant::now();
     loop {
         let content = fs::read_to_string(path).unwrap_or_default();

@@ -1,0 +1,235 @@
+//! A new driver's folder from what a device says of itself: it builds, its test passes, and it changes nothing yet.
+
+mod layout;
+mod macros;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hidbpf::descriptor::Descriptor;
+use hidbpf::ids::Group;
+use hidbpf::manifest::{DriverName, Manifest, Sha256};
+use hidbpf::recording::{Device, Event, Recording};
+use hidbpf::replay::reports::ReportType;
+
+use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
+use crate::{BuildError, MANIFEST_FILE, SOURCE_FILE};
+
+/// For clangd, which looks for it in the folder of a source and above.
+const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
+
+/// What a new driver is made from: one interface of a device, and what it sent.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// What its recording is called, without the suffix.
+    pub name: String,
+    /// Its recording, with one device.
+    pub recording: Recording,
+    /// The HID group, where the device itself could be asked; recordings don't have it.
+    pub group: Option<Group>,
+}
+
+impl Interface {
+    /// The interfaces of a recording, one for each of its devices; `name` is that of the recording.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// use hidbpf::recording::Recording;
+    /// use hidbpf_build::Interface;
+    ///
+    /// let text = b"D: 0\nR: 6 75 08 95 04 81 02\nI: 3 046d c077\nD: 1\nR: 6 75 08 95 07 81 02\nI: 3 046d c077\n";
+    /// let recording = Recording::parse(Path::new("mouse.hid"), text).unwrap();
+    /// let names: Vec<_> = Interface::all_of("mouse", &recording).into_iter().map(|interface| interface.name).collect();
+    /// assert_eq!(names, ["mouse-0", "mouse-1"]);
+    /// ```
+    pub fn all_of(name: &str, recording: &Recording) -> Vec<Interface> {
+        let name = file_name(name);
+        let single = recording.devices.len() == 1;
+        let interface = |(index, device): (usize, &Device)| Interface {
+            name: if single { name.clone() } else { format!("{name}-{}", device.number) },
+            recording: Recording {
+                comments: recording.comments.clone(),
+                devices: vec![Device { number: 0, ..device.clone() }],
+                events: recording.events_of(index).map(|event| Event { device: 0, ..event.clone() }).collect(),
+            },
+            group: None,
+        };
+        recording.devices.iter().enumerate().map(interface).collect()
+    }
+}
+
+/// A name for a file, of what may stand in one without trouble.
+fn file_name(text: &str) -> String {
+    let words: Vec<String> = text
+        .split(|character: char| !character.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    if words.is_empty() { "device".to_owned() } else { words.join("-") }
+}
+
+/// An interface whose descriptor was read.
+struct Described<'a> {
+    interface: &'a Interface,
+    device: &'a Device,
+    descriptor: Descriptor,
+    /// What the names of its array and its constants begin with.
+    prefix: String,
+}
+
+/// Writes a new driver's folder into `directory` and gives its path. There is all of it or nothing.
+///
+/// # Errors
+/// There is such a file or folder already, a descriptor is one that the kernel would refuse, two interfaces can't be told apart, or
+/// writing failed.
+pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
+    let folder = directory.join(name.as_str());
+    if folder.symlink_metadata().is_ok() {
+        let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        return Err(BuildError::io("create", &folder, source));
+    }
+    let described = describe(name, interfaces)?;
+    let manifest = manifest(&described);
+    // A manifest that would be refused later is an error of this program's, found here.
+    Manifest::parse(&folder.join(MANIFEST_FILE), &manifest)?;
+
+    let scratch = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .tempdir_in(directory)
+        .map_err(|error| BuildError::io("create a folder in", directory, error))?;
+    let recordings = scratch.path().join(FOLDER);
+    fs::create_dir(&recordings).map_err(|error| BuildError::io("create", &recordings, error))?;
+    let mut files = vec![
+        (scratch.path().join(MANIFEST_FILE), manifest),
+        (scratch.path().join(SOURCE_FILE), source(&described)),
+        (scratch.path().join("compile_flags.txt"), COMPILE_FLAGS.to_owned()),
+        (scratch.path().join(".gitignore"), format!("/{}/\n", crate::OUTPUT_FOLDER)),
+    ];
+    for Described { interface, .. } in &described {
+        let Recording { devices, events, comments } = &interface.recording;
+        let mut expected = Recording { comments: comments.clone(), devices: devices.clone(), events: events.clone() };
+        let note = "What should come of it: change the lines that the driver is to change.";
+        expected.comments.insert(0, note.to_owned());
+        for device in &mut expected.devices {
+            (device.properties, device.features) = Default::default();
+        }
+        files.push((recordings.join(format!("{}{SUFFIX}", interface.name)), interface.recording.to_string()));
+        files.push((recordings.join(format!("{}{EXPECTED_SUFFIX}", interface.name)), expected.to_string()));
+    }
+    for (path, text) in files {
+        fs::write(&path, text).map_err(|error| BuildError::io("write", &path, error))?;
+    }
+    readable_by_all(scratch.path())?;
+    fs::rename(scratch.path(), &folder).map_err(|error| BuildError::io("create", &folder, error))?;
+    Ok(folder)
+}
+
+/// A temporary directory is its owner's alone; a driver's folder is like any other.
+fn readable_by_all(folder: &Path) -> Result<(), BuildError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        .map_err(|error| BuildError::io("share", folder, error))
+}
+
+fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<Described<'a>>, BuildError> {
+    let refuse = |problem: String| BuildError::Scaffold { name: name.clone(), problem };
+    let mut described: Vec<Described<'_>> = Vec::new();
+    for interface in interfaces {
+        for device in &interface.recording.devices {
+            let descriptor = Descriptor::parse(&device.descriptor).map_err(|error| {
+                refuse(format!("the descriptor of `{}` is one that the kernel refuses: {error}", interface.name))
+            })?;
+            if let Some(twin) = described.iter().find(|other| other.device.descriptor.len() == descriptor.bytes.len()) {
+                if twin.device.descriptor == descriptor.bytes {
+                    continue;
+                }
+                return Err(refuse(format!(
+                    "`{}` and `{}` have descriptors of the same size, {} bytes, that differ; make a driver for each",
+                    twin.interface.name,
+                    interface.name,
+                    descriptor.bytes.len()
+                )));
+            }
+            let prefix = if interfaces.len() == 1 { String::new() } else { format!("{}-", interface.name) };
+            described.push(Described { interface, device, descriptor, prefix: prefix.replace('-', "_") });
+        }
+    }
+    if described.is_empty() {
+        return Err(refuse("there is no device to make it for".to_owned()));
+    }
+    Ok(described)
+}
+
+fn manifest(interfaces: &[Described<'_>]) -> String {
+    let named = interfaces.iter().map(|described| described.device.name.trim()).find(|name| !name.is_empty());
+    let name = toml_string(named.unwrap_or("A device without a name"));
+    let mut text =
+        format!("device = {name}\nsummary = \"Changes nothing yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n");
+    for Described { interface, device, descriptor, .. } in interfaces {
+        text += "\n[[match]]\n";
+        if interfaces.len() > 1 {
+            let _ = writeln!(text, "label = {}", toml_string(&interface.name));
+        }
+        let _ = writeln!(text, "bus = {}", toml_value(device.bus.name(), device.bus.0));
+        if let Some(group) = interface.group {
+            let _ = writeln!(text, "group = {}", toml_value(group.name(), group.0));
+        }
+        let _ = writeln!(text, "vendor = {:#06x}\nproduct = {:#06x}", device.vendor.0, device.product.0);
+        let _ = writeln!(text, "rdesc-size = {}", descriptor.bytes.len());
+        let _ = writeln!(text, "rdesc-sha256 = \"{}\"", Sha256::of(&descriptor.bytes));
+    }
+    text
+}
+
+fn toml_value(name: Option<&str>, number: u16) -> String {
+    name.map_or_else(|| format!("{number:#x}"), toml_string)
+}
+
+/// A text as TOML has it: a device's name can hold anything.
+fn toml_string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn source(interfaces: &[Described<'_>]) -> String {
+    let mut text = String::from(
+        "// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n\n\
+         /*\n * What the device sends, what it should say, and the repair.\n */\n\n",
+    );
+    for Described { prefix, descriptor, .. } in interfaces {
+        text += &layout::constants(&prefix.to_uppercase(), descriptor);
+    }
+    text +=
+        "/* What the device says of itself, each item with its offset, each field with its place in the report. */\n";
+    for Described { prefix, descriptor, .. } in interfaces {
+        text += &macros::array(&format!("{prefix}descriptor"), descriptor);
+        text.push('\n');
+    }
+    text += "HIDBPF_RDESC_FIXUP(ctx)\n{\n";
+    for Described { prefix, descriptor, .. } in interfaces {
+        // By the size of the device's own, which stays when the array is changed.
+        let _ = writeln!(text, "\tif (ctx->size == {})", descriptor.bytes.len());
+        let _ = writeln!(text, "\t\treturn hidbpf_replace(ctx, {prefix}descriptor);");
+    }
+    text += "\treturn 0;\n}\n\n";
+    let input = |described: &Described<'_>| {
+        let report = described.descriptor.reports.iter().find(|report| report.kind == ReportType::Input)?;
+        Some((layout::report_name(&described.prefix.to_uppercase(), report), report.id))
+    };
+    match interfaces.iter().find_map(input) {
+        Some((name, id)) => {
+            let call = match id {
+                Some(_) => format!("hidbpf_report_with_id(ctx, {name}, {name}_SIZE)"),
+                None => format!("hidbpf_report(ctx, {name}_SIZE)"),
+            };
+            let _ = write!(
+                text,
+                "HIDBPF_INPUT_EVENT(ctx)\n{{\n\t__u8 *report = {call};\n\n\tif (!report)\n\t\treturn 0;\n\
+                 \t/* Here a report can be changed: report[{name}_...]. Without need for that, leave out the hook. */\n\
+                 \treturn 0;\n}}\n\nHIDBPF_DRIVER(rdesc_fixup, device_event);\n"
+            );
+        }
+        None => text += "HIDBPF_DRIVER(rdesc_fixup);\n",
+    }
+    text
+}

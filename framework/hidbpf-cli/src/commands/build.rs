@@ -1,0 +1,152 @@
+//! `hidbpf build`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use hidbpf::device::Device;
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::manager::Manager;
+use hidbpf::object::DriverObject;
+use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Sdk};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use serde_json::json;
+
+use super::{Context, PATIENCE, interrupted, load};
+use crate::output::{self, Failure, Failures, Outcome};
+
+/// How long nothing is saved before it is built: editors write a file in several steps.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// What is wanted.
+pub struct Request {
+    pub folder: PathBuf,
+    pub output: Option<PathBuf>,
+    pub device: Option<String>,
+    pub watch: bool,
+}
+
+pub fn run(context: &Context, request: &Request) -> Outcome {
+    // What keeps every build from working is told at once, also where builds are repeated.
+    let clang = Clang::find().map_err(failed)?;
+    let output = request.output.clone().unwrap_or_else(|| request.folder.join(OUTPUT_FOLDER));
+    let once = || build(context, &clang, request, &output);
+    if !request.watch {
+        return once();
+    }
+    let stop = interrupted()?;
+    let (_watcher, changes) = watch(&request.folder)?;
+    loop {
+        if let Err(Failures(failures)) = once() {
+            failures.iter().for_each(output::complain);
+        }
+        eprintln!("waiting for a change in {}", request.folder.display());
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            match changes.recv_timeout(PATIENCE) {
+                Ok(change) => {
+                    if concerns(&change?, &output) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let what = format!("failed to watch `{}`: the kernel stopped telling", request.folder.display());
+                    return Err(Error::new(ErrorKind::Io, what).into());
+                }
+            }
+        }
+        while let Ok(change) = changes.recv_timeout(QUIET) {
+            change?;
+        }
+    }
+}
+
+/// An error of the build as the command's own.
+pub fn failed(error: BuildError) -> Error {
+    Error::new(ErrorKind::Io, error.to_string())
+}
+
+type Change = Result<notify::Event, Error>;
+
+/// Tells of changes to a folder, for as long as the watcher lives.
+fn watch(folder: &Path) -> Result<(RecommendedWatcher, Receiver<Change>), Error> {
+    let failed = |error: notify::Error| {
+        Error::because(ErrorKind::Io, "failed to watch the driver's folder for changes", error.to_string())
+    };
+    let (sender, changes) = channel();
+    let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
+        // Nobody is left to tell when the receiver is gone.
+        let _ = sender.send(change.map_err(failed));
+    })
+    .map_err(failed)?;
+    watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
+    Ok((watcher, changes))
+}
+
+/// Whether it is a change of what is built, rather than of what building makes, or a mere look at a file.
+fn concerns(event: &notify::Event, output: &Path) -> bool {
+    let is_made = |path: &PathBuf| path.starts_with(output) || path.ends_with(OUTPUT_FOLDER);
+    !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)
+}
+
+fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> Outcome {
+    let driver = hidbpf_build::compile(clang, &Sdk::Embedded, &request.folder, output).map_err(failed)?;
+    for warning in &driver.warnings {
+        eprintln!("{warning}");
+    }
+    let checked = hidbpf_build::check(&driver.object, &request.folder).map_err(failed)?;
+    if context.json {
+        output::json("build", &as_json(&driver, &checked))?;
+    } else {
+        output::text(as_text(request, &driver, &checked))?;
+    }
+    if let Some(device) = &request.device {
+        let name = Device::find(&context.system, device)?.name;
+        let object = DriverObject::read(&driver.object)?;
+        load::show(context, &[Manager::new(&context.system).reload(&object, &name)?])?;
+    }
+    if checked.iter().all(|checked| checked.difference.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
+}
+
+fn as_json(driver: &Driver, checked: &[Checked]) -> serde_json::Value {
+    let recordings: Vec<_> = checked
+        .iter()
+        .map(|checked| {
+            json!({
+                "recording": checked.recording,
+                "generation": checked.generation,
+                "as-expected": checked.difference.is_empty(),
+                "difference": checked.difference,
+            })
+        })
+        .collect();
+    json!({
+        "driver": driver.name,
+        "object": driver.object,
+        "warnings": driver.warnings,
+        "recordings": recordings,
+    })
+}
+
+/// A line for each recording. Where both generations do the same, as they should, it is said once.
+fn as_text(request: &Request, driver: &Driver, checked: &[Checked]) -> String {
+    let mut text = format!("{}\n", driver.object.display());
+    let shown = |path: &Path| path.strip_prefix(&request.folder).unwrap_or(path).display().to_string();
+    for same in checked.chunk_by(|one, other| one.recording == other.recording && one.difference == other.difference) {
+        let Checked { recording, difference, .. } = &same[0];
+        let generations: Vec<String> = same.iter().map(|checked| checked.generation.to_string()).collect();
+        let verdict = if difference.is_empty() { "as expected" } else { "not as expected (- expected, + what came)" };
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{}: {verdict}, on {}", shown(recording), generations.join(" and "));
+        difference.lines().for_each(|line| _ = writeln!(text, "  {line}"));
+    }
+    if checked.is_empty() {
+        text += "no recordings: what it does was not tried\n";
+    }
+    text
+}
