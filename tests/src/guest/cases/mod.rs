@@ -2,12 +2,13 @@
 
 mod asus;
 mod attach;
+mod author;
 mod drivers;
 mod fixtures;
 mod kernel;
 pub mod recordings;
 mod trouble;
-mod walkthrough;
+
 mod watch;
 mod xppen;
 
@@ -75,7 +76,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         fixtures::CASES,
         trouble::CASES,
-        walkthrough::CASES,
+        author::CASES,
         asus::CASES,
         watch::CASES,
         xppen::CASES,

@@ -1,23 +1,30 @@
-//! The half of docs/writing-a-driver.md that needs root and the mouse: its commands, on the mouse that the page's recording is of, with the
-//! driver that the reader has in the end.
+//! What a driver's author does with the device at hand: the half of docs/writing-a-driver.md that needs root and the mouse, with the driver
+//! that its reader has in the end, and a new driver made from a device.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hidbpf::ids::Group;
+use hidbpf::manifest::{Manifest, Sha256};
 use hidbpf::recording::Recording;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::drivers::RAPTOR;
 use super::fixtures::WHEEL;
 use super::recordings::spec;
 use super::watch::wait_for;
-use super::{Case, WITH_HID_BPF, case};
+use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, HIDBPF, Plugged};
-use crate::process::command;
+use crate::process::{Run, command};
 use crate::walkthrough::{Command, Step, WRITING_A_DRIVER, steps};
 
-pub const CASES: &[Case] = &[case("writing-a-driver", WITH_HID_BPF, writing_a_driver)];
+pub const CASES: &[Case] = &[
+    case("writing-a-driver", WITH_HID_BPF, writing_a_driver),
+    case("new-driver-from-a-device", WITH_HID_BPF, new_from_a_device),
+];
 
 /// What the page calls the mouse's node, the driver's object and the recording.
 const NODE: &str = "/dev/hidraw3";
@@ -121,4 +128,22 @@ fn scroll(mouse: &Plugged) -> Result<()> {
         ensure!(seen.split(", ").any(|event| event == expected), "expected {expected}, got {seen}");
     }
     Ok(())
+}
+
+/// A new driver is for the device as its maker made it, also while another driver is on it.
+fn new_from_a_device(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug(&spec)?;
+    ensure!(joystick.descriptor()? != spec.descriptor, "no driver is on the joystick");
+    let node = joystick.hidraw()?.path().display().to_string();
+    Run::of(command(HIDBPF).current_dir("/tmp").args(["new", "my-joystick", "--from", &node]))?.expect(0)?;
+    let folder = Path::new("/tmp/my-joystick");
+    let manifest = Manifest::read(&folder.join("driver.toml"))?;
+    let [rule] = manifest.matches.as_slice() else { bail!("{} rules, expected one", manifest.matches.len()) };
+    ensure!(rule.group == Some(Group::GENERIC), "the group is {:?}", rule.group);
+    ensure!(rule.rdesc_sha256 == Some(Sha256::of(&spec.descriptor)), "the rule is for another descriptor");
+    let recording = Recording::read(&folder.join("recordings/device.hid"))?;
+    ensure!(recording.devices[0].descriptor == spec.descriptor, "the recording has another descriptor");
+    fs::remove_dir_all(folder).with_context(|| format!("failed to remove `{}`", folder.display()))?;
+    bench.unplug(joystick)
 }
