@@ -42,4 +42,5 @@ mod sys;
 pub mod system;
 pub mod tap;
 pub mod text;
+mod uevents;
 mod verifier;

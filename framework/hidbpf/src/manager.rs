@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::object::{DriverObject, Hook};
 use crate::pins;
 use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
+use crate::uevents::{Rebound, Uevents};
 
 /// A driver that has been attached to a device.
 #[derive(Clone, Debug, Serialize)]
@@ -608,40 +609,37 @@ impl Held<'_> {
         })
     }
 
-    /// How long the kernel may take to probe the device again after a driver was taken off: the first generation does so from
-    /// a work queue.
+    /// How long the kernel may take to bind the device anew after a driver was taken off, which it does from a work queue.
     const RESTORE_LIMIT: Duration = Duration::from_secs(5);
 
+    /// Takes a driver off, and returns when the device is what it is without.
     fn take_off(&mut self, driver: &DriverName) -> Result<()> {
-        let fixed =
-            self.state.drivers.iter().any(|known| known.driver == *driver && known.change == Some(Change::Fixed));
+        let known = self.state.drivers.iter().find(|known| known.driver == *driver);
+        let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
+        // Without its descriptor hook the kernel probes the device again, whatever the hook did.
+        let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
+        let uevents = if probes { Some(Uevents::listen()?) } else { None };
         pins::unpin(self.system, &self.device.name, driver)?;
         self.pinned.retain(|pinned| pinned.driver != *driver);
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
         self.state.taken_off.push(driver.clone());
         self.state.write(self.system)?;
-        let Some(own) = self.state.own_rdesc().filter(|_| fixed) else { return Ok(()) };
-        let started = Instant::now();
-        loop {
-            match Device::open(self.system, &self.device.name) {
-                Ok(now) if now.rdesc == own && (now.driver.is_some() || self.device.driver.is_none()) => return Ok(()),
-                Ok(_) if started.elapsed() < Held::RESTORE_LIMIT => std::thread::sleep(Duration::from_millis(5)),
-                Ok(_) => {
-                    return Err(Error::new(
-                        ErrorKind::NotFixed,
-                        format!(
-                            "the driver `{driver}` was taken off the device `{}`, which still has the driver's descriptor after {} s",
-                            self.device.name,
-                            Held::RESTORE_LIMIT.as_secs()
-                        ),
-                    )
-                    .with_hint("unplug the device and plug it in"));
-                }
-                // Unplugged meanwhile: its removal is udev's.
-                Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
+        let Some(uevents) = uevents else { return Ok(()) };
+        let rebound = uevents.wait_for_bind(&self.device.syspath, Held::RESTORE_LIMIT)?;
+        let now = match Device::open(self.system, &self.device.name) {
+            // Unplugged meanwhile: its removal is udev's.
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
+            now => now?,
+        };
+        let why = match self.state.own_rdesc() {
+            Some(own) if fixed && now.rdesc != own => "still has the driver's descriptor",
+            _ if rebound == Rebound::NotYet => "was not probed again by the kernel",
+            _ => return Ok(()),
+        };
+        let limit = Held::RESTORE_LIMIT.as_secs();
+        let what =
+            format!("the driver `{driver}` was taken off the device `{}`, which {why} after {limit} s", now.name);
+        Err(Error::new(ErrorKind::NotFixed, what).with_hint("unplug the device and plug it in"))
     }
 }

@@ -229,16 +229,14 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments))
     }
 
-    /// Runs `hidbpf unload`, and returns when the kernel has bound `devices` anew, whose descriptors the driver has hooked: it does so
-    /// from a work queue, and may begin after the command has ended.
+    /// Runs `hidbpf unload`. When it has ended `devices`, whose descriptors the driver has hooked, must be there without it.
     ///
     /// # Errors
-    /// It fails, or the kernel does not bind a device.
+    /// It fails, or a device has no nodes yet.
     pub fn unload(&mut self, arguments: &[&str], devices: &[&Plugged]) -> Result<Run> {
-        self.kernel.forget();
         let run = self.hidbpf(&[&["unload"], arguments].concat())?.expect(0)?;
         for device in devices {
-            self.kernel.wait_for("kernel driver after the unload", |event| event.is_hid("bind", &device.syspath))?;
+            ensure!(!device.nodes()?.is_empty(), "`{}` has no nodes right after the unload", device.name());
         }
         self.settle()?;
         Ok(run)
