@@ -165,8 +165,11 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Look for what keeps devices from being fixed on this machine
-    Doctor,
+    /// Look for what keeps devices from being fixed on this machine, or one of them
+    Doctor {
+        /// The device: which drivers there are for it, and why each is on it or is not
+        device: Option<String>,
+    },
     /// Print udev's hwdb for the installed drivers
     #[command(after_help = "Example:\n  hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update")]
     Hwdb,

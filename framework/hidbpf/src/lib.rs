@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+pub mod aside;
 pub mod attach;
 pub mod catalog;
 pub mod descriptor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::aside::Aside;
 use crate::attach::{Change, Plan, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
 use crate::device::Device;
@@ -193,6 +194,12 @@ impl<'a> Manager<'a> {
             _ if force => None,
             verdict => return Err(no_match(driver, &own, &verdict)),
         };
+        // Who asks by hand knows what the machine's owner wants, and not what another tool has done.
+        if let (false, Some(aside @ Aside::UdevHidBpf(_))) = (force, Aside::of(self.system, &own)) {
+            let what = format!("the driver `{}` is not attached to the device `{name}`: {aside}", driver.name);
+            let remedy = aside.remedy(name);
+            return Err(Error::new(ErrorKind::Conflict, what).with_hint(format!("{remedy}; `--force` goes ahead")));
+        }
         held.attach(generation, driver, rule)
     }
 
@@ -291,6 +298,10 @@ impl<'a> Manager<'a> {
             }
             Err(error) => return Err(error),
         };
+        if let Some(aside) = Aside::of(self.system, &held.device) {
+            report.notes.push(format!("the device `{name}` is left alone: {aside}"));
+            return Ok(report);
+        }
         let drivers = self.automatic(named, &mut report.failed);
         let own = held.state.restore(held.device.clone());
         let mut wanted = Vec::new();

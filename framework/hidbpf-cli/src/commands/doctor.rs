@@ -1,13 +1,17 @@
 //! `hidbpf doctor`.
 
-use hidbpf::doctor::{Grade, examine};
+use hidbpf::device::Device;
+use hidbpf::doctor::{Grade, examine, examine_device};
 use hidbpf::text::Printable;
 
 use super::Context;
 use crate::output::{self, Failure, Outcome};
 
-pub fn run(context: &Context) -> Outcome {
-    let findings = examine(&context.system);
+pub fn run(context: &Context, device: Option<&str>) -> Outcome {
+    let findings = match device {
+        Some(device) => examine_device(&context.system, &Device::find(&context.system, device)?)?,
+        None => examine(&context.system),
+    };
     if context.json {
         output::json("findings", &findings)?;
     } else {

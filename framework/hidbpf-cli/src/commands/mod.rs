@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Build { folder, output, device, watch } => {
             build::run(&context, &build::Request { folder, output, device, watch })
         }
-        Command::Doctor => doctor::run(&context),
+        Command::Doctor { device } => doctor::run(&context, device.as_deref()),
         Command::Hwdb => generate::hwdb(&context),
         Command::Udev { event: UdevEvent::Add { syspath } } => udev::add(&context, &syspath),
         Command::Udev { event: UdevEvent::Remove { syspath } } => udev::remove(&context, &syspath),

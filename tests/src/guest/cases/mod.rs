@@ -1,5 +1,6 @@
 //! The cases: a table of names, kernel generations and functions, and how they are run.
 
+mod aside;
 mod asus;
 mod attach;
 mod author;
@@ -74,6 +75,7 @@ fn table() -> Vec<Case> {
         kernel::CASES,
         drivers::CASES,
         attach::CASES,
+        aside::CASES,
         fixtures::CASES,
         trouble::CASES,
         author::CASES,

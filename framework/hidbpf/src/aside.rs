@@ -1,0 +1,113 @@
+//! What keeps hidbpf off a device for which there is a driver: the machine's owner, or another tool that was there first.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use crate::device::Device;
+use crate::ids::HidName;
+use crate::system::System;
+
+/// The word on the kernel's command line that keeps hidbpf off all devices.
+pub const COMMAND_LINE_WORD: &str = "hidbpf=off";
+
+/// The udev property that keeps hidbpf off a device, and off those below it, where it is `1`.
+pub const IGNORE_PROPERTY: &str = "HIDBPF_IGNORE";
+
+/// Why udev's events attach nothing to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// The kernel's command line has [`COMMAND_LINE_WORD`].
+    CommandLine,
+    /// The device has [`IGNORE_PROPERTY`].
+    Property,
+    /// udev-hid-bpf has these on it.
+    UdevHidBpf(Vec<String>),
+}
+
+impl Aside {
+    /// What keeps hidbpf off a device, if anything does.
+    pub fn of(system: &System, device: &Device) -> Option<Aside> {
+        let command_line = fs::read_to_string(system.root.join("proc/cmdline")).unwrap_or_default();
+        if command_line.split_whitespace().any(|word| word == COMMAND_LINE_WORD) {
+            return Some(Aside::CommandLine);
+        }
+        if device.property(IGNORE_PROPERTY).is_some_and(|value| value == "1") {
+            return Some(Aside::Property);
+        }
+        let others = udev_hid_bpf(system, &device.name);
+        (!others.is_empty()).then_some(Aside::UdevHidBpf(others))
+    }
+
+    /// What makes hidbpf attach drivers to the device again.
+    pub fn remedy(&self, device: &HidName) -> String {
+        match self {
+            Aside::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
+            Aside::Property => format!("remove the udev rule that sets {IGNORE_PROPERTY}"),
+            Aside::UdevHidBpf(_) => {
+                format!("run `udev-hid-bpf remove /sys/bus/hid/devices/{device}` as root, or remove that package")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Aside::CommandLine => write!(f, "the kernel's command line says `{COMMAND_LINE_WORD}`"),
+            Aside::Property => write!(f, "its udev property {IGNORE_PROPERTY} is 1"),
+            Aside::UdevHidBpf(programs) => write!(f, "udev-hid-bpf has put {} on it", programs.join(" and ")),
+        }
+    }
+}
+
+impl Serialize for Aside {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where udev-hid-bpf pins what it attaches: a directory a device, called by its name with `_` for all else than letters and digits.
+const UDEV_HID_BPF: &str = "hid";
+
+fn plain(name: &str) -> String {
+    name.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }).collect()
+}
+
+/// What udev-hid-bpf has pinned for a device. What can't be looked at is nobody's: only root can look, and only root attaches.
+fn udev_hid_bpf(system: &System, device: &HidName) -> Vec<String> {
+    let wanted = plain(device.as_str());
+    let is_devices = |path: &Path| path.file_name().is_some_and(|name| plain(&name.to_string_lossy()) == wanted);
+    let directories = names(&system.bpffs.join(UDEV_HID_BPF)).into_iter();
+    let mut found: Vec<String> = directories
+        .map(|name| system.bpffs.join(UDEV_HID_BPF).join(name))
+        .filter(|path| is_devices(path))
+        .flat_map(|path| names(&path))
+        .collect();
+    found.sort();
+    found
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pins_of_udev_hid_bpf_are_found_by_the_devices_name() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { bpffs: root.path().to_owned(), ..System::default() };
+        let device: HidName = "0003:28BD:0094.0001".parse().unwrap();
+        assert_eq!(udev_hid_bpf(&system, &device), Vec::<String>::new());
+        for path in ["hid/0003_28BD_0094_0001/XPPen__DecoMini4", "hid/0003_28BD_0094_0002/Other"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        assert_eq!(udev_hid_bpf(&system, &device), ["XPPen__DecoMini4"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Cases in which hidbpf is to keep off a device that it has a driver for, and what `hidbpf doctor` says of a device.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+
+use super::attach::expect_hat_works;
+use super::drivers::RAPTOR;
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
+
+pub const CASES: &[Case] = &[
+    case("ignored-by-property", WITH_HID_BPF, ignored_by_property),
+    case("off-by-command-line", WITH_HID_BPF, off_by_command_line),
+    case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf),
+    case("doctor-explains-a-device", WITH_HID_BPF, doctor_explains),
+];
+
+fn expect_left_alone(bench: &Bench, joystick: &Plugged, why: &str) -> Result<()> {
+    ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
+    let own = recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor;
+    ensure!(joystick.descriptor()? == own, "the descriptor is not the joystick's own");
+    bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(why)?.answers(RAPTOR.0)?;
+    Ok(())
+}
+
+fn ignored_by_property(bench: &mut Bench) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug_with(&spec, &[("HIDBPF_IGNORE", "1")], Default::default())?;
+    expect_left_alone(bench, &joystick, "its udev property HIDBPF_IGNORE is 1")?;
+    // Who asks by hand knows better.
+    bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)?;
+    let other = bench.plug_with(&spec, &[("HIDBPF_IGNORE", "0")], Default::default())?;
+    expect_hat_works(&other)?;
+    bench.unplug(other)
+}
+
+fn off_by_command_line(bench: &mut Bench) -> Result<()> {
+    const COMMAND_LINE: &str = "/proc/cmdline";
+    const CHANGED: &str = "/tmp/cmdline";
+    let line = fs::read_to_string(COMMAND_LINE).with_context(|| format!("failed to read `{COMMAND_LINE}`"))?;
+    write(Path::new(CHANGED), format!("{} hidbpf=off\n", line.trim()).as_bytes())?;
+    mount_bind(CHANGED, COMMAND_LINE).with_context(|| format!("failed to mount over `{COMMAND_LINE}`"))?;
+    let plugged = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?).and_then(|joystick| {
+        expect_left_alone(bench, &joystick, "the kernel's command line says `hidbpf=off`")?;
+        Ok(joystick)
+    });
+    unmount(COMMAND_LINE, UnmountFlags::empty()).with_context(|| format!("failed to unmount `{COMMAND_LINE}`"))?;
+    let joystick = plugged?;
+    bench.trigger("add", &joystick)?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
+}
+
+fn left_to_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
+    let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+    let directory = Path::new("/sys/fs/bpf/hid").join(joystick.name().replace([':', '.'], "_"));
+    let pins = directory.join("FR-TEC__Raptor-Mach-2");
+    fs::create_dir_all(&pins).with_context(|| format!("failed to make `{}`", pins.display()))?;
+    bench.release()?;
+    expect_left_alone(bench, &joystick, "udev-hid-bpf has put FR-TEC__Raptor-Mach-2 on it")?;
+    let load = ["load", RAPTOR.0, &joystick.name()];
+    bench.hidbpf(&load)?.expect(1)?.says("udev-hid-bpf has put FR-TEC__Raptor-Mach-2 on it")?.says("--force")?;
+    bench.hidbpf(&[&load[..], &["--force"]].concat())?.expect(0)?;
+    expect_hat_works(&joystick)?;
+    fs::remove_dir_all("/sys/fs/bpf/hid").context("failed to remove the pins of udev-hid-bpf")?;
+    bench.unplug(joystick)
+}
+
+fn doctor_explains(bench: &mut Bench) -> Result<()> {
+    let doctor = |bench: &Bench, device: &Plugged| bench.hidbpf(&["doctor", &device.name()])?.expect(0);
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug(&spec)?;
+    doctor(bench, &joystick)?.answers("is attached: the descriptor in force is the one that it fixed")?;
+    bench.unload(&[RAPTOR.0], &[&joystick])?;
+    doctor(bench, &joystick)?.answers("it was taken off by hand")?.answers(&format!("hidbpf load {}", RAPTOR.0))?;
+    // A maker that has mended the firmware: the driver's rule is met no more.
+    let mut mended = spec.clone();
+    mended.descriptor[177] = 7;
+    let mended = bench.plug(&mended)?;
+    let near = format!("`{}` is not for it", RAPTOR.0);
+    doctor(bench, &mended)?.answers(&near)?.answers("byte 177 of its descriptor is 07")?;
+    let mouse = bench.plug(&plain_mouse())?;
+    doctor(bench, &mouse)?.answers("no installed driver is for it")?;
+    for device in [joystick, mended, mouse] {
+        bench.unplug(device)?;
+    }
+    Ok(())
+}
