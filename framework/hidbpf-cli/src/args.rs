@@ -228,9 +228,9 @@ pub struct Inspect {
 
 #[derive(Debug, Subcommand)]
 pub enum UdevEvent {
-    /// A HID device appeared, or a kernel driver was bound to it
+    /// A HID device appeared, a kernel driver was bound to it, or one of its nodes has udev properties that drivers ask for
     Add {
-        /// The device's path in sysfs
+        /// The path of the device in sysfs, or of something below it
         syspath: PathBuf,
     },
     /// A HID device has gone

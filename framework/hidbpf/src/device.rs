@@ -156,6 +156,16 @@ impl Device {
         Device { properties: Properties::Given(properties), ..self }
     }
 
+    /// The same device as it is now, with the udev properties that it was given.
+    pub(crate) fn read_again(&self, system: &System) -> Result<Device> {
+        Ok(Device { properties: self.properties.clone(), ..Device::open(system, &self.name)? })
+    }
+
+    /// Those of these udev properties that the device has, with their values.
+    pub fn properties<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, String> {
+        names.into_iter().filter_map(|name| Some((name.to_owned(), self.property(name)?))).collect()
+    }
+
     /// A udev property: of the device, else of its nearest parent that has it, else of its hidraw node.
     ///
     /// Tools that switch tablets between modes put it on any of these.

@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -278,15 +278,15 @@ impl<'a> Manager<'a> {
             .collect())
     }
 
-    /// What udev asks for when a HID device appears or a kernel driver is bound to it. `named` are the drivers that the hwdb
-    /// names; where it is empty, all installed drivers are looked at.
+    /// What udev asks for when a HID device appears, when a kernel driver is bound to it, or when one of its nodes, whose path
+    /// will do, brings udev properties that are news. `named` are the drivers that the hwdb names; where it is empty, all
+    /// installed drivers are looked at. A driver that was told other properties is attached anew.
     ///
     /// # Errors
     /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.
     pub fn add(&self, path: &Path, named: &[DriverName]) -> Result<AddReport> {
         let mut report = AddReport::default();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<HidName>().ok())
-        else {
+        let Some(name) = path.ancestors().find_map(|path| path.file_name()?.to_str()?.parse::<HidName>().ok()) else {
             return Err(Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())));
         };
         let generation = self.generation()?;
@@ -303,10 +303,13 @@ impl<'a> Manager<'a> {
             return Ok(report);
         }
         let drivers = self.automatic(named, &mut report.failed);
+        // Read once: the node that has them goes when the kernel probes the device again.
+        let properties = held.device.properties(drivers.iter().flat_map(DriverObject::properties));
+        held.device = held.device.with_properties(properties);
         let own = held.state.restore(held.device.clone());
         let mut wanted = Vec::new();
         for driver in &drivers {
-            if held.pinned.iter().any(|pinned| pinned.driver == driver.name) {
+            if held.is_pinned(&driver.name) && !held.has_news_for(driver) {
                 report.notes.push(format!("the driver `{}` is attached already", driver.name));
             } else if held.state.taken_off.contains(&driver.name) {
                 report.notes.push(format!(
@@ -333,7 +336,12 @@ impl<'a> Manager<'a> {
             report.failed.push(error);
         }
         for (driver, rule) in wanted {
-            match held.attach(generation, driver, Some(rule)) {
+            let result = if held.is_pinned(&driver.name) {
+                held.attach_anew(generation, driver, rule)
+            } else {
+                held.attach(generation, driver, Some(rule))
+            };
+            match result {
                 Ok(attached) => report.attached.push(attached),
                 Err(error) if error.kind() == ErrorKind::NotReady && held.device.driver.is_none() => {
                     report.notes.push(format!("{error}; the event of its binding will follow"));
@@ -534,9 +542,42 @@ fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
 }
 
 impl Held<'_> {
+    fn is_pinned(&self, driver: &DriverName) -> bool {
+        self.pinned.iter().any(|pinned| pinned.driver == *driver)
+    }
+
+    /// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is
+    /// missing is no news: those of a node are for a while, when the kernel has probed the device again.
+    fn has_news_for(&self, driver: &DriverObject) -> bool {
+        let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
+        known.is_some_and(|known| {
+            let now = self.device.properties(driver.properties());
+            now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
+        })
+    }
+
+    /// Takes an attached driver off and attaches it again, for what it was told can't be changed in place.
+    fn attach_anew(&mut self, generation: Generation, driver: &DriverObject, rule: String) -> Result<LoadReport> {
+        self.detach(&driver.name)?;
+        let started = Instant::now();
+        loop {
+            self.device = self.device.read_again(self.system)?;
+            match self.attach(generation, driver, Some(rule.clone())) {
+                // The kernel detaches from a work queue, and until then nobody else may fix the descriptor.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Attach | ErrorKind::NotReady)
+                        && started.elapsed() < Held::RESTORE_LIMIT =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Attaches a driver and notes how it went.
     fn attach(&mut self, generation: Generation, driver: &DriverObject, rule: Option<String>) -> Result<LoadReport> {
-        if self.pinned.iter().any(|pinned| pinned.driver == driver.name) {
+        if self.is_pinned(&driver.name) {
             return Err(Error::new(
                 ErrorKind::AlreadyAttached,
                 format!("the driver `{}` is attached to the device `{}` already", driver.name, self.device.name),
@@ -569,6 +610,7 @@ impl Held<'_> {
             hooks,
             rule: rule.clone(),
             change: None,
+            properties: self.device.properties(driver.properties()),
         });
         // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
         self.state.write(self.system)?;
@@ -623,8 +665,14 @@ impl Held<'_> {
     /// How long the kernel may take to bind the device anew after a driver was taken off, which it does from a work queue.
     const RESTORE_LIMIT: Duration = Duration::from_secs(5);
 
-    /// Takes a driver off, and returns when the device is what it is without.
+    /// Takes a driver off because a person wants so.
     fn take_off(&mut self, driver: &DriverName) -> Result<()> {
+        self.state.taken_off.push(driver.clone());
+        self.detach(driver)
+    }
+
+    /// Removes a driver's pins, and returns when the device is what it is without.
+    fn detach(&mut self, driver: &DriverName) -> Result<()> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
@@ -634,7 +682,6 @@ impl Held<'_> {
         self.pinned.retain(|pinned| pinned.driver != *driver);
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
-        self.state.taken_off.push(driver.clone());
         self.state.write(self.system)?;
         let Some(uevents) = uevents else { return Ok(()) };
         let rebound = uevents.wait_for_bind(&self.device.syspath, Held::RESTORE_LIMIT)?;

@@ -189,6 +189,13 @@ impl DriverObject {
         Ok(DriverObject { name, manifest, file })
     }
 
+    /// The udev properties that the driver's programs and rules ask for, each once.
+    pub fn properties(&self) -> BTreeSet<&str> {
+        let asked = self.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
+        let ruled = self.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
+        asked.chain(ruled).collect()
+    }
+
     /// The hooks that the driver uses on a kernel of this generation.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Kernel;
 use crate::manager::Manager;
-use crate::object::PROPERTY_PREFIX;
+use crate::object::DriverObject;
 use crate::pins;
 use crate::recording;
 use crate::system::System;
@@ -35,16 +35,7 @@ pub struct Recorder {
 
 /// A device as a recording names it, with the descriptor that it is given here and those udev properties that drivers ask for.
 pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
-    let wanted: BTreeSet<&str> = catalog
-        .drivers
-        .iter()
-        .flat_map(|driver| {
-            let asked = driver.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
-            let ruled = driver.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
-            asked.chain(ruled)
-        })
-        .collect();
-    let property = |name: &str| Some((name.to_owned(), device.property(name)?));
+    let wanted: BTreeSet<&str> = catalog.drivers.iter().flat_map(DriverObject::properties).collect();
     recording::Device {
         number: 0,
         name: device.hid_name.clone(),
@@ -53,7 +44,7 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
         vendor: device.modalias.vendor,
         product: device.modalias.product,
         descriptor: device.rdesc.clone(),
-        properties: wanted.into_iter().filter_map(property).collect(),
+        properties: device.properties(wanted),
         features: BTreeMap::new(),
     }
 }

@@ -4,6 +4,7 @@
 //! was chosen, what failed, and what a person took off. Where the two disagree the pins are right. The udev rules test for
 //! the file, so that it is also the mark of a device that needs cleaning up when it goes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ pub struct DriverState {
     pub rule: Option<String>,
     /// What it made of the descriptor; `None` while the attach is under way.
     pub change: Option<Change>,
+    /// The udev properties that it was told.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
 }
 
 /// A failure that has not been resolved.

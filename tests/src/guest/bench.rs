@@ -39,8 +39,10 @@ const HWDB: &str = "/etc/udev/hwdb.d/81-hidbpf.hwdb";
 /// A device that is always there and that no rule does anything with, for events of our own.
 const MARKED: &str = "/sys/devices/virtual/mem/null/uevent";
 
-/// A file for each device that has udev properties of its own, as if another tool's rules had given them.
+/// A file for each device that has udev properties of its own, as if another tool's rules had given them: to the device, or to its
+/// hidraw node.
 const PROPERTIES: &str = "/run/bench";
+const NODE_PROPERTIES: &str = "/run/bench/hidraw";
 const PROPERTIES_RULE: &str = "/run/udev/rules.d/70-bench.rules";
 
 /// A running udevd and all that cases share.
@@ -64,10 +66,14 @@ impl Bench {
     /// # Errors
     /// It doesn't start, or says nothing.
     pub fn start(generation: Generation) -> Result<Bench> {
-        fs::create_dir_all(PROPERTIES).with_context(|| format!("failed to make `{PROPERTIES}`"))?;
-        let file = format!("\"{PROPERTIES}/$env{{HID_UNIQ}}\"");
-        let rule = format!("SUBSYSTEM==\"hid\", ENV{{HID_UNIQ}}==\"?*\", TEST=={file}, IMPORT{{file}}={file}\n");
-        write(Path::new(PROPERTIES_RULE), rule.as_bytes())?;
+        fs::create_dir_all(NODE_PROPERTIES).with_context(|| format!("failed to make `{NODE_PROPERTIES}`"))?;
+        let rule = |subsystem: &str, folder: &str| {
+            let file = format!("\"{folder}/$env{{HID_UNIQ}}\"");
+            format!("SUBSYSTEM==\"{subsystem}\", ENV{{HID_UNIQ}}==\"?*\", TEST=={file}, IMPORT{{file}}={file}\n")
+        };
+        let uniq_of_parent = "SUBSYSTEM==\"hidraw\", IMPORT{parent}=\"HID_UNIQ\"\n";
+        let rules = [&rule("hid", PROPERTIES), uniq_of_parent, &rule("hidraw", NODE_PROPERTIES)].concat();
+        write(Path::new(PROPERTIES_RULE), rules.as_bytes())?;
         let udevd = start_udevd()?;
         let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
         let mut bench = Bench { generation, udev, kernel, udevd, plugged: 0, marks: 0, held: false, log_read: 0 };
@@ -93,8 +99,26 @@ impl Bench {
         properties: &[(&str, &str)],
         features: BTreeMap<u8, Vec<u8>>,
     ) -> Result<Plugged> {
+        self.plug_from(spec, PROPERTIES, properties, features)
+    }
+
+    /// Plugs in a device to whose hidraw node udev gives properties, which is after it has dealt with the device.
+    ///
+    /// # Errors
+    /// The kernel or udevd doesn't take it.
+    pub fn plug_with_late(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<Plugged> {
+        self.plug_from(spec, NODE_PROPERTIES, properties, BTreeMap::new())
+    }
+
+    fn plug_from(
+        &mut self,
+        spec: &Spec,
+        folder: &str,
+        properties: &[(&str, &str)],
+        features: BTreeMap<u8, Vec<u8>>,
+    ) -> Result<Plugged> {
         self.udev.forget();
-        let (device, uniq) = self.create(spec, properties, features)?;
+        let (device, uniq) = self.create(spec, (folder, properties), features)?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         // The kernel says that a device is there before it looks for a driver, and udevd may be done with that long before.
         self.udev.wait_for("udev event of the kernel driver", |event| event.is_hid("bind", &added.syspath))?;
@@ -109,7 +133,7 @@ impl Bench {
     pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
         self.hold()?;
         self.kernel.forget();
-        let (device, uniq) = self.create(spec, &[], BTreeMap::new())?;
+        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), BTreeMap::new())?;
         let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
         self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
         Ok(Plugged { device, syspath: added.syspath })
@@ -118,14 +142,14 @@ impl Bench {
     fn create(
         &mut self,
         spec: &Spec,
-        properties: &[(&str, &str)],
+        (folder, properties): (&str, &[(&str, &str)]),
         features: BTreeMap<u8, Vec<u8>>,
     ) -> Result<(Device, String)> {
         self.plugged += 1;
         let uniq = format!("bench-{}", self.plugged);
         if !properties.is_empty() {
             let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-            write(&Path::new(PROPERTIES).join(&uniq), lines.as_bytes())?;
+            write(&Path::new(folder).join(&uniq), lines.as_bytes())?;
         }
         const FEATURE: u8 = 0;
         let answer = move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned();
@@ -205,7 +229,15 @@ impl Bench {
     /// # Errors
     /// The device is gone, or udevd hangs.
     pub fn trigger(&mut self, action: &str, device: &Plugged) -> Result<()> {
-        write(&device.syspath.join("uevent"), action.as_bytes())?;
+        self.trigger_path(action, &device.syspath)
+    }
+
+    /// The same for anything in sysfs.
+    ///
+    /// # Errors
+    /// It is gone, or udevd hangs.
+    pub fn trigger_path(&mut self, action: &str, syspath: &Path) -> Result<()> {
+        write(&syspath.join("uevent"), action.as_bytes())?;
         self.settle()
     }
 

@@ -1,11 +1,14 @@
 //! Cases about single drivers: what a user of the repaired device sees, node by node and event by event.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, Plugged};
+use crate::guest::bench::{Bench, Plugged, entries};
 use crate::nodes::{Node, compare, describe_all, expect_events, unhex};
 use crate::uhid::Spec;
 
@@ -15,6 +18,7 @@ pub const CASES: &[Case] = &[
     case("hp-elite-presenter-defect", WITH_HID_BPF, presenter_defect),
     case("huion-inspiroy-2-s-firmware-mode", WITH_HID_BPF, inspiroy_firmware_mode),
     case("huion-inspiroy-2-s-vendor-mode", WITH_HID_BPF, inspiroy_vendor_mode),
+    case("huion-mode-is-known-late", WITH_HID_BPF, huion_mode_known_late),
     case("huion-inspiroy-2-s-pen-tip-glitch", WITH_HID_BPF, inspiroy_tip_glitch),
     case("mouse-invert-y-by-hand", WITH_HID_BPF, mouse_invert_y),
 ];
@@ -271,6 +275,37 @@ fn inspiroy_vendor_mode(bench: &mut Bench) -> Result<()> {
         bench.unplug(device)?;
     }
     Ok(())
+}
+
+/// huion-switcher's rule runs on hidraw nodes: the drivers are attached when the mode becomes known.
+fn huion_mode_known_late(bench: &mut Bench) -> Result<()> {
+    const KEYDIAL: (&str, usize) = ("huion-keydial-k20", 108);
+    const KEYDIAL_VENDOR_MODE: [(&str, &str); 1] = [("HUION_FIRMWARE_ID", "HUION_T21h_230511")];
+    let interfaces = [
+        (INSPIROY_PAD, VENDOR_MODE, ""),
+        (INSPIROY_PEN, VENDOR_MODE, ""),
+        (INSPIROY_VENDOR, VENDOR_MODE, VENDOR_NODES),
+        // One that the driver leaves as it is before.
+        (KEYDIAL, KEYDIAL_VENDOR_MODE, ""),
+    ];
+    for (driver, properties, nodes) in interfaces {
+        let device = bench.plug_with_late(&recordings::device(driver.0, driver.1)?, &properties)?;
+        device.expect_nodes(nodes).with_context(|| format!("{} bytes", driver.1))?;
+        ensure!(device.pinned_drivers()? == [driver.0], "pinned: {:?}", device.pinned_drivers()?);
+        // Told once more, the driver stays, and with it the device's node.
+        let node = hidraw_node(&device)?;
+        let made = fs::metadata(&node)?.ino();
+        bench.trigger_path("add", &node)?;
+        ensure!(hidraw_node(&device)? == node && fs::metadata(&node)?.ino() == made, "the driver was attached anew");
+        bench.unplug(device)?;
+    }
+    Ok(())
+}
+
+fn hidraw_node(device: &Plugged) -> Result<PathBuf> {
+    let nodes = entries(&Path::new(&device.path()).join("hidraw"))?;
+    let [node] = &nodes[..] else { bail!("expected one hidraw node, found {nodes:?}") };
+    Ok(node.clone())
 }
 
 /// Where the second pen button changes while the tip is down, the tablet says for up to four more reports that the tip was lifted.
