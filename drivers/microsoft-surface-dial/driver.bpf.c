@@ -7,9 +7,10 @@
  *
  * The dial becomes a wheel. Linux then asks for the finest steps by itself, and is told that 120 of the 3600 are one click of a
  * wheel, which makes 30 clicks a turn. What would make something else than a mouse of it goes: whether it is touched becomes
- * padding, and its place becomes a movement, which is always 0.
+ * padding, and its place becomes a movement, which is always 0. The bytes are patched where they are, since all else, the vendor's
+ * reports above all, stays.
  *
- * The bytes are patched where they are, since all else, the vendor's reports above all, stays.
+ * Whenever the Dial is pressed it sends the wake-up key too, and never says that it was released. Such reports are dropped.
  */
 static const struct hidbpf_byte patches[] = {
 	/* Touch: Input (81 02) to constant. */
@@ -29,4 +30,17 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return hidbpf_patch_all(ctx, patches) ? 0 : -EINVAL;
 }
 
-HIDBPF_DRIVER(rdesc_fixup);
+/* System Control: Sleep in bit 0 of its only byte, and: */
+#define SYSTEM_ID 50
+#define SYSTEM_SIZE 2
+#define SYSTEM_KEYS 1
+#define WAKE_UP 0x02
+
+HIDBPF_INPUT_EVENT(ctx)
+{
+	__u8 *report = hidbpf_report_with_id(ctx, SYSTEM_ID, SYSTEM_SIZE);
+
+	return report && report[SYSTEM_KEYS] & WAKE_UP ? -EINVAL : 0;
+}
+
+HIDBPF_DRIVER(rdesc_fixup, device_event);
