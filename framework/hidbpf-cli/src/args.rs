@@ -68,6 +68,16 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["what", "device"])]
         all: bool,
     },
+    /// Attach drivers anew, as they are installed now
+    ///
+    /// A newer version of a driver takes the place of the attached one only here, or when the device is plugged in again.
+    #[command(after_help = "Examples:\n  hidbpf reload\n  hidbpf reload ./my-mouse/build/my-mouse.bpf.o /dev/hidraw3")]
+    Reload {
+        /// A driver's name, or the path of its object. Default: all that are attached
+        driver: Option<String>,
+        /// The device. Default: all that it is attached to
+        device: Option<String>,
+    },
     /// Show which drivers are attached, and what failed
     Status,
     /// Show the HID devices, and for each the drivers that match it or nearly do

@@ -189,7 +189,7 @@ fn condition(driver: &DriverStatus, device: &Device) -> Finding {
         Condition::NotInForce => "is attached, and the descriptor in force is not its own",
         Condition::Interrupted => "was being attached when something interrupted it",
     };
-    let remedy = format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}` as root", device.name);
+    let remedy = format!("run `hidbpf reload {name} {}` as root", device.name);
     Finding::not_good("drivers", Grade::Warning, format!("`{name}` {wrong}"), remedy)
 }
 
@@ -398,7 +398,7 @@ fn devices(system: &System, findings: &mut Vec<Finding>) {
                 "devices",
                 Grade::Warning,
                 format!("{}: the driver `{}` {wrong}", name(device), driver.driver),
-                format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}`", device.device),
+                format!("run `hidbpf reload {} {}` as root", driver.driver, device.device),
             ));
         }
     }

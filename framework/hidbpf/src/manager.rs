@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -180,10 +180,7 @@ impl<'a> Manager<'a> {
     /// The driver is not for the device and `force` is false; it is attached already; another driver has the device's
     /// descriptor; or a step of the attach failed, and all before it was undone.
     pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
-        let generation = self.generation()?;
-        driver.hooks_for(generation)?;
-        crate::kernel::check_capabilities(generation)?;
-        let mut held = self.hold(name)?;
+        let (generation, mut held) = self.hold_for(driver, name)?;
         let own = held.state.restore(held.device.clone());
         // Newer kernels show no descriptor of a device that no kernel driver has parsed, and then no rule can be asked.
         if own.rdesc.is_empty() {
@@ -203,15 +200,29 @@ impl<'a> Manager<'a> {
         held.attach(generation, driver, rule)
     }
 
-    /// Attaches a driver that was built anew to a device, in place of what it was, whether or not it is for the device.
+    /// Attaches a driver to a device in place of what it was before, if it was there; whether or not it is for the device.
     ///
     /// # Errors
-    /// As [`Manager::load`] and [`Manager::unload`]. Where the new one does not hold, the device is left without it.
+    /// The old one can't be taken off, or as for [`Manager::load`]: then the device is left without the driver.
     pub fn reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
-        match self.unload(name, Some(&driver.name)) {
-            Err(error) if error.kind() != ErrorKind::NotAttached => Err(error),
-            _ => self.load(driver, name, true),
+        let (generation, mut held) = self.hold_for(driver, name)?;
+        let rule = match judge(&driver.manifest, &held.state.restore(held.device.clone())) {
+            Verdict::Matches { rule } => Some(rule),
+            _ => None,
+        };
+        if held.is_pinned(&driver.name) {
+            held.attach_anew(generation, driver, rule)
+        } else {
+            held.attach(generation, driver, rule)
         }
+    }
+
+    /// Takes hold of a device, once it is clear that the driver could be attached on this kernel and by this process.
+    fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'a>)> {
+        let generation = self.generation()?;
+        driver.hooks_for(generation)?;
+        crate::kernel::check_capabilities(generation)?;
+        Ok((generation, self.hold(name)?))
     }
 
     /// The devices that a driver is for.
@@ -337,7 +348,7 @@ impl<'a> Manager<'a> {
         }
         for (driver, rule) in wanted {
             let result = if held.is_pinned(&driver.name) {
-                held.attach_anew(generation, driver, rule)
+                held.attach_anew(generation, driver, Some(rule))
             } else {
                 held.attach(generation, driver, Some(rule))
             };
@@ -557,22 +568,15 @@ impl Held<'_> {
     }
 
     /// Takes an attached driver off and attaches it again, for what it was told can't be changed in place.
-    fn attach_anew(&mut self, generation: Generation, driver: &DriverObject, rule: String) -> Result<LoadReport> {
+    fn attach_anew(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
         self.detach(&driver.name)?;
-        let started = Instant::now();
-        loop {
-            self.device = self.device.read_again(self.system)?;
-            match self.attach(generation, driver, Some(rule.clone())) {
-                // The kernel detaches from a work queue, and until then nobody else may fix the descriptor.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Attach | ErrorKind::NotReady)
-                        && started.elapsed() < Held::RESTORE_LIMIT =>
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                result => return result,
-            }
-        }
+        self.device = self.device.read_again(self.system)?;
+        self.attach(generation, driver, rule)
     }
 
     /// Attaches a driver and notes how it went.

@@ -10,6 +10,7 @@ mod load;
 mod monitor;
 mod new;
 mod record;
+mod reload;
 mod replay;
 mod status;
 mod udev;
@@ -46,6 +47,7 @@ pub fn run(args: Args) -> Outcome {
     match args.command {
         Command::Load { driver, device, force } => load::run(&context, &driver, device.as_deref(), force),
         Command::Unload { what, device, all: _ } => unload::run(&context, what.as_deref(), device.as_deref()),
+        Command::Reload { driver, device } => reload::run(&context, driver.as_deref(), device.as_deref()),
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),

@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::manager::Manager;
+use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::system::System;
 
@@ -190,32 +191,24 @@ fn uses_newer_hook(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// What `hidbpf build --device` does with each build: the new object takes the place of the old, and of nothing where there is none.
+/// The device is ready when the command returns, and its driver the one that is installed now.
 fn attached_anew(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
-    ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
     let fixed = joystick.descriptor()?;
-    let system = System::default();
-    let driver = DriverObject::read(
-        &system
-            .driver_dirs
-            .iter()
-            .map(|dir| dir.join(format!("{}.bpf.o", RAPTOR.0)))
-            .find(|path| path.exists())
-            .context("the driver is not installed")?,
-    )?;
-    let name = joystick.name().parse()?;
-    for _ in 0..3 {
-        // The device is ready when it returns.
-        Manager::new(&system).reload(&driver, &name)?;
+    for arguments in [&["reload"][..], &["reload", RAPTOR.0], &["reload", RAPTOR.0, &joystick.name()]] {
+        bench.hidbpf(arguments)?.expect(0)?.answers(RAPTOR.0)?;
         ensure!(joystick.descriptor()? == fixed, "the descriptor is not the fixed one");
         ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
         expect_hat_works(&joystick)?;
         bench.settle()?;
     }
+    bench.hidbpf(&["reload", MOUSE.0])?.expect(3)?.says("is attached to no device")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
-    Manager::new(&system).reload(&driver, &name)?;
-    bench.settle()?;
+    bench.hidbpf(&["reload"])?.expect(3)?.says("no driver is attached to any device")?;
+    // As `hidbpf build --device` does where nothing was attached before.
+    let system = System::default();
+    let path = system.find_driver(&DriverName::new(RAPTOR.0)?).context("the driver is not installed")?;
+    Manager::new(&system).reload(&DriverObject::read(&path)?, &joystick.name().parse()?)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
 }
