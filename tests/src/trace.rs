@@ -109,11 +109,18 @@ impl Traced {
         number.with_context(|| format!("`{argument}` is no argument of a system call"))
     }
 
-    fn read_peak(&self) -> Result<u64> {
+    /// A line of the program's `/proc/<pid>/status`, without its name: `CapEff`, `NoNewPrivs`.
+    ///
+    /// # Errors
+    /// The kernel has no such line.
+    pub fn status(&self, name: &str) -> Result<String> {
         let text = self.read("status")?;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel counts no peak memory")?;
-        line.trim().trim_end_matches(" kB").parse().context("failed to read the peak memory")
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(line.with_context(|| format!("the kernel has no `{name}` in its status"))?.trim().to_owned())
+    }
+
+    fn read_peak(&self) -> Result<u64> {
+        self.status("VmHWM")?.trim_end_matches(" kB").parse().context("failed to read the peak memory")
     }
 
     fn read(&self, file: &str) -> Result<String> {

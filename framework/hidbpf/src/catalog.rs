@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -26,6 +27,15 @@ pub struct Catalog {
 impl Catalog {
     /// Reads all drivers of the system's directories. What can't be read is in [`Catalog::problems`].
     pub fn read(system: &System) -> Catalog {
+        Catalog::read_each(system, DriverObject::read)
+    }
+
+    /// The same, of objects that nobody but root can have put there: [`DriverObject::read_trusted`].
+    pub fn read_trusted(system: &System) -> Catalog {
+        Catalog::read_each(system, DriverObject::read_trusted)
+    }
+
+    fn read_each(system: &System, read: fn(&Path) -> Result<DriverObject>) -> Catalog {
         let mut found: BTreeMap<DriverName, DriverObject> = BTreeMap::new();
         let mut problems = Vec::new();
         for dir in &system.driver_dirs {
@@ -45,7 +55,7 @@ impl Catalog {
                 if !is_object {
                     continue;
                 }
-                match DriverObject::read(&path) {
+                match read(&path) {
                     Ok(driver) => {
                         found.entry(driver.name.clone()).or_insert(driver);
                     }

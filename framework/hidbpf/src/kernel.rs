@@ -139,3 +139,21 @@ pub fn check_capabilities(generation: Generation) -> Result<()> {
     Err(Error::new(ErrorKind::Permission, format!("attaching a driver needs {}", missing.join(", ")))
         .with_hint("run the command as root, for example with sudo"))
 }
+
+/// Gives up, for good, all privileges of this process but those that attaching needs.
+///
+/// # Errors
+/// The kernel would not take them.
+pub(crate) fn confine(generation: Generation) -> Result<()> {
+    use rustix::thread::{CapabilitySets, set_capabilities, set_no_new_privs};
+    let fail = |error: rustix::io::Errno| {
+        Error::because(ErrorKind::Io, "failed to give up privileges that are not needed", std::io::Error::from(error))
+    };
+    let needed = needed(generation).iter().fold(CapabilitySet::empty(), |set, (capability, _)| set | *capability);
+    let mut sets: CapabilitySets = rustix::thread::capabilities(None).map_err(fail)?;
+    sets.permitted &= needed;
+    sets.effective &= needed;
+    sets.inheritable = CapabilitySet::empty();
+    set_no_new_privs(true).map_err(fail)?;
+    set_capabilities(None, sets).map_err(fail)
+}

@@ -43,5 +43,6 @@ mod sys;
 pub mod system;
 pub mod tap;
 pub mod text;
+mod trusted;
 mod uevents;
 mod verifier;

@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, Verdict, judge};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
-use crate::kernel::{Generation, Kernel};
+use crate::kernel::{self, Generation, Kernel};
 use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::pins;
@@ -289,6 +289,14 @@ impl<'a> Manager<'a> {
             .collect())
     }
 
+    /// Gives up, for good, all privileges of this process but those that attaching needs on this kernel.
+    ///
+    /// # Errors
+    /// This kernel has no HID-BPF, or would not take them.
+    pub fn confine(&self) -> Result<()> {
+        kernel::confine(self.generation()?)
+    }
+
     /// What udev asks for when a HID device appears, when a kernel driver is bound to it, or when one of its nodes, whose path
     /// will do, brings udev properties that are news. `named` are the drivers that the hwdb names; where it is empty, all
     /// installed drivers are looked at. A driver that was told other properties is attached anew.
@@ -313,7 +321,15 @@ impl<'a> Manager<'a> {
             report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
         }
-        let drivers = self.automatic(named, &mut report.failed);
+        let (drivers, unreadable) = self.automatic(named);
+        for (name, error) in unreadable {
+            // Of a device that is not bound yet no trace may be left, or the event of its binding is passed over.
+            if let Some(name) = name.filter(|_| held.device.driver.is_some()) {
+                held.state.fail(vec![name], &error);
+                held.state.write(self.system)?;
+            }
+            report.failed.push(error);
+        }
         // Read once: the node that has them goes when the kernel probes the device again.
         let properties = held.device.properties(drivers.iter().flat_map(DriverObject::properties));
         held.device = held.device.with_properties(properties);
@@ -367,31 +383,31 @@ impl<'a> Manager<'a> {
         Ok(report)
     }
 
-    /// The drivers that udev attaches by itself, of those named or of all.
-    fn automatic(&self, named: &[DriverName], failed: &mut Vec<Error>) -> Vec<DriverObject> {
-        let drivers = if named.is_empty() {
-            let catalog = Catalog::read(self.system);
-            failed.extend(catalog.problems);
-            catalog.drivers
-        } else {
-            let mut drivers = Vec::new();
-            for name in named {
-                let result = match self.system.find_driver(name) {
-                    Some(path) => DriverObject::read(&path),
-                    None => Err(Error::new(
-                        ErrorKind::NoDriver,
-                        format!("udev's hwdb names the driver `{name}`, which is not installed"),
-                    )
-                    .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
-                };
-                match result {
-                    Ok(driver) => drivers.push(driver),
-                    Err(error) => failed.push(error),
-                }
+    /// The drivers that udev attaches by itself, of those named or of all; and what can't be read, with its name where that is
+    /// known.
+    fn automatic(&self, named: &[DriverName]) -> (Vec<DriverObject>, Vec<(Option<DriverName>, Error)>) {
+        let (mut drivers, mut failed) = (Vec::new(), Vec::new());
+        if named.is_empty() {
+            let catalog = Catalog::read_trusted(self.system);
+            drivers = catalog.drivers;
+            failed.extend(catalog.problems.into_iter().map(|error| (None, with_owner(error))));
+        }
+        for name in named {
+            let result = match self.system.find_driver(name) {
+                Some(path) => DriverObject::read_trusted(&path).map_err(with_owner),
+                None => Err(Error::new(
+                    ErrorKind::NoDriver,
+                    format!("udev's hwdb names the driver `{name}`, which is not installed"),
+                )
+                .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
+            };
+            match result {
+                Ok(driver) => drivers.push(driver),
+                Err(error) => failed.push((Some(name.clone()), error)),
             }
-            drivers
-        };
-        drivers.into_iter().filter(|driver| driver.manifest.is_automatic()).collect()
+        }
+        drivers.retain(|driver| driver.manifest.is_automatic());
+        (drivers, failed)
     }
 
     /// What udev asks for when a HID device has gone: removes its pins and what was remembered of it.
@@ -521,6 +537,14 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         change: known.and_then(|known| known.change),
         links: Vec::new(),
     }
+}
+
+/// Says how a driver becomes one that udev's events may load.
+fn with_owner(error: Error) -> Error {
+    if error.kind() != ErrorKind::Permission {
+        return error;
+    }
+    error.with_hint("udev's events load what is root's alone: see to owner and mode with `chown root` and `chmod go-w`")
 }
 
 fn no_match(driver: &DriverObject, device: &Device, verdict: &Verdict) -> Error {

@@ -15,6 +15,7 @@ use sha2::Digest as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
 use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement, Sha256};
+use crate::trusted;
 
 /// What the names of source files in a driver's BTF begin with, for the directory that they were compiled in.
 pub const SOURCE_ROOT: &str = "hidbpf:";
@@ -149,17 +150,28 @@ impl DriverObject {
     /// # Errors
     /// The file can't be read or is no driver.
     pub fn read(path: &Path) -> Result<DriverObject> {
+        DriverObject::read_from(path, fs::File::open(path))
+    }
+
+    /// Reads an object from a file that nobody but root can have put there, as udev's events do.
+    ///
+    /// # Errors
+    /// As [`DriverObject::read`], and where somebody else could write the file or a directory above it.
+    pub fn read_trusted(path: &Path) -> Result<DriverObject> {
+        DriverObject::read_from(path, trusted::open(path))
+    }
+
+    fn read_from(path: &Path, file: std::io::Result<fs::File>) -> Result<DriverObject> {
         use std::io::Read;
         let fail = |error: std::io::Error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound => ErrorKind::NoDriver,
-                _ => ErrorKind::Io,
-            };
-            Error::because(kind, format!("failed to read the driver `{}`", path.display()), error)
+            let what = format!("failed to read the driver `{}`", path.display());
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Error::because(ErrorKind::NoDriver, what, error),
+                _ => Error::permission_or(ErrorKind::Io, what, error),
+            }
         };
-        let file = fs::File::open(path).map_err(fail)?;
         let mut bytes = Vec::new();
-        file.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+        file.map_err(fail)?.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > DriverObject::MAX_SIZE {
             return Err(bad(path, format!("it is larger than {} MiB", DriverObject::MAX_SIZE >> 20)));
         }

@@ -1,6 +1,7 @@
 //! The machine around a job: file systems, modules, orphans, and the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -48,6 +49,8 @@ pub fn mount_all() -> Result<()> {
         ("tracefs", "/sys/kernel/tracing"),
         ("cgroup2", "/sys/fs/cgroup"),
     ];
+    // The kernel unpacks the initramfs into a directory that everybody may write, which no system boots with.
+    fs::set_permissions("/", Permissions::from_mode(0o755)).context("failed to set the mode of `/`")?;
     for (kind, place) in ALL {
         let mounted = mount_one(kind, place);
         // A kernel without one of these can run the cases.

@@ -12,7 +12,9 @@ use super::Context;
 use crate::output::{Failure, Failures, Outcome};
 
 pub fn add(context: &Context, syspath: &Path) -> Outcome {
-    let report = Manager::new(&context.system).add(syspath, &named_by_hwdb()).map_err(|error| told(vec![error]))?;
+    let manager = Manager::new(&context.system);
+    let added = manager.confine().and_then(|()| manager.add(syspath, &named_by_hwdb()));
+    let report = added.map_err(|error| told(vec![error]))?;
     for note in &report.notes {
         tracing::info!("{note}");
     }

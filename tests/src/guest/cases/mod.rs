@@ -8,6 +8,7 @@ mod drivers;
 mod fixtures;
 mod kernel;
 pub mod recordings;
+mod security;
 mod trouble;
 
 mod watch;
@@ -77,6 +78,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         aside::CASES,
         fixtures::CASES,
+        security::CASES,
         trouble::CASES,
         author::CASES,
         asus::CASES,

@@ -31,13 +31,13 @@ pub const CASES: &[Case] = &[
 
 const INSTALLED: &str = "/usr/lib/hidbpf/drivers";
 
-fn raptor_object() -> Result<Vec<u8>> {
+pub fn raptor_object() -> Result<Vec<u8>> {
     let path = format!("{INSTALLED}/{}.bpf.o", RAPTOR.0);
     fs::read(&path).with_context(|| format!("failed to read `{path}`"))
 }
 
 /// Plugs in the joystick without udevd's seeing it, so that only what the case does happens to it.
-fn plug_raptor_unseen(bench: &mut Bench) -> Result<(Plugged, Spec)> {
+pub fn plug_raptor_unseen(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     Ok((bench.plug_unseen(&spec)?, spec))
 }
@@ -252,7 +252,7 @@ fn interrupt_at(
 }
 
 /// Starts what udev starts for a new device.
-fn add_traced(device: &Plugged) -> Result<Traced> {
+pub fn add_traced(device: &Plugged) -> Result<Traced> {
     Traced::new(shim::start(&[shim::TRACED], HIDBPF).args(["udev", "add", &device.path()]))
 }
 
