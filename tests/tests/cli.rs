@@ -30,6 +30,18 @@ fn drivers_are_listed_with_what_they_are_for() {
     check(&output, 0, &[]);
     let text = stdout(&output);
     assert!(text.contains("hp-elite-presenter: HP Elite Presenter"), "{text}");
+    assert!(text.contains("\n  before: The two side buttons do nothing") && !text.contains("matches by"), "{text}");
+    let output = with_drivers(&["drivers", "xppen-ack05"]);
+    check(&output, 0, &[]);
+    let text = stdout(&output);
+    for words in [
+        "\n  before: Buttons and wheel type keyboard shortcuts",
+        "\n  after: Each button and the wheel is that of a tablet pad",
+        "\n  fix, stable, attached by udev; Linux 6.11 and later (struct_ops)\n",
+        "\n  matches by pen: usb 28BD:0202, group generic, a descriptor of 109 bytes\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
     let output = with_drivers(&["--json", "drivers", "mouse-invert-y"]);
     check(&output, 0, &[]);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
@@ -38,6 +50,8 @@ fn drivers_are_listed_with_what_they_are_for() {
     assert_eq!(driver["driver"], "mouse-invert-y");
     assert_eq!(driver["automatic"], false);
     assert_eq!(driver["generations"], serde_json::json!(["fmod-ret", "struct-ops"]));
+    assert_eq!(driver["properties"], serde_json::json!([]));
+    assert_eq!(driver["manifest"]["before"], "The mouse has no defect: moving it forward moves the pointer up.");
 }
 
 #[test]
@@ -104,7 +118,7 @@ fn an_object_is_shown_with_its_hooks_and_rules() {
     let output = with_drivers(&["inspect", path.to_str().expect("the path is text")]);
     check(&output, 0, &[]);
     let text = stdout(&output);
-    for words in ["FMOD_RET: device event, descriptor fixup", "HUION_FIRMWARE_ID", "matches by pen: ", "vendor 256C"] {
+    for words in ["FMOD_RET: device event, descriptor fixup", "HUION_FIRMWARE_ID", "matches by pen: usb 256C:0066"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let output = with_drivers(&["--json", "inspect", "huion-inspiroy-2-s"]);

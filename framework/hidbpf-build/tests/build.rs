@@ -141,7 +141,7 @@ fn a_folder_needs_a_good_name_and_a_good_manifest() {
     let name = Folder::new("A_Driver", BOTH_HOOKS).error();
     assert!(name.contains("`A_Driver` can't be a driver's name"), "{name}");
     let manifest = Folder::with_manifest("a-driver", &MANIFEST.replace("kind", "knid"), BOTH_HOOKS).error();
-    assert!(manifest.contains("driver.toml:4:1: unknown field `knid`"), "{manifest}");
+    assert!(manifest.contains("driver.toml:5:1: unknown field `knid`"), "{manifest}");
 }
 
 #[test]

@@ -22,6 +22,16 @@ pub enum Generation {
     StructOps,
 }
 
+impl Generation {
+    /// The first version of Linux that has it: `6.3`.
+    pub fn since(self) -> &'static str {
+        match self {
+            Generation::FmodRet => "6.3",
+            Generation::StructOps => "6.11",
+        }
+    }
+}
+
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -16,7 +16,7 @@ use crate::text::Hex;
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of what [`SECTION`] holds.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
@@ -27,8 +27,10 @@ pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
 pub struct Manifest {
     /// The device, as its owner would call it: "FR-TEC Raptor Mach 2".
     pub device: String,
-    /// One sentence: what is wrong without the driver and what is right with it.
-    pub summary: String,
+    /// What the device does without the driver: what is wrong, where the driver mends a defect.
+    pub before: String,
+    /// What the device does with the driver.
+    pub after: String,
     /// Whether the driver mends a defect or suits a taste.
     pub kind: Kind,
     /// How far the driver can be trusted.
@@ -51,6 +53,15 @@ pub enum Kind {
     Preference,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::Fix => "fix",
+            Kind::Preference => "preference",
+        })
+    }
+}
+
 /// How far a driver can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +72,16 @@ pub enum Status {
     Testing,
     /// Shows how a driver is written. Attached only when asked for.
     Example,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Status::Stable => "stable",
+            Status::Testing => "testing",
+            Status::Example => "example",
+        })
+    }
 }
 
 /// A feature that only some kernels have.
@@ -347,7 +368,7 @@ impl Manifest {
 
     /// What the types can't say. The first part of the error is a text to look for, to find the line.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        for (key, value) in [("device", &self.device), ("summary", &self.summary)] {
+        for (key, value) in [("device", &self.device), ("before", &self.before), ("after", &self.after)] {
             if value.trim().is_empty() || value.chars().any(char::is_control) {
                 return Err((key, format!("`{key}` must be one line of text that is not empty")));
             }
@@ -397,6 +418,34 @@ impl Match {
     pub fn name(&self, index: usize) -> String {
         self.label.clone().unwrap_or_else(|| format!("rule {}", index + 1))
     }
+
+    /// Bus, vendor and product as people write them, `usb 256C:0066`.
+    pub fn ids(&self) -> String {
+        let or_any = |text: Option<String>| text.unwrap_or_else(|| "any".to_owned());
+        let bus = or_any(self.bus.map(|bus| bus.to_string()));
+        match (self.vendor, self.product) {
+            (None, None) => bus,
+            (vendor, product) => {
+                let vendor = or_any(vendor.map(|vendor| vendor.to_string()));
+                format!("{bus} {vendor}:{}", or_any(product.map(|product| product.to_string())))
+            }
+        }
+    }
+
+    /// What else must hold, in words: by this the driver's device is told from others with the same ids.
+    pub fn conditions(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        conditions.extend(self.group.map(|group| format!("group {group}")));
+        conditions.extend(self.rdesc_size.map(|size| format!("a descriptor of {size} bytes")));
+        conditions.extend(self.rdesc_sha256.as_ref().map(|sha256| format!("a descriptor with the SHA-256 {sha256}")));
+        let at = |BytesAt { offset, bytes }: &BytesAt| format!("{bytes} at byte {offset} of the descriptor");
+        conditions.extend(self.rdesc_bytes.iter().map(at));
+        conditions.extend(self.interface.map(|number| format!("USB interface {number}")));
+        conditions.extend(self.name.as_ref().map(|name| format!("the name `{name}`")));
+        let is = |PropertyRule { name, value }: &PropertyRule| format!("the udev property {name} `{value}`");
+        conditions.extend(self.property.as_ref().map(is));
+        conditions
+    }
 }
 
 impl Embedded {
@@ -445,7 +494,8 @@ mod tests {
 
     const GOOD: &str = r#"
 device = "FR-TEC Raptor Mach 2"
-summary = "The hat switch works."
+before = "The hat switch does nothing."
+after = "The hat switch works."
 kind = "fix"
 status = "stable"
 
@@ -481,19 +531,19 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     #[test]
     fn each_mistake_is_named_with_its_place() {
         for (from, to, place, words) in [
-            ("kind =", "knid =", "driver.toml:4:1", "unknown field `knid`, expected one of"),
-            ("\"fix\"", "\"fxi\"", "driver.toml:4:8", "unknown variant `fxi`, expected `fix` or `preference`"),
-            ("0x11c0", "\"11c0\"", "driver.toml:10:10", "expected a vendor: a number up to 0xffffffff"),
-            ("0x11c0", "-1", "driver.toml:10:10", "expected a vendor"),
+            ("kind =", "knid =", "driver.toml:5:1", "unknown field `knid`, expected one of"),
+            ("\"fix\"", "\"fxi\"", "driver.toml:5:8", "unknown variant `fxi`, expected `fix` or `preference`"),
+            ("0x11c0", "\"11c0\"", "driver.toml:11:10", "expected a vendor: a number up to 0xffffffff"),
+            ("0x11c0", "-1", "driver.toml:11:10", "expected a vendor"),
             (
                 "\"usb\"",
                 "\"usbb\"",
-                "driver.toml:8:7",
+                "driver.toml:9:7",
                 "expected a bus: \"usb\", \"bluetooth\", \"virtual\", \"i2c\", or a number up to 0xffff",
             ),
-            ("rdesc-size = 232", "rdesc-size = 5000", "driver.toml:12:1", "a report descriptor has 1 to 4096 bytes"),
-            ("offset = 177", "offset = 232", "driver.toml:13:1", "outside of a descriptor of 232 bytes"),
-            ("\"ef\"", "\"e\"", "driver.toml:13:40", "bytes in hex"),
+            ("rdesc-size = 232", "rdesc-size = 5000", "driver.toml:13:1", "a report descriptor has 1 to 4096 bytes"),
+            ("offset = 177", "offset = 232", "driver.toml:14:1", "outside of a descriptor of 232 bytes"),
+            ("\"ef\"", "\"e\"", "driver.toml:14:40", "bytes in hex"),
             ("device = \"FR-TEC Raptor Mach 2\"\n", "", "driver.toml:1:1", "missing field `device`"),
         ] {
             assert!(GOOD.contains(from), "{from}");
@@ -514,10 +564,28 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     }
 
     #[test]
+    fn rules_are_put_into_words() {
+        let rule = &parse(GOOD).unwrap().matches[0];
+        assert_eq!(rule.ids(), "usb 11C0:5606");
+        let words = ["group generic", "a descriptor of 232 bytes", "ef at byte 177 of the descriptor"];
+        assert_eq!(rule.conditions(), words);
+        let rule = Match {
+            product: Some(ProductId(0x6e)),
+            name: Some("HUION *".to_owned()),
+            interface: Some(1),
+            property: Some(PropertyRule { name: "HUION_FIRMWARE_ID".to_owned(), value: "HVAN*".to_owned() }),
+            ..Match::default()
+        };
+        assert_eq!(rule.ids(), "any any:006E");
+        let words = ["USB interface 1", "the name `HUION *`", "the udev property HUION_FIRMWARE_ID `HVAN*`"];
+        assert_eq!(rule.conditions(), words);
+    }
+
+    #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), b"format = 2\nfuture = true\n").unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), b"format = 3\nfuture = true\n").unwrap_err().to_string();
+        assert!(error.contains("format 3") && error.contains("update hidbpf"), "{error}");
     }
 
     #[test]

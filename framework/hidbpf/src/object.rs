@@ -324,6 +324,11 @@ impl ObjectFile {
         &self.bytes
     }
 
+    /// The udev properties that it reads: `HUION_FIRMWARE_ID`.
+    pub fn properties(&self) -> impl Iterator<Item = &str> {
+        self.globals.keys().filter_map(|global| global.strip_prefix(PROPERTY_PREFIX))
+    }
+
     /// Whether it changes the descriptor, of which each device lets only one driver do so.
     pub fn fixes_descriptor(&self) -> bool {
         self.hooks.values().any(|hooks| hooks.contains(&Hook::RdescFixup))

@@ -14,7 +14,8 @@ pub const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hid-bpf-sr
 
 pub const MANIFEST: &str = r#"
 device = "A device"
-summary = "It works."
+before = "It does not work."
+after = "It works."
 kind = "fix"
 status = "testing"
 

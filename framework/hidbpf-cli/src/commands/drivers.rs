@@ -8,6 +8,7 @@ use hidbpf::ids::HidName;
 use hidbpf::kernel::Generation;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::{DriverName, Manifest};
+use hidbpf::object::DriverObject;
 use serde::Serialize;
 
 use super::Context;
@@ -21,6 +22,7 @@ struct Row<'a> {
     object: PathBuf,
     manifest: &'a Manifest,
     generations: Vec<Generation>,
+    properties: Vec<&'a str>,
     automatic: bool,
     devices: Vec<HidName>,
 }
@@ -34,39 +36,67 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
     };
     let devices =
         Device::all(&context.system)?.into_iter().map(|device| manager.own(device)).collect::<Result<Vec<_>, _>>()?;
-    let rows: Vec<Row<'_>> = chosen
-        .iter()
-        .map(|driver| Row {
+    let there = |driver: &DriverObject| -> Vec<HidName> {
+        let fits = |device: &&Device| matches!(judge(&driver.manifest, device), Verdict::Matches { .. });
+        devices.iter().filter(fits).map(|device| device.name.clone()).collect()
+    };
+    if context.json {
+        let rows = chosen.iter().map(|driver| Row {
             driver: &driver.name,
             object: driver.path.clone(),
             manifest: &driver.manifest,
             generations: driver.hooks.keys().copied().collect(),
+            properties: driver.properties().collect(),
             automatic: driver.manifest.is_automatic(),
-            devices: devices
-                .iter()
-                .filter(|device| matches!(judge(&driver.manifest, device), Verdict::Matches { .. }))
-                .map(|device| device.name.clone())
-                .collect(),
-        })
-        .collect();
-    if context.json {
-        return output::json("drivers", &rows);
+            devices: there(driver),
+        });
+        return output::json("drivers", &rows.collect::<Vec<_>>());
     }
     output::write(|stdout| {
-        if rows.is_empty() {
+        if chosen.is_empty() {
             writeln!(stdout, "no drivers are installed")?;
         }
-        for row in &rows {
-            let Manifest { device, summary, .. } = row.manifest;
-            writeln!(stdout, "{}: {device}", row.driver)?;
-            writeln!(stdout, "  {summary}")?;
-            let how = if row.automatic { "attached by udev" } else { "attached only by `hidbpf load`" };
-            let kernels: Vec<String> = row.generations.iter().map(ToString::to_string).collect();
-            writeln!(stdout, "  {how}; kernels with {} hooks", kernels.join(" or "))?;
-            for name in &row.devices {
+        for found in &chosen {
+            write!(stdout, "{}", sentences(&found.name, &found.manifest))?;
+            writeln!(stdout, "  {}; {}", trust(&found.manifest), kernels(found))?;
+            if driver.is_some() {
+                write!(stdout, "{}", rules(found))?;
+            }
+            for name in there(found) {
                 writeln!(stdout, "  matches {name}")?;
             }
         }
         Ok(())
     })
+}
+
+/// The driver, its device, and what the driver changes: the first lines of an answer about a driver.
+pub fn sentences(name: &DriverName, Manifest { device, before, after, .. }: &Manifest) -> String {
+    format!("{name}: {device}\n  before: {before}\n  after: {after}\n")
+}
+
+/// How far the driver can be trusted, and who attaches it.
+pub fn trust(manifest: &Manifest) -> String {
+    let how = if manifest.is_automatic() { "attached by udev" } else { "attached only by `hidbpf load`" };
+    format!("{}, {}, {how}", manifest.kind, manifest.status)
+}
+
+/// The kernels that the driver is for.
+pub fn kernels(driver: &DriverObject) -> String {
+    let since = driver.hooks.keys().next().map_or("", |first| first.since());
+    let hooks: Vec<String> = driver.hooks.keys().map(ToString::to_string).collect();
+    format!("Linux {since} and later ({})", hooks.join(", "))
+}
+
+/// The rules by which a device is known to be the driver's, a line each, and what udev has to tell of it.
+pub fn rules(driver: &DriverObject) -> String {
+    let mut text = String::new();
+    for (index, rule) in driver.manifest.matches.iter().enumerate() {
+        let parts: Vec<String> = std::iter::once(rule.ids()).chain(rule.conditions()).collect();
+        text += &format!("  matches by {}: {}\n", rule.name(index), parts.join(", "));
+    }
+    for property in driver.properties() {
+        text += &format!("  reads the udev property {property}\n");
+    }
+    text
 }
