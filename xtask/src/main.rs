@@ -7,6 +7,7 @@ mod artifacts;
 mod console;
 mod demo;
 mod dist;
+mod docs;
 mod guest;
 mod initramfs;
 mod kernels;
@@ -60,6 +61,8 @@ enum Task {
     Vm(vm::Options),
     /// Count what an attach costs: instructions, system calls, memory
     Measure(vm::KernelOptions),
+    /// Write the pages about devices, docs/devices, anew from the drivers' manifests
+    Docs,
     /// Lay out the files of an installed hidbpf
     Dist(dist::Options),
 }
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Docs => docs::run().map(|()| ExitCode::SUCCESS),
         Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
     };
     let error = match result {

@@ -85,9 +85,9 @@ pub enum Command {
         /// Show only this device
         device: Option<String>,
     },
-    /// Show the installed drivers, and the devices that are there for each
+    /// Show the installed drivers: what each changes, and the devices that are there for it
     Drivers {
-        /// Show only this driver
+        /// Show only this driver, with the rules by which it knows a device
         driver: Option<String>,
     },
     /// Run a driver over a recording in user space, and show what becomes of descriptor and reports
@@ -193,6 +193,15 @@ pub enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write what the installed drivers are for as Markdown, a page a driver and an index
+    #[command(hide = true)]
+    Pages {
+        /// The directory to write to
+        dir: PathBuf,
+        /// Where the drivers' folders are, for links to them: a URL, or a path from DIR
+        #[arg(long, value_name = "URL")]
+        sources: Option<String>,
     },
     /// Write the manual pages, a page a command
     #[command(hide = true)]

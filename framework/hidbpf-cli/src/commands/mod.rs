@@ -9,6 +9,7 @@ mod inspect;
 mod load;
 mod monitor;
 mod new;
+mod pages;
 mod record;
 mod reload;
 mod replay;
@@ -67,6 +68,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Udev { event: UdevEvent::Add { syspath } } => udev::add(&context, &syspath),
         Command::Udev { event: UdevEvent::Remove { syspath } } => udev::remove(&context, &syspath),
         Command::Completions { shell } => generate::completions(shell),
+        Command::Pages { dir, sources } => pages::run(&context, &dir, sources.as_deref()),
         Command::Man { dir } => generate::man(dir.as_deref()),
     }
 }

@@ -1,0 +1,96 @@
+//! `hidbpf pages`: the catalogue as Markdown, a page a driver and an index, all of it out of the manifests in the objects.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
+
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::object::DriverObject;
+
+use super::Context;
+use super::drivers::{kernels, trust};
+use crate::output::Outcome;
+
+/// The page that links to all others; where a folder is looked at, sites show it by itself.
+const INDEX: &str = "README.md";
+
+pub fn run(context: &Context, dir: &Path, sources: Option<&str>) -> Outcome {
+    let catalog = context.catalog();
+    let failed = |error| {
+        Error::because(ErrorKind::Io, format!("failed to write the catalogue's pages to `{}`", dir.display()), error)
+    };
+    write(dir, &catalog.drivers, sources).map_err(failed)?;
+    // Pages without the drivers that could not be read are not all that was asked for.
+    if catalog.problems.is_empty() { Ok(()) } else { Err(catalog.problems.into()) }
+}
+
+fn write(dir: &Path, drivers: &[DriverObject], sources: Option<&str>) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join(INDEX), index(drivers))?;
+    drivers.iter().try_for_each(|driver| fs::write(dir.join(format!("{}.md", driver.name)), page(driver, sources)))
+}
+
+fn index(drivers: &[DriverObject]) -> String {
+    let mut text = "# Devices\n\n\
+        The devices that have a driver, with what each driver does. Behind each name is a page with all that is known of it.\n\n\
+        | device | ids | without the driver | with it | status |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for driver in drivers {
+        let manifest = &driver.manifest;
+        let mut ids: Vec<String> = Vec::new();
+        for rule in &manifest.matches {
+            let own = rule.ids();
+            if !ids.contains(&own) {
+                ids.push(own);
+            }
+        }
+        let status = match driver.hooks.keys().next() {
+            Some(first) => format!("{} {}, since Linux {}", manifest.status, manifest.kind, first.since()),
+            None => format!("{} {}", manifest.status, manifest.kind),
+        };
+        row(
+            &mut text,
+            &[
+                &format!("[{}]({}.md)", cell(&manifest.device), driver.name),
+                &ids.join(", "),
+                &cell(&manifest.before),
+                &cell(&manifest.after),
+                &status,
+            ],
+        );
+    }
+    text
+}
+
+fn page(driver: &DriverObject, sources: Option<&str>) -> String {
+    let manifest = &driver.manifest;
+    let mut text = format!("# {}\n\n| | |\n|---|---|\n", manifest.device);
+    row(&mut text, &["driver", &format!("`{}`", driver.name)]);
+    row(&mut text, &["without the driver", &cell(&manifest.before)]);
+    row(&mut text, &["with it", &cell(&manifest.after)]);
+    row(&mut text, &["status", &trust(manifest)]);
+    row(&mut text, &["kernels", &kernels(driver)]);
+    let properties: Vec<&str> = driver.properties().collect();
+    if !properties.is_empty() {
+        row(&mut text, &["udev properties", &properties.join(", ")]);
+    }
+    text += "\nIt is for a device, or an interface of one, that meets one of these rules:\n\n\
+        | rule | ids | and all of |\n|---|---|---|\n";
+    for (number, rule) in manifest.matches.iter().enumerate() {
+        row(&mut text, &[&cell(&rule.name(number)), &rule.ids(), &cell(&rule.conditions().join("; "))]);
+    }
+    if let Some(sources) = sources {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "\nSource, recordings and what is not known: [{0}]({sources}/{0})", driver.name);
+    }
+    text
+}
+
+/// A text as a cell of a table, of which a bar would be the end.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn row(text: &mut String, cells: &[&str]) {
+    let _ = writeln!(text, "| {} |", cells.join(" | "));
+}
