@@ -118,12 +118,14 @@ fn an_object_is_shown_with_its_hooks_and_rules() {
     let output = with_drivers(&["inspect", path.to_str().expect("the path is text")]);
     check(&output, 0, &[]);
     let text = stdout(&output);
-    for words in ["FMOD_RET: device event, descriptor fixup", "HUION_FIRMWARE_ID", "matches by pen: usb 256C:0066"] {
+    for words in ["FMOD_RET: device event (", "HUION_FIRMWARE_ID", "matches by pen: usb 256C:0066"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let output = with_drivers(&["--json", "inspect", "huion-inspiroy-2-s"]);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
     assert_eq!(answer["driver"]["hooks"]["struct_ops"], serde_json::json!(["device-event", "rdesc-fixup"]));
+    let instructions = &answer["driver"]["instructions"]["struct_ops"]["device-event"];
+    assert!(instructions.as_u64().is_some_and(|count| count > 10), "{instructions}");
 }
 
 #[test]
@@ -205,9 +207,16 @@ fn a_recording_is_replayed_compared_and_put_into_words() {
     assert!(stdout(&other).contains("\n- R: 232 ") && stdout(&other).contains("\n+ R: 232 "), "{}", stdout(&other));
     let words = with_drivers(&["replay", "frtec-raptor-mach-2", &recording, "--decode"]);
     assert!(stdout(&words).contains("*Hat Switch: "), "{}", stdout(&words));
+    assert!(stdout(&words).contains("\ninstructions a report: "), "{}", stdout(&words));
     let json = with_drivers(&["--json", "replay", "frtec-raptor-mach-2", &recording]);
     let answer: Value = serde_json::from_slice(&json.stdout).expect("the answer is JSON");
     assert_ne!(answer["replay"]["devices"][0]["before"], answer["replay"]["devices"][0]["after"]);
+    let reports = answer["replay"]["reports"].as_array().expect("there are reports");
+    assert!(reports.iter().all(|report| report["instructions"].as_u64() > Some(0)), "{reports:?}");
+    let none = folder.join("../../hp-elite-presenter/recordings/presenter.hid");
+    let none = ["--json", "replay", "hp-elite-presenter", none.to_str().expect("the path is text")];
+    let answer: Value = serde_json::from_slice(&with_drivers(&none).stdout).expect("the answer is JSON");
+    assert!(answer["replay"]["reports"][0]["instructions"].is_null(), "{answer}");
 }
 
 #[test]

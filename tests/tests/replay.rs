@@ -55,7 +55,7 @@ fn check(driver: &str, path: &Path) -> Result<(), Failed> {
         return Err("the driver has no program for struct_ops kernels".into());
     }
     for generation in generations {
-        let replayed = hidbpf::replay::replay(&object, generation, &recording, Settings::of)?;
+        let replayed = hidbpf::replay::replay(&object, generation, &recording, Settings::of)?.recording;
         let difference = hidbpf::replay::difference(&expected, &replayed);
         if !difference.is_empty() {
             return Err(format!("on {generation} kernels:\n{difference}").into());

@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
         let hooks = driver.hooks_for(generation)?;
         kernel::check_capabilities(generation)?;
         pins::check_bpffs(system)?;
-        if hooks.contains(&Hook::DeviceEvent) {
+        if hooks.contains_key(&Hook::DeviceEvent) {
             check_ready(device, &format!("the driver `{}`", driver.name))?;
         }
         Ok(Plan { system, driver, device, generation })
@@ -108,7 +108,7 @@ impl<'a> Plan<'a> {
 
     /// The hooks that will be attached.
     pub fn hooks(&self) -> impl Iterator<Item = Hook> + '_ {
-        self.driver.hooks.get(&self.generation).into_iter().flatten().copied()
+        self.driver.hooks.get(&self.generation).into_iter().flat_map(|hooks| hooks.keys().copied())
     }
 
     /// Asks the driver's own probe program, if it has one.

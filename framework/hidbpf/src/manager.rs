@@ -612,7 +612,7 @@ impl Held<'_> {
             )
             .with_hint(format!("`hidbpf unload {}` takes it off", driver.name)));
         }
-        let hooks: Vec<Hook> = driver.hooks_for(generation)?.iter().copied().collect();
+        let hooks: Vec<Hook> = driver.hooks_for(generation)?.keys().copied().collect();
         if driver.fixes_descriptor()
             && let Some(holder) = self.descriptor_holder()
         {

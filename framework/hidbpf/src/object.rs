@@ -100,6 +100,9 @@ pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 /// The global in which the SDK counts the runs of the descriptor hook: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
+/// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
+const INSTRUCTION_SIZE: u64 = 8;
+
 /// What any object with HID-BPF programs has, a driver's or one of our own.
 #[derive(Clone)]
 pub struct ObjectFile {
@@ -107,8 +110,8 @@ pub struct ObjectFile {
     pub name: String,
     /// The file, or what stands for it in messages.
     pub path: PathBuf,
-    /// The hooks, by generation.
-    pub hooks: BTreeMap<Generation, BTreeSet<Hook>>,
+    /// The hooks, by generation, with the number of instructions of each: words of 8 bytes, without the functions that a program calls.
+    pub hooks: BTreeMap<Generation, BTreeMap<Hook, u64>>,
     /// Whether there is a program that may refuse a device.
     pub has_probe: bool,
     /// Global variables by name.
@@ -212,7 +215,7 @@ impl DriverObject {
     ///
     /// # Errors
     /// The driver needs what this generation does not have.
-    pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeSet<Hook>> {
+    pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeMap<Hook, u64>> {
         let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
         match self.hooks.get(&generation) {
             Some(hooks) if !too_old => Ok(hooks),
@@ -277,7 +280,7 @@ impl ObjectFile {
     /// The bytes are no object for BPF, or have no program for any hook.
     pub(crate) fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
         let elf = elf(path, &bytes)?;
-        let mut hooks: BTreeMap<Generation, BTreeSet<Hook>> = BTreeMap::new();
+        let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
         let mut names = HashMap::new();
         for section in elf.sections() {
@@ -285,7 +288,7 @@ impl ObjectFile {
             names.insert(section.index(), name);
             match section_role(name) {
                 Some(SectionRole::Program(generation, hook)) => {
-                    hooks.entry(generation).or_default().insert(hook);
+                    hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
                 }
                 Some(SectionRole::StructOps) => struct_ops += 1,
                 Some(SectionRole::Syscall) | None => {}
@@ -331,7 +334,7 @@ impl ObjectFile {
 
     /// Whether it changes the descriptor, of which each device lets only one driver do so.
     pub fn fixes_descriptor(&self) -> bool {
-        self.hooks.values().any(|hooks| hooks.contains(&Hook::RdescFixup))
+        self.hooks.values().any(|hooks| hooks.contains_key(&Hook::RdescFixup))
     }
 }
 

@@ -83,15 +83,19 @@ fn each(generation: Generation, test: impl Fn(&mut Driver, &str)) {
 
 fn changed(driver: &mut Driver, report: &[u8], context: &str) -> Vec<u8> {
     match driver.event(report) {
-        Ok(Outcome { before, report: Report::Changed(report), after }) if before.is_empty() && after.is_empty() => {
+        Ok(Outcome { before, report: Report::Changed(report), after, .. }) if before.is_empty() && after.is_empty() => {
             report
         }
         other => panic!("{context}: {other:?}"),
     }
 }
 
-fn only(report: Report) -> Result<Outcome, ReplayError> {
-    Ok(Outcome { before: Vec::new(), report, after: Vec::new() })
+/// What became of the report, which must be all that came of it.
+fn only(outcome: Result<Outcome, ReplayError>) -> Result<Report, ReplayError> {
+    outcome.map(|Outcome { before, report, after, .. }| {
+        assert!(before.is_empty() && after.is_empty(), "{before:?} {after:?}");
+        report
+    })
 }
 
 #[test]
@@ -105,11 +109,11 @@ fn a_small_driver_does_the_same_in_both_generations() {
             assert_eq!(driver.fix_descriptor(support::MOUSE), Ok(Fixed::Changed(fixed.clone())), "{variant}");
             // The hook keeps no state: older kernels run it at every open.
             assert_eq!(driver.fix_descriptor(&fixed), Ok(Fixed::Unchanged), "{variant}");
-            assert_eq!(driver.event(&[1, 2, 3, 4]), only(Report::Changed(vec![1, 2, 0xfd, 4])));
-            assert_eq!(driver.event(&[1, 2, 0, 4]), only(Report::Unchanged));
-            assert_eq!(driver.event(&[1, 2, 3]), only(Report::Unchanged));
-            assert_eq!(driver.event(&[0x80, 2, 1, 4]), only(Report::Changed(vec![0x80, 2, 0xff])));
-            assert_eq!(driver.event(&[0xff, 2, 3, 4]), only(Report::Dropped(-22)));
+            assert_eq!(only(driver.event(&[1, 2, 3, 4])), Ok(Report::Changed(vec![1, 2, 0xfd, 4])));
+            assert_eq!(only(driver.event(&[1, 2, 0, 4])), Ok(Report::Unchanged));
+            assert_eq!(only(driver.event(&[1, 2, 3])), Ok(Report::Unchanged));
+            assert_eq!(only(driver.event(&[0x80, 2, 1, 4])), Ok(Report::Changed(vec![0x80, 2, 0xff])));
+            assert_eq!(only(driver.event(&[0xff, 2, 3, 4])), Ok(Report::Dropped(-22)));
             assert_eq!(driver.variable("reports"), Some(vec![4, 0, 0, 0]));
             assert_eq!(driver.variable("hidbpf_fixup"), Some(vec![2, 0, 0, 0, 0, 0, 0, 0]));
             assert_eq!(driver.variable("nothing"), None);
@@ -128,9 +132,9 @@ fn properties_and_options_reach_the_driver() {
         assert_eq!(driver.variable("UDEV_PROP_MOUSE_MODEL"), Some(b"none of these, \0".to_vec()));
         assert_eq!(driver.fix_descriptor(support::MOUSE), Ok(Fixed::Refused(-19)));
         // The device keeps its descriptor, and so its reports can be had.
-        assert_eq!(driver.event(&[0, 0, 5, 0]), only(Report::Changed(vec![0, 0, 0xfb, 0])));
+        assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 0xfb, 0])));
         driver.set_option("scale", -2).unwrap();
-        assert_eq!(driver.event(&[0, 0, 5, 0]), only(Report::Changed(vec![0, 0, 10, 0])));
+        assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 10, 0])));
         driver.set_property("MOUSE_MODEL", "long");
         let mut longer = support::MOUSE.to_vec();
         longer.push(0xc0);
@@ -229,7 +233,7 @@ fn sizes_are_those_of_the_kernels_buffer() {
             assert_eq!(changed(driver, &[14, 0, 0, 0], context), [14, 0, 0]);
             let mut long = whole.clone();
             (long[0], long[63]) = (0, 0);
-            assert_eq!(driver.event(&long), only(Report::Unchanged));
+            assert_eq!(only(driver.event(&long)), Ok(Report::Unchanged));
             long.push(0);
             assert_eq!(driver.event(&long), Err(ReplayError::ReportTooLong { length: 65, buffer: 64 }));
         });
@@ -275,8 +279,8 @@ fn reports_of_the_drivers_own_go_through_its_hooks() {
         let all: Vec<Vec<u8>> = outcome.reports(&[16, 7, 3, 0]).map(<[u8]>::to_vec).collect();
         assert_eq!(all, [[4, 5, 3, 0], [4, 0, 3, 0]]);
         // EDEADLOCK, so that the inner report is dropped, and then the outer one.
-        assert_eq!(driver.event(&[17, 0, 0, 0]), only(Report::Dropped(-35)), "{context}");
-        assert_eq!(driver.event(&[18, 0, 0, 0]), only(Report::Changed(vec![18])), "{context}");
+        assert_eq!(only(driver.event(&[17, 0, 0, 0])), Ok(Report::Dropped(-35)), "{context}");
+        assert_eq!(only(driver.event(&[18, 0, 0, 0])), Ok(Report::Changed(vec![18])), "{context}");
     });
 }
 
@@ -380,7 +384,7 @@ fn each_fault_is_told_with_its_line_and_reason() {
             let name = if generation == Generation::FmodRet { "event_fmod" } else { "event_ops" };
             assert_eq!(fault.program, if number == 5 { "forever" } else { name });
             // The next report is none the worse for it.
-            assert_eq!(driver.event(&[0, 0, 0, 0]), only(Report::Unchanged));
+            assert_eq!(only(driver.event(&[0, 0, 0, 0])), Ok(Report::Unchanged));
         }
         let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
         let Err(ReplayError::Fault(fault)) = driver.event(&[10, 0, 0, 0]) else {
@@ -463,7 +467,12 @@ fn a_recording_comes_out_as_the_kernel_would_have_it() {
     for generation in BOTH {
         let recorded = &original.devices[0];
         let mut driver = Driver::new(&object, generation, &recorded.into(), &Settings::of(recorded)).unwrap();
-        assert_eq!(driver.replay(&original, 0).unwrap().to_string(), expected);
+        let replayed = driver.replay(&original, 0).unwrap();
+        assert_eq!(replayed.recording.to_string(), expected);
+        let [Some(changed), Some(dropped), Some(shortened)] = replayed.instructions[..] else {
+            panic!("{:?}", replayed.instructions)
+        };
+        assert!(0 < dropped && dropped < changed && dropped < shortened, "{:?}", replayed.instructions);
     }
     let mut driver = Driver::new(faulty(), BOTH[1], &(&original.devices[0]).into(), &Settings::default()).unwrap();
     let mut broken = original.clone();

@@ -9,7 +9,7 @@ use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Event, Feature, Recording, RecordingError};
 use hidbpf::replay::reports::ReportType;
-use hidbpf::replay::{self, Object, Settings};
+use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
 use super::Context;
@@ -31,7 +31,7 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     for finding in recording.findings() {
         tracing::warn!("{}: {finding}", path.display());
     }
-    let fixed = replayed(&driver, &recording, path, request)?;
+    let Replayed { recording: fixed, instructions } = replayed(&driver, &recording, path, request)?;
     if let Some(expect) = &request.expect {
         let expected = read(expect)?;
         let difference = replay::difference(&expected, &fixed);
@@ -47,8 +47,8 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
         return Err(Failure::Told.into());
     }
     match (context.json, request.decode) {
-        (true, _) => output::json("replay", &as_json(&recording, &fixed)),
-        (false, true) => output::text(decoded(&recording, &fixed)),
+        (true, _) => output::json("replay", &as_json(&recording, &fixed, &instructions)),
+        (false, true) => output::text(decoded(&recording, &fixed) + &summary(&instructions)),
         (false, false) => output::text(fixed),
     }
 }
@@ -63,7 +63,7 @@ fn replayed(
     recording: &Recording,
     path: &Path,
     request: &Request,
-) -> Result<Recording, Failures> {
+) -> Result<Replayed, Failures> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!("failed to run the driver `{}` over `{}`", driver.name, path.display());
         Failures::from(Error::because(ErrorKind::BadObject, what, error))
@@ -89,7 +89,7 @@ fn outcomes<'a>(fixed: &'a Recording, event: &'a Event) -> impl Iterator<Item = 
     fixed.events.iter().filter(move |after| after.line.is_some() && after.line == event.line)
 }
 
-fn as_json(recording: &Recording, fixed: &Recording) -> serde_json::Value {
+fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>]) -> serde_json::Value {
     let hex = |bytes: &[u8]| hidbpf::text::Hex(bytes).to_string();
     let devices: Vec<_> = recording
         .devices
@@ -102,12 +102,27 @@ fn as_json(recording: &Recording, fixed: &Recording) -> serde_json::Value {
     let reports: Vec<_> = recording
         .events
         .iter()
-        .map(|event| {
+        .zip(instructions)
+        .map(|(event, instructions)| {
             let after: Vec<String> = outcomes(fixed, event).map(|after| hex(&after.report)).collect();
-            json!({ "line": event.line, "device": event.device, "before": hex(&event.report), "after": after })
+            json!({
+                "line": event.line,
+                "device": event.device,
+                "before": hex(&event.report),
+                "after": after,
+                "instructions": instructions,
+            })
         })
         .collect();
     json!({ "devices": devices, "reports": reports })
+}
+
+/// How many instructions the driver takes for a report, where it looks at reports.
+fn summary(instructions: &[Option<u64>]) -> String {
+    let taken: Vec<u64> = instructions.iter().flatten().copied().collect();
+    let Some(most) = taken.iter().max() else { return String::new() };
+    let mean = taken.iter().sum::<u64>() as f64 / taken.len() as f64;
+    format!("instructions a report: {mean:.1} on average, {most} at most\n")
 }
 
 /// Each report in words, as the device's own descriptor has it and as the fixed one has what came of it. What is new is marked.

@@ -96,6 +96,8 @@ pub(crate) struct Machine {
     pub(crate) max_depth: usize,
     pub(crate) instruction_limit: u64,
     pub(crate) instructions_left: u64,
+    /// What runs that are over have taken.
+    pub(crate) instructions: u64,
     /// Whether what is running may sleep.
     pub(crate) sleepable: bool,
     /// Regions that go when the run is over.
@@ -162,6 +164,7 @@ impl Machine {
             max_depth: MAX_CALLS,
             instruction_limit,
             instructions_left: instruction_limit,
+            instructions: 0,
             sleepable: false,
             transient: Vec::new(),
             contexts: Vec::new(),
@@ -276,6 +279,7 @@ impl Machine {
 
     /// Gives back what a run leaves behind.
     pub(crate) fn end(&mut self) {
+        self.instructions += self.instruction_limit - self.instructions_left;
         for region in std::mem::take(&mut self.transient) {
             self.memory.release(region);
         }

@@ -46,7 +46,7 @@ mod whole;
 pub use crate::kernel::Generation;
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
 pub use object::Object;
-pub use whole::{difference, replay};
+pub use whole::{Replayed, difference, replay};
 
 use machine::Machine;
 use memory::{Access, Full, Kind};
@@ -170,6 +170,9 @@ pub struct Outcome {
     pub report: Report,
     /// Reports that the driver's work items sent, and its timers that were due.
     pub after: Vec<Vec<u8>>,
+    /// How many instructions all of that took. The kernel executes some more or less: it puts its own in place of calls, and leaves
+    /// out what can't be reached.
+    pub instructions: u64,
 }
 
 impl Outcome {
@@ -463,7 +466,7 @@ impl Driver {
             }
         };
         if self.events.is_empty() {
-            return Ok(Outcome { before: Vec::new(), report: Report::Unchanged, after: Vec::new() });
+            return Ok(Outcome { before: Vec::new(), report: Report::Unchanged, after: Vec::new(), instructions: 0 });
         }
         if report.len() > size {
             return Err(ReplayError::ReportTooLong { length: report.len(), buffer: size });
@@ -472,6 +475,7 @@ impl Driver {
             self.machine.make_event_buffer(size).map_err(|full| out_of_memory(&full))?;
         }
         let Some(buffer) = self.machine.event else { return Err(ReplayError::NoReports) };
+        let taken = self.machine.instructions;
         self.machine.begin();
         let result = self.machine.dispatch_event(buffer, &self.events, kind, report, None);
         let before = std::mem::take(&mut self.machine.injected);
@@ -493,7 +497,12 @@ impl Driver {
             self.run_due(self.machine.now)?;
             after = std::mem::take(&mut self.machine.injected);
         }
-        Ok(Outcome { before, report, after })
+        Ok(Outcome { before, report, after, instructions: self.machine.instructions - taken })
+    }
+
+    /// Whether the driver looks at reports at all.
+    fn has_event_hook(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Lets time pass, as the recording's clock has it, and runs the timers that are due by then. What they send comes with its time.
@@ -570,18 +579,20 @@ impl Driver {
         }
     }
 
-    /// Runs the driver over one device of a recording, an index of [`Recording::devices`]: what the kernel would make of it.
+    /// Runs the driver over one device of a recording, an index of [`Recording::devices`]: what the kernel would make of it. The counts
+    /// are those of the device's own reports.
     ///
     /// # Errors
     /// As [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
-    pub fn replay(&mut self, recording: &Recording, device: usize) -> Result<Recording, LineError> {
+    pub fn replay(&mut self, recording: &Recording, device: usize) -> Result<Replayed, LineError> {
         let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
-        let Some(original) = recording.devices.get(device) else { return Ok(Recording::default()) };
+        let Some(original) = recording.devices.get(device) else { return Ok(Replayed::default()) };
         let mut fixed = original.clone();
         if let Fixed::Changed(descriptor) = self.fix_descriptor(&original.descriptor).map_err(at(None))? {
             fixed.descriptor = descriptor;
         }
         let mut events = Vec::new();
+        let mut instructions = Vec::new();
         let mut add = |time: Duration, report: &[u8], line| {
             // A recording's clock has microseconds.
             let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
@@ -595,6 +606,7 @@ impl Driver {
             }
             last = event.time;
             let outcome = self.event(&event.report).map_err(at(line))?;
+            instructions.push(self.has_event_hook().then_some(outcome.instructions));
             for report in outcome.reports(&event.report) {
                 add(event.time, report, line);
             }
@@ -602,7 +614,7 @@ impl Driver {
         for (time, report) in self.advance(last.saturating_add(PATIENCE)).map_err(at(None))? {
             add(time, &report, None);
         }
-        Ok(Recording { comments: Vec::new(), devices: vec![fixed], events })
+        Ok(Replayed { recording: Recording { comments: Vec::new(), devices: vec![fixed], events }, instructions })
     }
 }
 

@@ -52,6 +52,19 @@ fn one(insn: Raw) -> Program {
     Program::new(&[insn, raw(0xbf, 0, 1, 0, 0), EXIT])
 }
 
+#[test]
+fn instructions_are_counted_as_they_are_executed() {
+    // A 64-bit load is one, however many words it has; the loop's two are executed five times.
+    let code = [&load(0, 5)[..], &[raw(0x17, 0, 0, 0, 1), raw(0x55, 0, 0, -2, 0), EXIT]].concat();
+    let mut machine = machine(Object::of_functions(&[("main", &code)]));
+    for runs in 1..=3 {
+        machine.begin();
+        assert_eq!(machine.run(0, [0; 5]), Ok(0));
+        machine.end();
+        assert_eq!(machine.instructions, runs * 12);
+    }
+}
+
 /// Numbers near all the edges, and others.
 fn numbers() -> Vec<u64> {
     let mut numbers = vec![0, 1, 2, 3, 5, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 127, 128, 255, 256, 0x8000, 0xffff];

@@ -5,6 +5,16 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 use super::{Driver, Generation, LineError, Object, ReplayError, Settings, Verdict};
 use crate::recording::{Device, Event, Recording};
 
+/// What a driver has made of a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// The devices and reports, as the driver leaves them.
+    pub recording: Recording,
+    /// For each report of the recording that was replayed, how many instructions the driver took for it, in its hook and in the work
+    /// that this began; timers that were due later are not in it. `None` where the driver does not look at reports of that device.
+    pub instructions: Vec<Option<u64>>,
+}
+
 /// What a driver makes of a recording: each device with the descriptor that the driver leaves, and the reports that reach the kernel's
 /// input drivers. A device that the driver's own probe refuses stays as it is. Each device has a driver of its own, as in the
 /// kernel.
@@ -16,9 +26,10 @@ pub fn replay(
     generation: Generation,
     recording: &Recording,
     settings: impl Fn(&Device) -> Settings,
-) -> Result<Recording, LineError> {
+) -> Result<Replayed, LineError> {
     let at_start = |error: ReplayError| LineError { line: None, error };
     let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
+    let mut instructions = vec![None; recording.events.len()];
     for (index, device) in recording.devices.iter().enumerate() {
         let mut driver = Driver::new(object, generation, &device.into(), &settings(device)).map_err(at_start)?;
         let one = match driver.probe().map_err(at_start)? {
@@ -27,7 +38,12 @@ pub fn replay(
                 devices: vec![device.clone()],
                 events: recording.events_of(index).cloned().collect(),
             },
-            Verdict::NoProbe | Verdict::Takes => driver.replay(recording, index)?,
+            Verdict::NoProbe | Verdict::Takes => {
+                let replayed = driver.replay(recording, index)?;
+                let own = recording.events.iter().zip(&mut instructions).filter(|(event, _)| event.device == index);
+                own.zip(replayed.instructions).for_each(|((_, to), taken)| *to = taken);
+                replayed.recording
+            }
         };
         whole.devices.extend(one.devices);
         whole.events.extend(one.events.into_iter().map(|event| Event { device: index, ..event }));
@@ -35,7 +51,7 @@ pub fn replay(
     if whole.devices.len() > 1 {
         whole.events.sort_by_key(|event| event.time);
     }
-    Ok(whole)
+    Ok(Replayed { recording: whole, instructions })
 }
 
 /// How two recordings differ: lines that are in one of them alone (`-` expected, `+` found), and under a line that has others in its

@@ -11,8 +11,10 @@ use crate::output::{self, Outcome};
 pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
     let properties: Vec<&str> = driver.properties().collect();
     if context.json {
-        let hooks: BTreeMap<String, _> =
-            driver.hooks.iter().map(|(generation, hooks)| (generation.to_string(), hooks)).collect();
+        let each = || driver.hooks.iter().map(|(generation, hooks)| (generation.to_string(), hooks));
+        let hooks: BTreeMap<String, Vec<_>> =
+            each().map(|(generation, hooks)| (generation, hooks.keys().collect())).collect();
+        let instructions: BTreeMap<String, _> = each().collect();
         return output::json(
             "driver",
             &serde_json::json!({
@@ -21,6 +23,7 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
                 "size": driver.bytes().len(),
                 "manifest": driver.manifest,
                 "hooks": hooks,
+                "instructions": instructions,
                 "probe": driver.has_probe,
                 "properties": properties,
             }),
@@ -30,7 +33,8 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
         write!(stdout, "{}", sentences(&driver.name, &driver.manifest))?;
         writeln!(stdout, "  object: {} ({} bytes)", driver.path.display(), driver.bytes().len())?;
         for (generation, hooks) in &driver.hooks {
-            let hooks: Vec<String> = hooks.iter().map(ToString::to_string).collect();
+            let hooks: Vec<String> =
+                hooks.iter().map(|(hook, instructions)| format!("{hook} ({instructions} instructions)")).collect();
             writeln!(stdout, "  {generation}: {}", hooks.join(", "))?;
         }
         if driver.has_probe {
