@@ -83,9 +83,9 @@ pub enum Message {
     },
     /// A measured figure.
     Figure {
-        /// What was measured: `load-warm`.
+        /// What was measured: `load-warm`, or a driver.
         name: String,
-        /// Of it: `instructions`, `bpf-calls`, `peak-kib`.
+        /// Of it: `instructions`, `bpf-calls`, `peak-kib`; of a driver `device-event/loaded`, a hook and what of it.
         quantity: String,
         /// The value.
         value: u64,

@@ -5,6 +5,7 @@
 mod apt;
 mod artifacts;
 mod console;
+mod costs;
 mod demo;
 mod dist;
 mod docs;
@@ -61,6 +62,8 @@ enum Task {
     Vm(vm::Options),
     /// Count what an attach costs: instructions, system calls, memory
     Measure(vm::KernelOptions),
+    /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json anew
+    Costs(vm::KernelOptions),
     /// Write the pages about devices, docs/devices, anew from the drivers' manifests
     Docs,
     /// Lay out the files of an installed hidbpf
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Costs(options) => costs::run(&options).map(|report| close(&report)),
         Task::Docs => docs::run().map(|()| ExitCode::SUCCESS),
         Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
     };

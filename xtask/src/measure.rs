@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use crate::Fault;
 use crate::artifacts::{self, Profile};
 use crate::paths::Paths;
 use crate::protocol::{Message, Outcome, Task};
@@ -19,11 +18,7 @@ use crate::vm::{KernelOptions, Lab, Wanted, note_of, usual_jobs, with_each};
 /// # Errors
 /// The machinery fails before anything could be measured, or the code does not compile.
 pub fn run(options: &KernelOptions) -> Result<Report> {
-    let mut wanted = Wanted::select(options)?;
-    wanted.retain(|kernel| !kernel.is_without());
-    if wanted.is_empty() {
-        return Err(Fault::Usage("no kernel with HID-BPF to measure on".to_owned()).into());
-    }
+    let wanted = Wanted::with_hid_bpf(options)?;
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
@@ -62,5 +57,5 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
         }
         part
     });
-    Ok(Report { parts: parts.collect() })
+    Ok(Report { parts: parts.collect(), ..Report::default() })
 }

@@ -119,6 +119,8 @@ impl Part {
 pub struct Report {
     /// In the order in which they are shown.
     pub parts: Vec<Part>,
+    /// What else must not be missed, line by line; it fails nothing.
+    pub notices: Vec<String>,
 }
 
 /// What a run comes to.
@@ -151,7 +153,7 @@ impl Report {
         }
     }
 
-    /// The table, the parts that could not be run, and the sum alone on the last line.
+    /// The table, the parts that could not be run, the notices, and the sum alone on the last line.
     pub fn text(&self) -> String {
         let mut text = format!("\n{:<14}{:>8}{:>8}{:>9}{:>14}\n", "", "passed", "failed", "skipped", "time");
         for part in &self.parts {
@@ -165,6 +167,9 @@ impl Report {
             if let Some(why) = &part.broken {
                 text += &format!("\ninfrastructure failed: {}: {why}\n", part.name);
             }
+        }
+        if !self.notices.is_empty() {
+            text += &format!("\n{}\n", self.notices.join("\n"));
         }
         text + &format!("\n{}", self.tally())
     }
@@ -186,7 +191,7 @@ mod tests {
 
     #[test]
     fn three_ways_to_end() {
-        let result = |parts: Vec<Part>| Report { parts }.result();
+        let result = |parts: Vec<Part>| Report { parts, ..Report::default() }.result();
         assert_eq!(result(vec![part(0, None)]), Sum::Passed);
         assert_eq!(result(vec![part(0, Some("no network")), part(1, None)]), Sum::Failed);
         assert_eq!(result(vec![part(0, Some("no network")), part(0, None)]), Sum::Broken);
@@ -194,11 +199,13 @@ mod tests {
 
     #[test]
     fn the_sum_is_alone_on_the_last_line() {
-        let report = Report { parts: vec![part(0, None), part(1, Some("the guest has said nothing"))] };
+        let parts = vec![part(0, None), part(1, Some("the guest has said nothing"))];
+        let report = Report { parts, notices: vec!["COSTS: mouse".to_owned()] };
         let text = report.text();
         assert_eq!(text.lines().last(), Some("4 passed, 1 failed, 2 skipped"));
         assert!(text.contains("infrastructure failed: newest: the guest has said nothing"), "{text}");
         assert!(text.contains("1 min 02 s  7.3.4"), "{text}");
+        assert!(text.contains("\nCOSTS: mouse\n"), "{text}");
     }
 
     #[test]

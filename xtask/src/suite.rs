@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::artifacts::{self, Profile, cargo};
+use crate::costs;
 use crate::paths::Paths;
 use crate::process;
 use crate::report::{Part, Report};
@@ -31,7 +32,13 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     report.parts.push(run_part("host", || host_tests(root))?);
     report.parts.push(run_part("checks", || checks(root))?);
     heading("virtual machines");
-    report.parts.extend(vm::run_cases(&paths, &artifacts, &wanted, options)?.parts);
+    let mut ran = vm::run_cases(&paths, &artifacts, &wanted, options)?;
+    report.parts.append(&mut ran.report.parts);
+    let mut figures = costs::on_this_machine(root, &artifacts);
+    if let Ok(figures) = &mut figures {
+        costs::add(figures, ran.figures);
+    }
+    report.notices = costs::notices(root, figures, &ran.releases);
     Ok(report)
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask vm`: the cases in virtual machines, on every kernel that was asked for.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use crate::Fault;
 use crate::artifacts::{self, Artifacts, Profile};
+use crate::costs::{self, Figures};
 use crate::guest::Packer;
 use crate::kernels::{self, Entry, Kernel, UserKernel};
 use crate::paths::Paths;
@@ -94,6 +96,19 @@ impl Wanted {
         Ok(wanted)
     }
 
+    /// The kernels that `options` ask for and that have HID-BPF.
+    ///
+    /// # Errors
+    /// As [`Wanted::select`], and where none has it.
+    pub fn with_hid_bpf(options: &KernelOptions) -> Result<Vec<Self>> {
+        let mut wanted = Self::select(options)?;
+        wanted.retain(|kernel| !kernel.is_without());
+        if wanted.is_empty() {
+            return Err(Fault::Usage("no kernel with HID-BPF is among those asked for".to_owned()).into());
+        }
+        Ok(wanted)
+    }
+
     fn checked_name(&self) -> Result<String> {
         match self {
             Self::Debian(entry) => Ok(entry.name.clone()),
@@ -107,7 +122,7 @@ impl Wanted {
     }
 
     /// Whether it is known to have no HID-BPF.
-    pub fn is_without(&self) -> bool {
+    fn is_without(&self) -> bool {
         match self {
             Self::Debian(entry) => entry.generation == Generation::None,
             Self::User(kernel) => kernel.look().is_ok_and(|found| found.generation == Generation::None),
@@ -198,14 +213,27 @@ pub fn run(options: &Options) -> Result<Report> {
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
-    run_cases(&paths, &artifacts, &wanted, options)
+    let Ran { mut report, figures, releases } = run_cases(&paths, &artifacts, &wanted, options)?;
+    report.notices = costs::notices(&paths.root, Ok(figures), &releases);
+    Ok(report)
+}
+
+/// What has come of the cases.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// How they ended.
+    pub report: Report,
+    /// What the drivers cost that were attached.
+    pub figures: Figures,
+    /// The release of each kernel that was booted, by its name.
+    pub releases: BTreeMap<String, String>,
 }
 
 /// Runs the cases on the kernels in `wanted`.
 ///
 /// # Errors
 /// The machinery fails before a case could run, or no case has such a name.
-pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], options: &Options) -> Result<Report> {
+pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], options: &Options) -> Result<Ran> {
     let listed = list_cases(artifacts)?;
     let is_wanted =
         |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter.as_str()));
@@ -217,11 +245,13 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
     let jobs = options.jobs.unwrap_or_else(usual_jobs);
     let results = with_each(paths, wanted, jobs, &screen, &|kernel| test(&lab, kernel, &options.filters, &screen));
     let mut has_fmod_ret = false;
-    let mut parts = Vec::new();
+    let mut ran = Ran::default();
     for (name, result) in results {
-        parts.push(match result {
-            Ok((kernel, part)) => {
+        ran.report.parts.push(match result {
+            Ok((kernel, (part, figures))) => {
                 has_fmod_ret |= kernel.generation == Generation::FmodRet;
+                costs::add(&mut ran.figures, figures);
+                ran.releases.insert(name, kernel.release);
                 part
             }
             Err(error) => Part::broken(&name, &error),
@@ -237,7 +267,7 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
             tally.count(&outcome);
             screen.line(&case_line("fmod-ret", &case.name, &outcome, 0));
         }
-        parts.push(Part {
+        ran.report.parts.push(Part {
             name: "fmod-ret".into(),
             note: "no kernel was given".into(),
             tally,
@@ -245,7 +275,7 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
             broken: None,
         });
     }
-    Ok(Report { parts })
+    Ok(ran)
 }
 
 /// A case that the guest has, as `vm-guest --list` tells, one a line.
@@ -324,7 +354,8 @@ pub fn note_of(kernel: &Kernel, run: &Run) -> String {
 }
 
 /// Runs the cases on one kernel.
-fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part {
+fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> (Part, Figures) {
+    let mut figures = Figures::new();
     let mut progress = screen.progress(&kernel.name);
     progress.say(&format!("booting Linux {}", kernel.release));
     let mut tally = Tally::default();
@@ -338,13 +369,17 @@ fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part
                 screen.line(&case_line(&kernel.name, case, &outcome, *millis));
             }
             Message::Say { text } => screen.line(&format!("{:<12} note  {text}", kernel.name)),
+            Message::Figure { name, quantity, value } => {
+                let figure = format!("{}/{quantity}", kernel.name);
+                figures.entry(name.clone()).or_default().insert(figure, *value as f64);
+            }
             _ => {}
         }
     });
     drop(progress);
     let run = match run {
         Ok(run) => run,
-        Err(error) => return Part { tally, ..Part::broken(&kernel.name, &error) },
+        Err(error) => return (Part { tally, ..Part::broken(&kernel.name, &error) }, figures),
     };
     let logs = format!("\n  {}", run.logs);
     let mut part = Part { name: kernel.name.clone(), note: note_of(kernel, &run), tally, took: run.took, broken: None };
@@ -358,7 +393,7 @@ fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> Part
         }
         End::Broken { why, console } => part.broken = Some(format!("{why}; the console's last lines:{console}{logs}")),
     }
-    part
+    (part, figures)
 }
 
 /// A skip is a failure on a kernel on which nothing may be skipped.

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod cases;
+pub mod costs;
 pub mod demo;
 pub mod machine;
 pub mod measure;

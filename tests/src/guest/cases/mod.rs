@@ -146,7 +146,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
     bench.take_log();
     let result = catch_unwind(AssertUnwindSafe(|| match test {
         Test::Written(run) => run(bench),
-        Test::Recordings(driver) => recordings::run(driver, bench),
+        Test::Recordings(driver) => recordings::run(driver, bench, port),
         Test::Speaking(run) => run(bench, port),
     }))
     .unwrap_or_else(|panic| Err(describe_panic(&*panic)));

@@ -1,5 +1,5 @@
 //! One case a driver: every recorded device is plugged in and sends what it sent, and descriptor and reports must come out as the
-//! recording's expected half says, byte for byte.
+//! recording's expected half says, byte for byte. What the driver's programs cost the kernel is told beside.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
 
 use crate::guest::bench::{Bench, Plugged, entries};
+use crate::guest::costs::{Before, Costs};
+use crate::guest::port::Port;
 use crate::uhid::Spec;
 
 /// Where the drivers' recordings are in the guest.
@@ -18,18 +20,19 @@ const RECORDINGS: &str = "/recordings";
 pub const DRIVERS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/recorded_drivers.rs"));
 
 /// Plugs in each recorded device of a driver and compares.
-pub fn run(driver: &str, bench: &mut Bench) -> Result<()> {
+pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
+    let mut costs = Costs::default();
     for path in paths {
         let (recording, expected) = (Recording::read(&path)?, Recording::read(&path.with_extension("expected.hid"))?);
         for number in 0..recording.devices.len() {
             let session = Session { driver, sent: &recording, expected: &expected, number };
             let name = path.file_stem().unwrap_or_default().display();
-            session.run(bench).with_context(|| format!("recording `{name}`, device {number}"))?;
+            session.run(bench, &mut costs).with_context(|| format!("recording `{name}`, device {number}"))?;
         }
     }
-    Ok(())
+    costs.send(driver, port)
 }
 
 /// The recorded device of `driver` whose descriptor has this size.
@@ -72,13 +75,15 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn run(&self, bench: &mut Bench) -> Result<()> {
+    fn run(&self, bench: &mut Bench, costs: &mut Costs) -> Result<()> {
         let recorded = &self.sent.devices[self.number];
         let expected = self.expected.devices.get(self.number).context("the expected half lacks the device")?;
         let properties: Vec<_> =
             recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let before = Before::now();
         let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
         attach(self.driver, bench, &device)?;
+        costs.add(&before)?;
         let descriptor = device.descriptor()?;
         ensure!(
             descriptor == expected.descriptor,

@@ -1,0 +1,73 @@
+//! What the programs of a driver cost as the kernel counts it: how long they are once they are loaded, and how many instructions the
+//! verifier has looked at. Read while the driver is attached.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
+
+use super::port::Port;
+use crate::protocol::Message;
+
+/// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
+const INSTRUCTION_SIZE: usize = 8;
+
+/// What the names of a driver's programs begin with (hid-bpf-src/include/hidbpf/driver.h), and the hooks that they are for.
+const HOOKS: [(&str, &str); 4] = [
+    ("event_", "device-event"),
+    ("fixup_", "rdesc-fixup"),
+    ("request_", "hw-request"),
+    ("output_", "hw-output-report"),
+];
+
+/// The costs of one driver, the greatest of all devices that it was attached to: what the verifier leaves of a program depends on the
+/// device's properties.
+#[derive(Debug, Default)]
+pub struct Costs(BTreeMap<String, u64>);
+
+/// The programs that the kernel has at one moment.
+#[derive(Debug)]
+pub struct Before(BTreeSet<u32>);
+
+fn programs() -> impl Iterator<Item = ProgramInfo> {
+    ProgInfoIter::with_query_opts(ProgInfoQueryOptions::default().include_xlated_prog_insns(true))
+}
+
+impl Before {
+    /// Looks at what is there before a driver is attached.
+    pub fn now() -> Before {
+        Before(programs().map(|program| program.id).collect())
+    }
+}
+
+impl Costs {
+    /// Counts the programs that have come since `before`.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn add(&mut self, before: &Before) -> Result<()> {
+        let mut found = false;
+        for program in programs().filter(|program| !before.0.contains(&program.id)) {
+            let name = program.name.to_string_lossy();
+            let Some((_, hook)) = HOOKS.iter().find(|(prefix, _)| name.starts_with(prefix)) else { continue };
+            found = true;
+            let loaded = program.xlated_prog_insns.len() / INSTRUCTION_SIZE;
+            for (quantity, value) in [("loaded", loaded as u64), ("verified", program.verified_insns.into())] {
+                let most = self.0.entry(format!("{hook}/{quantity}")).or_default();
+                *most = value.max(*most);
+            }
+        }
+        ensure!(found, "the kernel tells of no program of the driver's");
+        Ok(())
+    }
+
+    /// Sends the figures.
+    ///
+    /// # Errors
+    /// The port is gone.
+    pub fn send(self, driver: &str, port: &mut Port) -> Result<()> {
+        self.0
+            .into_iter()
+            .try_for_each(|(quantity, value)| port.send(&Message::Figure { name: driver.to_owned(), quantity, value }))
+    }
+}

@@ -1,0 +1,408 @@
+//! `cargo xtask costs`: what each driver costs, in instructions, kept in `docs/costs.json` and shown in `docs/costs.md`; and what
+//! `test` and `vm` say of the drivers that cost more than is kept.
+//!
+//! A figure's name is `WHERE/HOOK/QUANTITY`. On this machine WHERE is a generation of kernels, and QUANTITY is `object`, the length of
+//! the program as it was compiled, or `mean` and `most`, what a replay of the recordings executes for a report. In a virtual machine
+//! WHERE is the kernel's name, and QUANTITY is `loaded`, the length once it is loaded, or `verified`, what the verifier has looked at.
+//! All are counted, so that two runs agree; another clang or kernel may move them, and so growth is shown and fails nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::artifacts::{self, Artifacts, Profile};
+use crate::paths::Paths;
+use crate::process;
+use crate::report::{Report, Sum};
+use crate::setup;
+use crate::vm::{self, KernelOptions, Ran, Wanted};
+
+/// Where the figures are kept, and shown, from the workspace's root.
+const TABLE: &str = "docs/costs.json";
+const PAGE: &str = "docs/costs.md";
+
+/// The cases that send figures.
+const CASES: &str = "recordings-of-";
+
+/// The generations of kernels, as `hidbpf inspect` and `hidbpf replay --generation` call them, and people.
+const GENERATIONS: [(&str, &str); 2] = [("FMOD_RET", "fmod-ret"), ("struct_ops", "struct-ops")];
+
+/// The environment variables that name the clang for drivers (hidbpf-build).
+const CLANG: [&str; 2] = ["BPF_CLANG", "CLANG"];
+
+/// For each driver its figures, by name.
+pub type Figures = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    /// The clang that compiled the drivers, as it calls itself.
+    clang: String,
+    /// The releases of the kernels, by their names.
+    kernels: BTreeMap<String, String>,
+    drivers: Figures,
+}
+
+/// Counts, and writes table and page anew. What is kept of kernels that were not booted stays; without all cases passed all stays.
+///
+/// # Errors
+/// The machinery fails, or the code does not compile.
+pub fn run(options: &KernelOptions) -> Result<Report> {
+    let wanted = Wanted::with_hid_bpf(options)?;
+    setup::run()?;
+    let paths = Paths::find()?;
+    let _lock = paths.lock()?;
+    let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
+    let kept = if paths.root.join(TABLE).exists() { Table::read(&paths.root)? } else { Table::default() };
+    let mut drivers = on_this_machine(&paths.root, &artifacts)?;
+    let options = vm::Options { filters: vec![CASES.to_owned()], kernels: options.clone(), jobs: None };
+    let Ran { mut report, figures, releases } = vm::run_cases(&paths, &artifacts, &wanted, &options)?;
+    if report.result() != Sum::Passed {
+        report.notices.push(format!("not all cases passed: {PAGE} stays as it was"));
+        return Ok(report);
+    }
+    add(&mut drivers, figures);
+    let mut kernels = kept.kernels;
+    kernels.retain(|name, _| !releases.contains_key(name));
+    for (driver, figures) in &mut drivers {
+        let old = kept.drivers.get(driver).into_iter().flatten();
+        let of_others = old.filter(|(figure, _)| kernels.contains_key(place(figure)));
+        figures.extend(of_others.map(|(figure, value)| (figure.clone(), *value)));
+    }
+    for (name, release) in &kernels {
+        report.notices.push(format!("`{name}` was not booted: its figures, of Linux {release}, are kept as they were"));
+    }
+    kernels.extend(releases);
+    let table = Table { clang: clang()?, kernels, drivers };
+    write(&paths.root.join(TABLE), &table.text()?)?;
+    write(&paths.root.join(PAGE), &table.page())?;
+    report.notices.push(format!("the figures are in {PAGE}"));
+    Ok(report)
+}
+
+/// Puts the figures of `more` into `figures`.
+pub fn add(figures: &mut Figures, more: Figures) {
+    for (driver, more) in more {
+        figures.entry(driver).or_default().extend(more);
+    }
+}
+
+/// What the drivers cost as far as this machine can count it.
+///
+/// # Errors
+/// An object can't be read, or a recording not be replayed.
+pub fn on_this_machine(root: &Path, artifacts: &Artifacts) -> Result<Figures> {
+    #[derive(Deserialize)]
+    struct Inspected {
+        driver: Object,
+    }
+    #[derive(Deserialize)]
+    struct Object {
+        driver: String,
+        instructions: BTreeMap<String, BTreeMap<String, f64>>,
+    }
+    let mut all = Figures::new();
+    for object in files(&artifacts.objects, ".bpf.o")? {
+        let Inspected { driver: Object { driver, instructions } } = ask(artifacts, &["inspect", &object])?;
+        let mut figures = BTreeMap::new();
+        for (title, place) in GENERATIONS {
+            let Some(hooks) = instructions.get(title) else { continue };
+            figures.extend(hooks.iter().map(|(hook, length)| (format!("{place}/{hook}/object"), *length)));
+            let mut taken = Vec::new();
+            let recordings = root.join("drivers").join(&driver).join("recordings");
+            for recording in files(&recordings, ".hid")?.iter().filter(|path| !path.ends_with(".expected.hid")) {
+                taken.extend(replay(artifacts, &object, recording, place)?);
+            }
+            if let Some(most) = taken.iter().copied().reduce(f64::max) {
+                let mean = taken.iter().sum::<f64>() / taken.len() as f64;
+                figures.insert(format!("{place}/device-event/mean"), (mean * 10.0).round() / 10.0);
+                figures.insert(format!("{place}/device-event/most"), most);
+            }
+        }
+        all.insert(driver, figures);
+    }
+    Ok(all)
+}
+
+/// What the driver takes for each report of a recording that it looks at.
+fn replay(artifacts: &Artifacts, object: &str, recording: &str, generation: &str) -> Result<Vec<f64>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        replay: Replayed,
+    }
+    #[derive(Deserialize)]
+    struct Replayed {
+        reports: Vec<Taken>,
+    }
+    #[derive(Deserialize)]
+    struct Taken {
+        instructions: Option<f64>,
+    }
+    let answer: Answer = ask(artifacts, &["replay", object, recording, "--generation", generation])?;
+    Ok(answer.replay.reports.into_iter().filter_map(|report| report.instructions).collect())
+}
+
+/// Runs `hidbpf` for its answer in JSON.
+fn ask<T: DeserializeOwned>(artifacts: &Artifacts, arguments: &[&str]) -> Result<T> {
+    let answer = process::output(process::command(&artifacts.hidbpf).arg("--json").args(arguments))?;
+    serde_json::from_str(&answer).with_context(|| format!("failed to read what `hidbpf {}` says", arguments.join(" ")))
+}
+
+/// The paths of the files in a folder whose names end so.
+fn files(folder: &Path, end: &str) -> Result<BTreeSet<String>> {
+    let failed = || format!("failed to list `{}`", folder.display());
+    let mut paths = BTreeSet::new();
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let path = entry.with_context(failed)?.path().to_string_lossy().into_owned();
+        if path.ends_with(end) {
+            paths.insert(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// How the clang that compiles drivers calls itself.
+fn clang() -> Result<String> {
+    let named = CLANG.iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
+    let said = process::output(process::command(named.unwrap_or_else(|| "clang".into())).arg("--version"))?;
+    Ok(said.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// What there is to say of figures that were counted now, on kernels of these releases: nothing, or lines that must not be missed. That
+/// they could not be counted or compared is such a line too, since it says nothing against what was tested.
+pub fn notices(root: &Path, now: Result<Figures>, releases: &BTreeMap<String, String>) -> Vec<String> {
+    let compare = || Ok(Table::read(root)?.against(&now?, releases, &clang()?));
+    compare().unwrap_or_else(|error: anyhow::Error| vec![format!("COSTS: not compared: {error:#}")])
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+/// Where a figure is from: the first part of its name.
+fn place(figure: &str) -> &str {
+    figure.split('/').next().unwrap_or_default()
+}
+
+impl Table {
+    fn read(root: &Path) -> Result<Table> {
+        let path = root.join(TABLE);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("failed to read `{}`, which `cargo xtask costs` writes", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("failed to read `{}`", path.display()))
+    }
+
+    /// The table as JSON, a line a driver, so that a change of one shows as such.
+    fn text(&self) -> Result<String> {
+        let quoted = |text: &str| serde_json::to_string(text).context("failed to write the costs as JSON");
+        let mut lines = Vec::new();
+        for (driver, figures) in &self.drivers {
+            let figures: Vec<String> =
+                figures.iter().map(|(name, value)| Ok(format!("{}: {value}", quoted(name)?))).collect::<Result<_>>()?;
+            lines.push(format!("{}: {{{}}}", quoted(driver)?, figures.join(", ")));
+        }
+        let kernels = serde_json::to_string(&self.kernels).context("failed to write the costs as JSON")?;
+        let (clang, drivers) = (quoted(&self.clang)?, lines.join(",\n"));
+        Ok(format!("{{\n\"clang\": {clang},\n\"kernels\": {kernels},\n\"drivers\": {{\n{drivers}\n}}\n}}\n"))
+    }
+
+    /// What there is to say of figures that were counted now.
+    fn against(&self, now: &Figures, releases: &BTreeMap<String, String>, clang: &str) -> Vec<String> {
+        let mut grown = Vec::new();
+        let mut places = BTreeSet::new();
+        for (driver, figures) in now {
+            let Some(kept) = self.drivers.get(driver) else { continue };
+            for (figure, value) in figures {
+                let Some(before) = kept.get(figure).filter(|before| is_growth(**before, *value)) else { continue };
+                places.insert(place(figure));
+                let rise = (value / before - 1.0) * 100.0;
+                let name = figure.replace('/', " ");
+                grown.push(format!("  {driver:<24} {name:<36} {before:>7} -> {value:>7}  (+{rise:.0} %)"));
+            }
+        }
+        let mut lines = Vec::new();
+        if !grown.is_empty() {
+            lines.push(format!("COSTS: a tenth or more above {TABLE}, which `cargo xtask costs` renews:"));
+            lines.append(&mut grown);
+            if clang != self.clang {
+                lines.push(format!("  by {clang}; kept: {}", self.clang));
+            }
+            for (name, release) in releases.iter().filter(|(name, _)| places.contains(name.as_str())) {
+                if let Some(kept) = self.kernels.get(name).filter(|kept| *kept != release) {
+                    lines.push(format!("  on {name}, Linux {release}; kept: Linux {kept}"));
+                }
+            }
+        }
+        let places: BTreeSet<&str> = now.values().flatten().map(|(figure, _)| place(figure)).collect();
+        for name in releases.keys().filter(|name| places.contains(name.as_str()) && !self.kernels.contains_key(*name)) {
+            let kept: Vec<&str> = self.kernels.keys().map(String::as_str).collect();
+            lines.push(format!("COSTS: not compared on `{name}`: {TABLE} has figures of {}", kept.join(", ")));
+        }
+        let new: Vec<&str> = now.keys().filter(|name| !self.drivers.contains_key(*name)).map(String::as_str).collect();
+        if !new.is_empty() {
+            lines.push(format!("COSTS: not in {TABLE}, which `cargo xtask costs` renews: {}", new.join(", ")));
+        }
+        lines
+    }
+
+    /// The kernels from the oldest to the newest: name and version.
+    fn versions(&self) -> Vec<(&str, &str)> {
+        let is_version = |c: char| c.is_ascii_digit() || c == '.';
+        let short = |release: &'_ str| release.find(|c| !is_version(c)).unwrap_or(release.len());
+        let mut versions: Vec<(&str, &str)> =
+            self.kernels.iter().map(|(name, release)| (name.as_str(), &release[..short(release)])).collect();
+        versions.sort_by_key(|(_, version)| -> Vec<u32> {
+            version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+        });
+        versions
+    }
+
+    /// The page for people.
+    fn page(&self) -> String {
+        let versions = self.versions();
+        let kernels: Vec<String> =
+            versions.iter().filter_map(|(name, _)| Some(format!("{} ({name})", self.kernels.get(*name)?))).collect();
+        let mut text = format!(
+            "# What the drivers cost\n\n\
+             Counted, not timed, so that two runs agree: by `cargo xtask costs`, which wrote this page and [costs.json](costs.json). The drivers were\n\
+             compiled by {}, and loaded on Linux {}.\n\
+             Both move the figures. `cargo xtask test` and `vm` name each driver of which a figure is a tenth or more above what is kept here.\n\n\
+             ## A report\n\n\
+             How many instructions a driver executes for a report, over all reports of its recordings, as `hidbpf replay` counts them: those of the\n\
+             object, each call of the kernel's as one. A driver that is not here leaves reports alone: it runs when its device is plugged in.\n\n\
+             | driver | FMOD_RET, mean | most | struct_ops, mean | most |\n|---|--:|--:|--:|--:|\n",
+            self.clang,
+            kernels.join(", ")
+        );
+        for (driver, figures) in &self.drivers {
+            let cells: Vec<String> = GENERATIONS
+                .iter()
+                .flat_map(|(_, place)| ["mean", "most"].map(|quantity| format!("{place}/device-event/{quantity}")))
+                .map(|name| figures.get(&name).map_or_else(String::new, f64::to_string))
+                .collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                text += &format!("| {driver} | {} |\n", cells.join(" | "));
+            }
+        }
+        text += "\n## A program\n\n\
+            How long each hook's program is, in instructions of 8 bytes: as it was compiled, without the functions that it calls, and once it is loaded,\n\
+            with those, with what the kernel puts in place of calls, and without what can't be reached; with several recordings the longest.\n\
+            `verified` is how many instructions the kernel's verifier looked at, on all paths, before it let the program in, once for each device.\n\
+            Its limit is a million.\n\n| driver | hook | compiled: FMOD_RET | struct_ops |";
+        for quantity in ["loaded", "verified"] {
+            for (number, (_, version)) in versions.iter().enumerate() {
+                text += &if number == 0 { format!(" {quantity}: {version} |") } else { format!(" {version} |") };
+            }
+        }
+        text += &format!("\n|---|---|{}\n", "--:|".repeat(GENERATIONS.len() + 2 * versions.len()));
+        for (driver, figures) in &self.drivers {
+            let hooks: BTreeSet<&str> = figures.keys().filter_map(|figure| figure.split('/').nth(1)).collect();
+            for hook in hooks {
+                let own = GENERATIONS.iter().map(|(_, place)| format!("{place}/{hook}/object"));
+                let theirs = ["loaded", "verified"]
+                    .into_iter()
+                    .flat_map(|quantity| versions.iter().map(move |(name, _)| format!("{name}/{hook}/{quantity}")));
+                let cells: Vec<String> =
+                    own.chain(theirs).map(|name| figures.get(&name).map_or_else(String::new, f64::to_string)).collect();
+                text += &format!("| {driver} | {hook} | {} |\n", cells.join(" | "));
+            }
+        }
+        text
+    }
+}
+
+/// Whether a figure is a tenth or more above what it was.
+fn is_growth(before: f64, now: f64) -> bool {
+    now > before && now * 10.0 >= before * 11.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(list: &[(&str, &str, f64)]) -> Figures {
+        let mut figures = Figures::new();
+        for (driver, figure, value) in list {
+            figures.entry((*driver).to_owned()).or_default().insert((*figure).to_owned(), *value);
+        }
+        figures
+    }
+
+    fn table() -> Table {
+        Table {
+            clang: "clang version 14".to_owned(),
+            kernels: [("newest", "7.3.4-amd64"), ("v6.6", "6.6.9")].map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
+            drivers: figures(&[
+                ("mouse", "fmod-ret/device-event/mean", 20.5),
+                ("mouse", "newest/device-event/verified", 100.0),
+                ("mouse", "v6.6/device-event/loaded", 50.0),
+                ("other", "newest/rdesc-fixup/loaded", 0.0),
+            ]),
+        }
+    }
+
+    #[test]
+    fn a_tenth_more_is_named_and_less_is_not() {
+        let releases = BTreeMap::from([("newest".to_owned(), "7.4.1-amd64".to_owned())]);
+        let against = |list: &[(&str, &str, f64)]| table().against(&figures(list), &releases, "clang version 14");
+        for (value, is_named) in [(100.0, false), (109.0, false), (110.0, true), (12.0, false)] {
+            let lines = against(&[("mouse", "newest/device-event/verified", value)]);
+            assert_eq!(!lines.is_empty(), is_named, "{value}: {lines:?}");
+        }
+        let lines = against(&[
+            ("mouse", "newest/device-event/verified", 150.0),
+            ("mouse", "fmod-ret/device-event/mean", 22.6),
+            ("other", "newest/rdesc-fixup/loaded", 1.0),
+        ]);
+        let text = lines.join("\n");
+        assert!(lines[0].contains("docs/costs.json") && lines[0].contains("cargo xtask costs"), "{text}");
+        assert!(text.contains("mouse") && text.contains("newest device-event verified"), "{text}");
+        assert!(text.contains("100 ->     150  (+50 %)") && text.contains("20.5 ->    22.6  (+10 %)"), "{text}");
+        assert!(text.contains("other"), "{text}");
+        assert!(text.contains("on newest, Linux 7.4.1-amd64; kept: Linux 7.3.4-amd64"), "{text}");
+        assert!(!text.contains("clang version"), "{text}");
+    }
+
+    #[test]
+    fn a_driver_and_a_kernel_that_are_new_are_no_growth() {
+        let now = figures(&[("new", "newest/device-event/verified", 9.0), ("mouse", "mine/device-event/loaded", 9.0)]);
+        let releases =
+            BTreeMap::from([("mine", "6.9"), ("without", "6.12")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!(
+            table().against(&now, &releases, "clang version 19"),
+            [
+                "COSTS: not compared on `mine`: docs/costs.json has figures of newest, v6.6",
+                "COSTS: not in docs/costs.json, which `cargo xtask costs` renews: new"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_survives_being_written() {
+        let text = table().text().unwrap();
+        assert_eq!(serde_json::from_str::<Table>(&text).unwrap(), table());
+        assert!(text.contains("\n\"mouse\": {\"fmod-ret/device-event/mean\": 20.5, "), "{text}");
+    }
+
+    #[test]
+    fn kernels_are_shown_from_the_oldest_on() {
+        assert_eq!(table().versions(), [("v6.6", "6.6.9"), ("newest", "7.3.4")]);
+        let page = table().page();
+        assert!(page.contains("| loaded: 6.6.9 | 7.3.4 | verified: 6.6.9 | 7.3.4 |\n"), "{page}");
+        assert!(page.contains("\n| mouse | device-event |  |  | 50 |  |  | 100 |\n"), "{page}");
+        assert!(page.contains("\n| mouse | 20.5 |  |  |  |\n"), "{page}");
+    }
+
+    #[test]
+    fn the_page_shows_what_is_kept() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let kept = Table::read(&root).unwrap();
+        assert_eq!(fs::read_to_string(root.join(PAGE)).unwrap(), kept.page(), "run `cargo xtask costs`");
+        assert_eq!(fs::read_to_string(root.join(TABLE)).unwrap(), kept.text().unwrap(), "run `cargo xtask costs`");
+    }
+}
