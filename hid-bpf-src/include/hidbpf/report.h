@@ -202,14 +202,14 @@ struct hidbpf_shortcut {
 static __always_inline __u32 hidbpf_find_shortcut(const struct hidbpf_shortcut *table, const unsigned long count,
 						  __u8 modifiers, __u8 key)
 {
-	__u32 button = 0;
+	const __u32 pressed = (__u32)modifiers << 8 | key;
 
-	/* Unrolled, the table becomes constants in the code. */
+	/* Unrolled, the table becomes constants in the code, with one comparison for each entry up to the one that it is. */
 #pragma clang loop unroll(full)
 	for (unsigned long i = 0; i < count; i++)
-		if (table[i].modifiers == modifiers && table[i].key == key)
-			button = table[i].button;
-	return button;
+		if (pressed == ((__u32)table[i].modifiers << 8 | table[i].key))
+			return table[i].button;
+	return 0;
 }
 
 #endif

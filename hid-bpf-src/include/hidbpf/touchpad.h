@@ -34,20 +34,21 @@ struct hidbpf_contact_report {
 };
 _Static_assert(sizeof(struct hidbpf_contact_report) == 30, "no holes");
 
-/* The report before, with what was put in. */
-static struct hidbpf_contact hidbpf_contacts_before[HIDBPF_CONTACTS];
-static __u8 hidbpf_count_before;
+/* The report before, with what was put in. Aligned as the kernel's buffer is, it is copied in words. */
+static struct hidbpf_contact_report hidbpf_before __attribute__((aligned(8)));
 
-/* A bit for the identifier of each contact whose flags, under `mask`, are `wanted`. */
-static __always_inline __u32 hidbpf_contact_ids(const struct hidbpf_contact *contacts, __u8 mask, __u8 wanted,
-						const int id_shift, const __u8 id_mask)
+/*
+ * What a contact's two flags say of it, as 0 or 1: whether it is down, and whether it ends. Without comparisons, since the verifier
+ * follows both ways of each for each contact.
+ */
+_Static_assert(HIDBPF_CONTACT_CONFIDENT == 1 && HIDBPF_CONTACT_TIP == 2, "the two lowest bits");
+static __always_inline __u32 hidbpf_contact_is_down(__u32 flags)
 {
-	__u32 ids = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < HIDBPF_CONTACTS; i++)
-		ids |= (__u32)((contacts[i].flags & mask) == wanted) << (contacts[i].flags >> id_shift & id_mask);
-	return ids;
+	return flags & flags >> 1 & 1;
+}
+static __always_inline __u32 hidbpf_contact_ends(__u32 flags)
+{
+	return flags & ~flags >> 1 & 1;
 }
 
 /* How many contacts of the report before were said to end there. */
@@ -57,9 +58,24 @@ static __always_inline __u32 hidbpf_contacts_ended(void)
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < HIDBPF_CONTACTS; i++)
-		ended += (hidbpf_contacts_before[i].flags & (HIDBPF_CONTACT_CONFIDENT | HIDBPF_CONTACT_TIP)) ==
-			 HIDBPF_CONTACT_CONFIDENT;
+		ended += hidbpf_contact_ends(hidbpf_before.contacts[i].flags);
 	return ended;
+}
+
+/* A bit for the identifier of each contact that was down in the report before and of which this one says nothing. */
+static __always_inline __u32 hidbpf_lost_contacts(const struct hidbpf_contact_report *report, const int id_shift,
+						  const __u8 id_mask)
+{
+	__u32 down = 0, known = 0;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < HIDBPF_CONTACTS; i++) {
+		__u32 before = hidbpf_before.contacts[i].flags, now = report->contacts[i].flags;
+
+		down |= hidbpf_contact_is_down(before) << (before >> id_shift & id_mask);
+		known |= (now & HIDBPF_CONTACT_CONFIDENT) << (now >> id_shift & id_mask);
+	}
+	return down & ~known;
 }
 
 /*
@@ -69,19 +85,16 @@ static __always_inline __u32 hidbpf_contacts_ended(void)
 static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_report *report, const int id_shift,
 						      const __u8 id_mask)
 {
-	const __u8 down = HIDBPF_CONTACT_CONFIDENT | HIDBPF_CONTACT_TIP;
 	__u32 count = report->count;
-	__u32 lost;
 
-	if (count < hidbpf_count_before && count + hidbpf_contacts_ended() != hidbpf_count_before) {
-		lost = hidbpf_contact_ids(hidbpf_contacts_before, down, down, id_shift, id_mask);
-		lost &= ~hidbpf_contact_ids(report->contacts, HIDBPF_CONTACT_CONFIDENT, HIDBPF_CONTACT_CONFIDENT, id_shift,
-					    id_mask);
+	if (count < hidbpf_before.count && count + hidbpf_contacts_ended() != hidbpf_before.count) {
+		const __u32 lost = hidbpf_lost_contacts(report, id_shift, id_mask);
+
 		for (int i = 0; i < HIDBPF_CONTACTS; i++) {
-			const struct hidbpf_contact *before = &hidbpf_contacts_before[i];
+			const struct hidbpf_contact *before = &hidbpf_before.contacts[i];
+			__u32 is_lost = lost >> (before->flags >> id_shift & id_mask);
 
-			if ((before->flags & down) != down || !(lost >> (before->flags >> id_shift & id_mask) & 1) ||
-			    count >= HIDBPF_CONTACTS)
+			if (!(is_lost & hidbpf_contact_is_down(before->flags)) || count >= HIDBPF_CONTACTS)
 				continue;
 			report->contacts[count] = *before;
 			report->contacts[count].flags &= (__u8)~HIDBPF_CONTACT_TIP;
@@ -89,8 +102,7 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 		}
 		report->count = (__u8)count;
 	}
-	__builtin_memcpy(hidbpf_contacts_before, report->contacts, sizeof(hidbpf_contacts_before));
-	hidbpf_count_before = (__u8)count;
+	__builtin_memcpy(&hidbpf_before, __builtin_assume_aligned(report, 8), sizeof(hidbpf_before));
 }
 
 /*
