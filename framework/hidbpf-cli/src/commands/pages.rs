@@ -32,7 +32,8 @@ fn write(dir: &Path, drivers: &[DriverObject], sources: Option<&str>) -> io::Res
 
 fn index(drivers: &[DriverObject]) -> String {
     let mut text = "# Devices\n\n\
-        The devices that have a driver, with what each driver does. Behind each name is a page with all that is known of it.\n\n\
+        The devices that have a driver, with what each driver does. Behind each name is a page with the kernels that the \
+        driver is for, and the rules by which it knows the device.\n\n\
         | device | ids | without the driver | with it | status |\n|---|---|---|---|---|\n"
         .to_owned();
     for driver in drivers {
