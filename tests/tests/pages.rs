@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn the_pages_are_what_the_manifests_say() {
     let kept = pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/devices"));
     let wanted = pages(fresh.path());
     assert!(wanted.len() > 1, "{wanted:?}");
-    let other: Vec<&String> =
+    let other: BTreeSet<&String> =
         kept.keys().chain(wanted.keys()).filter(|name| kept.get(*name) != wanted.get(*name)).collect();
     assert!(other.is_empty(), "docs/devices differs from the manifests in {other:?}: run `cargo xtask docs`");
 }
