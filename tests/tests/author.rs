@@ -161,7 +161,7 @@ fn complaints_name_the_authors_file_and_line() {
     }
     write(desk.path(), "m/driver.bpf.c", &source);
     edit(desk.path(), "m/driver.toml", "kind", "kin");
-    check(&run(&desk, &["build", "m"]), 1, &["m/driver.toml:3:1", "kin"]);
+    check(&run(&desk, &["build", "m"]), 1, &["m/driver.toml:4:1", "kin"]);
     check(&run(&desk, &["build", "nothing"]), 1, &["`nothing`"]);
 }
 

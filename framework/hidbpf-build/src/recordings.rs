@@ -69,9 +69,9 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
         let recording = Recording::read(&path)?;
         let expected = Recording::read(&expected)?;
         for generation in parsed.generations() {
-            let fixed = replay::replay(&parsed, generation, &recording, Settings::of)
+            let replayed = replay::replay(&parsed, generation, &recording, Settings::of)
                 .map_err(|error| failed(&path, error.to_string()))?;
-            let difference = replay::difference(&expected, &fixed);
+            let difference = replay::difference(&expected, &replayed.recording);
             checked.push(Checked { recording: path.clone(), generation, difference });
         }
     }

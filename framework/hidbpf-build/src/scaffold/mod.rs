@@ -164,8 +164,9 @@ fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<De
 fn manifest(interfaces: &[Described<'_>]) -> String {
     let named = interfaces.iter().map(|described| described.device.name.trim()).find(|name| !name.is_empty());
     let name = toml_string(named.unwrap_or("A device without a name"));
-    let mut text =
-        format!("device = {name}\nbefore = \"What is wrong, in a sentence.\"\nafter = \"Nothing is changed yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n");
+    let mut text = format!(
+        "device = {name}\nbefore = \"What is wrong, in a sentence.\"\nafter = \"Nothing is changed yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n"
+    );
     for Described { interface, device, descriptor, .. } in interfaces {
         text += "\n[[match]]\n";
         if interfaces.len() > 1 {

@@ -46,7 +46,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
             object: driver.path.clone(),
             manifest: &driver.manifest,
             generations: driver.hooks.keys().copied().collect(),
-            properties: driver.properties().collect(),
+            properties: driver.properties().into_iter().collect(),
             automatic: driver.manifest.is_automatic(),
             devices: there(driver),
         });

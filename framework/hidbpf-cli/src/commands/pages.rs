@@ -71,7 +71,7 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     row(&mut text, &["with it", &cell(&manifest.after)]);
     row(&mut text, &["status", &trust(manifest)]);
     row(&mut text, &["kernels", &kernels(driver)]);
-    let properties: Vec<&str> = driver.properties().collect();
+    let properties: Vec<&str> = driver.properties().into_iter().collect();
     if !properties.is_empty() {
         row(&mut text, &["udev properties", &properties.join(", ")]);
     }

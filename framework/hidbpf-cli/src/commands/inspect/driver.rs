@@ -9,7 +9,7 @@ use crate::commands::drivers::{rules, sentences};
 use crate::output::{self, Outcome};
 
 pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
-    let properties: Vec<&str> = driver.properties().collect();
+    let properties: Vec<&str> = driver.properties().into_iter().collect();
     if context.json {
         let each = || driver.hooks.iter().map(|(generation, hooks)| (generation.to_string(), hooks));
         let hooks: BTreeMap<String, Vec<_>> =
