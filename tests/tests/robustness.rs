@@ -1,15 +1,16 @@
 //! Every parser of what comes from outside is fed truncations, single wrong bytes and random bytes: each ends in an answer or an
-//! error, never in a panic, and what is damaged is never taken for whole.
+//! error, never in a panic, and what is damaged is never taken for whole. The programs in `fuzz/` look for such bytes at length.
 
 use std::fs;
 use std::path::Path;
 
 use hidbpf::error::ErrorKind;
-use hidbpf::ids::{HidName, Modalias};
-use hidbpf::manifest::{Embedded, HexBytes, Manifest};
+use hidbpf::ids::HidName;
+use hidbpf::manifest::Embedded;
 use hidbpf::object::DriverObject;
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
+use hidbpf_tests::fuzz::TARGETS;
 use hidbpf_tests::random::Random;
 
 /// How many random changes each text or file gets.
@@ -24,15 +25,6 @@ fn objects() -> Vec<(String, Vec<u8>)> {
         .collect();
     assert!(objects.len() >= 4, "{} objects", objects.len());
     objects
-}
-
-fn manifests() -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers");
-    let dir = fs::read_dir(root).expect("the drivers are there");
-    let found: Vec<_> =
-        dir.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("driver.toml")).ok()).collect();
-    assert!(found.len() >= 4, "{} manifests", found.len());
-    found
 }
 
 #[test]
@@ -83,20 +75,8 @@ fn random_bytes_are_no_object() {
 }
 
 #[test]
-fn changed_manifests_are_read_or_refused_with_their_place() {
+fn random_bytes_are_no_manifest() {
     let mut random = Random::new(3);
-    for text in manifests() {
-        Manifest::parse(Path::new("driver.toml"), &text).expect("the manifest is good");
-        for _ in 0..ROUNDS / 4 {
-            let changed = random.change(text.as_bytes());
-            let changed = String::from_utf8_lossy(&changed);
-            if let Err(error) = Manifest::parse(Path::new("driver.toml"), &changed) {
-                assert!(error.to_string().starts_with("driver.toml"), "{error}");
-            }
-            // A section is read by another way, from bytes that need not be text.
-            let _ = Embedded::from_section(Path::new("x.bpf.o"), changed.as_bytes());
-        }
-    }
     for _ in 0..ROUNDS {
         let bytes = random.bytes(200);
         Embedded::from_section(Path::new("x.bpf.o"), &bytes).expect_err("random bytes are no manifest");
@@ -104,23 +84,19 @@ fn changed_manifests_are_read_or_refused_with_their_place() {
 }
 
 #[test]
-fn ids_and_hex_are_read_or_refused() {
+fn every_target_ends_with_damaged_and_with_random_bytes() {
     let mut random = Random::new(4);
-    for seed in ["hid:b0003g0001v000011C0p00005606", "0003:11C0:5606.0001", "05 01 09 02 a1 01"] {
+    for target in TARGETS {
+        let seeds = (target.seeds)().expect("the seeds can be read");
+        assert!(!seeds.is_empty(), "{} has no seeds", target.name);
+        for seed in &seeds {
+            (target.run)(seed);
+            for _ in 0..ROUNDS / seeds.len() {
+                (target.run)(&random.change(seed));
+            }
+        }
         for _ in 0..ROUNDS {
-            let changed = random.change(seed.as_bytes());
-            let text = String::from_utf8_lossy(&changed);
-            if let Ok(modalias) = text.parse::<Modalias>() {
-                assert_eq!(modalias.to_string().parse::<Modalias>(), Ok(modalias));
-            }
-            if let Ok(name) = text.parse::<HidName>() {
-                assert!(!name.pin_name().contains(['.', '/', ':']), "{name}");
-                assert_eq!(HidName::from_pin_name(&name.pin_name()), Some(name));
-            }
-            if let Ok(bytes) = text.parse::<HexBytes>() {
-                assert_eq!(bytes.to_string().parse::<HexBytes>(), Ok(bytes));
-            }
-            let _ = hidbpf::device::has_input_report(&changed);
+            (target.run)(&random.bytes(60));
         }
     }
 }

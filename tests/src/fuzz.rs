@@ -1,0 +1,315 @@
+//! What is done with bytes from outside, a function for each parser: the targets of `fuzz/`, and of tests/robustness.rs.
+//!
+//! A target ends, for any bytes, in an answer or an error. It panics where that answer contradicts itself.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use hidbpf::descriptor::{
+    Anatomy, Descriptor, decoded_difference, items_difference, parse_hex, picture, picture_of_difference,
+    reports_difference,
+};
+use hidbpf::device::has_input_report;
+use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
+use hidbpf::manifest::{Embedded, HexBytes, Manifest, Sha256};
+use hidbpf::object::{DriverObject, seal};
+use hidbpf::recording::{Device, Event, Feature, Recording};
+use hidbpf::replay::reports::ReportType;
+use hidbpf::replay::{self, Driver, Object, RequestKind, Settings};
+use hidbpf::state::DeviceState;
+use object::{Object as _, ObjectSection as _, SectionFlags};
+
+/// A parser, and what it is given.
+pub struct Target {
+    /// Its name, which is that of its program in `fuzz/fuzz_targets`.
+    pub name: &'static str,
+    /// Gives it bytes.
+    pub run: fn(&[u8]),
+    /// What a search for other bytes begins with.
+    pub seeds: fn() -> io::Result<Vec<Vec<u8>>>,
+}
+
+/// All targets.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
+    Target { name: "descriptor", run: descriptor, seeds: descriptors },
+    Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
+    Target { name: "program", run: program, seeds: || Ok(programs()) },
+    Target { name: "manifest", run: manifest, seeds: manifests },
+    Target { name: "state", run: state, seeds: || Ok(vec![STATE.into()]) },
+    Target { name: "text", run: text, seeds: || Ok(TEXTS.map(Vec::from).into()) },
+];
+
+/// A recording in the text of hid-recorder. What is read is written, and that is read as it was written: a name can have characters that
+/// a line must not.
+pub fn recording(bytes: &[u8]) {
+    let path = Path::new("fuzz.hid");
+    let Ok(recording) = Recording::parse(path, bytes) else { return };
+    for finding in recording.findings() {
+        let _ = finding.to_string();
+    }
+    let written = recording.to_string();
+    let again = Recording::parse(path, written.as_bytes()).expect("what was written can be read");
+    assert_eq!(again.to_string(), written);
+    assert_eq!((again.devices.len(), &again.events), (recording.devices.len(), &recording.events));
+}
+
+/// A report descriptor; the last 16 bytes are a report as well.
+pub fn descriptor(bytes: &[u8]) {
+    let (_, report) = bytes.split_at(bytes.len().saturating_sub(16));
+    let anatomy = Anatomy::of(bytes);
+    assert_eq!(anatomy.items.iter().map(|item| item.bytes.len()).sum::<usize>(), bytes.len());
+    for item in &anatomy.items {
+        let _ = (item.kind.name(), item.kind.value());
+    }
+    let read = Descriptor::parse(bytes);
+    assert_eq!(read.as_ref().err(), anatomy.fault.as_ref());
+    let _ = has_input_report(bytes);
+    let Ok(descriptor) = read else { return };
+    for kind in [ReportType::Input, ReportType::Output, ReportType::Feature] {
+        if let Ok(decoded) = descriptor.decode(kind, report) {
+            let idle = descriptor.decode(kind, &vec![report[0]; report.len() / 2 + 1]).expect("the id is the same");
+            let _ = (decoded.to_string(), decoded_difference(&decoded, &idle));
+        }
+    }
+    // The descriptor without its last byte may be one as well.
+    let cut = &bytes[..bytes.len() - 1];
+    let _ = items_difference(&anatomy, &Anatomy::of(cut));
+    let difference = Descriptor::parse(cut).map(|cut| reports_difference(&descriptor, &cut));
+    // Pictures take most of the time, and their code has few branches.
+    if report[0] < 8 {
+        let _ = picture("fuzz", &descriptor.reports);
+        let _ = difference.map(|difference| picture_of_difference("fuzz", &difference));
+    }
+}
+
+/// A driver's object: its manifest, and its programs over a small recording. The digest is put right before.
+pub fn object(bytes: &[u8]) {
+    let path = Path::new("fuzz.bpf.o");
+    let mut sealed = bytes.to_vec();
+    if seal(path, &mut sealed).is_ok() {
+        let _ = DriverObject::parse(path, sealed);
+    }
+    run(bytes);
+}
+
+/// Instructions: the first two bytes choose a driver and one of its sections, the rest is what stands there instead.
+pub fn program(bytes: &[u8]) {
+    let [driver, section, instructions @ ..] = bytes else { return };
+    let objects = objects();
+    let mut object = objects[usize::from(*driver) % objects.len()].clone();
+    let sections = code(&object);
+    let (start, end) = sections[usize::from(*section) % sections.len()];
+    let used = instructions.len().min(end - start);
+    object[start..start + used].copy_from_slice(&instructions[..used]);
+    run(&object);
+}
+
+/// A `driver.toml`, and the manifest in an object.
+pub fn manifest(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(error) = Manifest::parse(Path::new("driver.toml"), &text) {
+        assert!(error.to_string().starts_with("driver.toml"), "{error}");
+    }
+    if let Ok(embedded) = Embedded::from_section(Path::new("fuzz.bpf.o"), bytes) {
+        let written = embedded.to_section().expect("what was read can be written");
+        assert_eq!(Embedded::from_section(Path::new("fuzz.bpf.o"), &written).ok(), Some(embedded));
+    }
+}
+
+/// What is remembered of a device.
+pub fn state(bytes: &[u8]) {
+    if let Ok(state) = serde_json::from_slice::<DeviceState>(bytes) {
+        let written = serde_json::to_vec(&state).expect("what was read can be written");
+        assert_eq!(serde_json::from_slice::<DeviceState>(&written).ok(), Some(state));
+    }
+}
+
+/// What people and the kernel write: ids, names, bytes in hex, feature reports.
+pub fn text(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(modalias) = text.parse::<Modalias>() {
+        assert_eq!(modalias.to_string().parse::<Modalias>(), Ok(modalias));
+    }
+    if let Ok(name) = text.parse::<HidName>() {
+        assert!(!name.pin_name().contains(['.', '/', ':']), "{name}");
+        assert_eq!(HidName::from_pin_name(&name.pin_name()), Some(name));
+    }
+    if let Ok(bytes) = text.parse::<HexBytes>() {
+        assert_eq!(bytes.to_string().parse::<HexBytes>(), Ok(bytes));
+    }
+    if let Ok(feature) = text.parse::<Feature>() {
+        assert_eq!(feature.to_string().parse::<Feature>().ok(), Some(feature));
+    }
+    let _ = parse_hex(&text);
+}
+
+/// Everything that a replay does with an object. Programs have less time and room than elsewhere, so that many can be tried.
+fn run(object: &[u8]) {
+    let Ok(object) = Object::parse(object) else { return };
+    let recording = &*RECORDING;
+    let settings =
+        |device: &Device| Settings { instruction_limit: 1 << 15, memory_limit: 4 << 20, ..Settings::of(device) };
+    for generation in object.generations() {
+        let _ = replay::replay(&object, generation, recording, settings);
+        let device = &recording.devices[0];
+        let Ok(mut driver) = Driver::new(&object, generation, &device.into(), &settings(device)) else { continue };
+        for (kind, report) in [
+            (RequestKind::Get, ReportType::Feature),
+            (RequestKind::Set, ReportType::Feature),
+            (RequestKind::Output, ReportType::Output),
+        ] {
+            let _ = driver.request(kind, report, &mut vec![3, 1]);
+        }
+        let _ = (driver.take_messages(), driver.take_requests());
+    }
+}
+
+/// A mouse with a feature report, and what it sends: a report of its own, one cut short, one of another id.
+static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
+    let descriptor = [
+        0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x08,
+        0x15, 0x00, 0x25, 0x01, 0x75, 0x01, 0x95, 0x08, 0x81, 0x02, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81,
+        0x25, 0x7f, 0x75, 0x08, 0x95, 0x02, 0x81, 0x06, 0xc0, 0x06, 0x00, 0xff, 0x85, 0x03, 0x09, 0x01, 0x15, 0x00,
+        0x95, 0x01, 0xb1, 0x02, 0x09, 0x02, 0x91, 0x02, 0xc0,
+    ];
+    let reports: [&[u8]; 4] = [&[1, 1, 2, 0xfe], &[1, 0], &[9, 9, 9, 9], &[1, 0, 0, 0]];
+    let events = reports.iter().zip(1..).map(|(report, time)| Event {
+        device: 0,
+        time: Duration::from_millis(time),
+        report: report.to_vec(),
+        line: None,
+    });
+    let device = Device {
+        number: 0,
+        name: "Maker Mouse".to_owned(),
+        phys: "usb-1/input0".to_owned(),
+        bus: Bus::USB,
+        vendor: VendorId(0x1234),
+        product: ProductId(0x5678),
+        descriptor: descriptor.to_vec(),
+        properties: [("HUION_FIRMWARE_ID".to_owned(), "HUION_T21j_230511".to_owned())].into(),
+        features: [(3, vec![3, 0x20])].into(),
+    };
+    Recording { comments: Vec::new(), devices: vec![device], events: events.collect() }
+});
+
+/// The drivers' objects, in the order of their names.
+fn objects() -> &'static [Vec<u8>] {
+    static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let mut paths = paths(hidbpf_drivers::objects_dir()).expect("the drivers are built");
+        paths.retain(|path| path.to_string_lossy().ends_with(hidbpf::system::OBJECT_SUFFIX));
+        paths.iter().map(|path| fs::read(path).expect("an object can be read")).collect()
+    });
+    &OBJECTS
+}
+
+/// Where an object's sections of instructions lie in its file.
+fn code(object: &[u8]) -> Vec<(usize, usize)> {
+    let elf = object::File::parse(object).expect("a driver's object is an ELF file");
+    let is_code =
+        |flags| matches!(flags, SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_EXECINSTR));
+    let sections = elf.sections().filter(|section| is_code(section.flags()) && section.size() > 0);
+    sections
+        .filter_map(|section| section.file_range())
+        .map(|(start, size)| (start as usize, (start + size) as usize))
+        .collect()
+}
+
+/// What [`program`] takes for each section of each driver as it is.
+fn programs() -> Vec<Vec<u8>> {
+    let mut programs = Vec::new();
+    for (driver, object) in (0..=u8::MAX).zip(objects()) {
+        for (section, (start, end)) in (0..=u8::MAX).zip(code(object)) {
+            programs.push([&[driver, section], &object[start..end]].concat());
+        }
+    }
+    programs
+}
+
+/// An object as it is before it is sealed.
+fn unsealed(object: &[u8]) -> Vec<u8> {
+    let driver = DriverObject::parse(Path::new("seed"), object.to_vec()).expect("a driver's object is whole");
+    let sealed = object::File::parse(object)
+        .ok()
+        .and_then(|elf| {
+            let section = elf.section_by_name(hidbpf::manifest::SECTION)?;
+            Embedded::from_section(Path::new("seed"), section.data().ok()?).ok()
+        })
+        .expect("a driver has a manifest")
+        .sha256
+        .to_string();
+    let place = object.windows(sealed.len()).position(|bytes| bytes == sealed.as_bytes());
+    let place = place.unwrap_or_else(|| panic!("`{}` has no digest", driver.name));
+    let mut unsealed = object.to_vec();
+    unsealed[place..place + sealed.len()].copy_from_slice(Sha256::UNSEALED.to_string().as_bytes());
+    unsealed
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What is in a folder, in the order of its names.
+fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// The files of all drivers' folders, or of folders in these, whose names end so.
+fn files(folder: &str, suffix: &str) -> io::Result<Vec<Vec<u8>>> {
+    let mut files = Vec::new();
+    for driver in paths(&root().join("drivers"))? {
+        let folder = driver.join(folder);
+        if !folder.is_dir() {
+            continue;
+        }
+        let paths = paths(&folder)?.into_iter().filter(|path| path.to_string_lossy().ends_with(suffix));
+        files.extend(paths.map(fs::read).collect::<io::Result<Vec<_>>>()?);
+    }
+    Ok(files)
+}
+
+/// The descriptors of recorded devices and, where they are at hand, others of real ones.
+fn descriptors() -> io::Result<Vec<Vec<u8>>> {
+    let mut descriptors = Vec::new();
+    for text in files("recordings", ".hid")? {
+        let recording = Recording::parse(Path::new("a driver's recording"), &text).map_err(io::Error::other)?;
+        descriptors.extend(recording.devices.into_iter().map(|device| device.descriptor));
+    }
+    let real = root().join("../shared/descriptors");
+    if real.is_dir() {
+        descriptors.extend(paths(&real)?.iter().map(fs::read).collect::<io::Result<Vec<_>>>()?);
+    }
+    descriptors.retain(|descriptor| !descriptor.is_empty());
+    Ok(descriptors)
+}
+
+/// `driver.toml` of each driver, and the manifest in its object.
+fn manifests() -> io::Result<Vec<Vec<u8>>> {
+    let mut manifests = files("", "driver.toml")?;
+    for object in objects() {
+        let elf = object::File::parse(object.as_slice()).map_err(io::Error::other)?;
+        if let Some(section) = elf.section_by_name(hidbpf::manifest::SECTION) {
+            manifests.push(section.data().map_err(io::Error::other)?.to_vec());
+        }
+    }
+    Ok(manifests)
+}
+
+const STATE: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"x","modalias":"hid:b0003g0001v000011C0p00005606",
+    "rdesc":"05 01","drivers":[{"driver":"mouse-invert-y","object":"/x.bpf.o","generation":"struct-ops","hooks":["device-event",
+    "rdesc-fixup"],"rule":"mouse","change":null}],"taken-off":["mouse-invert-y"],"failures":[{"drivers":["mouse-invert-y"],
+    "message":"m","hint":"h"}]}"#;
+
+const TEXTS: [&str; 5] = [
+    "hid:b0003g0001v000011C0p00005606",
+    "0003:11C0:5606.0001",
+    "05 01 09 02 a1 01",
+    "0x05, 0x01, /* page */ 0x09, // usage\n { 0x02; }",
+    "5=05 00 01",
+];
