@@ -411,6 +411,37 @@ fn each_fault_is_told_with_its_line_and_reason() {
 }
 
 #[test]
+fn what_takes_long_or_fills_memory_has_an_end() {
+    let fault = |driver: &mut Driver, number: u8| match driver.event(&[number, 0, 0, 0]) {
+        Err(ReplayError::Fault(fault)) => fault,
+        other => panic!("{number}: {other:?}"),
+    };
+    for generation in BOTH {
+        let settings = Settings { instruction_limit: 100_000, ..Settings::default() };
+        let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
+        // Each message counts for more than the instructions around it, and is cut as the kernel cuts it.
+        assert_eq!(fault(&mut driver, 17).reason, Reason::Endless(100_000));
+        let messages = driver.take_messages();
+        assert!((1000..5000).contains(&messages.len()), "{} messages", messages.len());
+        assert!(messages.iter().all(|message| message.len() == 1023));
+
+        let mut driver = Driver::new(faulty(), generation, &device(), &Settings::default()).unwrap();
+        let again = fault(&mut driver, 19);
+        assert_eq!(again.reason.to_string(), "timers or work items ran 10000 times in a row");
+        assert_eq!(again.program, "at_once");
+        // All of them together may take as long as one hook.
+        let settings = Settings { instruction_limit: 1000, ..Settings::default() };
+        let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
+        let endless = fault(&mut driver, 19);
+        assert_eq!((endless.reason, endless.program.as_str()), (Reason::Endless(1000), "at_once"));
+    }
+    let mut driver = Driver::new(faulty(), Generation::StructOps, &device(), &Settings::default()).unwrap();
+    let full = fault(&mut driver, 18);
+    assert_eq!(full.reason.to_string(), "it sends more than 10000 reports for one from the device");
+    assert_eq!(full.source.unwrap().line, line_of("18"));
+}
+
+#[test]
 fn what_can_not_be_attached_is_told() {
     let object = support::compile("mouse", "v3");
     for (descriptor, words) in [

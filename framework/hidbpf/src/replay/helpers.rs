@@ -3,6 +3,7 @@
 use super::error::{AccessKind, Reason};
 use super::format::{self, Text};
 use super::machine::{Deferred, Machine, out_of_memory};
+use super::maps::Map;
 use super::memory::{Kind, Memory, RegionId};
 use super::vm::{MAX_LOOPS, Problem};
 
@@ -167,11 +168,12 @@ impl Machine {
     fn map_update(&mut self, map: u64, key: u64, value: u64, flags: u64) -> Result<u64, Problem> {
         let (index, key) = self.map_and_key("bpf_map_update_elem", map, key)?;
         let Some(size) = self.data.maps.get(index).map(|map| map.definition.value_size) else { return Ok(0) };
+        self.charge(size as usize + self.data.maps.get(index).map_or(0, Map::slots_in_bytes))?;
         let value = self.input(value, size)?.to_vec();
         let Some(map) = self.data.maps.get_mut(index) else { return Ok(0) };
         let mut removed = Vec::new();
         let answer = map.update(&key, &value, flags, &mut self.memory, &mut removed).map_err(out_of_memory)?;
-        self.remove(removed);
+        self.remove(removed)?;
         Ok(answer.map_or_else(|errno| i64::from(errno) as u64, |()| 0))
     }
 
@@ -180,20 +182,23 @@ impl Machine {
         let Some(map) = self.data.maps.get_mut(index) else { return Ok(0) };
         let mut removed = Vec::new();
         let answer = map.delete(&key, &mut removed);
-        self.remove(removed);
+        self.remove(removed)?;
         Ok(answer.map_or_else(|errno| i64::from(errno) as u64, |()| 0))
     }
 
     /// Values that were taken out of maps. As in the kernel, who has a pointer to one can use it until the program's end.
-    fn remove(&mut self, values: Vec<RegionId>) {
+    fn remove(&mut self, values: Vec<RegionId>) -> Result<(), Problem> {
         for value in &values {
+            self.charge(self.deferred.len() * size_of::<Deferred>())?;
             let (from, to) = (value.pointer(0), value.pointer(u32::MAX));
             self.deferred.retain(|address, _| *address < from || *address > to);
         }
         self.transient.extend(values);
+        Ok(())
     }
 
     fn probe_read(&mut self, to: u64, size: u32, from: u64) -> Result<u64, Problem> {
+        self.charge(size as usize)?;
         match self.memory.slice(from, size).map(<[u8]>::to_vec) {
             Ok(bytes) => {
                 self.output(to, size)?.copy_from_slice(&bytes);
@@ -210,6 +215,7 @@ impl Machine {
         if size == 0 {
             return Ok(0);
         }
+        self.charge(size as usize)?;
         let into = self.output(to, size)?;
         into.fill(0);
         let mut text = Vec::new();
@@ -242,28 +248,29 @@ impl Machine {
         Ok(bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
     }
 
-    fn print(&mut self, text: &str, arguments: &[u64]) -> u64 {
+    fn print(&mut self, text: &str, arguments: &[u64]) -> Result<u64, Problem> {
         let message = format::format(text, arguments, &self.memory);
-        let length = message.len() as u64;
+        self.charge(message.len())?;
         self.say(message.trim_end_matches('\n').to_owned());
-        length
+        Ok(message.len() as u64)
     }
 
     fn trace_printk(&mut self, text: u64, size: u32, arguments: [u64; 3]) -> Result<u64, Problem> {
         let text = self.text("bpf_trace_printk", text, size)?;
-        Ok(self.print(&text, &arguments))
+        self.print(&text, &arguments)
     }
 
     fn trace_vprintk(&mut self, text: u64, size: u32, data: u64, data_size: u32) -> Result<u64, Problem> {
         let text = self.text("bpf_trace_vprintk", text, size)?;
         let arguments = self.words("bpf_trace_vprintk", data, data_size)?;
-        Ok(self.print(&text, &arguments))
+        self.print(&text, &arguments)
     }
 
     fn snprintf(&mut self, to: u64, size: u32, text: u64, data: u64, data_size: u32) -> Result<u64, Problem> {
         let text = self.memory.text_at(text);
         let arguments = self.words("bpf_snprintf", data, data_size)?;
         let message = format::format(&text, &arguments, &self.memory);
+        self.charge(message.len())?;
         if size > 0 {
             let into = self.output(to, size)?;
             let used = message.len().min(into.len() - 1);
@@ -274,7 +281,8 @@ impl Machine {
         Ok(message.len() as u64 + 1)
     }
 
-    fn strncmp(&self, left: u64, size: u32, right: u64) -> Result<u64, Problem> {
+    fn strncmp(&mut self, left: u64, size: u32, right: u64) -> Result<u64, Problem> {
+        self.charge(size as usize)?;
         let left = self.input(left, size)?;
         for (offset, byte) in left.iter().enumerate() {
             let address = right.wrapping_add(offset as u64);
@@ -317,6 +325,7 @@ impl Machine {
 
     fn for_each_map_element(&mut self, map: u64, callback: u64, context: u64, flags: u64) -> Result<u64, Problem> {
         let (index, _) = self.map_of("bpf_for_each_map_elem", map)?;
+        self.charge(self.data.maps.get(index).map_or(0, Map::slots_in_bytes))?;
         if flags != 0 {
             return Ok(negative(EINVAL));
         }

@@ -111,6 +111,8 @@ impl Machine {
             Kfunc::GetData | Kfunc::Nothing => Ok(0),
             Kfunc::AllocateContext if a as u32 != self.device_id => Ok(0),
             Kfunc::AllocateContext => {
+                // What is done when they go is in proportion to all that there are.
+                self.charge(size_of_val(self.contexts.as_slice()))?;
                 self.new_context(None, 0, false, true).map(|context| context.pointer(0)).map_err(out_of_memory)
             }
             Kfunc::ReleaseContext => {
@@ -153,6 +155,7 @@ impl Machine {
     }
 
     fn get_data(&mut self, context: u64, offset: u32, size: u64) -> Result<u64, Problem> {
+        self.charge(size_of_val(self.views.as_slice()) + size_of_val(self.contexts.as_slice()))?;
         let Some(context) = self.context(context) else {
             return if context == 0 {
                 Ok(0)
@@ -170,13 +173,15 @@ impl Machine {
         Ok(part.pointer(0))
     }
 
-    fn driver_context(&self, function: &'static str, address: u64) -> Result<Context, Problem> {
+    fn driver_context(&mut self, function: &'static str, address: u64) -> Result<Context, Problem> {
+        self.charge(size_of_val(self.contexts.as_slice()))?;
         self.context(address).ok_or_else(|| argument(function, "something that is no context"))
     }
 
     /// Checks what `__hid_bpf_hw_check_params()` does: the report's type, its id, and how much of the data counts.
-    fn check_report(&self, data: u64, size: u64, kind: u64) -> Result<Option<(ReportType, Vec<u8>)>, Problem> {
+    fn check_report(&mut self, data: u64, size: u64, kind: u64) -> Result<Option<(ReportType, Vec<u8>)>, Problem> {
         let (Some(kind), 1..=MAX_DATA) = (ReportType::from_number(kind), size) else { return Ok(None) };
+        self.charge(size as usize)?;
         let bytes = self.input(data, size as u32)?;
         let Some((_, length)) = self.reports.length_of(kind, bytes) else { return Ok(None) };
         let used = length.min(bytes.len());
@@ -324,7 +329,7 @@ impl Machine {
         let Some((kind, mut bytes)) = self.check_report(data, size, kind)? else { return Ok(negative(EINVAL)) };
         let programs = self.image.hooks().device_event.clone();
         let Some(buffer) = self.event.filter(|_| !programs.is_empty()) else {
-            self.injected.push(bytes);
+            self.inject(bytes)?;
             return Ok(0);
         };
         if self.is_within(data, buffer) {
@@ -337,7 +342,7 @@ impl Machine {
         match result? {
             Ok(size) => {
                 let bytes = self.memory.bytes(buffer.data);
-                self.injected.push(bytes[..size.min(bytes.len())].to_vec());
+                self.inject(bytes[..size.min(bytes.len())].to_vec())?;
                 Ok(0)
             }
             Err(errno) => Ok(i64::from(errno) as u64),

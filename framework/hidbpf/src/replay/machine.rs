@@ -20,8 +20,17 @@ const FRAMES: usize = 3 * MAX_CALLS;
 /// The most messages that are kept.
 const MAX_MESSAGES: usize = 10_000;
 
+/// The longest message, in bytes: what bpf_trace_printk() has a buffer for (`MAX_BPRINTF_BUF`, include/linux/bpf.h).
+const MAX_MESSAGE: usize = 1023;
+
 /// The most requests to the device that are kept.
 const MAX_REQUESTS: usize = 10_000;
+
+/// The most reports that a driver may send for one from the device, timers and work items included.
+const MAX_INJECTED: usize = 10_000;
+
+/// How many bytes are copied, or looked through, in the time of an instruction.
+const BYTES_PER_INSTRUCTION: usize = 64;
 
 /// When the recording's clock says 0, the driver's says this: drivers take 0 for "never".
 const CLOCK_BASE: Duration = Duration::from_secs(1000);
@@ -189,7 +198,26 @@ impl Machine {
         self.now.saturating_add(CLOCK_BASE.as_nanos() as u64)
     }
 
-    pub(crate) fn say(&mut self, message: String) {
+    /// Counts what a call does as so many instructions, so that a run of long calls has an end as well.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Reason> {
+        let cost = (bytes / BYTES_PER_INSTRUCTION) as u64;
+        self.instructions_left =
+            self.instructions_left.checked_sub(cost).ok_or(Reason::Endless(self.instruction_limit))?;
+        Ok(())
+    }
+
+    /// Lets the input drivers have a report of the driver's own.
+    pub(crate) fn inject(&mut self, report: Vec<u8>) -> Result<(), Reason> {
+        if self.injected.len() == MAX_INJECTED {
+            return Err(Reason::Memory(format!("it sends more than {MAX_INJECTED} reports for one from the device")));
+        }
+        self.injected.push(report);
+        Ok(())
+    }
+
+    pub(crate) fn say(&mut self, mut message: String) {
+        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or(0));
         if self.messages.len() < MAX_MESSAGES {
             self.messages.push(message);
         }

@@ -169,6 +169,14 @@ impl Map {
         }
     }
 
+    /// How much there is to look through for a slot that is free or in use.
+    pub(crate) fn slots_in_bytes(&self) -> usize {
+        match &self.store {
+            Store::Hash { slots, .. } => size_of_val(slots.as_slice()),
+            Store::Array(_) | Store::Other => 0,
+        }
+    }
+
     /// The first slot in use from a number on. All those of an array are.
     pub(crate) fn slot_from(&self, from: u32) -> Option<u32> {
         match &self.store {

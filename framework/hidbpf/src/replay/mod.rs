@@ -524,23 +524,24 @@ impl Driver {
     /// Runs what is due up to a time. What it sends is also left in `injected`.
     fn run_due(&mut self, until: u64) -> Result<Vec<(Duration, Vec<u8>)>, ReplayError> {
         let mut sent = Vec::new();
+        // All of them together have the time of one hook.
+        self.machine.begin();
+        let mut callback = 0;
         for _ in 0..MAX_CALLBACKS {
             let Some((time, address)) = self.machine.next_due(until) else { return Ok(sent) };
+            callback = self.machine.deferred.get(&address).and_then(|deferred| deferred.callback).unwrap_or(callback);
             self.machine.now = self.machine.now.max(time);
             let known = self.machine.injected.len();
-            self.machine.begin();
             let result = self.machine.run_deferred(address);
             self.machine.end();
             if let Err(problem) = result {
-                return Err(self.stopped(0, problem));
+                return Err(self.stopped_at(callback, problem));
             }
             let now = Duration::from_nanos(self.machine.now);
             sent.extend(self.machine.injected.iter().skip(known).map(|report| (now, report.clone())));
         }
-        Err(self.stopped(
-            0,
-            Problem::Here(Reason::Memory(format!("timers or work items ran {MAX_CALLBACKS} times in a row"))),
-        ))
+        let reason = Reason::Memory(format!("timers or work items ran {MAX_CALLBACKS} times in a row"));
+        Err(self.stopped_at(callback, Problem::Here(reason)))
     }
 
     /// Sends the device a request as a program in user space would, through the driver's hooks. Byte 0 of the data is the report's id.
@@ -570,13 +571,15 @@ impl Driver {
 
     /// A problem as an error; one without a place of its own is put at the start of a program.
     fn stopped(&self, program: usize, problem: Problem) -> ReplayError {
-        match problem {
-            Problem::Deeper(fault) => ReplayError::Fault(fault),
-            Problem::Here(reason) => {
-                let start = self.machine.image.functions.get(program).map_or(0, |function| function.start);
-                ReplayError::Fault(self.machine.image.fault(start, reason))
-            }
-        }
+        self.stopped_at(self.machine.image.functions.get(program).map_or(0, |function| function.start), problem)
+    }
+
+    /// The same, with an index of the code.
+    fn stopped_at(&self, start: usize, problem: Problem) -> ReplayError {
+        ReplayError::Fault(match problem {
+            Problem::Deeper(fault) => fault,
+            Problem::Here(reason) => self.machine.image.fault(start, reason),
+        })
     }
 
     /// Runs the driver over one device of a recording, an index of [`Recording::devices`]: what the kernel would make of it. The counts

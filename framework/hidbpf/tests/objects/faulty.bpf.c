@@ -9,7 +9,19 @@ struct {
 	__type(value, __u32);
 } numbers SEC(".maps");
 
+struct again {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, 2);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct again);
+} timers SEC(".maps");
+
 static const volatile __u32 constant = 1;
+static const char wide[] = "%500d%500d%500d";
 __u32 variable;
 
 static __noinline int forever(int depth)
@@ -19,11 +31,29 @@ static __noinline int forever(int depth)
 	return variable;
 }
 
+static int at_once(void *map, int *key, struct again *again)
+{
+	return bpf_timer_start(&again->timer, 0, 0); /* 19 */
+}
+
+static __always_inline int start(void)
+{
+	__u32 key = 0;
+	struct again *again = bpf_map_lookup_elem(&timers, &key);
+
+	if (!again)
+		return 0;
+	bpf_timer_init(&again->timer, &timers, 1);
+	bpf_timer_set_callback(&again->timer, at_once);
+	return bpf_timer_start(&again->timer, 0, 0);
+}
+
 static __always_inline int event(struct hid_bpf_ctx *ctx, enum hid_report_type type)
 {
 	__u8 *data = hid_bpf_get_data(ctx, 0, 4);
 	__u32 *number, key = 1;
 	volatile __u8 zero = 0;
+	__u8 silent[4] = {};
 
 	if (!data)
 		return 0;
@@ -67,6 +97,16 @@ static __always_inline int event(struct hid_bpf_ctx *ctx, enum hid_report_type t
 		return bpf_loop(5, &variable, NULL, 0); /* 15 */
 	case 16:
 		return *(__u64 *)((void *)&numbers); /* 16 */
+	case 17:
+		while (!zero)
+			bpf_trace_printk(wide, sizeof(wide), 1, 2, 3); /* 17 */
+		return 0;
+	case 18:
+		while (!zero)
+			hid_bpf_try_input_report(ctx, HID_INPUT_REPORT, silent, sizeof(silent)); /* 18 */
+		return 0;
+	case 19:
+		return start();
 	default:
 		return 0;
 	}
