@@ -131,6 +131,11 @@ pub enum Command {
         output: Option<PathBuf>,
     },
     /// Show what a device sends, what its drivers make of that, and what input events come of it, as it happens
+    ///
+    /// `sent` is a report as it came from the device, read by the device's own descriptor. `fixed` is what the drivers made of it, read
+    /// by the descriptor in force, with a `*` before what the device did not say so; `same` stands where they let it pass, and `dropped`
+    /// where they did not. `input` is an event that came of it. Of the fields, those are named that the report before of the same id
+    /// had not so. Of more than 20 reports a second the others are counted. Ends when the device is unplugged, or with Ctrl-C.
     Monitor {
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
         device: String,

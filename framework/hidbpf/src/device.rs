@@ -192,6 +192,14 @@ impl Device {
         }
     }
 
+    /// Looks again which descriptor is in force.
+    pub(crate) fn read_descriptor(&mut self) -> Result<()> {
+        let path = self.syspath.join("report_descriptor");
+        self.rdesc = fs::read(&path)
+            .map_err(|error| Error::because(ErrorKind::Gone, format!("failed to read `{}`", path.display()), error))?;
+        Ok(())
+    }
+
     /// Whether the device is still there.
     pub fn is_present(&self) -> bool {
         self.syspath.join("report_descriptor").exists()

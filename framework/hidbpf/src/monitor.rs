@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+use crate::manager::Manager;
 use crate::recorder::{Hidraw, has_gone, open_nonblocking};
 use crate::system::System;
 use crate::tap::{Place, Tap, TappedReport};
@@ -28,8 +29,10 @@ pub struct Moment {
 pub enum Happening {
     /// The device sent a report.
     Sent(Vec<u8>),
-    /// The drivers are done with a report. Where there are no drivers, none of these comes.
+    /// The drivers are done with a report. None of these comes where the device can't be tapped.
     Left(Vec<u8>),
+    /// The drivers have dropped the report that was sent last.
+    Dropped,
     /// An input event.
     Input {
         /// The node: `/dev/input/event5`.
@@ -43,7 +46,11 @@ pub enum Happening {
 #[derive(Debug)]
 pub struct Monitor {
     device: Device,
+    /// The device's own descriptor.
+    own: Vec<u8>,
     reports: Reports,
+    /// When a report was sent of which nothing more is known yet.
+    pending: Option<Duration>,
     /// Kept open all along: most devices only send while somebody listens.
     hidraw: Hidraw,
     nodes: Vec<Node>,
@@ -68,16 +75,25 @@ impl Monitor {
     /// Begins to watch.
     ///
     /// # Errors
-    /// The device's hidraw node can't be opened. That it can't be tapped is no error: see [`Monitor::caveat`].
+    /// The device's hidraw node can't be opened, or what is remembered of the device can't be read. That it can't be tapped is no
+    /// error: see [`Monitor::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
+        let own = Manager::new(system).own(device.clone())?.rdesc;
         let hidraw = Hidraw::open(device)?;
         let taps = Kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
             let tap = |place| Tap::open(generation, device, place);
-            Ok(Reports::Tapped { before: tap(Place::BeforeDrivers)?, behind: tap(Place::BehindDrivers)? })
+            // The one behind first, so that no report is seen before the drivers and then taken for dropped.
+            let behind = tap(Place::BehindDrivers)?;
+            Ok(Reports::Tapped { before: tap(Place::BeforeDrivers)?, behind })
         });
         let reports = taps.unwrap_or_else(Reports::Hidraw);
-        let mut monitor = Monitor { device: device.clone(), reports, hidraw, nodes: Vec::new() };
+        let mut monitor = Monitor { device: device.clone(), own, reports, pending: None, hidraw, nodes: Vec::new() };
         monitor.open_nodes();
+        // The watching begins when all is open.
+        if let Reports::Tapped { before, behind } = &monitor.reports {
+            before.read(Duration::ZERO)?;
+            behind.read(Duration::ZERO)?;
+        }
         Ok(monitor)
     }
 
@@ -87,6 +103,20 @@ impl Monitor {
             Reports::Tapped { .. } => None,
             Reports::Hidraw(error) => Some(error),
         }
+    }
+
+    /// The device's own descriptor, by which [`Happening::Sent`] is to be read.
+    pub fn own_descriptor(&self) -> &[u8] {
+        match &self.reports {
+            Reports::Tapped { .. } => &self.own,
+            // What is seen there has passed the drivers.
+            Reports::Hidraw(_) => self.descriptor(),
+        }
+    }
+
+    /// The descriptor in force, by which [`Happening::Left`] is to be read.
+    pub fn descriptor(&self) -> &[u8] {
+        &self.device.rdesc
     }
 
     /// The nodes whose events are seen, with their names.
@@ -112,27 +142,51 @@ impl Monitor {
     /// # Errors
     /// A tap or the hidraw node can't be read, for another reason than that the device has gone.
     pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<Moment>>> {
-        let mut moments = Vec::new();
-        let add = |moments: &mut Vec<Moment>, reports: Vec<TappedReport>, wrap: fn(Vec<u8>) -> Happening| {
-            moments.extend(reports.into_iter().map(|report| Moment { time: report.time, what: wrap(report.bytes) }));
-        };
-        let here = match &self.reports {
-            Reports::Tapped { before, behind } => {
-                add(&mut moments, before.read(patience)?, Happening::Sent);
-                add(&mut moments, behind.read(Duration::ZERO)?, Happening::Left);
-                self.hidraw.read(Duration::ZERO)?.is_some()
-            }
+        let mut reports = Vec::new();
+        let mut here = true;
+        match &self.reports {
+            Reports::Tapped { before, .. } => reports.extend(before.read(patience)?.into_iter().map(sent)),
             Reports::Hidraw(_) => match self.hidraw.read(patience)? {
-                Some(reports) => {
+                Some(read) => {
                     let time = now();
-                    moments.extend(reports.into_iter().map(|bytes| Moment { time, what: Happening::Sent(bytes) }));
-                    true
+                    reports.extend(read.into_iter().map(|bytes| sent(TappedReport { time, bytes })));
                 }
-                None => false,
+                None => here = false,
             },
-        };
+        }
+        // What comes of a report is read before the report, so that nothing is there without its cause.
+        let events = self.read_nodes();
+        if let Reports::Tapped { before, behind } = &self.reports {
+            reports.extend(behind.read(Duration::ZERO)?.into_iter().map(left));
+            reports.extend(before.read(Duration::ZERO)?.into_iter().map(sent));
+            reports.sort_by_key(|moment| moment.time);
+            // A report that was not seen behind the drivers may be lost rather than dropped.
+            if behind.lost()? == 0 {
+                reports = with_dropped(&mut self.pending, reports);
+            }
+            here = self.hidraw.read(Duration::ZERO)?.is_some();
+        }
+        let mut moments = reports;
+        moments.extend(events);
+        moments.sort_by_key(|moment| moment.time);
+        // A descriptor fix replaces the hidraw node of a device that stays.
+        if !here && moments.is_empty() {
+            if !self.device.is_present() {
+                return Ok(None);
+            }
+            if let Ok(hidraw) = Hidraw::open(&self.device) {
+                self.hidraw = hidraw;
+                self.device.read_descriptor()?;
+            }
+        }
+        Ok(Some(moments))
+    }
+
+    /// Reads the events that have come, and looks for nodes in the place of those that have gone.
+    fn read_nodes(&mut self) -> Vec<Moment> {
         let offset = wall_clock_offset();
         let before = self.nodes.len();
+        let mut moments = Vec::new();
         self.nodes.retain_mut(|node| match read_events(node, offset) {
             Ok(events) => {
                 moments.extend(events);
@@ -143,17 +197,7 @@ impl Monitor {
         if self.nodes.len() < before || self.nodes.is_empty() {
             self.open_nodes();
         }
-        moments.sort_by_key(|moment| moment.time);
-        // A descriptor fix replaces the hidraw node of a device that stays.
-        if !here && moments.is_empty() {
-            if !self.device.is_present() {
-                return Ok(None);
-            }
-            if let Ok(hidraw) = Hidraw::open(&self.device) {
-                self.hidraw = hidraw;
-            }
-        }
-        Ok(Some(moments))
+        moments
     }
 
     /// How many reports came too fast to be seen.
@@ -166,6 +210,31 @@ impl Monitor {
             Reports::Hidraw(_) => Ok(0),
         }
     }
+}
+
+fn sent(report: TappedReport) -> Moment {
+    Moment { time: report.time, what: Happening::Sent(report.bytes) }
+}
+
+fn left(report: TappedReport) -> Moment {
+    Moment { time: report.time, what: Happening::Left(report.bytes) }
+}
+
+/// Adds that a report was dropped where the next one came, or nothing at all for a while, before the drivers were done with it.
+fn with_dropped(pending: &mut Option<Duration>, reports: Vec<Moment>) -> Vec<Moment> {
+    let dropped = |time| Moment { time, what: Happening::Dropped };
+    if reports.is_empty() {
+        return pending.take().map(dropped).into_iter().collect();
+    }
+    let mut moments = Vec::new();
+    for moment in reports {
+        match &moment.what {
+            Happening::Sent(_) => moments.extend(pending.replace(moment.time).map(dropped)),
+            _ => *pending = None,
+        }
+        moments.push(moment);
+    }
+    moments
 }
 
 fn read_events(node: &mut Node, offset: Duration) -> std::io::Result<Vec<Moment>> {
@@ -211,4 +280,25 @@ fn wall_clock_offset() -> Duration {
 fn since_boot(event: &InputEvent, offset: Duration) -> Duration {
     let stamp = event.timestamp().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     stamp.saturating_sub(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_does_not_come_out_was_dropped() {
+        let at = |millis, what| Moment { time: Duration::from_millis(millis), what };
+        let (sent, left) = (Happening::Sent(vec![1]), Happening::Left(vec![2]));
+        let mut pending = None;
+        // What was on its way when the watching began has no beginning.
+        let first = vec![at(1, left.clone()), at(2, sent.clone()), at(3, left.clone()), at(4, sent.clone())];
+        assert_eq!(with_dropped(&mut pending, first.clone()), first);
+        // It comes out later, and the next one doesn't.
+        let second = vec![at(5, left), at(6, sent.clone()), at(8, sent.clone())];
+        let marked = [&second[..2], &[at(6, Happening::Dropped), at(8, sent)]].concat();
+        assert_eq!(with_dropped(&mut pending, second), marked);
+        assert_eq!(with_dropped(&mut pending, Vec::new()), [at(8, Happening::Dropped)]);
+        assert_eq!(with_dropped(&mut pending, Vec::new()), []);
+    }
 }

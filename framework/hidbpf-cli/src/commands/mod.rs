@@ -16,6 +16,7 @@ mod replay;
 mod status;
 mod udev;
 mod unload;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,19 +1,25 @@
 //! `hidbpf monitor`.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hidbpf::descriptor::{Decoded, Descriptor};
 use hidbpf::device::Device;
 use hidbpf::monitor::{Happening, Moment, Monitor};
 use hidbpf::text::{Hex, Printable};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::words::{Marked, all, listed, marked, news, plain, words};
 use super::{Context, PATIENCE, interrupted};
 use crate::output::{self, Outcome};
 
 /// How many reports are shown of those that come within [`WINDOW`], unless all are asked for: what a person can follow.
 const SHOWN: usize = 4;
 const WINDOW: Duration = Duration::from_millis(200);
+
+/// Reports with more bytes than this have their words on a line of their own.
+const SHORT: usize = 16;
 
 pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
     let device = Device::find(&context.system, device)?;
@@ -31,23 +37,31 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
             Ok(())
         })?;
     }
-    let mut screen = Screen { start: None, window: Duration::ZERO, shown: 0, passed_over: 0, sent: Vec::new() };
+    let mut readings = Readings::of(&monitor);
+    let mut screen = Screen::default();
     while !stop.load(Ordering::Relaxed) {
         let Some(moments) = monitor.read(PATIENCE)? else {
             tracing::warn!("the device was unplugged");
             break;
         };
         let mut lines = String::new();
+        if moments.is_empty() {
+            lines.extend(screen.passed_over());
+        }
         for moment in moments {
             let line = match (context.json, all) {
-                (true, _) => Some(json_line(&moment)),
-                (false, true) => Some(screen.line(&moment)),
-                (false, false) => screen.choose(&moment),
+                (true, _) => Some(readings.json_line(&moment)),
+                (false, true) => Some(screen.line(&readings, &moment)),
+                (false, false) => screen.choose(&readings, &moment),
             };
             lines.extend(line.into_iter().flat_map(|line| [line, "\n".to_owned()]));
         }
         if !output::stream(&mut anstream::stdout().lock(), &lines)? {
             break;
+        }
+        // What comes next may be by another descriptor.
+        if monitor.descriptor() != readings.in_force_bytes {
+            readings = Readings::of(&monitor);
         }
     }
     if monitor.lost()? > 0 {
@@ -56,61 +70,137 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
     Ok(())
 }
 
+/// By what reports are read: before the drivers, and behind them.
+struct Readings {
+    own: Result<Descriptor, String>,
+    in_force: Result<Descriptor, String>,
+    in_force_bytes: Vec<u8>,
+}
+
+impl Readings {
+    fn of(monitor: &Monitor) -> Readings {
+        let parse = |bytes| Descriptor::parse(bytes).map_err(|error| error.to_string());
+        Readings {
+            own: parse(monitor.own_descriptor()),
+            in_force: parse(monitor.descriptor()),
+            in_force_bytes: monitor.descriptor().to_vec(),
+        }
+    }
+
+    fn json_line(&self, moment: &Moment) -> String {
+        let time = moment.time.as_micros();
+        match &moment.what {
+            Happening::Sent(bytes) => {
+                json!({ "microseconds": time, "sent": Hex(bytes).to_string(), "decoded": decoded(&self.own, bytes) })
+            }
+            Happening::Left(bytes) => {
+                let decoded = decoded(&self.in_force, bytes);
+                json!({ "microseconds": time, "left": Hex(bytes).to_string(), "decoded": decoded })
+            }
+            Happening::Dropped => json!({ "microseconds": time, "dropped": true }),
+            Happening::Input { node, event } => json!({ "microseconds": time, "node": node, "event": event }),
+        }
+        .to_string()
+    }
+}
+
+/// The fields of a report, each with its name and what it says; null where the descriptor doesn't declare the report.
+fn decoded(descriptor: &Result<Descriptor, String>, bytes: &[u8]) -> Value {
+    let Ok(decoded) = words(Some(descriptor), bytes) else { return Value::Null };
+    let values = decoded.values.iter().filter(|value| !value.is_idle_padding());
+    values
+        .map(|value| {
+            let mut field = json!(value.content);
+            match field.as_object_mut() {
+                Some(field) => drop(field.insert("name".to_owned(), json!(value.part.name))),
+                // What is not sent has no number.
+                None => field = json!({ "name": value.part.name }),
+            }
+            field
+        })
+        .collect()
+}
+
+#[derive(Default)]
 struct Screen {
     start: Option<Duration>,
     /// When the window began that reports are counted in.
     window: Duration,
     shown: usize,
     passed_over: usize,
-    /// The last report that the device sent, to tell whether the drivers changed it.
+    /// The last report that the device sent, to tell what the drivers changed.
     sent: Vec<u8>,
+    /// What the last report that was shown said, before the drivers and behind them, by its first byte: its id, if it has one.
+    before: HashMap<u8, Vec<Marked>>,
+    behind: HashMap<u8, Vec<Marked>>,
 }
 
 impl Screen {
     /// The line for what happened, unless too much does.
-    fn choose(&mut self, moment: &Moment) -> Option<String> {
+    fn choose(&mut self, readings: &Readings, moment: &Moment) -> Option<String> {
         let mut head = String::new();
-        if moment.time.saturating_sub(self.window) > WINDOW {
-            if self.passed_over > 0 {
-                head = format!("            ... {} more reports\n", self.passed_over);
-            }
-            (self.window, self.shown, self.passed_over) = (moment.time, 0, 0);
-        }
         if let Happening::Sent(_) = moment.what {
+            if moment.time.saturating_sub(self.window) > WINDOW {
+                head = self.passed_over().unwrap_or_default();
+                (self.window, self.shown) = (moment.time, 0);
+            }
             self.shown += 1;
             if self.shown > SHOWN {
                 self.passed_over += 1;
             }
         }
-        let line = self.line(moment);
         // What belongs to a report that is passed over is passed over with it.
-        (self.shown <= SHOWN).then(|| head + &line)
+        (self.shown <= SHOWN).then(|| head + &self.line(readings, moment))
     }
 
-    fn line(&mut self, moment: &Moment) -> String {
+    /// Says how many reports were passed over since this was last asked.
+    fn passed_over(&mut self) -> Option<String> {
+        let count = std::mem::take(&mut self.passed_over);
+        (count > 0).then(|| format!("            ... {count} more reports\n"))
+    }
+
+    fn line(&mut self, readings: &Readings, moment: &Moment) -> String {
         let start = *self.start.get_or_insert(moment.time);
         let time = moment.time.saturating_sub(start).as_secs_f64();
-        match &moment.what {
+        let what = match &moment.what {
             Happening::Sent(bytes) => {
                 self.sent.clone_from(bytes);
-                format!("{time:11.6} sent   {}", Hex(bytes))
+                let said =
+                    words(Some(&readings.own), bytes).map(|decoded| since(&mut self.before, &decoded, plain(&decoded)));
+                format!("sent   {}", with_words(bytes, &said))
             }
-            Happening::Left(bytes) if *bytes == self.sent => format!("{time:11.6} same"),
-            Happening::Left(bytes) => format!("{time:11.6} fixed  {}", Hex(bytes)),
+            Happening::Left(bytes) => {
+                let before = words(Some(&readings.own), &self.sent).ok();
+                let said = words(Some(&readings.in_force), bytes)
+                    .map(|decoded| since(&mut self.behind, &decoded, marked(before.as_ref(), &decoded)));
+                match *bytes == self.sent {
+                    true if readings.own == readings.in_force => "same".to_owned(),
+                    true => format!("same   {}", said.unwrap_or_else(|error| error)),
+                    false => format!("fixed  {}", with_words(bytes, &said)),
+                }
+            }
+            Happening::Dropped => "dropped".to_owned(),
             Happening::Input { node, event } => {
-                let node = node.file_name().unwrap_or_default().to_string_lossy();
-                format!("{time:11.6} input  {node} {event}")
+                format!("input  {} {event}", node.file_name().unwrap_or_default().to_string_lossy())
             }
-        }
+        };
+        format!("{time:11.6} {what}")
     }
 }
 
-fn json_line(moment: &Moment) -> String {
-    let time = moment.time.as_micros();
-    match &moment.what {
-        Happening::Sent(bytes) => json!({ "microseconds": time, "sent": Hex(bytes).to_string() }),
-        Happening::Left(bytes) => json!({ "microseconds": time, "left": Hex(bytes).to_string() }),
-        Happening::Input { node, event } => json!({ "microseconds": time, "node": node, "event": event }),
+/// What a report says that the one before of the same id did not.
+fn since(previous: &mut HashMap<u8, Vec<Marked>>, decoded: &Decoded, values: Vec<Marked>) -> String {
+    match previous.insert(decoded.id.unwrap_or(0), values.clone()) {
+        None => listed(values),
+        Some(previous) => match news(values, &previous) {
+            news if news.is_empty() => "as before".to_owned(),
+            news => all(&news),
+        },
     }
-    .to_string()
+}
+
+fn with_words(bytes: &[u8], said: &Result<String, String>) -> String {
+    let (Ok(said) | Err(said)) = said;
+    let between = if bytes.len() > SHORT { "\n                   " } else { "  " };
+    format!("{}{between}{said}", Hex(bytes))
 }

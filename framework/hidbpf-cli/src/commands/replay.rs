@@ -3,16 +3,16 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use hidbpf::descriptor::{Change, Content, Decoded, Descriptor, Value, decoded_difference};
+use hidbpf::descriptor::Descriptor;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Event, Feature, Recording, RecordingError};
-use hidbpf::replay::reports::ReportType;
 use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
 use super::Context;
+use super::words::{listed, marked, plain, words};
 use crate::args::Hooks;
 use crate::output::{self, Failure, Failures, Outcome};
 
@@ -138,17 +138,15 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
     for event in &recording.events {
         let seconds = event.time.as_secs_f64();
         let own = words(before.get(event.device), &event.report);
-        let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(own.values.iter().map(|value| ("", value))));
+        let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(plain(own)));
         // Writing to a String can't fail.
         let _ = writeln!(text, "{seconds:11.6} - {own_text}");
         let mut came = false;
         for outcome in outcomes(fixed, event) {
             came = true;
-            let now = words(after.get(outcome.device), &outcome.report);
-            let line = match (&own, &now) {
-                (Ok(own), Ok(now)) => marked(own, now),
-                (_, Ok(now)) => listed(now.values.iter().map(|value| ("", value))),
-                (_, Err(error)) => error.clone(),
+            let line = match words(after.get(outcome.device), &outcome.report) {
+                Ok(now) => listed(marked(own.as_ref().ok(), &now)),
+                Err(error) => error,
             };
             let _ = writeln!(text, "{:11} + {line}", "");
         }
@@ -157,33 +155,4 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
         }
     }
     text
-}
-
-fn words(descriptor: Option<&Result<Descriptor, String>>, report: &[u8]) -> Result<Decoded, String> {
-    match descriptor {
-        Some(Ok(descriptor)) => descriptor.decode(ReportType::Input, report).map_err(|error| format!("({error})")),
-        Some(Err(error)) => Err(format!("(the descriptor can't be read: {error})")),
-        None => Err("(no descriptor)".to_owned()),
-    }
-}
-
-/// The values after the driver, with `*` before those that were other ones or not there.
-fn marked(before: &Decoded, after: &Decoded) -> String {
-    let differences = decoded_difference(before, after);
-    listed(differences.iter().filter_map(|difference| {
-        let mark = if difference.change == Change::Same { "" } else { "*" };
-        Some((mark, difference.after.as_ref()?))
-    }))
-}
-
-/// Values on a line, each with its mark. What is at rest goes without saying: a button that is up, an axis at 0.
-fn listed<'a>(values: impl Iterator<Item = (&'static str, &'a Value)>) -> String {
-    let at_rest = |value: &Value| match &value.content {
-        Content::Number(number) => *number == 0,
-        Content::Choices(_) => value.content.to_string() == "none",
-        _ => value.is_idle_padding(),
-    };
-    let words: Vec<String> =
-        values.filter(|(_, value)| !at_rest(value)).map(|(mark, value)| format!("{mark}{value}")).collect();
-    if words.is_empty() { "at rest".to_owned() } else { words.join(", ") }
 }

@@ -44,7 +44,7 @@ macro_rules! fixture {
 
 const RIVAL: Fixture = fixture!("bench-rival");
 const REFUSES: Fixture = fixture!("bench-refuses");
-const PROBE: Fixture = fixture!("bench-probe");
+pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// The driver that docs/writing-a-driver.md ends with.

@@ -4,17 +4,20 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::drivers::{RAPTOR, raptor_report};
+use super::fixtures::PROBE;
 use super::{Case, WITH_HID_BPF, case, drivers};
-use crate::guest::bench::{Bench, HIDBPF, Plugged};
+use crate::guest::bench::{Bench, HIDBPF, Plugged, plain_mouse};
 use crate::process::{Started, command};
 use hidbpf::recording::Recording;
 
 pub const CASES: &[Case] = &[
     case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent),
     case("monitor-shows-before-and-behind", WITH_HID_BPF, monitor_shows_both),
+    case("monitor-puts-reports-into-words", WITH_HID_BPF, monitor_in_words),
 ];
 
 /// The hat to the right: what the joystick sends, and what the driver makes of it.
@@ -97,5 +100,50 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     let (sent, left) = (hats("sent"), hats("left"));
     ensure!(sent.contains(&SENT) && sent.iter().all(|hat| [CENTRE, SENT].contains(hat)), "sent {sent:?}");
     ensure!(left.contains(&FIXED) && left.iter().all(|hat| [CENTRE_FIXED, FIXED].contains(hat)), "left {left:?}");
+    // By the device's own descriptor and by the fixed one: what is no direction of the first is none of the second.
+    for (key, content, hat) in [("sent", "number", SENT), ("left", "number", FIXED), ("left", "null", CENTRE_FIXED)] {
+        let named = serde_json::json!({ "name": "Hat Switch", content: hat });
+        let is_so = |line: &Value| {
+            line.get(key).is_some() && line["decoded"].as_array().is_some_and(|fields| fields.contains(&named))
+        };
+        let found = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).any(|line| is_so(&line));
+        ensure!(found, "no `{key}` with {named}: {text}");
+    }
+    Ok(())
+}
+
+/// The fixture turns X around and drops the report with all buttons.
+fn monitor_in_words(bench: &mut Bench) -> Result<()> {
+    const OUTPUT: &str = "/tmp/monitor.txt";
+    let mouse = bench.plug(&plain_mouse())?;
+    bench.hidbpf(&["load", &PROBE.file()?, &mouse.name()])?.expect(0)?;
+    bench.settle()?;
+    let output = fs::File::create(OUTPUT).with_context(|| format!("failed to create `{OUTPUT}`"))?;
+    let mut monitor = command(HIDBPF).args(["monitor", "--all", &mouse.name()]).stdout(output).spawn()?;
+    let start = Instant::now();
+    while !fs::read_to_string(OUTPUT).unwrap_or_default().contains("REL_X") {
+        ensure!(start.elapsed() < PATIENCE, "the monitor does not show what the mouse sends");
+        mouse.device.send(&[0, 5, 1])?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    mouse.device.send(&[7, 1, 1])?;
+    let text = wait_for(OUTPUT, "dropped\n")?;
+    kill_process(Pid::from_child(&monitor), Signal::INT).context("failed to interrupt the monitor")?;
+    let status = monitor.wait().context("failed to wait for the monitor")?;
+    ensure!(status.success(), "the monitor ended with {status}");
+    fs::remove_file(OUTPUT).with_context(|| format!("failed to remove `{OUTPUT}`"))?;
+    bench.unload(&["bench-probe"], &[])?;
+    bench.unplug(mouse)?;
+    let mut lines = text.lines();
+    // In this order, whatever else is between.
+    for words in [
+        "sent   00 05 01  X: 5, Y: 1",
+        "fixed  00 fb 01  *X: -5, Y: 1",
+        " REL_X -5",
+        "sent   07 01 01  Button 1: 1, Button 2: 1, Button 3: 1, X: 1",
+        "dropped",
+    ] {
+        ensure!(lines.any(|line| line.ends_with(words)), "no `{words}` in its place: {text}");
+    }
     Ok(())
 }
