@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use super::cases::identity::Compared;
 use super::machine;
 use crate::monitor::{Monitor, PATIENCE, Uevent};
 use crate::nodes::{self, Hidraw, Node};
@@ -53,6 +54,8 @@ pub struct Bench {
     pub udev: Monitor,
     /// Events as they leave the kernel.
     pub kernel: Monitor,
+    /// How much of what the kernel does was found to be as a replay says.
+    pub compared: Compared,
     udevd: Child,
     plugged: u32,
     marks: u32,
@@ -76,7 +79,17 @@ impl Bench {
         write(Path::new(PROPERTIES_RULE), rules.as_bytes())?;
         let udevd = start_udevd()?;
         let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
-        let mut bench = Bench { generation, udev, kernel, udevd, plugged: 0, marks: 0, held: false, log_read: 0 };
+        let mut bench = Bench {
+            generation,
+            udev,
+            kernel,
+            compared: Compared::default(),
+            udevd,
+            plugged: 0,
+            marks: 0,
+            held: false,
+            log_read: 0,
+        };
         bench.settle()?;
         Ok(bench)
     }

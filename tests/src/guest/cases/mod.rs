@@ -6,6 +6,7 @@ mod attach;
 mod author;
 mod drivers;
 mod fixtures;
+pub mod identity;
 mod kernel;
 pub mod recordings;
 mod security;
@@ -138,6 +139,9 @@ pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
         };
         let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         port.send(&Message::Outcome { case: name, outcome, millis })?;
+    }
+    if let Some(text) = bench.compared.text() {
+        port.send(&Message::Say { text })?;
     }
     port.send(&Message::Verdict { passed, failed, skipped: 0 })
 }

@@ -8,6 +8,7 @@ use hidbpf::recording::{Device, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
 
+use super::identity::{Compared, Replayed};
 use crate::guest::bench::{Bench, Plugged, entries};
 use crate::guest::costs::{Before, Costs};
 use crate::guest::port::Port;
@@ -26,8 +27,9 @@ pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let mut costs = Costs::default();
     for path in paths {
         let (recording, expected) = (Recording::read(&path)?, Recording::read(&path.with_extension("expected.hid"))?);
+        let replayed = Replayed::of(driver, &path, bench)?;
         for number in 0..recording.devices.len() {
-            let session = Session { driver, sent: &recording, expected: &expected, number };
+            let session = Session { driver, sent: &recording, expected: &expected, number, replayed: &replayed };
             let name = path.file_stem().unwrap_or_default().display();
             session.run(bench, &mut costs).with_context(|| format!("recording `{name}`, device {number}"))?;
         }
@@ -72,6 +74,7 @@ struct Session<'a> {
     sent: &'a Recording,
     expected: &'a Recording,
     number: usize,
+    replayed: &'a Replayed,
 }
 
 impl Session<'_> {
@@ -91,11 +94,12 @@ impl Session<'_> {
             Hex(&expected.descriptor),
             Hex(&descriptor)
         );
-        self.compare(&device)?;
+        self.replayed.compare_descriptor(self.number, &descriptor, &mut bench.compared)?;
+        self.compare(&device, &mut bench.compared)?;
         bench.unplug(device)
     }
 
-    fn compare(&self, device: &Plugged) -> Result<()> {
+    fn compare(&self, device: &Plugged, compared: &mut Compared) -> Result<()> {
         let declared = Reports::parse(&self.expected.devices[self.number].descriptor)
             .context("failed to parse the expected descriptor")?;
         let mut hidraw = device.hidraw()?;
@@ -118,6 +122,10 @@ impl Session<'_> {
                 wanted.map_or("nothing".to_owned(), |report| Hex(report).to_string()),
                 if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
             );
+            let takes = |report: &[u8]| kernel_takes(&declared, report);
+            self.replayed
+                .compare_reports(event.line, &seen, takes, compared)
+                .with_context(|| format!("line {}", event.line.unwrap_or_default()))?;
         }
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
         Ok(())
@@ -139,7 +147,8 @@ fn attach(driver: &str, bench: &mut Bench, device: &Plugged) -> Result<()> {
 }
 
 /// Whether the HID core hands a report that the driver has let pass to hidraw: `hid_report_raw_event()`, drivers/hid/hid-core.c.
-enum Takes {
+pub enum Takes {
+    /// It does.
     Always,
     /// A report that is shorter than declared is filled up where the transport's buffer has room for it, or else dropped. That
     /// has changed between kernels, and back.

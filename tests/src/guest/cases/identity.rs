@@ -1,0 +1,100 @@
+//! What the kernel makes of a recorded device beside what `hidbpf replay` says of the same recording, byte for byte.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use hidbpf::text::Hex;
+use serde_json::Value;
+
+use super::recordings::Takes;
+use crate::guest::bench::Bench;
+use crate::nodes::unhex;
+use crate::protocol::Generation;
+
+/// How much was compared.
+#[derive(Debug, Default)]
+pub struct Compared {
+    drivers: BTreeSet<String>,
+    descriptors: usize,
+    reports: usize,
+}
+
+impl Compared {
+    /// The figures for people, if there are any.
+    pub fn text(&self) -> Option<String> {
+        let Compared { drivers, descriptors, reports } = self;
+        (!drivers.is_empty()).then(|| {
+            format!(
+                "hidraw had, byte for byte, what `hidbpf replay` says: {descriptors} descriptors and {reports} reports of {} drivers",
+                drivers.len()
+            )
+        })
+    }
+}
+
+/// What `hidbpf replay` says of a recording.
+#[derive(Debug)]
+pub struct Replayed {
+    driver: String,
+    answer: Value,
+}
+
+impl Replayed {
+    /// Runs the command, with the programs that the kernel runs.
+    ///
+    /// # Errors
+    /// It fails, or has another answer than JSON.
+    pub fn of(driver: &str, recording: &Path, bench: &Bench) -> Result<Replayed> {
+        let generation = if bench.generation == Generation::FmodRet { "fmod-ret" } else { "struct-ops" };
+        let path = recording.display().to_string();
+        let run = bench.hidbpf(&["--json", "replay", driver, &path, "--generation", generation])?.expect(0)?;
+        let answer = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is no JSON\n{run}"))?;
+        Ok(Replayed { driver: driver.to_owned(), answer })
+    }
+
+    /// Compares the descriptor of a device of the recording.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn compare_descriptor(&self, device: usize, in_force: &[u8], compared: &mut Compared) -> Result<()> {
+        let said = self.answer["replay"]["devices"][device]["after"].as_str().context("the answer lacks the device")?;
+        let in_force = Hex(in_force).to_string();
+        ensure!(said == in_force, "the replay says that the descriptor is\n  {said}\nand in force is\n  {in_force}");
+        compared.drivers.insert(self.driver.clone());
+        compared.descriptors += 1;
+        Ok(())
+    }
+
+    /// Compares what came of the report of a line. Those that the kernel doesn't take, or need not, may be missing.
+    ///
+    /// # Errors
+    /// They differ, or the replay has no such line.
+    pub fn compare_reports(
+        &self,
+        line: Option<usize>,
+        seen: &[String],
+        takes: impl Fn(&[u8]) -> Takes,
+        compared: &mut Compared,
+    ) -> Result<()> {
+        let reports = self.answer["replay"]["reports"].as_array().into_iter().flatten();
+        let said = reports
+            .into_iter()
+            .find(|report| line.is_some() && report["line"].as_u64() == line.map(|line| line as u64))
+            .and_then(|report| report["after"].as_array())
+            .context("the answer lacks the line")?;
+        let mut rest = seen.iter().peekable();
+        for report in said {
+            let report = report.as_str().context("a report of the answer is no text")?;
+            let came = rest.next_if(|seen| *seen == report).is_some();
+            match takes(&unhex(report)?) {
+                Takes::Always => ensure!(came, "the replay says `{report}`, and hidraw had {seen:?}"),
+                Takes::Never => ensure!(!came, "hidraw had `{report}`, which the kernel was thought not to take"),
+                Takes::Perhaps => {}
+            }
+        }
+        ensure!(rest.next().is_none(), "the replay says {said:?}, and hidraw had {seen:?}");
+        compared.reports += 1;
+        Ok(())
+    }
+}
