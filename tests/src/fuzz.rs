@@ -231,7 +231,10 @@ fn programs() -> Vec<Vec<u8>> {
 }
 
 /// An object as it is before it is sealed.
-fn unsealed(object: &[u8]) -> Vec<u8> {
+///
+/// # Panics
+/// It is no driver's.
+pub fn unsealed(object: &[u8]) -> Vec<u8> {
     let driver = DriverObject::parse(Path::new("seed"), object.to_vec()).expect("a driver's object is whole");
     let sealed = object::File::parse(object)
         .ok()

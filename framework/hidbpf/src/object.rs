@@ -83,6 +83,13 @@ pub fn section_role(section: &str) -> Option<SectionRole> {
     })
 }
 
+/// Whether a section's name is that of a program for a hook, be it a known one or not.
+fn is_hook(section: &str) -> bool {
+    let section = section.strip_prefix('?').unwrap_or(section);
+    let program = section.split_once('/').map(|(program, _)| program.strip_suffix(".s").unwrap_or(program));
+    program.is_some_and(|program| ["fmod_ret", "struct_ops"].contains(&program))
+}
+
 /// A global variable of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Global {
@@ -291,6 +298,11 @@ impl ObjectFile {
                     hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
                 }
                 Some(SectionRole::StructOps) => struct_ops += 1,
+                None if is_hook(name) => {
+                    let why =
+                        format!("it has a program in the section `{name}`, for a hook that this hidbpf doesn't know");
+                    return Err(bad(path, why).with_hint("it was built for a newer hidbpf: update this one"));
+                }
                 Some(SectionRole::Syscall) | None => {}
             }
         }

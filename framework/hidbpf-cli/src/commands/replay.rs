@@ -1,5 +1,6 @@
 //! `hidbpf replay`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -81,12 +82,31 @@ fn replayed(
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings
     };
-    replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))
+    let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
+    let count = recording.events.len();
+    if count > 0 && replayed.recording.events.iter().all(|event| event.line.is_none()) {
+        tracing::warn!("{}: the driver `{}` dropped all {count} reports", path.display(), driver.name);
+    }
+    Ok(replayed)
 }
 
-/// The reports that came of the one at an index: those of its line. What a timer sent belongs to none.
-fn outcomes<'a>(fixed: &'a Recording, event: &'a Event) -> impl Iterator<Item = &'a Event> {
-    fixed.events.iter().filter(move |after| after.line.is_some() && after.line == event.line)
+/// What came of each report, by its line. What a timer sent belongs to none.
+struct Outcomes<'a>(HashMap<usize, Vec<&'a Event>>);
+
+impl<'a> Outcomes<'a> {
+    fn of(fixed: &'a Recording) -> Outcomes<'a> {
+        let mut outcomes: HashMap<usize, Vec<&Event>> = HashMap::new();
+        for event in &fixed.events {
+            if let Some(line) = event.line {
+                outcomes.entry(line).or_default().push(event);
+            }
+        }
+        Outcomes(outcomes)
+    }
+
+    fn get(&self, event: &Event) -> &[&'a Event] {
+        event.line.and_then(|line| self.0.get(&line)).map_or(&[], Vec::as_slice)
+    }
 }
 
 fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>]) -> serde_json::Value {
@@ -99,12 +119,13 @@ fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>
             json!({ "name": before.name, "before": hex(&before.descriptor), "after": hex(&after.descriptor) })
         })
         .collect();
+    let outcomes = Outcomes::of(fixed);
     let reports: Vec<_> = recording
         .events
         .iter()
         .zip(instructions)
         .map(|(event, instructions)| {
-            let after: Vec<String> = outcomes(fixed, event).map(|after| hex(&after.report)).collect();
+            let after: Vec<String> = outcomes.get(event).iter().map(|after| hex(&after.report)).collect();
             json!({
                 "line": event.line,
                 "device": event.device,
@@ -135,22 +156,22 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
         recording.devices.iter().map(parse).collect()
     };
     let (before, after) = (descriptors(recording), descriptors(fixed));
+    let outcomes = Outcomes::of(fixed);
     for event in &recording.events {
         let seconds = event.time.as_secs_f64();
         let own = words(before.get(event.device), &event.report);
         let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(plain(own)));
         // Writing to a String can't fail.
         let _ = writeln!(text, "{seconds:11.6} - {own_text}");
-        let mut came = false;
-        for outcome in outcomes(fixed, event) {
-            came = true;
+        let came = outcomes.get(event);
+        for outcome in came {
             let line = match words(after.get(outcome.device), &outcome.report) {
                 Ok(now) => listed(marked(own.as_ref().ok(), &now)),
                 Err(error) => error,
             };
             let _ = writeln!(text, "{:11} + {line}", "");
         }
-        if !came {
+        if came.is_empty() {
             let _ = writeln!(text, "{:11} + (dropped)", "");
         }
     }

@@ -36,6 +36,9 @@ pub enum ObjectError {
         /// Why not.
         reason: String,
     },
+    /// A hook that kernels don't have, or those that a replay knows of.
+    #[error("the object has a program for `{0}`, a hook that a replay does not know")]
+    UnknownHook(String),
     /// A hook that can have one program only.
     #[error("the object has {count} programs for descriptors, and the kernel takes one")]
     TwoFixups {
@@ -173,7 +176,7 @@ pub enum Reason {
     #[error("{0}")]
     Unresolved(String),
     /// A helper that a replay doesn't know.
-    #[error("it calls the helper {} (number {number}), which a replay does not have", .name.map_or("unknown", |name| name))]
+    #[error("it calls {}, which a replay does not have", .name.map_or_else(|| format!("helper {number} of the kernel"), |name| format!("the helper {name} (number {number})")))]
     UnknownHelper {
         /// Its number: `enum bpf_func_id`.
         number: u32,

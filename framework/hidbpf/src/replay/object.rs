@@ -157,7 +157,7 @@ impl Object {
         loader.functions(&elf)?;
         loader.maps(&elf)?;
         loader.references(&elf)?;
-        loader.hooks(&elf);
+        loader.hooks(&elf)?;
         let mut object = loader.object;
         for fixups in [&object.fmod_ret.rdesc_fixup, &object.struct_ops.rdesc_fixup] {
             if fixups.len() > 1 {
@@ -492,7 +492,7 @@ impl Loader {
         }
     }
 
-    fn hooks(&mut self, elf: &Elf<'_>) {
+    fn hooks(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
         let mut struct_ops_by_section = Hooks::default();
         for (index, function) in self.object.functions.iter().enumerate() {
             let Some(section) = self.object.code.get(function.section) else { continue };
@@ -501,29 +501,20 @@ impl Loader {
                 self.object.syscalls.push(index);
             }
             let (program, target) = name.split_once('/').unwrap_or((name, ""));
-            match program.strip_suffix(".s").unwrap_or(program) {
-                "fmod_ret" => {
-                    if let Some(hook) =
-                        target.strip_prefix("hid_bpf_").and_then(|hook| self.object.fmod_ret.by_name(hook))
-                    {
-                        hook.push(index);
-                    }
-                }
-                "struct_ops" => {
-                    if let Some(hook) = target.strip_prefix("hid_").and_then(|hook| struct_ops_by_section.by_name(hook))
-                    {
-                        hook.push(index);
-                    }
-                }
-                _ => {}
-            }
+            let (hooks, prefix) = match program.strip_suffix(".s").unwrap_or(program) {
+                "fmod_ret" => (&mut self.object.fmod_ret, "hid_bpf_"),
+                "struct_ops" => (&mut struct_ops_by_section, "hid_"),
+                _ => continue,
+            };
+            hooks.by_name(prefix, target)?.push(index);
         }
         // The kernel only looks at the map; its members say which program is for what.
-        let maps = self.ops_maps(elf);
+        let maps = self.ops_maps(elf)?;
         self.object.struct_ops = if maps == Hooks::default() { struct_ops_by_section } else { maps };
+        Ok(())
     }
 
-    fn ops_maps(&self, elf: &Elf<'_>) -> Hooks {
+    fn ops_maps(&self, elf: &Elf<'_>) -> Result<Hooks, ObjectError> {
         let mut hooks = Hooks::default();
         let btf = &self.object.btf;
         for section in elf.sections() {
@@ -556,24 +547,23 @@ impl Loader {
                         _ => None,
                     }
                 });
-                let hook = member.and_then(|member| hooks.by_name(member.name.strip_prefix("hid_")?));
-                if let (Some(hook), Some(function)) = (hook, function) {
-                    hook.push(function);
+                if let (Some(member), Some(function)) = (member, function) {
+                    hooks.by_name("hid_", &member.name)?.push(function);
                 }
             }
         }
-        hooks
+        Ok(hooks)
     }
 }
 
 impl Hooks {
-    fn by_name(&mut self, name: &str) -> Option<&mut Vec<usize>> {
-        match name {
-            "device_event" => Some(&mut self.device_event),
-            "rdesc_fixup" => Some(&mut self.rdesc_fixup),
-            "hw_request" => Some(&mut self.hw_request),
-            "hw_output_report" => Some(&mut self.hw_output_report),
-            _ => None,
+    fn by_name(&mut self, prefix: &str, name: &str) -> Result<&mut Vec<usize>, ObjectError> {
+        match name.strip_prefix(prefix) {
+            Some("device_event") => Ok(&mut self.device_event),
+            Some("rdesc_fixup") => Ok(&mut self.rdesc_fixup),
+            Some("hw_request") => Ok(&mut self.hw_request),
+            Some("hw_output_report") => Ok(&mut self.hw_output_report),
+            _ => Err(ObjectError::UnknownHook(name.to_owned())),
         }
     }
 }
