@@ -89,7 +89,8 @@ struct hidbpf_fixup_record {
 /*
  * HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx) { ... }
  *
- * As HIDBPF_RDESC_FIXUP, and may call the kfuncs that sleep, hid_bpf_hw_request() for one. Needs `requires = ["struct-ops"]`.
+ * As HIDBPF_RDESC_FIXUP, and may call the kfuncs that sleep. The device can't be talked to all the same: the kernel has parsed no
+ * report yet, and hid_bpf_hw_request() returns -EINVAL. HIDBPF_WORK of hidbpf/work.h can. Needs `requires = ["struct-ops"]`.
  */
 #define HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx)                                                                              \
 	HIDBPF__NEWER_ONLY("HIDBPF_RDESC_FIXUP_SLEEPABLE")                                                             \

@@ -8,6 +8,7 @@ use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::system::System;
+use hidbpf::text::Hex;
 
 use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
@@ -26,6 +27,7 @@ pub const CASES: &[Case] = &[
     case("driver-needs-a-newer-kernel", &[Generation::FmodRet], needs_newer_kernel),
     case("driver-uses-a-newer-hook", &[Generation::StructOps], uses_newer_hook),
     case("driver-attached-anew", WITH_HID_BPF, attached_anew),
+    case("descriptor-hook-asks-the-device", &[Generation::StructOps], descriptor_hook_asks),
     case("device-without-kernel-driver", WITH_HID_BPF, device_without_kernel_driver),
     case("device-without-input-report", WITH_HID_BPF, device_without_input_report),
 ];
@@ -46,6 +48,7 @@ const RIVAL: Fixture = fixture!("bench-rival");
 const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
+const ASKS: Fixture = fixture!("bench-asks");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// The driver that docs/writing-a-driver.md ends with.
 pub const WHEEL: Fixture = fixture!("example-wheel-mouse");
@@ -211,6 +214,36 @@ fn attached_anew(bench: &mut Bench) -> Result<()> {
     Manager::new(&system).reload(&DriverObject::read(&path)?, &joystick.name().parse()?)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
+}
+
+/// A sleepable descriptor hook may ask, and is refused: while the hook runs the kernel knows of no report. A replay says the same.
+fn descriptor_hook_asks(bench: &mut Bench) -> Result<()> {
+    const RECORDING: &str = "/tmp/asks.hid";
+    const EINVAL: u8 = 22;
+    let own = [
+        0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03,
+        0x15, 0x00, 0x25, 0x01, 0x95, 0x03, 0x75, 0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 0x05, 0x81, 0x01, 0x05, 0x01,
+        0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 0x08, 0x95, 0x02, 0x81, 0x06, 0xc0, 0x06, 0x00, 0xff,
+        0x85, 0x05, 0x09, 0x00, 0x95, 0x02, 0xb1, 0x02, 0xc0,
+    ];
+    let mut expected = own;
+    expected[57] = EINVAL;
+    let spec = Spec { product: 0x0105, descriptor: own.to_vec(), ..plain_mouse() };
+    let mouse = bench.plug_with(&spec, &[], [(5, vec![5, 0x20, 0x30])].into())?;
+    bench.hidbpf(&["load", &ASKS.file()?, &mouse.name()])?.expect(0)?;
+    bench.settle()?;
+    let fixed = mouse.descriptor()?;
+    ensure!(fixed == expected, "the descriptor in force is {}", Hex(&fixed));
+    let text = format!(
+        "R: {} {}\nN: Plain Mouse\nI: 3 1d6b 0105\n# feature 5=05 20 30\nE: 0.000000 4 01 00 00 00\n",
+        own.len(),
+        Hex(&own)
+    );
+    write(RECORDING.as_ref(), text.as_bytes())?;
+    let said = format!("\"after\": \"{}\"", Hex(&expected));
+    bench.hidbpf(&["--json", "replay", &ASKS.file()?, RECORDING])?.expect(0)?.answers(&said)?;
+    bench.unload(&[ASKS.name], &[&mouse])?;
+    bench.unplug(mouse)
 }
 
 /// The kernel crashes at the first report of a device that had no kernel driver when a driver of reports was attached to it.
