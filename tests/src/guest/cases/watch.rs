@@ -1,4 +1,4 @@
-//! Cases about looking at a device: what `hidbpf record` and `hidbpf monitor` see while a driver is attached.
+//! Cases about looking at a device: what `hidbpf record`, `hidbpf monitor` and `hidbpf inspect` see while a driver is attached.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,15 +9,17 @@ use serde_json::Value;
 
 use super::drivers::{RAPTOR, raptor_report};
 use super::fixtures::PROBE;
-use super::{Case, WITH_HID_BPF, case, drivers};
+use super::{Case, WITH_HID_BPF, case, drivers, recordings};
 use crate::guest::bench::{Bench, HIDBPF, Plugged, plain_mouse};
 use crate::process::{Started, command};
 use hidbpf::recording::Recording;
+use hidbpf::text::Hex;
 
 pub const CASES: &[Case] = &[
     case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent),
     case("monitor-shows-before-and-behind", WITH_HID_BPF, monitor_shows_both),
     case("monitor-puts-reports-into-words", WITH_HID_BPF, monitor_in_words),
+    case("inspect-shows-own-and-fixed-descriptor", WITH_HID_BPF, inspect_shows_both),
 ];
 
 /// The hat to the right: what the joystick sends, and what the driver makes of it.
@@ -146,4 +148,46 @@ fn monitor_in_words(bench: &mut Bench) -> Result<()> {
         ensure!(lines.any(|line| line.ends_with(words)), "no `{words}` in its place: {text}");
     }
     Ok(())
+}
+
+/// What people call a device by: its name, its directories in sysfs, its nodes.
+fn names(device: &Plugged) -> Result<Vec<String>> {
+    let mut names = vec![device.name(), device.path(), format!("/sys/bus/hid/devices/{}", device.name())];
+    names.push(device.hidraw()?.path().display().to_string());
+    names.extend(device.nodes()?.iter().map(|node| node.path.display().to_string()));
+    Ok(names)
+}
+
+/// Runs `hidbpf inspect`, and expects these descriptors: the one that is shown, and the one beside it with what is said of it.
+fn expect_inspected(bench: &Bench, arguments: &[&str], shown: &[u8], beside: Option<(&str, &[u8])>) -> Result<()> {
+    let run = bench.hidbpf(&[&["--json", "inspect"], arguments].concat())?.expect(0)?;
+    let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is no JSON\n{run}"))?;
+    let device = &answer["device"];
+    let hex = |bytes: &[u8]| Value::from(Hex(bytes).to_string());
+    let difference = &device["difference"];
+    let found = (&device["descriptor"], &difference["change"], &difference["after"]["descriptor"]);
+    let (change, after) = beside.map_or((Value::Null, Value::Null), |(change, after)| (change.into(), hex(after)));
+    let expected = (&hex(shown), &change, &after);
+    ensure!(found == expected, "`inspect {}`: expected {expected:?}, found {found:?}", arguments.join(" "));
+    Ok(())
+}
+
+fn inspect_shows_both(bench: &mut Bench) -> Result<()> {
+    let own = recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor;
+    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let fixed = joystick.descriptor()?;
+    ensure!(fixed != own, "the descriptor is not fixed");
+    let by_driver = format!("fixed by `{}`", RAPTOR.0);
+    for name in names(&joystick)? {
+        expect_inspected(bench, &[&name], &fixed, None)?;
+        expect_inspected(bench, &[&name, "--diff"], &own, Some(("as the drivers on the device have it", &fixed)))?;
+        expect_inspected(bench, &[&name, "--diff", RAPTOR.0], &own, Some((&by_driver, &fixed)))?;
+    }
+    bench.hidbpf(&["inspect", &joystick.name()])?.expect(0)?.answers("fixed by a driver: `--diff` shows")?;
+    bench.unload(&[RAPTOR.0], &[&joystick])?;
+    let name = joystick.name();
+    expect_inspected(bench, &[&name], &own, None)?;
+    expect_inspected(bench, &[&name, "--diff"], &own, Some(("the descriptor in force is the device's own", &own)))?;
+    expect_inspected(bench, &[&name, "--diff", RAPTOR.0], &own, Some((&by_driver, &fixed)))?;
+    bench.unplug(joystick)
 }
