@@ -204,3 +204,68 @@ fn with_words(bytes: &[u8], said: &Result<String, String>) -> String {
     let between = if bytes.len() > SHORT { "\n                   " } else { "  " };
     format!("{}{between}{said}", Hex(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// X and Y of 8 bits, and X and a wheel.
+    fn readings() -> Readings {
+        let own = [
+            0x05, 1, 0x09, 2, 0xa1, 1, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 8, 0x95, 2, 0x81, 6, 0xc0,
+        ];
+        let mut in_force = own;
+        in_force[9] = 0x38;
+        let parse = |bytes: &[u8]| Descriptor::parse(bytes).map_err(|error| error.to_string());
+        Readings { own: parse(&own), in_force: parse(&in_force), in_force_bytes: in_force.to_vec() }
+    }
+
+    fn at(micros: u64, what: Happening) -> Moment {
+        Moment { time: Duration::from_micros(micros), what }
+    }
+
+    #[test]
+    fn what_is_new_in_a_report_is_named() {
+        let (readings, mut screen) = (readings(), Screen::default());
+        let mut line = |what| screen.line(&readings, &at(0, what)).trim_start().to_owned();
+        assert_eq!(line(Happening::Sent(vec![1, 0])), "0.000000 sent   01 00  X: 1");
+        assert_eq!(line(Happening::Left(vec![1, 0])), "0.000000 same   X: 1");
+        assert_eq!(line(Happening::Sent(vec![1, 2])), "0.000000 sent   01 02  Y: 2");
+        assert_eq!(line(Happening::Left(vec![2, 1])), "0.000000 fixed  02 01  *X: 2, *Wheel: 1");
+        assert_eq!(line(Happening::Sent(vec![1, 2])), "0.000000 sent   01 02  as before");
+        assert_eq!(line(Happening::Sent(vec![1, 0])), "0.000000 sent   01 00  Y: 0");
+        assert_eq!(line(Happening::Dropped), "0.000000 dropped");
+        let long = line(Happening::Sent([&[1, 0], [9; 15].as_slice()].concat()));
+        assert!(long.ends_with("09 09\n                   as before"), "{long}");
+    }
+
+    #[test]
+    fn of_a_thousand_reports_a_second_some_are_shown_and_the_others_counted() {
+        let (readings, mut screen) = (readings(), Screen::default());
+        let mut lines = Vec::new();
+        for micros in (1..=1000).map(|report| report * 1000) {
+            lines.extend(screen.choose(&readings, &at(micros, Happening::Sent(vec![1, 0]))));
+            lines.extend(screen.choose(&readings, &at(micros + 1, Happening::Left(vec![1, 0]))));
+        }
+        lines.extend(screen.passed_over());
+        let shown = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+        assert_eq!((shown(" sent "), shown(" same "), shown("more reports")), (20, 20, 5));
+        let counted =
+            lines.iter().filter_map(|line| line.split_once("... ")?.1.split(' ').next()?.parse::<usize>().ok());
+        assert_eq!(counted.sum::<usize>(), 980);
+        assert_eq!(screen.passed_over(), None);
+    }
+
+    #[test]
+    fn fields_are_named_in_json() {
+        let readings = readings();
+        let json = |what| serde_json::from_str::<Value>(&readings.json_line(&at(5, what))).expect("the line is JSON");
+        let sent = json!({ "microseconds": 5, "sent": "05 fe", "decoded": [{ "name": "X", "number": 5 }, { "name": "Y", "number": -2 }] });
+        assert_eq!(json(Happening::Sent(vec![5, 0xfe])), sent);
+        let left =
+            json!({ "microseconds": 5, "left": "05", "decoded": [{ "name": "X", "number": 5 }, { "name": "Wheel" }] });
+        assert_eq!(json(Happening::Left(vec![5])), left);
+        assert_eq!(json(Happening::Left(Vec::new()))["decoded"], Value::Null);
+        assert_eq!(json(Happening::Dropped), json!({ "microseconds": 5, "dropped": true }));
+    }
+}
