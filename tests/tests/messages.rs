@@ -104,6 +104,17 @@ fn a_driver_that_drops_every_report_is_told() {
 }
 
 #[test]
+fn a_driver_that_refuses_the_device_is_told() {
+    // The fixture takes a mouse by its first usage.
+    let other = format!("{}E: 0.000000 3 00 05 01\n", MOUSE.replacen("09 02", "09 01", 1));
+    let output = replay(&fixture("bench-probe"), &other, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let words = "mouse.hid: the probe of `bench-probe` refuses device 0 (errno 22), which stays as it is";
+    assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    assert!(stdout(&output).ends_with("3 00 05 01\n"), "{}", stdout(&output));
+}
+
+#[test]
 fn a_driver_with_a_hook_of_tomorrow_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let path = dir.path().join("newer.bpf.o");

@@ -9,7 +9,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Event, Feature, Recording, RecordingError};
-use hidbpf::replay::{self, Object, Replayed, Settings};
+use hidbpf::replay::{self, Driver, Object, Replayed, Settings, Verdict};
 use serde_json::json;
 
 use super::Context;
@@ -82,6 +82,18 @@ fn replayed(
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings
     };
+    for device in &recording.devices {
+        if let Ok(mut probing) = Driver::new(&object, generation, &device.into(), &settings(device))
+            && let Ok(Verdict::Refuses(errno)) = probing.probe()
+        {
+            let (driver, device) = (&driver.name, device.number);
+            tracing::warn!(
+                "{}: the probe of `{driver}` refuses device {device} (errno {}), which stays as it is",
+                path.display(),
+                -errno
+            );
+        }
+    }
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let count = recording.events.len();
     if count > 0 && replayed.recording.events.iter().all(|event| event.line.is_none()) {
