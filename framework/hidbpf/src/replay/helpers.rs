@@ -168,7 +168,8 @@ impl Machine {
     fn map_update(&mut self, map: u64, key: u64, value: u64, flags: u64) -> Result<u64, Problem> {
         let (index, key) = self.map_and_key("bpf_map_update_elem", map, key)?;
         let Some(size) = self.data.maps.get(index).map(|map| map.definition.value_size) else { return Ok(0) };
-        self.charge(size as usize + self.data.maps.get(index).map_or(0, Map::slots_in_bytes))?;
+        self.charge(size as usize)?;
+        self.charge_search(self.data.maps.get(index).map_or(0, Map::slots))?;
         let value = self.input(value, size)?.to_vec();
         let Some(map) = self.data.maps.get_mut(index) else { return Ok(0) };
         let mut removed = Vec::new();
@@ -189,7 +190,7 @@ impl Machine {
     /// Values that were taken out of maps. As in the kernel, who has a pointer to one can use it until the program's end.
     fn remove(&mut self, values: Vec<RegionId>) -> Result<(), Problem> {
         for value in &values {
-            self.charge(self.deferred.len() * size_of::<Deferred>())?;
+            self.charge_search(self.deferred.len())?;
             let (from, to) = (value.pointer(0), value.pointer(u32::MAX));
             self.deferred.retain(|address, _| *address < from || *address > to);
         }
@@ -325,7 +326,7 @@ impl Machine {
 
     fn for_each_map_element(&mut self, map: u64, callback: u64, context: u64, flags: u64) -> Result<u64, Problem> {
         let (index, _) = self.map_of("bpf_for_each_map_elem", map)?;
-        self.charge(self.data.maps.get(index).map_or(0, Map::slots_in_bytes))?;
+        self.charge_search(self.data.maps.get(index).map_or(0, Map::slots))?;
         if flags != 0 {
             return Ok(negative(EINVAL));
         }

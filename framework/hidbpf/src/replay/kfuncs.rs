@@ -112,7 +112,7 @@ impl Machine {
             Kfunc::AllocateContext if a as u32 != self.device_id => Ok(0),
             Kfunc::AllocateContext => {
                 // What is done when they go is in proportion to all that there are.
-                self.charge(size_of_val(self.contexts.as_slice()))?;
+                self.charge_search(self.contexts.len())?;
                 self.new_context(None, 0, false, true).map(|context| context.pointer(0)).map_err(out_of_memory)
             }
             Kfunc::ReleaseContext => {
@@ -155,7 +155,7 @@ impl Machine {
     }
 
     fn get_data(&mut self, context: u64, offset: u32, size: u64) -> Result<u64, Problem> {
-        self.charge(size_of_val(self.views.as_slice()) + size_of_val(self.contexts.as_slice()))?;
+        self.charge_search(self.views.len() + self.contexts.len())?;
         let Some(context) = self.context(context) else {
             return if context == 0 {
                 Ok(0)
@@ -174,7 +174,7 @@ impl Machine {
     }
 
     fn driver_context(&mut self, function: &'static str, address: u64) -> Result<Context, Problem> {
-        self.charge(size_of_val(self.contexts.as_slice()))?;
+        self.charge_search(self.contexts.len())?;
         self.context(address).ok_or_else(|| argument(function, "something that is no context"))
     }
 

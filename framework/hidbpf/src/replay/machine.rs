@@ -32,6 +32,10 @@ const MAX_INJECTED: usize = 10_000;
 /// How many bytes are copied, or looked through, in the time of an instruction.
 const BYTES_PER_INSTRUCTION: usize = 64;
 
+/// How many things drivers have to look through at the most, unless they are out to take time; and about how large one is.
+const FEW: usize = 256;
+const BYTES_PER_THING: usize = 32;
+
 /// When the recording's clock says 0, the driver's says this: drivers take 0 for "never".
 const CLOCK_BASE: Duration = Duration::from_secs(1000);
 
@@ -204,6 +208,11 @@ impl Machine {
         self.instructions_left =
             self.instructions_left.checked_sub(cost).ok_or(Reason::Endless(self.instruction_limit))?;
         Ok(())
+    }
+
+    /// The same for a search through so many things. Among few it takes no time.
+    pub(crate) fn charge_search(&mut self, things: usize) -> Result<(), Reason> {
+        self.charge(things.saturating_sub(FEW) * BYTES_PER_THING)
     }
 
     /// Lets the input drivers have a report of the driver's own.

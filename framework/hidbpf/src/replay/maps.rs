@@ -169,10 +169,10 @@ impl Map {
         }
     }
 
-    /// How much there is to look through for a slot that is free or in use.
-    pub(crate) fn slots_in_bytes(&self) -> usize {
+    /// How many slots there are to look through for one that is free or in use.
+    pub(crate) fn slots(&self) -> usize {
         match &self.store {
-            Store::Hash { slots, .. } => size_of_val(slots.as_slice()),
+            Store::Hash { slots, .. } => slots.len(),
             Store::Array(_) | Store::Other => 0,
         }
     }
