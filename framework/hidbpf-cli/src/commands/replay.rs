@@ -9,7 +9,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Event, Feature, Recording, RecordingError};
-use hidbpf::replay::{self, Driver, Object, Replayed, Settings, Verdict};
+use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
 use super::Context;
@@ -32,7 +32,7 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     for finding in recording.findings() {
         tracing::warn!("{}: {finding}", path.display());
     }
-    let Replayed { recording: fixed, instructions } = replayed(&driver, &recording, path, request)?;
+    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, path, request)?;
     if let Some(expect) = &request.expect {
         let expected = read(expect)?;
         let difference = replay::difference(&expected, &fixed);
@@ -82,19 +82,15 @@ fn replayed(
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings
     };
-    for device in &recording.devices {
-        if let Ok(mut probing) = Driver::new(&object, generation, &device.into(), &settings(device))
-            && let Ok(Verdict::Refuses(errno)) = probing.probe()
-        {
-            let (driver, device) = (&driver.name, device.number);
-            tracing::warn!(
-                "{}: the probe of `{driver}` refuses device {device} (errno {}), which stays as it is",
-                path.display(),
-                -errno
-            );
-        }
-    }
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
+    for (index, errno) in &replayed.refused {
+        let number = recording.devices.get(*index).map_or(*index as u32, |device| device.number);
+        tracing::warn!(
+            "{}: the probe of `{}` refuses device {number} (errno {errno}), which stays as it is",
+            path.display(),
+            driver.name
+        );
+    }
     let count = recording.events.len();
     if count > 0 && replayed.recording.events.iter().all(|event| event.line.is_none()) {
         tracing::warn!("{}: the driver `{}` dropped all {count} reports", path.display(), driver.name);

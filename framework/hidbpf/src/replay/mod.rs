@@ -617,7 +617,8 @@ impl Driver {
         for (time, report) in self.advance(last.saturating_add(PATIENCE)).map_err(at(None))? {
             add(time, &report, None);
         }
-        Ok(Replayed { recording: Recording { comments: Vec::new(), devices: vec![fixed], events }, instructions })
+        let recording = Recording { comments: Vec::new(), devices: vec![fixed], events };
+        Ok(Replayed { recording, instructions, refused: Vec::new() })
     }
 }
 

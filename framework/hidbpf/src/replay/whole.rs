@@ -13,6 +13,8 @@ pub struct Replayed {
     /// For each report of the recording that was replayed, how many instructions the driver took for it, in its hook and in the work
     /// that this began; timers that were due later are not in it. `None` where the driver does not look at reports of that device.
     pub instructions: Vec<Option<u64>>,
+    /// The devices, as indices, that the driver's own probe refuses, each with the errno that it answers, as a positive number.
+    pub refused: Vec<(usize, i32)>,
 }
 
 /// What a driver makes of a recording: each device with the descriptor that the driver leaves, and the reports that reach the kernel's
@@ -30,14 +32,18 @@ pub fn replay(
     let at_start = |error: ReplayError| LineError { line: None, error };
     let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
     let mut instructions = vec![None; recording.events.len()];
+    let mut refused = Vec::new();
     for (index, device) in recording.devices.iter().enumerate() {
         let mut driver = Driver::new(object, generation, &device.into(), &settings(device)).map_err(at_start)?;
         let one = match driver.probe().map_err(at_start)? {
-            Verdict::Refuses(_) => Recording {
-                comments: Vec::new(),
-                devices: vec![device.clone()],
-                events: recording.events_of(index).cloned().collect(),
-            },
+            Verdict::Refuses(errno) => {
+                refused.push((index, -errno));
+                Recording {
+                    comments: Vec::new(),
+                    devices: vec![device.clone()],
+                    events: recording.events_of(index).cloned().collect(),
+                }
+            }
             Verdict::NoProbe | Verdict::Takes => {
                 let replayed = driver.replay(recording, index)?;
                 let own = recording.events.iter().zip(&mut instructions).filter(|(event, _)| event.device == index);
@@ -51,7 +57,7 @@ pub fn replay(
     if whole.devices.len() > 1 {
         whole.events.sort_by_key(|event| event.time);
     }
-    Ok(Replayed { recording: whole, instructions })
+    Ok(Replayed { recording: whole, instructions, refused })
 }
 
 /// How two recordings differ: lines that are in one of them alone (`-` expected, `+` found), and under a line that has others in its
