@@ -16,6 +16,7 @@ fn folders() -> Vec<PathBuf> {
 
 fn recordings(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder.join("recordings")).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "hid"));
     files.filter(|path| !path.to_string_lossy().ends_with(".expected.hid")).collect()
 }
 
@@ -73,9 +74,11 @@ fn every_rule_of_every_driver_has_a_recording_with_what_is_expected() {
         let mut recorded = BTreeSet::new();
         for recording in recordings(&folder) {
             recorded.insert(read(&recording).descriptor.len());
-            let expected = recording.with_extension("expected.hid");
-            assert!(expected.exists(), "{} is missing", expected.display());
-            read(&expected);
+            for extension in ["expected.hid", "nodes"] {
+                let expected = recording.with_extension(extension);
+                assert!(expected.exists(), "{} is missing", expected.display());
+            }
+            read(&recording.with_extension("expected.hid"));
         }
         assert!(!recorded.is_empty(), "{} has no recording", folder.display());
         for rule in Manifest::read(&folder.join("driver.toml")).unwrap().matches {

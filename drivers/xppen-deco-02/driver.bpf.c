@@ -3,12 +3,17 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Deco 02 is a tablet with six buttons and a dial on its pad. Pen and pad are one interface.
+ * The XP-Pen Deco 02 is a tablet of 254 x 142.9 mm with six buttons and a dial on its pad. Pen and pad are one interface.
  *
- * The pen is right. The pad is a keyboard: buttons and dial send shortcuts such as Ctrl+Plus. It becomes a tablet pad, with the pen
- * beside it as it was. What else the interface declares, a touch configuration and 32 consumer buttons, the tablet does not have.
+ * The pen's part says that the tablet is 22.352 x 13.97 inches, for it takes the steps of X and Y for thousandths of an inch. The pad is
+ * a keyboard: buttons and dial send shortcuts such as Ctrl+Plus. It becomes a tablet pad, with the pen beside it as it was but for the
+ * size. What else the interface declares, a touch configuration and 32 consumer buttons, the tablet does not have.
  */
 #define DESCRIPTOR_SIZE 188
+
+/* Thousandths of an inch. */
+#define WIDTH 10000
+#define HEIGHT 5626
 
 #define PAD_ID 3
 #define PAD_BUTTONS 6
@@ -32,7 +37,7 @@ HIDBPF_DESCRIPTOR(pen_and_pad,
 		ReportCount(5),
 		Input(Data, Var, Abs),
 		Padding(3),
-		UgeePosition(22352, 13970, 22352, 13970),
+		UgeePosition(22352, 13970, WIDTH, HEIGHT),
 		UgeePressure(16, 8191, Data, Var, Abs)),
 	UgeePad(PAD_ID, PAD_BUTTONS, UgeeDial(PAD_BUTTONS)));
 

@@ -1,5 +1,6 @@
 //! What the tests of several crates share, and all of the guest side of the tests on real kernels.
 
+pub mod expectation;
 pub mod fuzz;
 pub mod guest;
 pub mod monitor;

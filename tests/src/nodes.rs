@@ -50,6 +50,26 @@ impl Node {
         self.device.supported_relative_axes().is_some_and(|axes| axes.contains(RelativeAxisCode::REL_X))
     }
 
+    /// What udev takes it for, as `TABLET TABLET_PAD`: its properties `ID_INPUT_TABLET` and so on, by which libinput goes.
+    ///
+    /// # Errors
+    /// udev doesn't know the node.
+    pub fn roles(&self) -> Result<String> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let device = udev::Device::from_subsystem_sysname("input".to_owned(), name)
+            .with_context(|| format!("udev doesn't know `{}`", self.path.display()))?;
+        let roles = device
+            .properties()
+            .filter(|property| property.value() == "1")
+            .filter_map(|property| Some(property.name().to_str()?.strip_prefix("ID_INPUT_")?.to_owned()));
+        Ok(roles.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The names of its keys and buttons.
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.device.supported_keys().into_iter().flat_map(|keys| keys.iter().map(key_name)).collect()
+    }
+
     /// All that the node says it can send, as lines.
     ///
     /// # Errors
@@ -90,7 +110,8 @@ impl Node {
     }
 
     /// The events that have come since the last call, as `ABS_X 5, BTN_LEFT 1 | REL_Y -1`: the bar is a SYN_REPORT between
-    /// frames. Scan codes are left out, for they only repeat the usage.
+    /// frames. Scan codes are left out, for they only repeat the usage; what a clock decides, too: time stamps and the repeats of
+    /// keys that are held.
     ///
     /// # Errors
     /// The node is gone, or events were lost.
@@ -116,9 +137,28 @@ impl Node {
             }
         }
         ensure!(frames.last().is_some_and(Vec::is_empty), "`{}` sent events without a SYN_REPORT", self.path.display());
-        frames.pop();
+        frames.retain(|frame| !frame.is_empty());
         Ok(frames.iter().map(|frame| frame.join(", ")).collect::<Vec<_>>().join(" | "))
     }
+}
+
+/// Whether events, as [`Node::events`] writes them, are the same. Their order within a frame means nothing but which slot of a
+/// touch device they are of.
+pub fn same_events(one: &str, other: &str) -> bool {
+    let sorted = |frame: &str| -> Vec<(String, String)> {
+        let mut slot = String::new();
+        let mut events = Vec::new();
+        for event in frame.split(',').map(str::trim) {
+            if event.starts_with("ABS_MT_SLOT ") {
+                slot = event.to_owned();
+            }
+            let of_slot = event.starts_with("ABS_MT_").then(|| slot.clone());
+            events.push((of_slot.unwrap_or_default(), event.to_owned()));
+        }
+        events.sort();
+        events
+    };
+    one.split('|').map(sorted).eq(other.split('|').map(sorted))
 }
 
 /// Fails where the events are not these; their order within a frame means nothing.
@@ -126,15 +166,7 @@ impl Node {
 /// # Errors
 /// They differ.
 pub fn expect_events(what: &str, expected: &str, seen: &str) -> Result<()> {
-    let sorted = |text: &str| -> Vec<Vec<String>> {
-        let frames = text.split('|').map(|frame| {
-            let mut events: Vec<_> = frame.split(',').map(|event| event.trim().to_owned()).collect();
-            events.sort();
-            events
-        });
-        frames.collect()
-    };
-    ensure!(sorted(expected) == sorted(seen), "{what}: expected the events `{expected}`, got `{seen}`");
+    ensure!(same_events(expected, seen), "{what}: expected the events `{expected}`, got `{seen}`");
     Ok(())
 }
 
@@ -150,11 +182,14 @@ fn describe_event(event: InputEvent) -> Described {
     const SYN_REPORT: u16 = 0;
     const SYN_DROPPED: u16 = 3;
     const MSC_SCAN: u16 = 4;
+    const MSC_TIMESTAMP: u16 = 5;
+    const REPEAT: i32 = 2;
     match kind {
         EventType::SYNCHRONIZATION if code == SYN_REPORT => Described::Report,
         EventType::SYNCHRONIZATION if code == SYN_DROPPED => Described::Dropped,
-        EventType::MISC if code == MSC_SCAN => Described::Noise,
-        EventType::KEY => Described::Value(format!("{:?} {value}", KeyCode(code))),
+        EventType::MISC if code == MSC_SCAN || code == MSC_TIMESTAMP => Described::Noise,
+        EventType::KEY if value == REPEAT => Described::Noise,
+        EventType::KEY => Described::Value(format!("{} {value}", key_name(KeyCode(code)))),
         EventType::RELATIVE => Described::Value(format!("{:?} {value}", RelativeAxisCode(code))),
         EventType::ABSOLUTE => Described::Value(format!("{:?} {value}", AbsoluteAxisCode(code))),
         EventType::MISC => Described::Value(format!("{:?} {value}", evdev::MiscCode(code))),
@@ -279,16 +314,26 @@ fn debug_all<T: std::fmt::Debug>(values: impl Iterator<Item = T>) -> Vec<String>
     values.map(|value| format!("{value:?}")).collect()
 }
 
-/// Key codes by name, three and more in a row as `BTN_0..BTN_5`.
+/// The name of a key or button, or `key-300` where it has none.
+fn key_name(key: KeyCode) -> String {
+    const BTN_STYLUS3: KeyCode = KeyCode(0x149);
+    match key {
+        BTN_STYLUS3 => "BTN_STYLUS3".to_owned(),
+        _ => format!("{key:?}").replace("unknown key: ", "key-"),
+    }
+}
+
+/// Key codes by name, three and more in a row as `BTN_0..BTN_5`; the tools and buttons of pens, whose numbers mean no order, one by one.
 fn runs(codes: impl Iterator<Item = u16>) -> Vec<String> {
+    const PENS: std::ops::Range<u16> = 0x140..0x150;
     let mut runs: Vec<(u16, u16)> = Vec::new();
     for code in codes {
         match runs.last_mut() {
-            Some((_, end)) if *end + 1 == code => *end = code,
+            Some((_, end)) if *end + 1 == code && !PENS.contains(&code) => *end = code,
             _ => runs.push((code, code)),
         }
     }
-    let name = |code| format!("{:?}", KeyCode(code)).replace("unknown key: ", "key-");
+    let name = |code| key_name(KeyCode(code));
     runs.into_iter()
         .flat_map(|(start, end)| match end - start {
             0 => vec![name(start)],
@@ -306,6 +351,22 @@ mod tests {
     fn keys_in_a_row_are_one_word() {
         let codes = [KeyCode::BTN_0, KeyCode::BTN_1, KeyCode::BTN_2, KeyCode::BTN_LEFT, KeyCode::KEY_A];
         assert_eq!(runs(codes.iter().map(|key| key.0)), ["BTN_0..BTN_2", "BTN_LEFT", "KEY_A"]);
+        let pen = [0x149, 0x14a, 0x14b, 0x14c, 300];
+        assert_eq!(runs(pen.into_iter()), ["BTN_STYLUS3", "BTN_TOUCH", "BTN_STYLUS", "BTN_STYLUS2", "key-300"]);
+    }
+
+    #[test]
+    fn order_means_the_slot_and_nothing_else() {
+        for (one, other, same) in [
+            ("BTN_0 1, ABS_X 5 | REL_Y -1", "ABS_X 5, BTN_0 1 | REL_Y -1", true),
+            ("BTN_0 1 | ABS_X 5", "ABS_X 5 | BTN_0 1", false),
+            ("BTN_0 1, ABS_X 5", "BTN_0 1 | ABS_X 5", false),
+            ("", "BTN_0 1", false),
+            ("ABS_MT_SLOT 1, ABS_MT_POSITION_X 5, BTN_0 1", "BTN_0 1, ABS_MT_SLOT 1, ABS_MT_POSITION_X 5", true),
+            ("ABS_MT_POSITION_X 5, ABS_MT_SLOT 1", "ABS_MT_SLOT 1, ABS_MT_POSITION_X 5", false),
+        ] {
+            assert_eq!(same_events(one, other), same, "{one} / {other}");
+        }
     }
 
     #[test]

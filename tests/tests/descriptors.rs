@@ -69,6 +69,9 @@ fn recordings(drivers: &Path) -> BTreeMap<String, PathBuf> {
     for folder in folders {
         for recording in fs::read_dir(folder.join("recordings")).into_iter().flatten().flatten() {
             let path = recording.path();
+            if path.extension().is_none_or(|extension| extension != "hid") {
+                continue;
+            }
             let title = path.strip_prefix(drivers).unwrap_or(&path).display().to_string().replace("recordings/", "");
             found.insert(title, path);
         }

@@ -33,16 +33,10 @@ const UDEV_RULES: [&str; 8] = [
     "80-drivers.rules",
 ];
 
-/// The entries of udev's hwdb that the rules above look up.
-const UDEV_HWDB: [&str; 7] = [
-    "60-evdev.hwdb",
-    "60-input-id.hwdb",
-    "60-keyboard.hwdb",
-    "70-joystick.hwdb",
-    "70-mouse.hwdb",
-    "70-pointingstick.hwdb",
-    "70-touchpad.hwdb",
-];
+/// The entries of udev's hwdb that the rules above look up. Those that overwrite what the kernel says of axes and keys, for
+/// evdev and keyboards, are left out: they differ from version to version, and some are for other devices with the same ids.
+const UDEV_HWDB: [&str; 5] =
+    ["60-input-id.hwdb", "70-joystick.hwdb", "70-mouse.hwdb", "70-pointingstick.hwdb", "70-touchpad.hwdb"];
 
 /// Where udev's folder is, old place last.
 const UDEV_FOLDERS: [&str; 2] = ["/usr/lib/udev", "/lib/udev"];
@@ -159,7 +153,9 @@ fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Pat
         let recordings = driver.path().join("recordings");
         if recordings.is_dir() {
             let to = format!("/recordings/{}", driver.file_name().to_string_lossy());
-            tree.add_folder(&recordings, &to, &|path| path.extension().is_some_and(|end| end == "hid"))?;
+            tree.add_folder(&recordings, &to, &|path| {
+                path.extension().is_some_and(|end| end == "hid" || end == "nodes")
+            })?;
         }
     }
     let descriptors = paths.root.join(DESCRIPTORS);

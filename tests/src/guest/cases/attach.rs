@@ -52,7 +52,7 @@ pub fn expect_untouched(device: &Plugged, spec: &Spec) -> Result<()> {
 }
 
 fn udev_attaches_at_plug(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     ensure!(joystick.state().is_file(), "no state file `{}`", joystick.state().display());
     let links = entries(&joystick.pins().join(RAPTOR.0))?;
     ensure!(!links.is_empty(), "no link is pinned");
@@ -71,7 +71,7 @@ fn udev_attaches_at_coldplug(bench: &mut Bench) -> Result<()> {
 }
 
 fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     let (pins, state, name) = (joystick.pins(), joystick.state(), joystick.name());
     bench.unplug(joystick)?;
     ensure!(!pins.exists(), "`{}` is still there", pins.display());
@@ -105,7 +105,7 @@ fn helpers_at_once(bench: &mut Bench) -> Result<()> {
 
 /// Every answer has a version and something to say of the device or the driver.
 fn answers_in_json(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     let name = joystick.name();
     for (arguments, word) in [
         (&["status"][..], name.as_str()),
@@ -156,7 +156,7 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
 
 fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     bench.unload(&[&joystick.name()], &[&joystick])?;
     expect_untouched(&joystick, &spec)?;
     for action in ["add", "bind", "change"] {
@@ -168,12 +168,12 @@ fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)?;
     // What a person did ends with the device.
-    let again = plug_fixed(RAPTOR, &[], bench)?;
+    let again = plug_fixed(RAPTOR, bench)?;
     bench.unplug(again)
 }
 
 fn add_twice(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     let pins = entries(&joystick.pins().join(RAPTOR.0))?;
     let state = fs::read(joystick.state()).context("failed to read the state")?;
     bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(0)?;
@@ -187,14 +187,14 @@ fn add_twice(bench: &mut Bench) -> Result<()> {
 }
 
 fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
-    let first = plug_fixed(RAPTOR, &[], bench)?;
-    let second = plug_fixed(RAPTOR, &[], bench)?;
+    let first = plug_fixed(RAPTOR, bench)?;
+    let second = plug_fixed(RAPTOR, bench)?;
     expect_hat_works(&first)?;
     expect_hat_works(&second)?;
     bench.unplug(first)?;
     expect_hat_works(&second)?;
     // Without a device, a driver is taken off wherever it is, and attached to whatever it is for.
-    let third = plug_fixed(RAPTOR, &[], bench)?;
+    let third = plug_fixed(RAPTOR, bench)?;
     let answer = bench.unload(&[RAPTOR.0], &[&second, &third])?;
     answer.answers(&second.name())?.answers(&third.name())?;
     let answer = bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
@@ -208,7 +208,7 @@ fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
 
 /// A driver without a descriptor hook stands beside one that has one.
 fn two_drivers_one_device(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     bench.hidbpf(&["load", "--force", MOUSE.0, &joystick.name()])?.expect(0)?;
     let both = joystick.pinned_drivers()?;
     ensure!(both == [RAPTOR.0, MOUSE.0], "pinned: {both:?}");
@@ -249,7 +249,7 @@ fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
     bench.unplug(plain)?;
     ensure!(opened() == 0, "hidbpf was started for a device that no driver is for");
     // The watch works: a device with a driver is seen, at its plug and at its unplug.
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     ensure!(opened() > 0, "the watch does not see hidbpf start");
     bench.unplug(joystick)?;
     ensure!(opened() > 0, "hidbpf was not started to clean up");
@@ -296,7 +296,7 @@ fn event_storm(bench: &mut Bench) -> Result<()> {
 
 fn doctor_finds_nothing(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["doctor"])?.expect(0)?;
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     bench.hidbpf(&["doctor"])?.expect(0)?;
     ensure!(Path::new(HIDBPF).is_file(), "`{HIDBPF}` is not there");
     bench.unplug(joystick)

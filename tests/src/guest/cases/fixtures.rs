@@ -88,7 +88,7 @@ fn rivals_by_udev(bench: &mut Bench) -> Result<()> {
 }
 
 fn rivals_by_hand(bench: &mut Bench) -> Result<()> {
-    let joystick = plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
     let fixed = joystick.descriptor()?;
     let rival = RIVAL.file()?;
     bench.hidbpf(&["load", &rival, &joystick.name()])?.expect(1)?.says(RAPTOR.0)?.says(RIVAL.name)?;

@@ -1,14 +1,16 @@
-//! One case a driver: every recorded device is plugged in and sends what it sent, and descriptor and reports must come out as the
-//! recording's expected half says, byte for byte. What the driver's programs cost the kernel is told beside.
+//! One case a driver: every recorded device is plugged in and sends what it sent. Descriptor and reports must come out as the
+//! recording's expected half says, byte for byte, and nodes and events as its `.nodes` file says. What the driver's programs cost the
+//! kernel is told beside.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use hidbpf::recording::{Device, Recording};
+use hidbpf::recording::{Device, Event, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
+use crate::expectation::{Expectation, Kernel, Watch};
 use crate::guest::bench::{Bench, Plugged, entries};
 use crate::guest::costs::{Before, Costs};
 use crate::guest::port::Port;
@@ -22,19 +24,31 @@ pub const DRIVERS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/recorde
 
 /// Plugs in each recorded device of a driver and compares.
 pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let mut costs = Costs::default();
+    for_each(driver, |session| session.run(bench, &mut costs))?;
+    costs.send(driver, port)
+}
+
+/// The same on two devices of a kind at once, one a report behind the other: what the driver keeps of one must not tell on the other.
+pub fn run_on_two(driver: &str, bench: &mut Bench) -> Result<()> {
+    for_each(driver, |session| session.run_on_two(bench))
+}
+
+fn for_each(driver: &str, mut run: impl FnMut(Session) -> Result<()>) -> Result<()> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
-    let mut costs = Costs::default();
     for path in paths {
-        let (recording, expected) = (Recording::read(&path)?, Recording::read(&path.with_extension("expected.hid"))?);
-        let replayed = Replayed::of(driver, &path, bench)?;
-        for number in 0..recording.devices.len() {
-            let session = Session { driver, sent: &recording, expected: &expected, number, replayed: &replayed };
-            let name = path.file_stem().unwrap_or_default().display();
-            session.run(bench, &mut costs).with_context(|| format!("recording `{name}`, device {number}"))?;
-        }
+        let session = Session {
+            driver,
+            sent: Recording::read(&path)?,
+            expected: Recording::read(&path.with_extension("expected.hid"))?,
+            nodes: path.with_extension("nodes"),
+            path: &path,
+        };
+        let name = path.file_stem().unwrap_or_default().display();
+        run(session).with_context(|| format!("recording `{name}`"))?;
     }
-    costs.send(driver, port)
+    Ok(())
 }
 
 /// The recorded device of `driver` whose descriptor has this size.
@@ -68,44 +82,70 @@ fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// One device of a recording, and what is expected of it.
+/// A recording of one device, and what is expected of it.
 struct Session<'a> {
     driver: &'a str,
-    sent: &'a Recording,
-    expected: &'a Recording,
-    number: usize,
-    replayed: &'a Replayed,
+    sent: Recording,
+    expected: Recording,
+    /// The file that says which nodes and events are expected.
+    nodes: PathBuf,
+    /// The recording's own.
+    path: &'a Path,
 }
 
 impl Session<'_> {
     fn run(&self, bench: &mut Bench, costs: &mut Costs) -> Result<()> {
-        let recorded = &self.sent.devices[self.number];
-        let expected = self.expected.devices.get(self.number).context("the expected half lacks the device")?;
-        let properties: Vec<_> =
-            recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let replayed = Replayed::of(self.driver, self.path, bench)?;
         let before = Before::now();
-        let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
-        attach(self.driver, bench, &device)?;
+        let device = self.plug(bench)?;
         costs.add(&before)?;
-        let descriptor = device.descriptor()?;
-        ensure!(
-            descriptor == expected.descriptor,
-            "expected the descriptor\n  {}\ngot\n  {}",
-            Hex(&expected.descriptor),
-            Hex(&descriptor)
-        );
-        self.replayed.compare_descriptor(self.number, &descriptor, &mut bench.compared)?;
-        self.compare(&device, &mut bench.compared)?;
+        let (descriptor, expected) = (device.descriptor()?, &only_device(&self.expected)?.descriptor);
+        ensure!(descriptor == *expected, "expected the descriptor\n  {}\ngot\n  {}", Hex(expected), Hex(&descriptor));
+        replayed.compare_descriptor(0, &descriptor, &mut bench.compared)?;
+        self.compare(&device, &replayed, &mut bench.compared)?;
         bench.unplug(device)
     }
 
-    fn compare(&self, device: &Plugged, compared: &mut Compared) -> Result<()> {
-        let declared = Reports::parse(&self.expected.devices[self.number].descriptor)
+    fn run_on_two(&self, bench: &mut Bench) -> Result<()> {
+        let (first, second) = (self.plug(bench)?, self.plug(bench)?);
+        let (mut watch, mut watch_behind) = (self.watch(&first)?, self.watch(&second)?);
+        let mut behind = None;
+        for event in &self.sent.events {
+            send(&first, event, &mut watch)?;
+            if let Some(event) = behind.replace(event) {
+                send(&second, event, &mut watch_behind)?;
+            }
+        }
+        watch.end().context("the first of two")?;
+        watch_behind.end().context("the second of two")?;
+        bench.unplug(first)?;
+        bench.unplug(second)
+    }
+
+    /// Plugs the recorded device in, and attaches the driver.
+    fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
+        let recorded = only_device(&self.sent)?;
+        let properties: Vec<_> =
+            recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
+        attach(self.driver, bench, &device)?;
+        Ok(device)
+    }
+
+    fn watch(&self, device: &Plugged) -> Result<Watch> {
+        let expectation = Expectation::read(&self.nodes, &Kernel::running(&device.syspath)?)?;
+        expectation.fits(&self.sent)?;
+        expectation.watch(device.nodes()?)
+    }
+
+    fn compare(&self, device: &Plugged, replayed: &Replayed, compared: &mut Compared) -> Result<()> {
+        let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
             .context("failed to parse the expected descriptor")?;
         let mut hidraw = device.hidraw()?;
-        let mut rest = self.expected.events.iter().filter(|event| event.device == self.number).peekable();
-        for event in self.sent.events.iter().filter(|event| event.device == self.number) {
-            device.device.send(&event.report).context("failed to send a report")?;
+        let mut watch = self.watch(device)?;
+        let mut rest = self.expected.events.iter().peekable();
+        for event in &self.sent.events {
+            send(device, event, &mut watch)?;
             let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
             // A dropped report has no line of its time.
             let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| wanted.report.as_slice());
@@ -123,12 +163,24 @@ impl Session<'_> {
                 if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
             );
             let takes = |report: &[u8]| kernel_takes(&declared, report);
-            self.replayed
+            replayed
                 .compare_reports(event.line, &seen, takes, compared)
                 .with_context(|| format!("line {}", event.line.unwrap_or_default()))?;
         }
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
-        Ok(())
+        watch.end()
+    }
+}
+
+fn send(device: &Plugged, event: &Event, watch: &mut Watch) -> Result<()> {
+    device.device.send(&event.report).context("failed to send a report")?;
+    watch.look(event)
+}
+
+fn only_device(recording: &Recording) -> Result<&Device> {
+    match recording.devices.as_slice() {
+        [device] => Ok(device),
+        devices => bail!("expected one interface a recording, found {}", devices.len()),
     }
 }
 

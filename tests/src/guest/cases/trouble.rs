@@ -95,7 +95,7 @@ fn corrupt_among_good(bench: &mut Bench) -> Result<()> {
     let good = raptor_object()?;
     write(path, &good[..good.len() / 2])?;
     let result = (|| {
-        let joystick = plug_fixed(RAPTOR, &[], bench)?;
+        let joystick = plug_fixed(RAPTOR, bench)?;
         expect_hat_works(&joystick)?;
         bench.hidbpf(&["drivers"])?.answers(RAPTOR.0)?.says("half-a-driver")?;
         bench.hidbpf(&["devices"])?.answers(RAPTOR.0)?;

@@ -55,7 +55,7 @@ fn unplug_clean(bench: &mut Bench, joystick: Plugged) -> Result<()> {
 
 fn record_has_what_was_sent(bench: &mut Bench) -> Result<()> {
     const OUTPUT: &str = "/tmp/joystick.hid";
-    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = drivers::plug_fixed(RAPTOR, bench)?;
     let fixed = joystick.descriptor()?;
     let recorder = Started::new(command(HIDBPF).args(["record", &joystick.name(), "--output", OUTPUT]))?;
     wait_for(OUTPUT, "I: ")?;
@@ -74,7 +74,7 @@ fn record_has_what_was_sent(bench: &mut Bench) -> Result<()> {
 
 fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     const OUTPUT: &str = "/tmp/monitor.json";
-    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = drivers::plug_fixed(RAPTOR, bench)?;
     let output = fs::File::create(OUTPUT).with_context(|| format!("failed to create `{OUTPUT}`"))?;
     let mut monitor = command(HIDBPF).args(["monitor", "--json", &joystick.name()]).stdout(output).spawn()?;
     // Moved until the tool is seen to be watching all there is to see.
@@ -174,7 +174,7 @@ fn expect_inspected(bench: &Bench, arguments: &[&str], shown: &[u8], beside: Opt
 
 fn inspect_shows_both(bench: &mut Bench) -> Result<()> {
     let own = recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor;
-    let joystick = drivers::plug_fixed(RAPTOR, &[], bench)?;
+    let joystick = drivers::plug_fixed(RAPTOR, bench)?;
     let fixed = joystick.descriptor()?;
     ensure!(fixed != own, "the descriptor is not fixed");
     let by_driver = format!("fixed by `{}`", RAPTOR.0);

@@ -9,10 +9,7 @@ use crate::guest::bench::{Bench, Plugged};
 use crate::nodes::unhex;
 use crate::uhid::Event;
 
-pub const CASES: &[Case] = &[
-    case("xppen-ack05-nodes", STRUCT_OPS, ack05_nodes),
-    case("xppen-ack05-is-told-to-speak", STRUCT_OPS, ack05_is_told_to_speak),
-];
+pub const CASES: &[Case] = &[case("xppen-ack05-is-told-to-speak", STRUCT_OPS, ack05_is_told_to_speak)];
 
 /// The driver, and the size of the descriptor of the interface from which everything comes.
 const REMOTE: (&str, usize) = ("xppen-ack05", 36);
@@ -42,40 +39,10 @@ fn expect_requests(device: &Plugged, count: usize, when: &str) -> Result<()> {
     Ok(())
 }
 
-fn ack05_nodes(bench: &mut Bench) -> Result<()> {
-    for size in [102, 177, 109] {
-        let silent = drivers::plug_fixed((REMOTE.0, size), &[], bench)?;
-        silent.expect_nodes("")?;
-        bench.unplug(silent)?;
-    }
-    let remote = drivers::plug_fixed(REMOTE, &[], bench)?;
-    remote.expect_nodes(
-        "HANVON UGEE Shortcut Remote Keypad
-           key: BTN_0..BTN_9 BTN_SOUTH BTN_STYLUS
-           rel: REL_WHEEL REL_WHEEL_HI_RES
-           abs: ABS_X 0..1
-           abs: ABS_Y 0..1",
-    )?;
-    let mut node = remote.only_node()?;
-    drivers::expect_answers(
-        &remote,
-        &mut node,
-        &[
-            ("02 f0 01 00 00 00 00 00 00 00 00 00", "BTN_0 1"),
-            ("02 f0 01 02 00 00 00 00 00 00 00 00", "BTN_9 1"),
-            ("02 f0 01 02 00 00 00 01 00 00 00 00", "REL_WHEEL 1, REL_WHEEL_HI_RES 120"),
-            ("02 f0 01 02 00 00 00 02 00 00 00 00", "REL_WHEEL -1, REL_WHEEL_HI_RES -120"),
-            ("02 f0 00 00 00 00 00 00 00 00 00 00", "BTN_0 0, BTN_9 0"),
-            ("02 f2 01 32 00 00 00 00 00 00 00 00", ""),
-        ],
-    )?;
-    bench.unplug(remote)
-}
-
 /// At the start; when the dongle says that the remote came back, long after the process that attached the driver is gone; and no more
 /// once the driver is taken off.
 fn ack05_is_told_to_speak(bench: &mut Bench) -> Result<()> {
-    let remote = drivers::plug_fixed(REMOTE, &[], bench)?;
+    let remote = drivers::plug_fixed(REMOTE, bench)?;
     expect_requests(&remote, 1, "at the start")?;
     const BACK: &str = "02 f8 02 01 00 00 00 00 00 00 00 00";
     for count in [2, 3] {
