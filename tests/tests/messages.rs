@@ -86,7 +86,7 @@ fn a_driver_that_does_what_it_must_not_is_told_where_and_why() {
         let line = 1 + SOURCE.lines().position(|line| line.ends_with(&mark)).expect("a line has the mark");
         for (generation, program) in [("fmod-ret", "event_fmod"), ("struct-ops", "event_ops")] {
             let output = replay(&fixture("bench-faulty"), &recording, &["--generation", generation]);
-            let place = format!("line 4: ./bench-faulty/driver.bpf.c:{line}: `{program}` stops at instruction ");
+            let place = format!("line 4: bench-faulty/driver.bpf.c:{line}: `{program}` stops at instruction ");
             check(&output, 1, &[&place, words]);
         }
     }
