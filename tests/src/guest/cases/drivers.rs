@@ -150,7 +150,7 @@ const VENDOR_NODES: &str = "
       abs: ABS_Y 0..1
     HUION Huion Tablet_H641P Stylus
       prop: DIRECT
-      key: BTN_TOOL_PEN BTN_TOUCH..BTN_STYLUS2
+      key: BTN_TOOL_PEN BTN_TOUCH BTN_STYLUS BTN_STYLUS2
       abs: ABS_X 0..32000 res 200
       abs: ABS_Y 0..20000 res 200
       abs: ABS_PRESSURE 0..8192";
