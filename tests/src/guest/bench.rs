@@ -182,11 +182,14 @@ impl Bench {
         self.settle()
     }
 
-    /// Stops udevd between two events.
+    /// Stops udevd between two events, unless it is stopped already.
     ///
     /// # Errors
     /// udevd doesn't answer.
     pub fn hold(&mut self) -> Result<()> {
+        if self.held {
+            return Ok(());
+        }
         self.settle()?;
         let udevd = Pid::from_child(&self.udevd);
         kill_process(udevd, Signal::STOP).context("failed to stop udevd")?;

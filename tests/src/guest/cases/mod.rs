@@ -8,6 +8,7 @@ mod drivers;
 mod fixtures;
 pub mod identity;
 mod kernel;
+mod many;
 pub mod recordings;
 mod security;
 mod trouble;
@@ -79,6 +80,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         aside::CASES,
         fixtures::CASES,
+        many::CASES,
         security::CASES,
         trouble::CASES,
         author::CASES,
