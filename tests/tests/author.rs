@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -177,8 +176,10 @@ fn a_compiler_that_is_missing_or_too_old_is_named() {
     check(&with("no-such-clang"), 1, &["no-such-clang", package]);
     for (name, version, words) in [("old", "#define __clang_major__ 11", "is clang 11"), ("other", "", "is no clang")] {
         let path = desk.path().join(name);
-        write(desk.path(), name, &format!("#!/bin/sh\necho '{version}'\n"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it can be made a program");
+        // Written by another process: what this one starts in the meantime would have the file open too, and then it can't be run.
+        let script = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh").arg("-c").arg(script).arg(&path).arg(version).status();
+        assert!(written.expect("a shell can be run").success());
         check(&with(path.to_str().expect("the path is text")), 1, &[words, package]);
     }
 }

@@ -5,8 +5,8 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use common::{Folder, INCLUDE, MANIFEST};
 use hidbpf::manifest::{Embedded, SECTION};
@@ -208,8 +208,9 @@ fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let fake = |defines: &str| {
         let path = directory.path().join("clang");
-        fs::write(&path, format!("#!/bin/sh\necho '{defines}'\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: what this one starts in the meantime would have the file open too, and then it can't be run.
+        let write = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        assert!(Command::new("sh").arg("-c").arg(write).arg(&path).arg(defines).status().unwrap().success());
         Clang::at(&path).unwrap_err().to_string()
     };
     let old = fake("#define __clang_major__ 10");
