@@ -76,7 +76,7 @@ fn show(pad: &Plugged, port: &mut Port) -> Result<Vec<String>> {
         press(pad, &mut nodes, &RELEASE)?;
         port.say(&format!(
             "    {gesture:<18}{:<26}{}",
-            Hex(&report),
+            Hex(&report).to_string(),
             if events.is_empty() { "nothing" } else { &events }
         ))?;
         seen.push(events);
