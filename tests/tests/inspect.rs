@@ -235,16 +235,10 @@ fn a_driver_is_shown_by_what_it_changes() {
 fn every_driver_makes_what_is_expected_of_every_recording() {
     let drivers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers");
     let mut tried = 0;
-    for driver in fs::read_dir(drivers).expect("the drivers are there") {
-        let driver = driver.expect("the folder can be read").path();
+    for driver in hidbpf_build::driver_folders(&drivers).expect("the drivers are there") {
         let name = driver.file_name().expect("a driver has a name").to_string_lossy().into_owned();
-        for recording in fs::read_dir(driver.join("recordings")).into_iter().flatten().flatten().map(|file| file.path())
-        {
-            let is_hid = recording.extension().is_some_and(|extension| extension == "hid");
-            if !is_hid || recording.to_string_lossy().ends_with(".expected.hid") {
-                continue;
-            }
-            let expected = Recording::read(&recording.with_extension("expected.hid")).expect("it is a recording");
+        for (recording, expected) in hidbpf_build::recordings(&driver).expect("the folder can be read") {
+            let expected = Recording::read(&expected).expect("it is a recording");
             let output = with_drivers(&["--json", "inspect", text(&recording), "--diff", &name]);
             check(&output, 0, &[]);
             let answer = answer(&output);

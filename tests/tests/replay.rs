@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use hidbpf::recording::Recording;
 use hidbpf::replay::{Generation, Object, Settings};
+use hidbpf_build::BuildError;
 use libtest_mimic::{Arguments, Failed, Trial};
-
-/// What ends the name of the file that says what should come of a recording.
-const EXPECTED: &str = ".expected.hid";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -24,30 +22,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn trials() -> std::io::Result<Vec<Trial>> {
+fn trials() -> Result<Vec<Trial>, BuildError> {
     let drivers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers");
     let mut recordings = BTreeMap::new();
-    for driver in fs::read_dir(drivers)? {
-        let driver = driver?;
-        let Ok(files) = fs::read_dir(driver.path().join("recordings")) else { continue };
-        let name = driver.file_name().to_string_lossy().into_owned();
-        for file in files {
-            let file = file?.path();
-            let title = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if let Some(title) = title.strip_suffix(".hid").filter(|_| !title.ends_with(EXPECTED)) {
-                recordings.insert(format!("{name}/{title}"), (name.clone(), file));
-            }
+    for folder in hidbpf_build::driver_folders(&drivers)? {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for (recording, expected) in hidbpf_build::recordings(&folder)? {
+            let title = recording.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            recordings.insert(format!("{name}/{title}"), (name.clone(), recording, expected));
         }
     }
     Ok(recordings
         .into_iter()
-        .map(|(title, (driver, file))| Trial::test(title, move || check(&driver, &file)))
+        .map(|(title, (driver, recording, expected))| Trial::test(title, move || check(&driver, &recording, &expected)))
         .collect())
 }
 
-fn check(driver: &str, path: &Path) -> Result<(), Failed> {
-    let recording = Recording::read(path)?;
-    let expected = Recording::read(&expected_path(path))?;
+fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> {
+    let (recording, expected) = (Recording::read(recording)?, Recording::read(expected)?);
     let object = fs::read(hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o")))?;
     let object = Object::parse(&object)?;
     let generations = object.generations();
@@ -62,9 +54,4 @@ fn check(driver: &str, path: &Path) -> Result<(), Failed> {
         }
     }
     Ok(())
-}
-
-fn expected_path(recording: &Path) -> PathBuf {
-    let stem = recording.file_stem().unwrap_or_default().to_string_lossy();
-    recording.with_file_name(format!("{stem}{EXPECTED}"))
 }

@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, Miss, Verdict};
 use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb;
+use crate::ids::HidName;
 use crate::kernel::{self, Generation, Kernel, Support};
 use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
 use crate::object::DriverObject;
@@ -176,21 +177,30 @@ fn of_candidate(
 /// How a driver stands that is on a device, or should be.
 fn condition(driver: &DriverStatus, device: &Device) -> Finding {
     let name = &driver.driver;
-    let wrong = match driver.condition {
-        Condition::Attached | Condition::Unverified => {
-            let change = match driver.change {
-                Some(Change::Fixed) => "the descriptor in force is the one that it fixed",
-                Some(Change::Unchanged) => "its hook left the descriptor as it is",
-                Some(Change::NotWanted) | None => "it does not touch the descriptor",
-            };
-            let seen = if driver.condition == Condition::Attached { "is attached" } else { "was attached" };
-            return Finding::good("drivers", format!("`{name}` {seen}: {change}"));
-        }
-        Condition::NotInForce => "is attached, and the descriptor in force is not its own",
-        Condition::Interrupted => "was being attached when something interrupted it",
+    if let Some(wrong) = wrong(driver) {
+        let message = format!("`{name}` {wrong}");
+        return Finding::not_good("drivers", Grade::Warning, message, reload(driver, &device.name));
+    }
+    let change = match driver.change {
+        Some(Change::Fixed) => "the descriptor in force is the one that it fixed",
+        Some(Change::Unchanged) => "its hook left the descriptor as it is",
+        Some(Change::NotWanted) | None => "it does not touch the descriptor",
     };
-    let remedy = format!("run `hidbpf reload {name} {}` as root", device.name);
-    Finding::not_good("drivers", Grade::Warning, format!("`{name}` {wrong}"), remedy)
+    let seen = if driver.condition == Condition::Attached { "is attached" } else { "was attached" };
+    Finding::good("drivers", format!("`{name}` {seen}: {change}"))
+}
+
+/// What is wrong with a driver on a device, if anything is.
+fn wrong(driver: &DriverStatus) -> Option<&'static str> {
+    match driver.condition {
+        Condition::Attached | Condition::Unverified => None,
+        Condition::NotInForce => Some("is attached, and the descriptor in force is not its own"),
+        Condition::Interrupted => Some("was being attached when something interrupted it"),
+    }
+}
+
+fn reload(driver: &DriverStatus, device: &HidName) -> String {
+    format!("run `hidbpf reload {} {device}` as root", driver.driver)
 }
 
 fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
@@ -389,17 +399,9 @@ fn devices(system: &System, findings: &mut Vec<Finding>) {
             ));
         }
         for driver in &device.drivers {
-            let wrong = match driver.condition {
-                Condition::Attached | Condition::Unverified => continue,
-                Condition::NotInForce => "is attached, and the descriptor in force is not its own",
-                Condition::Interrupted => "was being attached when something interrupted it",
-            };
-            findings.push(Finding::not_good(
-                "devices",
-                Grade::Warning,
-                format!("{}: the driver `{}` {wrong}", name(device), driver.driver),
-                format!("run `hidbpf reload {} {}` as root", driver.driver, device.device),
-            ));
+            let Some(wrong) = wrong(driver) else { continue };
+            let message = format!("{}: the driver `{}` {wrong}", name(device), driver.driver);
+            findings.push(Finding::not_good("devices", Grade::Warning, message, reload(driver, &device.device)));
         }
     }
     let attached = status.iter().filter(|device| !device.drivers.is_empty()).count();

@@ -210,11 +210,7 @@ impl<'a> Manager<'a> {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
-        if held.is_pinned(&driver.name) {
-            held.attach_anew(generation, driver, rule)
-        } else {
-            held.attach(generation, driver, rule)
-        }
+        held.attach_anew(generation, driver, rule)
     }
 
     /// Takes hold of a device, once it is clear that the driver could be attached on this kernel and by this process.
@@ -363,12 +359,7 @@ impl<'a> Manager<'a> {
             report.failed.push(error);
         }
         for (driver, rule) in wanted {
-            let result = if held.is_pinned(&driver.name) {
-                held.attach_anew(generation, driver, Some(rule))
-            } else {
-                held.attach(generation, driver, Some(rule))
-            };
-            match result {
+            match held.attach_anew(generation, driver, Some(rule)) {
                 Ok(attached) => report.attached.push(attached),
                 Err(error) if error.kind() == ErrorKind::NotReady && held.device.driver.is_none() => {
                     report.notes.push(format!("{error}; the event of its binding will follow"));
@@ -591,15 +582,17 @@ impl Held<'_> {
         })
     }
 
-    /// Takes an attached driver off and attaches it again, for what it was told can't be changed in place.
+    /// Attaches a driver, and where it is attached takes it off before: what it was told can't be changed in place.
     fn attach_anew(
         &mut self,
         generation: Generation,
         driver: &DriverObject,
         rule: Option<String>,
     ) -> Result<LoadReport> {
-        self.detach(&driver.name)?;
-        self.device = self.device.read_again(self.system)?;
+        if self.is_pinned(&driver.name) {
+            self.detach(&driver.name)?;
+            self.device = self.device.read_again(self.system)?;
+        }
         self.attach(generation, driver, rule)
     }
 

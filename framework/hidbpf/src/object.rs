@@ -108,7 +108,7 @@ pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
 /// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
-const INSTRUCTION_SIZE: u64 = 8;
+pub(crate) const INSTRUCTION_SIZE: u64 = 8;
 
 /// What any object with HID-BPF programs has, a driver's or one of our own.
 #[derive(Clone)]
@@ -213,9 +213,8 @@ impl DriverObject {
 
     /// The udev properties that the driver's programs and rules ask for, each once.
     pub fn properties(&self) -> BTreeSet<&str> {
-        let asked = self.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX));
         let ruled = self.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
-        asked.chain(ruled).collect()
+        self.file.properties().chain(ruled).collect()
     }
 
     /// The hooks that the driver uses on a kernel of this generation.

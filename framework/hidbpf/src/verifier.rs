@@ -5,11 +5,8 @@
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol};
 
-use crate::object::ObjectFile;
+use crate::object::{INSTRUCTION_SIZE, ObjectFile};
 use crate::replay::btf::{Btf, BtfExt};
-
-/// Bytes of an eBPF instruction.
-const INSTRUCTION: u64 = 8;
 
 /// What is found in a log of libbpf's.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +78,7 @@ fn line_of(driver: &ObjectFile, program: &str, instruction: u64) -> Option<Strin
     let symbol = elf.symbol_by_name(program)?;
     // Behind the program's own instructions libbpf puts those of the functions that it calls.
     let start = symbol.address();
-    let offset = start.checked_add(instruction.checked_mul(INSTRUCTION)?)?;
+    let offset = start.checked_add(instruction.checked_mul(INSTRUCTION_SIZE)?)?;
     if offset >= start.checked_add(symbol.size())? {
         return None;
     }

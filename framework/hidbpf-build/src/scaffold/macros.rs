@@ -279,15 +279,8 @@ struct Value {
 
 impl Value {
     fn of(item: &Item) -> Option<Value> {
-        let data = item.bytes.get(1..)?;
-        let unsigned = data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-        let signed = match *data {
-            [byte] => i64::from(byte as i8),
-            [low, high] => i64::from(i16::from_le_bytes([low, high])),
-            [_, _, _, _] => i64::from(unsigned as i32),
-            _ => return None,
-        };
-        Some(Value { bits: data.len() as u32 * 8, unsigned, signed })
+        let bits = item.data().len() as u32 * 8;
+        [8, 16, 32].contains(&bits).then(|| Value { bits, unsigned: item.unsigned(), signed: item.signed().into() })
     }
 
     /// A macro of this width with the number in hex; there are none for 32 bits.

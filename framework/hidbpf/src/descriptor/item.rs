@@ -23,6 +23,23 @@ pub struct Item {
     pub kind: ItemKind,
 }
 
+impl Item {
+    /// Its data: what follows the prefix.
+    pub fn data(&self) -> &[u8] {
+        self.bytes.get(1..).unwrap_or_default()
+    }
+
+    /// Its data as a number without a sign, as the kernel reads it: no data is 0.
+    pub fn unsigned(&self) -> u32 {
+        unsigned(self.data())
+    }
+
+    /// Its data as a number with a sign.
+    pub fn signed(&self) -> i32 {
+        signed(self.data())
+    }
+}
+
 impl Serialize for Item {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut item = serializer.serialize_struct("Item", 5)?;
