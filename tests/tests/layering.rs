@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
     ("hid-bpf-src", &[]),
-    ("hidbpf", &["hid-bpf-src"]),
+    ("hidbpf-core", &["hid-bpf-src"]),
+    ("hidbpf", &["hid-bpf-src", "hidbpf-core"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
@@ -39,6 +40,35 @@ fn no_arrow_points_the_other_way() {
     }
     // The development tool must build on a machine that has none of the system packages yet.
     assert!(uses["xtask"].is_empty(), "`xtask` must not depend on {:?}", uses["xtask"]);
+}
+
+/// What a program that is started for each device, and linked statically, is made of.
+const SMALL: [&str; 1] = ["hidbpf-core"];
+
+/// What is too large for that, or exists only as a shared library.
+const LARGE: [&str; 6] = ["libbpf-rs", "libbpf-sys", "udev", "libudev-sys", "clap", "tracing-subscriber"];
+
+#[test]
+fn what_must_be_small_has_nothing_large_in_it() {
+    let metadata = MetadataCommand::new().exec().unwrap();
+    let graph = metadata.resolve.unwrap();
+    let node = |id: &PackageId| graph.nodes.iter().find(|node| node.id == *id).unwrap();
+    let name = |id: &PackageId| metadata.packages.iter().find(|package| package.id == *id).unwrap().name.as_str();
+    for small in SMALL {
+        let root = metadata.packages.iter().find(|package| package.name.as_str() == small).unwrap();
+        let (mut seen, mut next) = (BTreeSet::new(), vec![&root.id]);
+        while let Some(id) = next.pop() {
+            if seen.insert(id) {
+                let is_linked =
+                    |dependency: &&NodeDep| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
+                next.extend(node(id).deps.iter().filter(is_linked).map(|dependency| &dependency.pkg));
+            }
+        }
+        let names: BTreeSet<&str> = seen.into_iter().map(name).collect();
+        assert!(names.contains("rustix"), "{names:?}");
+        let large: Vec<_> = LARGE.iter().filter(|large| names.contains(*large)).collect();
+        assert!(large.is_empty(), "`{small}` must not depend on {large:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb;
 use crate::ids::HidName;
-use crate::kernel::{self, Generation, Kernel, Support};
+use crate::kernel::{self, Generation, Support};
 use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
 use crate::object::DriverObject;
 use crate::pins;
@@ -204,7 +204,7 @@ fn reload(driver: &DriverStatus, device: &HidName) -> String {
 }
 
 fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
-    let kernel = match Kernel::detect(system) {
+    let kernel = match kernel::detect(system) {
         Ok(kernel) => kernel,
         Err(error) => {
             findings.push(Finding::not_good("kernel", Grade::Bad, error.to_string(), "boot another kernel"));

@@ -2,7 +2,7 @@
 //!
 //! A driver is one object file for every kernel since 6.3 ([`object`]), with a manifest that says what it is for
 //! ([`manifest`]). The installed drivers make a [`catalog`], of which [`hwdb`] makes what udev looks devices up in. An attach
-//! goes through the phases of [`attach`]; [`manager`] is what people and udev ask for.
+//! goes through the phases of [`attach`]; [`manager`] is what people and udev ask for. What does not take libbpf is in `hidbpf-core`.
 //!
 //! ```no_run
 //! use hidbpf::{catalog::Catalog, manager::Manager, system::System};
@@ -19,30 +19,33 @@
 //! # }
 //! ```
 
-pub mod aside;
-pub mod attach;
-pub mod catalog;
 pub mod descriptor;
-pub mod device;
 pub mod doctor;
-pub mod error;
-pub mod hwdb;
-pub mod ids;
-pub mod kernel;
-mod loader;
-pub mod manager;
-pub mod manifest;
+pub mod loader;
 pub mod monitor;
-pub mod object;
-pub mod pins;
 pub mod recorder;
 pub mod recording;
 pub mod replay;
-pub mod state;
+mod running;
 mod sys;
-pub mod system;
 pub mod tap;
-pub mod text;
-mod trusted;
-mod uevents;
 mod verifier;
+
+pub mod kernel {
+    //! What the running kernel offers: the generation of its HID-BPF interface, and what this process may do.
+
+    pub use hidbpf_core::kernel::*;
+
+    pub use crate::running::detect;
+}
+
+pub mod manager {
+    //! What people and udev ask for, with drivers that libbpf loads.
+
+    pub use hidbpf_core::manager::*;
+
+    /// Attaches, takes off, cleans up, tells.
+    pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::loader::Libbpf>;
+}
+
+pub use hidbpf_core::{aside, attach, catalog, device, error, hwdb, ids, manifest, object, pins, state, system, text};

@@ -1,9 +1,7 @@
 //! How an object becomes loaded programs, attached to a device: through libbpf.
-//!
-//! The phases in [`crate::attach`] know only what this module offers, so that another loader can stand beside it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
@@ -16,9 +14,32 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
-use crate::kernel::Generation;
+use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, PROPERTY_PREFIX, SectionRole, section_role};
+use crate::system::System;
 use crate::{sys, verifier};
+
+pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader};
+
+/// libbpf, which reads an object and the kernel's BTF anew for each load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Libbpf;
+
+impl Loader for Libbpf {
+    type Loaded<'a> = LoadedObject<'a>;
+
+    fn generation(&self, system: &System) -> Result<Generation> {
+        kernel::detect(system)?.generation()
+    }
+
+    fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {
+        probe(driver, device)
+    }
+
+    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> Result<LoadedObject<'a>> {
+        load(driver, generation, device, Order::Last)
+    }
+}
 
 /// What libbpf has printed since [`Log::start`].
 struct Log(#[expect(dead_code, reason = "held so that only one log is written at a time")] MutexGuard<'static, ()>);
@@ -44,7 +65,7 @@ impl Log {
 }
 
 /// An object of which the programs of one generation are loaded.
-pub(crate) struct LoadedObject<'a> {
+pub struct LoadedObject<'a> {
     driver: &'a ObjectFile,
     object: libbpf_rs::Object,
     generation: Generation,
@@ -76,14 +97,6 @@ impl Order {
             Order::Last => 0,
         }
     }
-}
-
-/// A program or map that is attached to the device for as long as this is open, or a map that such a program needs.
-pub(crate) struct AttachedLink {
-    /// What is attached: the name of the program, or of the map.
-    pub name: String,
-    /// The link, or the map itself where it is only needed.
-    pub link: OwnedFd,
 }
 
 fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
@@ -139,11 +152,7 @@ fn misplaced(driver: &ObjectFile, global: &str) -> Error {
     )
 }
 
-/// Runs the driver's own probe program, if it has one.
-///
-/// # Errors
-/// The program refused the device, or could not be run.
-pub(crate) fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
+fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     if !driver.has_probe {
         return Ok(());
     }
@@ -249,12 +258,8 @@ fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> 
     Ok(offsets)
 }
 
-impl LoadedObject<'_> {
-    /// Attaches what was loaded to the device. Dropping a link detaches it.
-    ///
-    /// # Errors
-    /// The kernel refused; what was attached before is detached again.
-    pub(crate) fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+impl Loaded for LoadedObject<'_> {
+    fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
         let mut links = match self.generation {
             Generation::FmodRet => self.attach_fmod_ret(hid),
             Generation::StructOps => self.attach_struct_ops(),
@@ -263,6 +268,12 @@ impl LoadedObject<'_> {
         Ok(links)
     }
 
+    fn fixup_record(&self) -> Result<Option<FixupRecord>> {
+        self.global(FIXUP_RECORD)
+    }
+}
+
+impl LoadedObject<'_> {
     /// The maps that the driver's source defines. The kernel cancels the timers and work items in a map that nothing but programs
     /// holds, and refuses new ones (`array_map_free_timers_wq()`, `__bpf_async_init()`), so that they are kept with the links.
     fn own_maps(&self) -> Result<Vec<AttachedLink>> {
@@ -357,14 +368,6 @@ impl LoadedObject<'_> {
             links.push(AttachedLink { name, link });
         }
         Ok(links)
-    }
-
-    /// Reads what the SDK wrote down of the descriptor hook; `None` for an object without the record.
-    ///
-    /// # Errors
-    /// The map of globals can't be read.
-    pub(crate) fn fixup_record(&self) -> Result<Option<FixupRecord>> {
-        self.global(FIXUP_RECORD)
     }
 
     /// Has `callback` called for each entry of a ring buffer.

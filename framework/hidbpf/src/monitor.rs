@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel;
 use crate::manager::Manager;
 use crate::recorder::{Hidraw, has_gone, open_nonblocking};
 use crate::system::System;
@@ -80,7 +80,7 @@ impl Monitor {
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
         let own = Manager::new(system).own(device.clone())?.rdesc;
         let hidraw = Hidraw::open(device)?;
-        let taps = Kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
+        let taps = kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
             let tap = |place| Tap::open(generation, device, place);
             // The one behind first, so that no report is seen before the drivers and then taken for dropped.
             let behind = tap(Place::BehindDrivers)?;

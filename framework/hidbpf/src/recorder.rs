@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::catalog::Catalog;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Kernel;
+use crate::kernel;
 use crate::manager::Manager;
 use crate::object::DriverObject;
 use crate::pins;
@@ -57,7 +57,7 @@ impl Recorder {
     pub fn open(system: &System, device: &Device) -> Result<Recorder> {
         let own = Manager::new(system).own(device.clone())?;
         let hidraw = Hidraw::open(device)?;
-        let tap = Kernel::detect(system)
+        let tap = kernel::detect(system)
             .and_then(|kernel| kernel.generation())
             .and_then(|generation| Tap::open(generation, device, Place::BeforeDrivers));
         Ok(Recorder { device: own, hidraw, tap, started: Instant::now(), first: None })

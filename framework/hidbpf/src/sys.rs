@@ -2,26 +2,10 @@
 //! does not wrap for a bare descriptor.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::{AsRawLibbpf, Map, libbpf_sys};
-
-/// Pins a link in bpffs (`BPF_OBJ_PIN`).
-///
-/// # Errors
-/// As bpf(2): the path exists, is not in bpffs, or holds a NUL.
-pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open as long as it is borrowed, and the path is a C string that outlives the call.
-    match unsafe { libbpf_sys::bpf_obj_pin(link.as_raw_fd(), path.as_ptr()) } {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(-code)),
-    }
-}
 
 /// Attaches a loaded struct_ops map, with the errno that libbpf-rs keeps to itself.
 ///

@@ -15,7 +15,7 @@ use crate::attach::check_ready;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Generation, check_capabilities};
-use crate::loader::{self, AttachedLink, LoadedObject, Order};
+use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Order};
 use crate::object::ObjectFile;
 
 /// Where a tap is.

@@ -50,6 +50,11 @@ impl System {
         self.sysfs.join("kernel/btf/vmlinux")
     }
 
+    /// The directory in which udev keeps what it knows of devices.
+    pub fn udev_database(&self) -> PathBuf {
+        self.root.join("run/udev/data")
+    }
+
     /// The directory in bpffs below which all of our pins are.
     pub fn pins(&self) -> PathBuf {
         self.bpffs.join("hidbpf")

@@ -108,7 +108,7 @@ pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
 /// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
-pub(crate) const INSTRUCTION_SIZE: u64 = 8;
+pub const INSTRUCTION_SIZE: u64 = 8;
 
 /// What any object with HID-BPF programs has, a driver's or one of our own.
 #[derive(Clone)]
@@ -284,7 +284,7 @@ impl ObjectFile {
     ///
     /// # Errors
     /// The bytes are no object for BPF, or have no program for any hook.
-    pub(crate) fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
+    pub fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
@@ -378,7 +378,7 @@ fn is_data(section: &str) -> bool {
 }
 
 /// Whether a section is `.data`, or `.data.` and something; `.database` is neither.
-pub(crate) fn is_or_below(section: &str, prefix: &str) -> bool {
+pub fn is_or_below(section: &str, prefix: &str) -> bool {
     section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 

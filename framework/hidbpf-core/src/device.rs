@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
 use crate::system::System;
 use crate::text::Printable;
+use crate::udev;
 
 /// A HID device: one interface of a USB device, one Bluetooth HID device, one I2C device.
 #[derive(Clone, Debug)]
@@ -37,8 +38,8 @@ pub struct Device {
 /// Where udev properties come from.
 #[derive(Clone, Debug)]
 enum Properties {
-    /// udev's database.
-    Udev,
+    /// udev's database, in this directory.
+    Udev(PathBuf),
     /// Given.
     Given(BTreeMap<String, String>),
 }
@@ -54,10 +55,10 @@ impl Device {
             io::ErrorKind::NotFound => Error::new(ErrorKind::NoDevice, format!("there is no HID device `{name}`")),
             _ => Error::because(ErrorKind::Io, format!("failed to look up the device `{name}`"), error),
         })?;
-        Device::read(name.clone(), syspath)
+        Device::read(system, name.clone(), syspath)
     }
 
-    fn read(name: HidName, syspath: PathBuf) -> Result<Device> {
+    fn read(system: &System, name: HidName, syspath: PathBuf) -> Result<Device> {
         let file = |attribute: &str| {
             fs::read(syspath.join(attribute)).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => {
@@ -92,7 +93,7 @@ impl Device {
             uniq: uevent("HID_UNIQ"),
             driver: bound_driver(&syspath),
             interface: usb_interface(&syspath),
-            properties: Properties::Udev,
+            properties: Properties::Udev(system.udev_database()),
             rdesc,
             name,
             syspath,
@@ -130,7 +131,7 @@ impl Device {
                 (link == dir).then_some((name, link))
             })
             .next()
-            .map(|(name, syspath)| Device::read(name, syspath))
+            .map(|(name, syspath)| Device::read(system, name, syspath))
             .unwrap_or_else(|| Err(no_device(format!("`{text}` is no HID device"))))
     }
 
@@ -172,28 +173,19 @@ impl Device {
     pub fn property(&self, name: &str) -> Option<String> {
         match &self.properties {
             Properties::Given(properties) => properties.get(name).cloned(),
-            Properties::Udev => {
-                let value = |device: &udev::Device| {
-                    device.property_value(name).map(|value| value.to_string_lossy().into_owned())
-                };
-                let own = udev::Device::from_syspath(&self.syspath).ok();
-                let mut next = own.clone();
-                while let Some(device) = next {
-                    if let Some(found) = value(&device) {
-                        return Some(found);
-                    }
-                    next = device.parent();
-                }
-                children(&self.syspath, "hidraw")
-                    .iter()
-                    .filter_map(|path| udev::Device::from_syspath(path).ok())
-                    .find_map(|device| value(&device))
+            Properties::Udev(database) => {
+                let nodes = children(&self.syspath, "hidraw");
+                let places = self.syspath.ancestors().chain(nodes.iter().map(PathBuf::as_path));
+                places.into_iter().find_map(|place| udev::property(database, place, name))
             }
         }
     }
 
     /// Looks again which descriptor is in force.
-    pub(crate) fn read_descriptor(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The device has gone.
+    pub fn read_descriptor(&mut self) -> Result<()> {
         let path = self.syspath.join("report_descriptor");
         self.rdesc = fs::read(&path)
             .map_err(|error| Error::because(ErrorKind::Gone, format!("failed to read `{}`", path.display()), error))?;

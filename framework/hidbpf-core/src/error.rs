@@ -74,7 +74,7 @@ impl Error {
     }
 
     /// An error of the system's: [`ErrorKind::Permission`] if it denied permission, else of this kind.
-    pub(crate) fn permission_or(kind: ErrorKind, what: impl Into<String>, source: std::io::Error) -> Error {
+    pub fn permission_or(kind: ErrorKind, what: impl Into<String>, source: std::io::Error) -> Error {
         let kind = match source.kind() {
             std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
             _ => kind,

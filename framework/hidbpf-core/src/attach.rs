@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{self, Generation};
-use crate::loader::{self, AttachedLink, LoadedObject, Order};
+use crate::loader::{AttachedLink, Loaded as _, Loader};
 use crate::object::{DriverObject, Hook};
 use crate::pins;
 use crate::system::System;
@@ -21,7 +21,7 @@ use crate::system::System;
 ///
 /// # Errors
 /// No kernel driver is bound, or no input report was parsed: the kernel would crash at the first report.
-pub(crate) fn check_ready(device: &Device, what: &str) -> Result<()> {
+pub fn check_ready(device: &Device, what: &str) -> Result<()> {
     let refuse = |why: &str, hint: &str| {
         let what = format!("{what} can't be attached to the device `{}`: {why}", device.name);
         Err(Error::new(ErrorKind::NotReady, what).with_hint(hint))
@@ -54,7 +54,8 @@ pub enum Change {
 }
 
 /// A driver that is about to be attached to a device: all that can be known without loading it has been checked.
-pub struct Plan<'a> {
+pub struct Plan<'a, L: Loader> {
+    loader: &'a L,
     system: &'a System,
     driver: &'a DriverObject,
     device: &'a Device,
@@ -62,48 +63,49 @@ pub struct Plan<'a> {
 }
 
 /// A driver that has agreed to take the device.
-pub struct Probed<'a>(Plan<'a>);
+pub struct Probed<'a, L: Loader>(Plan<'a, L>);
 
 /// A driver whose programs are in the kernel.
-pub struct Loaded<'a> {
-    plan: Plan<'a>,
-    object: LoadedObject<'a>,
+pub struct Loaded<'a, L: Loader> {
+    plan: Plan<'a, L>,
+    object: L::Loaded<'a>,
 }
 
 /// A driver whose programs run for the device as long as this is alive.
-pub struct Attached<'a> {
-    plan: Plan<'a>,
-    object: LoadedObject<'a>,
+pub struct Attached<'a, L: Loader> {
+    plan: Plan<'a, L>,
+    object: L::Loaded<'a>,
     links: Vec<AttachedLink>,
 }
 
 /// A driver that was seen to do what it is for.
-pub struct Verified<'a> {
-    plan: Plan<'a>,
+pub struct Verified<'a, L: Loader> {
+    plan: Plan<'a, L>,
     links: Vec<AttachedLink>,
     /// What became of the descriptor.
     pub change: Change,
 }
 
-impl<'a> Plan<'a> {
+impl<'a, L: Loader> Plan<'a, L> {
     /// Checks that the driver may be attached to the device on this kernel by this process.
     ///
     /// # Errors
     /// The driver has no programs for this kernel; a capability or bpffs is missing; or the device is in a state in which the
     /// kernel would crash: an event hook needs a bound kernel driver and a parsed input report.
     pub fn new(
+        loader: &'a L,
         system: &'a System,
         generation: Generation,
         driver: &'a DriverObject,
         device: &'a Device,
-    ) -> Result<Plan<'a>> {
+    ) -> Result<Plan<'a, L>> {
         let hooks = driver.hooks_for(generation)?;
         kernel::check_capabilities(generation)?;
         pins::check_bpffs(system)?;
         if hooks.contains_key(&Hook::DeviceEvent) {
             check_ready(device, &format!("the driver `{}`", driver.name))?;
         }
-        Ok(Plan { system, driver, device, generation })
+        Ok(Plan { loader, system, driver, device, generation })
     }
 
     /// The hooks that will be attached.
@@ -115,8 +117,8 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// It refused the device.
-    pub fn probe(self) -> Result<Probed<'a>> {
-        loader::probe(self.driver, self.device).map_err(|error| self.gone_or(error))?;
+    pub fn probe(self) -> Result<Probed<'a, L>> {
+        self.loader.probe(self.driver, self.device).map_err(|error| self.gone_or(error))?;
         Ok(Probed(self))
     }
 
@@ -136,25 +138,25 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl<'a> Probed<'a> {
+impl<'a, L: Loader> Probed<'a, L> {
     /// Loads the driver's programs.
     ///
     /// # Errors
-    /// libbpf or the kernel's verifier refused.
-    pub fn load(self) -> Result<Loaded<'a>> {
+    /// The loader or the kernel's verifier refused.
+    pub fn load(self) -> Result<Loaded<'a, L>> {
         let Probed(plan) = self;
-        let object = loader::load(plan.driver, plan.generation, plan.device, Order::Last)
-            .map_err(|error| plan.gone_or(error))?;
+        let object =
+            plan.loader.load(plan.driver, plan.generation, plan.device).map_err(|error| plan.gone_or(error))?;
         Ok(Loaded { plan, object })
     }
 }
 
-impl<'a> Loaded<'a> {
+impl<'a, L: Loader> Loaded<'a, L> {
     /// Attaches the driver's programs to the device. With a descriptor hook the kernel probes the device again, now.
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn attach(self) -> Result<Attached<'a>> {
+    pub fn attach(self) -> Result<Attached<'a, L>> {
         let Loaded { plan, object } = self;
         // Shows that the pin at the end can be made, before the device is touched.
         pins::prepare(plan.system, &plan.device.name)?;
@@ -166,7 +168,7 @@ impl<'a> Loaded<'a> {
     }
 }
 
-impl<'a> Attached<'a> {
+impl<'a, L: Loader> Attached<'a, L> {
     /// How often to attach again when the kernel did not run the descriptor hook.
     const RETRIES: u32 = 5;
 
@@ -178,9 +180,9 @@ impl<'a> Attached<'a> {
     /// # Errors
     /// The kernel did not run the descriptor hook, the descriptor in force is another one, or no kernel driver took the device
     /// with its new descriptor.
-    pub fn verify(mut self) -> Result<Verified<'a>> {
+    pub fn verify(mut self) -> Result<Verified<'a, L>> {
         let mut last = None;
-        for attempt in 0..=Attached::RETRIES {
+        for attempt in 0..=Attached::<L>::RETRIES {
             if attempt > 0 {
                 // The reprobe that got in between must end first. The kernel offers nothing to wait for.
                 self.links.clear();
@@ -258,7 +260,7 @@ impl<'a> Attached<'a> {
     }
 }
 
-impl Verified<'_> {
+impl<L: Loader> Verified<'_, L> {
     /// Makes the attach last longer than this process.
     ///
     /// # Errors

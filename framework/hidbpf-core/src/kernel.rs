@@ -3,14 +3,11 @@
 //! The generation is read from the kernel's BTF and never from its version number, since distributions port features back.
 
 use std::fmt;
-use std::path::Path;
 
-use libbpf_rs::btf::{Btf, types};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::system::System;
 
 /// How drivers are attached to devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,22 +58,10 @@ pub struct Kernel {
     pub support: Support,
 }
 
-/// The type that only a kernel with `struct hid_bpf_ops` as struct_ops has; 6.6 has another struct of the shorter name.
-const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
-
-/// The kfunc that only the first generation has.
-const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
-
 impl Kernel {
-    /// Looks at the running kernel.
-    ///
-    /// # Errors
-    /// The kernel's BTF is there and can't be read.
-    pub fn detect(system: &System) -> Result<Kernel> {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let path = system.kernel_btf();
-        let support = if path.exists() { support(&path)? } else { Support::NoBtf };
-        Ok(Kernel { release, support })
+    /// The running kernel, of which something else has found out what it offers.
+    pub fn running(support: Support) -> Kernel {
+        Kernel { release: rustix::system::uname().release().to_string_lossy().into_owned(), support }
     }
 
     /// The generation.
@@ -94,19 +79,6 @@ impl Kernel {
                 "boot a kernel of 6.3 or later that has HID-BPF; Debian's have it since 6.16.3, also in backports",
             ))
     }
-}
-
-fn support(path: &Path) -> Result<Support> {
-    let btf = Btf::from_path(path).map_err(|error| {
-        Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
-    })?;
-    Ok(if btf.type_by_name::<types::Struct<'_>>(STRUCT_OPS_TYPE).is_some() {
-        Support::Present(Generation::StructOps)
-    } else if btf.type_by_name::<types::Func<'_>>(ATTACH_KFUNC).is_some() {
-        Support::Present(Generation::FmodRet)
-    } else {
-        Support::NoHidBpf
-    })
 }
 
 /// Capabilities that attaching needs, with their names.
@@ -154,7 +126,7 @@ pub fn check_capabilities(generation: Generation) -> Result<()> {
 ///
 /// # Errors
 /// The kernel would not take them.
-pub(crate) fn confine(generation: Generation) -> Result<()> {
+pub fn confine(generation: Generation) -> Result<()> {
     use rustix::thread::{CapabilitySets, set_capabilities, set_no_new_privs};
     let fail = |error: rustix::io::Errno| {
         Error::because(ErrorKind::Io, "failed to give up privileges that are not needed", std::io::Error::from(error))

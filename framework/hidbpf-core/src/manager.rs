@@ -13,7 +13,8 @@ use crate::catalog::{Catalog, Verdict, judge};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
-use crate::kernel::{self, Generation, Kernel};
+use crate::kernel::{self, Generation};
+use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::pins;
@@ -128,36 +129,40 @@ pub struct Candidate {
 }
 
 /// Attaches, takes off, cleans up, tells.
-pub struct Manager<'a> {
+pub struct Manager<'a, L> {
     system: &'a System,
+    loader: L,
     /// Read once: looking through the kernel's BTF is the dearest of what is done here.
     generation: OnceCell<Generation>,
 }
 
 /// A device whose lock is held, with what is remembered of it.
-struct Held<'a> {
+struct Held<'a, L> {
     system: &'a System,
+    loader: &'a L,
     device: Device,
     state: DeviceState,
     pinned: Vec<pins::Pinned>,
     _lock: DeviceLock,
 }
 
-impl<'a> Manager<'a> {
+impl<'a, L: Loader + Default> Manager<'a, L> {
     /// Works on this system.
-    pub fn new(system: &'a System) -> Manager<'a> {
-        Manager { system, generation: OnceCell::new() }
+    pub fn new(system: &'a System) -> Manager<'a, L> {
+        Manager { system, loader: L::default(), generation: OnceCell::new() }
     }
+}
 
+impl<'a, L: Loader> Manager<'a, L> {
     fn generation(&self) -> Result<Generation> {
         if let Some(generation) = self.generation.get() {
             return Ok(*generation);
         }
-        let generation = Kernel::detect(self.system)?.generation()?;
+        let generation = self.loader.generation(self.system)?;
         Ok(*self.generation.get_or_init(|| generation))
     }
 
-    fn hold(&self, name: &HidName) -> Result<Held<'a>> {
+    fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
         let lock = DeviceLock::take(self.system, name)?;
         let device = Device::open(self.system, name)?;
         let pinned = pins::of_device(self.system, name)?;
@@ -171,7 +176,7 @@ impl<'a> Manager<'a> {
                 state
             }
         };
-        Ok(Held { system: self.system, device, state, pinned, _lock: lock })
+        Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, _lock: lock })
     }
 
     /// Attaches a driver to a device.
@@ -214,7 +219,7 @@ impl<'a> Manager<'a> {
     }
 
     /// Takes hold of a device, once it is clear that the driver could be attached on this kernel and by this process.
-    fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'a>)> {
+    fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'_, L>)> {
         let generation = self.generation()?;
         driver.hooks_for(generation)?;
         crate::kernel::check_capabilities(generation)?;
@@ -567,7 +572,7 @@ fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
     .with_hint(format!("choose one with `hidbpf load <driver> {}`", device.name))
 }
 
-impl Held<'_> {
+impl<L: Loader> Held<'_, L> {
     fn is_pinned(&self, driver: &DriverName) -> bool {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
@@ -619,7 +624,7 @@ impl Held<'_> {
             .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
         }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.
-        let plan = match Plan::new(self.system, generation, driver, &self.device) {
+        let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
             Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
             plan => plan,
         };
@@ -705,7 +710,7 @@ impl Held<'_> {
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
         let Some(uevents) = uevents else { return Ok(()) };
-        let rebound = uevents.wait_for_bind(&self.device.syspath, Held::RESTORE_LIMIT)?;
+        let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, Self::RESTORE_LIMIT)?;
         let now = match Device::open(self.system, &self.device.name) {
             // Unplugged meanwhile: its removal is udev's.
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
@@ -716,7 +721,7 @@ impl Held<'_> {
             _ if rebound == Rebound::NotYet => "was not probed again by the kernel",
             _ => return Ok(()),
         };
-        let limit = Held::RESTORE_LIMIT.as_secs();
+        let limit = Self::RESTORE_LIMIT.as_secs();
         let what =
             format!("the driver `{driver}` was taken off the device `{}`, which {why} after {limit} s", now.name);
         Err(Error::new(ErrorKind::NotFixed, what).with_hint("unplug the device and plug it in"))

@@ -1,0 +1,27 @@
+//! What attaching drivers takes, whatever loads them into the kernel: the crate `hidbpf` is made of this and of libbpf, the helper
+//! that udev starts of this alone.
+//!
+//! A driver is one object file for every kernel since 6.3 ([`object`]), with a manifest that says what it is for
+//! ([`manifest`]). The installed drivers make a [`catalog`], of which [`hwdb`] makes what udev looks devices up in. An attach
+//! goes through the phases of [`attach`], which a [`loader`] makes real; [`manager`] is what people and udev ask for.
+
+pub mod aside;
+pub mod attach;
+pub mod catalog;
+pub mod device;
+pub mod error;
+pub mod hwdb;
+pub mod ids;
+pub mod kernel;
+pub mod loader;
+pub mod manager;
+pub mod manifest;
+pub mod object;
+pub mod pins;
+pub mod state;
+mod sys;
+pub mod system;
+pub mod text;
+mod trusted;
+mod udev;
+mod uevents;

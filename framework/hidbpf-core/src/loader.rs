@@ -1,0 +1,60 @@
+//! What the phases of [`crate::attach`] ask of whatever brings a driver's programs into the kernel.
+
+use std::os::fd::OwnedFd;
+
+use hid_bpf_src::FixupRecord;
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::ids::HidId;
+use crate::kernel::Generation;
+use crate::object::ObjectFile;
+use crate::system::System;
+
+/// A way to bring a driver's programs into the kernel.
+pub trait Loader {
+    /// A driver whose programs are loaded. Dropping it unloads what is not attached.
+    type Loaded<'a>: Loaded;
+
+    /// The generation of the running kernel.
+    ///
+    /// # Errors
+    /// It has no HID-BPF, or what says so can't be read.
+    fn generation(&self, system: &System) -> Result<Generation>;
+
+    /// Runs the driver's own probe program, if it has one.
+    ///
+    /// # Errors
+    /// The program refused the device, or could not be run.
+    fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()>;
+
+    /// Loads the programs of one generation, for a device.
+    ///
+    /// # Errors
+    /// The loader or the kernel's verifier refused; the error has their log.
+    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> Result<Self::Loaded<'a>>;
+}
+
+/// A driver whose programs are loaded.
+pub trait Loaded {
+    /// Attaches what was loaded to the device. Dropping a link detaches it.
+    ///
+    /// # Errors
+    /// The kernel refused; what was attached before is detached again.
+    fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>>;
+
+    /// Reads what the SDK wrote down of the descriptor hook; `None` for an object without the record.
+    ///
+    /// # Errors
+    /// The map of globals can't be read.
+    fn fixup_record(&self) -> Result<Option<FixupRecord>>;
+}
+
+/// A program or map that is attached to the device for as long as this is open, or a map that such a program needs.
+#[derive(Debug)]
+pub struct AttachedLink {
+    /// What is attached: the name of the program, or of the map.
+    pub name: String,
+    /// The link, or the map itself where it is only needed.
+    pub link: OwnedFd,
+}

@@ -1,0 +1,117 @@
+//! Waiting for the kernel to have bound a device anew, by the events that it sends to udev.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketFlags, SocketType, bind, recvfrom, socket_with};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::system::System;
+
+/// What became of a device that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rebound {
+    /// A kernel driver is bound to it, and its nodes are there.
+    Bound,
+    /// It was unplugged.
+    Gone,
+    /// Nothing of that, in the time.
+    NotYet,
+}
+
+/// The kernel's events from now on.
+pub(crate) struct Uevents(OwnedFd);
+
+impl Uevents {
+    /// The multicast group of the kernel's own events; udev's are in another one.
+    const KERNEL: u32 = 1;
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// There is no socket to be had for it.
+    pub(crate) fn listen() -> Result<Uevents> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(netlink::KOBJECT_UEVENT))
+            .and_then(|socket| {
+                bind(&socket, &SocketAddrNetlink::new(0, Uevents::KERNEL))?;
+                Ok(socket)
+            });
+        socket.map(Uevents).map_err(|error| failed("failed to listen to the kernel's events about devices", error))
+    }
+
+    /// Waits until the kernel has bound its driver to the HID device at `syspath`: the event comes when the probe is over, so that the
+    /// device's nodes are there (`driver_bound()`, drivers/base/dd.c).
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub(crate) fn wait_for_bind(&self, system: &System, syspath: &Path, limit: Duration) -> Result<Rebound> {
+        let fail = |error| failed("failed to wait for the kernel's events about devices", error);
+        let started = Instant::now();
+        let mut buffer = vec![0; Uevents::MOST];
+        loop {
+            match recvfrom(&self.0, &mut buffer[..], RecvFlags::empty()) {
+                Ok((size, _, sender)) if sender.as_ref().is_some_and(is_kernel) => {
+                    match action(&buffer[..size], &system.sysfs, syspath) {
+                        Some(b"bind") => return Ok(Rebound::Bound),
+                        Some(b"remove") => return Ok(Rebound::Gone),
+                        _ => {}
+                    }
+                    continue;
+                }
+                // Events were lost for want of room, and what has become of the device is looked at all the same.
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(fail(error)),
+            }
+            let Some(left) = limit.checked_sub(started.elapsed()) else { return Ok(Rebound::NotYet) };
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+    }
+
+    /// The largest event, in bytes: `UEVENT_BUFFER_SIZE` (include/linux/kobject.h) and the header.
+    const MOST: usize = 4096;
+}
+
+fn failed(what: &str, error: Errno) -> Error {
+    Error::because(ErrorKind::Io, what, io::Error::from(error))
+}
+
+/// Anybody may send to the group; the kernel has the number 0.
+fn is_kernel(sender: &SocketAddrAny) -> bool {
+    SocketAddrNetlink::try_from(sender.clone()).is_ok_and(|sender| sender.pid() == 0)
+}
+
+/// What happened, where the event is about this device: an event begins with `ACTION@DEVPATH` and a NUL.
+fn action<'e>(event: &'e [u8], sysfs: &Path, syspath: &Path) -> Option<&'e [u8]> {
+    let header = event.split(|byte| *byte == 0).next()?;
+    let at = header.iter().position(|byte| *byte == b'@')?;
+    let path = syspath.strip_prefix(sysfs).ok()?.as_os_str().as_bytes();
+    (header[at + 1..].strip_prefix(b"/") == Some(path)).then_some(&header[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_events_of_the_very_device_count() {
+        let about =
+            |event: &'static [u8]| action(event, Path::new("/sys"), Path::new("/sys/devices/x/0003:0001:0002.0003"));
+        assert_eq!(about(b"bind@/devices/x/0003:0001:0002.0003\0ACTION=bind\0"), Some(&b"bind"[..]));
+        assert_eq!(about(b"add@/devices/x/0003:0001:0002.0003/input/input7\0ACTION=add\0"), None);
+        assert_eq!(about(b"bind@/devices/x/0003:0001:0002.00031\0"), None);
+        assert_eq!(about(b"libudev\0"), None);
+        assert_eq!(about(b""), None);
+    }
+}
