@@ -21,6 +21,15 @@ pub struct Artifacts {
     pub objects: PathBuf,
 }
 
+/// What a build has left, as far as it is installed.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// The command line tool.
+    pub hidbpf: PathBuf,
+    /// The folder with the drivers' objects.
+    pub objects: PathBuf,
+}
+
 /// How the workspace is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -28,6 +37,17 @@ pub enum Profile {
     Dev,
     /// As packages have it: for what is measured.
     Release,
+    /// For release, only what is installed.
+    Package(Linked),
+}
+
+/// Which libbpf a program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// A copy in itself.
+    Own,
+    /// The system's.
+    System,
 }
 
 /// What cargo reported of one build.
@@ -54,10 +74,13 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The packages that the parts of [`Artifacts`] are in.
-const PACKAGES: [&str; 6] = ["--package", "hidbpf-cli", "--package", "hidbpf-drivers", "--package", "hidbpf-tests"];
+/// The packages that the parts of [`Product`] are in.
+const INSTALLED: [&str; 4] = ["--package", "hidbpf-cli", "--package", "hidbpf-drivers"];
 
-/// Builds all of the workspace at `root`; for a release, which takes long, only what goes into the machines.
+/// The package that [`Artifacts`] have beside these.
+const TESTS: [&str; 2] = ["--package", "hidbpf-tests"];
+
+/// Builds all of the workspace at `root`; for a release, which takes long, only what is installed or goes into the machines.
 ///
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
@@ -66,8 +89,13 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
     match profile {
         Profile::Dev => command.arg("--workspace"),
-        Profile::Release => command.arg("--release").args(PACKAGES),
+        Profile::Release => command.arg("--release").args(INSTALLED).args(TESTS),
+        Profile::Package(Linked::Own) => command.arg("--release").args(INSTALLED),
+        Profile::Package(Linked::System) => command.arg("--release").args(INSTALLED).arg("--no-default-features"),
     };
+    if profile != Profile::Dev {
+        command.args(without_own_paths());
+    }
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start `cargo build`")?;
     let stdout = child.stdout.take().context("failed to read what `cargo build` says")?;
     let build = Build::read(BufReader::new(stdout));
@@ -76,6 +104,14 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
         return Err(Fault::Failed("`cargo build` failed".to_owned()).into());
     }
     build
+}
+
+/// Keeps the place of cargo's copies of other crates, which is another on each machine, out of what is built.
+fn without_own_paths() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let remap = |home: PathBuf| format!("build.rustflags=[\"--remap-path-prefix={}=cargo\"]", home.display());
+    home.map(remap).into_iter().flat_map(|flags| ["--config".to_owned(), flags]).collect()
 }
 
 impl Build {
@@ -109,12 +145,24 @@ impl Build {
     ///
     /// # Errors
     /// Cargo has not built one of the parts.
-    pub fn artifacts(self) -> Result<Artifacts> {
-        let part = |path: Option<PathBuf>, what| path.ok_or_else(|| anyhow!("`cargo build` has not reported {what}"));
-        Ok(Artifacts {
-            guest: part(self.guest, "the program `vm-guest`")?,
+    pub fn artifacts(mut self) -> Result<Artifacts> {
+        let guest = part(self.guest.take(), "the program `vm-guest`")?;
+        let Product { hidbpf, objects } = self.product()?;
+        Ok(Artifacts { guest, hidbpf, objects })
+    }
+
+    /// What is installed of it.
+    ///
+    /// # Errors
+    /// Cargo has not built one of the parts.
+    pub fn product(self) -> Result<Product> {
+        Ok(Product {
             hidbpf: part(self.hidbpf, "the program `hidbpf`")?,
             objects: part(self.objects, "the build script of `hidbpf-drivers`")?,
         })
     }
+}
+
+fn part(path: Option<PathBuf>, what: &str) -> Result<PathBuf> {
+    path.ok_or_else(|| anyhow!("`cargo build` has not reported {what}"))
 }

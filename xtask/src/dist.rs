@@ -1,23 +1,55 @@
-//! `cargo xtask dist`: the files of an installed hidbpf, laid out as a system has them.
+//! `cargo xtask dist`: the files of an installed hidbpf, laid out as a system has them. Packages are made of these.
+//!
+//! The same sources give the same bytes, wherever they are and whenever it is done; with SOURCE_DATE_EPOCH also the same times.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
-use clap::Args;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
-use crate::artifacts::{self, Profile};
+use crate::artifacts::{self, Linked, Product, Profile};
 use crate::paths::Paths;
 use crate::process;
-use crate::setup;
+use crate::setup::{self, Need};
 
-/// Where the files go.
-#[derive(Debug, Args)]
+/// Where the files go, and which.
+#[derive(Args, Clone, Debug)]
 pub struct Options {
     /// The directory that stands for `/`; made if it is not there
     #[arg(long, value_name = "DIR")]
     destdir: PathBuf,
+
+    #[command(flatten)]
+    pub choice: Choice,
+}
+
+/// What of hidbpf is installed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Choice {
+    /// Install drivers of this status too. Those that are stable always are
+    #[arg(long, value_name = "STATUS")]
+    pub with: Vec<Status>,
+
+    /// Link with the system's libbpf, 1.7 or later, instead of a copy of it
+    #[arg(long)]
+    pub system_libbpf: bool,
+}
+
+/// How far a driver can be trusted, as its manifest says.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Known to work on the device.
+    Stable,
+    /// Written from facts.
+    Testing,
+    /// To learn from.
+    Example,
 }
 
 /// Shells, with where each looks for the completions of `hidbpf`.
@@ -27,49 +59,242 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "usr/share/fish/vendor_completions.d/hidbpf.fish"),
 ];
 
+const BIN: &str = "usr/bin";
+const DRIVERS: &str = "usr/lib/hidbpf/drivers";
+const RULES: &str = "usr/lib/udev/rules.d";
+const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
+const TMPFILES: &str = "usr/lib/tmpfiles.d/hidbpf.conf";
+const INCLUDE: &str = "usr/include/hidbpf";
+const MAN: &str = "usr/share/man/man8";
+const DOC: &str = "usr/share/doc/hidbpf";
+const LICENSES: &str = "usr/share/licenses/hidbpf";
+
 /// Builds for release and lays the files out.
 ///
 /// # Errors
 /// Something does not compile, or a file can't be written.
 pub fn run(options: &Options) -> Result<()> {
-    setup::run()?;
+    setup::install(&[Need::Build])?;
     let paths = Paths::find()?;
-    let artifacts = artifacts::build(&paths.root, Profile::Release)?.artifacts()?;
-    let place = |path: &str| options.destdir.join(path);
-    install(&artifacts.hidbpf, &place("usr/bin/hidbpf"), 0o755)?;
-
-    let mut objects: Vec<PathBuf> = fs::read_dir(&artifacts.objects)
-        .with_context(|| format!("failed to list `{}`", artifacts.objects.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".bpf.o"))
-        .collect();
-    objects.sort();
-    ensure!(!objects.is_empty(), "there are no drivers in `{}`", artifacts.objects.display());
-    let drivers = place("usr/lib/hidbpf/drivers");
-    for object in &objects {
-        install(object, &drivers.join(object.file_name().unwrap_or_default()), 0o644)?;
-    }
-    install(&paths.root.join("udev-rules/81-hidbpf.rules"), &place("usr/lib/udev/rules.d/81-hidbpf.rules"), 0o644)?;
-
-    let hidbpf = || process::command(&artifacts.hidbpf);
-    let hwdb = process::output(hidbpf().arg("--drivers").arg(&drivers).arg("hwdb"))?;
-    write(&place("usr/lib/udev/hwdb.d/81-hidbpf.hwdb"), hwdb.as_bytes())?;
-    for (shell, path) in COMPLETIONS {
-        write(&place(path), process::output(hidbpf().arg("completions").arg(shell))?.as_bytes())?;
-    }
-    process::output(hidbpf().arg("man").arg(place("usr/share/man/man8")))?;
-    println!("hidbpf and {} drivers are in {}", objects.len(), options.destdir.display());
+    let linked = if options.choice.system_libbpf { Linked::System } else { Linked::Own };
+    let product = artifacts::build(&paths.root, Profile::Package(linked))?.product()?;
+    let count = lay_out(&paths.root, &product, &options.choice.with, &options.destdir)?;
+    println!("hidbpf and {count} drivers are in {}", options.destdir.display());
     Ok(())
 }
 
-fn install(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    write(to, &fs::read(from).with_context(|| format!("failed to read `{}`", from.display()))?)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode))
-        .with_context(|| format!("failed to set the permissions of `{}`", to.display()))
+/// Puts everything below `destdir`, and returns how many drivers that were.
+///
+/// # Errors
+/// A file can't be read or written, or there are other drivers.
+pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) -> Result<usize> {
+    let objects = chosen(root, product, with)?;
+    let drivers = destdir.join(DRIVERS);
+    refuse_others(&drivers, &objects)?;
+    let layout = Layout { destdir, time: source_date()? };
+
+    layout.copy(&product.hidbpf, &format!("{BIN}/hidbpf"), 0o755)?;
+    for (name, object) in &objects {
+        layout.copy(object, &format!("{DRIVERS}/{name}"), 0o644)?;
+    }
+    layout.folder(&root.join("udev-rules"), RULES, &["rules"])?;
+    layout.copy(&root.join("packaging/tmpfiles.conf"), TMPFILES, 0o644)?;
+    layout.folder(&root.join("hid-bpf-src/include/hidbpf"), INCLUDE, &["h"])?;
+    layout.copy(&root.join("README.md"), &format!("{DOC}/README.md"), 0o644)?;
+    layout.folder(&root.join("docs"), &format!("{DOC}/docs"), &["md", "svg"])?;
+    for name in ["LICENSE-APACHE", "LICENSE-GPL", "LICENSE-MIT"] {
+        layout.copy(&root.join(name), &format!("{LICENSES}/{name}"), 0o644)?;
+    }
+
+    let hidbpf = || process::command(&product.hidbpf);
+    let hwdb = process::output(hidbpf().arg("--drivers").arg(&drivers).arg("hwdb"))?;
+    layout.write(hwdb.as_bytes(), HWDB, 0o644)?;
+    for (shell, path) in COMPLETIONS {
+        layout.write(process::output(hidbpf().arg("completions").arg(shell))?.as_bytes(), path, 0o644)?;
+    }
+    process::output(hidbpf().arg("man").arg(destdir.join(MAN)))?;
+    layout.finish()?;
+    Ok(objects.len())
 }
 
-fn write(to: &Path, bytes: &[u8]) -> Result<()> {
-    let parent = to.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("failed to create `{}`", parent.display()))?;
-    fs::write(to, bytes).with_context(|| format!("failed to write `{}`", to.display()))
+/// The objects of the drivers that are stable or have one of the statuses in `with`, by file name.
+fn chosen(root: &Path, product: &Product, with: &[Status]) -> Result<BTreeMap<String, PathBuf>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        status: Status,
+    }
+    let mut found = BTreeMap::new();
+    for object in files(&product.objects)? {
+        let Some((name, driver)) = object.file_name().and_then(|name| {
+            let name = name.to_str()?;
+            Some((name.to_owned(), name.strip_suffix(".bpf.o")?.to_owned()))
+        }) else {
+            continue;
+        };
+        let path = root.join("drivers").join(driver).join("driver.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let manifest: Manifest =
+            toml::from_str(&text).with_context(|| format!("failed to parse `{}`", path.display()))?;
+        if manifest.status == Status::Stable || with.contains(&manifest.status) {
+            found.insert(name, object);
+        }
+    }
+    ensure!(!found.is_empty(), "there are no drivers in `{}`", product.objects.display());
+    Ok(found)
+}
+
+/// The hwdb is made of all drivers that are there. One that another run has left would be in it.
+fn refuse_others(drivers: &Path, objects: &BTreeMap<String, PathBuf>) -> Result<()> {
+    if !drivers.is_dir() {
+        return Ok(());
+    }
+    for path in files(drivers)? {
+        if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| objects.contains_key(name)) {
+            bail!("`{}` is none of the drivers to install: remove it, or take another directory", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// The files and folders in a folder, in order.
+///
+/// # Errors
+/// It can't be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failure = || format!("failed to list `{}`", folder.display());
+    let entries = fs::read_dir(folder).with_context(failure)?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(failure)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// The time that all files are to have, see reproducible-builds.org/specs/source-date-epoch.
+fn source_date() -> Result<Option<SystemTime>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let seconds: u64 = text.to_str().and_then(|text| text.parse().ok()).with_context(|| {
+        format!("failed to read SOURCE_DATE_EPOCH: `{}` is no number of seconds", text.to_string_lossy())
+    })?;
+    Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+/// The tree that is written.
+struct Layout<'a> {
+    destdir: &'a Path,
+    time: Option<SystemTime>,
+}
+
+impl Layout<'_> {
+    fn copy(&self, from: &Path, to: &str, mode: u32) -> Result<()> {
+        let bytes = fs::read(from).with_context(|| format!("failed to read `{}`", from.display()))?;
+        self.write(&bytes, to, mode)
+    }
+
+    /// Copies the files of a folder, and of the folders in it, whose names end so.
+    fn folder(&self, from: &Path, to: &str, endings: &[&str]) -> Result<()> {
+        for path in files(from)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let to = format!("{to}/{name}");
+            if path.is_dir() {
+                self.folder(&path, &to, endings)?;
+            } else if endings.iter().any(|ending| path.extension().is_some_and(|found| found == *ending)) {
+                self.copy(&path, &to, 0o644)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], to: &str, mode: u32) -> Result<()> {
+        let to = self.destdir.join(to);
+        let parent = to.parent().unwrap_or(self.destdir);
+        fs::create_dir_all(parent).with_context(|| format!("failed to create `{}`", parent.display()))?;
+        fs::write(&to, bytes).with_context(|| format!("failed to write `{}`", to.display()))?;
+        self.set(&to, mode)
+    }
+
+    /// Gives the manual pages, which hidbpf itself writes, what the other files have.
+    fn finish(&self) -> Result<()> {
+        let pages = files(&self.destdir.join(MAN))?;
+        pages.iter().filter(|path| path.starts_with(self.destdir)).try_for_each(|path| self.set(path, 0o644))
+    }
+
+    fn set(&self, path: &Path, mode: u32) -> Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("failed to set the permissions of `{}`", path.display()))?;
+        let Some(time) = self.time else { return Ok(()) };
+        let set = |file: File| file.set_modified(time);
+        File::open(path).and_then(set).with_context(|| format!("failed to set the time of `{}`", path.display()))
+    }
+}
+
+/// Lays out twice, and compares: the check of [`crate::suite`].
+///
+/// # Errors
+/// It can't be laid out.
+pub fn is_repeatable(root: &Path, product: &Product, scratch: &Path) -> Result<bool> {
+    let mut trees = Vec::new();
+    for name in ["first", "second"] {
+        let destdir = scratch.join(name);
+        crate::paths::fresh_folder(&destdir)?;
+        lay_out(root, product, &[], &destdir)?;
+        let mut tree = BTreeMap::new();
+        read_tree(&destdir, &destdir, &mut tree)?;
+        trees.push(tree);
+    }
+    let [first, second] = &trees[..] else { return Ok(false) };
+    for path in first.keys().chain(second.keys()).filter(|path| first.get(*path) != second.get(*path)) {
+        println!("not the same twice: {}", path.display());
+    }
+    Ok(first == second)
+}
+
+/// Reads each file below `folder`, with its mode, by its path from `root`.
+fn read_tree(root: &Path, folder: &Path, tree: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) -> Result<()> {
+    for path in files(folder)? {
+        if path.is_dir() {
+            read_tree(root, &path, tree)?;
+            continue;
+        }
+        let failure = || format!("failed to read `{}`", path.display());
+        let mode = fs::metadata(&path).with_context(failure)?.permissions().mode();
+        let bytes = fs::read(&path).with_context(failure)?;
+        tree.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), (mode, bytes));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_of_another_run_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = BTreeMap::from([("a.bpf.o".to_owned(), PathBuf::from("x"))]);
+        refuse_others(&folder.path().join("none"), &objects).unwrap();
+        fs::write(folder.path().join("a.bpf.o"), "").unwrap();
+        refuse_others(folder.path(), &objects).unwrap();
+        fs::write(folder.path().join("b.bpf.o"), "").unwrap();
+        let error = refuse_others(folder.path(), &objects).unwrap_err().to_string();
+        assert!(error.ends_with("b.bpf.o` is none of the drivers to install: remove it, or take another directory"));
+    }
+
+    #[test]
+    fn only_wanted_drivers_are_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let objects = root.join("objects");
+        fs::create_dir(&objects).unwrap();
+        for status in ["stable", "testing", "example"] {
+            fs::create_dir_all(root.join("drivers").join(status)).unwrap();
+            fs::write(root.join("drivers").join(status).join("driver.toml"), format!("status = \"{status}\"")).unwrap();
+            fs::write(objects.join(format!("{status}.bpf.o")), "").unwrap();
+        }
+        fs::write(objects.join("stable.d"), "").unwrap();
+        let product = Product { hidbpf: PathBuf::new(), objects };
+        let names = |with: &[Status]| chosen(root, &product, with).unwrap().into_keys().collect::<Vec<_>>();
+        assert_eq!(names(&[]), ["stable.bpf.o"]);
+        assert_eq!(names(&[Status::Testing]), ["stable.bpf.o", "testing.bpf.o"]);
+        assert_eq!(names(&[Status::Example, Status::Stable]), ["example.bpf.o", "stable.bpf.o"]);
+    }
 }

@@ -6,6 +6,7 @@ mod apt;
 mod artifacts;
 mod console;
 mod costs;
+mod deb;
 mod demo;
 mod dist;
 mod docs;
@@ -68,6 +69,8 @@ enum Task {
     Docs,
     /// Lay out the files of an installed hidbpf
     Dist(dist::Options),
+    /// Make Debian packages
+    Deb(deb::Options),
 }
 
 /// An error that is not the machinery's.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Deb(options) => deb::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Costs(options) => costs::run(&options).map(|report| close(&report)),
         Task::Docs => docs::run().map(|()| ExitCode::SUCCESS),
         Task::Measure(options) => measure::run(&options).map(|report| close(&report)),

@@ -15,6 +15,8 @@ pub struct Paths {
     pub root: PathBuf,
     /// What belongs to the virtual machines: kernels, initramfs, logs.
     pub vm: PathBuf,
+    /// What packages are made in.
+    pub packages: PathBuf,
 }
 
 impl Paths {
@@ -24,9 +26,11 @@ impl Paths {
     /// Cargo does not answer.
     pub fn find() -> Result<Self> {
         let metadata = MetadataCommand::new().no_deps().exec().context("failed to ask cargo for the workspace")?;
+        let target = metadata.target_directory.into_std_path_buf();
         Ok(Self {
             root: metadata.workspace_root.into_std_path_buf(),
-            vm: metadata.target_directory.into_std_path_buf().join("vm"),
+            vm: target.join("vm"),
+            packages: target.join("packages"),
         })
     }
 

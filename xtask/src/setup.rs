@@ -1,41 +1,63 @@
-//! The Debian packages that building and testing need, in one list, and their installation.
+//! The Debian packages that building, testing and packaging need, in one list, and their installation.
 
 use anyhow::{Result, bail};
 
 use crate::process;
 
-/// Every package that is not on each Debian machine, and what it is for.
-const PACKAGES: [(&str, &str); 14] = [
-    ("binutils", "makes the programs small before they go into a virtual machine"),
-    ("clang", "compiles the drivers"),
-    ("debian-archive-keyring", "the keys that the kernels from Debian's archive are verified with"),
-    ("gcc", "compiles libbpf, and links"),
-    ("kmod", "chooses modules, and loads them in the virtual machine"),
-    ("libc6-dev", "headers for libbpf"),
-    ("libelf-dev", "libbpf reads objects with it"),
-    ("libudev-dev", "hidbpf asks udev for devices with it"),
-    ("make", "builds libbpf"),
-    ("pkg-config", "finds the libraries above"),
-    ("qemu-system-x86", "runs the virtual machines"),
-    ("strace", "counts system calls in the virtual machine"),
-    ("udev", "runs in the virtual machine, and compiles the hwdb"),
-    ("zlib1g-dev", "libelf needs it"),
+/// What the packages are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To compile hidbpf and its drivers.
+    Build,
+    /// To boot virtual machines with them.
+    Machines,
+    /// To make packages.
+    Packages,
+}
+
+/// Every package that is not on each Debian machine, what needs it, and what for.
+const PACKAGES: [(&str, Need, &str); 17] = [
+    ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
+    ("clang", Need::Build, "compiles the drivers"),
+    ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
+    ("debhelper", Need::Packages, "makes Debian packages"),
+    ("dpkg-dev", Need::Packages, "makes Debian packages"),
+    ("gcc", Need::Build, "compiles libbpf, and links"),
+    ("kmod", Need::Machines, "chooses modules, and loads them in the virtual machine"),
+    ("libc6-dev", Need::Build, "headers for libbpf"),
+    ("libelf-dev", Need::Build, "libbpf reads objects with it"),
+    ("libudev-dev", Need::Build, "hidbpf asks udev for devices with it"),
+    ("lintian", Need::Packages, "looks for mistakes in Debian packages"),
+    ("make", Need::Build, "builds libbpf"),
+    ("pkg-config", Need::Build, "finds the libraries above"),
+    ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
+    ("strace", Need::Machines, "counts system calls in the virtual machine"),
+    ("udev", Need::Build, "runs in the virtual machine, and compiles the hwdb"),
+    ("zlib1g-dev", Need::Build, "libelf needs it"),
 ];
 
-/// Installs what is missing, after saying what that is.
+/// Installs what is missing of what building and testing need, after saying what that is.
 ///
 /// # Errors
 /// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
 pub fn run() -> Result<()> {
+    install(&[Need::Build, Need::Machines])
+}
+
+/// Installs what is missing of what `needs` take, after saying what that is.
+///
+/// # Errors
+/// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
+pub fn install(needs: &[Need]) -> Result<()> {
     if process::find("dpkg-query").is_none() || process::find("apt-get").is_none() {
         bail!("this machine has no dpkg and apt: the tests and the demo take their kernels and tools from Debian");
     }
-    let missing = missing()?;
+    let missing = missing(needs)?;
     if missing.is_empty() {
         return Ok(());
     }
     println!("These Debian packages are missing:");
-    for (name, purpose) in PACKAGES.iter().filter(|(name, _)| missing.contains(name)) {
+    for (name, _, purpose) in PACKAGES.iter().filter(|(name, ..)| missing.contains(name)) {
         println!("  {name:<24}{purpose}");
     }
     let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
@@ -50,11 +72,11 @@ pub fn run() -> Result<()> {
     apt_get(&arguments)
 }
 
-fn missing() -> Result<Vec<&'static str>> {
+fn missing(needs: &[Need]) -> Result<Vec<&'static str>> {
     // dpkg-query fails when it does not know one of the packages, and lists the others all the same.
-    let names = PACKAGES.map(|(name, _)| name);
+    let names: Vec<_> = PACKAGES.iter().filter(|(_, need, _)| needs.contains(need)).map(|(name, ..)| *name).collect();
     let query = ["--show", "--showformat=${binary:Package} ${db:Status-Status}\n"];
-    let listed = match process::command("dpkg-query").args(query).args(names).output() {
+    let listed = match process::command("dpkg-query").args(query).args(&names).output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(error) => bail!("failed to start `dpkg-query`: {error}"),
     };

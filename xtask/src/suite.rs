@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::artifacts::{self, Profile, cargo};
 use crate::costs;
+use crate::dist;
 use crate::paths::Paths;
 use crate::process;
 use crate::report::{Part, Report};
@@ -91,7 +92,7 @@ struct Check {
     passes: fn(&Path) -> Result<bool>,
 }
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 5] = [
     Check {
         name: "the code is formatted",
         passes: |root| process::passes(&mut in_root(root, &["fmt", "--all", "--check"])),
@@ -118,6 +119,13 @@ const CHECKS: [Check; 4] = [
                 println!("built again: {}", compiled.join(", "));
             }
             Ok(compiled.is_empty())
+        },
+    },
+    Check {
+        name: "the same files are laid out twice",
+        passes: |root| {
+            let product = artifacts::build(root, Profile::Dev)?.product()?;
+            dist::is_repeatable(root, &product, &Paths::find()?.packages.join("twice"))
         },
     },
 ];

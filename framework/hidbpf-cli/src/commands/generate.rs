@@ -11,6 +11,9 @@ use super::Context;
 use crate::args::Args;
 use crate::output::{self, Failure, Outcome};
 
+/// Of the manual: what the administrator does.
+const SECTION: &str = "8";
+
 pub fn hwdb(context: &Context) -> Outcome {
     let catalog = context.catalog();
     let text = hidbpf::hwdb::generate(&catalog.drivers);
@@ -43,13 +46,14 @@ pub fn man(dir: Option<&Path>) -> Outcome {
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    clap_mangen::Man::new(command.clone()).section(SECTION).render(&mut page)?;
     Ok(page)
 }
 
 fn write_pages(dir: &Path, command: &Command) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-    std::fs::write(dir.join(format!("{name}.8")), page(command)?)?;
-    command.get_subcommands().filter(|sub| sub.get_name() != "help").try_for_each(|sub| write_pages(dir, sub))
+    std::fs::write(dir.join(format!("{name}.{SECTION}")), page(command)?)?;
+    let for_people = |sub: &&Command| sub.get_name() != "help" && !sub.is_hide_set();
+    command.get_subcommands().filter(for_people).try_for_each(|sub| write_pages(dir, sub))
 }

@@ -1,0 +1,120 @@
+//! `cargo xtask deb`: Debian packages of what `cargo xtask dist` lays out, as packaging/debian divides it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::Fault;
+use crate::artifacts::{self, Linked, Product, Profile};
+use crate::dist::{self, Choice, Status, files};
+use crate::paths::{Paths, fresh_folder};
+use crate::process;
+use crate::setup::{self, Need};
+
+/// Where the packages go, and what is in them.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The directory for the packages; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// Tells packaging/debian/rules that there is nothing to build, and where the files are.
+const LAID_OUT: &str = "HIDBPF_LAID_OUT";
+
+/// Builds for release, makes the packages, and has lintian look at them.
+///
+/// # Errors
+/// Something does not compile, or dpkg fails, or lintian finds an error: [`Fault::Failed`].
+pub fn run(options: &Options) -> Result<()> {
+    setup::install(&[Need::Build, Need::Packages])?;
+    let paths = Paths::find()?;
+    let linked = if options.choice.system_libbpf { Linked::System } else { Linked::Own };
+    let product = artifacts::build(&paths.root, Profile::Package(linked))?.product()?;
+    let made = build(&paths, &product, &options.choice.with)?;
+    if !lint(&made)? {
+        return Err(Fault::Failed("lintian found errors".to_owned()).into());
+    }
+    fs::create_dir_all(&options.output).with_context(|| format!("failed to create `{}`", options.output.display()))?;
+    for path in &made.files {
+        let to = options.output.join(path.file_name().unwrap_or_default());
+        fs::copy(path, &to).with_context(|| format!("failed to write `{}`", to.display()))?;
+        println!("{}", to.display());
+    }
+    Ok(())
+}
+
+/// Packages that were made.
+#[derive(Debug)]
+pub struct Made {
+    /// What describes them, for lintian and for archives.
+    changes: PathBuf,
+    /// The packages and that.
+    files: Vec<PathBuf>,
+}
+
+/// Makes the packages.
+///
+/// # Errors
+/// A file can't be read or written, or dpkg fails.
+pub fn build(paths: &Paths, product: &Product, with: &[Status]) -> Result<Made> {
+    let folder = paths.packages.join("deb");
+    fresh_folder(&folder)?;
+    let source = folder.join("hidbpf");
+    copy_folder(&paths.root.join("packaging/debian"), &source.join("debian"))?;
+    let laid_out = folder.join("dist");
+    dist::lay_out(&paths.root, product, with, &laid_out)?;
+    let mut command = process::command("dpkg-buildpackage");
+    // Cargo does not have to be Debian's, and the cleaning would take away what is laid out.
+    command.args(["--build=binary", "--no-sign", "--no-check-builddeps", "--no-pre-clean"]);
+    process::output(command.current_dir(&source).env(LAID_OUT, &laid_out).env_remove("SOURCE_DATE_EPOCH"))?;
+    let files: Vec<PathBuf> = files(&folder)?.into_iter().filter(|path| path.is_file()).collect();
+    match files.iter().find(|path| path.extension().is_some_and(|ending| ending == "changes")) {
+        Some(changes) => Ok(Made { changes: changes.clone(), files }),
+        None => bail!("dpkg-buildpackage has left no packages in `{}`", folder.display()),
+    }
+}
+
+/// Whether lintian finds no error. Shows what it finds.
+///
+/// # Errors
+/// It can't be started.
+pub fn lint(made: &Made) -> Result<bool> {
+    let arguments = ["--allow-root", "--fail-on", "error", "--tag-display-limit", "0"];
+    process::passes(process::command("lintian").args(arguments).arg(&made.changes))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("failed to create `{}`", to.display()))?;
+    for path in files(from)? {
+        let to = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_folder(&path, &to)?;
+            continue;
+        }
+        let copied = fs::copy(&path, &to).and_then(|_| {
+            // A checkout with a umask of its own would show in the packages.
+            let mode = if path.ends_with("rules") { 0o755 } else { 0o644 };
+            fs::set_permissions(&to, fs::Permissions::from_mode(mode))
+        });
+        copied.with_context(|| format!("failed to write `{}`", to.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    /// Whoever raises the version writes what is new.
+    #[test]
+    fn the_changelog_is_of_this_version() {
+        let changelog = include_str!("../../packaging/debian/changelog");
+        let version = changelog.split(['(', ')']).nth(1).unwrap();
+        assert_eq!(version.split_once('-').unwrap().0, env!("CARGO_PKG_VERSION"));
+    }
+}
