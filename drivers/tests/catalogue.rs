@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hidbpf::kernel::Generation;
 use hidbpf::manifest::Manifest;
+use hidbpf::object::{DriverObject, Hook, SectionRole, section_role};
 use hidreport::{Report, ReportDescriptor};
 
 fn folders() -> Vec<PathBuf> {
@@ -66,6 +68,32 @@ fn every_folder_has_an_object() {
         .filter(|name| name.ends_with(".bpf.o"))
         .collect();
     assert_eq!(objects, expected);
+}
+
+/// The drivers that libbpf alone can load, with a part of why. docs/fast-attach.md names them too.
+const NOT_PRELINKED: [(&str, &str); 0] = [];
+
+#[test]
+fn every_driver_is_prelinked_but_those_that_are_known() {
+    for folder in folders() {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let driver = DriverObject::read(&hidbpf_drivers::objects_dir().join(format!("{name}.bpf.o"))).unwrap();
+        if let Some((_, why)) = NOT_PRELINKED.iter().find(|(known, _)| *known == name) {
+            let error = driver.prelinked().unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+            continue;
+        }
+        let prelinked = driver.prelinked().unwrap_or_else(|why| panic!("{name}: {why}"));
+        let mut hooks: BTreeMap<Generation, BTreeSet<Hook>> = BTreeMap::new();
+        for program in &prelinked.programs {
+            if let Some(SectionRole::Program(generation, hook)) = section_role(program.section) {
+                hooks.entry(generation).or_default().insert(hook);
+            }
+        }
+        let expected = driver.hooks.iter().map(|(of, hooks)| (*of, hooks.keys().copied().collect()));
+        assert_eq!(hooks, expected.collect(), "{name}");
+        assert_eq!(prelinked.program("probe").is_some(), driver.has_probe, "{name}");
+    }
 }
 
 #[test]

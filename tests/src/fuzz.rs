@@ -20,6 +20,7 @@ use hidbpf::recording::{Device, Event, Feature, Recording};
 use hidbpf::replay::reports::ReportType;
 use hidbpf::replay::{self, Driver, Object, RequestKind, Settings};
 use hidbpf::state::DeviceState;
+use hidbpf_prelink::Prelinked;
 use object::{Object as _, ObjectSection as _, SectionFlags};
 
 /// A parser, and what it is given.
@@ -33,11 +34,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
     Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
     Target { name: "program", run: program, seeds: || Ok(programs()) },
+    Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
     Target { name: "manifest", run: manifest, seeds: manifests },
     Target { name: "state", run: state, seeds: || Ok(vec![STATE.into()]) },
     Target { name: "text", run: text, seeds: || Ok(TEXTS.map(Vec::from).into()) },
@@ -108,6 +110,17 @@ pub fn program(bytes: &[u8]) {
     let used = instructions.len().min(end - start);
     object[start..start + used].copy_from_slice(&instructions[..used]);
     run(&object);
+}
+
+/// The prelinked programs in an object: what is read is all that is there, and all positions in it are good.
+pub fn prelinked(bytes: &[u8]) {
+    let Ok(prelinked) = Prelinked::parse(bytes) else { return };
+    assert_eq!(prelinked.to_bytes(), bytes);
+    for program in &prelinked.programs {
+        for reference in program.references {
+            let _ = (program.instructions[reference.at()], reference.kind());
+        }
+    }
 }
 
 /// A `driver.toml`, and the manifest in an object.
@@ -296,14 +309,19 @@ fn descriptors() -> io::Result<Vec<Vec<u8>>> {
 
 /// `driver.toml` of each driver, and the manifest in its object.
 fn manifests() -> io::Result<Vec<Vec<u8>>> {
-    let mut manifests = files("", "driver.toml")?;
+    Ok([files("", "driver.toml")?, sections(hidbpf::manifest::SECTION)?].concat())
+}
+
+/// A section of each driver's object.
+fn sections(name: &str) -> io::Result<Vec<Vec<u8>>> {
+    let mut sections = Vec::new();
     for object in objects() {
         let elf = object::File::parse(object.as_slice()).map_err(io::Error::other)?;
-        if let Some(section) = elf.section_by_name(hidbpf::manifest::SECTION) {
-            manifests.push(section.data().map_err(io::Error::other)?.to_vec());
+        if let Some(section) = elf.section_by_name(name) {
+            sections.push(section.data().map_err(io::Error::other)?.to_vec());
         }
     }
-    Ok(manifests)
+    Ok(sections)
 }
 
 const STATE: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"x","modalias":"hid:b0003g0001v000011C0p00005606",

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 6] = [
-    ("hid-bpf-src", &[]),
-    ("hidbpf-core", &["hid-bpf-src"]),
+const ALLOWED: [(&str, &[&str]); 7] = [
+    ("hidbpf-prelink", &[]),
+    ("hid-bpf-src", &["hidbpf-prelink"]),
+    ("hidbpf-core", &["hid-bpf-src", "hidbpf-prelink"]),
     ("hidbpf", &["hid-bpf-src", "hidbpf-core"]),
-    ("hidbpf-build", &["hid-bpf-src", "hidbpf"]),
+    ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-prelink"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
 ];

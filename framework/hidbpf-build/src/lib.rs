@@ -1,5 +1,5 @@
-//! What a driver's author needs: makes a new driver's folder, compiles one into an object with the programs of both HID-BPF generations
-//! and the manifest as a section, and runs that over the folder's recordings.
+//! What a driver's author needs: makes a new driver's folder, compiles one into an object with the programs of both HID-BPF generations,
+//! with the manifest and the prelinked programs as sections, and runs that over the folder's recordings.
 //!
 //! Used by build scripts, and by `hidbpf new` and `hidbpf build`. What comes out depends on the folder, the SDK and clang alone: no directory of the
 //! machine and no time of day gets into an object.
@@ -49,7 +49,7 @@ pub struct Driver {
     pub object: PathBuf,
     /// The files that it was made of: a change to one of them makes the object old.
     pub inputs: Vec<PathBuf>,
-    /// What clang said without failing, a line each.
+    /// What clang said without failing, and why the driver isn't prelinked if it isn't, a line each.
     pub warnings: Vec<String>,
 }
 
@@ -104,7 +104,15 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     let section = Embedded { format: FORMAT, name: name.clone(), sha256: Sha256::UNSEALED, driver: manifest }
         .to_section()
         .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;
-    let mut bytes = object::with_manifest(&compiled.object, &section).map_err(broken)?;
+    let mut warnings = compiled.warnings;
+    let prelinked = match hidbpf_prelink::link(&compiled.object) {
+        Ok(prelinked) => Some(prelinked),
+        Err(why) => {
+            warnings.push(format!("the driver `{name}` is not prelinked, and takes longer to attach: {why}"));
+            None
+        }
+    };
+    let mut bytes = object::with_sections(&compiled.object, &section, prelinked.as_deref()).map_err(broken)?;
     hidbpf::object::seal(&object, &mut bytes).map_err(|error| broken(error.to_string()))?;
     write_whole(&object, &bytes)?;
 
@@ -112,8 +120,8 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     inputs.push(manifest_path);
     inputs.sort();
     inputs.dedup();
-    stamp.write(&inputs, &compiled.warnings)?;
-    Ok(Driver { name, object, inputs, warnings: compiled.warnings })
+    stamp.write(&inputs, &warnings)?;
+    Ok(Driver { name, object, inputs, warnings })
 }
 
 /// The name of a driver is that of its folder.

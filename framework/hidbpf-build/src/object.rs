@@ -1,4 +1,4 @@
-//! What an object must have to be a driver, and the manifest's place in it.
+//! What an object must have to be a driver, and what is put into it besides.
 
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
 use object::build::ByteString;
@@ -115,8 +115,8 @@ fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
     map.relocations().filter_map(|(_, relocation)| target(relocation.target())).collect()
 }
 
-/// The object with the manifest as a section that is not loaded.
-pub(crate) fn with_manifest(object: &[u8], manifest: &[u8]) -> Result<Vec<u8>, String> {
+/// The object with the manifest and the prelinked programs as sections that libbpf passes over.
+pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let failed = |error: object::build::Error| format!("its manifest can't be added: {error}");
     let mut builder = Builder::read(object).map_err(failed)?;
     let mut add = |name, kind, data| {
@@ -127,6 +127,9 @@ pub(crate) fn with_manifest(object: &[u8], manifest: &[u8]) -> Result<Vec<u8>, S
         section.data = data;
     };
     add(SECTION, elf::SHT_PROGBITS, SectionData::Data(manifest.into()));
+    if let Some(prelinked) = prelinked {
+        add(hidbpf_prelink::SECTION, elf::SHT_PROGBITS, SectionData::Data(prelinked.into()));
+    }
     // libbpf's linker keeps the sections' names with those of the symbols, and the builder wants them apart.
     add(".shstrtab", elf::SHT_STRTAB, SectionData::SectionString);
     let mut bytes = Vec::new();

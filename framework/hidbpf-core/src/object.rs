@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hid_bpf_src::PROBE_PROGRAM;
+use hidbpf_prelink::{Prelinked, Unusable};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::{Deserialize, Serialize};
@@ -336,6 +337,15 @@ impl ObjectFile {
     /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What it carries to be loaded without libbpf.
+    ///
+    /// # Errors
+    /// It carries nothing, or what can't be used; it says why.
+    pub fn prelinked(&self) -> std::result::Result<Prelinked<'_>, Unusable> {
+        let damaged = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
+        Prelinked::of_object(&ElfFile64::parse(&*self.bytes).map_err(damaged)?)
     }
 
     /// The udev properties that it reads: `HUION_FIRMWARE_ID`.

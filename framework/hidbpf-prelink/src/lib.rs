@@ -1,0 +1,18 @@
+//! What a loader does with an object before it asks the kernel anything, done when the object is built.
+//!
+//! libbpf reads an object, puts functions behind the programs that call them, looks up the kernel's types and tries out what the
+//! kernel can do, each time that a driver is attached. All of that but the kernel's own part is the same every time. [`link()`] does it
+//! once; what comes out is put into the object as the section [`SECTION`], from which [`Prelinked`] reads it. What is left for the
+//! loader are numbers: of maps, and of the kernel's functions and types.
+//!
+//! This crate knows neither devices nor the running kernel.
+
+mod btf;
+mod format;
+mod link;
+
+pub use format::{
+    CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, Map,
+    MapAttributes, Prelinked, Program, Reference, ReferenceKind, SECTION, Sha256, Unusable, VERSION, source,
+};
+pub use link::{NotPrelinked, link};

@@ -1,0 +1,553 @@
+//! Puts an object's programs together as libbpf does when it loads them (`bpf_object__relocate()`, tools/lib/bpf/libbpf.c): the same
+//! instructions in the same order, so that the kernel is given the same programs either way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::CStr;
+
+use object::read::elf::ElfFile64;
+use object::{
+    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget, SectionFlags, SectionIndex,
+    SymbolIndex, SymbolKind,
+};
+
+use crate::btf::{self, Btf, Pruned};
+use crate::format::{
+    CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, Map,
+    MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
+};
+
+/// Why an object can't be prelinked. It can still be loaded by libbpf.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotPrelinked(String);
+
+impl From<String> for NotPrelinked {
+    fn from(why: String) -> NotPrelinked {
+        NotPrelinked(why)
+    }
+}
+
+impl From<&str> for NotPrelinked {
+    fn from(why: &str) -> NotPrelinked {
+        NotPrelinked(why.to_owned())
+    }
+}
+
+impl From<object::Error> for NotPrelinked {
+    fn from(error: object::Error) -> NotPrelinked {
+        NotPrelinked(format!("the object is damaged: {error}"))
+    }
+}
+
+type Result<T> = std::result::Result<T, NotPrelinked>;
+type Elf<'a> = ElfFile64<'a>;
+
+/// The section of functions that programs call.
+const FUNCTIONS: &str = ".text";
+
+/// The section of maps that the source defines.
+const MAPS: &str = ".maps";
+
+/// The types of maps that take no more than [`MapAttributes`] to create: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of `enum
+/// bpf_map_type`.
+const SIMPLE_MAPS: [u32; 5] = [1, ARRAY, 5, 6, 9];
+const ARRAY: u32 = 2;
+
+/// Makes the content of the section [`crate::SECTION`] from an object: one that was compiled and run through libbpf's static linker.
+///
+/// # Errors
+/// It needs something of libbpf's that is not done here.
+pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
+    let elf = Elf::parse(object)?;
+    let section = |name: &str| elf.section_by_name(name).ok_or_else(|| format!("the object has no section `{name}`"));
+    let types =
+        Btf::parse(section(".BTF")?.data()?).map_err(|error| format!("the section `.BTF` is damaged: {error}"))?;
+    let about = About::parse(section(".BTF.ext")?.data()?, &types)?;
+    let license = CStr::from_bytes_with_nul(section("license")?.data()?)
+        .map_err(|_| NotPrelinked::from("the section `license` is no C string"))?;
+    let mut linker = Linker {
+        elf: &elf,
+        types: &types,
+        about: &about,
+        functions: functions(&elf)?,
+        references: references(&elf)?,
+        maps: Vec::new(),
+        map_places: HashMap::new(),
+        kfuncs: Vec::new(),
+    };
+    let mut linked = Vec::new();
+    for index in 0..linker.functions.len() {
+        if linker.functions[index].section_name != FUNCTIONS {
+            linked.push(linker.program(index)?);
+        }
+    }
+
+    // From here on the types have their new numbers.
+    let mut roots: Vec<u32> = Vec::new();
+    for program in &linked {
+        roots.extend(program.functions.iter().map(|info| info.ty.get()));
+        roots.extend(program.relocations.iter().map(|relocation| relocation.ty));
+    }
+    for map in &linker.maps {
+        roots.extend([map.attributes.key_type.get(), map.attributes.value_type.get()]);
+    }
+    let mut pruned = Pruned::new(&types, roots);
+    let mut relocations = Vec::new();
+    for program in &mut linked {
+        for info in &mut program.functions {
+            info.ty = pruned.number(info.ty.get()).into();
+        }
+        let moved = |relocation: &AboutRelocation| CoreRelocation {
+            offset: relocation.offset.into(),
+            ty: pruned.number(relocation.ty).into(),
+            access: pruned.string(relocation.access).into(),
+            kind: relocation.kind.into(),
+        };
+        relocations.push(program.relocations.iter().map(moved).collect::<Vec<_>>());
+    }
+    for map in &mut linker.maps {
+        map.attributes.key_type = pruned.number(map.attributes.key_type.get()).into();
+        map.attributes.value_type = pruned.number(map.attributes.value_type.get()).into();
+    }
+    let hidden: Vec<u32> =
+        linker.functions.iter().filter(|function| function.hidden).map(|function| function.ty).collect();
+    let programs = linked.iter().zip(&relocations).map(|(program, relocations)| Program {
+        name: program.name,
+        section: program.section,
+        instructions: &program.instructions,
+        functions: &program.functions,
+        relocations,
+        references: &program.references,
+    });
+    let prelinked = Prelinked {
+        source: source(&elf)?,
+        btf: &pruned.bytes(|ty| hidden.contains(&ty)),
+        license,
+        ops: ops(&elf)?,
+        maps: linker.maps,
+        kfuncs: linker.kfuncs,
+        programs: programs.collect(),
+    };
+    let bytes = prelinked.to_bytes();
+    // What can't be read would never be loaded, and nobody would know why.
+    match Prelinked::parse(&bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
+/// A relocation of `.BTF.ext`, with its text.
+#[derive(Clone, Copy)]
+struct AboutRelocation<'a> {
+    /// In bytes: in the section, and later in the program.
+    offset: u32,
+    ty: u32,
+    access: &'a str,
+    kind: u32,
+}
+
+/// What `.BTF.ext` says of instructions, by the names of sections.
+struct About<'a> {
+    /// The types of functions, by where they begin, in bytes.
+    functions: BTreeMap<(&'a str, u32), u32>,
+    relocations: HashMap<&'a str, Vec<AboutRelocation<'a>>>,
+}
+
+impl<'a> About<'a> {
+    fn parse(bytes: &[u8], types: &Btf<'a>) -> Result<About<'a>> {
+        let word = |at: usize| -> Result<u32> {
+            let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<4>());
+            bytes.map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(|| "the section `.BTF.ext` ends too early".into())
+        };
+        if word(0)? & 0xffff != btf::MAGIC.into() || word(0)? >> 16 & 0xff != 1 {
+            return Err("the section `.BTF.ext` is of a version that is not known".into());
+        }
+        let header = word(4)? as usize;
+        // Where in the header the parts are told: on functions, on lines, on relocations.
+        let part = |at: usize| -> Result<Vec<(&'a str, [u32; 4])>> {
+            let mut records = Vec::new();
+            let start = header.saturating_add(word(at)? as usize);
+            let end = start.saturating_add(word(at + 4)? as usize);
+            if start == end {
+                return Ok(records);
+            }
+            let size = word(start)? as usize;
+            let mut place = start + 4;
+            while place < end {
+                let (section, count) = (types.string(word(place)?), word(place + 4)?);
+                place += 8;
+                for _ in 0..count {
+                    let mut record = [0; 4];
+                    for (index, to) in record.iter_mut().enumerate().take(size / 4) {
+                        *to = word(place + index * 4)?;
+                    }
+                    records.push((section, record));
+                    place += size;
+                }
+            }
+            Ok(records)
+        };
+        let functions = part(8)?.into_iter().map(|(section, [offset, ty, ..])| ((section, offset), ty)).collect();
+        let mut relocations: HashMap<_, Vec<_>> = HashMap::new();
+        for (section, [offset, ty, access, kind]) in if header >= 32 { part(24)? } else { Vec::new() } {
+            let access = types.string(access);
+            relocations.entry(section).or_default().push(AboutRelocation { offset, ty, access, kind });
+        }
+        Ok(About { functions, relocations })
+    }
+}
+
+/// A function: a program or what programs call.
+struct Function<'a> {
+    name: &'a str,
+    section: SectionIndex,
+    /// As in the file, with its `?`.
+    section_name: &'a str,
+    /// In bytes, within the section.
+    start: u64,
+    instructions: Vec<Instruction>,
+    /// Its type, 0 where nothing is known of it.
+    ty: u32,
+    /// Whether it is global to the compiler alone, which the kernel is to take for static.
+    hidden: bool,
+}
+
+fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>> {
+    let mut functions: Vec<Function<'a>> = Vec::new();
+    for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+        let (Some(section), name) = (symbol.section_index(), symbol.name()?) else { continue };
+        let in_section = elf.section_by_index(section)?;
+        let start = symbol.address();
+        let code = in_section.data_range(start, symbol.size())?;
+        let (instructions, []) = code.unwrap_or_default().as_chunks::<INSTRUCTION_SIZE>() else {
+            return Err(format!("the function `{name}` ends in the middle of an instruction").into());
+        };
+        if instructions.is_empty() {
+            return Err(format!("the function `{name}` has no instructions").into());
+        }
+        let visibility = symbol.elf_symbol().st_other.visibility();
+        let hidden = [object::elf::STV_HIDDEN, object::elf::STV_INTERNAL].contains(&visibility);
+        functions.push(Function {
+            name,
+            section,
+            section_name: in_section.name()?,
+            start,
+            instructions: instructions.to_vec(),
+            ty: 0,
+            hidden,
+        });
+    }
+    Ok(functions)
+}
+
+/// What an instruction's relocation is to.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    name: &'a str,
+    section: Option<SectionIndex>,
+    address: u64,
+    weak: bool,
+}
+
+type References<'a> = HashMap<(SectionIndex, u64), Target<'a>>;
+
+fn references<'a>(elf: &Elf<'a>) -> Result<References<'a>> {
+    /// The relocations of BPF that loaders act on in code.
+    const R_BPF_64_64: u32 = 1;
+    const R_BPF_64_32: u32 = 10;
+    let mut references = HashMap::new();
+    for section in elf.sections() {
+        let executable = matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_EXECINSTR));
+        for (offset, relocation) in section.relocations().filter(|_| executable) {
+            let known = matches!(relocation.flags(), RelocationFlags::Elf { r_type } if [R_BPF_64_64, R_BPF_64_32].contains(&r_type.0));
+            let (true, RelocationTarget::Symbol(index)) = (known, relocation.target()) else {
+                return Err(format!("the section `{}` has a relocation of an unknown kind", section.name()?).into());
+            };
+            references.insert((section.index(), offset), target(elf, index)?);
+        }
+    }
+    Ok(references)
+}
+
+fn target<'a>(elf: &Elf<'a>, index: SymbolIndex) -> Result<Target<'a>> {
+    let symbol = elf.symbol_by_index(index)?;
+    Ok(Target {
+        name: symbol.name()?,
+        section: symbol.section_index(),
+        address: symbol.address(),
+        weak: symbol.is_weak(),
+    })
+}
+
+/// The name of the struct_ops map. What its members are is told by the programs' sections.
+fn ops<'a>(elf: &Elf<'a>) -> Result<&'a str> {
+    let Some(section) = elf.section_by_name("?.struct_ops.link") else { return Ok("") };
+    let map = elf
+        .symbols()
+        .find(|symbol| symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Data);
+    if section.data()?.iter().any(|byte| *byte != 0) {
+        return Err("its struct_ops map has values besides its programs".into());
+    }
+    Ok(map.ok_or("its struct_ops map has no name")?.name()?)
+}
+
+/// A program that is being put together.
+struct Linked<'a> {
+    name: &'a str,
+    section: &'a str,
+    instructions: Vec<Instruction>,
+    functions: Vec<FunctionInfo>,
+    relocations: Vec<AboutRelocation<'a>>,
+    references: Vec<Reference>,
+    /// Where each function went, by its index.
+    placed: HashMap<usize, usize>,
+}
+
+struct Linker<'a, 'o> {
+    elf: &'o Elf<'a>,
+    types: &'o Btf<'a>,
+    about: &'o About<'a>,
+    functions: Vec<Function<'a>>,
+    references: References<'a>,
+    maps: Vec<Map<'a>>,
+    /// By section, and for those that the source defines by where they are in it.
+    map_places: HashMap<(SectionIndex, Option<u64>), usize>,
+    kfuncs: Vec<Kfunc<'a>>,
+}
+
+impl<'a> Linker<'a, '_> {
+    fn program(&mut self, index: usize) -> Result<Linked<'a>> {
+        let Function { name, section_name, .. } = self.functions[index];
+        let mut program = Linked {
+            name,
+            section: section_name.strip_prefix('?').unwrap_or(section_name),
+            instructions: Vec::new(),
+            functions: Vec::new(),
+            relocations: Vec::new(),
+            references: Vec::new(),
+            placed: HashMap::new(),
+        };
+        self.append(&mut program, index)?;
+        Ok(program)
+    }
+
+    /// Puts a function behind what a program has, and behind it what it calls and is not there yet.
+    fn append(&mut self, program: &mut Linked<'a>, index: usize) -> Result<()> {
+        let function = &mut self.functions[index];
+        let place = (function.section_name, function.start as u32);
+        let (name, section, start, length) =
+            (function.name, function.section, function.start, function.instructions.len());
+        let base = program.instructions.len();
+        if base + length > MAX_INSTRUCTIONS {
+            return Err(format!("the program `{}` has more than {MAX_INSTRUCTIONS} instructions", program.name).into());
+        }
+        function.ty = *self.about.functions.get(&place).ok_or_else(|| format!("the function `{name}` has no type"))?;
+        program.placed.insert(index, base);
+        program.instructions.extend_from_slice(&function.instructions);
+        program.functions.push(FunctionInfo { instruction: (base as u32).into(), ty: function.ty.into() });
+        let end = start as u32 + (length * INSTRUCTION_SIZE) as u32;
+        for relocation in self.about.relocations.get(place.0).into_iter().flatten() {
+            if (place.1..end).contains(&relocation.offset) {
+                let offset = relocation.offset - place.1 + (base * INSTRUCTION_SIZE) as u32;
+                program.relocations.push(AboutRelocation { offset, ..*relocation });
+            }
+        }
+        let mut skip = false;
+        for at in 0..length {
+            if std::mem::take(&mut skip) {
+                continue;
+            }
+            let offset = start + (at * INSTRUCTION_SIZE) as u64;
+            let target = self.references.get(&(section, offset)).copied();
+            let instruction = program.instructions[base + at];
+            skip = instruction[0] == opcode::LOAD_IMMEDIATE;
+            let result = match (instruction[0], target) {
+                (opcode::CALL, _) => self.call(program, base + at, (section, offset), target),
+                (opcode::LOAD_IMMEDIATE, Some(target)) => self.load(program, base + at, target),
+                (opcode::LOAD_IMMEDIATE, None) if instruction[1] >> 4 == 0 => Ok(()),
+                (opcode::LOAD_IMMEDIATE, None) => Err("an address has no relocation".into()),
+                (_, Some(_)) => Err("an instruction that is neither a call nor an address has a relocation".into()),
+                (_, None) => Ok(()),
+            };
+            result.map_err(|NotPrelinked(why)| format!("in the function `{name}`, {why}"))?;
+        }
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        program: &mut Linked<'a>,
+        at: usize,
+        (section, offset): (SectionIndex, u64),
+        target: Option<Target<'a>>,
+    ) -> Result<()> {
+        let instruction = program.instructions[at];
+        let immediate = i64::from(opcode::immediate(instruction) as i32);
+        let behind = |address: u64| address.wrapping_add_signed((immediate + 1) * INSTRUCTION_SIZE as i64);
+        let (section, address) = match (target, instruction[1] >> 4) {
+            (Some(Target { section: None, name, weak, .. }), _) => {
+                let index = self.kfunc(name, weak)?;
+                program.instructions[at] = [opcode::CALL, opcode::CALL_KFUNC << 4, 0, 0, 0, 0, 0, 0];
+                program.references.push(Reference::new(at, ReferenceKind::KfuncCall, index));
+                return Ok(());
+            }
+            (Some(Target { section: Some(section), address, .. }), _) => (section, behind(address)),
+            (None, opcode::CALL_FUNCTION) => (section, behind(offset)),
+            // A helper, by its number.
+            (None, 0) => return Ok(()),
+            (None, _) => return Err("a call has no relocation".into()),
+        };
+        let called = self.place(program, section, address)?;
+        set_immediate(&mut program.instructions[at], called as i64 - at as i64 - 1);
+        Ok(())
+    }
+
+    fn load(&mut self, program: &mut Linked<'a>, at: usize, target: Target<'a>) -> Result<()> {
+        let refer = |program: &mut Linked<'a>, kind, register: u8, index| {
+            program.instructions[at][1] = program.instructions[at][1] & 15 | register << 4;
+            set_immediate(&mut program.instructions[at], 0);
+            program.references.push(Reference::new(at, kind, index));
+        };
+        let Some(section) = target.section else {
+            let index = self.kfunc(target.name, target.weak)?;
+            refer(program, ReferenceKind::KfuncAddress, 0, index);
+            return Ok(());
+        };
+        let name = self.elf.section_by_index(section)?.name()?;
+        let addend = opcode::immediate(program.instructions[at]);
+        let address = target.address.wrapping_add(addend.into());
+        if name == FUNCTIONS {
+            let called = self.place(program, section, address)?;
+            program.instructions[at][1] = program.instructions[at][1] & 15 | opcode::FUNCTION << 4;
+            set_immediate(&mut program.instructions[at], called as i64 - at as i64 - 1);
+        } else if name == MAPS {
+            let index = self.defined_map(section, address)?;
+            refer(program, ReferenceKind::Map, opcode::MAP, index);
+        } else if [".rodata", ".data", ".bss"]
+            .iter()
+            .any(|data| name.strip_prefix(data).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        {
+            let index = self.data(section, name)?;
+            refer(program, ReferenceKind::MapValue, opcode::MAP_VALUE, index);
+            let second = program.instructions.get_mut(at + 1).ok_or("an address has no second half")?;
+            set_immediate(second, address as i64);
+        } else {
+            return Err(format!("`{}` is in the section `{name}`, which only libbpf can link", target.name).into());
+        }
+        Ok(())
+    }
+
+    /// Where in the program a function is, which is put there if it isn't yet.
+    fn place(&mut self, program: &mut Linked<'a>, section: SectionIndex, address: u64) -> Result<usize> {
+        let is_it = |function: &Function<'_>| function.section == section && function.start == address;
+        let index = self.functions.iter().position(is_it).ok_or("a call is to the middle of a function")?;
+        if self.functions[index].section_name != FUNCTIONS {
+            return Err(format!("a call is to the program `{}`", self.functions[index].name).into());
+        }
+        match program.placed.get(&index) {
+            Some(place) => Ok(*place),
+            None => {
+                let place = program.instructions.len();
+                self.append(program, index)?;
+                Ok(place)
+            }
+        }
+    }
+
+    fn kfunc(&mut self, name: &'a str, weak: bool) -> Result<usize> {
+        if let Some(index) = self.kfuncs.iter().position(|kfunc| kfunc.name == name) {
+            return Ok(index);
+        }
+        if self.types.named(btf::FUNC, name).is_none() {
+            return Err(format!("`{name}` is of the kernel's and no function, which only libbpf can link").into());
+        }
+        if name.len() > Kfunc::NAME_MAX {
+            return Err(format!("the kfunc's name `{name}` is longer than {} characters", Kfunc::NAME_MAX).into());
+        }
+        self.kfuncs.push(Kfunc { name, weak });
+        Ok(self.kfuncs.len() - 1)
+    }
+
+    /// The map of a section of data.
+    fn data(&mut self, section: SectionIndex, name: &'a str) -> Result<usize> {
+        if let Some(index) = self.map_places.get(&(section, None)) {
+            return Ok(*index);
+        }
+        if name.len() > KERNEL_NAME_MAX {
+            return Err(format!(
+                "the section's name `{name}` is longer than the {KERNEL_NAME_MAX} characters that the kernel keeps"
+            )
+            .into());
+        }
+        let section = self.elf.section_by_index(section)?;
+        let size = u32::try_from(section.size()).map_err(|_| format!("the section `{name}` is too large"))?;
+        let attributes = MapAttributes {
+            kind: ARRAY.into(),
+            key_size: 4.into(),
+            value_size: size.into(),
+            max_entries: 1.into(),
+            flags: if name.starts_with(".rodata") { MapAttributes::READ_ONLY } else { 0 }.into(),
+            key_type: 0.into(),
+            value_type: 0.into(),
+        };
+        self.map_places.insert((section.index(), None), self.maps.len());
+        self.maps.push(Map { name, attributes, contents: section.data()? });
+        Ok(self.maps.len() - 1)
+    }
+
+    /// A map that the source defines.
+    fn defined_map(&mut self, section: SectionIndex, address: u64) -> Result<usize> {
+        if let Some(index) = self.map_places.get(&(section, Some(address))) {
+            return Ok(*index);
+        }
+        let is_it = |symbol: &object::read::elf::ElfSymbol64<'a, '_>| {
+            symbol.section_index() == Some(section) && symbol.address() == address && symbol.kind() == SymbolKind::Data
+        };
+        let name = self.elf.symbols().find(is_it).ok_or("an address is that of the middle of a map")?.name()?;
+        let attributes = self.map_attributes(name).map_err(|why| format!("the map `{name}` {why}"))?;
+        self.map_places.insert((section, Some(address)), self.maps.len());
+        self.maps.push(Map { name, attributes, contents: &[] });
+        Ok(self.maps.len() - 1)
+    }
+
+    /// Reads a map's definition, a struct whose members' types say what their values would.
+    fn map_attributes(&self, name: &str) -> std::result::Result<MapAttributes, String> {
+        let types = self.types;
+        let of_maps = types.named(btf::DATASEC, MAPS).into_iter().flat_map(|section| types.get(section).variables());
+        let variable = { of_maps }.find(|variable| types.name(*variable) == name);
+        let definition = variable.map(|variable| types.get(types.get(variable).referred())).ok_or("has no type")?;
+        let (mut kind, mut entries, mut flags) = (0, 0, 0);
+        let (mut key, mut value) = ((0, 0), (0, 0));
+        for (member, ty) in definition.members() {
+            let pointed = types.get(ty).referred();
+            let number = types.get(pointed).elements();
+            let sized = || Ok::<_, String>((types.size_of(pointed).ok_or("holds a type without a size")?, pointed));
+            match types.string(member) {
+                "type" => kind = number,
+                "max_entries" => entries = number,
+                "map_flags" => flags = number,
+                "key_size" => key = (number, 0),
+                "value_size" => value = (number, 0),
+                "key" => key = sized()?,
+                "value" => value = sized()?,
+                other => return Err(format!("says `{other}`, which only libbpf knows")),
+            }
+        }
+        if !SIMPLE_MAPS.contains(&kind) {
+            return Err(format!("is of the type {kind}, which only libbpf can create"));
+        }
+        Ok(MapAttributes {
+            kind: kind.into(),
+            key_size: key.0.into(),
+            value_size: value.0.into(),
+            max_entries: entries.into(),
+            flags: flags.into(),
+            key_type: key.1.into(),
+            value_type: value.1.into(),
+        })
+    }
+}
+
+fn set_immediate(instruction: &mut Instruction, immediate: i64) {
+    instruction[4..].copy_from_slice(&(immediate as i32).to_le_bytes());
+}
