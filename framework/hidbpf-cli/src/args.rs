@@ -256,6 +256,9 @@ pub enum UdevEvent {
     Add {
         /// The path of the device in sysfs, or of something below it
         syspath: PathBuf,
+        /// Why the program that udev starts leaves the work to this one, which takes longer
+        #[arg(long, value_name = "REASON", hide = true)]
+        not_fast: Option<String>,
     },
     /// A HID device has gone
     Remove {

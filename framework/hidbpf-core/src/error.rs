@@ -43,6 +43,8 @@ pub enum ErrorKind {
     NotFixed,
     /// Another process holds the device's lock.
     Busy,
+    /// The fast way of loading could not be taken; another one may do.
+    NotFast,
     /// Reading or writing failed.
     Io,
 }

@@ -2,10 +2,11 @@
 //!
 //! The rules file looks a HID device's modalias up in it, so that a device for which there is no driver costs no process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write;
 
-use crate::manifest::{Manifest, Match};
+use crate::manifest::{DriverName, Manifest, Match};
 use crate::object::DriverObject;
 
 /// What the rules file puts before a modalias to look it up.
@@ -40,6 +41,15 @@ pub fn generate<'a>(drivers: impl IntoIterator<Item = &'a DriverObject>) -> Stri
         let _ = write!(text, " {PROPERTY}=1\n {DRIVER_PROPERTY}{property}={name}\n");
     }
     text
+}
+
+/// The drivers that udev found in its hwdb: it hands a device's properties to what it starts as environment variables.
+pub fn named(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<DriverName> {
+    let names = environment.into_iter().filter_map(|(key, value)| {
+        let is_ours = key.as_encoded_bytes().starts_with(DRIVER_PROPERTY.as_bytes());
+        is_ours.then(|| DriverName::new(value.to_str()?).ok()).flatten()
+    });
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A glob for the modaliases that a rule allows.

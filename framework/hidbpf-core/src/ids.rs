@@ -4,9 +4,12 @@
 //! (include/linux/mod_devicetable.h), `hid_uevent()` and the device name format in `hid_add_device()` (drivers/hid/hid-core.c).
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
 
 /// The bus a HID device sits on: `BUS_*` of include/uapi/linux/input.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,6 +281,15 @@ impl HidName {
     /// The name as in `/sys/bus/hid/devices`.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The name of the HID device that a path in sysfs is of, or is below.
+    ///
+    /// # Errors
+    /// It is of none.
+    pub fn of_path(path: &Path) -> Result<HidName, Error> {
+        let name = path.ancestors().find_map(|path| path.file_name()?.to_str()?.parse().ok());
+        name.ok_or_else(|| Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())))
     }
 
     /// The device's number.

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use hid_bpf_src::FixupRecord;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::Result;
@@ -11,10 +12,27 @@ use crate::kernel::Generation;
 use crate::object::ObjectFile;
 use crate::system::System;
 
+/// Which way a driver's programs went into the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "way", rename_all = "kebab-case")]
+pub enum Way {
+    /// Prelinked, by bpf() calls of hidbpf's own.
+    Fast,
+    /// Through libbpf, which reads the object and the kernel's types anew.
+    Libbpf {
+        /// Why the fast way was not taken.
+        #[serde(rename = "why-not-fast")]
+        why: String,
+    },
+}
+
 /// A way to bring a driver's programs into the kernel.
 pub trait Loader {
     /// A driver whose programs are loaded. Dropping it unloads what is not attached.
     type Loaded<'a>: Loaded;
+
+    /// Which way that is.
+    fn way(&self) -> Way;
 
     /// The generation of the running kernel.
     ///

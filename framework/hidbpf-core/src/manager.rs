@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::kernel::{self, Generation};
-use crate::loader::Loader;
+use crate::loader::{Loader, Way};
 use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::pins;
@@ -59,6 +59,34 @@ pub struct AddReport {
     pub failed: Vec<Error>,
     /// What there was to say of the others: attached already, taken off by a person, not for this interface.
     pub notes: Vec<String>,
+    /// Why this loader left the rest to another one. What is reported is done all the same.
+    pub not_fast: Option<Error>,
+}
+
+impl AddReport {
+    /// Tells the log, which is the journal where udev asked, what was attached and, unless another loader is to go on, all else.
+    pub fn tell(&self) {
+        for attached in &self.attached {
+            tracing::info!(
+                DEVICE = attached.device.as_str(),
+                DRIVER = attached.driver.as_str(),
+                "the driver `{}` was attached to the device `{}`",
+                attached.driver,
+                attached.device
+            );
+        }
+        if self.not_fast.is_none() {
+            self.notes.iter().for_each(|note| tracing::info!("{note}"));
+            self.failed.iter().for_each(tell);
+        }
+    }
+}
+
+/// Tells the log of a failure, in one entry with the way out and the kernel's words.
+pub fn tell(error: &Error) {
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let log = error.log().map(|log| format!("\n{log}")).unwrap_or_default();
+    tracing::error!("{error}{hint}{log}");
 }
 
 /// What is known of a device that hidbpf has to do with.
@@ -97,6 +125,8 @@ pub struct DriverStatus {
     pub rule: Option<String>,
     /// What became of the descriptor.
     pub change: Option<Change>,
+    /// Which way its programs went into the kernel.
+    pub loaded: Option<Way>,
     /// The names of its pinned links.
     pub links: Vec<String>,
 }
@@ -149,11 +179,16 @@ struct Held<'a, L> {
 impl<'a, L: Loader + Default> Manager<'a, L> {
     /// Works on this system.
     pub fn new(system: &'a System) -> Manager<'a, L> {
-        Manager { system, loader: L::default(), generation: OnceCell::new() }
+        Manager::with(system, L::default())
     }
 }
 
 impl<'a, L: Loader> Manager<'a, L> {
+    /// Works on this system, with this loader.
+    pub fn with(system: &'a System, loader: L) -> Manager<'a, L> {
+        Manager { system, loader, generation: OnceCell::new() }
+    }
+
     fn generation(&self) -> Result<Generation> {
         if let Some(generation) = self.generation.get() {
             return Ok(*generation);
@@ -306,9 +341,7 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.
     pub fn add(&self, path: &Path, named: &[DriverName]) -> Result<AddReport> {
         let mut report = AddReport::default();
-        let Some(name) = path.ancestors().find_map(|path| path.file_name()?.to_str()?.parse::<HidName>().ok()) else {
-            return Err(Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())));
-        };
+        let name = HidName::of_path(path)?;
         let generation = self.generation()?;
         let mut held = match self.hold(&name) {
             Ok(held) => held,
@@ -371,6 +404,10 @@ impl<'a, L: Loader> Manager<'a, L> {
                 }
                 Err(error) if error.kind() == ErrorKind::Gone => {
                     report.notes.push(error.to_string());
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFast => {
+                    report.not_fast = Some(error);
                     break;
                 }
                 Err(error) => report.failed.push(error),
@@ -531,6 +568,7 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         hooks: known.map(|known| known.hooks.clone()).unwrap_or_default(),
         rule: known.and_then(|known| known.rule.clone()),
         change: known.and_then(|known| known.change),
+        loaded: known.and_then(|known| known.loaded.clone()),
         links: Vec::new(),
     }
 }
@@ -595,6 +633,11 @@ impl<L: Loader> Held<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
+            // Once it is off, the kernel probes the device again, and the properties of its nodes are gone: too late to change the way.
+            if self.loader.way() == Way::Fast {
+                let what = format!("the driver `{}` is to be taken off and attached anew", driver.name);
+                return Err(Error::new(ErrorKind::NotFast, what));
+            }
             self.detach(&driver.name)?;
             self.device = self.device.read_again(self.system)?;
         }
@@ -636,6 +679,7 @@ impl<L: Loader> Held<'_, L> {
             hooks,
             rule: rule.clone(),
             change: None,
+            loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.properties()),
         });
         // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
@@ -670,7 +714,12 @@ impl<L: Loader> Held<'_, L> {
                 if error.kind() == ErrorKind::Gone || !self.device.is_present() {
                     pins::unpin_all(self.system, &self.device.name)?;
                     DeviceState::forget(self.system, &self.device.name)?;
-                } else {
+                } else if self.loader.way() == Way::Fast && error.kind() == ErrorKind::NotFixed {
+                    // The other way may do better, and finds more words for it if it does not.
+                    let what =
+                        format!("the driver `{}` did not do its work when it was attached the fast way", driver.name);
+                    return Err(Error::because(ErrorKind::NotFast, what, error));
+                } else if error.kind() != ErrorKind::NotFast {
                     self.state.fail(vec![driver.name.clone()], &error);
                     self.state.write(self.system)?;
                 }

@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
+use crate::loader::Way;
 use crate::manifest::{DriverName, HexBytes};
 use crate::object::Hook;
 use crate::system::System;
@@ -63,6 +64,9 @@ pub struct DriverState {
     pub rule: Option<String>,
     /// What it made of the descriptor; `None` while the attach is under way.
     pub change: Option<Change>,
+    /// Which way its programs went into the kernel.
+    #[serde(default)]
+    pub loaded: Option<Way>,
     /// The udev properties that it was told.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,

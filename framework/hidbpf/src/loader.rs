@@ -19,14 +19,27 @@ use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, PROPERTY_PREFIX, Sec
 use crate::system::System;
 use crate::{sys, verifier};
 
-pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader};
+pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, Way};
 
 /// libbpf, which reads an object and the kernel's BTF anew for each load.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Libbpf;
+#[derive(Clone, Debug)]
+pub struct Libbpf {
+    /// Why the fast way is not taken.
+    pub why_not_fast: String,
+}
+
+impl Default for Libbpf {
+    fn default() -> Libbpf {
+        Libbpf { why_not_fast: "it was loaded by hand".to_owned() }
+    }
+}
 
 impl Loader for Libbpf {
     type Loaded<'a> = LoadedObject<'a>;
+
+    fn way(&self) -> Way {
+        Way::Libbpf { why: self.why_not_fast.clone() }
+    }
 
     fn generation(&self, system: &System) -> Result<Generation> {
         kernel::detect(system)?.generation()

@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Outcome {
         }
         Command::Doctor { device } => doctor::run(&context, device.as_deref()),
         Command::Hwdb => generate::hwdb(&context),
-        Command::Udev { event: UdevEvent::Add { syspath } } => udev::add(&context, &syspath),
+        Command::Udev { event: UdevEvent::Add { syspath, not_fast } } => udev::add(&context, &syspath, not_fast),
         Command::Udev { event: UdevEvent::Remove { syspath } } => udev::remove(&context, &syspath),
         Command::Completions { shell } => generate::completions(shell),
         Command::Pages { dir, sources } => pages::run(&context, &dir, sources.as_deref()),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hidbpf::attach::Change;
+use hidbpf::loader::Way;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, Manager};
 use hidbpf::text::Printable;
 
@@ -68,5 +69,9 @@ fn describe(driver: &DriverStatus) -> String {
         None if driver.generation.is_some() => words.push("forced".to_owned()),
         None => {}
     }
+    words.extend(driver.loaded.as_ref().map(|way| match way {
+        Way::Fast => "loaded the fast way".to_owned(),
+        Way::Libbpf { why } => format!("loaded by libbpf ({})", Printable(why)),
+    }));
     words.join(", ")
 }

@@ -1,63 +1,38 @@
-//! `hidbpf udev add|remove`: what the udev rules call. Nobody reads standard output there; the journal has the story.
+//! `hidbpf udev add|remove`: what is left of an event of udev's to libbpf, and what the rules can call where there is no other program
+//! for it. Nobody reads standard output there; the journal has the story.
 
 use std::path::Path;
 
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::hwdb::DRIVER_PROPERTY;
+use hidbpf::hwdb;
 use hidbpf::ids::HidName;
-use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
+use hidbpf::loader::Libbpf;
+use hidbpf::manager::{Manager, tell};
 
 use super::Context;
 use crate::output::{Failure, Failures, Outcome};
 
-pub fn add(context: &Context, syspath: &Path) -> Outcome {
-    let manager = Manager::new(&context.system);
-    let added = manager.confine().and_then(|()| manager.add(syspath, &named_by_hwdb()));
+pub fn add(context: &Context, syspath: &Path, why_not_fast: Option<String>) -> Outcome {
+    let loader = why_not_fast.map_or_else(Libbpf::default, |why_not_fast| Libbpf { why_not_fast });
+    let manager = Manager::with(&context.system, loader);
+    let added = manager.confine().and_then(|()| manager.add(syspath, &hwdb::named(std::env::vars_os())));
     let report = added.map_err(|error| told(vec![error]))?;
-    for note in &report.notes {
-        tracing::info!("{note}");
-    }
-    for attached in &report.attached {
-        tracing::info!(
-            DEVICE = attached.device.as_str(),
-            DRIVER = attached.driver.as_str(),
-            "the driver `{}` was attached to the device `{}`",
-            attached.driver,
-            attached.device
-        );
-    }
-    if report.failed.is_empty() { Ok(()) } else { Err(told(report.failed)) }
+    report.tell();
+    if report.failed.is_empty() { Ok(()) } else { Err(outcome(report.failed)) }
 }
 
 pub fn remove(context: &Context, syspath: &Path) -> Outcome {
-    let name: HidName = syspath
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default()
-        .parse()
-        .map_err(|error| told(vec![Error::because(ErrorKind::NoDevice, "failed to clean up", error)]))?;
+    let name = HidName::of_path(syspath).map_err(|error| told(vec![error]))?;
     Manager::new(&context.system).remove(&name).map_err(|error| told(vec![error]))
 }
 
-/// The drivers that udev found in its hwdb: it hands a device's properties to what it starts.
-fn named_by_hwdb() -> Vec<DriverName> {
-    let mut names: Vec<DriverName> = std::env::vars_os()
-        .filter(|(key, _)| key.to_string_lossy().starts_with(DRIVER_PROPERTY))
-        .filter_map(|(_, value)| DriverName::new(value.to_str()?).ok())
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+/// Failures go to the journal too.
+fn told(errors: Vec<Error>) -> Failures {
+    errors.iter().for_each(tell);
+    outcome(errors)
 }
 
-/// Failures go to the journal too, in one entry each, with the way out and the kernel's words.
-fn told(errors: Vec<Error>) -> Failures {
-    for error in &errors {
-        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        let log = error.log().map(|log| format!("\n{log}")).unwrap_or_default();
-        tracing::error!("{error}{hint}{log}");
-    }
+fn outcome(errors: Vec<Error>) -> Failures {
     if errors.iter().all(|error| error.kind() == ErrorKind::Kernel) {
         return errors.into();
     }
