@@ -44,6 +44,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
     ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
+    ("hidbpf/option.h", include_str!("../include/hidbpf/option.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),

@@ -30,6 +30,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", global = true)]
     pub drivers: Vec<PathBuf>,
 
+    /// Read the configuration from DIR instead of /etc/hidbpf
+    #[arg(long, value_name = "DIR", global = true)]
+    pub config: Option<PathBuf>,
+
     /// Answer in JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -77,6 +81,40 @@ pub enum Command {
         driver: Option<String>,
         /// The device. Default: all that it is attached to
         device: Option<String>,
+    },
+    /// Have udev attach a driver, from now on and after the next boot
+    ///
+    /// A driver that is a preference or an example is attached by itself from then on, to the devices that it is for. What is said for
+    /// a device goes before what is said for all. It is written to 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d.
+    #[command(
+        after_help = "Examples:\n  hidbpf enable mouse-invert-y\n  hidbpf enable mouse-invert-y /dev/hidraw3 --force"
+    )]
+    Enable {
+        /// A driver's name
+        #[arg(value_parser = |name: &str| DriverName::new(name))]
+        driver: DriverName,
+        #[command(flatten)]
+        device: OneDevice,
+        /// Bind the driver to the named device even though the driver is not for it
+        #[arg(long, requires = "device")]
+        force: bool,
+    },
+    /// Keep udev from attaching a driver, from now on and after the next boot, and take it off
+    #[command(
+        after_help = "Examples:\n  hidbpf disable huion-dial-2\n  hidbpf disable huion-dial-2 /dev/hidraw3 --port"
+    )]
+    Disable {
+        /// A driver's name
+        #[arg(value_parser = |name: &str| DriverName::new(name))]
+        driver: DriverName,
+        #[command(flatten)]
+        device: OneDevice,
+    },
+    /// Show the configuration: what holds, and which line of which file says so
+    Config {
+        /// Bring udev's hwdb and the devices that are there in line with it
+        #[arg(long)]
+        apply: bool,
     },
     /// Show which drivers are attached, and what failed
     Status,
@@ -228,6 +266,16 @@ pub enum Hooks {
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, clap::Args)]
+pub struct OneDevice {
+    /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. It is known by its ids, and its serial number
+    /// where it has one. Default: all devices
+    pub device: Option<String>,
+    /// Know the device by its ids and the port that it is plugged into, not by its serial number
+    #[arg(long, requires = "device")]
+    pub port: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -151,6 +151,23 @@ impl Device {
         Ok(devices)
     }
 
+    /// A device of which nothing is known but this.
+    #[cfg(test)]
+    pub(crate) fn example(modalias: Modalias, uniq: &str, phys: &str) -> Device {
+        Device {
+            name: "0003:0001:0001.0001".parse().unwrap(),
+            syspath: PathBuf::new(),
+            modalias,
+            hid_name: String::new(),
+            phys: phys.to_owned(),
+            uniq: uniq.to_owned(),
+            driver: None,
+            rdesc: Vec::new(),
+            interface: None,
+            properties: Properties::Given(BTreeMap::new()),
+        }
+    }
+
     /// The same device with these udev properties and no others.
     #[must_use]
     pub fn with_properties(self, properties: BTreeMap<String, String>) -> Device {

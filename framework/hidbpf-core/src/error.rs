@@ -45,6 +45,10 @@ pub enum ErrorKind {
     Busy,
     /// The fast way of loading could not be taken; another one may do.
     NotFast,
+    /// A configuration file is broken, or says what can't be.
+    Config,
+    /// A program that is needed is not installed.
+    NoProgram,
     /// Reading or writing failed.
     Io,
 }

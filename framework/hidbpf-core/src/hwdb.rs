@@ -1,13 +1,20 @@
-//! udev's hardware database for the installed drivers, generated from their manifests.
+//! udev's hardware database for the installed drivers, generated from their manifests and the machine's configuration.
 //!
-//! The rules file looks a HID device's modalias up in it, so that a device for which there is no driver costs no process.
+//! The rules file looks a HID device's modalias up in it, so that a device for which there is no driver costs no process. There are two
+//! files: [`FILE`] comes with the drivers' package, and [`LOCAL_FILE`] has what this machine has beside. What both say adds up, and
+//! neither hides the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-use crate::manifest::{DriverName, Manifest, Match};
+use crate::catalog::Catalog;
+use crate::config::{Config, Key};
+use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::manifest::{DriverName, Match};
 use crate::object::DriverObject;
+use crate::options::Value;
+use crate::system::System;
 
 /// What the rules file puts before a modalias to look it up.
 pub const PREFIX: &str = "hidbpf:";
@@ -18,29 +25,112 @@ pub const PROPERTY: &str = "HIDBPF";
 /// The prefix of the properties that name the drivers.
 pub const DRIVER_PROPERTY: &str = "HIDBPF_DRIVER_";
 
-/// The name of the file.
+/// The name of the file for the drivers that udev attaches by themselves.
 pub const FILE: &str = "81-hidbpf.hwdb";
 
-/// The text of the hwdb file: for each driver that udev attaches by itself, the devices that it may be for.
-///
-/// Only ids can be looked up; the other rules of the manifest are for `hidbpf udev add`.
-pub fn generate<'a>(drivers: impl IntoIterator<Item = &'a DriverObject>) -> String {
-    let mut text = String::from("# Made by `hidbpf hwdb` from the installed drivers; changes are lost.\n");
-    let manifests: BTreeMap<&str, &Manifest> =
-        drivers.into_iter().map(|driver| (driver.name.as_str(), &driver.manifest)).collect();
-    for (name, manifest) in manifests.into_iter().filter(|(_, manifest)| manifest.is_automatic()) {
-        let mut patterns: Vec<String> = manifest.matches.iter().map(pattern).collect();
-        patterns.sort();
-        patterns.dedup();
-        let property = name.to_uppercase().replace('-', "_");
-        // Writing to a String can't fail.
-        let _ = write!(text, "\n# {}\n", manifest.device);
-        for pattern in patterns {
-            let _ = writeln!(text, "{PREFIX}{pattern}");
+/// The name of the file for drivers that are installed on this machine alone, and for what its configuration adds.
+pub const LOCAL_FILE: &str = "82-hidbpf-local.hwdb";
+
+/// For each driver its device in words, and globs for the modaliases of the devices that it may be for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries(BTreeMap<String, (String, BTreeSet<String>)>);
+
+impl Entries {
+    /// What udev must know so that it attaches the drivers that attach by themselves.
+    ///
+    /// Only ids can be looked up; the other rules of the manifest are for `hidbpf udev add`.
+    pub fn automatic<'a>(drivers: impl IntoIterator<Item = &'a DriverObject>) -> Entries {
+        let mut entries = Entries::default();
+        for driver in drivers.into_iter().filter(|driver| driver.manifest.is_automatic()) {
+            entries.add_matches(driver);
         }
-        let _ = write!(text, " {PROPERTY}=1\n {DRIVER_PROPERTY}{property}={name}\n");
+        entries
     }
-    text
+
+    /// What the drivers' package can't know: the drivers that it does not have, those that are attached because the configuration says
+    /// so, and the devices that it binds drivers to.
+    pub fn local(system: &System, catalog: &Catalog, config: &Config) -> Entries {
+        let packaged = system.driver_dirs.last();
+        let is_local = |driver: &&DriverObject| packaged.is_none_or(|dir| !driver.path.starts_with(dir));
+        let mut entries = Entries::automatic(catalog.drivers.iter().filter(is_local));
+        for entry in config.in_force().into_iter().filter(|entry| entry.value == Value::Bool(true)) {
+            let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == entry.driver) else { continue };
+            match (&entry.key, &entry.device) {
+                (Key::Enabled, _) if !driver.manifest.is_automatic() => entries.add_matches(driver),
+                (Key::Bind, Some(rule)) => entries.add(driver, glob(rule.bus, None, rule.vendor, rule.product)),
+                _ => {}
+            }
+        }
+        entries
+    }
+
+    fn add_matches(&mut self, driver: &DriverObject) {
+        driver.manifest.matches.iter().for_each(|rule| self.add(driver, pattern(rule)));
+    }
+
+    fn add(&mut self, driver: &DriverObject, pattern: String) {
+        let new = || (driver.manifest.device.clone(), BTreeSet::new());
+        self.0.entry(driver.name.to_string()).or_insert_with(new).1.insert(pattern);
+    }
+
+    /// What these say and the others do too.
+    #[must_use]
+    pub fn and(mut self, others: Entries) -> Entries {
+        for (name, (device, patterns)) in others.0 {
+            self.0.entry(name).or_insert_with(|| (device, BTreeSet::new())).1.extend(patterns);
+        }
+        self
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each driver with each of its globs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(name, (_, patterns))| patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
+    }
+
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from("# Made by `hidbpf` from drivers and configuration; changes are lost.\n");
+        for (name, (device, patterns)) in &self.0 {
+            let property = name.to_uppercase().replace('-', "_");
+            // Writing to a String can't fail.
+            let _ = write!(text, "\n# {device}\n");
+            for pattern in patterns {
+                let _ = writeln!(text, "{PREFIX}{pattern}");
+            }
+            let _ = write!(text, " {PROPERTY}=1\n {DRIVER_PROPERTY}{property}={name}\n");
+        }
+        text
+    }
+
+    /// Reads the text of a file that [`Entries::to_text`] made. Lines of other kinds are passed over.
+    pub fn of_text(text: &str) -> Entries {
+        let mut entries = Entries::default();
+        let mut patterns = BTreeSet::new();
+        let mut in_values = false;
+        for line in text.lines() {
+            if let Some(pattern) = line.strip_prefix(PREFIX) {
+                if in_values {
+                    patterns.clear();
+                }
+                in_values = false;
+                patterns.insert(pattern.trim_end().to_owned());
+            } else if let Some(value) = line.strip_prefix(' ') {
+                in_values = true;
+                if let Some((_, name)) = value.strip_prefix(DRIVER_PROPERTY).and_then(|rest| rest.split_once('=')) {
+                    let (_, known) = entries.0.entry(name.trim_end().to_owned()).or_default();
+                    known.extend(patterns.iter().cloned());
+                }
+            } else if line.is_empty() {
+                patterns.clear();
+            }
+        }
+        entries
+    }
 }
 
 /// The drivers that udev found in its hwdb: it hands a device's properties to what it starts as environment variables.
@@ -54,33 +144,51 @@ pub fn named(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
 
 /// A glob for the modaliases that a rule allows.
 fn pattern(rule: &Match) -> String {
+    glob(rule.bus, rule.group, rule.vendor, rule.product)
+}
+
+fn glob(bus: Option<Bus>, group: Option<Group>, vendor: Option<VendorId>, product: Option<ProductId>) -> String {
     let part = |tag: char, number: Option<u32>, digits: usize| match number {
         Some(number) => format!("{tag}{number:0digits$X}"),
         None => format!("{tag}*"),
     };
     [
         "hid:".to_owned(),
-        part('b', rule.bus.map(|bus| bus.0.into()), 4),
-        part('g', rule.group.map(|group| group.0.into()), 4),
-        part('v', rule.vendor.map(|vendor| vendor.0), 8),
-        part('p', rule.product.map(|product| product.0), 8),
+        part('b', bus.map(|bus| bus.0.into()), 4),
+        part('g', group.map(|group| group.0.into()), 4),
+        part('v', vendor.map(|vendor| vendor.0), 8),
+        part('p', product.map(|product| product.0), 8),
     ]
     .concat()
 }
 
-/// A modalias that a rule allows, to ask a compiled database with.
-pub fn example(rule: &Match) -> String {
-    pattern(rule).replace('*', "0")
+/// A modalias that a glob allows, to ask a compiled database with.
+pub fn example(pattern: &str) -> String {
+    pattern.replace('*', "0")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Bus, VendorId};
 
     #[test]
     fn what_a_rule_leaves_out_is_any() {
         let rule = Match { bus: Some(Bus::USB), vendor: Some(VendorId(0x256c)), ..Match::default() };
         assert_eq!(pattern(&rule), "hid:b0003g*v0000256Cp*");
+        assert_eq!(example(&pattern(&rule)), "hid:b0003g0v0000256Cp0");
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let one = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let entries = Entries(BTreeMap::from([
+            ("a-b".to_owned(), (String::new(), one(&["hid:b0003g*v1p2", "hid:b0005g*v1p2"]))),
+            ("c".to_owned(), (String::new(), one(&["hid:b0003g*v1p2"]))),
+        ]));
+        let text = entries.to_text();
+        assert!(text.contains("hidbpf:hid:b0005g*v1p2\n HIDBPF=1\n HIDBPF_DRIVER_A_B=a-b\n"), "{text}");
+        assert_eq!(Entries::of_text(&text), entries);
+        assert_eq!(Entries::of_text("usb:v1\n X=1\n"), Entries::default());
+        assert_eq!(entries.clone().and(Entries::of_text(&text)), entries);
     }
 }

@@ -5,9 +5,11 @@
 //! ([`manifest`]). The installed drivers make a [`catalog`], of which [`hwdb`] makes what udev looks devices up in. An attach
 //! goes through the phases of [`attach`], which a [`loader`] makes real; [`manager`] is what people and udev ask for.
 
+pub mod apply;
 pub mod aside;
 pub mod attach;
 pub mod catalog;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod hwdb;
@@ -17,6 +19,7 @@ pub mod loader;
 pub mod manager;
 pub mod manifest;
 pub mod object;
+pub mod options;
 pub mod pins;
 pub mod state;
 mod sys;

@@ -2,6 +2,7 @@
 //! leaves nothing half done.
 
 use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::aside::Aside;
 use crate::attach::{Change, Plan, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
+use crate::config::{Config, Problem, Wish};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
@@ -103,6 +105,8 @@ pub struct DeviceStatus {
     pub drivers: Vec<DriverStatus>,
     /// Drivers that a person took off.
     pub taken_off: Vec<DriverName>,
+    /// Drivers that are for the device, and that the configuration leaves off, with the reason.
+    pub left_off: BTreeMap<DriverName, String>,
     /// Failures that have not been resolved.
     pub failures: Vec<Failure>,
 }
@@ -160,18 +164,18 @@ pub struct Candidate {
 
 /// Attaches, takes off, cleans up, tells.
 pub struct Manager<'a, L> {
-    system: &'a System,
+    pub(crate) system: &'a System,
     loader: L,
     /// Read once: looking through the kernel's BTF is the dearest of what is done here.
     generation: OnceCell<Generation>,
 }
 
 /// A device whose lock is held, with what is remembered of it.
-struct Held<'a, L> {
+pub(crate) struct Held<'a, L> {
     system: &'a System,
     loader: &'a L,
-    device: Device,
-    state: DeviceState,
+    pub(crate) device: Device,
+    pub(crate) state: DeviceState,
     pinned: Vec<pins::Pinned>,
     _lock: DeviceLock,
 }
@@ -197,7 +201,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(*self.generation.get_or_init(|| generation))
     }
 
-    fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
+    pub(crate) fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
         let lock = DeviceLock::take(self.system, name)?;
         let device = Device::open(self.system, name)?;
         let pinned = pins::of_device(self.system, name)?;
@@ -254,7 +258,7 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     /// Takes hold of a device, once it is clear that the driver could be attached on this kernel and by this process.
-    fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'_, L>)> {
+    pub(crate) fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'_, L>)> {
         let generation = self.generation()?;
         driver.hooks_for(generation)?;
         crate::kernel::check_capabilities(generation)?;
@@ -355,7 +359,9 @@ impl<'a, L: Loader> Manager<'a, L> {
             report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
         }
-        let (drivers, unreadable) = self.automatic(named);
+        let config = Config::read(self.system);
+        report.failed.extend(config.problems.iter().map(Problem::error));
+        let (drivers, unreadable) = self.automatic(named, &config.wanted(&held.device));
         for (name, error) in unreadable {
             // Of a device that is not bound yet no trace may be left, or the event of its binding is passed over.
             if let Some(name) = name.filter(|_| held.device.driver.is_some()) {
@@ -370,7 +376,10 @@ impl<'a, L: Loader> Manager<'a, L> {
         let own = held.state.restore(held.device.clone());
         let mut wanted = Vec::new();
         for driver in &drivers {
-            if held.is_pinned(&driver.name) && !held.has_news_for(driver) {
+            let wish = config.wish(&driver.name, &own);
+            if let Some(why) = wish.against() {
+                report.notes.push(format!("the driver `{}` is left off: {why}", driver.name));
+            } else if held.is_pinned(&driver.name) && !held.has_news_for(driver) {
                 report.notes.push(format!("the driver `{}` is attached already", driver.name));
             } else if held.state.taken_off.contains(&driver.name) {
                 report.notes.push(format!(
@@ -378,9 +387,9 @@ impl<'a, L: Loader> Manager<'a, L> {
                     driver.name, driver.name
                 ));
             } else {
-                match judge(&driver.manifest, &own) {
-                    Verdict::Matches { rule } => wanted.push((driver, rule)),
-                    verdict => report.notes.push(no_match(driver, &own, &verdict).to_string()),
+                match rule_for(driver, &own, &wish) {
+                    Ok(rule) => wanted.push((driver, rule)),
+                    Err(error) => report.notes.push(error.to_string()),
                 }
             }
         }
@@ -416,30 +425,40 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(report)
     }
 
-    /// The drivers that udev attaches by itself, of those named or of all; and what can't be read, with its name where that is
-    /// known.
-    fn automatic(&self, named: &[DriverName]) -> (Vec<DriverObject>, Vec<(Option<DriverName>, Error)>) {
+    /// The drivers that udev attaches by itself, of those named or of all, and those that the configuration has it attach; and what
+    /// can't be read, with its name where that is known.
+    fn automatic(
+        &self,
+        named: &[DriverName],
+        wanted: &BTreeSet<&DriverName>,
+    ) -> (Vec<DriverObject>, Vec<(Option<DriverName>, Error)>) {
         let (mut drivers, mut failed) = (Vec::new(), Vec::new());
         if named.is_empty() {
             let catalog = Catalog::read_trusted(self.system);
             drivers = catalog.drivers;
             failed.extend(catalog.problems.into_iter().map(|error| (None, with_owner(error))));
         }
-        for name in named {
+        let unnamed = wanted.iter().copied().filter(|name| !named.is_empty() && !named.contains(name));
+        for name in named.iter().chain(unnamed) {
             let result = match self.system.find_driver(name) {
                 Some(path) => DriverObject::read_trusted(&path).map_err(with_owner),
-                None => Err(Error::new(
+                None if named.contains(name) => Err(Error::new(
                     ErrorKind::NoDriver,
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),
                 )
                 .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
+                None => Err(Error::new(
+                    ErrorKind::NoDriver,
+                    format!("the configuration names the driver `{name}`, which is not installed"),
+                )
+                .with_hint("`hidbpf config` shows where; install the driver, or remove the line")),
             };
             match result {
                 Ok(driver) => drivers.push(driver),
                 Err(error) => failed.push((Some(name.clone()), error)),
             }
         }
-        drivers.retain(|driver| driver.manifest.is_automatic());
+        drivers.retain(|driver| driver.manifest.is_automatic() || wanted.contains(&driver.name));
         (drivers, failed)
     }
 
@@ -511,14 +530,40 @@ impl<'a, L: Loader> Manager<'a, L> {
             Err(error) if error.kind() == ErrorKind::Permission => (Vec::new(), false),
             Err(error) => return Err(error),
         };
+        let mut left_off = self.left_off()?;
         let mut names = DeviceState::devices(self.system);
         names.extend(pinned_devices);
+        names.extend(left_off.keys().cloned());
         names.sort();
         names.dedup();
-        names.iter().map(|name| self.status_of(name, may_look)).collect()
+        names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
     }
 
-    fn status_of(&self, name: &HidName, may_look: bool) -> Result<DeviceStatus> {
+    /// The devices that the configuration leaves a driver off which is for them, with the reasons.
+    fn left_off(&self) -> Result<BTreeMap<HidName, BTreeMap<DriverName, String>>> {
+        let config = Config::read(self.system);
+        let mut left_off: BTreeMap<HidName, BTreeMap<DriverName, String>> = BTreeMap::new();
+        if config == Config::default() {
+            return Ok(left_off);
+        }
+        for driver in Catalog::read(self.system).drivers {
+            for device in Device::all(self.system)? {
+                let own = self.own(device)?;
+                let why = config.wish(&driver.name, &own).against();
+                if let (Some(why), Verdict::Matches { .. }) = (why, judge(&driver.manifest, &own)) {
+                    left_off.entry(own.name).or_default().insert(driver.name.clone(), why);
+                }
+            }
+        }
+        Ok(left_off)
+    }
+
+    fn status_of(
+        &self,
+        name: &HidName,
+        may_look: bool,
+        left_off: BTreeMap<DriverName, String>,
+    ) -> Result<DeviceStatus> {
         let device = match Device::open(self.system, name) {
             Ok(device) => Some(device),
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => None,
@@ -555,7 +600,8 @@ impl<'a, L: Loader> Manager<'a, L> {
             (None, None) => String::new(),
         };
         let (taken_off, failures) = state.map(|state| (state.taken_off, state.failures)).unwrap_or_default();
-        Ok(DeviceStatus { device: name.clone(), hid_name, present: device.is_some(), drivers, taken_off, failures })
+        let present = device.is_some();
+        Ok(DeviceStatus { device: name.clone(), hid_name, present, drivers, taken_off, left_off, failures })
     }
 }
 
@@ -597,6 +643,15 @@ fn no_match(driver: &DriverObject, device: &Device, verdict: &Verdict) -> Error 
     .with_hint("`--force` attaches it all the same")
 }
 
+/// By which rule a driver is attached to a device that has its own descriptor: one of its manifest, or a line of the configuration.
+pub(crate) fn rule_for(driver: &DriverObject, own: &Device, wish: &Wish<'_>) -> Result<String> {
+    match (judge(&driver.manifest, own), wish) {
+        (Verdict::Matches { rule }, _) => Ok(rule),
+        (_, Wish::Bound(source)) => Ok(source.to_string()),
+        (verdict, _) => Err(no_match(driver, own, &verdict)),
+    }
+}
+
 fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
     let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
     Error::new(
@@ -611,7 +666,7 @@ fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
 }
 
 impl<L: Loader> Held<'_, L> {
-    fn is_pinned(&self, driver: &DriverName) -> bool {
+    pub(crate) fn is_pinned(&self, driver: &DriverName) -> bool {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
 
@@ -645,7 +700,12 @@ impl<L: Loader> Held<'_, L> {
     }
 
     /// Attaches a driver and notes how it went.
-    fn attach(&mut self, generation: Generation, driver: &DriverObject, rule: Option<String>) -> Result<LoadReport> {
+    pub(crate) fn attach(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
             return Err(Error::new(
                 ErrorKind::AlreadyAttached,
@@ -747,7 +807,7 @@ impl<L: Loader> Held<'_, L> {
     }
 
     /// Removes a driver's pins, and returns when the device is what it is without.
-    fn detach(&mut self, driver: &DriverName) -> Result<()> {
+    pub(crate) fn detach(&mut self, driver: &DriverName) -> Result<()> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::options::DriverOption;
 use crate::text::Hex;
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf passes it over.
@@ -38,6 +39,9 @@ pub struct Manifest {
     /// Kernel features without which the driver can do nothing. Default: none, both generations will do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Requirement>,
+    /// What people may set.
+    #[serde(rename = "option", default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DriverOption>,
     /// The devices, or interfaces of devices, that the driver is for: any one of these must hold.
     #[serde(rename = "match")]
     pub matches: Vec<Match>,
@@ -335,7 +339,7 @@ impl ManifestError {
 }
 
 /// Line and column of a byte offset, both counted from 1.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -373,6 +377,12 @@ impl Manifest {
                 return Err((key, format!("`{key}` must be one line of text that is not empty")));
             }
         }
+        for (index, option) in self.options.iter().enumerate() {
+            option.check()?;
+            if self.options[..index].iter().any(|other| other.name == option.name) {
+                return Err(("[[option]]", format!("there are two options `{}`", option.name)));
+            }
+        }
         if self.matches.is_empty() {
             return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
         }
@@ -405,6 +415,11 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// The option of a name.
+    pub fn option(&self, name: &str) -> Option<&DriverOption> {
+        self.options.iter().find(|option| option.name == name)
     }
 
     /// Whether udev attaches the driver by itself.

@@ -21,6 +21,8 @@ pub struct System {
     pub run: PathBuf,
     /// Where drivers are looked for; the first that has a name wins.
     pub driver_dirs: Vec<PathBuf>,
+    /// Where the configuration is: [`crate::config`].
+    pub config: PathBuf,
 }
 
 impl Default for System {
@@ -31,6 +33,7 @@ impl Default for System {
             bpffs: "/sys/fs/bpf".into(),
             run: "/run/hidbpf".into(),
             driver_dirs: System::DRIVER_DIRS.iter().map(PathBuf::from).collect(),
+            config: System::CONFIG.into(),
         }
     }
 }
@@ -39,6 +42,9 @@ impl System {
     /// Where drivers are looked for unless told otherwise: the administrator's, the locally built, the distribution's.
     pub const DRIVER_DIRS: [&'static str; 3] =
         ["/etc/hidbpf/drivers", "/usr/local/lib/hidbpf/drivers", "/usr/lib/hidbpf/drivers"];
+
+    /// Where the configuration is unless told otherwise.
+    pub const CONFIG: &'static str = "/etc/hidbpf";
 
     /// The directory that has a link for each HID device.
     pub fn hid_devices(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! What stands between this machine, or one device, and being fixed: a list of findings, each with a way to mend it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,10 @@ use serde::Serialize;
 use crate::aside::Aside;
 use crate::attach::Change;
 use crate::catalog::{Catalog, Miss, Verdict};
+use crate::config::{Config, Problem};
 use crate::device::Device;
 use crate::error::Result;
-use crate::hwdb;
+use crate::hwdb::{self, Entries};
 use crate::ids::HidName;
 use crate::kernel::{self, Generation, Support};
 use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
@@ -68,8 +70,10 @@ pub fn examine(system: &System) -> Vec<Finding> {
     drivers(system, &catalog, &mut findings);
     findings.push(rules(system));
     findings.push(udev(system));
-    findings.push(hwdb_text(system, &catalog));
-    findings.push(compiled_hwdb(&catalog));
+    let config = Config::read(system);
+    configuration(&config, &catalog, &mut findings);
+    findings.push(hwdb_text(system, &catalog, &config));
+    findings.push(compiled_hwdb(system, &catalog, &config));
     devices(system, &mut findings);
     findings
 }
@@ -86,6 +90,10 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     if let Some(aside) = &aside {
         let message = format!("udev's events attach nothing: {aside}");
         findings.push(Finding::not_good("device", Grade::Warning, message, aside.remedy(&device.name)));
+    }
+    for error in Config::read(system).problems.iter().map(Problem::error) {
+        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
     }
     let manager = Manager::new(system);
     let status = manager.status()?.into_iter().find(|status| status.device == device.name);
@@ -150,6 +158,10 @@ fn of_candidate(
         let message = format!("`{name}` is for it, by {rule}, and not attached: {why}");
         vec![Finding::not_good("drivers", Grade::Warning, message, remedy)]
     };
+    if let Some(why) = status.and_then(|status| status.left_off.get(name)) {
+        let remedy = format!("`hidbpf enable {name}`, or a change of that file, has it attached");
+        return not_attached(why.clone(), remedy);
+    }
     let load = format!("`hidbpf load {name} {}` attaches it", device.name);
     match generation.map(|generation| driver.hooks_for(generation)) {
         Some(Err(error)) => not_attached(error.to_string(), error.hint().unwrap_or("boot a newer kernel").to_owned()),
@@ -294,6 +306,28 @@ fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Finding>) {
     }
 }
 
+fn configuration(config: &Config, catalog: &Catalog, findings: &mut Vec<Finding>) {
+    for error in config.problems.iter().map(Problem::error) {
+        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
+    }
+    for entry in config.in_force() {
+        if !catalog.drivers.iter().any(|driver| driver.name == entry.driver) {
+            let message = format!("{} is about the driver `{}`, which is not installed", entry.source, entry.driver);
+            findings.push(Finding::not_good(
+                "configuration",
+                Grade::Warning,
+                message,
+                "`hidbpf drivers` lists the drivers",
+            ));
+        }
+    }
+    if !config.files.is_empty() && config.problems.is_empty() {
+        let files: Vec<String> = config.files.iter().map(|file| file.display().to_string()).collect();
+        findings.push(Finding::good("configuration", files.join(", ")));
+    }
+}
+
 /// Where a file of udev's is looked for, the first wins: udev(7), hwdb(7).
 fn udev_files<'a>(system: &'a System, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
     ["etc/udev", "run/udev", "usr/local/lib/udev", "usr/lib/udev", "lib/udev"]
@@ -331,27 +365,44 @@ fn udev(system: &System) -> Finding {
 
 const MAKE_HWDB: &str = "run `hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update` as root";
 
-fn hwdb_text(system: &System, catalog: &Catalog) -> Finding {
-    let name = format!("hwdb.d/{}", hwdb::FILE);
-    let Some(path) = udev_files(system, &name).next() else {
-        return Finding::not_good("hwdb", Grade::Bad, format!("udev has no {}", hwdb::FILE), MAKE_HWDB);
-    };
-    match fs::read_to_string(&path) {
-        Ok(text) if text == hwdb::generate(&catalog.drivers) => Finding::good("hwdb", path.display().to_string()),
-        Ok(_) => Finding::not_good(
-            "hwdb",
-            Grade::Warning,
-            format!("`{}` is not the one of the installed drivers", path.display()),
-            MAKE_HWDB,
-        ),
-        Err(error) => {
-            Finding::not_good("hwdb", Grade::Bad, format!("failed to read `{}`: {error}", path.display()), MAKE_HWDB)
+/// How the file of what this machine has beside the package is made.
+const MAKE_LOCAL_HWDB: &str = "run `hidbpf config --apply` as root";
+
+fn hwdb_text(system: &System, catalog: &Catalog, config: &Config) -> Finding {
+    let not_good = |grade, message, remedy| Finding::not_good("hwdb", grade, message, remedy);
+    let mut there = Entries::default();
+    let mut paths = Vec::new();
+    for name in [hwdb::FILE, hwdb::LOCAL_FILE] {
+        let Some(path) = udev_files(system, &format!("hwdb.d/{name}")).next() else { continue };
+        match fs::read_to_string(&path) {
+            Ok(text) => there = there.and(Entries::of_text(&text)),
+            Err(error) => {
+                return not_good(Grade::Bad, format!("failed to read `{}`: {error}", path.display()), MAKE_HWDB);
+            }
         }
+        paths.push(path.display().to_string());
     }
+    let there: BTreeSet<_> = there.pairs().collect();
+    let knows = |pair| there.contains(&pair);
+    let (local, all) = (Entries::local(system, catalog, config), Entries::automatic(&catalog.drivers));
+    if let Some((driver, _)) = local.pairs().find(|pair| !knows(*pair)) {
+        let message = format!("udev has no entry, or an old one, for the driver `{driver}` of this machine");
+        return not_good(Grade::Warning, message, MAKE_LOCAL_HWDB);
+    }
+    if paths.is_empty() {
+        return not_good(Grade::Bad, format!("udev has no {}", hwdb::FILE), MAKE_HWDB);
+    }
+    let is_gone = |name: &str| !catalog.drivers.iter().any(|driver| driver.name.as_str() == name);
+    let stale = there.iter().any(|(driver, _)| is_gone(driver));
+    if stale || !all.pairs().all(knows) {
+        let message = format!("`{}` is not the one of the installed drivers", paths.join("` and `"));
+        return not_good(Grade::Warning, message, MAKE_HWDB);
+    }
+    Finding::good("hwdb", paths.join(", "))
 }
 
 /// Asks the compiled database for each driver, as udev will.
-fn compiled_hwdb(catalog: &Catalog) -> Finding {
+fn compiled_hwdb(system: &System, catalog: &Catalog, config: &Config) -> Finding {
     let database = match udev::Hwdb::new() {
         Ok(database) => database,
         Err(error) => {
@@ -359,23 +410,18 @@ fn compiled_hwdb(catalog: &Catalog) -> Finding {
             return Finding::not_good("compiled hwdb", Grade::Bad, message, MAKE_HWDB);
         }
     };
-    let unknown: Vec<&str> = catalog
-        .drivers
-        .iter()
-        .filter(|driver| driver.manifest.is_automatic())
-        .filter(|driver| {
-            driver.manifest.matches.iter().any(|rule| {
-                let query = format!("{}{}", hwdb::PREFIX, hwdb::example(rule));
-                !database.query(query).any(|entry| entry.value().to_str() == Some(driver.name.as_str()))
-            })
-        })
-        .map(|driver| driver.name.as_str())
-        .collect();
+    let wanted = Entries::automatic(&catalog.drivers).and(Entries::local(system, catalog, config));
+    let is_unknown = |&(driver, pattern): &(&str, &str)| {
+        let query = format!("{}{}", hwdb::PREFIX, hwdb::example(pattern));
+        !database.query(query).any(|entry| entry.value().to_str() == Some(driver))
+    };
+    let unknown: BTreeSet<&str> = wanted.pairs().filter(is_unknown).map(|(driver, _)| driver).collect();
     if unknown.is_empty() {
         Finding::good("compiled hwdb", "knows every installed driver that udev attaches")
     } else {
-        let message = format!("udev's compiled hwdb does not know {}", unknown.join(", "));
-        Finding::not_good("compiled hwdb", Grade::Bad, message, MAKE_HWDB)
+        let unknown = Vec::from_iter(unknown).join(", ");
+        let message = format!("udev's compiled hwdb does not know {unknown}");
+        Finding::not_good("compiled hwdb", Grade::Bad, message, "run `systemd-hwdb update` as root")
     }
 }
 

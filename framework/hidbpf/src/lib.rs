@@ -22,6 +22,7 @@
 pub mod descriptor;
 pub mod doctor;
 pub mod loader;
+pub mod local;
 pub mod monitor;
 pub mod recorder;
 pub mod recording;
@@ -48,4 +49,7 @@ pub mod manager {
     pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::loader::Libbpf>;
 }
 
-pub use hidbpf_core::{aside, attach, catalog, device, error, hwdb, ids, manifest, object, pins, state, system, text};
+pub use hidbpf_core::{
+    apply, aside, attach, catalog, config, device, error, hwdb, ids, manifest, object, options, pins, state, system,
+    text,
+};

@@ -265,6 +265,15 @@ impl Bench {
         let hwdb = self.hidbpf(&["hwdb"])?.expect(0)?;
         write(Path::new(HWDB), hwdb.stdout.as_bytes())?;
         Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        self.reload()
+    }
+
+    /// Lets udevd read its files again. It does so by itself every 3 seconds, and when `udevadm control --reload` asks it to; since Linux 6.16
+    /// it passes over one of those now and then ("Invalid sender uid 65534"), which comes without credentials where it is early.
+    ///
+    /// # Errors
+    /// udevd hangs.
+    pub fn reload(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.udevd), Signal::HUP).context("failed to let udevd reload")?;
         self.settle()
     }

@@ -16,7 +16,7 @@ const SECTION: &str = "8";
 
 pub fn hwdb(context: &Context) -> Outcome {
     let catalog = context.catalog();
-    let text = hidbpf::hwdb::generate(&catalog.drivers);
+    let text = hidbpf::hwdb::Entries::automatic(&catalog.drivers).to_text();
     if context.json {
         output::json("hwdb", &text)?
     } else {

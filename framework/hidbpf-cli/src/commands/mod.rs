@@ -1,9 +1,11 @@
 //! One file a command, each with one function that calls the library and prints the answer.
 
 mod build;
+mod config;
 mod devices;
 mod doctor;
 mod drivers;
+mod enable;
 mod generate;
 mod inspect;
 mod load;
@@ -45,11 +47,17 @@ pub fn run(args: Args) -> Outcome {
     if !args.drivers.is_empty() {
         system.driver_dirs = args.drivers;
     }
+    if let Some(config) = args.config {
+        system.config = config;
+    }
     let context = Context { system, json: args.json };
     match args.command {
         Command::Load { driver, device, force } => load::run(&context, &driver, device.as_deref(), force),
         Command::Unload { what, device, all: _ } => unload::run(&context, what.as_deref(), device.as_deref()),
         Command::Reload { driver, device } => reload::run(&context, driver.as_deref(), device.as_deref()),
+        Command::Enable { driver, device, force } => enable::enable(&context, &driver, &device, force),
+        Command::Disable { driver, device } => enable::disable(&context, &driver, &device),
+        Command::Config { apply } => config::run(&context, apply),
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),

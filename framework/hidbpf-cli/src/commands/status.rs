@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hidbpf::attach::Change;
+use hidbpf::config::Config;
 use hidbpf::loader::Way;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, Manager};
 use hidbpf::text::Printable;
@@ -14,6 +15,9 @@ pub fn run(context: &Context) -> Outcome {
     let status = Manager::new(&context.system).status()?;
     if status.iter().flat_map(|device| &device.drivers).any(|driver| driver.condition == Condition::Unverified) {
         tracing::warn!("only root can look at the pins; this is what was remembered when the drivers were attached");
+    }
+    for problem in Config::read(&context.system).problems {
+        tracing::warn!("{}", problem.error());
     }
     if context.json { output::json("status", &status) } else { output::text(Lines(&status)) }
 }
@@ -30,6 +34,9 @@ impl fmt::Display for Lines<'_> {
             writeln!(f, "{} {}{gone}", device.device, Printable(&device.hid_name))?;
             for driver in &device.drivers {
                 writeln!(f, "  {}: {}", driver.driver, describe(driver))?;
+            }
+            for (driver, why) in &device.left_off {
+                writeln!(f, "  {driver}: left off: {why}")?;
             }
             for driver in &device.taken_off {
                 writeln!(f, "  {driver}: taken off by hand")?;

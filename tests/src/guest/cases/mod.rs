@@ -4,6 +4,7 @@ mod aside;
 mod asus;
 mod attach;
 mod author;
+mod configuration;
 mod drivers;
 mod fixtures;
 pub mod identity;
@@ -84,6 +85,7 @@ fn table() -> Vec<Case> {
         security::CASES,
         trouble::CASES,
         author::CASES,
+        configuration::CASES,
         asus::CASES,
         watch::CASES,
         xppen::CASES,

@@ -1,0 +1,830 @@
+//! What the machine's owner wants: `hidbpf.toml` and the files of `hidbpf.toml.d` in /etc/hidbpf.
+//!
+//! A file is read whole or not at all. What a broken one says can't be known, so that the drivers that it names are left off by udev
+//! until it is mended: a device without its driver is as its maker sold it, and a driver that its owner has ruled out may do harm.
+//! Where there are no files, nothing is read but their directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize, Serializer};
+use toml::Spanned;
+
+use crate::catalog::fits;
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Bus, ProductId, VendorId};
+use crate::manifest::{DriverName, position};
+use crate::options::Value;
+use crate::system::System;
+use crate::text::Printable;
+use crate::trusted;
+
+/// The file that is read first.
+pub const FILE: &str = "hidbpf.toml";
+
+/// The directory of the files that are read after it, in the order of their names.
+pub const DIRECTORY: &str = "hidbpf.toml.d";
+
+/// The file of that directory which the commands write.
+pub const OWN_FILE: &str = "90-hidbpf.toml";
+
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// What a setting is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Whether udev attaches the driver.
+    Enabled,
+    /// Whether the driver is for a device that its manifest does not name.
+    Bind,
+    /// An option of the driver.
+    Option(String),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Enabled => f.write_str("enabled"),
+            Key::Bind => f.write_str("bind"),
+            Key::Option(name) => write!(f, "options.{}", Printable(name)),
+        }
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The devices that a section is for: all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceRule {
+    /// The bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Bus>,
+    /// The vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorId>,
+    /// The product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductId>,
+    /// The serial number or address (`HID_UNIQ`), where `*` stands for any text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uniq: Option<String>,
+    /// The port (`HID_PHYS`), where `*` stands for any text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phys: Option<String>,
+}
+
+impl DeviceRule {
+    /// A rule for this device: by its ids and serial number, or by its ids and its port.
+    pub fn of(device: &Device, by_port: bool) -> DeviceRule {
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        DeviceRule {
+            bus: Some(device.modalias.bus),
+            vendor: Some(device.modalias.vendor),
+            product: Some(device.modalias.product),
+            uniq: if by_port { None } else { given(&device.uniq) },
+            phys: if by_port { given(&device.phys) } else { None },
+        }
+    }
+
+    /// Whether it holds for a device.
+    pub fn holds_for(&self, device: &Device) -> bool {
+        let ids = &device.modalias;
+        self.bus.is_none_or(|bus| bus == ids.bus)
+            && self.vendor.is_none_or(|vendor| vendor == ids.vendor)
+            && self.product.is_none_or(|product| product == ids.product)
+            && self.uniq.as_ref().is_none_or(|uniq| fits(uniq, &device.uniq))
+            && self.phys.as_ref().is_none_or(|phys| fits(phys, &device.phys))
+    }
+}
+
+impl fmt::Display for DeviceRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        words.extend(self.bus.map(|bus| bus.to_string()));
+        match (self.vendor, self.product) {
+            (Some(vendor), Some(product)) => words.push(format!("{vendor}:{product}")),
+            (Some(vendor), None) => words.push(format!("{vendor}:any")),
+            (None, Some(product)) => words.push(format!("any:{product}")),
+            (None, None) => {}
+        }
+        words.extend(self.uniq.as_ref().map(|uniq| format!("uniq {}", Printable(uniq))));
+        words.extend(self.phys.as_ref().map(|phys| format!("phys {}", Printable(phys))));
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Something that a file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The driver that it is about.
+    pub driver: DriverName,
+    /// The devices that it is for; `None` for all.
+    pub device: Option<DeviceRule>,
+    /// What it sets.
+    pub key: Key,
+    /// To what.
+    pub value: Value,
+    /// Where it says so.
+    pub source: Source,
+}
+
+impl Entry {
+    /// Whether another one is about the same.
+    fn is_about_the_same(&self, other: &Entry) -> bool {
+        (&self.driver, &self.device, &self.key) == (&other.driver, &other.device, &other.key)
+    }
+}
+
+/// A file that can't be taken for what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, with the place.
+    message: String,
+    /// What it says, where it could be read.
+    text: Option<String>,
+}
+
+impl Problem {
+    /// Whether the file may have been about this driver: it has its name in it, or could not be read.
+    pub fn concerns(&self, driver: &DriverName) -> bool {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let Some(text) = &self.text else { return true };
+        text.match_indices(driver.as_str()).any(|(at, name)| {
+            let before = at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+            let after = text.as_bytes().get(at + name.len());
+            [before, after].into_iter().flatten().all(|byte| !is_part(*byte))
+        })
+    }
+
+    /// The failure, with what it means and how to mend it.
+    pub fn error(&self) -> Error {
+        let which = if self.text.is_some() { "the drivers that it names are" } else { "all drivers are" };
+        Error::new(ErrorKind::Config, self.to_string())
+            .with_hint(format!("mend the file; until then {which} left off when a device is plugged in"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What the owner wants of a driver on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish<'a> {
+    /// Nothing is said: the manifest decides.
+    Unsaid,
+    /// It is attached wherever its manifest matches.
+    Enabled(&'a Source),
+    /// It is attached whatever its manifest says.
+    Bound(&'a Source),
+    /// It is left off.
+    Disabled(&'a Source),
+    /// A file that can't be read may have been about it: it is left off.
+    InDoubt(&'a Problem),
+}
+
+impl Wish<'_> {
+    /// Why the driver is left off, if it is.
+    pub fn against(&self) -> Option<String> {
+        match self {
+            Wish::Disabled(source) => Some(format!("it is disabled by {source}")),
+            Wish::InDoubt(problem) => Some(format!("the configuration can't be read: {problem}")),
+            Wish::Unsaid | Wish::Enabled(_) | Wish::Bound(_) => None,
+        }
+    }
+}
+
+/// All that the files say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// The files that were read, in this order.
+    pub files: Vec<PathBuf>,
+    /// What they say, in the same order.
+    pub entries: Vec<Entry>,
+    /// The files that could not be read.
+    pub problems: Vec<Problem>,
+}
+
+type Open = fn(&Path) -> io::Result<File>;
+
+impl Config {
+    /// Reads the files. What is wrong with them is in [`Config::problems`]. In the system's own directory, which is what udev's events
+    /// go by, that is also a file that others than root could have written.
+    pub fn read(system: &System) -> Config {
+        if system.config == Path::new(System::CONFIG) {
+            Config::read_each(system, trusted::open)
+        } else {
+            Config::read_each(system, |path| File::open(path))
+        }
+    }
+
+    fn read_each(system: &System, open: Open) -> Config {
+        let mut config = Config::default();
+        match paths(system) {
+            Ok(paths) => paths.into_iter().for_each(|path| config.read_one(path, open)),
+            Err(error) => {
+                let path = system.config.join(DIRECTORY);
+                let message = format!("failed to list `{}`: {error}", path.display());
+                config.problems.push(Problem { path, message, text: None });
+            }
+        }
+        config
+    }
+
+    fn read_one(&mut self, path: PathBuf, open: Open) {
+        let read = || -> io::Result<String> {
+            let mut text = String::new();
+            open(&path)?.take(MAX_SIZE + 1).read_to_string(&mut text)?;
+            if text.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+        };
+        match read() {
+            Ok(text) => match parse(&path, &text) {
+                Ok(entries) => {
+                    self.entries.extend(entries);
+                    self.files.push(path);
+                }
+                Err(message) => self.problems.push(Problem { path, message, text: Some(text) }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let message = format!("failed to read `{}`: {error}", path.display());
+                self.problems.push(Problem { path, message, text: None });
+            }
+        }
+    }
+
+    /// What is said last of a driver on a device; what is said for the device goes before what is said for all. Without a device,
+    /// what is said for all.
+    pub fn find(&self, driver: &DriverName, device: Option<&Device>, key: &Key) -> Option<&Entry> {
+        let about = |entry: &&Entry| entry.driver == *driver && entry.key == *key;
+        let is_for = |entry: &&Entry| match (&entry.device, device) {
+            (Some(rule), Some(device)) => rule.holds_for(device),
+            _ => false,
+        };
+        let said = || self.entries.iter().rev().filter(about);
+        said().find(is_for).or_else(|| said().find(|entry| entry.device.is_none()))
+    }
+
+    /// What the owner wants of a driver on a device, which must have its own ids.
+    pub fn wish(&self, driver: &DriverName, device: &Device) -> Wish<'_> {
+        if let Some(problem) = self.problems.iter().find(|problem| problem.concerns(driver)) {
+            return Wish::InDoubt(problem);
+        }
+        let enabled = self.find(driver, Some(device), &Key::Enabled);
+        let bound = self.find(driver, Some(device), &Key::Bind).filter(|entry| entry.value == Value::Bool(true));
+        match (enabled, bound) {
+            // What is said for the device alone rules out a driver that is bound to it, and what is said for all does not.
+            (Some(entry), None) if entry.value == Value::Bool(false) => Wish::Disabled(&entry.source),
+            (Some(entry), Some(_)) if entry.value == Value::Bool(false) && entry.device.is_some() => {
+                Wish::Disabled(&entry.source)
+            }
+            (_, Some(entry)) => Wish::Bound(&entry.source),
+            (Some(entry), None) => Wish::Enabled(&entry.source),
+            (None, None) => Wish::Unsaid,
+        }
+    }
+
+    /// The drivers that the owner wants on a device, whether or not udev knows so.
+    pub fn wanted(&self, device: &Device) -> BTreeSet<&DriverName> {
+        let drivers: BTreeSet<&DriverName> = self.entries.iter().map(|entry| &entry.driver).collect();
+        drivers
+            .into_iter()
+            .filter(|driver| matches!(self.wish(driver, device), Wish::Enabled(_) | Wish::Bound(_)))
+            .collect()
+    }
+
+    /// The same without what it says of these devices.
+    #[must_use]
+    pub fn without(&self, driver: &DriverName, device: Option<&DeviceRule>, key: &Key) -> Config {
+        let mut config = self.clone();
+        config.entries.retain(|entry| (&entry.driver, entry.device.as_ref(), &entry.key) != (driver, device, key));
+        config
+    }
+
+    /// The settings that hold: of those about the same, the last.
+    pub fn in_force(&self) -> Vec<&Entry> {
+        let mut in_force: Vec<&Entry> = Vec::new();
+        for entry in &self.entries {
+            in_force.retain(|before| !before.is_about_the_same(entry));
+            in_force.push(entry);
+        }
+        in_force
+    }
+}
+
+/// The files that there may be, in the order in which they are read.
+fn paths(system: &System) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    match fs::read_dir(system.config.join(DIRECTORY)) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry?.path();
+                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                if path.extension() == Some(OsStr::new("toml")) && !hidden {
+                    paths.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    paths.sort();
+    paths.insert(0, system.config.join(FILE));
+    Ok(paths)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Layout {
+    #[serde(default)]
+    driver: BTreeMap<DriverName, Everywhere>,
+    #[serde(default)]
+    device: Vec<Spanned<Section>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Everywhere {
+    enabled: Option<Spanned<bool>>,
+    #[serde(default)]
+    options: BTreeMap<String, Spanned<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    bus: Option<Bus>,
+    vendor: Option<VendorId>,
+    product: Option<ProductId>,
+    uniq: Option<String>,
+    phys: Option<String>,
+    #[serde(default)]
+    driver: BTreeMap<DriverName, OnDevice>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnDevice {
+    enabled: Option<Spanned<bool>>,
+    bind: Option<Spanned<bool>>,
+    #[serde(default)]
+    options: BTreeMap<String, Spanned<Value>>,
+}
+
+/// Reads the text of a file; `path` is where it is from. The error names file, line and column.
+fn parse(path: &Path, text: &str) -> std::result::Result<Vec<Entry>, String> {
+    let wrong = |offset: Option<usize>, message: &str| {
+        let place = offset.map(|offset| position(text, offset));
+        let place = place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        format!("{}{place}: {}", path.display(), message.replace('\n', " "))
+    };
+    let layout: Layout =
+        toml::from_str(text).map_err(|error| wrong(error.span().map(|span| span.start), error.message()))?;
+    let mut entries = Vec::new();
+    let mut add = |driver: &DriverName, device: Option<&DeviceRule>, key: Key, at: usize, value: Value| {
+        let source = Source { path: path.to_owned(), line: position(text, at).0 };
+        entries.push(Entry { driver: driver.clone(), device: device.cloned(), key, value, source });
+    };
+    for (driver, Everywhere { enabled, options }) in layout.driver {
+        if let Some(enabled) = enabled {
+            add(&driver, None, Key::Enabled, enabled.span().start, Value::Bool(*enabled.get_ref()));
+        }
+        for (name, value) in options {
+            add(&driver, None, Key::Option(name), value.span().start, value.into_inner());
+        }
+    }
+    for section in layout.device {
+        let start = section.span().start;
+        let Section { bus, vendor, product, uniq, phys, driver: drivers } = section.into_inner();
+        let rule = DeviceRule { bus, vendor, product, uniq, phys };
+        if rule == DeviceRule::default() {
+            let what = "a `[[device]]` needs one of `bus`, `vendor`, `product`, `uniq` and `phys`";
+            return Err(wrong(Some(start), what));
+        }
+        for (driver, OnDevice { enabled, bind, options }) in drivers {
+            for (key, value) in [(Key::Enabled, enabled), (Key::Bind, bind)] {
+                if let Some(value) = value {
+                    add(&driver, Some(&rule), key, value.span().start, Value::Bool(*value.get_ref()));
+                }
+            }
+            for (name, value) in options {
+                add(&driver, Some(&rule), Key::Option(name), value.span().start, value.into_inner());
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// Something to be said in [`OWN_FILE`], or to be said there no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The driver.
+    pub driver: DriverName,
+    /// The devices; `None` for all.
+    pub device: Option<DeviceRule>,
+    /// What to set.
+    pub key: Key,
+    /// To what; `None` to say nothing of it.
+    pub value: Option<Value>,
+}
+
+/// What [`OWN_FILE`] was before.
+#[derive(Debug)]
+#[must_use]
+pub struct Undo {
+    path: PathBuf,
+    old: Option<Vec<u8>>,
+}
+
+impl Undo {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it so again.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn run(self) -> Result<()> {
+        let result = match &self.old {
+            Some(old) => write_whole(&self.path, old, 0o644),
+            None => fs::remove_file(&self.path),
+        };
+        match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let what = format!("failed to restore `{}`", self.path.display());
+                Err(Error::permission_or(ErrorKind::Io, what, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes [`OWN_FILE`], whole or not at all, and returns what it was.
+///
+/// # Errors
+/// The file is broken, a file that is read after it says otherwise, or it can't be written. Then nothing was changed.
+pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
+    let directory = system.config.join(DIRECTORY);
+    let path = directory.join(OWN_FILE);
+    let failed = |error: io::Error| {
+        Error::permission_or(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
+            .with_hint("/etc must be writable, and this must run as root, for example with sudo")
+    };
+    fs::create_dir_all(&directory).map_err(failed)?;
+    // Two commands at once would each leave out what the other one says.
+    let lock = File::open(&directory).map_err(failed)?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+
+    let mut config = Config::read(system);
+    if let Some(problem) = config.problems.iter().find(|problem| problem.path == path) {
+        return Err(problem.error());
+    }
+    let old = match fs::read(&path) {
+        Ok(old) => Some(old),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let mut own: Vec<Entry> = config.entries.iter().filter(|entry| entry.source.path == path).cloned().collect();
+    for Edit { driver, device, key, value } in edits {
+        own.retain(|entry| (&entry.driver, &entry.device, &entry.key) != (driver, device, key));
+        own.extend(value.as_ref().map(|value| Entry {
+            driver: driver.clone(),
+            device: device.clone(),
+            key: key.clone(),
+            value: value.clone(),
+            source: Source { path: path.clone(), line: 0 },
+        }));
+    }
+    config.entries.retain(|entry| entry.source.path != path);
+    config.entries.extend(own.iter().cloned());
+    let first = system.config.join(FILE);
+    config.entries.sort_by_key(|entry| (entry.source.path != first, entry.source.path.clone()));
+    for edit in edits.iter().filter(|edit| edit.value.is_some()) {
+        let about =
+            |entry: &&&Entry| (&entry.driver, &entry.device, &entry.key) == (&edit.driver, &edit.device, &edit.key);
+        if let Some(entry) = config.in_force().iter().find(about).filter(|entry| entry.source.path != path) {
+            let what = format!(
+                "`{}` of the driver `{}` is set by {}, which is read after `{}`",
+                edit.key,
+                edit.driver,
+                entry.source,
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::Config, what).with_hint("change that line, or remove it"));
+        }
+    }
+    if own.is_empty() {
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(Undo { path, old }),
+        };
+    }
+    write_whole(&path, to_text(&own).as_bytes(), 0o644).map_err(failed)?;
+    Ok(Undo { path, old })
+}
+
+/// The text of a file that says this.
+fn to_text(entries: &[Entry]) -> String {
+    let mut text = "# Written by `hidbpf enable`, `hidbpf disable` and `hidbpf set --save`, which keep nothing else in it: what you\n\
+        # want to say yourself belongs into a file of your own. Later files win.\n"
+        .to_owned();
+    let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
+    type ByDriver<'a> = BTreeMap<&'a DriverName, Vec<&'a Entry>>;
+    let mut sections: Vec<(Option<&DeviceRule>, ByDriver<'_>)> = Vec::new();
+    for entry in entries {
+        let device = entry.device.as_ref();
+        let known = sections.iter().position(|(rule, _)| *rule == device).unwrap_or_else(|| {
+            sections.push((device, BTreeMap::new()));
+            sections.len() - 1
+        });
+        sections[known].1.entry(&entry.driver).or_default().push(entry);
+    }
+    // A table of `driver` after one of `device` would be read as well; this is how people write it.
+    sections.sort_by_key(|(rule, _)| rule.is_some());
+    for (rule, drivers) in sections {
+        if let Some(rule) = rule {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "\n[[device]]");
+            if let Some(bus) = rule.bus {
+                let _ = match bus.name() {
+                    Some(name) => writeln!(text, "bus = \"{name}\""),
+                    None => writeln!(text, "bus = {:#06x}", bus.0),
+                };
+            }
+            for (key, id) in [("vendor", rule.vendor.map(|id| id.0)), ("product", rule.product.map(|id| id.0))] {
+                if let Some(id) = id {
+                    let _ = writeln!(text, "{key} = {id:#06x}");
+                }
+            }
+            for (key, value) in [("uniq", &rule.uniq), ("phys", &rule.phys)] {
+                if let Some(value) = value {
+                    let _ = writeln!(text, "{key} = {}", quoted(value));
+                }
+            }
+        }
+        for (driver, entries) in drivers {
+            let _ = writeln!(text, "\n[{}driver.{driver}]", if rule.is_some() { "device." } else { "" });
+            for entry in entries {
+                let key = match &entry.key {
+                    Key::Option(name) => format!("options.{}", quoted(name)),
+                    key => key.to_string(),
+                };
+                let value = match &entry.value {
+                    Value::Text(value) => quoted(value),
+                    value => value.to_string(),
+                };
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+    }
+    text
+}
+
+/// Writes a file that is the old one until it is the new one, also when the power fails.
+///
+/// # Errors
+/// Its directory is not there, or a step of it fails; then the old file is as it was.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let fresh = directory.join(format!(".{name}.new"));
+    let write = || -> io::Result<()> {
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&fresh)?;
+        file.write_all(bytes)?;
+        // Not what the umask leaves of it.
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().inspect_err(|_| {
+        // What was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        let _ = fs::remove_file(&fresh);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Group, Modalias};
+
+    const MOUSE: &str = "mouse-invert-y";
+
+    fn driver(name: &str) -> DriverName {
+        DriverName::new(name).unwrap()
+    }
+
+    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { config: root.path().to_owned(), ..System::default() };
+        for (name, text) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        (root, system)
+    }
+
+    fn device(vendor: u32, uniq: &str, phys: &str) -> Device {
+        let modalias =
+            Modalias { bus: Bus::USB, group: Group::GENERIC, vendor: VendorId(vendor), product: ProductId(0xa09f) };
+        Device::example(modalias, uniq, phys)
+    }
+
+    const MAIN: &str = "
+[driver.mouse-invert-y]
+enabled = true
+options.axis = \"x\"
+
+[[device]]
+vendor = 0x04d9
+uniq = \"AB*\"
+[device.driver.mouse-invert-y]
+options = { axis = \"both\", fast = true, steps = 3 }
+[device.driver.other-one]
+bind = true
+";
+
+    #[test]
+    fn what_is_said_for_the_device_goes_first_and_then_what_is_said_last() {
+        let (_root, system) = system(&[
+            (FILE, MAIN),
+            ("hidbpf.toml.d/10-a.toml", "[driver.mouse-invert-y]\nenabled = false\n"),
+            ("hidbpf.toml.d/.hidden.toml", "nonsense"),
+            ("hidbpf.toml.d/20-b.toml~", "nonsense"),
+        ]);
+        let config = Config::read(&system);
+        assert_eq!(config.problems, []);
+        assert_eq!(config.files.len(), 2);
+        let (plain, special) = (device(0x04d9, "X", ""), device(0x04d9, "AB1", ""));
+        let name = driver(MOUSE);
+        let Wish::Disabled(source) = config.wish(&name, &plain) else { panic!("not disabled") };
+        assert_eq!((source.path.file_name().unwrap().to_str().unwrap(), source.line), ("10-a.toml", 2));
+        let axis = |device| config.find(&name, device, &Key::Option("axis".to_owned())).map(|entry| &entry.value);
+        assert_eq!(axis(Some(&plain)), Some(&Value::Text("x".to_owned())));
+        assert_eq!(axis(Some(&special)), Some(&Value::Text("both".to_owned())));
+        assert_eq!(axis(None), Some(&Value::Text("x".to_owned())));
+        assert!(matches!(config.wish(&driver("other-one"), &special), Wish::Bound(_)));
+        assert_eq!(config.wish(&driver("other-one"), &plain), Wish::Unsaid);
+        assert_eq!(config.wanted(&special), BTreeSet::from([&driver("other-one")]));
+    }
+
+    #[test]
+    fn a_bound_driver_is_ruled_out_for_the_device_alone() {
+        let bound = "[driver.x]\nenabled = false\n[[device]]\nvendor = 1\ndriver.x.bind = true\n";
+        let (root, system) = system(&[(FILE, bound)]);
+        assert!(matches!(Config::read(&system).wish(&driver("x"), &device(1, "", "")), Wish::Bound(_)));
+        fs::write(root.path().join(FILE), format!("{bound}driver.x.enabled = false\n")).unwrap();
+        assert!(matches!(Config::read(&system).wish(&driver("x"), &device(1, "", "")), Wish::Disabled(_)));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        for (text, words) in [
+            ("drivers = 1\n", "hidbpf.toml:1:1: unknown field `drivers`, expected `driver` or `device`"),
+            ("[driver.x]\nenable = true\n", "hidbpf.toml:2:1: unknown field `enable`, expected `enabled` or `options`"),
+            ("[driver.x]\nbind = true\n", "hidbpf.toml:2:1: unknown field `bind`"),
+            ("[driver.x]\nenabled = \"yes\"\n", "hidbpf.toml:2:11: invalid type: string \"yes\", expected a boolean"),
+            ("[driver.x]\noptions.a = 1.5\n", "hidbpf.toml:2:13: expected true, false, a whole number or a text"),
+            ("[driver.X]\nenabled = true\n", "hidbpf.toml:1:9: `X` can't be a driver's name"),
+            ("[[device]]\n[device.driver.x]\nenabled = true\n", "hidbpf.toml:1:1: a `[[device]]` needs one of `bus`"),
+            ("[[device]]\nvendor = \"a\"\n", "hidbpf.toml:2:10: invalid value: string \"a\", expected a vendor"),
+            ("[[device]]\nserial = \"a\"\n", "hidbpf.toml:2:1: unknown field `serial`, expected one of `bus`"),
+            ("x", "hidbpf.toml:1:2:"),
+        ] {
+            let (_root, system) = system(&[(FILE, text)]);
+            let config = Config::read(&system);
+            let [problem] = &config.problems[..] else { panic!("{text}: {config:?}") };
+            assert!(problem.to_string().contains(words), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_leaves_off_what_it_names_and_one_that_is_unreadable_everything() {
+        let (root, system) = system(&[
+            (FILE, "[driver.fine]\nenabled = false\n"),
+            ("hidbpf.toml.d/10.toml", "[driver.mouse-invert-y]\nenabled = flase\n"),
+        ]);
+        let device = device(1, "", "");
+        let config = Config::read(&system);
+        assert!(matches!(config.wish(&driver("fine"), &device), Wish::Disabled(_)));
+        assert!(matches!(config.wish(&driver(MOUSE), &device), Wish::InDoubt(_)));
+        for other in ["mouse", "invert", "mouse-invert-yy", "other"] {
+            assert_eq!(config.wish(&driver(other), &device), Wish::Unsaid, "{other}");
+        }
+        assert!(config.problems[0].error().hint().unwrap().contains("the drivers that it names"));
+        fs::write(root.path().join("hidbpf.toml.d/10.toml"), b"\xff\xfe").unwrap();
+        let config = Config::read(&system);
+        assert!(matches!(config.wish(&driver("other"), &device), Wish::InDoubt(_)));
+        assert!(config.problems[0].error().hint().unwrap().contains("all drivers"));
+    }
+
+    #[test]
+    fn files_that_others_can_write_are_refused_where_udev_asks() {
+        let (_root, system) = system(&[(FILE, MAIN)]);
+        // A temporary directory is anybody's.
+        let config = Config::read_each(&system, trusted::open);
+        assert_eq!(config.entries, []);
+        assert!(matches!(config.wish(&driver("other"), &device(1, "", "")), Wish::InDoubt(_)));
+        let none = System { config: "/nonexistent/hidbpf".into(), ..System::default() };
+        assert_eq!(Config::read_each(&none, trusted::open), Config::default());
+    }
+
+    fn say(device: Option<DeviceRule>, key: Key, value: Option<Value>) -> Edit {
+        Edit { driver: driver(MOUSE), device, key, value }
+    }
+
+    #[test]
+    fn commands_write_a_file_of_their_own_that_says_what_they_were_told() {
+        let (root, system) = system(&[(FILE, MAIN)]);
+        let odd = device(0x12345678, "a\"b\u{7}\\", "usb-0000:00:14.0-1/input0");
+        let (by_serial, by_port) = (DeviceRule::of(&odd, false), DeviceRule::of(&odd, true));
+        let edits = [
+            say(Some(by_serial.clone()), Key::Enabled, Some(Value::Bool(false))),
+            say(Some(by_port.clone()), Key::Option("axis".to_owned()), Some(Value::Text("both".to_owned()))),
+            say(Some(by_port), Key::Bind, Some(Value::Bool(true))),
+            say(None, Key::Option("steps".to_owned()), Some(Value::Integer(-4))),
+        ];
+        let path = edit(&system, &edits).unwrap().path().to_owned();
+        let config = Config::read(&system);
+        assert_eq!(config.problems, []);
+        let own: Vec<_> = config.entries.iter().filter(|entry| entry.source.path == path).collect();
+        assert_eq!(own.len(), edits.len());
+        for edit in &edits {
+            let about = |entry: &&&Entry| (&entry.device, &entry.key) == (&edit.device, &edit.key);
+            assert_eq!(own.iter().find(about).map(|entry| &entry.value), edit.value.as_ref(), "{edit:?}");
+        }
+        assert!(fs::read_to_string(&path).unwrap().contains("vendor = 0x12345678\n"));
+        // Said again it is replaced, and with nothing left to say the file goes.
+        let undo = edit(&system, &[say(Some(by_serial), Key::Enabled, Some(Value::Bool(true)))]).unwrap();
+        assert!(matches!(Config::read(&system).wish(&driver(MOUSE), &odd), Wish::Bound(_)));
+        undo.run().unwrap();
+        assert!(matches!(Config::read(&system).wish(&driver(MOUSE), &odd), Wish::Disabled(_)));
+        let nothing: Vec<Edit> = edits.into_iter().map(|edit| Edit { value: None, ..edit }).collect();
+        let undo = edit(&system, &nothing).unwrap();
+        assert!(!path.exists());
+        undo.run().unwrap();
+        assert!(path.exists());
+        assert_eq!(fs::read_to_string(root.path().join(FILE)).unwrap(), MAIN);
+    }
+
+    #[test]
+    fn what_a_later_file_says_is_not_written_in_vain() {
+        let (root, system) = system(&[("hidbpf.toml.d/99.toml", "[driver.mouse-invert-y]\nenabled = true\n")]);
+        let error = edit(&system, &[say(None, Key::Enabled, Some(Value::Bool(false)))]).unwrap_err();
+        assert!(error.to_string().contains("99.toml:2, which is read after"), "{error}");
+        assert!(!root.path().join(DIRECTORY).join(OWN_FILE).exists());
+        fs::write(root.path().join(DIRECTORY).join(OWN_FILE), "broken").unwrap();
+        let error = edit(&system, &[say(None, Key::Enabled, Some(Value::Bool(true)))]).unwrap_err();
+        assert!(error.to_string().contains(OWN_FILE), "{error}");
+    }
+}

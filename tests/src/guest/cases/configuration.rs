@@ -1,0 +1,185 @@
+//! Cases about /etc/hidbpf: drivers that are left off, attached or bound because it says so, and files that can't be read.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::attach::{expect_hat_works, expect_untouched};
+use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, Plugged, write};
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("configuration-disables-and-enables", WITH_HID_BPF, disables_and_enables),
+    case("configuration-is-for-one-device", WITH_HID_BPF, one_device),
+    case("configuration-enables-an-example", WITH_HID_BPF, enables_an_example),
+    case("configuration-binds-a-driver", WITH_HID_BPF, binds),
+    case("configuration-that-is-broken", WITH_HID_BPF, broken),
+];
+
+const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
+const LOCAL_HWDB: &str = "/etc/udev/hwdb.d/82-hidbpf-local.hwdb";
+
+/// The configuration of a case, gone when it is over.
+struct Files;
+
+impl Files {
+    fn new() -> Result<Files> {
+        ensure!(!Path::new("/etc/hidbpf").exists(), "there is a configuration already");
+        Ok(Files)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        write(&Path::new("/etc/hidbpf").join(name), text.as_bytes())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // A case that failed has other things to say.
+        let _ = fs::remove_dir_all("/etc/hidbpf");
+    }
+}
+
+fn expect_attached(device: &Plugged, drivers: &[&str]) -> Result<()> {
+    ensure!(device.pinned_drivers()? == drivers, "attached: {:?}", device.pinned_drivers()?);
+    Ok(())
+}
+
+fn disables_and_enables(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    bench.hidbpf(&["disable", RAPTOR.0])?.expect(0)?.answers(OWN)?.answers("taken off")?;
+    bench.settle()?;
+    expect_untouched(&joystick, &spec)?;
+    let why = format!("it is disabled by {OWN}:5");
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("{}: left off: {why}", RAPTOR.0))?;
+    bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(&why)?.answers("hidbpf enable")?;
+    bench.hidbpf(&["config"])?.expect(0)?.answers(&format!("{}: enabled = false  ({OWN}:5)", RAPTOR.0))?;
+    bench.unplug(joystick)?;
+    // As after the next boot: udev's events go by it.
+    let joystick = bench.plug(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    // By hand it is attached all the same, until the device is plugged in again.
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
+    expect_hat_works(&joystick)?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?.answers("taken off")?;
+    bench.settle()?;
+    bench.hidbpf(&["enable", RAPTOR.0])?.expect(0)?.answers("attached to")?;
+    expect_hat_works(&joystick)?;
+    ensure!(!Path::new(OWN).exists(), "what is so anyway was written: {}", fs::read_to_string(OWN)?);
+    bench.unplug(joystick)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    bench.unplug(joystick)
+}
+
+fn one_device(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let (left, right) = (plug_fixed(RAPTOR, bench)?, plug_fixed(RAPTOR, bench)?);
+    bench.hidbpf(&["disable", RAPTOR.0, &left.name()])?.expect(0)?;
+    bench.settle()?;
+    expect_untouched(&left, &spec)?;
+    expect_hat_works(&right)?;
+    // It is known by its serial number.
+    let text = fs::read_to_string(OWN).with_context(|| format!("failed to read `{OWN}`"))?;
+    ensure!(text.contains("\nvendor = 0x11c0\n") && text.contains("\nuniq = \"bench-"), "{text}");
+    bench.trigger("add", &left)?;
+    expect_untouched(&left, &spec)?;
+    // What is said for all does not change what is said for the device, and the command says so.
+    bench.hidbpf(&["enable", RAPTOR.0])?.expect(0)?.says("it stays enabled = false")?;
+    expect_untouched(&left, &spec)?;
+    bench.hidbpf(&["enable", RAPTOR.0, &left.name()])?.expect(0)?;
+    expect_hat_works(&left)?;
+    for device in [left, right] {
+        bench.unplug(device)?;
+    }
+    Ok(())
+}
+
+const UP: &str = "00 02 00 05 00 00 00";
+
+fn enables_an_example(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    let spec = recordings::device(MOUSE.0, MOUSE.1)?;
+    bench.hidbpf(&["enable", MOUSE.0])?.expect(0)?;
+    bench.reload()?;
+    let mouse = bench.plug(&spec)?;
+    expect_attached(&mouse, &[MOUSE.0])?;
+    expect_answers(&mouse, &mut mouse.only_node()?, &[(UP, "REL_X 2, REL_Y -5")])?;
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    bench.unplug(mouse)?;
+    bench.hidbpf(&["disable", MOUSE.0])?.expect(0)?;
+    bench.reload()?;
+    ensure!(!Path::new(LOCAL_HWDB).exists(), "`{LOCAL_HWDB}` is left");
+    let mouse = bench.plug(&spec)?;
+    expect_attached(&mouse, &[])?;
+    bench.unplug(mouse)
+}
+
+fn binds(bench: &mut Bench) -> Result<()> {
+    let files = Files::new()?;
+    let spec = Spec { product: 0xa0aa, ..recordings::device(MOUSE.0, MOUSE.1)? };
+    let mouse = bench.plug(&spec)?;
+    bench.hidbpf(&["enable", MOUSE.0, &mouse.name()])?.expect(3)?.says("is not for the device")?.says("--force")?;
+    bench.hidbpf(&["enable", MOUSE.0, &mouse.name(), "--force", "--port"])?.expect(0)?;
+    bench.reload()?;
+    expect_answers(&mouse, &mut mouse.only_node()?, &[(UP, "REL_X 2, REL_Y -5")])?;
+    bench.unplug(mouse)?;
+    let mouse = bench.plug(&spec)?;
+    expect_attached(&mouse, &[MOUSE.0])?;
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("by {OWN}:"))?;
+    bench.hidbpf(&["disable", MOUSE.0, &mouse.name(), "--port"])?.expect(0)?.answers("taken off")?;
+    expect_attached(&mouse, &[])?;
+    bench.unplug(mouse)?;
+    fs::remove_file(OWN).with_context(|| format!("failed to remove `{OWN}`"))?;
+    // The same by hand, for all of the vendor's.
+    files.write("hidbpf.toml", "[[device]]\nvendor = 0x04d9\ndriver.mouse-invert-y.bind = true\n")?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?;
+    bench.reload()?;
+    let mouse = bench.plug(&spec)?;
+    expect_attached(&mouse, &[MOUSE.0])?;
+    bench.unplug(mouse)?;
+    fs::remove_file("/etc/hidbpf/hidbpf.toml").context("failed to remove the configuration")?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?;
+    ensure!(!Path::new(LOCAL_HWDB).exists(), "`{LOCAL_HWDB}` is left");
+    bench.reload()
+}
+
+fn broken(bench: &mut Bench) -> Result<()> {
+    const PRESENTER: (&str, usize) = ("hp-elite-presenter", 264);
+    let files = Files::new()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    files.write("hidbpf.toml.d/10-mine.toml", &format!("[driver.{}]\nenable = false\n", RAPTOR.0))?;
+    let place = "/etc/hidbpf/hidbpf.toml.d/10-mine.toml:2:1: unknown field `enable`";
+    let joystick = bench.plug(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    let log = bench.take_log();
+    ensure!(log.contains("failed with exit code 1"), "the helper took no offence: {log}");
+    bench.hidbpf(&["status"])?.expect(0)?.answers("left off: the configuration can't be read")?.says(place)?;
+    bench.hidbpf(&["doctor"])?.answers(place)?;
+    bench.hidbpf(&["doctor", &joystick.name()])?.answers(place)?;
+    bench.hidbpf(&["config"])?.expect(1)?.says(place)?;
+    bench.hidbpf(&["config", "--apply"])?.expect(1)?.says(place)?;
+    // A driver that the file says nothing of is none of its business.
+    let presenter = plug_fixed(PRESENTER, bench)?;
+    bench.unplug(presenter)?;
+    // What anybody could have written is not gone by, and nor is anything else until that is mended.
+    let mine = "/etc/hidbpf/hidbpf.toml.d/10-mine.toml";
+    files.write("hidbpf.toml.d/10-mine.toml", "")?;
+    fs::set_permissions(mine, Permissions::from_mode(0o666)).with_context(|| format!("failed to chmod `{mine}`"))?;
+    let presenter = bench.plug(&recordings::device(PRESENTER.0, PRESENTER.1)?)?;
+    expect_attached(&presenter, &[])?;
+    bench.hidbpf(&["status"])?.expect(0)?.says("can be written by others than root")?;
+    fs::set_permissions(mine, Permissions::from_mode(0o644)).with_context(|| format!("failed to chmod `{mine}`"))?;
+    bench.trigger("add", &joystick)?;
+    expect_hat_works(&joystick)?;
+    for device in [joystick, presenter] {
+        bench.unplug(device)?;
+    }
+    Ok(())
+}
