@@ -5,8 +5,8 @@
  * The Surface Dial is a knob that can be turned and pressed. It says that it is one, a dial of up to 3600 steps a turn, and that it
  * knows where on a screen it stands. Linux makes REL_DIAL of it, of which most programs know nothing.
  *
- * The dial becomes a wheel. Linux then asks for the finest steps by itself, and is told that 120 of the 3600 are one click of a
- * wheel, which makes 30 clicks a turn. What would make something else than a mouse of it goes: whether it is touched becomes
+ * The dial becomes a wheel. Linux then asks for the finest steps by itself, and is told how many of the 3600 are one click of a
+ * wheel: 120, which makes 30 clicks a turn, unless the option `clicks-per-turn` says otherwise. What would make something else than a mouse of it goes: whether it is touched becomes
  * padding, and its place becomes a movement, which is always 0. The bytes are patched where they are, since all else, the vendor's
  * reports above all, stays.
  *
@@ -25,9 +25,23 @@ static const struct hidbpf_byte patches[] = {
 	{98, 0x42, 0x06},
 };
 
+/* The Physical Maximum's value, and the steps of a turn. */
+#define STEPS_PER_CLICK 61
+#define STEPS_PER_TURN 3600
+
+HIDBPF_OPTION_INTEGER(clicks_per_turn);
+
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	return hidbpf_patch_all(ctx, patches) ? 0 : -EINVAL;
+	__s32 clicks = option_clicks_per_turn;
+	__u8 *descriptor;
+
+	if (!hidbpf_patch_all(ctx, patches))
+		return -EINVAL;
+	descriptor = hid_bpf_get_data(ctx, 0, STEPS_PER_CLICK + 2);
+	if (descriptor && clicks > 0)
+		hidbpf_put_le16(descriptor + STEPS_PER_CLICK, (__u16)(STEPS_PER_TURN / (__u32)clicks));
+	return 0;
 }
 
 /* System Control: Sleep in bit 0 of its only byte, and: */

@@ -5,17 +5,26 @@
  * An example to copy: turns the vertical axis of one mouse around, a Holtek gaming mouse (04D9:A09F). The mouse has no defect.
  *
  * Its reports have no id: byte 0 has the buttons, bytes 1 and 2 the movement in X, bytes 3 and 4 that in Y, signed and
- * little-endian, then the wheels. The driver turns Y around in place, so that neither descriptor nor report size change.
+ * little-endian, then the wheels. The driver turns Y around in place, so that neither descriptor nor report size change; with the
+ * option `axis`, X or both.
  */
+#define REPORT_X 1
 #define REPORT_Y 3
 #define REPORT_Y_END 5
+
+HIDBPF_OPTION_CHOICE(axis, AXIS_Y, AXIS_X, AXIS_BOTH);
 
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = hidbpf_report(ctx, REPORT_Y_END);
+	__u32 axis = option_axis;
 
-	if (report)
+	if (!report)
+		return 0;
+	if (axis != AXIS_X)
 		hidbpf_negate_le16(report + REPORT_Y);
+	if (axis != AXIS_Y)
+		hidbpf_negate_le16(report + REPORT_X);
 	return 0;
 }
 

@@ -11,14 +11,20 @@
  * The firmware believes in the eraser too. When that button is pressed or released while the pen is near, it lets the pen leave and
  * come back: with the tip down a report says that tip and pen are gone, and then one that tip and button changed together. No hand
  * does either, so both are dropped and the pen stays where it is.
+ *
+ * Who wants an eraser there sets the option `second-button`, and then descriptor and reports stay as they are.
  */
 /* The usage of the third bit of the pen's flags, in the descriptor. */
 #define SECOND_BUTTON_USAGE 17
 #define USAGE_ERASER 0x45
 #define USAGE_SECONDARY_BARREL_SWITCH 0x5a
 
+HIDBPF_OPTION_CHOICE(second_button, SECOND_BUTTON_BUTTON, SECOND_BUTTON_ERASER);
+
 HIDBPF_RDESC_FIXUP(ctx)
 {
+	if (option_second_button == SECOND_BUTTON_ERASER)
+		return 0;
 	hidbpf_patch_byte(ctx, SECOND_BUTTON_USAGE, USAGE_ERASER, USAGE_SECONDARY_BARREL_SWITCH);
 	return 0;
 }
@@ -32,7 +38,7 @@ HIDBPF_INPUT_EVENT(ctx)
 	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
 	__u8 changed;
 
-	if (!report)
+	if (!report || option_second_button == SECOND_BUTTON_ERASER)
 		return 0;
 	changed = flags_were ^ report[UGEE_PEN_FLAGS];
 	if (!changed)

@@ -67,3 +67,74 @@ fn what_can_not_be_is_refused_and_nothing_is_written() {
     let output = with_config(dir.path(), &["doctor"]);
     assert!(stdout(&output).contains(place), "{}", stdout(&output));
 }
+
+#[test]
+fn options_are_set_in_a_replay_by_name_and_by_udev_property() {
+    let recording = |driver: &str, name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers").join(driver).join("recordings");
+        folder.join(name).to_str().expect("the path is text").to_owned()
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let (plain, both) =
+        (recording("mouse-invert-y", "axis-both.hid"), recording("mouse-invert-y", "axis-both.expected.hid"));
+    let compared = |options: &[&str], expected: &str| {
+        let arguments = [&["replay", "mouse-invert-y", &plain, "--expect", expected], options].concat();
+        with_config(dir.path(), &arguments)
+    };
+    // The recording itself sets the property; an option that is named goes before it.
+    check(&compared(&[], &both), 0, &[]);
+    assert_eq!(compared(&["--option", "axis=y"], &both).status.code(), Some(1));
+    assert_eq!(compared(&["--property", "HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS=x"], &both).status.code(), Some(1));
+    for (option, words) in [
+        ("axis=z", "the option `axis` of the driver `mouse-invert-y`: `z` is not y, x or both"),
+        ("speed=1", "the driver `mouse-invert-y` has no option `speed`"),
+    ] {
+        check(&compared(&["--option", option], &both), 1, &[words]);
+    }
+    // With an eraser, the pen is what its firmware says.
+    let pen = recording("xppen-artist-24", "artist-24-pen.hid");
+    let eraser = ["replay", "xppen-artist-24", &pen, "--expect", &pen, "--option", "second-button=eraser"];
+    let output = with_config(dir.path(), &eraser);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn options_are_kept_and_shown_with_where_they_come_from() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let own = dir.path().join("hidbpf.toml.d/90-hidbpf.toml");
+    let get = || stdout(&with_config(dir.path(), &["get", "mouse-invert-y"]));
+    assert_eq!(
+        get(),
+        "mouse-invert-y\n  axis = y  (default)\n    Which axis is turned around. Can be y, x or both; default y\n"
+    );
+    check(&with_config(dir.path(), &["set", "mouse-invert-y", "axis=x"]), 1, &["attached to no device", "--save"]);
+    check(&with_config(dir.path(), &["set", "mouse-invert-y", "axis=x", "--save"]), 0, &[]);
+    assert!(get().contains(&format!("  axis = x  ({}:5)\n", own.display())), "{}", get());
+    for (arguments, code, words) in [
+        (&["axis=z"][..], 1, "`z` is not y, x or both"),
+        (&["axes=y"], 1, "has no option `axes`"),
+        (&["axis"], 1, "failed to find the device `axis`"),
+        (&["axis=y", "x"], 1, "`x` is no option"),
+        (&["0003:FFFF:FFFF.FFFF", "axis=y"], 1, "there is no HID device"),
+        (&[], 2, "KEY=VALUE"),
+        (&["axis=y", "--port"], 2, "--save"),
+    ] {
+        check(&with_config(dir.path(), &[&["set", "mouse-invert-y"], arguments].concat()), code, &[words]);
+    }
+    assert!(get().contains("axis = x"), "{}", get());
+    check(&with_config(dir.path(), &["set", "mouse-invert-y", "axis=", "--save"]), 0, &[]);
+    assert!(get().contains("axis = y  (default)") && !own.exists(), "{}", get());
+    fs::write(dir.path().join("hidbpf.toml"), "[driver.mouse-invert-y.options]\naxis = 1\nspeed = 2\n")
+        .expect("written");
+    let text = get();
+    for words in
+        ["axis = y  (default)", "hidbpf.toml:2: `1` is not y, x or both", "hidbpf.toml:3 sets the option `speed`"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let answer = with_config(dir.path(), &["--json", "get", "microsoft-surface-dial"]);
+    let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let option = &answer["options"][0]["options"][0];
+    assert_eq!((&option["value"], &option["min"], &option["max"]), (&30.into(), &4.into(), &360.into()));
+    check(&with_config(dir.path(), &["get", "huion-dial-2"]), 3, &["has no options"]);
+}

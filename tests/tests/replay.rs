@@ -2,11 +2,11 @@
 //! gives what `<recording>.expected.hid` says. One test for each recording, found by its file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hidbpf::recording::Recording;
+use hidbpf::object::DriverObject;
+use hidbpf::recording::{Device, Recording};
 use hidbpf::replay::{Generation, Object, Settings};
 use hidbpf_build::BuildError;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -40,14 +40,16 @@ fn trials() -> Result<Vec<Trial>, BuildError> {
 
 fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> {
     let (recording, expected) = (Recording::read(recording)?, Recording::read(expected)?);
-    let object = fs::read(hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o")))?;
-    let object = Object::parse(&object)?;
+    let path = hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o"));
+    let driver = DriverObject::read(&path)?;
+    let object = Object::parse(driver.bytes())?;
+    let settings = |device: &Device| Settings::of(device).with_options_of(&driver);
     let generations = object.generations();
     if !generations.contains(&Generation::StructOps) {
         return Err("the driver has no program for struct_ops kernels".into());
     }
     for generation in generations {
-        let replayed = hidbpf::replay::replay(&object, generation, &recording, Settings::of)?.recording;
+        let replayed = hidbpf::replay::replay(&object, generation, &recording, settings)?.recording;
         let difference = hidbpf::replay::difference(&expected, &replayed);
         if !difference.is_empty() {
             return Err(format!("on {generation} kernels:\n{difference}").into());

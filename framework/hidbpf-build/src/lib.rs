@@ -7,6 +7,7 @@
 mod clang;
 mod error;
 mod object;
+mod options;
 mod recordings;
 mod scaffold;
 mod stamp;
@@ -93,7 +94,7 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
         return Ok(Driver { name, object, inputs, warnings });
     }
 
-    let compiled = clang.compile(&clang::Job {
+    let mut compiled = clang.compile(&clang::Job {
         source: &folder.join(SOURCE_FILE),
         name: &name,
         include: &include,
@@ -101,6 +102,7 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     })?;
     let broken = |problem| BuildError::Object { name: name.clone(), problem };
     object::check(&compiled.object, &manifest).map_err(broken)?;
+    options::fill(&mut compiled.object, &manifest).map_err(broken)?;
     let section = Embedded { format: FORMAT, name: name.clone(), sha256: Sha256::UNSEALED, driver: manifest }
         .to_section()
         .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::recording::Recording;
+use hidbpf::object::DriverObject;
+use hidbpf::recording::{Device, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
 use crate::BuildError;
@@ -64,12 +65,14 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
         problem,
     };
     let parsed = Object::parse(&bytes).map_err(|error| failed(folder, error.to_string()))?;
+    let driver = DriverObject::parse(object, bytes).map_err(|error| failed(folder, error.to_string()))?;
+    let settings = |device: &Device| Settings::of(device).with_options_of(&driver);
     let mut checked = Vec::new();
     for (path, expected) in recordings(folder)? {
         let recording = Recording::read(&path)?;
         let expected = Recording::read(&expected)?;
         for generation in parsed.generations() {
-            let replayed = replay::replay(&parsed, generation, &recording, Settings::of)
+            let replayed = replay::replay(&parsed, generation, &recording, settings)
                 .map_err(|error| failed(&path, error.to_string()))?;
             let difference = replay::difference(&expected, &replayed.recording);
             checked.push(Checked { recording: path.clone(), generation, difference });

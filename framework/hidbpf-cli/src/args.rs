@@ -110,6 +110,33 @@ pub enum Command {
         #[command(flatten)]
         device: OneDevice,
     },
+    /// Set options of a driver that is attached: at once, until the device is plugged in again
+    ///
+    /// `hidbpf get` shows the options. Most take effect at the next report; for some the driver is attached anew, which the kernel does
+    /// with the device too. `KEY=` takes a setting back.
+    #[command(
+        after_help = "Examples:\n  hidbpf set mouse-invert-y axis=both\n  hidbpf set mouse-invert-y /dev/hidraw3 axis=x --save"
+    )]
+    Set {
+        /// A driver's name
+        driver: String,
+        /// The device, as for `hidbpf load`, and options: `axis=both`. Without a device all that the driver is attached to
+        #[arg(value_name = "[DEVICE] KEY=VALUE", required = true)]
+        what: Vec<String>,
+        /// Keep it in 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d, for the device by its ids and serial number, or for all
+        #[arg(long)]
+        save: bool,
+        /// Keep it for the device by its ids and the port that it is plugged into, not by its serial number
+        #[arg(long, requires = "save")]
+        port: bool,
+    },
+    /// Show the options of drivers: what each is, who has set it, what it can be
+    Get {
+        /// A driver's name. Default: all drivers that have options
+        driver: Option<String>,
+        /// The device. Default: all that the driver is attached to, or what holds for all
+        device: Option<String>,
+    },
     /// Show the configuration: what holds, and which line of which file says so
     Config {
         /// Bring udev's hwdb and the devices that are there in line with it
@@ -150,6 +177,9 @@ pub enum Command {
         /// Tell the driver that the device has this udev property
         #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
         property: Vec<(String, String)>,
+        /// Set an option of the driver
+        #[arg(long, value_name = "KEY=VALUE", value_parser = property)]
+        option: Vec<(String, String)>,
         /// What the device answers when the driver asks for a feature report: `5=05 00 01`
         #[arg(long, value_name = "ID=HEX")]
         feature: Vec<Feature>,

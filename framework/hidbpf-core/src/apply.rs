@@ -12,6 +12,7 @@ use crate::manager::{LoadReport, Manager, UnloadReport, rule_for};
 use crate::manifest::DriverName;
 use crate::pins;
 use crate::state::DeviceState;
+use crate::tune::{TuneReport, Tuned};
 
 /// What was done to the devices.
 #[derive(Debug, Default, Serialize)]
@@ -21,6 +22,8 @@ pub struct Applied {
     pub attached: Vec<LoadReport>,
     /// The drivers that were taken off.
     pub taken_off: Vec<UnloadReport>,
+    /// The drivers whose options were set.
+    pub tuned: Vec<TuneReport>,
     /// What could not be done.
     #[serde(skip)]
     pub failed: Vec<Error>,
@@ -28,7 +31,7 @@ pub struct Applied {
 
 impl<L: Loader> Manager<'_, L> {
     /// Takes the drivers off devices that the configuration rules out there, and attaches those that udev would attach if the devices
-    /// were plugged in now. With `only`, that driver alone, and also where a person took it off.
+    /// were plugged in now; sets the options of those that are attached. With `only`, that driver alone, and also where a person took it off.
     ///
     /// # Errors
     /// sysfs can't be read. What fails of single devices is in [`Applied::failed`].
@@ -71,6 +74,15 @@ impl<L: Loader> Manager<'_, L> {
                 Wish::Unsaid => driver.manifest.is_automatic(),
             };
             let is_there = pinned.iter().any(|pinned| pinned.driver == driver.name);
+            if is_there && !driver.manifest.options.is_empty() && wish.against().is_none() {
+                let (generation, mut held) = self.hold_for(driver, &device.name)?;
+                let tuned = held.tune(generation, driver, config)?;
+                held.state.write(self.system)?;
+                if tuned != Tuned::Unchanged {
+                    let (device, driver) = (device.name.clone(), driver.name.clone());
+                    applied.tuned.push(TuneReport { device, driver, tuned });
+                }
+            }
             let is_kept_off = only.is_none() && taken_off.contains(&driver.name);
             let Ok(rule) = rule_for(driver, &own, &wish) else { continue };
             // One that can't be attached yet is attached when its kernel driver is bound, by the event of that.

@@ -33,6 +33,8 @@ pub struct Device {
     /// The number of its USB interface.
     pub interface: Option<u8>,
     properties: Properties,
+    /// What the variables of the driver are set to that is being attached, its options.
+    variables: BTreeMap<String, Vec<u8>>,
 }
 
 /// Where udev properties come from.
@@ -94,6 +96,7 @@ impl Device {
             driver: bound_driver(&syspath),
             interface: usb_interface(&syspath),
             properties: Properties::Udev(system.udev_database()),
+            variables: BTreeMap::new(),
             rdesc,
             name,
             syspath,
@@ -165,6 +168,7 @@ impl Device {
             rdesc: Vec::new(),
             interface: None,
             properties: Properties::Given(BTreeMap::new()),
+            variables: BTreeMap::new(),
         }
     }
 
@@ -174,14 +178,26 @@ impl Device {
         Device { properties: Properties::Given(properties), ..self }
     }
 
+    /// The same device, for a driver whose variables are to be set so.
+    #[must_use]
+    pub fn with_variables(self, variables: BTreeMap<String, Vec<u8>>) -> Device {
+        Device { variables, ..self }
+    }
+
+    /// What the variables of the driver are to be set to that is being attached.
+    pub fn variables(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.variables
+    }
+
     /// The same device as it is now, with the udev properties that it was given.
     pub(crate) fn read_again(&self, system: &System) -> Result<Device> {
         Ok(Device { properties: self.properties.clone(), ..Device::open(system, &self.name)? })
     }
 
     /// Those of these udev properties that the device has, with their values.
-    pub fn properties<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, String> {
-        names.into_iter().filter_map(|name| Some((name.to_owned(), self.property(name)?))).collect()
+    pub fn properties(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, String> {
+        let value = |name: &str| Some((name.to_owned(), self.property(name)?));
+        names.into_iter().filter_map(|name| value(name.as_ref())).collect()
     }
 
     /// A udev property: of the device, else of its nearest parent that has it, else of its hidraw node.

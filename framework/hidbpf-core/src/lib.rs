@@ -26,5 +26,6 @@ mod sys;
 pub mod system;
 pub mod text;
 mod trusted;
+pub mod tune;
 mod udev;
 mod uevents;

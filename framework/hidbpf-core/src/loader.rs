@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::object::ObjectFile;
+use crate::object::{Global, ObjectFile, PROPERTY_PREFIX};
 use crate::system::System;
 
 /// Which way a driver's programs went into the kernel.
@@ -75,4 +75,31 @@ pub struct AttachedLink {
     pub name: String,
     /// The link, or the map itself where it is only needed.
     pub link: OwnedFd,
+}
+
+/// What a variable of a driver's is set to before its programs are loaded.
+pub struct Setting<'a> {
+    /// The variable's name.
+    pub name: &'a str,
+    /// Where it is.
+    pub global: &'a Global,
+    /// All of its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The variables that a device's udev properties are written to, for the properties that it has, and those of the driver's options.
+pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
+    let setting = |(name, global): (&'a String, &'a Global)| {
+        if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {
+            return Some(Setting { name, global, bytes: bytes.clone() });
+        }
+        let value = device.property(name.strip_prefix(PROPERTY_PREFIX)?)?;
+        let mut bytes = vec![0; global.size];
+        // The last byte stays NUL: the program reads a C string.
+        for (to, from) in bytes.iter_mut().zip(value.bytes().take(global.size.saturating_sub(1))) {
+            *to = from;
+        }
+        Some(Setting { name, global, bytes })
+    };
+    driver.globals.iter().filter_map(setting).collect()
 }

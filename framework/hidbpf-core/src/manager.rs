@@ -19,6 +19,7 @@ use crate::kernel::{self, Generation};
 use crate::loader::{Loader, Way};
 use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
+use crate::options;
 use crate::pins;
 use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
@@ -172,7 +173,7 @@ pub struct Manager<'a, L> {
 
 /// A device whose lock is held, with what is remembered of it.
 pub(crate) struct Held<'a, L> {
-    system: &'a System,
+    pub(crate) system: &'a System,
     loader: &'a L,
     pub(crate) device: Device,
     pub(crate) state: DeviceState,
@@ -211,7 +212,9 @@ impl<'a, L: Loader> Manager<'a, L> {
             // Without pins the descriptor in force is the device's own, whatever was remembered.
             old => {
                 let mut state = DeviceState::new(&device);
-                (state.taken_off, state.failures) = old.map(|old| (old.taken_off, old.failures)).unwrap_or_default();
+                if let Some(old) = old {
+                    (state.taken_off, state.failures, state.set) = (old.taken_off, old.failures, old.set);
+                }
                 state
             }
         };
@@ -254,6 +257,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
+        held.keep_properties(driver);
         held.attach_anew(generation, driver, rule)
     }
 
@@ -371,7 +375,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             report.failed.push(error);
         }
         // Read once: the node that has them goes when the kernel probes the device again.
-        let properties = held.device.properties(drivers.iter().flat_map(DriverObject::properties));
+        let properties = held.device.properties(drivers.iter().flat_map(DriverObject::all_properties));
         held.device = held.device.with_properties(properties);
         let own = held.state.restore(held.device.clone());
         let mut wanted = Vec::new();
@@ -675,13 +679,19 @@ impl<L: Loader> Held<'_, L> {
     fn has_news_for(&self, driver: &DriverObject) -> bool {
         let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
         known.is_some_and(|known| {
-            let now = self.device.properties(driver.properties());
+            let now = self.device.properties(driver.all_properties());
             now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
         })
     }
 
+    /// Reads the udev properties that a driver asks for, once: the node that has them goes when the kernel probes the device again.
+    pub(crate) fn keep_properties(&mut self, driver: &DriverObject) {
+        let properties = self.device.properties(driver.all_properties());
+        self.device = self.device.clone().with_properties(properties);
+    }
+
     /// Attaches a driver, and where it is attached takes it off before: what it was told can't be changed in place.
-    fn attach_anew(
+    pub(crate) fn attach_anew(
         &mut self,
         generation: Generation,
         driver: &DriverObject,
@@ -726,6 +736,14 @@ impl<L: Loader> Held<'_, L> {
             )
             .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
         }
+        let mut wrong = Vec::new();
+        if !driver.manifest.options.is_empty() {
+            let config = Config::read(self.system);
+            let (options, problems) =
+                options::resolve(driver, Some(&self.device), &config, &self.state.set_by_hand(&driver.name));
+            self.device = self.device.clone().with_variables(options::variables(&options));
+            wrong = problems;
+        }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.
         let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
             Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
@@ -740,7 +758,8 @@ impl<L: Loader> Held<'_, L> {
             rule: rule.clone(),
             change: None,
             loaded: Some(self.loader.way()),
-            properties: self.device.properties(driver.properties()),
+            properties: self.device.properties(driver.all_properties()),
+            options: driver.option_places(),
         });
         // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
         self.state.write(self.system)?;
@@ -757,6 +776,7 @@ impl<L: Loader> Held<'_, L> {
                 }
                 self.state.resolve(std::slice::from_ref(&driver.name));
                 self.state.taken_off.retain(|taken| *taken != driver.name);
+                self.note_wrong_options(driver, wrong);
                 self.state.write(self.system)?;
                 self.pinned = pins::of_device(self.system, &self.device.name)?;
                 Ok(LoadReport {
@@ -785,6 +805,16 @@ impl<L: Loader> Held<'_, L> {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Has it seen in the status that an option is set to what it can't be.
+    pub(crate) fn note_wrong_options(&mut self, driver: &DriverObject, wrong: Vec<String>) {
+        if !wrong.is_empty() {
+            let error = Error::new(ErrorKind::Config, wrong.join("; "))
+                .with_hint(format!("what is wrong is passed over; `hidbpf get {}` shows what holds", driver.name));
+            tracing::error!("{error}");
+            self.state.fail(vec![driver.name.clone()], &error);
         }
     }
 

@@ -16,6 +16,7 @@ use sha2::Digest as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
 use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement, Sha256};
+use crate::options;
 use crate::trusted;
 
 /// What the names of source files in a driver's BTF begin with, for the directory that they were compiled in.
@@ -216,6 +217,18 @@ impl DriverObject {
     pub fn properties(&self) -> BTreeSet<&str> {
         let ruled = self.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
         self.file.properties().chain(ruled).collect()
+    }
+
+    /// The same, and those that set its options.
+    pub fn all_properties(&self) -> BTreeSet<String> {
+        let options = self.manifest.options.iter().map(|option| option.property(self.name.as_str()));
+        self.properties().into_iter().map(str::to_owned).chain(options).collect()
+    }
+
+    /// Where its options are in their section: of each variable the offset and the size, in bytes.
+    pub fn option_places(&self) -> BTreeMap<String, (usize, usize)> {
+        let globals = self.globals.iter().filter(|(_, global)| global.section == options::SECTION);
+        globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
     }
 
     /// The hooks that the driver uses on a kernel of this generation.

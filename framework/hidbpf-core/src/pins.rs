@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::loader::AttachedLink;
 use crate::manifest::DriverName;
+use crate::options;
 use crate::sys;
 use crate::system::System;
 
@@ -98,6 +99,52 @@ pub(crate) fn discard(system: &System, device: &HidName) {
     let _ = fs::remove_dir(system.device_pins(device));
 }
 
+/// The options of a driver that is attached, as its programs see them: the bytes of [`options::SECTION`].
+#[derive(Debug)]
+pub struct PinnedOptions {
+    map: OwnedFd,
+    path: PathBuf,
+}
+
+impl PinnedOptions {
+    /// Opens them; `None` where the driver has none, or is not attached.
+    ///
+    /// # Errors
+    /// They are there, and this process may not have them.
+    pub fn open(system: &System, device: &HidName, driver: &DriverName) -> Result<Option<PinnedOptions>> {
+        let path = system.driver_pins(device, driver).join(pin_name(options::SECTION));
+        match sys::open_pinned(&path) {
+            Ok(map) => Ok(Some(PinnedOptions { map, path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                let what = format!("failed to open the options `{}`", path.display());
+                Err(Error::permission_or(ErrorKind::Bpffs, what, error)
+                    .with_hint("run the command as root, for example with sudo"))
+            }
+        }
+    }
+
+    /// All of their bytes.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        sys::read_value(self.map.as_fd()).map_err(|error| self.failed("read", error))
+    }
+
+    /// Replaces all of their bytes. The programs see them at their next run.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there is another number of them.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        sys::write_value(self.map.as_fd(), bytes).map_err(|error| self.failed("write", error))
+    }
+
+    fn failed(&self, verb: &str, error: io::Error) -> Error {
+        Error::because(ErrorKind::Bpffs, format!("failed to {verb} the options `{}`", self.path.display()), error)
+    }
+}
+
 /// Bytes that bpffs does not take in a name.
 fn pin_name(name: &str) -> String {
     name.replace(['.', '/'], "_")
@@ -149,7 +196,8 @@ pub fn of_device(system: &System, device: &HidName) -> Result<Vec<Pinned>> {
         else {
             continue;
         };
-        let links = list(&path)?.iter().filter_map(|link| link.file_name()?.to_str().map(str::to_owned)).collect();
+        let links = list(&path)?.into_iter().filter(|link| !link.ends_with(pin_name(options::SECTION)));
+        let links = links.filter_map(|link| link.file_name()?.to_str().map(str::to_owned)).collect();
         pinned.push(Pinned { device: device.clone(), driver, links });
     }
     Ok(pinned)

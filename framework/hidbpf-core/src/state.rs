@@ -21,6 +21,7 @@ use crate::kernel::Generation;
 use crate::loader::Way;
 use crate::manifest::{DriverName, HexBytes};
 use crate::object::Hook;
+use crate::options::Values;
 use crate::system::System;
 use crate::text::Hex;
 
@@ -46,6 +47,9 @@ pub struct DeviceState {
     pub taken_off: Vec<DriverName>,
     /// What failed last, of each driver.
     pub failures: Vec<Failure>,
+    /// The options that a person has set until the device is plugged in again, by driver.
+    #[serde(default)]
+    pub set: BTreeMap<DriverName, Values>,
 }
 
 /// What is remembered of a driver on a device.
@@ -70,6 +74,9 @@ pub struct DriverState {
     /// The udev properties that it was told.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// Where its options are: of each variable the offset and the size, in bytes.
+    #[serde(default)]
+    pub options: BTreeMap<String, (usize, usize)>,
 }
 
 /// A failure that has not been resolved.
@@ -96,6 +103,7 @@ impl DeviceState {
             drivers: Vec::new(),
             taken_off: Vec::new(),
             failures: Vec::new(),
+            set: BTreeMap::new(),
         }
     }
 
@@ -182,6 +190,11 @@ impl DeviceState {
             device.modalias = modalias;
         }
         device
+    }
+
+    /// What a person has set of a driver's options.
+    pub fn set_by_hand(&self, driver: &DriverName) -> Values {
+        self.set.get(driver).cloned().unwrap_or_default()
     }
 
     /// Notes a failure in place of older ones about the same drivers.

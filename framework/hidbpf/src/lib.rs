@@ -51,5 +51,5 @@ pub mod manager {
 
 pub use hidbpf_core::{
     apply, aside, attach, catalog, config, device, error, hwdb, ids, manifest, object, options, pins, state, system,
-    text,
+    text, tune,
 };

@@ -15,9 +15,12 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::{self, Generation};
-use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, PROPERTY_PREFIX, SectionRole, section_role};
+use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
+use crate::options;
 use crate::system::System;
 use crate::{sys, verifier};
+
+use hidbpf_core::loader::{Setting, settings};
 
 pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, Way};
 
@@ -136,24 +139,17 @@ fn io_error(error: &libbpf_rs::Error) -> String {
     format!("{error:#}")
 }
 
-/// Writes the device's udev properties into the globals that ask for them. Must be done before the load: `.rodata` is frozen then.
-fn set_properties(driver: &ObjectFile, object: &mut OpenObject, device: &Device) -> Result<()> {
-    for (name, global) in &driver.globals {
-        let Some(property) = name.strip_prefix(PROPERTY_PREFIX) else { continue };
-        let Some(value) = device.property(property) else { continue };
+/// Writes what is to be set into the driver's variables. Must be done before the load: `.rodata` is frozen then.
+fn set_variables(driver: &ObjectFile, object: &mut OpenObject, device: &Device) -> Result<()> {
+    for Setting { name, global, bytes } in settings(driver, device) {
         let mut map = object
             .maps_mut()
             .find(|map| map.name().to_string_lossy().ends_with(&global.section))
             .ok_or_else(|| misplaced(driver, name))?;
-        let place = map
-            .initial_value_mut()
+        map.initial_value_mut()
             .and_then(|data| data.get_mut(global.offset..global.offset.checked_add(global.size)?))
-            .ok_or_else(|| misplaced(driver, name))?;
-        place.fill(0);
-        // The last byte stays NUL: the program reads a C string.
-        for (to, from) in place.iter_mut().zip(value.bytes().take(global.size.saturating_sub(1))) {
-            *to = from;
-        }
+            .ok_or_else(|| misplaced(driver, name))?
+            .copy_from_slice(&bytes);
     }
     Ok(())
 }
@@ -171,7 +167,7 @@ fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     }
     let log = Log::start();
     let mut object = open(driver, &log)?;
-    set_properties(driver, &mut object, device)?;
+    set_variables(driver, &mut object, device)?;
     for mut map in object.maps_mut() {
         if map.map_type() == MapType::StructOps {
             map.set_autocreate(false)
@@ -220,7 +216,7 @@ pub(crate) fn load<'a>(
 ) -> Result<LoadedObject<'a>> {
     let log = Log::start();
     let mut object = open(driver, &log)?;
-    set_properties(driver, &mut object, device)?;
+    set_variables(driver, &mut object, device)?;
     let load_failed = |error| failed(ErrorKind::Load, "load the programs of", driver, error, &log);
     for mut program in object.progs_mut() {
         let role = program.section().to_str().and_then(section_role);
@@ -293,8 +289,8 @@ impl LoadedObject<'_> {
         let mut maps = Vec::new();
         for map in self.object.maps().filter(|map| map.map_type() != MapType::StructOps) {
             let name = map.name().to_string_lossy().into_owned();
-            // What libbpf makes of data sections has the section's name, with its dot.
-            if name.contains('.') {
+            // What libbpf makes of data sections has the section's name, with its dot. Of those, `hidbpf set` needs the options.
+            if name.contains('.') && name != options::SECTION {
                 continue;
             }
             let link = map.as_fd().try_clone_to_owned().map_err(|error| self.refused(&name, error))?;

@@ -6,7 +6,7 @@ use hidbpf::error::Error;
 use hidbpf::local::Renewal;
 use hidbpf::manager::Manager;
 
-use super::{Context, load};
+use super::{Context, load, set};
 use crate::output::{self, Failures, Outcome};
 
 pub fn run(context: &Context, apply: bool) -> Outcome {
@@ -52,6 +52,9 @@ pub fn show(context: &Context, applied: Applied) -> Outcome {
     } else {
         for report in &applied.taken_off {
             output::text(format_args!("{} taken off {}\n", report.driver, report.device))?;
+        }
+        for report in &applied.tuned {
+            output::text(format_args!("{}\n", set::line(report)))?;
         }
         load::show(context, &applied.attached)?;
     }

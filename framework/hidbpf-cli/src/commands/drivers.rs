@@ -95,6 +95,10 @@ pub fn rules(driver: &DriverObject) -> String {
         let parts: Vec<String> = std::iter::once(rule.ids()).chain(rule.conditions()).collect();
         text += &format!("  matches by {}: {}\n", rule.name(index), parts.join(", "));
     }
+    for option in &driver.manifest.options {
+        let (description, range, default) = (&option.description, option.range(), &option.default);
+        text += &format!("  option {}: {description} Can be {range}; default {default}\n", option.name);
+    }
     for property in driver.properties() {
         text += &format!("  reads the udev property {property}\n");
     }

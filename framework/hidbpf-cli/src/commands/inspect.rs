@@ -118,16 +118,12 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
         return Ok(Shown::new(sheet).with(change.to_owned(), in_force));
     };
     if let Some(device) = sheet.device.clone() {
+        sheet.settings.properties = device.properties(driver.all_properties());
         sheet.subject = (&Manager::new(&context.system).own(device)?).into();
-        sheet.settings.properties = driver
-            .globals
-            .keys()
-            .filter_map(|global| global.strip_prefix(hidbpf::object::PROPERTY_PREFIX))
-            .filter_map(|name| Some((name.to_owned(), sheet.device.as_ref()?.property(name)?)))
-            .collect();
     }
+    let settings = sheet.settings.clone().with_options_of(driver);
     let own = sheet.subject.descriptor.clone();
-    let (change, descriptor) = match fixup(driver, &sheet.subject, &sheet.settings)? {
+    let (change, descriptor) = match fixup(driver, &sheet.subject, &settings)? {
         Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), own),
         Fixup::NotTaken(errno) => (format!("the driver `{}` refuses the device (errno {})", driver.name, -errno), own),
         Fixup::Failed(errno) => {

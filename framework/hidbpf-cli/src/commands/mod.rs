@@ -7,6 +7,7 @@ mod doctor;
 mod drivers;
 mod enable;
 mod generate;
+mod get;
 mod inspect;
 mod load;
 mod monitor;
@@ -15,6 +16,7 @@ mod pages;
 mod record;
 mod reload;
 mod replay;
+mod set;
 mod status;
 mod udev;
 mod unload;
@@ -57,12 +59,15 @@ pub fn run(args: Args) -> Outcome {
         Command::Reload { driver, device } => reload::run(&context, driver.as_deref(), device.as_deref()),
         Command::Enable { driver, device, force } => enable::enable(&context, &driver, &device, force),
         Command::Disable { driver, device } => enable::disable(&context, &driver, &device),
+        Command::Set { driver, what, save, port } => set::run(&context, &driver, &what, save, port),
+        Command::Get { driver, device } => get::run(&context, driver.as_deref(), device.as_deref()),
         Command::Config { apply } => config::run(&context, apply),
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),
-        Command::Replay { driver, recording, expect, decode, generation, property, feature } => {
-            let request = replay::Request { expect, decode, generation, properties: property, features: feature };
+        Command::Replay { driver, recording, expect, decode, generation, property, option, feature } => {
+            let (properties, options, features) = (property, option, feature);
+            let request = replay::Request { expect, decode, generation, properties, options, features };
             replay::run(&context, &driver, &recording, &request)
         }
         Command::Inspect(arguments) => inspect::run(&context, &arguments),

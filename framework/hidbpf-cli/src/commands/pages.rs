@@ -75,6 +75,15 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     if !properties.is_empty() {
         row(&mut text, &["udev properties", &properties.join(", ")]);
     }
+    if !manifest.options.is_empty() {
+        text += "\nOptions, set by `hidbpf set` or in the [configuration](../configuration.md):\n\n\
+            | option | what it is for | can be | default | takes effect |\n|---|---|---|---|---|\n";
+        for option in &manifest.options {
+            let effect = if option.reattach { "when the driver is attached anew" } else { "at once" };
+            let (name, default) = (format!("`{}`", option.name), option.default.to_string());
+            row(&mut text, &[&name, &cell(&option.description), &option.range(), &default, effect]);
+        }
+    }
     text += "\nIt is for a device, or an interface of one, that meets one of these rules:\n\n\
         | rule | ids | and all of |\n|---|---|---|\n";
     for (number, rule) in manifest.matches.iter().enumerate() {

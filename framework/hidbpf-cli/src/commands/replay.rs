@@ -1,6 +1,6 @@
 //! `hidbpf replay`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ pub struct Request {
     pub decode: bool,
     pub generation: Option<Hooks>,
     pub properties: Vec<(String, String)>,
+    pub options: Vec<(String, String)>,
     pub features: Vec<Feature>,
 }
 
@@ -76,9 +77,16 @@ fn replayed(
     };
     driver.hooks_for(generation)?;
     let object = Object::parse(driver.bytes()).map_err(|error| failed(error.into()))?;
+    let mut options = BTreeMap::new();
+    for (name, text) in &request.options {
+        let (option, value) = super::set::parse(driver, name, text)?;
+        options.insert(option.variable(), option.number(&value).unwrap_or_default());
+    }
     let settings = |device: &hidbpf::recording::Device| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
+        settings = settings.with_options_of(driver);
+        settings.options.extend(options.clone());
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings
     };

@@ -21,7 +21,7 @@ use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
-use crate::object::PROPERTY_PREFIX;
+use crate::object::{DriverObject, PROPERTY_PREFIX};
 use crate::recording::{self, Recording};
 
 pub(crate) mod btf;
@@ -45,7 +45,7 @@ mod whole;
 
 pub use crate::kernel::Generation;
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
-pub use object::Object;
+pub use object::{Declared, Object};
 pub use whole::{Replayed, difference, replay};
 
 use machine::Machine;
@@ -125,6 +125,21 @@ impl Settings {
     /// The properties and feature reports that a recording has for a device.
     pub fn of(device: &recording::Device) -> Settings {
         Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
+    }
+
+    /// The same, with the options of a driver that the properties set. A value that an option can't have is passed over, with a warning,
+    /// as when the driver is attached.
+    #[must_use]
+    pub fn with_options_of(mut self, driver: &DriverObject) -> Settings {
+        for option in &driver.manifest.options {
+            let property = option.property(driver.name.as_str());
+            let Some(text) = self.properties.get(&property) else { continue };
+            match option.parse(text).and_then(|value| option.number(&value)) {
+                Ok(number) => drop(self.options.insert(option.variable(), number)),
+                Err(why) => tracing::warn!("the udev property {property}: {why}"),
+            }
+        }
+        self
     }
 }
 

@@ -111,6 +111,24 @@ pub(crate) struct Extern {
     pub(crate) weak: bool,
 }
 
+/// As what a variable is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// A truth value.
+    Bool,
+    /// A number, with its size in bytes.
+    Integer {
+        /// Its size in bytes.
+        size: u32,
+        /// Whether it can be below 0.
+        signed: bool,
+    },
+    /// One of these constants, each with its value.
+    Enumeration(Vec<(String, u64)>),
+    /// Anything else.
+    Other,
+}
+
 /// A variable of a data section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Global {
@@ -213,6 +231,17 @@ impl Object {
     /// The names of the udev properties that the driver wants to know.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         self.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX))
+    }
+
+    /// As what a variable is declared, where it is one.
+    pub fn declared(&self, variable: &str) -> Option<Declared> {
+        let ty = self.btf.resolve(self.btf.variable(variable)?);
+        Some(match self.btf.get(ty) {
+            Type::Int { name, .. } if name == "_Bool" => Declared::Bool,
+            Type::Int { size, signed, .. } => Declared::Integer { size: *size, signed: *signed },
+            Type::Enum { values, .. } => Declared::Enumeration(values.clone()),
+            _ => Declared::Other,
+        })
     }
 
     pub(crate) fn global(&self, name: &str) -> Option<Global> {

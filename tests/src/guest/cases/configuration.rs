@@ -20,19 +20,27 @@ pub const CASES: &[Case] = &[
     case("configuration-that-is-broken", WITH_HID_BPF, broken),
 ];
 
-const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
+pub const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
 const LOCAL_HWDB: &str = "/etc/udev/hwdb.d/82-hidbpf-local.hwdb";
 
 /// The configuration of a case, gone when it is over.
-struct Files;
+pub struct Files;
 
 impl Files {
-    fn new() -> Result<Files> {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// There is something.
+    pub fn new() -> Result<Files> {
         ensure!(!Path::new("/etc/hidbpf").exists(), "there is a configuration already");
         Ok(Files)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes a file of it.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
         write(&Path::new("/etc/hidbpf").join(name), text.as_bytes())
     }
 }

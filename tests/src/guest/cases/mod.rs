@@ -10,6 +10,7 @@ mod fixtures;
 pub mod identity;
 mod kernel;
 mod many;
+mod options;
 pub mod recordings;
 mod security;
 mod trouble;
@@ -82,6 +83,7 @@ fn table() -> Vec<Case> {
         aside::CASES,
         fixtures::CASES,
         many::CASES,
+        options::CASES,
         security::CASES,
         trouble::CASES,
         author::CASES,

@@ -1,0 +1,131 @@
+//! Options: that manifest and source agree on them, and the manifest's defaults as what the object has to begin with.
+
+use hidbpf::manifest::Manifest;
+use hidbpf::options::{DriverOption, PREFIX, SECTION, Type};
+use hidbpf::replay::{self, Declared};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection};
+
+/// Sections whose programs run only when the driver is attached, and functions that any program may call.
+const RUNS_AT_ATTACH: [&str; 4] = ["/hid_bpf_rdesc_fixup", "/hid_rdesc_fixup", "?syscall", ".text"];
+
+/// A variable of the options' section.
+struct Variable<'a> {
+    name: &'a str,
+    offset: u64,
+    size: u64,
+}
+
+/// Refuses an object whose options are not those of the manifest, and writes the manifest's defaults into it.
+pub(crate) fn fill(object: &mut [u8], manifest: &Manifest) -> Result<(), String> {
+    let mut places = Vec::new();
+    {
+        let file: ElfFile64<'_, Endianness> =
+            ElfFile64::parse(&*object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
+        let section = file.section_by_name(SECTION);
+        let variables = section.as_ref().map(|section| variables(&file, section.index())).unwrap_or_default();
+        if let Some(extra) = variables.iter().find(|variable| {
+            !variable.name.starts_with(PREFIX)
+                || !manifest.options.iter().any(|option| option.variable() == variable.name)
+        }) {
+            let option = extra.name.strip_prefix(PREFIX).unwrap_or(extra.name).replace('_', "-");
+            return Err(format!("it has the option `{option}`, and driver.toml has no `[[option]]` of that name"));
+        }
+        let types = replay::Object::parse(object).map_err(|error| error.to_string())?;
+        for option in &manifest.options {
+            let name = option.variable();
+            let Some(variable) = variables.iter().find(|variable| variable.name == name) else {
+                let line = declaration(option);
+                return Err(format!("driver.toml has the option `{}`, and the source has no `{line}`", option.name));
+            };
+            check_type(option, variable, types.declared(&name))?;
+            check_readers(&file, option)?;
+            let start = section.as_ref().and_then(|section| section.file_range()).map(|(start, _)| start);
+            let start = start.ok_or_else(|| format!("its section `{SECTION}` is empty"))? + variable.offset;
+            let number = option.number(&option.default)?;
+            places.push((start, option.bytes(number)));
+        }
+    }
+    for (start, bytes) in places {
+        let start = usize::try_from(start).map_err(|error| error.to_string())?;
+        object
+            .get_mut(start..start + bytes.len())
+            .ok_or_else(|| format!("its section `{SECTION}` is damaged"))?
+            .copy_from_slice(&bytes);
+    }
+    Ok(())
+}
+
+fn variables<'a>(file: &ElfFile64<'a, Endianness>, section: SectionIndex) -> Vec<Variable<'a>> {
+    let is_in = |index: SymbolSection| index == SymbolSection::Section(section);
+    let symbols = file.symbols().filter(|symbol| is_in(symbol.section()) && symbol.size() > 0);
+    symbols
+        .filter_map(|symbol| {
+            Some(Variable { name: symbol.name().ok()?, offset: symbol.address(), size: symbol.size() })
+        })
+        .collect()
+}
+
+/// The line of the source that declares an option.
+fn declaration(option: &DriverOption) -> String {
+    let name = option.name.replace('-', "_");
+    match option.kind {
+        Type::Bool => format!("HIDBPF_OPTION_BOOL({name});"),
+        Type::Integer => format!("HIDBPF_OPTION_INTEGER({name});"),
+        Type::Choice => format!("HIDBPF_OPTION_CHOICE({name}, {});", constants(option).join(", ")),
+    }
+}
+
+/// The constants of a choice, in the order of driver.toml.
+fn constants(option: &DriverOption) -> Vec<String> {
+    let constant = |value: &String| format!("{}_{value}", option.name).to_uppercase().replace('-', "_");
+    option.values.iter().map(constant).collect()
+}
+
+fn check_type(option: &DriverOption, variable: &Variable<'_>, declared: Option<Declared>) -> Result<(), String> {
+    let fits = variable.size == option.size() as u64
+        && match (option.kind, declared) {
+            (Type::Bool, Some(Declared::Bool)) => true,
+            (Type::Integer, Some(Declared::Integer { size: 4, signed: true })) => true,
+            (Type::Choice, Some(Declared::Enumeration(found))) => {
+                found.into_iter().eq(constants(option).into_iter().zip(0..))
+            }
+            _ => false,
+        };
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "the option `{}` is another one in the source, where it should be `{}`",
+        option.name,
+        declaration(option)
+    ))
+}
+
+/// An option that is read when the driver is attached must say so, or a new value would show at the next attach only.
+fn check_readers(file: &ElfFile64<'_, Endianness>, option: &DriverOption) -> Result<(), String> {
+    if option.reattach {
+        return Ok(());
+    }
+    let fixes = file.sections().any(|section| section.name().is_ok_and(|name| name.ends_with("rdesc_fixup")));
+    let variable = option.variable();
+    for section in file.sections() {
+        let Ok(name) = section.name() else { continue };
+        let is_early = RUNS_AT_ATTACH.iter().any(|end| name.ends_with(end)) && (fixes || name != ".text");
+        let reads = || {
+            section.relocations().any(|(_, relocation)| match relocation.target() {
+                RelocationTarget::Symbol(index) => {
+                    file.symbol_by_index(index).is_ok_and(|symbol| symbol.name().is_ok_and(|name| name == variable))
+                }
+                _ => false,
+            })
+        };
+        if is_early && reads() {
+            return Err(format!(
+                "the option `{}` is read when the driver is attached (in the section `{name}`): say `reattach = true` in driver.toml",
+                option.name
+            ));
+        }
+    }
+    Ok(())
+}
