@@ -138,3 +138,49 @@ fn options_are_kept_and_shown_with_where_they_come_from() {
     assert_eq!((&option["value"], &option["min"], &option["max"]), (&30.into(), &4.into(), &360.into()));
     check(&with_config(dir.path(), &["get", "huion-dial-2"]), 3, &["has no options"]);
 }
+
+#[test]
+fn a_driver_is_installed_to_the_first_directory_and_removed_from_there() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let own = dir.path().join("own");
+    let run = |arguments: &[&str]| {
+        let drivers = hidbpf_drivers::objects_dir();
+        let mut command = hidbpf();
+        command.arg("--drivers").arg(&own).arg("--drivers").arg(drivers).arg("--config").arg(dir.path());
+        command.args(arguments).output().expect("the command can be run")
+    };
+    let target = own.join("mouse-invert-y.bpf.o");
+    let object = common::object("mouse-invert-y");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers/mouse-invert-y");
+    for what in [&object, &folder] {
+        let what = what.to_str().expect("the path is text");
+        let output = run(&["install", what, "--dry-run"]);
+        check(&output, 0, &[]);
+        assert_eq!(stdout(&output), format!("would install mouse-invert-y: {}\n", target.display()));
+        assert!(!own.exists());
+        let output = run(&["install", what]);
+        assert_eq!(output.status.code(), Some(0), "{}", common::stderr(&output));
+        assert_eq!(stdout(&output), format!("mouse-invert-y installed: {}\n", target.display()));
+        assert!(common::stderr(&output).contains("`hidbpf enable mouse-invert-y` has it attached"));
+        assert_eq!(fs::read(&target).expect("it is there"), fs::read(&object).expect("it is there"));
+        assert!(stdout(&run(&["install", what])).starts_with("mouse-invert-y replaced: "));
+        check(&run(&["uninstall", "mouse-invert-y"]), 0, &[]);
+        assert!(!target.exists());
+        fs::remove_dir(&own).expect("nothing else is left");
+    }
+    check(&run(&["uninstall", "mouse-invert-y"]), 1, &["was not installed by `hidbpf install`", "hidbpf disable"]);
+    check(&run(&["uninstall", "no-such"]), 1, &["there is no driver `no-such`"]);
+    check(&run(&["install", "/nonexistent.bpf.o"]), 1, &["failed to read the driver"]);
+    let broken = dir.path().join("broken-driver");
+    fs::create_dir(&broken).expect("the directory can be made");
+    check(&run(&["install", broken.to_str().expect("the path is text")]), 1, &["driver.toml"]);
+    // A driver that does not do what its recordings say is not installed.
+    let copy = dir.path().join("mouse-invert-y");
+    fs::create_dir_all(copy.join("recordings")).expect("the directory can be made");
+    for file in ["driver.toml", "driver.bpf.c", "recordings/mouse.hid"] {
+        fs::copy(folder.join(file), copy.join(file)).expect("the file can be copied");
+    }
+    fs::copy(copy.join("recordings/mouse.hid"), copy.join("recordings/mouse.expected.hid")).expect("it can be copied");
+    check(&run(&["install", copy.to_str().expect("the path is text")]), 1, &["does not do what", "hidbpf build"]);
+    assert!(!own.exists());
+}

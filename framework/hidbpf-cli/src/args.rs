@@ -110,6 +110,29 @@ pub enum Command {
         #[command(flatten)]
         device: OneDevice,
     },
+    /// Install a driver on this machine, and attach it to the devices that are there
+    ///
+    /// The object is copied to /etc/hidbpf/drivers, and udev's hwdb is made anew: all of it or nothing. A folder is built first, and run over
+    /// its recordings. Needs no writable /usr. A driver of the same name that a package brought is overridden, and comes back with
+    /// `hidbpf uninstall`.
+    #[command(after_help = "Examples:\n  hidbpf install ./my-mouse.bpf.o\n  hidbpf install ./my-mouse --dry-run")]
+    Install {
+        /// A driver's object, or a driver's folder
+        #[arg(value_name = "FILE|FOLDER")]
+        what: PathBuf,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove a driver that `hidbpf install` has installed, and take it off
+    Uninstall {
+        /// The driver's name
+        #[arg(value_parser = |name: &str| DriverName::new(name))]
+        driver: DriverName,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Set options of a driver that is attached: at once, until the device is plugged in again
     ///
     /// `hidbpf get` shows the options. Most take effect at the next report; for some the driver is attached anew, which the kernel does

@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Wish};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manager::{LoadReport, Manager, UnloadReport, rule_for};
 use crate::manifest::DriverName;
@@ -43,6 +44,15 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         Ok(applied)
+    }
+
+    /// Takes a driver off a device, which udev may attach again.
+    ///
+    /// # Errors
+    /// As [`Manager::unload`].
+    pub fn take_off(&self, device: &HidName, driver: &DriverName) -> Result<()> {
+        let mut held = self.hold(device)?;
+        if held.is_pinned(driver) { held.detach(driver) } else { Ok(()) }
     }
 
     fn apply_to(

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -514,7 +515,7 @@ pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
         Error::permission_or(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
             .with_hint("/etc must be writable, and this must run as root, for example with sudo")
     };
-    fs::create_dir_all(&directory).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o755).create(&directory).map_err(failed)?;
     // Two commands at once would each leave out what the other one says.
     let lock = File::open(&directory).map_err(failed)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;

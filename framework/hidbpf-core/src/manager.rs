@@ -451,11 +451,8 @@ impl<'a, L: Loader> Manager<'a, L> {
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),
                 )
                 .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
-                None => Err(Error::new(
-                    ErrorKind::NoDriver,
-                    format!("the configuration names the driver `{name}`, which is not installed"),
-                )
-                .with_hint("`hidbpf config` shows where; install the driver, or remove the line")),
+                // The configuration alone names it, maybe for another device: `hidbpf doctor` points it out.
+                None => continue,
             };
             match result {
                 Ok(driver) => drivers.push(driver),

@@ -21,6 +21,7 @@
 
 pub mod descriptor;
 pub mod doctor;
+pub mod install;
 pub mod loader;
 pub mod local;
 pub mod monitor;

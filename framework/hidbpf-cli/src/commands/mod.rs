@@ -9,6 +9,7 @@ mod enable;
 mod generate;
 mod get;
 mod inspect;
+mod install;
 mod load;
 mod monitor;
 mod new;
@@ -61,6 +62,8 @@ pub fn run(args: Args) -> Outcome {
         Command::Disable { driver, device } => enable::disable(&context, &driver, &device),
         Command::Set { driver, what, save, port } => set::run(&context, &driver, &what, save, port),
         Command::Get { driver, device } => get::run(&context, driver.as_deref(), device.as_deref()),
+        Command::Install { what, dry_run } => install::install(&context, &what, dry_run),
+        Command::Uninstall { driver, dry_run } => install::uninstall(&context, &driver, dry_run),
         Command::Config { apply } => config::run(&context, apply),
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),

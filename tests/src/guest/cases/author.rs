@@ -48,9 +48,9 @@ fn writing_a_driver(bench: &mut Bench) -> Result<()> {
     for step in steps(WRITING_A_DRIVER)? {
         let Step::Command(command) = step else { continue };
         let Some(typed) = command.as_root() else { continue };
-        done.extend(run(typed, &mouse, bench).with_context(|| describe(&command))?);
+        done.push(run(typed, &mouse, bench).with_context(|| describe(&command))?);
     }
-    ensure!(done == ["record", "load", "status", "monitor", "unload"], "the page's commands are {done:?}");
+    ensure!(done == ["record", "load", "status", "monitor", "unload", "install"], "the page's commands are {done:?}");
     bench.unplug(mouse)?;
     WHEEL.installed(bench, |bench| {
         let mouse = bench.plug(&spec)?;
@@ -65,7 +65,7 @@ fn describe(command: &Command) -> String {
 }
 
 /// Does what the page says, as its reader would; gives the command of `hidbpf`'s that it was.
-fn run(typed: &str, mouse: &Plugged, bench: &mut Bench) -> Result<Option<String>> {
+fn run(typed: &str, mouse: &Plugged, bench: &mut Bench) -> Result<String> {
     let node = mouse.hidraw()?.path().display().to_string();
     let object = WHEEL.file()?;
     let words: Vec<&str> = typed
@@ -78,9 +78,7 @@ fn run(typed: &str, mouse: &Plugged, bench: &mut Bench) -> Result<Option<String>
         })
         .collect();
     let ["hidbpf", arguments @ ..] = words.as_slice() else {
-        // Here is neither a shell nor `install`: the case installs the driver by itself.
-        ensure!(["install", "sh", "systemd-hwdb", "udevadm"].contains(&words[0]), "`{}` is unknown here", words[0]);
-        return Ok(None);
+        bail!("`{}` is unknown here", words[0]);
     };
     match arguments[0] {
         name @ ("record" | "monitor") => watch(name, arguments, mouse)?,
@@ -89,6 +87,13 @@ fn run(typed: &str, mouse: &Plugged, bench: &mut Bench) -> Result<Option<String>
             bench.settle()?;
             scroll(mouse)?;
         }
+        "install" => {
+            bench.hidbpf(arguments)?.expect(0)?;
+            bench.settle()?;
+            scroll(mouse)?;
+            bench.hidbpf(&["uninstall", WHEEL.name])?.expect(0)?.answers("taken off")?;
+            bench.reload()?;
+        }
         "status" => drop(bench.hidbpf(arguments)?.expect(0)?.answers(WHEEL.name)?),
         "unload" => {
             bench.unload(&arguments[1..], &[mouse])?;
@@ -96,7 +101,7 @@ fn run(typed: &str, mouse: &Plugged, bench: &mut Bench) -> Result<Option<String>
         }
         other => bail!("`hidbpf {other}` is unknown here"),
     }
-    Ok(Some(arguments[0].to_owned()))
+    Ok(arguments[0].to_owned())
 }
 
 /// Runs a tool that shows reports until it has shown one, and presses Ctrl-C.

@@ -21,18 +21,21 @@ pub const CASES: &[Case] = &[
 ];
 
 pub const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
-const LOCAL_HWDB: &str = "/etc/udev/hwdb.d/82-hidbpf-local.hwdb";
+pub const LOCAL_HWDB: &str = "/etc/udev/hwdb.d/82-hidbpf-local.hwdb";
 
 /// The configuration of a case, gone when it is over.
 pub struct Files;
 
 impl Files {
+    const ALL: [&str; 2] = ["/etc/hidbpf/hidbpf.toml", "/etc/hidbpf/hidbpf.toml.d"];
+
     /// Nothing yet.
     ///
     /// # Errors
     /// There is something.
     pub fn new() -> Result<Files> {
-        ensure!(!Path::new("/etc/hidbpf").exists(), "there is a configuration already");
+        let there = Files::ALL.into_iter().find(|path| Path::new(path).exists());
+        ensure!(there.is_none(), "there is a configuration already: {there:?}");
         Ok(Files)
     }
 
@@ -48,7 +51,8 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         // A case that failed has other things to say.
-        let _ = fs::remove_dir_all("/etc/hidbpf");
+        let [file, directory] = Files::ALL;
+        let _ = (fs::remove_file(file), fs::remove_dir_all(directory));
     }
 }
 

@@ -8,6 +8,7 @@ mod configuration;
 mod drivers;
 mod fixtures;
 pub mod identity;
+mod install;
 mod kernel;
 mod many;
 mod options;
@@ -82,6 +83,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         aside::CASES,
         fixtures::CASES,
+        install::CASES,
         many::CASES,
         options::CASES,
         security::CASES,

@@ -1,0 +1,132 @@
+//! `hidbpf install` and `hidbpf uninstall`.
+
+use std::path::Path;
+
+use hidbpf::apply::Applied;
+use hidbpf::catalog::{Verdict, judge};
+use hidbpf::config::Config;
+use hidbpf::device::Device;
+use hidbpf::error::{Error, ErrorKind};
+use hidbpf::install::{Change, is_systems};
+use hidbpf::local;
+use hidbpf::manager::Manager;
+use hidbpf::manifest::DriverName;
+use hidbpf::object::DriverObject;
+use hidbpf_build::{Clang, Sdk};
+
+use super::build::failed;
+use super::{Context, config};
+use crate::output::{self, Failures, Outcome};
+
+pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
+    let system = &context.system;
+    let driver = if what.is_dir() { built(what)? } else { DriverObject::read(what)? };
+    let change = Change::install(system, &driver)?;
+    let (verb, done) = if change.replaces() { ("replace", "replaced") } else { ("install", "installed") };
+    if dry_run {
+        say(context, &format!("would {verb} {}: {}", driver.name, change.target.display()))?;
+        would_renew(context, &change)?;
+        let manager = Manager::new(system);
+        for device in Device::all(system)? {
+            let own = manager.own(device)?;
+            if matches!(judge(&driver.manifest, &own), Verdict::Matches { .. }) && driver.manifest.is_automatic() {
+                say(context, &format!("would attach it to {}", own.name))?;
+            }
+        }
+        return Ok(());
+    }
+    let attached = Manager::new(system).status()?;
+    let is_on = |status: &hidbpf::manager::DeviceStatus| status.drivers.iter().any(|on| on.driver == driver.name);
+    let replaced: Vec<_> = attached.iter().filter(|status| is_on(status)).map(|status| &status.device).collect();
+    change.run()?;
+    say(context, &format!("{} {done}: {}", driver.name, change.target.display()))?;
+    if !driver.manifest.is_automatic() {
+        tracing::warn!(
+            "udev leaves it off, as it is {}: `hidbpf enable {}` has it attached",
+            driver.manifest.kind,
+            driver.name
+        );
+    }
+    for device in replaced {
+        tracing::warn!("on {device} it stays what it was: `hidbpf reload {} {device}` attaches this one", driver.name);
+    }
+    apply(context, &change, &driver.name)
+}
+
+pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome {
+    let system = &context.system;
+    let change = Change::uninstall(system, name)?;
+    let manager = Manager::new(system);
+    let mut on = Vec::new();
+    for device in if is_systems(system) { manager.attached_devices()? } else { Vec::new() } {
+        if hidbpf::pins::of_device(system, &device)?.iter().any(|pinned| pinned.driver == *name) {
+            on.push(device);
+        }
+    }
+    if dry_run {
+        say(context, &format!("would remove {name}: {}", change.target.display()))?;
+        would_renew(context, &change)?;
+        return on.iter().try_for_each(|device| say(context, &format!("would take it off {device}")));
+    }
+    change.run()?;
+    say(context, &format!("{name} removed: {}", change.target.display()))?;
+    let mut failures = Vec::new();
+    for device in on {
+        match manager.take_off(&device, name) {
+            Ok(()) => say(context, &format!("{name} taken off {device}"))?,
+            Err(error) => failures.push(error),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(Failures::from(failures));
+    }
+    apply(context, &change, name)
+}
+
+/// Builds a driver's folder elsewhere, and runs it over its recordings.
+fn built(folder: &Path) -> Result<DriverObject, Error> {
+    let output = tempfile::tempdir()
+        .map_err(|error| Error::because(ErrorKind::Io, "failed to make a directory to build in", error))?;
+    let clang = Clang::find().map_err(failed)?;
+    let driver = hidbpf_build::compile(&clang, &Sdk::Embedded, folder, output.path()).map_err(failed)?;
+    for warning in &driver.warnings {
+        tracing::warn!("{warning}");
+    }
+    for checked in hidbpf_build::check(&driver.object, folder).map_err(failed)? {
+        if !checked.difference.is_empty() {
+            let what = format!(
+                "the driver `{}` does not do what `{}` expects of it",
+                driver.name,
+                checked.recording.display()
+            );
+            let hint = format!("`hidbpf build {}` shows the difference", folder.display());
+            return Err(Error::new(ErrorKind::BadObject, what).with_hint(hint));
+        }
+    }
+    DriverObject::read(&driver.object)
+}
+
+/// What is not told in JSON, whose answer is what became of the devices.
+fn say(context: &Context, line: &str) -> Outcome {
+    if context.json { Ok(()) } else { output::text(format_args!("{line}\n")) }
+}
+
+fn would_renew(context: &Context, change: &Change<'_>) -> Outcome {
+    match &change.renewal {
+        Some(renewal) if renewal.is_due() => {
+            let path = local::path(&context.system);
+            say(context, &format!("would write {}, and have udev's hwdb compiled", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has the devices that are there go by what is installed now.
+fn apply(context: &Context, change: &Change<'_>, name: &DriverName) -> Outcome {
+    let system = &context.system;
+    // Neither udev nor the devices go by another directory.
+    if !is_systems(system) {
+        return if context.json { config::show(context, Applied::default()) } else { Ok(()) };
+    }
+    config::show(context, Manager::new(system).apply(&change.catalog, &Config::read(system), Some(name))?)
+}

@@ -1,0 +1,102 @@
+//! Cases about drivers from elsewhere: installed in one command, removed in one, and not half installed.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::attach::{expect_hat_works, expect_untouched};
+use super::configuration::{Files, LOCAL_HWDB};
+use super::drivers::{RAPTOR, plug_fixed};
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, write};
+
+pub const CASES: &[Case] = &[
+    case("install-and-uninstall", WITH_HID_BPF, install_and_uninstall),
+    case("install-over-a-package", WITH_HID_BPF, over_a_package),
+    case("install-that-fails-leaves-nothing", WITH_HID_BPF, fails),
+];
+
+const PACKAGED: &str = "/usr/lib/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
+const ELSEWHERE: &str = "/tmp/third-party.bpf.o";
+const INSTALLED: &str = "/etc/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
+
+/// The packaged driver elsewhere, as if no package had it.
+fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
+    let _files = Files::new()?;
+    let object = fs::read(PACKAGED).with_context(|| format!("failed to read `{PACKAGED}`"))?;
+    write(Path::new(ELSEWHERE), &object)?;
+    fs::remove_file(PACKAGED).with_context(|| format!("failed to remove `{PACKAGED}`"))?;
+    let result = bench.renew_hwdb().and_then(|()| run(bench));
+    write(Path::new(PACKAGED), &object)?;
+    bench.renew_hwdb()?;
+    result
+}
+
+fn install_and_uninstall(bench: &mut Bench) -> Result<()> {
+    third_party(bench, |bench| {
+        let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+        let joystick = bench.plug(&spec)?;
+        expect_untouched(&joystick, &spec)?;
+        let plan = bench.hidbpf(&["install", ELSEWHERE, "--dry-run"])?.expect(0)?;
+        plan.answers(INSTALLED)?.answers(LOCAL_HWDB)?.answers(&format!("would attach it to {}", joystick.name()))?;
+        ensure!(!Path::new(INSTALLED).exists() && !Path::new(LOCAL_HWDB).exists(), "something was done");
+        bench.hidbpf(&["install", ELSEWHERE])?.expect(0)?.answers(&format!("attached to {}", joystick.name()))?;
+        expect_hat_works(&joystick)?;
+        bench.reload()?;
+        bench.unplug(joystick)?;
+        // As after the next boot.
+        let joystick = plug_fixed(RAPTOR, bench)?;
+        bench.hidbpf(&["doctor"])?.expect(0)?;
+        bench.hidbpf(&["install", ELSEWHERE])?.expect(0)?.answers("replaced")?.says("hidbpf reload")?;
+        bench.hidbpf(&["uninstall", RAPTOR.0, "--dry-run"])?.expect(0)?.answers("would take it off")?;
+        expect_hat_works(&joystick)?;
+        bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("taken off")?;
+        bench.reload()?;
+        expect_untouched(&joystick, &spec)?;
+        ensure!(!Path::new(INSTALLED).exists() && !Path::new(LOCAL_HWDB).exists(), "something is left");
+        bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(1)?.says("there is no driver")?;
+        bench.unplug(joystick)?;
+        let joystick = bench.plug(&spec)?;
+        expect_untouched(&joystick, &spec)?;
+        bench.unplug(joystick)
+    })
+}
+
+fn over_a_package(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(1)?.says(PACKAGED)?.says("hidbpf disable")?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    fs::copy(PACKAGED, ELSEWHERE).with_context(|| format!("failed to copy `{PACKAGED}`"))?;
+    bench.hidbpf(&["install", ELSEWHERE])?.expect(0)?;
+    bench.hidbpf(&["reload", RAPTOR.0])?.expect(0)?;
+    let object = format!("\"object\": \"{INSTALLED}\"");
+    bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&object)?;
+    // The package's is in force again.
+    bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("taken off")?.answers("attached to")?;
+    bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&format!("\"object\": \"{PACKAGED}\""))?;
+    expect_hat_works(&joystick)?;
+    bench.reload()?;
+    bench.unplug(joystick)
+}
+
+fn fails(bench: &mut Bench) -> Result<()> {
+    const COMPILED: &str = "/etc/udev/hwdb.bin";
+    const ASIDE: &str = "/etc/udev/hwdb.aside";
+    third_party(bench, |bench| {
+        let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+        let joystick = bench.plug(&spec)?;
+        write(Path::new("/tmp/none.bpf.o"), b"nothing")?;
+        bench.hidbpf(&["install", "/tmp/none.bpf.o"])?.expect(1)?.says("no ELF file")?;
+        // A directory in its place: the compiler can't write its result.
+        fs::rename(COMPILED, ASIDE).with_context(|| format!("failed to move `{COMPILED}`"))?;
+        write(&Path::new(COMPILED).join("in-the-way"), b"")?;
+        let failed = bench.hidbpf(&["install", ELSEWHERE]);
+        fs::remove_dir_all(COMPILED).with_context(|| format!("failed to remove `{COMPILED}`"))?;
+        fs::rename(ASIDE, COMPILED).with_context(|| format!("failed to move `{ASIDE}`"))?;
+        failed?.expect(1)?.says("systemd-hwdb")?;
+        ensure!(!Path::new(INSTALLED).exists() && !Path::new(LOCAL_HWDB).exists(), "something is left");
+        expect_untouched(&joystick, &spec)?;
+        bench.unplug(joystick)
+    })
+}
