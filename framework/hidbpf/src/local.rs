@@ -1,5 +1,6 @@
 //! The part of udev's hwdb that is this machine's own, kept in line with its drivers and its configuration.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,8 +82,24 @@ fn put(path: &Path, text: Option<&str>) -> Result<()> {
     })
 }
 
+/// Whether udev's hwdb has to be compiled into /etc, where it hides the one of /usr: for files in /etc, and where there is no other.
+fn is_own_needed(system: &System) -> bool {
+    let entries = fs::read_dir(system.root.join("etc/udev/hwdb.d")).into_iter().flatten().flatten();
+    let has_files = entries.map(|entry| entry.path()).any(|path| path.extension() == Some(OsStr::new("hwdb")));
+    has_files || !system.root.join("usr/lib/udev/hwdb.bin").exists()
+}
+
 /// Has udev's hwdb compiled, into /etc: by systemd's program, or by that of older and other udevs.
 fn compile(system: &System) -> Result<()> {
+    if !is_own_needed(system) {
+        let path = system.root.join("etc/udev/hwdb.bin");
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::permission_or(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error))
+            }
+            _ => Ok(()),
+        };
+    }
     let root = system.root.as_os_str();
     let mut systemd = Command::new("systemd-hwdb");
     systemd.arg("update").arg("--root").arg(root);
@@ -114,4 +131,33 @@ fn run(command: &mut Command) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(ErrorKind::Io, format!("`{name}` failed ({})", output.status)).with_log(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compiled_goes_with_the_last_file_that_it_was_compiled_for() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { root: root.path().to_owned(), ..System::default() };
+        let file = |path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        assert!(is_own_needed(&system));
+        file("usr/lib/udev/hwdb.bin");
+        assert!(!is_own_needed(&system));
+        let other = file("etc/udev/hwdb.d/70-keyboard.hwdb");
+        assert!(is_own_needed(&system));
+        fs::remove_file(other).unwrap();
+        file("etc/udev/hwdb.d/README");
+        let (compiled, path) = (file("etc/udev/hwdb.bin"), path(&system));
+        let renewal = Renewal { path: path.clone(), old: Some(String::new()), new: None };
+        file("etc/udev/hwdb.d/82-hidbpf-local.hwdb");
+        renewal.run(&system).unwrap();
+        assert!(!compiled.exists() && !path.exists());
+    }
 }
