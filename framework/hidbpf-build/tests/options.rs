@@ -5,8 +5,10 @@
 mod common;
 
 use common::{Folder, MANIFEST};
+use hidbpf::config::Config;
 use hidbpf::object::DriverObject;
-use hidbpf::options::SECTION;
+use hidbpf::options::{self, Origin, SECTION, Value};
+use hidbpf::system::System;
 use object::{Object, ObjectSection};
 
 const OPTIONS: &str = "
@@ -95,4 +97,29 @@ fn manifest_and_source_must_agree() {
     folder(&said, &early).compile().unwrap();
     let twice = folder(&OPTIONS.replace("\"fast\"", "\"axis\""), SOURCE).error();
     assert!(twice.contains("there are two options `axis`"), "{twice}");
+}
+
+#[test]
+fn what_is_set_by_hand_goes_before_the_configuration_and_what_can_not_be_before_nothing() {
+    let folder = folder(OPTIONS, SOURCE);
+    let driver = DriverObject::read(&folder.compile().unwrap().object).unwrap();
+    let system = System { config: folder.path(), ..System::default() };
+    let text = "[driver.a-driver.options]\ndial-steps = 3\naxis = \"x\"\nspeed = 1\n";
+    std::fs::write(folder.path().join("hidbpf.toml"), text).unwrap();
+    let config = Config::read(&system);
+    let by_hand = [("dial-steps".to_owned(), Value::Integer(9)), ("fast".to_owned(), Value::Integer(1))].into();
+    let (resolved, problems) = options::resolve(&driver, None, &config, &by_hand);
+    let values: Vec<_> = resolved.iter().map(|set| (&set.value, &set.origin)).collect();
+    let both = Value::Text("both-axes".to_owned());
+    assert_eq!(
+        values,
+        [(&Value::Bool(true), &Origin::Default), (&Value::Integer(9), &Origin::Hand), (&both, &Origin::Default)]
+    );
+    let [fast, axis, speed] = &problems[..] else { panic!("{problems:?}") };
+    assert!(fast.contains("`fast`") && fast.contains("set by hand: `1` is not true or false"), "{fast}");
+    assert!(axis.contains("hidbpf.toml:3: `x` is not y or both-axes"), "{axis}");
+    assert!(speed.contains("hidbpf.toml:4 sets the option `speed`, which the driver `a-driver` has not"), "{speed}");
+    let variables = options::variables(&resolved);
+    assert_eq!(variables["option_dial_steps"], [9, 0, 0, 0]);
+    assert_eq!(variables["option_axis"], [1, 0, 0, 0]);
 }
