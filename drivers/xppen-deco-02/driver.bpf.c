@@ -18,6 +18,10 @@
 #define PAD_ID 3
 #define PAD_BUTTONS 6
 
+/* How many steps of a wheel a step of the dial is, and how many it can be at most. */
+#define MOST_STEPS 10
+HIDBPF_OPTION_INTEGER(dial_steps);
+
 /* Modifiers come and go with the keys and tell nothing more. */
 static const __u16 meaning_of_key[256] = {
 	[0x05] = UGEE_BUTTON(1), [0x2c] = UGEE_BUTTON(2),      [0x08] = UGEE_BUTTON(3),
@@ -39,13 +43,24 @@ HIDBPF_DESCRIPTOR(pen_and_pad,
 		Padding(3),
 		UgeePosition(22352, 13970, WIDTH, HEIGHT),
 		UgeePressure(16, 8191, Data, Var, Abs)),
-	UgeePad(PAD_ID, PAD_BUTTONS, UgeeDial(PAD_BUTTONS)));
+	UgeePad(PAD_ID, PAD_BUTTONS, UgeeDial(PAD_BUTTONS, MOST_STEPS)));
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
 	return ctx->size == DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen_and_pad) : 0;
 }
 
-UGEE_PAD_EVENT(PAD_ID, meaning_of_key, 0)
+HIDBPF_INPUT_EVENT(ctx)
+{
+	struct ugee_pad_report *report;
+	int size = ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0);
+
+	if (size <= 0)
+		return size;
+	report = (void *)hidbpf_report_with_id(ctx, PAD_ID, sizeof(*report));
+	if (report)
+		report->dial = (__s8)(report->dial * option_dial_steps);
+	return size;
+}
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -74,7 +74,7 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 
 /*
  * UgeePad(id, buttons, item, ...) declares struct ugee_pad_report with that many buttons. The items are what follows the buttons'
- * bits: either UgeeNoDial(buttons) or UgeeDial(buttons).
+ * bits: either UgeeNoDial(buttons), or UgeeDial(buttons, most) for a dial that says up to `most` steps at once.
  */
 #define UgeePad(id, buttons, ...)                                                                                      \
 	UsagePage(GenericDesktop), Usage(GenericDesktop, Keypad),                                                      \
@@ -82,8 +82,9 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 			   Collection(Physical, ReportId(id), TabletPadMarks(), UsagePage(Button), Buttons(1, buttons), \
 				      ReportSize(1), ReportCount(buttons), Input(Data, Var, Abs), __VA_ARGS__))
 #define UgeeNoDial(buttons) Padding(32 - (buttons))
-#define UgeeDial(buttons)                                                                                              \
-	Padding(8 - (buttons)), UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel), LogicalRange8(-1, 1),         \
+#define UgeeDial(buttons, most)                                                                                        \
+	Padding(8 - (buttons)), UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel),                               \
+		LogicalRange8(-(most), most),                                                                          \
 		ReportSize(8), ReportCount(1), Input(Data, Var, Rel), Padding(16)
 
 /*
