@@ -132,6 +132,12 @@ fn options_are_kept_and_shown_with_where_they_come_from() {
     {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let doctor = stdout(&with_config(dir.path(), &["doctor"]));
+    for words in
+        ["hidbpf.toml:2 sets the option `axis` of `mouse-invert-y`: `1` is not y", "the driver has no such option"]
+    {
+        assert!(doctor.contains(words), "{words}: {doctor}");
+    }
     let answer = with_config(dir.path(), &["--json", "get", "microsoft-surface-dial"]);
     let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
     let option = &answer["options"][0]["options"][0];

@@ -153,7 +153,7 @@ impl<L: Loader> Held<'_, L> {
     pub(crate) fn tune(&mut self, generation: Generation, driver: &DriverObject, config: &Config) -> Result<Tuned> {
         let by_hand = self.state.set_by_hand(&driver.name);
         let (resolved, wrong) = options::resolve(driver, Some(&self.device), config, &by_hand);
-        if resolved.is_empty() && wrong.is_empty() {
+        if resolved.is_empty() {
             return Ok(Tuned::Unchanged);
         }
         let places = driver.option_places();
@@ -168,9 +168,12 @@ impl<L: Loader> Held<'_, L> {
             return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint));
         }
         let Some(pinned) = PinnedOptions::open(self.system, &self.device.name, &driver.name)? else {
-            // No program reads any.
-            self.note_wrong_options(driver, wrong);
-            return Ok(Tuned::Unchanged);
+            let what = format!(
+                "the options of the driver `{}` on the device `{}` are out of reach",
+                driver.name, self.device.name
+            );
+            let hint = format!("`hidbpf reload {}` attaches it anew, with these options", driver.name);
+            return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint));
         };
         let old = pinned.read()?;
         let mut new = old.clone();

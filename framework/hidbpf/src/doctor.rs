@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::aside::Aside;
 use crate::attach::Change;
 use crate::catalog::{Catalog, Miss, Verdict};
-use crate::config::{Config, Problem};
+use crate::config::{Config, Key, Problem};
 use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb::{self, Entries};
@@ -312,14 +312,21 @@ fn configuration(config: &Config, catalog: &Catalog, findings: &mut Vec<Finding>
         findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
     }
     for entry in config.in_force() {
-        if !catalog.drivers.iter().any(|driver| driver.name == entry.driver) {
+        let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == entry.driver) else {
             let message = format!("{} is about the driver `{}`, which is not installed", entry.source, entry.driver);
-            findings.push(Finding::not_good(
-                "configuration",
-                Grade::Warning,
-                message,
-                "`hidbpf drivers` lists the drivers",
-            ));
+            let remedy = "`hidbpf drivers` lists the drivers";
+            findings.push(Finding::not_good("configuration", Grade::Warning, message, remedy));
+            continue;
+        };
+        let Key::Option(name) = &entry.key else { continue };
+        let why = match driver.manifest.option(name) {
+            Some(option) => option.number(&entry.value).err(),
+            None => Some("the driver has no such option".to_owned()),
+        };
+        if let Some(why) = why {
+            let message = format!("{} sets the option `{}` of `{}`: {why}", entry.source, Printable(name), driver.name);
+            let remedy = format!("`hidbpf get {}` shows the options", driver.name);
+            findings.push(Finding::not_good("configuration", Grade::Warning, message, remedy));
         }
     }
     if !config.files.is_empty() && config.problems.is_empty() {
