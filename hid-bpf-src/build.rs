@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-const SOURCES: [&str; 2] = ["attach", "tap"];
+const SOURCES: [&str; 3] = ["attach", "request", "tap"];
 const HEADERS: &str = "include";
 
 /// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <hidbpf/driver.h>
+#include <hidbpf/setup.h>
 #include <hidbpf/work.h>
 
 /*
@@ -46,21 +47,13 @@ static __always_inline int set(struct hid_bpf_ctx *ctx, __u8 *feature)
 	return hid_bpf_hw_request(ctx, feature, FEATURE_SIZE, HID_FEATURE_REPORT, HID_REQ_SET_REPORT);
 }
 
-/* When the keyboard is told that somebody listens: after its descriptor was read, and how often and when again, should the kernel not
- * be done with it. Milliseconds. */
-#define BEFORE_GREETING 50
-#define BEFORE_RETRY 100
-#define RETRIES 20
-static __u8 greetings;
-
-HIDBPF_WORK(greet, ctx)
+HIDBPF_SETUP(device)
 {
 	__u8 listening[FEATURE_SIZE] = {VENDOR_ID, 0x05, 0x20, 0x31, 0x00, 0x08};
 	__u8 keys[FEATURE_SIZE] = {VENDOR_ID, 0xd0, 0x8f, 0x01};
+	int result = hidbpf_set_feature(device, listening, sizeof(listening));
 
-	if (set(ctx, listening) >= 0 && set(ctx, keys) >= 0)
-		return 0;
-	return ++greetings < RETRIES ? BEFORE_RETRY : 0;
+	return result < 0 ? result : hidbpf_set_feature(device, keys, sizeof(keys));
 }
 
 HIDBPF_WORK(set_light, ctx)
@@ -76,13 +69,6 @@ HIDBPF_WORK(set_fn_lock, ctx)
 	__u8 feature[FEATURE_SIZE] = {LOCK, fn_lock};
 
 	set(ctx, feature);
-	return 0;
-}
-
-/* The descriptor is right. This is where a driver learns that the keyboard is there. */
-HIDBPF_RDESC_FIXUP(ctx)
-{
-	hidbpf_schedule(greet, ctx, BEFORE_GREETING);
 	return 0;
 }
 
@@ -133,4 +119,4 @@ HIDBPF_HW_REQUEST(ctx, request)
 	return 0;
 }
 
-HIDBPF_DRIVER(rdesc_fixup, device_event, hw_request);
+HIDBPF_DRIVER(device_event, hw_request);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <hidbpf/driver.h>
+#include <hidbpf/setup.h>
 #include <hidbpf/ugee.h>
 #include <hidbpf/work.h>
 
@@ -11,7 +12,7 @@
  * declares a pen that the remote doesn't have. The vendor interface is silent until it is told to speak; then everything comes from
  * there, each button on its own, and the battery too, and the pad falls silent.
  *
- * So the vendor interface is told to speak once its descriptor is mended, and whenever the dongle says that the remote came back. It
+ * So the vendor interface is told to speak at the start, and whenever the dongle says that the remote came back. It
  * keeps its own descriptor, with the output report that is needed for this, and gets a tablet pad and a battery added. What comes as
  * one report with a byte for what it is about is given an id for each. The other two interfaces make no input devices, and nor does
  * the row of bytes that the vendor interface declares by itself.
@@ -90,30 +91,28 @@ HIDBPF_DESCRIPTOR(pad_and_battery,
 			LogicalRange8(0, 1),
 			Input(Data, Var, Abs))));
 
-/* When the vendor interface is told to speak, in milliseconds: after it was found, after the remote came back, and again if the
- * kernel is not done with the interface yet. */
-#define AFTER_FIXUP 50
-#define AFTER_RETURN 10
-#define BEFORE_RETRY 100
-#define RETRIES 20
-
+/* What makes the vendor interface speak. */
+#define SPEAK {VENDOR_ID, 0xb0, 0x04}
 #define SPEAK_SIZE 32
-static __u8 tries;
+
+HIDBPF_SETUP(device)
+{
+	__u8 report[SPEAK_SIZE] = SPEAK;
+
+	if (device->args->rdesc_size != VENDOR_DESCRIPTOR_SIZE)
+		return 0;
+	return hidbpf_send_output(device, report, sizeof(report));
+}
+
+/* Milliseconds, after the remote came back. */
+#define AFTER_RETURN 10
 
 HIDBPF_WORK(speak, ctx)
 {
-	__u8 report[SPEAK_SIZE] = {VENDOR_ID, 0xb0, 0x04};
+	__u8 report[SPEAK_SIZE] = SPEAK;
 
-	if (hid_bpf_hw_output_report(ctx, report, sizeof(report)) >= 0 || tries >= RETRIES)
-		return 0;
-	tries++;
-	return BEFORE_RETRY;
-}
-
-static __always_inline void speak_soon(struct hid_bpf_ctx *ctx, __u32 milliseconds)
-{
-	tries = 0;
-	hidbpf_schedule(speak, ctx, milliseconds);
+	hid_bpf_hw_output_report(ctx, report, sizeof(report));
+	return 0;
 }
 
 HIDBPF_RDESC_FIXUP(ctx)
@@ -125,7 +124,6 @@ HIDBPF_RDESC_FIXUP(ctx)
 	case PEN_DESCRIPTOR_SIZE:
 		return hidbpf_replace(ctx, silent_pen);
 	case VENDOR_DESCRIPTOR_SIZE:
-		speak_soon(ctx, AFTER_FIXUP);
 		hidbpf_patch_input(ctx, VENDOR_INPUT, INPUT_DATA, INPUT_CONST);
 		return hidbpf_append(ctx, VENDOR_DESCRIPTOR_SIZE, pad_and_battery);
 	}
@@ -149,7 +147,7 @@ HIDBPF_INPUT_EVENT(ctx)
 		return BATTERY_SIZE;
 	case SUBJECT_DONGLE:
 		if (hidbpf_le16(report + DONGLE_EVENT) == DONGLE_REMOTE_IS_BACK)
-			speak_soon(ctx, AFTER_RETURN);
+			hidbpf_schedule(speak, ctx, AFTER_RETURN);
 		break;
 	}
 	return 0;

@@ -33,8 +33,35 @@ pub struct TapReport {
     pub kind: u32,
 }
 
+/// The object with [`REQUEST_PROGRAM`], for every kernel with HID-BPF. The one thing in its `.bss`, 16384 bytes, is the report, its id or
+/// 0 first; the answer takes its place.
+pub const REQUEST_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/request.bpf.o"));
+
+/// The syscall program that makes one request to a device; its context is [`RequestArgs`].
+pub const REQUEST_PROGRAM: &str = "request";
+
+/// `struct request_args` of request.bpf.c.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RequestArgs {
+    /// The device's number.
+    pub hid: u32,
+    /// `enum hid_report_type`.
+    pub kind: u32,
+    /// `enum hid_class_request`, or 0 for a report on the device's own channel for output, which programs can use since Linux 6.10.
+    pub request: u32,
+    /// Bytes of the report, the byte for its id included.
+    pub size: u32,
+    /// Filled by the program: the bytes that were answered or taken, or a negative errno.
+    pub retval: i32,
+}
+
 /// The syscall program, in a driver's object, that takes or refuses a device; its context is [`ProbeArgs`].
 pub const PROBE_PROGRAM: &str = "probe";
+
+/// The syscall program, in a driver's object, that talks to the device when the driver has been attached and when the machine wakes
+/// up; its context is [`SetupArgs`].
+pub const SETUP_PROGRAM: &str = "setup";
 
 /// The text of each header, by the name under which drivers include it.
 pub const HEADERS: &[(&str, &str)] = &[
@@ -47,6 +74,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/option.h", include_str!("../include/hidbpf/option.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
+    ("hidbpf/setup.h", include_str!("../include/hidbpf/setup.h")),
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
     ("hidbpf/ugee.h", include_str!("../include/hidbpf/ugee.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
@@ -79,6 +107,41 @@ pub struct ProbeArgs {
     pub retval: i32,
 }
 
+/// `struct hidbpf_setup_args` of hidbpf/setup.h.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SetupArgs {
+    /// The device's number.
+    pub hid: u32,
+    /// Bytes of the device's own descriptor.
+    pub rdesc_size: u32,
+    /// Filled by the program: 0 or more if the device does what it was told, else a negative errno.
+    pub retval: i32,
+    /// Filled by the program.
+    pub refusal: Refusal,
+}
+
+/// `struct hidbpf_refusal` of hidbpf/setup.h: the last request of a set-up that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Refusal {
+    /// A negative errno, or 0 if no request failed.
+    pub error: i32,
+    /// `enum hid_class_request`, or [`Refusal::OUTPUT`].
+    pub request: u8,
+    /// `enum hid_report_type`.
+    pub kind: u8,
+    /// The report's id.
+    pub report_id: u8,
+    /// Nothing.
+    pub padding: u8,
+}
+
+impl Refusal {
+    /// `HIDBPF_OUTPUT`, as the request: a report on the device's own channel for output.
+    pub const OUTPUT: u8 = 0;
+}
+
 /// `struct hidbpf_fixup_record` of hidbpf/driver.h: the variable `hidbpf_fixup` of a driver that has a descriptor hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -101,6 +164,12 @@ const _: () = {
     assert!(offset_of!(ProbeArgs, rdesc_size) == 4);
     assert!(offset_of!(ProbeArgs, rdesc) == 8);
     assert!(offset_of!(ProbeArgs, retval) == 4104);
+    assert!(size_of::<RequestArgs>() == 20);
+    assert!(offset_of!(RequestArgs, retval) == 16);
+    assert!(size_of::<SetupArgs>() == 20);
+    assert!(offset_of!(SetupArgs, retval) == 8);
+    assert!(offset_of!(SetupArgs, refusal) == 12);
+    assert!(offset_of!(Refusal, report_id) == 6);
     assert!(size_of::<TapReport>() == 16);
     assert!(offset_of!(TapReport, kind) == 12);
     assert!(size_of::<FixupRecord>() == 8);

@@ -11,6 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hidbpf::recording::Asked;
+use hidbpf::replay::RequestKind;
+use hidbpf::replay::reports::ReportType;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -163,6 +166,18 @@ pub enum Event {
 /// What the device answers to GET_REPORT: a report, or nothing for EIO.
 pub type Answer = dyn Fn(u8, u8) -> Option<Vec<u8>> + Send;
 
+/// How the device takes GET_REPORT and SET_REPORT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// It answers what it can, and takes everything.
+    #[default]
+    Willing,
+    /// It refuses both.
+    Refusing,
+    /// It never answers, and lets the kernel wait.
+    Silent,
+}
+
 /// A plugged-in device; unplugged when dropped.
 #[derive(Debug)]
 pub struct Device {
@@ -176,6 +191,7 @@ struct Shared {
     stop: std::os::fd::OwnedFd,
     events: Mutex<Vec<Event>>,
     news: Condvar,
+    mood: Mutex<Mood>,
 }
 
 impl Device {
@@ -183,7 +199,7 @@ impl Device {
     ///
     /// # Errors
     /// /dev/uhid can't be opened, or the kernel refuses the device.
-    pub fn plug(spec: &Spec, answer: Box<Answer>) -> io::Result<Device> {
+    pub fn plug(spec: &Spec, answer: Box<Answer>, mood: Mood) -> io::Result<Device> {
         let uhid = File::options().read(true).write(true).open(UHID)?;
         send(&uhid, UHID_CREATE2, create2(spec)?.as_bytes())?;
         let shared = Arc::new(Shared {
@@ -191,6 +207,7 @@ impl Device {
             stop: eventfd(0, EventfdFlags::CLOEXEC)?,
             events: Mutex::new(Vec::new()),
             news: Condvar::new(),
+            mood: Mutex::new(mood),
         });
         let thread = std::thread::Builder::new().name("uhid".to_owned()).spawn({
             let shared = Arc::clone(&shared);
@@ -212,9 +229,35 @@ impl Device {
         send(&self.shared.uhid, UHID_INPUT2, input.as_bytes())
     }
 
+    /// Takes requests otherwise from now on.
+    pub fn set_mood(&self, mood: Mood) {
+        *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
     /// What the kernel has done so far, oldest first.
     pub fn events(&self) -> Vec<Event> {
         self.shared.events().clone()
+    }
+
+    /// What the device was asked and told so far, oldest first.
+    pub fn asked(&self) -> Vec<Asked> {
+        let report =
+            |rtype| [ReportType::Feature, ReportType::Output, ReportType::Input].get(usize::from(rtype)).copied();
+        let asked = |event: &Event| {
+            Some(match event {
+                Event::Output(data) => {
+                    Asked { kind: RequestKind::Output, report: ReportType::Output, data: data.clone() }
+                }
+                Event::GetReport { rtype, rnum } => {
+                    Asked { kind: RequestKind::Get, report: report(*rtype)?, data: vec![*rnum] }
+                }
+                Event::SetReport { rtype, data, .. } => {
+                    Asked { kind: RequestKind::Set, report: report(*rtype)?, data: data.clone() }
+                }
+                _ => return None,
+            })
+        };
+        self.shared.events().iter().filter_map(asked).collect()
     }
 
     /// Waits until the kernel has done something that `wanted` takes.
@@ -288,6 +331,7 @@ impl Shared {
     /// Answers one event of the kernel's where it wants an answer. A failed write means that the device is being unplugged.
     fn take(&self, event: &[u8; EVENT_SIZE], answer: &Answer) -> Option<Event> {
         let (kind, payload) = event.split_first_chunk::<4>()?;
+        let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match u32::from_ne_bytes(*kind) {
             UHID_START => Event::Start,
             UHID_STOP => Event::Stop,
@@ -301,20 +345,25 @@ impl Shared {
                 let (request, _) = GetReport::ref_from_prefix(payload).ok()?;
                 let mut reply = GetReportReply::new_zeroed();
                 reply.id = request.id;
-                match answer(request.rtype, request.rnum).filter(|report| report.len() <= DATA_MAX) {
+                let willing = mood == Mood::Willing;
+                match answer(request.rtype, request.rnum).filter(|report| willing && report.len() <= DATA_MAX) {
                     Some(report) => {
                         reply.size = u16::try_from(report.len()).ok()?;
                         reply.data[..report.len()].copy_from_slice(&report);
                     }
                     None => reply.err = EIO,
                 }
-                let _ = send(&self.uhid, UHID_GET_REPORT_REPLY, reply.as_bytes());
+                if mood != Mood::Silent {
+                    let _ = send(&self.uhid, UHID_GET_REPORT_REPLY, reply.as_bytes());
+                }
                 Event::GetReport { rtype: request.rtype, rnum: request.rnum }
             }
             UHID_SET_REPORT => {
                 let (request, _) = SetReport::ref_from_prefix(payload).ok()?;
-                let reply = SetReportReply { id: request.id, err: 0 };
-                let _ = send(&self.uhid, UHID_SET_REPORT_REPLY, reply.as_bytes());
+                let reply = SetReportReply { id: request.id, err: if mood == Mood::Willing { 0 } else { EIO } };
+                if mood != Mood::Silent {
+                    let _ = send(&self.uhid, UHID_SET_REPORT_REPLY, reply.as_bytes());
+                }
                 let data = request.data.get(..usize::from(request.size))?.to_vec();
                 Event::SetReport { rtype: request.rtype, rnum: request.rnum, data }
             }

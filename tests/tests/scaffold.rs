@@ -148,6 +148,7 @@ fn recording_of(descriptor: &[u8]) -> Recording {
         descriptor: descriptor.to_vec(),
         properties: Default::default(),
         features: Default::default(),
+        asked: Vec::new(),
     };
     Recording { devices: vec![device], ..Recording::default() }
 }

@@ -1,5 +1,6 @@
 //! What an object must have to be a driver, and what is put into it besides.
 
+use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
 use object::build::ByteString;
 use object::build::elf::{Builder, Section, SectionData};
@@ -14,6 +15,7 @@ const NAME_MAX: usize = 15;
 const MAP_SECTION: &str = "?.struct_ops.link";
 
 const STRUCT_OPS: &str = "?struct_ops";
+const SYSCALL: &str = "?syscall";
 
 /// Every section that a program can be in, with a name for it that driver authors know. See hidbpf/driver.h.
 const PROGRAM_SECTIONS: [(&str, &str); 8] = [
@@ -24,7 +26,7 @@ const PROGRAM_SECTIONS: [(&str, &str); 8] = [
     ("?struct_ops.s/hid_rdesc_fixup", "rdesc_fixup"),
     ("?struct_ops.s/hid_hw_request", "hw_request"),
     ("?struct_ops.s/hid_hw_output_report", "hw_output_report"),
-    ("?syscall", "a probe"),
+    (SYSCALL, "a probe or a set-up"),
 ];
 
 /// Refuses an object that compiles but that hidbpf could not load, or that would do less than its source says.
@@ -59,6 +61,12 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
                 "the program's name `{name}` is longer than the {NAME_MAX} characters that the kernel keeps"
             ));
         }
+        if section == SYSCALL && ![PROBE_PROGRAM, SETUP_PROGRAM].contains(&name) {
+            return Err(format!("nothing would run the syscall program `{name}`; use HIDBPF_PROBE or HIDBPF_SETUP"));
+        }
+        if name == PROBE_PROGRAM {
+            continue;
+        }
         if section.starts_with(STRUCT_OPS) {
             struct_ops = true;
             if !listed.iter().any(|program| program == name) {
@@ -70,7 +78,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         hooks.push(*hook);
     }
     if hooks.is_empty() {
-        return Err("it has neither a hook nor a probe; see hidbpf/driver.h".to_owned());
+        return Err("it has neither a hook nor a set-up; see hidbpf/driver.h".to_owned());
     }
     for section in [".BTF", ".BTF.ext"] {
         if file.section_by_name(section).is_none() {
@@ -94,7 +102,9 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
             return Err("it has hooks and no struct_ops map: its last line must be `HIDBPF_DRIVER(...)`".to_owned());
         }
         (false, _) => {
-            return Err("it has no hook for the line `HIDBPF_DRIVER(...)`; is it `HIDBPF_PROBE_ONLY()`?".to_owned());
+            return Err(
+                "it has no hook for the line `HIDBPF_DRIVER(...)`; is it `HIDBPF_DRIVER_WITHOUT_HOOKS()`?".to_owned()
+            );
         }
         (true, _) => return Err(format!("it has {maps} struct_ops maps, and a driver has one")),
     }

@@ -151,12 +151,15 @@ fn an_object_that_would_do_less_than_its_source_says_is_refused() {
     assert!(forgotten.contains("the hook `rdesc_fixup` is missing in the line `HIDBPF_DRIVER(...)`"), "{forgotten}");
     let no_line = Folder::new("a-driver", EVENT).error();
     assert!(no_line.contains("missing in the line `HIDBPF_DRIVER(...)`"), "{no_line}");
-    let no_hook = Folder::new("a-driver", "#include <hidbpf/driver.h>\nHIDBPF_PROBE_ONLY();\n").error();
-    assert!(no_hook.contains("neither a hook nor a probe"), "{no_hook}");
+    let no_hook = Folder::new("a-driver", "#include <hidbpf/driver.h>\nHIDBPF_DRIVER_WITHOUT_HOOKS();\n").error();
+    assert!(no_hook.contains("neither a hook nor a set-up"), "{no_hook}");
     let driver = format!("{EVENT}HIDBPF_DRIVER(device_event);\n");
     let foreign = format!("{driver}SEC(\"?tracepoint/x/y\") int other(void *ctx) {{ return ctx != 0; }}\n");
     let foreign = Folder::new("a-driver", &foreign).error();
     assert!(foreign.contains("`other` is in the section `?tracepoint/x/y`"), "{foreign}");
+    let syscall = format!("{driver}SEC(\"?syscall\") int set_up(void *ctx) {{ return ctx != 0; }}\n");
+    let syscall = Folder::new("a-driver", &syscall).error();
+    assert!(syscall.contains("nothing would run the syscall program `set_up`"), "{syscall}");
     let long = format!("{driver}SEC(\"?syscall\") int sixteen_letters_(void *ctx) {{ return ctx != 0; }}\n");
     let long = Folder::new("a-driver", &long).error();
     assert!(long.contains("`sixteen_letters_` is longer than the 15 characters"), "{long}");
@@ -191,9 +194,12 @@ HIDBPF_DRIVER(rdesc_fixup, device_event, hw_request, hw_output_report);
 }
 
 #[test]
-fn a_driver_may_have_a_probe_alone() {
-    let source = "#include <hidbpf/driver.h>\nHIDBPF_PROBE(args) { return -ENODEV; }\nHIDBPF_PROBE_ONLY();\n";
-    let folder = Folder::new("a-driver", source);
+fn a_driver_may_have_a_set_up_alone_and_not_a_probe() {
+    let with = |body: &str| format!("#include <hidbpf/setup.h>\n{body}\nHIDBPF_DRIVER_WITHOUT_HOOKS();\n");
+    let probe = Folder::new("a-driver", &with("HIDBPF_PROBE(args) { return -ENODEV; }")).error();
+    assert!(probe.contains("neither a hook nor a set-up"), "{probe}");
+    let body = "HIDBPF_SETUP(device) { __u8 report[] = {1, 2}; return hidbpf_set_feature(device, report, 2); }";
+    let folder = Folder::new("a-driver", &with(body));
     let driver = folder.compile().unwrap();
     let sections = sections(&driver.object);
     assert!(sections.iter().any(|section| section == "?syscall"), "{sections:?}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use hidbpf::manifest::DriverName;
+use hidbpf::manifest::{DriverName, HexBytes, InvalidHex};
 use hidbpf::recording::Feature;
 
 const EXIT_CODES: &str = "\
@@ -20,6 +20,12 @@ Examples:
   hidbpf inspect /dev/hidraw3
   hidbpf inspect --items '05 01 09 02 a1 01 ...'
   hidbpf inspect mouse.hid --diff my-mouse --svg mouse.svg";
+
+const REQUEST_EXAMPLES: &str = "\
+Examples:
+  hidbpf request /dev/hidraw3 get feature 5
+  hidbpf request /dev/hidraw3 set feature 5 00 02
+  hidbpf request /dev/hidraw3 send 0x10 ff 81 02 00 00 00";
 
 /// Repairs HID devices (mice, tablets, keyboards, game controllers) with small BPF programs in the kernel's HID core
 #[derive(Debug, Parser)]
@@ -207,6 +213,17 @@ pub enum Command {
         #[arg(long, value_name = "ID=HEX")]
         feature: Vec<Feature>,
     },
+    /// Ask a device for a report, or tell it one
+    ///
+    /// The report must be one that the descriptor in force declares. What a device does that is told something which its maker's tool would
+    /// not have told it is between you and the device.
+    #[command(after_help = REQUEST_EXAMPLES)]
+    Request {
+        /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
+        device: String,
+        #[command(subcommand)]
+        ask: Ask,
+    },
     /// Show what a report descriptor means, or what is inside a driver's object
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
@@ -307,6 +324,62 @@ pub enum Command {
     },
 }
 
+/// What a device is asked or told.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// Ask for a report (GET_REPORT), and show it
+    Get {
+        /// The report's type
+        report: ReportKind,
+        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        #[arg(value_parser = report_id)]
+        id: u8,
+    },
+    /// Set a report (SET_REPORT)
+    Set {
+        /// The report's type
+        report: ReportKind,
+        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        #[arg(value_parser = report_id)]
+        id: u8,
+        /// The report after its id, in hex; what is missing at its end is 0
+        #[arg(required = true, value_parser = hex)]
+        bytes: Vec<Vec<u8>>,
+    },
+    /// Send an output report on the device's own channel for those. Linux 6.11 and later
+    Send {
+        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        #[arg(value_parser = report_id)]
+        id: u8,
+        /// The report after its id, in hex; what is missing at its end is 0
+        #[arg(required = true, value_parser = hex)]
+        bytes: Vec<Vec<u8>>,
+    },
+}
+
+/// A type of reports.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ReportKind {
+    /// What can be asked for and set
+    Feature,
+    /// What the device sends by itself
+    Input,
+    /// What is sent to the device
+    Output,
+}
+
+fn report_id(text: &str) -> Result<u8, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|error| format!("expected 0 to 255, or 0x00 to 0xff: {error}"))
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, InvalidHex> {
+    text.parse().map(|HexBytes(bytes)| bytes)
+}
+
 /// A generation of kernels, by how drivers are attached.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Hooks {
@@ -360,6 +433,11 @@ pub enum UdevEvent {
         /// Why the program that udev starts leaves the work to this one, which takes longer
         #[arg(long, value_name = "REASON", hide = true)]
         not_fast: Option<String>,
+    },
+    /// Devices may have forgotten what drivers have told them: the machine woke up, or a kernel driver was bound to one of them
+    Resume {
+        /// The path of the device in sysfs. Default: all that drivers talk to
+        syspath: Option<PathBuf>,
     },
     /// A HID device has gone
     Remove {

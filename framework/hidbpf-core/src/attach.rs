@@ -1,12 +1,13 @@
 //! An attach, one type a phase, each made from the one before it:
-//! [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → pinned.
+//! [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → [`Ready`] → pinned.
 //!
 //! A phase that fails drops what the phases before it made: links close, and the kernel detaches what they held. Nothing
-//! outlives the process before [`Verified::pin`].
+//! outlives the process before [`Ready::pin`].
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use hid_bpf_src::FixupRecord;
+use hid_bpf_src::{FixupRecord, SETUP_PROGRAM};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
@@ -15,7 +16,9 @@ use crate::kernel::{self, Generation};
 use crate::loader::{AttachedLink, Loaded as _, Loader};
 use crate::object::{DriverObject, Hook};
 use crate::pins;
+use crate::setup;
 use crate::system::System;
+use crate::uevents::Uevents;
 
 /// Checks that an event hook may be attached to the device; `what` is what has the hook.
 ///
@@ -53,6 +56,9 @@ pub enum Change {
     Fixed,
 }
 
+/// How long the kernel may take to bind a device anew after a descriptor hook was taken off, which it does from a work queue.
+pub(crate) const RESTORE_LIMIT: Duration = Duration::from_secs(5);
+
 /// A driver that is about to be attached to a device: all that can be known without loading it has been checked.
 pub struct Plan<'a, L: Loader> {
     loader: &'a L,
@@ -86,6 +92,9 @@ pub struct Verified<'a, L: Loader> {
     pub change: Change,
 }
 
+/// A driver that has told its device what it wanted to.
+pub struct Ready<'a, L: Loader>(Verified<'a, L>);
+
 impl<'a, L: Loader> Plan<'a, L> {
     /// Checks that the driver may be attached to the device on this kernel by this process.
     ///
@@ -104,6 +113,11 @@ impl<'a, L: Loader> Plan<'a, L> {
         pins::check_bpffs(system)?;
         if hooks.contains_key(&Hook::DeviceEvent) {
             check_ready(device, &format!("the driver `{}`", driver.name))?;
+        }
+        if driver.has_setup && device.driver.is_none() {
+            let why = "no kernel driver is bound to it, through which it could be talked to";
+            let what = format!("the driver `{}` can't be attached to the device `{}`: {why}", driver.name, device.name);
+            return Err(Error::new(ErrorKind::NotReady, what).with_hint("udev attaches the driver once one is bound"));
         }
         Ok(Plan { loader, system, driver, device, generation })
     }
@@ -260,19 +274,47 @@ impl<'a, L: Loader> Attached<'a, L> {
     }
 }
 
-impl<L: Loader> Verified<'_, L> {
+impl<'a, L: Loader> Verified<'a, L> {
+    /// Lets the driver talk to its device, if it has something to say: once the descriptor in force is the driver's, since the kernel
+    /// lets only such reports pass as that declares, and before anybody is told that the device is ready.
+    ///
+    /// # Errors
+    /// The device did not do what it was told, or not in time; the driver is detached again.
+    pub fn set_up(self) -> Result<Ready<'a, L>> {
+        let Plan { system, device, driver, .. } = &self.plan;
+        let Some(setup) = self.links.iter().find(|link| link.name == SETUP_PROGRAM) else { return Ok(Ready(self)) };
+        match setup::run(setup.link.as_fd(), &driver.name, &device.name, device.rdesc.len()) {
+            Ok(()) => Ok(Ready(self)),
+            Err(error) => {
+                pins::discard(system, &device.name);
+                let Verified { plan, links, .. } = self;
+                // Without its descriptor hook the kernel probes the device again, up to Linux 6.10 from a work queue.
+                let probes = plan.hooks().any(|hook| hook == Hook::RdescFixup);
+                let uevents = probes.then(Uevents::listen).transpose()?;
+                drop(links);
+                if let Some(uevents) = uevents {
+                    uevents.wait_for_bind(plan.system, &plan.device.syspath, RESTORE_LIMIT)?;
+                }
+                Err(plan.gone_or(error))
+            }
+        }
+    }
+}
+
+impl<L: Loader> Ready<'_, L> {
     /// Makes the attach last longer than this process.
     ///
     /// # Errors
     /// bpffs would not take the pins; the driver is detached again.
     pub fn pin(self) -> Result<Change> {
-        let Plan { system, device, driver, .. } = &self.plan;
-        pins::pin(system, &device.name, &driver.name, &self.links)?;
+        let Ready(Verified { plan, links, change }) = &self;
+        let Plan { system, device, driver, .. } = plan;
+        pins::pin(system, &device.name, &driver.name, links)?;
         // A device that went before the pin was there has been cleaned up after already, or never will be.
         if !device.is_present() {
             pins::unpin_all(system, &device.name)?;
-            return Err(self.plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));
+            return Err(plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));
         }
-        Ok(self.change)
+        Ok(*change)
     }
 }

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Attach,
     /// All steps succeeded and yet the device is not fixed.
     NotFixed,
+    /// The device did not do what it was told, or did not answer.
+    NotSetUp,
     /// Another process holds the device's lock.
     Busy,
     /// The fast way of loading could not be taken; another one may do.

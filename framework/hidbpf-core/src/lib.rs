@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod object;
 pub mod options;
 pub mod pins;
+pub mod setup;
 pub mod state;
 mod sys;
 pub mod system;

@@ -55,7 +55,8 @@ pub trait Loader {
 
 /// A driver whose programs are loaded.
 pub trait Loaded {
-    /// Attaches what was loaded to the device. Dropping a link detaches it.
+    /// Attaches what was loaded to the device. Dropping a link detaches it. A driver's program `setup`
+    /// ([`hid_bpf_src::SETUP_PROGRAM`]), which is loaded with the others, comes among the links under this name.
     ///
     /// # Errors
     /// The kernel refused; what was attached before is detached again.
@@ -68,12 +69,12 @@ pub trait Loaded {
     fn fixup_record(&self) -> Result<Option<FixupRecord>>;
 }
 
-/// A program or map that is attached to the device for as long as this is open, or a map that such a program needs.
+/// A program or map that is attached to the device for as long as this is open, a map that such a program needs, or the set-up.
 #[derive(Debug)]
 pub struct AttachedLink {
     /// What is attached: the name of the program, or of the map.
     pub name: String,
-    /// The link, or the map itself where it is only needed.
+    /// The link, or the map or the program itself.
     pub link: OwnedFd,
 }
 

@@ -3,13 +3,14 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use hid_bpf_src::SETUP_PROGRAM;
 use serde::Serialize;
 
 use crate::aside::Aside;
-use crate::attach::{Change, Plan, check_ready};
+use crate::attach::{Change, Plan, RESTORE_LIMIT, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
 use crate::config::{Config, Problem, Wish};
 use crate::device::Device;
@@ -21,6 +22,7 @@ use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::options;
 use crate::pins;
+use crate::setup;
 use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
 use crate::uevents::{Rebound, Uevents};
@@ -41,6 +43,20 @@ pub struct LoadReport {
     pub generation: Generation,
     /// What became of the descriptor.
     pub change: Change,
+    /// The hooks that it uses.
+    pub hooks: Vec<Hook>,
+    /// Whether it has talked to the device.
+    pub set_up: bool,
+}
+
+/// A driver whose device was told again what the driver wants of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SetUpReport {
+    /// The device.
+    pub device: HidName,
+    /// The driver.
+    pub driver: DriverName,
 }
 
 /// A driver that has been taken off a device.
@@ -463,6 +479,51 @@ impl<'a, L: Loader> Manager<'a, L> {
         (drivers, failed)
     }
 
+    /// Has the drivers on a device tell it again what they want of it, which it may have forgotten while the machine slept or when another
+    /// kernel driver was bound to it. `event` is the number of udev's event of a binding: one that attaching a driver has brought about
+    /// is passed over. A driver that the device refuses stays attached, and the failure is noted in the device's state.
+    ///
+    /// # Errors
+    /// The device's lock, state or pins are out of reach, or the device did not do what it was told by one of the drivers.
+    pub fn set_up_again(&self, name: &HidName, event: Option<u64>) -> Result<Vec<SetUpReport>> {
+        let mut held = match self.hold(name) {
+            Ok(held) => held,
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let rdesc_size = held.state.own_rdesc().map_or(held.device.rdesc.len(), |own| own.len());
+        let talks = |pinned: &&pins::Pinned| pinned.links.iter().any(|link| link == SETUP_PROGRAM);
+        let (mut done, mut failed) = (Vec::new(), None);
+        for pinned in held.pinned.iter().filter(talks) {
+            let known = held.state.drivers.iter_mut().find(|known| known.driver == pinned.driver);
+            let is_news = known.as_ref().is_none_or(|known| event > known.set_up);
+            if event.is_some() && !is_news {
+                continue;
+            }
+            let program = pins::open(self.system, pinned, SETUP_PROGRAM)?;
+            let result = setup::run_patiently(program.as_fd(), &pinned.driver, name, rdesc_size);
+            if let Some(known) = known {
+                known.set_up = Some(self.system.uevent_seqnum().unwrap_or(u64::MAX));
+            }
+            match result {
+                Ok(()) => {
+                    held.state.resolve(std::slice::from_ref(&pinned.driver));
+                    done.push(SetUpReport { device: name.clone(), driver: pinned.driver.clone() });
+                }
+                // Unplugged meanwhile: its removal is udev's.
+                Err(_) if !held.device.is_present() => return Ok(done),
+                Err(error) => {
+                    held.state.fail(vec![pinned.driver.clone()], &error);
+                    failed = Some(error);
+                }
+            }
+        }
+        if failed.is_some() || !done.is_empty() {
+            held.state.write(self.system)?;
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
     /// What udev asks for when a HID device has gone: removes its pins and what was remembered of it.
     ///
     /// # Errors
@@ -751,12 +812,13 @@ impl<L: Loader> Held<'_, L> {
             driver: driver.name.clone(),
             object: driver.path.clone(),
             generation,
-            hooks,
+            hooks: hooks.clone(),
             rule: rule.clone(),
             change: None,
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
+            set_up: None,
         });
         // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
         self.state.write(self.system)?;
@@ -765,11 +827,13 @@ impl<L: Loader> Held<'_, L> {
             .and_then(|probed| probed.load())
             .and_then(|loaded| loaded.attach())
             .and_then(|attached| attached.verify())
-            .and_then(|verified| verified.pin());
+            .and_then(|verified| verified.set_up())
+            .and_then(|ready| ready.pin());
         match result {
             Ok(change) => {
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
                     known.change = Some(change);
+                    known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
                 self.state.resolve(std::slice::from_ref(&driver.name));
                 self.state.taken_off.retain(|taken| *taken != driver.name);
@@ -783,6 +847,8 @@ impl<L: Loader> Held<'_, L> {
                     rule,
                     generation,
                     change,
+                    hooks,
+                    set_up: driver.has_setup,
                 })
             }
             Err(error) => {
@@ -824,9 +890,6 @@ impl<L: Loader> Held<'_, L> {
         })
     }
 
-    /// How long the kernel may take to bind the device anew after a driver was taken off, which it does from a work queue.
-    const RESTORE_LIMIT: Duration = Duration::from_secs(5);
-
     /// Takes a driver off because a person wants so.
     fn take_off(&mut self, driver: &DriverName) -> Result<()> {
         self.state.taken_off.push(driver.clone());
@@ -846,7 +909,7 @@ impl<L: Loader> Held<'_, L> {
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
         let Some(uevents) = uevents else { return Ok(()) };
-        let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, Self::RESTORE_LIMIT)?;
+        let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, RESTORE_LIMIT)?;
         let now = match Device::open(self.system, &self.device.name) {
             // Unplugged meanwhile: its removal is udev's.
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
@@ -857,7 +920,7 @@ impl<L: Loader> Held<'_, L> {
             _ if rebound == Rebound::NotYet => "was not probed again by the kernel",
             _ => return Ok(()),
         };
-        let limit = Self::RESTORE_LIMIT.as_secs();
+        let limit = RESTORE_LIMIT.as_secs();
         let what =
             format!("the driver `{driver}` was taken off the device `{}`, which {why} after {limit} s", now.name);
         Err(Error::new(ErrorKind::NotFixed, what).with_hint("unplug the device and plug it in"))

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hid_bpf_src::PROBE_PROGRAM;
+use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf_prelink::{Prelinked, Unusable};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -123,6 +123,8 @@ pub struct ObjectFile {
     pub hooks: BTreeMap<Generation, BTreeMap<Hook, u64>>,
     /// Whether there is a program that may refuse a device.
     pub has_probe: bool,
+    /// Whether there is a program that talks to a device once the driver is attached to it.
+    pub has_setup: bool,
     /// Global variables by name.
     pub globals: BTreeMap<String, Global>,
     bytes: Cow<'static, [u8]>,
@@ -297,7 +299,7 @@ impl ObjectFile {
     /// Reads an object from memory.
     ///
     /// # Errors
-    /// The bytes are no object for BPF, or have no program for any hook.
+    /// The bytes are no object for BPF, or have neither a program for any hook nor a set-up.
     pub fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
@@ -319,21 +321,21 @@ impl ObjectFile {
                 Some(SectionRole::Syscall) | None => {}
             }
         }
-        if hooks.is_empty() {
-            return Err(bad(path, "it has no program for any hook of the HID core".to_owned()));
-        }
         if hooks.contains_key(&Generation::StructOps) && struct_ops != 1 {
             return Err(bad(path, format!("it has {struct_ops} sections with a struct_ops map, expected 1")));
         }
         let mut globals = BTreeMap::new();
-        let mut has_probe = false;
+        let (mut has_probe, mut has_setup) = (false, false);
         for symbol in elf.symbols() {
             let (Some(section), Ok(name)) = (symbol.section_index().and_then(|index| names.get(&index)), symbol.name())
             else {
                 continue;
             };
             match section_role(section) {
-                Some(SectionRole::Syscall) => has_probe |= name == PROBE_PROGRAM,
+                Some(SectionRole::Syscall) => {
+                    has_probe |= name == PROBE_PROGRAM;
+                    has_setup |= name == SETUP_PROGRAM;
+                }
                 Some(_) => {}
                 None if is_data(section) && !name.is_empty() => {
                     let (Ok(offset), Ok(size)) = (symbol.address().try_into(), symbol.size().try_into()) else {
@@ -344,7 +346,13 @@ impl ObjectFile {
                 None => {}
             }
         }
-        Ok(ObjectFile { name: name.to_owned(), path: path.to_owned(), hooks, has_probe, globals, bytes })
+        if hooks.is_empty() {
+            if !has_setup {
+                return Err(bad(path, "it has no program for any hook of the HID core, and no set-up".to_owned()));
+            }
+            hooks = [Generation::FmodRet, Generation::StructOps].map(|generation| (generation, BTreeMap::new())).into();
+        }
+        Ok(ObjectFile { name: name.to_owned(), path: path.to_owned(), hooks, has_probe, has_setup, globals, bytes })
     }
 
     /// The file's bytes.

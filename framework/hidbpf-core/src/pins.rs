@@ -92,6 +92,18 @@ pub(crate) fn prepare(system: &System, device: &HidName) -> Result<PathBuf> {
     Ok(staging)
 }
 
+/// Opens one of a driver's pins.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn open(system: &System, pinned: &Pinned, name: &str) -> Result<OwnedFd> {
+    let path = system.driver_pins(&pinned.device, &pinned.driver).join(pin_name(name));
+    sys::open_pinned(&path).map_err(|error| {
+        Error::permission_or(ErrorKind::Bpffs, format!("failed to open the pin `{}`", path.display()), error)
+            .with_hint("run the command as root, for example with sudo")
+    })
+}
+
 /// Removes what [`prepare`] made, and the device's directory where nothing is left in it.
 pub(crate) fn discard(system: &System, device: &HidName) {
     // Best effort: an unfinished attempt that stays is cleared by the next one and by the device's removal.

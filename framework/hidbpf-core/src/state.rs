@@ -77,6 +77,10 @@ pub struct DriverState {
     /// Where its options are: of each variable the offset and the size, in bytes.
     #[serde(default)]
     pub options: BTreeMap<String, (usize, usize)>,
+    /// Where it talks to the device: the number of the kernel's last event of when it last did. A later event of a binding is of one
+    /// that somebody else made.
+    #[serde(default)]
+    pub set_up: Option<u64>,
 }
 
 /// A failure that has not been resolved.
@@ -154,7 +158,13 @@ impl DeviceState {
             // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
             let _ = fs::remove_file(&fresh);
             fail(error)
-        })
+        })?;
+        let mark = system.set_up_mark(&self.device);
+        if self.drivers.iter().all(|driver| driver.set_up.is_none()) {
+            return remove_if_there(&mark);
+        }
+        make_dir(&system.set_up_marks())?;
+        File::create(&mark).map(drop).map_err(fail)
     }
 
     /// Forgets a device. That nothing was remembered is no error.
@@ -162,7 +172,7 @@ impl DeviceState {
     /// # Errors
     /// The file is there and can't be removed.
     pub fn forget(system: &System, device: &HidName) -> Result<()> {
-        for path in [system.state(device), system.lock(device)] {
+        for path in [system.set_up_mark(device), system.state(device), system.lock(device)] {
             remove_if_there(&path)?;
         }
         Ok(())

@@ -12,6 +12,7 @@ const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
+const PROG_RUN: libc::c_int = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 
 /// The part of `union bpf_attr` that `BPF_OBJ_*` commands use (include/uapi/linux/bpf.h).
@@ -135,6 +136,43 @@ pub(crate) fn write_value(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
     };
     // SAFETY: the kernel reads a key of 4 bytes and a value that is as large as it has just said; both outlive the call.
     match unsafe { libc::syscall(libc::SYS_bpf, MAP_UPDATE_ELEM, &raw const attr, size_of::<ElementAttr>()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_RUN` uses for syscall programs (include/uapi/linux/bpf.h).
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+}
+
+/// Runs a syscall program once, with a context that it may change (`BPF_PROG_RUN`).
+///
+/// # Errors
+/// As bpf(2): it is no syscall program, or its context is another one.
+pub(crate) fn run(program: BorrowedFd<'_>, context: &mut [u8]) -> io::Result<()> {
+    let attr = RunAttr {
+        prog_fd: program.as_raw_fd() as u32,
+        ctx_size_in: u32::try_from(context.len()).map_err(io::Error::other)?,
+        ctx_in: context.as_mut_ptr() as u64,
+        ..RunAttr::default()
+    };
+    // SAFETY: the kernel reads the attributes, and reads and writes the context within its size; both outlive the call. The
+    // descriptor is open as long as it is borrowed.
+    match unsafe { libc::syscall(libc::SYS_bpf, PROG_RUN, &raw const attr, size_of::<RunAttr>()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -86,6 +86,22 @@ impl System {
         self.states().join(format!("{device}.json"))
     }
 
+    /// The directory with an empty file for each device that a driver talks to. The udev rules test for them when such a device is
+    /// bound again.
+    pub fn set_up_marks(&self) -> PathBuf {
+        self.run.join("setup")
+    }
+
+    /// The file of a device there.
+    pub fn set_up_mark(&self, device: &HidName) -> PathBuf {
+        self.set_up_marks().join(device.as_str())
+    }
+
+    /// The number of the last event that the kernel has sent to udev, if it tells.
+    pub(crate) fn uevent_seqnum(&self) -> Option<u64> {
+        std::fs::read_to_string(self.sysfs.join("kernel/uevent_seqnum")).ok()?.trim().parse().ok()
+    }
+
     /// The file that a process locks while it works on a device.
     pub fn lock(&self, device: &HidName) -> PathBuf {
         self.run.join("lock").join(device.as_str())

@@ -28,6 +28,7 @@ pub mod monitor;
 pub mod recorder;
 pub mod recording;
 pub mod replay;
+pub mod request;
 mod running;
 mod sys;
 pub mod tap;
@@ -51,6 +52,6 @@ pub mod manager {
 }
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, hwdb, ids, manifest, object, options, pins, state, system,
-    text, tune,
+    apply, aside, attach, catalog, config, device, error, hwdb, ids, manifest, object, options, pins, setup, state,
+    system, text, tune,
 };

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
+use hid_bpf_src::{
+    ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
+};
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
@@ -220,7 +222,11 @@ pub(crate) fn load<'a>(
     let load_failed = |error| failed(ErrorKind::Load, "load the programs of", driver, error, &log);
     for mut program in object.progs_mut() {
         let role = program.section().to_str().and_then(section_role);
-        let wanted = matches!(role, Some(SectionRole::Program(of, _)) if of == generation);
+        let wanted = match role {
+            Some(SectionRole::Program(of, _)) => of == generation,
+            Some(SectionRole::Syscall) => program.name() == SETUP_PROGRAM,
+            Some(SectionRole::StructOps) | None => false,
+        };
         program.set_autoload(wanted);
     }
     for mut map in object.maps_mut() {
@@ -274,6 +280,10 @@ impl Loaded for LoadedObject<'_> {
             Generation::StructOps => self.attach_struct_ops(),
         }?;
         links.append(&mut self.own_maps()?);
+        for program in self.object.progs_mut().filter(|program| program.name() == SETUP_PROGRAM) {
+            let link = program.as_fd().try_clone_to_owned().map_err(|error| self.refused(SETUP_PROGRAM, error))?;
+            links.push(AttachedLink { name: SETUP_PROGRAM.to_owned(), link });
+        }
         Ok(links)
     }
 
@@ -328,6 +338,9 @@ impl LoadedObject<'_> {
     }
 
     fn attach_fmod_ret(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+        if self.driver.hooks.get(&Generation::FmodRet).is_none_or(|hooks| hooks.is_empty()) {
+            return Ok(Vec::new());
+        }
         let log = Log::start();
         let attach_failed = |verb: &str, error: libbpf_rs::Error| {
             Error::because(

@@ -46,6 +46,7 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
         descriptor: device.rdesc.clone(),
         properties: device.properties(wanted),
         features: BTreeMap::new(),
+        asked: Vec::new(),
     }
 }
 

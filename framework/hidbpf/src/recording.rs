@@ -12,11 +12,12 @@
 //! E: 000000.000040 4 00 01 00 00     a report, with the seconds and microseconds since the recording began
 //! ```
 //!
-//! Two kinds of comment say what the format has no line for, of the device that the lines around them are about:
+//! Three kinds of comment say what the format has no line for, of the device that the lines around them are about:
 //!
 //! ```text
 //! # property HUION_FIRMWARE_ID=HUION_T21h_230511      a udev property
 //! # feature 5=05 00 01                                what the device answers when it is asked for a feature report
+//! # asked set feature 05 00 02                        what a driver's set-up asks or tells the device, one line each, in order
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use crate::ids::{Bus, ProductId, VendorId};
 use crate::replay::reports::{ReportType, Reports};
+use crate::replay::{Request, RequestKind};
 use crate::text::Hex;
 
 /// One or more devices, and what they sent.
@@ -61,6 +63,55 @@ pub struct Device {
     pub properties: BTreeMap<String, String>,
     /// The feature reports that it answers with, by id (`# feature`).
     pub features: BTreeMap<u8, Vec<u8>>,
+    /// What a driver's set-up asks or tells it (`# asked`).
+    pub asked: Vec<Asked>,
+}
+
+/// Something that a driver's set-up asks or tells a device, written `get feature 05`, `set feature 05 00 02` or
+/// `send output 02 01`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What is wanted.
+    pub kind: RequestKind,
+    /// The type of the report.
+    pub report: ReportType,
+    /// The report, its id first; of a report that is asked for, the id alone.
+    pub data: Vec<u8>,
+}
+
+impl From<&Request> for Asked {
+    fn from(request: &Request) -> Asked {
+        Asked { kind: request.kind, report: request.report, data: request.data.clone() }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.kind, self.report, Hex(&self.data))
+    }
+}
+
+impl FromStr for Asked {
+    type Err = RecordingFault;
+
+    fn from_str(text: &str) -> Result<Asked, RecordingFault> {
+        let mut rest = text;
+        let kind = one_of(&mut rest, [RequestKind::Get, RequestKind::Set, RequestKind::Output], "request")?;
+        let report =
+            one_of(&mut rest, [ReportType::Input, ReportType::Output, ReportType::Feature], "type of a report")?;
+        Ok(Asked { kind, report, data: hex_bytes(rest)? })
+    }
+}
+
+/// Cuts the next word off a line, and takes it for one of these.
+fn one_of<T: fmt::Display, const N: usize>(
+    rest: &mut &str,
+    all: [T; N],
+    what: &'static str,
+) -> Result<T, RecordingFault> {
+    let found = word(rest, what)?;
+    let invalid = || RecordingFault::Invalid { what, found: shorten(found) };
+    all.into_iter().find(|one| one.to_string() == found).ok_or_else(invalid)
 }
 
 /// A report from a device.
@@ -315,6 +366,7 @@ struct Draft {
     descriptor: Option<Vec<u8>>,
     properties: BTreeMap<String, String>,
     features: BTreeMap<u8, Vec<u8>>,
+    asked: Vec<Asked>,
 }
 
 impl Draft {
@@ -331,6 +383,7 @@ impl Draft {
             phys: self.phys.unwrap_or_default(),
             properties: self.properties,
             features: self.features,
+            asked: self.asked,
         })
     }
 }
@@ -416,6 +469,9 @@ impl Reader {
         if let Some(feature) = text.strip_prefix("feature ").filter(|rest| rest.contains('=')) {
             let Feature { id, report } = feature.parse()?;
             self.draft().features.insert(id, report);
+        } else if let Some(asked) = text.strip_prefix("asked ") {
+            let asked = asked.parse()?;
+            self.draft().asked.push(asked);
         } else if let Some((name, value)) = text.strip_prefix("property ").and_then(|rest| rest.split_once('='))
             && is_property_name(name)
         {
@@ -536,7 +592,7 @@ impl fmt::Display for Device {
         for (id, report) in &self.features {
             writeln!(f, "# feature {}", Feature { id: *id, report: report.clone() })?;
         }
-        Ok(())
+        self.asked.iter().try_for_each(|asked| writeln!(f, "# asked {asked}"))
     }
 }
 
@@ -583,6 +639,8 @@ P: usb-0000:00:14.0-1/input0
 I: 3 046d c077
 # property HUION_FIRMWARE_ID=HUION_T21h=1
 # feature 5=05 00 01
+# asked get feature 05
+# asked send output 02 01
 D: 3
 R: 8 85 01 75 08 95 07 81 02
 N: Maker Keyboard
@@ -608,7 +666,8 @@ E: 000195.000000 0
         assert_eq!(recording.devices[0].properties["HUION_FIRMWARE_ID"], "HUION_T21h=1");
         assert_eq!(recording.devices[0].features[&5], [5, 0, 1]);
         assert_eq!(recording.devices[1].bus, Bus::BLUETOOTH);
-        assert_eq!(recording.events_of(0).map(|event| event.line.unwrap()).collect::<Vec<_>>(), [17, 18]);
+        assert_eq!(recording.events_of(0).map(|event| event.line.unwrap()).collect::<Vec<_>>(), [19, 20]);
+        assert_eq!(recording.devices[0].asked[1].report, ReportType::Output);
         assert_eq!(recording.events[1].time, Duration::from_micros(40));
         assert_eq!(recording.events[1].report, [0, 1, 0xff, 0]);
         assert_eq!(parse(&recording.to_string()).unwrap(), recording);
@@ -664,6 +723,8 @@ E: 000195.000000 0
                 "hello\n",
                 "x.hid:1: `hello` is no line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)",
             ),
+            ("# asked get\n", "x.hid:1: the line ends where the type of a report should be"),
+            ("# asked tell feature 05\n", "x.hid:1: `tell` is no request"),
             ("# feature 256=00\n", "x.hid:1: `256=00` is no feature report (expected `ID=HEX`, as in `5=05 00 01`)"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text:?}");

@@ -3,8 +3,8 @@
  * The hooks of a driver. Each macro is followed by a function body, and writes the programs of both HID-BPF generations from it:
  * FMOD_RET programs for Linux 6.3 to 6.10, struct_ops programs for 6.11 and later. None is loaded unless asked for.
  *
- * Names are part of what user space relies on: programs event_fmod, fixup_fmod, event_ops, fixup_ops, request_ops, output_ops and
- * probe; the map hidbpf_ops; the variable hidbpf_fixup. The kernel keeps 15 characters of a name.
+ * Names are part of what user space relies on: programs event_fmod, fixup_fmod, event_ops, fixup_ops, request_ops, output_ops, probe
+ * and setup (setup.h); the map hidbpf_ops; the variable hidbpf_fixup. The kernel keeps 15 characters of a name.
  *
  * A driver whose manifest says `requires = ["struct-ops"]` is compiled with HIDBPF_STRUCT_OPS_ONLY and gets no FMOD_RET programs.
  */
@@ -197,8 +197,8 @@ struct hid_bpf_probe_args {
 	struct hid_bpf_ops hidbpf_ops = {HIDBPF__HOOKS(__VA_ARGS__, , , , )};                                          \
 	HIDBPF__LICENSE
 
-/* HIDBPF_PROBE_ONLY(): the last line of a driver that only has a probe. */
-#define HIDBPF_PROBE_ONLY() HIDBPF__LICENSE
+/* HIDBPF_DRIVER_WITHOUT_HOOKS(): the last line of a driver that only talks to its device (setup.h). */
+#define HIDBPF_DRIVER_WITHOUT_HOOKS() HIDBPF__LICENSE
 
 #define HIDBPF__LICENSE char hidbpf_license[] SEC("license") = "GPL"
 #define HIDBPF__HOOKS(a, b, c, d, ...) HIDBPF__HOOK_##a HIDBPF__HOOK_##b HIDBPF__HOOK_##c HIDBPF__HOOK_##d

@@ -28,10 +28,11 @@ typedef __u32 __wsum;
 #define NULL ((void *)0)
 #endif
 
-/* What hooks and probes answer with, negated. Numbers of include/uapi/asm-generic/errno-base.h. */
+/* What hooks and probes answer with, negated. Numbers of include/uapi/asm-generic/errno-base.h and errno.h. */
 #define EIO 5
 #define ENODEV 19
 #define EINVAL 22
+#define EOPNOTSUPP 95
 
 enum hid_report_type {
 	HID_INPUT_REPORT = 0,

@@ -18,7 +18,7 @@ use crate::monitor::{Monitor, PATIENCE, Uevent};
 use crate::nodes::{self, Hidraw, Node};
 use crate::process::{Run, command, poll_readable};
 use crate::protocol::Generation;
-use crate::uhid::{Device, Spec};
+use crate::uhid::{Device, Mood, Spec};
 
 /// The program under test, where its package puts it.
 pub const HIDBPF: &str = "/usr/bin/hidbpf";
@@ -28,6 +28,9 @@ pub const PINS: &str = "/sys/fs/bpf/hidbpf";
 
 /// Where hidbpf keeps what people may read.
 pub const STATE: &str = "/run/hidbpf/devices";
+
+/// Where hidbpf keeps a file for each device that a driver talks to.
+const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
 const HID_DEVICES: &str = "/sys/bus/hid/devices";
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
@@ -56,6 +59,8 @@ pub struct Bench {
     pub kernel: Monitor,
     /// How much of what the kernel does was found to be as a replay says.
     pub compared: Compared,
+    /// How the devices that are plugged in next take requests.
+    pub mood: Mood,
     udevd: Child,
     plugged: u32,
     marks: u32,
@@ -84,6 +89,7 @@ impl Bench {
             udev,
             kernel,
             compared: Compared::default(),
+            mood: Mood::default(),
             udevd,
             plugged: 0,
             marks: 0,
@@ -166,7 +172,7 @@ impl Bench {
         }
         const FEATURE: u8 = 0;
         let answer = move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned();
-        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, Box::new(answer))
+        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, Box::new(answer), self.mood)
             .with_context(|| format!("failed to plug in `{}`", spec.name))?;
         Ok((device, uniq))
     }
@@ -318,7 +324,8 @@ impl Bench {
         self.settle()?;
         machine::reap_orphans(self.udevd.id())?;
         let mut left = Vec::new();
-        for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE)] {
+        self.mood = Mood::default();
+        for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS)] {
             for path in entries(Path::new(place))? {
                 left.push(format!("{what} {}", path.display()));
                 if what != "device" {

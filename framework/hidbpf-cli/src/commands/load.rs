@@ -44,11 +44,16 @@ struct Lines<'a>(&'a [LoadReport]);
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for report in self.0 {
-            let what = match report.change {
-                Change::Fixed => "descriptor fixed",
-                Change::Unchanged => "descriptor left as it is",
-                Change::NotWanted => "reports fixed",
+            let mut what = match report.change {
+                Change::Fixed => vec!["descriptor fixed"],
+                Change::Unchanged => vec!["descriptor left as it is"],
+                Change::NotWanted if report.hooks.is_empty() => vec![],
+                Change::NotWanted => vec!["reports fixed"],
             };
+            if report.set_up {
+                what.push("device set up");
+            }
+            let what = what.join(", ");
             writeln!(f, "{} attached to {} ({}): {what}", report.driver, report.device, Printable(&report.hid_name))?;
         }
         Ok(())

@@ -17,6 +17,7 @@ mod pages;
 mod record;
 mod reload;
 mod replay;
+mod request;
 mod set;
 mod status;
 mod udev;
@@ -73,6 +74,7 @@ pub fn run(args: Args) -> Outcome {
             let request = replay::Request { expect, decode, generation, properties, options, features };
             replay::run(&context, &driver, &recording, &request)
         }
+        Command::Request { device, ask } => request::run(&context, &device, &ask),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
@@ -83,6 +85,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Doctor { device } => doctor::run(&context, device.as_deref()),
         Command::Hwdb => generate::hwdb(&context),
         Command::Udev { event: UdevEvent::Add { syspath, not_fast } } => udev::add(&context, &syspath, not_fast),
+        Command::Udev { event: UdevEvent::Resume { syspath } } => udev::resume(&context, syspath.as_deref()),
         Command::Udev { event: UdevEvent::Remove { syspath } } => udev::remove(&context, &syspath),
         Command::Completions { shell } => generate::completions(shell),
         Command::Pages { dir, sources } => pages::run(&context, &dir, sources.as_deref()),

@@ -17,6 +17,9 @@ use super::words::{listed, marked, plain, words};
 use crate::args::Hooks;
 use crate::output::{self, Failure, Failures, Outcome};
 
+/// What a replay answers to a request that the recording has no answer to.
+const EIO: i32 = 5;
+
 /// What is wanted of a replay.
 pub struct Request {
     pub expect: Option<PathBuf>,
@@ -91,10 +94,23 @@ fn replayed(
         settings
     };
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
+    let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
     for (index, errno) in &replayed.refused {
-        let number = recording.devices.get(*index).map_or(*index as u32, |device| device.number);
+        let number = number_of(*index);
         tracing::warn!(
             "{}: the probe of `{}` refuses device {number} (errno {errno}), which stays as it is",
+            path.display(),
+            driver.name
+        );
+    }
+    for (index, why) in &replayed.not_set_up {
+        let number = number_of(*index);
+        let hint = match why.errno {
+            EIO => "; `--feature ID=HEX` is what the device answers",
+            _ => "",
+        };
+        tracing::warn!(
+            "{}: `{}` can't set up device {number}, which stays as it is: {why}{hint}",
             path.display(),
             driver.name
         );
@@ -132,7 +148,13 @@ fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>
         .iter()
         .zip(&fixed.devices)
         .map(|(before, after)| {
-            json!({ "name": before.name, "before": hex(&before.descriptor), "after": hex(&after.descriptor) })
+            let asked: Vec<String> = after.asked.iter().map(ToString::to_string).collect();
+            json!({
+                "name": before.name,
+                "before": hex(&before.descriptor),
+                "after": hex(&after.descriptor),
+                "asked": asked,
+            })
         })
         .collect();
     let outcomes = Outcomes::of(fixed);
@@ -173,6 +195,10 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
     };
     let (before, after) = (descriptors(recording), descriptors(fixed));
     let outcomes = Outcomes::of(fixed);
+    for (device, asked) in fixed.devices.iter().flat_map(|device| device.asked.iter().map(move |asked| (device, asked)))
+    {
+        let _ = writeln!(text, "set-up of device {}: {asked}", device.number);
+    }
     for event in &recording.events {
         let seconds = event.time.as_secs_f64();
         let own = words(before.get(event.device), &event.report);

@@ -21,6 +21,38 @@ pub fn add(context: &Context, syspath: &Path, why_not_fast: Option<String>) -> O
     if report.failed.is_empty() { Ok(()) } else { Err(outcome(report.failed)) }
 }
 
+/// Devices are asked all at once: one that does not answer must not keep the others waiting.
+pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
+    let names = match syspath {
+        Some(syspath) => HidName::of_path(syspath).map(|name| vec![name]),
+        None => Manager::new(&context.system).attached_devices(),
+    };
+    let names = names.map_err(|error| told(vec![error]))?;
+    let event = syspath.and_then(|_| std::env::var("SEQNUM").ok()?.parse().ok());
+    let results = std::thread::scope(|scope| {
+        let again = |name| move || Manager::new(&context.system).set_up_again(name, event);
+        let asked: Vec<_> = names.iter().map(|name| scope.spawn(again(name))).collect();
+        let panicked = || Err(Error::new(ErrorKind::Io, "failed to set up a device again: a thread panicked"));
+        asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>()
+    });
+    let mut failed = Vec::new();
+    for result in results {
+        match result {
+            Ok(reports) => reports.iter().for_each(|report| {
+                tracing::info!(
+                    DEVICE = report.device.as_str(),
+                    DRIVER = report.driver.as_str(),
+                    "the driver `{}` has set up the device `{}` again",
+                    report.driver,
+                    report.device
+                );
+            }),
+            Err(error) => failed.push(error),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(told(failed)) }
+}
+
 pub fn remove(context: &Context, syspath: &Path) -> Outcome {
     let name = HidName::of_path(syspath).map_err(|error| told(vec![error]))?;
     Manager::new(&context.system).remove(&name).map_err(|error| told(vec![error]))

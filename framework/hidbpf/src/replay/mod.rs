@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Object::parse(bytes) -> Driver::new(&object, generation, &device, &settings)
-//!     -> probe() -> fix_descriptor() -> event(), event(), ...            or all of it at once: replay(&recording)
+//!     -> probe() -> fix_descriptor() -> set_up() -> event(), event(), ...   or all of it at once: replay(&recording)
 //! ```
 //!
 //! The object is bound to a kernel of the chosen [`Generation`] as libbpf would bind it, and run by an interpreter that knows all of
@@ -17,12 +17,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs};
+use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
 use crate::object::{DriverObject, PROPERTY_PREFIX};
 use crate::recording::{self, Recording};
+use crate::setup::NotSetUp;
 
 pub(crate) mod btf;
 mod core_relo;
@@ -213,6 +214,16 @@ pub enum RequestKind {
     Output,
 }
 
+impl fmt::Display for RequestKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            RequestKind::Get => "get",
+            RequestKind::Set => "set",
+            RequestKind::Output => "send",
+        })
+    }
+}
+
 /// Something that a driver sent to the device, or asked it for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -371,6 +382,22 @@ impl Driver {
         arguments.rdesc[..size].copy_from_slice(&self.descriptor[..size]);
         self.run_syscall(PROBE_PROGRAM, arguments.as_mut_bytes())?;
         Ok(if arguments.retval == 0 { Verdict::Takes } else { Verdict::Refuses(arguments.retval) })
+    }
+
+    /// Runs the driver's set-up, if it has one, on the descriptor in force. What it asks and tells the device is among the requests.
+    ///
+    /// # Errors
+    /// The program stopped.
+    pub fn set_up(&mut self) -> Result<Option<NotSetUp>, ReplayError> {
+        if self.object.syscall(SETUP_PROGRAM).is_none() {
+            return Ok(None);
+        }
+        let rdesc_size = self.descriptor.len() as u32;
+        let mut arguments = SetupArgs { hid: self.machine.device_id, rdesc_size, ..SetupArgs::default() };
+        self.run_syscall(SETUP_PROGRAM, arguments.as_mut_bytes())?;
+        self.run_due(self.machine.now)?;
+        self.machine.injected.clear();
+        Ok(NotSetUp::of(&arguments))
     }
 
     /// Runs a syscall program with an argument, which it can change, and gives what it returns.
@@ -602,12 +629,26 @@ impl Driver {
     ///
     /// # Errors
     /// As [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
-    pub fn replay(&mut self, recording: &Recording, device: usize) -> Result<Replayed, LineError> {
+    pub fn replay(&mut self, recording: &Recording, device_index: usize) -> Result<Replayed, LineError> {
         let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
-        let Some(original) = recording.devices.get(device) else { return Ok(Replayed::default()) };
+        let Some(original) = recording.devices.get(device_index) else { return Ok(Replayed::default()) };
         let mut fixed = original.clone();
         if let Fixed::Changed(descriptor) = self.fix_descriptor(&original.descriptor).map_err(at(None))? {
             fixed.descriptor = descriptor;
+        }
+        let not_set_up = self.set_up().map_err(at(None))?;
+        fixed.asked = self.take_requests().iter().map(recording::Asked::from).collect();
+        if let Some(failure) = not_set_up {
+            let device = recording::Device { asked: fixed.asked, ..original.clone() };
+            let events = recording.events_of(device_index).map(|event| recording::Event { device: 0, ..event.clone() });
+            let instructions = vec![None; recording.events_of(device_index).count()];
+            let recording = Recording { comments: Vec::new(), devices: vec![device], events: events.collect() };
+            return Ok(Replayed {
+                recording,
+                instructions,
+                not_set_up: vec![(device_index, failure)],
+                ..Replayed::default()
+            });
         }
         let mut events = Vec::new();
         let mut instructions = Vec::new();
@@ -617,7 +658,7 @@ impl Driver {
             events.push(recording::Event { device: 0, time, report: report.to_vec(), line });
         };
         let mut last = Duration::ZERO;
-        for event in recording.events_of(device) {
+        for event in recording.events_of(device_index) {
             let line = event.line;
             for (time, report) in self.advance(event.time).map_err(at(line))? {
                 add(time, &report, None);
@@ -633,7 +674,7 @@ impl Driver {
             add(time, &report, None);
         }
         let recording = Recording { comments: Vec::new(), devices: vec![fixed], events };
-        Ok(Replayed { recording, instructions, refused: Vec::new() })
+        Ok(Replayed { recording, instructions, ..Replayed::default() })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use hid_bpf_src::SETUP_PROGRAM;
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget};
 use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
@@ -216,11 +217,14 @@ impl Object {
         }
     }
 
-    /// The generations of kernels that the object has programs for.
+    /// The generations of kernels that the object has programs for. One that only talks to its device is for all.
     pub fn generations(&self) -> Vec<Generation> {
-        let mut generations = vec![Generation::FmodRet, Generation::StructOps];
-        generations.retain(|generation| *self.hooks(*generation) != Hooks::default());
-        generations
+        let has_hooks = |generation: &Generation| *self.hooks(*generation) != Hooks::default();
+        let all = [Generation::FmodRet, Generation::StructOps];
+        if self.syscall(SETUP_PROGRAM).is_some() && !all.iter().any(has_hooks) {
+            return all.to_vec();
+        }
+        all.into_iter().filter(has_hooks).collect()
     }
 
     /// The names of the syscall programs.

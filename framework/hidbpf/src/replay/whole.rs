@@ -4,6 +4,7 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 use super::{Driver, Generation, LineError, Object, ReplayError, Settings, Verdict};
 use crate::recording::{Device, Event, Recording};
+use crate::setup::NotSetUp;
 
 /// What a driver has made of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,10 +16,12 @@ pub struct Replayed {
     pub instructions: Vec<Option<u64>>,
     /// The devices, as indices, that the driver's own probe refuses, each with the errno that it answers, as a positive number.
     pub refused: Vec<(usize, i32)>,
+    /// The devices, as indices, on which the driver's set-up fails, each with why.
+    pub not_set_up: Vec<(usize, NotSetUp)>,
 }
 
 /// What a driver makes of a recording: each device with the descriptor that the driver leaves, and the reports that reach the kernel's
-/// input drivers. A device that the driver's own probe refuses stays as it is. Each device has a driver of its own, as in the
+/// input drivers. A device that the driver's own probe refuses, or that refuses to be set up, stays as it is. Each device has a driver of its own, as in the
 /// kernel.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub fn replay(
     let at_start = |error: ReplayError| LineError { line: None, error };
     let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
     let mut instructions = vec![None; recording.events.len()];
-    let mut refused = Vec::new();
+    let (mut refused, mut not_set_up) = (Vec::new(), Vec::new());
     for (index, device) in recording.devices.iter().enumerate() {
         let mut driver = Driver::new(object, generation, &device.into(), &settings(device)).map_err(at_start)?;
         let one = match driver.probe().map_err(at_start)? {
@@ -48,6 +51,7 @@ pub fn replay(
                 let replayed = driver.replay(recording, index)?;
                 let own = recording.events.iter().zip(&mut instructions).filter(|(event, _)| event.device == index);
                 own.zip(replayed.instructions).for_each(|((_, to), taken)| *to = taken);
+                not_set_up.extend(replayed.not_set_up);
                 replayed.recording
             }
         };
@@ -57,14 +61,16 @@ pub fn replay(
     if whole.devices.len() > 1 {
         whole.events.sort_by_key(|event| event.time);
     }
-    Ok(Replayed { recording: whole, instructions, refused })
+    Ok(Replayed { recording: whole, instructions, refused, not_set_up })
 }
 
 /// How two recordings differ: lines that are in one of them alone (`-` expected, `+` found), and under a line that has others in its
-/// place, which bytes these are. Empty where they do not differ. Comments and properties are passed over.
+/// place, which bytes these are. Empty where they do not differ. Comments and properties are passed over, but not what the device is
+/// asked.
 pub fn difference(expected: &Recording, found: &Recording) -> String {
     let lines = |recording: &Recording| -> Vec<String> {
-        recording.to_string().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        let is_said = |line: &&str| !line.starts_with('#') || line.starts_with("# asked ");
+        recording.to_string().lines().filter(is_said).map(str::to_owned).collect()
     };
     let (expected, found) = (lines(expected), lines(found));
     let mut difference = String::new();
@@ -97,6 +103,7 @@ fn different_bytes(expected: &str, found: &str) -> Option<String> {
         match words.first()?.as_str() {
             "R:" => Some(words.get(2..)?.to_vec()),
             "E:" => Some(words.get(3..)?.to_vec()),
+            "#" => Some(words.get(4..)?.to_vec()),
             _ => None,
         }
     };

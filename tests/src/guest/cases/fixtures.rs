@@ -49,6 +49,8 @@ const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
 const ASKS: Fixture = fixture!("bench-asks");
+pub const SETUP: Fixture = fixture!("bench-setup");
+pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// The driver that docs/writing-a-driver.md ends with.
 pub const WHEEL: Fixture = fixture!("example-wheel-mouse");

@@ -13,7 +13,9 @@ mod kernel;
 mod many;
 mod options;
 pub mod recordings;
+mod request;
 mod security;
+mod setup;
 mod trouble;
 
 mod watch;
@@ -86,7 +88,9 @@ fn table() -> Vec<Case> {
         install::CASES,
         many::CASES,
         options::CASES,
+        request::CASES,
         security::CASES,
+        setup::CASES,
         trouble::CASES,
         author::CASES,
         configuration::CASES,

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use hidbpf::recording::{Device, Event, Recording};
+use hidbpf::recording::{Asked, Device, Event, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
 
@@ -102,6 +102,7 @@ impl Session<'_> {
         let (descriptor, expected) = (device.descriptor()?, &only_device(&self.expected)?.descriptor);
         ensure!(descriptor == *expected, "expected the descriptor\n  {}\ngot\n  {}", Hex(expected), Hex(&descriptor));
         replayed.compare_descriptor(0, &descriptor, &mut bench.compared)?;
+        expect_asked(&device, &only_device(&self.expected)?.asked)?;
         self.compare(&device, &replayed, &mut bench.compared)?;
         bench.unplug(device)
     }
@@ -170,6 +171,16 @@ impl Session<'_> {
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
         watch.end()
     }
+}
+
+/// The device was asked and told all of this, in this order. The kernel's own drivers ask as well.
+fn expect_asked(device: &Plugged, expected: &[Asked]) -> Result<()> {
+    let seen = device.device.asked();
+    let mut rest = seen.iter();
+    for asked in expected {
+        ensure!(rest.any(|one| one == asked), "expected that the device is asked `{asked}`, in turn, among {seen:?}");
+    }
+    Ok(())
 }
 
 fn send(device: &Plugged, event: &Event, watch: &mut Watch) -> Result<()> {

@@ -25,6 +25,7 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
                 "hooks": hooks,
                 "instructions": instructions,
                 "probe": driver.has_probe,
+                "setup": driver.has_setup,
                 "properties": properties,
             }),
         );
@@ -32,13 +33,19 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
     output::write(|stdout| {
         write!(stdout, "{}", sentences(&driver.name, &driver.manifest))?;
         writeln!(stdout, "  object: {} ({} bytes)", driver.path.display(), driver.bytes().len())?;
-        for (generation, hooks) in &driver.hooks {
+        for (generation, hooks) in driver.hooks.iter().filter(|(_, hooks)| !hooks.is_empty()) {
             let hooks: Vec<String> =
                 hooks.iter().map(|(hook, instructions)| format!("{hook} ({instructions} instructions)")).collect();
             writeln!(stdout, "  {generation}: {}", hooks.join(", "))?;
         }
         if driver.has_probe {
             writeln!(stdout, "  has a program that may refuse a device")?;
+        }
+        if driver.has_setup {
+            writeln!(
+                stdout,
+                "  has a program that talks to the device when the driver is attached and after a suspend"
+            )?;
         }
         write!(stdout, "{}", rules(driver))
     })

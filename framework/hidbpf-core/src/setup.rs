@@ -1,0 +1,179 @@
+//! Talking to a device, with syscall programs: a driver's set-up, or one request by hand; within a time limit, and with what came of it
+//! in words.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use hid_bpf_src::{Refusal, SetupArgs};
+use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
+use crate::manifest::DriverName;
+use crate::sys;
+
+/// How long a device may take. The kernel waits up to 5 s for the answer to one request (`USB_CTRL_GET_TIMEOUT`,
+/// include/linux/usb.h; `uhid_hid_get_report()`, drivers/hid/uhid.c), and its error tells more than that time is up.
+pub const LIMIT: Duration = Duration::from_secs(8);
+
+/// Runs a syscall program with its arguments, and gives them back as the program left them.
+///
+/// The kernel can't be told to stop waiting for a device. A program that is not over in time goes on in a thread of its own, and holds
+/// nothing but itself; a process that ends meanwhile is gone when the kernel has stopped waiting.
+///
+/// # Errors
+/// The kernel does not run it, or it is not over in time.
+pub fn run_in_time<T>(program: BorrowedFd<'_>, args: T) -> io::Result<T>
+where
+    T: FromBytes + IntoBytes + Immutable + Send + 'static,
+{
+    let program = program.try_clone_to_owned()?;
+    let mut args = Box::new(args);
+    let (done, over) = mpsc::channel();
+    std::thread::Builder::new().name("set-up".to_owned()).spawn(move || {
+        let result = sys::run(program.as_fd(), args.as_mut_bytes()).map(|()| *args);
+        // Nobody waits any longer if the time is up.
+        let _ = done.send(result);
+    })?;
+    let late = || {
+        let seconds = LIMIT.as_secs();
+        io::Error::new(io::ErrorKind::TimedOut, format!("the device did not answer within {seconds} s"))
+    };
+    over.recv_timeout(LIMIT).unwrap_or_else(|_| Err(late()))
+}
+
+/// Runs a driver's set-up for a device; `rdesc_size` is the size of the device's own descriptor, in bytes.
+///
+/// # Errors
+/// The device does not do what it was told, or not in time, or the kernel does not run the program.
+pub(crate) fn run(program: BorrowedFd<'_>, driver: &DriverName, device: &HidName, rdesc_size: usize) -> Result<()> {
+    run_or_advise("load", program, driver, device, rdesc_size)
+}
+
+/// `command` is what tries again.
+fn run_or_advise(
+    command: &str,
+    program: BorrowedFd<'_>,
+    driver: &DriverName,
+    device: &HidName,
+    rdesc_size: usize,
+) -> Result<()> {
+    let what = format!("the driver `{driver}` failed to set up the device `{device}`");
+    let ask = format!("wake the device up or plug it in again, then `hidbpf {command} {driver} {device}`");
+    let args = SetupArgs { hid: device.id().0, rdesc_size: rdesc_size as u32, ..SetupArgs::default() };
+    let args = run_in_time(program, args)
+        .map_err(|error| Error::because(ErrorKind::NotSetUp, what.clone(), error).with_hint(ask.clone()))?;
+    let Some(refused) = NotSetUp::of(&args) else { return Ok(()) };
+    let hint = match refused.meaning() {
+        Some(meaning) => format!("{meaning}; {ask}"),
+        None => ask,
+    };
+    Err(Error::because(ErrorKind::NotSetUp, what, refused).with_hint(hint))
+}
+
+/// Why a device is not set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSetUp {
+    /// What the device was asked or told, where it was a request that failed.
+    pub request: Option<String>,
+    /// The errno, as a positive number.
+    pub errno: i32,
+}
+
+impl NotSetUp {
+    /// What a set-up program says; `None` if the device does what it was told.
+    pub fn of(args: &SetupArgs) -> Option<NotSetUp> {
+        let refused = args.refusal.error == args.retval;
+        (args.retval < 0)
+            .then(|| NotSetUp { request: refused.then(|| request_text(&args.refusal)), errno: -args.retval })
+    }
+
+    /// What the errno says of a device.
+    pub fn meaning(&self) -> Option<&'static str> {
+        meaning(self.errno)
+    }
+}
+
+impl fmt::Display for NotSetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = io::Error::from_raw_os_error(self.errno);
+        match &self.request {
+            Some(request) => write!(f, "{request} failed: {error}"),
+            None => write!(f, "its set-up program answered: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NotSetUp {}
+
+/// The requests of HID 1.11, section 7.2, that the kernel lets programs make, by the number of `enum hid_class_request`.
+fn request_text(refusal: &Refusal) -> String {
+    /// `enum hid_report_type` (include/linux/hid.h).
+    const KINDS: [&str; 3] = ["input", "output", "feature"];
+    let kind = KINDS.get(usize::from(refusal.kind)).copied().unwrap_or("unknown");
+    let id = refusal.report_id;
+    match refusal.request {
+        1 => format!("GET_REPORT of the {kind} report {id}"),
+        9 => format!("SET_REPORT of the {kind} report {id}"),
+        Refusal::OUTPUT => format!("sending the output report {id}"),
+        other => format!("the request {other:#04x} for the {kind} report {id}"),
+    }
+}
+
+/// What an errno says when a device was asked or told something; the drivers of buses pass on few others.
+pub fn meaning(errno: i32) -> Option<&'static str> {
+    Some(match Errno::from_raw_os_error(errno) {
+        Errno::PIPE => "the device does not know this report",
+        Errno::TIMEDOUT => "the device did not answer in time",
+        Errno::IO => "the device refused, or did not answer in time",
+        Errno::INVAL => "the descriptor in force declares no such report",
+        Errno::NODEV | Errno::SHUTDOWN | Errno::REMOTEIO => "the device is gone, or asleep",
+        Errno::NOSYS | Errno::OPNOTSUPP => "the device's bus has no such request",
+        _ => return None,
+    })
+}
+
+/// The same for a device that the machine has woken up with, or that has just been bound: it may need a moment.
+pub(crate) fn run_patiently(
+    program: BorrowedFd<'_>,
+    driver: &DriverName,
+    device: &HidName,
+    rdesc_size: usize,
+) -> Result<()> {
+    const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+    let ask = || run_or_advise("reload", program, driver, device, rdesc_size);
+    PAUSES.iter().fold(ask(), |result, pause| {
+        result.or_else(|_| {
+            std::thread::sleep(*pause);
+            ask()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_named() {
+        let args = |retval, error, request, kind| SetupArgs {
+            retval,
+            refusal: Refusal { error, request, kind, report_id: 17, padding: 0 },
+            ..SetupArgs::default()
+        };
+        assert_eq!(NotSetUp::of(&args(0, -5, 9, 1)), None);
+        assert_eq!(NotSetUp::of(&args(4, 0, 0, 0)), None);
+        for (args, text) in [
+            (args(-32, -32, 1, 2), "GET_REPORT of the feature report 17 failed: Broken pipe (os error 32)"),
+            (args(-32, -32, 9, 1), "SET_REPORT of the output report 17 failed: Broken pipe (os error 32)"),
+            (args(-5, -5, 0, 1), "sending the output report 17 failed: Input/output error (os error 5)"),
+            (args(-22, -5, 0, 1), "its set-up program answered: Invalid argument (os error 22)"),
+        ] {
+            assert_eq!(NotSetUp::of(&args).unwrap().to_string(), text);
+        }
+    }
+}

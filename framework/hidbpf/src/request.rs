@@ -1,0 +1,123 @@
+//! One request to a device by hand: asking for a report, or telling one, through the syscall program of request.bpf.c.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use hid_bpf_src::{REQUEST_OBJECT, REQUEST_PROGRAM, Refusal, RequestArgs};
+use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder};
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel;
+use crate::recording::Asked;
+use crate::replay::RequestKind;
+use crate::replay::reports::Reports;
+use crate::setup::{self, meaning};
+use crate::system::System;
+
+/// Asks a device for a report, or tells it one, and gives what it answered, which is nothing for one that was told. The report, in
+/// `asked.data`, begins with its id, or with 0 where the device does not number its reports; bytes that are missing at its end are 0.
+///
+/// # Errors
+/// The descriptor in force declares no such report, or a shorter one; this process or this kernel can't; or the device refuses, or does
+/// not answer in time.
+pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8>> {
+    let what = format!("failed to {asked} on the device `{}`", device.name);
+    let size = size(device, asked)?;
+    let generation = kernel::detect(system)?.generation()?;
+    kernel::check_capabilities(generation)?;
+    if device.driver.is_none() {
+        return Err(Error::new(ErrorKind::NotReady, format!("{what}: no kernel driver is bound to it"))
+            .with_hint("it can be talked to once one is bound"));
+    }
+    let args = RequestArgs {
+        hid: device.name.id().0,
+        kind: asked.report.number(),
+        request: match asked.kind {
+            RequestKind::Get => GET_REPORT,
+            RequestKind::Set => SET_REPORT,
+            RequestKind::Output => Refusal::OUTPUT.into(),
+        },
+        size: size as u32,
+        retval: 0,
+    };
+    let failed = |error: io::Error| {
+        let meaning = error.raw_os_error().and_then(meaning);
+        let hint = meaning.unwrap_or("see whether the device is awake, and what its maker's own tool sends");
+        Error::because(ErrorKind::NotSetUp, what.clone(), error).with_hint(hint)
+    };
+    let object = load(&asked.data)?;
+    let (Some(program), Some(report)) = (
+        object.progs().find(|program| program.name() == REQUEST_PROGRAM),
+        object.maps().find(|map| map.name().to_string_lossy().ends_with(BSS)),
+    ) else {
+        let what = format!("there is no syscall program `{REQUEST_PROGRAM}` in this build of hidbpf");
+        return Err(Error::new(ErrorKind::Load, what));
+    };
+    let args = setup::run_in_time(program.as_fd(), args).map_err(failed)?;
+    let Ok(answered) = usize::try_from(args.retval) else {
+        return Err(failed(io::Error::from_raw_os_error(-args.retval)));
+    };
+    if asked.kind != RequestKind::Get {
+        return Ok(Vec::new());
+    }
+    let mut answer = report
+        .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
+        .map_err(|error| load_failed("read the answer of", error))?
+        .unwrap_or_default();
+    answer.truncate(answered);
+    Ok(answer)
+}
+
+const BSS: &str = ".bss";
+
+/// `enum hid_class_request` (include/linux/hid.h).
+const GET_REPORT: u32 = 1;
+const SET_REPORT: u32 = 9;
+
+/// The bytes of the report, its id included, or a 0 for it.
+fn size(device: &Device, asked: &Asked) -> Result<usize> {
+    let bad = |why: String, hint: String| {
+        let what = format!("the device `{}` can't be asked to {asked}: {why}", device.name);
+        Err(Error::new(ErrorKind::NoMatch, what).with_hint(hint))
+    };
+    let reports = match Reports::parse(&device.rdesc) {
+        Ok(reports) => reports,
+        Err(error) => return bad(error.to_string(), "the descriptor in force is damaged".to_owned()),
+    };
+    let id = asked.data.first().copied().unwrap_or(0);
+    let Some(length) = reports.length(asked.report, id) else {
+        let ids: Vec<String> =
+            reports.iter().filter(|(of, _, _)| *of == asked.report).map(|(_, id, _)| id.to_string()).collect();
+        let hint = match ids.as_slice() {
+            [] => format!("it has no {} report at all; `hidbpf inspect` shows which it has", asked.report),
+            ids => format!("its {} reports are {}", asked.report, ids.join(", ")),
+        };
+        return bad(format!("the descriptor in force declares no {} report {id}", asked.report), hint);
+    };
+    let size = length + usize::from(id == 0);
+    if asked.data.len() > size {
+        let (given, declared) = (asked.data.len() - 1, size - 1);
+        return bad(format!("the report has {declared} bytes and {given} are given"), "leave the id out".to_owned());
+    }
+    Ok(size)
+}
+
+fn load_failed(verb: &str, error: libbpf_rs::Error) -> Error {
+    let what = format!("failed to {verb} the syscall program `{REQUEST_PROGRAM}`");
+    Error::because(ErrorKind::Load, what, format!("{error:#}"))
+        .with_hint("`hidbpf doctor` looks for what this kernel lacks")
+}
+
+fn load(report: &[u8]) -> Result<Object> {
+    let mut object = ObjectBuilder::default()
+        .name("hidbpf_request")
+        .and_then(|builder| builder.open_memory(REQUEST_OBJECT))
+        .map_err(|error| load_failed("open", error))?;
+    for mut map in object.maps_mut().filter(|map| map.name().to_string_lossy().ends_with(BSS)) {
+        for (to, from) in map.initial_value_mut().into_iter().flatten().zip(report) {
+            *to = *from;
+        }
+    }
+    object.load().map_err(|error| load_failed("load", error))
+}
