@@ -64,6 +64,7 @@ const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 const TMPFILES: &str = "usr/lib/tmpfiles.d/hidbpf.conf";
+const SLEEP: &str = "usr/lib/systemd/system-sleep/hidbpf";
 const INCLUDE: &str = "usr/include/hidbpf";
 const MAN: &str = "usr/share/man/man8";
 const DOC: &str = "usr/share/doc/hidbpf";
@@ -99,6 +100,7 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     }
     layout.folder(&root.join("udev-rules"), RULES, &["rules"])?;
     layout.copy(&root.join("packaging/tmpfiles.conf"), TMPFILES, 0o644)?;
+    layout.copy(&root.join("packaging/system-sleep"), SLEEP, 0o755)?;
     layout.folder(&root.join("hid-bpf-src/include/hidbpf"), INCLUDE, &["h"])?;
     layout.copy(&root.join("README.md"), &format!("{DOC}/README.md"), 0o644)?;
     layout.folder(&root.join("docs"), &format!("{DOC}/docs"), &["md", "svg"])?;
