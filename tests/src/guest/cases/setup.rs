@@ -3,7 +3,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::drivers::expect_answers;
+use super::attach::expect_hat_works;
+use super::drivers::{RAPTOR, expect_answers, plug_fixed, raptor_report};
 use super::fixtures::{Fixture, SETUP, STUBBORN};
 use super::{Case, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
@@ -15,6 +16,7 @@ pub const CASES: &[Case] = &[
     case("setup-at-attach", WITH_HID_BPF, at_attach),
     case("setup-again-after-a-suspend", WITH_HID_BPF, after_suspend),
     case("setup-again-when-bound-by-hand", WITH_HID_BPF, when_bound),
+    case("bound-by-hand-keeps-its-fix", WITH_HID_BPF, bound_by_hand),
     case("setup-refused", WITH_HID_BPF, refused),
     case("setup-without-an-answer", WITH_HID_BPF, without_answer),
     case("setup-that-goes-on-asking", WITH_HID_BPF, stubborn),
@@ -120,6 +122,27 @@ fn when_bound(bench: &mut Bench) -> Result<()> {
         }
         bench.unplug(mouse)
     })
+}
+
+/// Without a kernel driver there is nothing to fix and nothing that a report could reach; with one the fix is there again.
+fn bound_by_hand(bench: &mut Bench) -> Result<()> {
+    const BUS: &str = "/sys/bus/hid/drivers/hid-generic";
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    let fixed = joystick.descriptor()?;
+    for _ in 0..2 {
+        write(format!("{BUS}/unbind").as_ref(), joystick.name().as_bytes())?;
+        bench.settle()?;
+        joystick.device.send(&raptor_report(0, 0))?;
+        ensure!(joystick.nodes()?.is_empty(), "the device has nodes without a kernel driver");
+        write(format!("{BUS}/bind").as_ref(), joystick.name().as_bytes())?;
+        bench.settle()?;
+        ensure!(joystick.descriptor()? == fixed, "the descriptor is not the fixed one");
+        ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
+        expect_hat_works(&joystick)?;
+        let status = bench.hidbpf(&["status"])?.expect(0)?.answers(&joystick.name())?.answers("descriptor fixed")?;
+        ensure!(!status.stdout.contains("failed"), "something failed\n{status}");
+    }
+    bench.unplug(joystick)
 }
 
 /// Nothing is left of the attach, and it is said what was refused.
