@@ -1,5 +1,7 @@
 //! Where talk goes: standard error, and the journal when udev started us, since udev keeps the output of its helpers to itself.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,7 +20,11 @@ pub fn start(args: &Args) {
         .then(tracing_journald::layer)
         .and_then(Result::ok)
         .map(|layer| layer.with_syslog_identifier("hidbpf".to_owned()).with_field_prefix(Some("HIDBPF".to_owned())));
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false);
     // A second subscriber can't be there yet, and without any the talk is lost and the answer is not.
     let _ = tracing_subscriber::registry().with(journal.with_filter(level)).with(stderr.with_filter(level)).try_init();
 }

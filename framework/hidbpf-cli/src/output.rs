@@ -87,6 +87,10 @@ pub fn complain(failure: &Failure) {
 
 fn write_error(to: &mut impl Write, error: &Error) -> io::Result<()> {
     writeln!(to, "hidbpf: {error}")?;
+    let place = error.place().to_string();
+    if !place.is_empty() {
+        writeln!(to, "  {place}")?;
+    }
     if let Some(hint) = error.hint() {
         writeln!(to, "  {hint}")?;
     }

@@ -5,13 +5,13 @@
 //! outlives the process before [`Ready::pin`].
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hid_bpf_src::{FixupRecord, SETUP_PROGRAM};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
 use crate::loader::{AttachedLink, Loaded as _, Loader};
 use crate::object::{DriverObject, Hook};
@@ -132,7 +132,7 @@ impl<'a, L: Loader> Plan<'a, L> {
     /// # Errors
     /// It refused the device.
     pub fn probe(self) -> Result<Probed<'a, L>> {
-        self.loader.probe(self.driver, self.device).map_err(|error| self.gone_or(error))?;
+        self.loader.probe(self.driver, self.device).map_err(|error| self.gone_or(error.during(Step::Probe)))?;
         Ok(Probed(self))
     }
 
@@ -159,8 +159,10 @@ impl<'a, L: Loader> Probed<'a, L> {
     /// The loader or the kernel's verifier refused.
     pub fn load(self) -> Result<Loaded<'a, L>> {
         let Probed(plan) = self;
-        let object =
-            plan.loader.load(plan.driver, plan.generation, plan.device).map_err(|error| plan.gone_or(error))?;
+        let object = plan
+            .loader
+            .load(plan.driver, plan.generation, plan.device)
+            .map_err(|error| plan.gone_or(error.during(Step::Load)))?;
         Ok(Loaded { plan, object })
     }
 }
@@ -173,57 +175,71 @@ impl<'a, L: Loader> Loaded<'a, L> {
     pub fn attach(self) -> Result<Attached<'a, L>> {
         let Loaded { plan, object } = self;
         // Shows that the pin at the end can be made, before the device is touched.
-        pins::prepare(plan.system, &plan.device.name)?;
+        pins::prepare(plan.system, &plan.device.name).map_err(|error| error.during(Step::Pin))?;
         let links = object.attach(plan.device.name.id()).map_err(|error| {
             pins::discard(plan.system, &plan.device.name);
-            plan.gone_or(error)
+            plan.gone_or(error.during(Step::Attach))
         })?;
         Ok(Attached { plan, object, links })
     }
 }
 
 impl<'a, L: Loader> Attached<'a, L> {
-    /// How often to attach again when the kernel did not run the descriptor hook.
-    const RETRIES: u32 = 5;
+    /// How long the device may take to be ready, and another reprobe to be over.
+    const PATIENCE: Duration = Duration::from_millis(2500);
 
-    /// Looks whether the device is fixed.
+    /// Looks whether the device is fixed and ready to use.
     ///
-    /// The kernel passes over the reprobe, and reports success, when one is under way for another reason
-    /// (`hid_bpf_reconnect()`, drivers/hid/bpf/hid_bpf_dispatch.c); then the driver is attached again.
+    /// The kernel passes over the reprobe, and reports success, when another one is due (`hid_bpf_reconnect()`,
+    /// drivers/hid/bpf/hid_bpf_dispatch.c). The other one may run the hook as well; where it has begun before, the driver is attached
+    /// again.
     ///
     /// # Errors
-    /// The kernel did not run the descriptor hook, the descriptor in force is another one, or no kernel driver took the device
-    /// with its new descriptor.
+    /// Within 2.5 s the kernel did not run the descriptor hook, or the descriptor in force is another one, or no kernel driver took
+    /// the device with its new descriptor. That the device has no input device by then is a warning.
     pub fn verify(mut self) -> Result<Verified<'a, L>> {
-        let mut last = None;
-        for attempt in 0..=Attached::<L>::RETRIES {
-            if attempt > 0 {
-                // The reprobe that got in between must end first. The kernel offers nothing to wait for.
-                self.links.clear();
-                std::thread::sleep(Duration::from_millis(20) * attempt);
-                self.links = match self.object.attach(self.plan.device.name.id()) {
-                    Ok(links) => links,
-                    Err(error) => {
-                        last = Some(error);
-                        continue;
-                    }
-                };
-            }
-            match self.look() {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(10);
+        let last = loop {
+            let unready = match self.look() {
                 Ok(change) => {
                     let Attached { plan, links, .. } = self;
                     return Ok(Verified { plan, links, change });
                 }
-                Err(error) => last = Some(error),
+                Err(unready) => unready,
+            };
+            let is_over = started.elapsed() > Attached::<L>::PATIENCE || !self.plan.device.is_present();
+            match unready {
+                Unready::ForGood(error) => break error,
+                Unready::Skipped(error) | Unready::NotYet(error) if is_over => break error,
+                Unready::WithoutNodes(change) if is_over => {
+                    let (driver, device) = (&self.plan.driver.name, &self.plan.device.name);
+                    let limit = Attached::<L>::PATIENCE.as_secs_f32();
+                    tracing::warn!(
+                        "the driver `{driver}` has fixed the device `{device}`, which has no input device after {limit} s"
+                    );
+                    let Attached { plan, links, .. } = self;
+                    return Ok(Verified { plan, links, change });
+                }
+                Unready::Skipped(error) => {
+                    tracing::info!("{error}; it is attached again in {} ms", pause.as_millis());
+                    std::thread::sleep(pause);
+                    // By then the other reprobe may have run the hook.
+                    if matches!(self.look(), Err(Unready::Skipped(_))) {
+                        self.links.clear();
+                        match self.object.attach(self.plan.device.name.id()) {
+                            Ok(links) => self.links = links,
+                            Err(error) => break error,
+                        }
+                    }
+                }
+                Unready::NotYet(_) | Unready::WithoutNodes(_) => std::thread::sleep(pause),
             }
-            if !self.plan.device.is_present() {
-                break;
-            }
-        }
+            pause *= 2;
+        };
         self.links.clear();
         pins::discard(self.plan.system, &self.plan.device.name);
-        let error = last.unwrap_or_else(|| self.not_fixed("it was not looked at"));
-        Err(self.plan.gone_or(error))
+        Err(self.plan.gone_or(last.during(Step::Verify)))
     }
 
     fn not_fixed(&self, why: &str) -> Error {
@@ -238,40 +254,58 @@ impl<'a, L: Loader> Attached<'a, L> {
         .with_hint("the driver was taken off again; unplug the device and plug it in, and see `hidbpf status`")
     }
 
-    fn look(&self) -> Result<Change> {
+    fn look(&self) -> std::result::Result<Change, Unready> {
         let Plan { system, device, .. } = &self.plan;
         if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
             return Ok(Change::NotWanted);
         }
-        let now = Device::open(system, &device.name)?;
+        let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why)));
+        let not_yet = |why: &str| Err(Unready::NotYet(self.not_fixed(why)));
+        let now = Device::open(system, &device.name).map_err(Unready::ForGood)?;
         let changed = now.rdesc != device.rdesc;
-        let change = match self.object.fixup_record()? {
+        let change = match self.object.fixup_record().map_err(Unready::ForGood)? {
             Some(FixupRecord { calls: 0, .. }) => {
-                return Err(self.not_fixed("the kernel did not run its descriptor hook"));
+                return skipped("the kernel did not run its descriptor hook");
             }
             Some(FixupRecord { result, .. }) if result < 0 => {
                 let error = std::io::Error::from_raw_os_error(-result);
-                return Err(self.not_fixed(&format!("its descriptor hook failed: {error}")));
+                return Err(Unready::ForGood(self.not_fixed(&format!("its descriptor hook failed: {error}"))));
             }
             Some(FixupRecord { result, .. }) => {
                 let expected = if result > 0 { result as usize } else { device.rdesc.len() };
                 if now.rdesc.len() != expected {
                     let found = now.rdesc.len();
-                    return Err(self.not_fixed(&format!(
+                    return not_yet(&format!(
                         "the hook made a descriptor of {expected} bytes, and the one in force has {found}"
-                    )));
+                    ));
                 }
                 if changed { Change::Fixed } else { Change::Unchanged }
             }
             // An object from elsewhere has no record; then only a difference shows that the hook ran.
             None if changed => Change::Fixed,
-            None => return Err(self.not_fixed("its descriptor is the same as before")),
+            None => return skipped("its descriptor is the same as before"),
         };
         if now.driver.is_none() && device.driver.is_some() {
-            return Err(self.not_fixed("no kernel driver took it with its new descriptor"));
+            return not_yet("no kernel driver took it with its new descriptor");
+        }
+        // Some kernel drivers make them after their probe, from a work queue.
+        if change == Change::Fixed && device.has_nodes() && !now.has_nodes() && now.is_for_input() {
+            return Err(Unready::WithoutNodes(change));
         }
         Ok(change)
     }
+}
+
+/// Why a device is not ready, after a driver was attached to it.
+enum Unready {
+    /// The kernel has passed over the reprobe.
+    Skipped(Error),
+    /// What is missing may still come.
+    NotYet(Error),
+    /// It is fixed, and has no input device; perhaps it never will.
+    WithoutNodes(Change),
+    /// It will not change.
+    ForGood(Error),
 }
 
 impl<'a, L: Loader> Verified<'a, L> {
@@ -295,7 +329,7 @@ impl<'a, L: Loader> Verified<'a, L> {
                 if let Some(uevents) = uevents {
                     uevents.wait_for_bind(plan.system, &plan.device.syspath, RESTORE_LIMIT)?;
                 }
-                Err(plan.gone_or(error))
+                Err(plan.gone_or(error.during(Step::SetUp)))
             }
         }
     }
@@ -309,7 +343,7 @@ impl<L: Loader> Ready<'_, L> {
     pub fn pin(self) -> Result<Change> {
         let Ready(Verified { plan, links, change }) = &self;
         let Plan { system, device, driver, .. } = plan;
-        pins::pin(system, &device.name, &driver.name, links)?;
+        pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;
         // A device that went before the pin was there has been cleaned up after already, or never will be.
         if !device.is_present() {
             pins::unpin_all(system, &device.name)?;

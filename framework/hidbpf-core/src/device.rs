@@ -238,16 +238,27 @@ impl Device {
         has_input_report(&self.rdesc)
     }
 
+    /// Whether the device has evdev nodes.
+    pub fn has_nodes(&self) -> bool {
+        !self.evdev().is_empty()
+    }
+
+    /// Whether the descriptor in force has something for which the kernel makes an input device.
+    pub fn is_for_input(&self) -> bool {
+        is_for_input(&self.rdesc)
+    }
+
+    /// The directories of the evdev nodes.
+    fn evdev(&self) -> Vec<PathBuf> {
+        let inputs = children(&self.syspath, "input").into_iter();
+        let is_evdev = |path: &PathBuf| file_name(path).is_some_and(|name| name.starts_with("event"));
+        inputs.flat_map(|input| entries(&input)).filter(is_evdev).collect()
+    }
+
     /// The `/dev` nodes of the device's input and hidraw children, for people.
     pub fn nodes(&self) -> Vec<PathBuf> {
         let mut nodes: Vec<PathBuf> = children(&self.syspath, "hidraw");
-        for input in children(&self.syspath, "input") {
-            nodes.extend(
-                entries(&input)
-                    .into_iter()
-                    .filter(|path| file_name(path).is_some_and(|name| name.starts_with("event"))),
-            );
-        }
+        nodes.extend(self.evdev());
         nodes
             .iter()
             .filter_map(|path| fs::read_to_string(path.join("uevent")).ok())
@@ -258,29 +269,58 @@ impl Device {
     }
 }
 
-/// Whether a report descriptor declares an input report with at least one bit.
+/// The short items of a report descriptor, each as prefix without its size, and value: as far as they can be read.
 ///
-/// Only sizes and counts matter here, so that a descriptor is read which a full parser would refuse and the kernel takes:
-/// short items are a prefix of tag, type and size with 0, 1, 2 or 4 bytes after it (HID 1.11, section 6.2.2.2).
+/// A full parser would refuse descriptors that the kernel takes. A prefix has tag, type and size, and 0, 1, 2 or 4 bytes follow it
+/// (HID 1.11, section 6.2.2.2).
+fn items(rdesc: &[u8]) -> impl Iterator<Item = (u8, u64)> + '_ {
+    let mut rest = rdesc;
+    std::iter::from_fn(move || {
+        let [prefix, after @ ..] = rest else { return None };
+        let length = [0, 1, 2, 4][usize::from(prefix & 0x03)];
+        let data = after.get(..length)?;
+        rest = &after[length..];
+        Some((prefix & 0xfc, data.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))))
+    })
+}
+
+/// Whether a report descriptor declares an input report with at least one bit.
 pub fn has_input_report(rdesc: &[u8]) -> bool {
     const INPUT: u8 = 0x80;
     const REPORT_SIZE: u8 = 0x74;
     const REPORT_COUNT: u8 = 0x94;
     let (mut size, mut count) = (0u64, 0u64);
-    let mut rest = rdesc;
-    while let [prefix, after @ ..] = rest {
-        let length = [0, 1, 2, 4][usize::from(prefix & 0x03)];
-        let Some(data) = after.get(..length) else { return false };
-        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        match prefix & 0xfc {
+    items(rdesc).any(|(item, value)| {
+        match item {
             REPORT_SIZE => size = value,
             REPORT_COUNT => count = value,
-            INPUT if size * count > 0 => return true,
+            INPUT => return size * count > 0,
             _ => {}
         }
-        rest = &after[length..];
-    }
-    false
+        false
+    })
+}
+
+/// Whether a report descriptor has an application collection of a page for which the kernel makes input devices, as a rule
+/// (`IS_INPUT_APPLICATION()`, include/linux/hid.h).
+fn is_for_input(rdesc: &[u8]) -> bool {
+    const USAGE_PAGE: u8 = 0x04;
+    const USAGE: u8 = 0x08;
+    const COLLECTION: u8 = 0xa0;
+    const APPLICATION: u64 = 1;
+    /// Generic Desktop, Consumer, Digitizers (HID Usage Tables 1.5, section 3).
+    const INPUT_PAGES: [u64; 3] = [0x01, 0x0c, 0x0d];
+    let (mut page, mut usage) = (0, 0);
+    items(rdesc).any(|(item, value)| {
+        match item {
+            USAGE_PAGE => page = value,
+            // One of four bytes has its page in the upper two.
+            USAGE => usage = if value > 0xffff { value >> 16 } else { page },
+            COLLECTION => return value == APPLICATION && INPUT_PAGES.contains(&usage),
+            _ => {}
+        }
+        false
+    })
 }
 
 /// The name of the kernel driver that is bound to a device.
@@ -387,6 +427,17 @@ mod tests {
         assert!(!has_input_report(&mouse[..mouse.len() - 2]));
         let huge = [0x77, 0xff, 0xff, 0xff, 0xff, 0x97, 0xff, 0xff, 0xff, 0xff, 0x81, 0x02];
         assert!(has_input_report(&huge));
+    }
+
+    #[test]
+    fn what_the_kernel_makes_input_devices_of_is_told_by_the_application() {
+        let mouse = [0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0xc0];
+        let vendor = [0x06, 0x00, 0xff, 0x09, 0x02, 0xa1, 0x01, 0xc0];
+        let physical = [0x05, 0x01, 0x09, 0x02, 0xa1, 0x00, 0xc0];
+        let long_usage = [0x06, 0x00, 0xff, 0x0b, 0x01, 0x00, 0x0d, 0x00, 0xa1, 0x01, 0xc0];
+        assert!(is_for_input(&mouse) && is_for_input(&long_usage));
+        assert!(is_for_input(&[&vendor[..], &mouse].concat()));
+        assert!(!is_for_input(&vendor) && !is_for_input(&physical) && !is_for_input(&mouse[..4]) && !is_for_input(&[]));
     }
 
     #[test]

@@ -3,6 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::ids::HidName;
+use crate::manifest::DriverName;
+
 /// A result of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -55,21 +60,91 @@ pub enum ErrorKind {
     Io,
 }
 
+/// A step on the way of a driver to a device, or from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Reading the drivers, and which of them are for the device.
+    Choose,
+    /// Waiting until no other process works on the device, and looking at it.
+    Lock,
+    /// Keeping in /run/hidbpf what is being done.
+    Remember,
+    /// Checking what can be known without loading anything.
+    Prepare,
+    /// Asking the driver's own probe program.
+    Probe,
+    /// Loading the programs: the verifier's work.
+    Load,
+    /// Attaching them to the device.
+    Attach,
+    /// Looking whether the device is fixed.
+    Verify,
+    /// Having the driver talk to its device.
+    SetUp,
+    /// Pinning the links in bpffs.
+    Pin,
+    /// Taking a driver off.
+    Detach,
+    /// Removing what is left of a device that has gone.
+    CleanUp,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Step::Choose => "choose",
+            Step::Lock => "lock",
+            Step::Remember => "remember",
+            Step::Prepare => "prepare",
+            Step::Probe => "probe",
+            Step::Load => "load",
+            Step::Attach => "attach",
+            Step::Verify => "verify",
+            Step::SetUp => "set up",
+            Step::Pin => "pin",
+            Step::Detach => "detach",
+            Step::CleanUp => "clean up",
+        })
+    }
+}
+
+/// Where something failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: Option<HidName>,
+    /// The driver.
+    pub driver: Option<DriverName>,
+    /// The step.
+    pub step: Option<Step>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.device.as_ref().map(|device| format!("device {device}"));
+        let driver = self.driver.as_ref().map(|driver| format!("driver {driver}"));
+        let step = self.step.map(|step| format!("step {step}"));
+        f.write_str(&[device, driver, step].into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// What failed, at which step, why, and what to do about it.
 ///
-/// `{}` prints the failure and its causes in one line. [`Error::hint`] and [`Error::log`] are printed apart.
+/// `{}` prints the failure and its causes in one line. [`Error::place`], [`Error::hint`] and [`Error::log`] are printed apart.
 pub struct Error {
     kind: ErrorKind,
     what: String,
     hint: Option<String>,
     log: Option<String>,
+    place: Box<Place>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error without a cause below it. `what` reads "failed to attach `x` to `y`".
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        Error { kind, what: what.into(), hint: None, log: None, source: None }
+        Error { kind, what: what.into(), hint: None, log: None, place: Box::default(), source: None }
     }
 
     /// An error that another one caused.
@@ -101,6 +176,32 @@ impl Error {
     pub fn with_log(self, log: impl Into<String>) -> Error {
         let log = log.into();
         Error { log: (!log.trim().is_empty()).then_some(log), ..self }
+    }
+
+    /// Adds the step, unless a more exact one is known.
+    #[must_use]
+    pub fn during(mut self, step: Step) -> Error {
+        self.place.step.get_or_insert(step);
+        self
+    }
+
+    /// Adds the device, unless it is known.
+    #[must_use]
+    pub fn on(mut self, device: &HidName) -> Error {
+        self.place.device.get_or_insert_with(|| device.clone());
+        self
+    }
+
+    /// Adds the driver, unless it is known.
+    #[must_use]
+    pub fn of(mut self, driver: &DriverName) -> Error {
+        self.place.driver.get_or_insert_with(|| driver.clone());
+        self
+    }
+
+    /// Where it failed, as far as is known.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The kind.

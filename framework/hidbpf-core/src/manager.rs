@@ -12,9 +12,9 @@ use serde::Serialize;
 use crate::aside::Aside;
 use crate::attach::{Change, Plan, RESTORE_LIMIT, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
-use crate::config::{Config, Problem, Wish};
+use crate::config::{Config, Wish};
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
 use crate::kernel::{self, Generation};
 use crate::loader::{Loader, Way};
@@ -103,9 +103,16 @@ impl AddReport {
 
 /// Tells the log of a failure, in one entry with the way out and the kernel's words.
 pub fn tell(error: &Error) {
+    let place = error.place();
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     let log = error.log().map(|log| format!("\n{log}")).unwrap_or_default();
-    tracing::error!("{error}{hint}{log}");
+    tracing::error!(
+        DEVICE = place.device.as_ref().map(HidName::as_str),
+        DRIVER = place.driver.as_ref().map(DriverName::as_str),
+        STEP = place.step.map(tracing::field::display),
+        REMEDY = error.hint(),
+        "{error}{hint}{log}"
+    );
 }
 
 /// What is known of a device that hidbpf has to do with.
@@ -219,6 +226,10 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     pub(crate) fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
+        self.try_hold(name).map_err(|error| error.during(Step::Lock).on(name))
+    }
+
+    fn try_hold(&self, name: &HidName) -> Result<Held<'_, L>> {
         let lock = DeviceLock::take(self.system, name)?;
         let device = Device::open(self.system, name)?;
         let pinned = pins::of_device(self.system, name)?;
@@ -243,22 +254,27 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// The driver is not for the device and `force` is false; it is attached already; another driver has the device's
     /// descriptor; or a step of the attach failed, and all before it was undone.
     pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
+        self.try_load(driver, name, force).map_err(|error| error.on(name).of(&driver.name))
+    }
+
+    fn try_load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
         let (generation, mut held) = self.hold_for(driver, name)?;
         let own = held.state.restore(held.device.clone());
         // Newer kernels show no descriptor of a device that no kernel driver has parsed, and then no rule can be asked.
         if own.rdesc.is_empty() {
-            check_ready(&own, &format!("the driver `{}`", driver.name))?;
+            check_ready(&own, &format!("the driver `{}`", driver.name)).map_err(|error| error.during(Step::Prepare))?;
         }
         let rule = match judge(&driver.manifest, &own) {
             Verdict::Matches { rule } => Some(rule),
             _ if force => None,
-            verdict => return Err(no_match(driver, &own, &verdict)),
+            verdict => return Err(no_match(driver, &own, &verdict).during(Step::Choose)),
         };
         // Who asks by hand knows what the machine's owner wants, and not what another tool has done.
         if let (false, Some(aside @ Aside::UdevHidBpf(_))) = (force, Aside::of(self.system, &own)) {
             let what = format!("the driver `{}` is not attached to the device `{name}`: {aside}", driver.name);
             let remedy = aside.remedy(name);
-            return Err(Error::new(ErrorKind::Conflict, what).with_hint(format!("{remedy}; `--force` goes ahead")));
+            let hint = format!("{remedy}; `--force` goes ahead");
+            return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint).during(Step::Choose));
         }
         held.attach(generation, driver, rule)
     }
@@ -268,6 +284,10 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// # Errors
     /// The old one can't be taken off, or as for [`Manager::load`]: then the device is left without the driver.
     pub fn reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
+        self.try_reload(driver, name).map_err(|error| error.on(name).of(&driver.name))
+    }
+
+    fn try_reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
         let (generation, mut held) = self.hold_for(driver, name)?;
         let rule = match judge(&driver.manifest, &held.state.restore(held.device.clone())) {
             Verdict::Matches { rule } => Some(rule),
@@ -366,26 +386,33 @@ impl<'a, L: Loader> Manager<'a, L> {
     pub fn add(&self, path: &Path, named: &[DriverName]) -> Result<AddReport> {
         let mut report = AddReport::default();
         let name = HidName::of_path(path)?;
-        let generation = self.generation()?;
+        // Of what nothing can be looked at there are only the names that udev's hwdb gives.
+        let blame = |error: Error| match named {
+            [only] => error.on(&name).of(only),
+            _ => error.on(&name),
+        };
+        let generation = self.generation().map_err(|error| blame(error.during(Step::Prepare)))?;
         let mut held = match self.hold(&name) {
             Ok(held) => held,
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => {
                 report.notes.push(format!("the device `{name}` has gone"));
                 return Ok(report);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(blame(error)),
         };
         if let Some(aside) = Aside::of(self.system, &held.device) {
             report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
         }
         let config = Config::read(self.system);
-        report.failed.extend(config.problems.iter().map(Problem::error));
+        report.failed.extend(config.problems.iter().map(|problem| problem.error().during(Step::Choose).on(&name)));
         let (drivers, unreadable) = self.automatic(named, &config.wanted(&held.device));
-        for (name, error) in unreadable {
+        for (driver, error) in unreadable {
+            let error = error.during(Step::Choose).on(&name);
+            let error = driver.iter().fold(error, Error::of);
             // Of a device that is not bound yet no trace may be left, or the event of its binding is passed over.
-            if let Some(name) = name.filter(|_| held.device.driver.is_some()) {
-                held.state.fail(vec![name], &error);
+            if let Some(driver) = driver.filter(|_| held.device.driver.is_some()) {
+                held.state.fail(vec![driver], &error);
                 held.state.write(self.system)?;
             }
             report.failed.push(error);
@@ -420,7 +447,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             .collect();
         if rivals.len() > 1 {
             wanted.retain(|(driver, _)| !rivals.contains(&driver.name));
-            let error = conflict(&held.device, &rivals);
+            let error = conflict(&held.device, &rivals).during(Step::Choose).on(&name);
             held.state.fail(rivals, &error);
             held.state.write(self.system)?;
             report.failed.push(error);
@@ -529,9 +556,12 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// # Errors
     /// A pin or a file is there and can't be removed.
     pub fn remove(&self, name: &HidName) -> Result<()> {
-        let _lock = DeviceLock::take(self.system, name)?;
-        pins::unpin_all(self.system, name)?;
-        DeviceState::forget(self.system, name)
+        let remove = || {
+            let _lock = DeviceLock::take(self.system, name)?;
+            pins::unpin_all(self.system, name)?;
+            DeviceState::forget(self.system, name)
+        };
+        remove().map_err(|error| error.during(Step::CleanUp).on(name))
     }
 
     /// Takes a driver, or all drivers, off a device, and waits until the device has its own descriptor again.
@@ -774,6 +804,17 @@ impl<L: Loader> Held<'_, L> {
         driver: &DriverObject,
         rule: Option<String>,
     ) -> Result<LoadReport> {
+        let device = self.device.name.clone();
+        let attached = self.try_attach(generation, driver, rule);
+        attached.map_err(|error| error.during(Step::Prepare).on(&device).of(&driver.name))
+    }
+
+    fn try_attach(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
             return Err(Error::new(
                 ErrorKind::AlreadyAttached,
@@ -838,7 +879,11 @@ impl<L: Loader> Held<'_, L> {
                 self.state.resolve(std::slice::from_ref(&driver.name));
                 self.state.taken_off.retain(|taken| *taken != driver.name);
                 self.note_wrong_options(driver, wrong);
-                self.state.write(self.system)?;
+                if let Err(error) = self.state.write(self.system) {
+                    // The fixed descriptor would be taken for the device's own from now on.
+                    pins::unpin(self.system, &self.device.name, &driver.name)?;
+                    return Err(error);
+                }
                 self.pinned = pins::of_device(self.system, &self.device.name)?;
                 Ok(LoadReport {
                     device: self.device.name.clone(),
@@ -864,7 +909,10 @@ impl<L: Loader> Held<'_, L> {
                     return Err(Error::because(ErrorKind::NotFast, what, error));
                 } else if error.kind() != ErrorKind::NotFast {
                     self.state.fail(vec![driver.name.clone()], &error);
-                    self.state.write(self.system)?;
+                    // What failed first is told, whether or not it could be written down.
+                    if let Err(unwritten) = self.state.write(self.system) {
+                        tracing::warn!("{unwritten}");
+                    }
                 }
                 Err(error)
             }
@@ -898,6 +946,11 @@ impl<L: Loader> Held<'_, L> {
 
     /// Removes a driver's pins, and returns when the device is what it is without.
     pub(crate) fn detach(&mut self, driver: &DriverName) -> Result<()> {
+        let device = self.device.name.clone();
+        self.try_detach(driver).map_err(|error| error.during(Step::Detach).on(&device).of(driver))
+    }
+
+    fn try_detach(&mut self, driver: &DriverName) -> Result<()> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attach::Change;
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::Way;
@@ -93,6 +93,9 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// At which step.
+    #[serde(default)]
+    pub step: Option<Step>,
 }
 
 impl DeviceState {
@@ -139,6 +142,10 @@ impl DeviceState {
     /// # Errors
     /// The directory can't be made or the file can't be written.
     pub fn write(&self, system: &System) -> Result<()> {
+        self.try_write(system).map_err(|error| error.during(Step::Remember))
+    }
+
+    fn try_write(&self, system: &System) -> Result<()> {
         let path = system.state(&self.device);
         let fail = |error: io::Error| {
             Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
@@ -210,7 +217,12 @@ impl DeviceState {
     /// Notes a failure in place of older ones about the same drivers.
     pub fn fail(&mut self, drivers: Vec<DriverName>, error: &Error) {
         self.resolve(&drivers);
-        self.failures.push(Failure { drivers, message: error.to_string(), hint: error.hint().map(str::to_owned) });
+        self.failures.push(Failure {
+            drivers,
+            message: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+            step: error.place().step,
+        });
     }
 
     /// Drops failures that are about any of these drivers.

@@ -17,6 +17,7 @@ use crate::ids::HidName;
 use crate::kernel::{self, Generation, Support};
 use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
 use crate::object::DriverObject;
+use crate::others;
 use crate::pins;
 use crate::system::System;
 use crate::text::Printable;
@@ -65,6 +66,8 @@ pub fn examine(system: &System) -> Vec<Finding> {
         findings.push(privileges(generation));
     }
     findings.push(bpffs(system));
+    findings.push(run(system));
+    findings.extend(lockdown(system));
     findings.push(hid_core(system));
     let catalog = Catalog::read(system);
     drivers(system, &catalog, &mut findings);
@@ -74,6 +77,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     configuration(&config, &catalog, &mut findings);
     findings.push(hwdb_text(system, &catalog, &config));
     findings.push(compiled_hwdb(system, &catalog, &config));
+    findings.extend(udev_hid_bpf(system));
     devices(system, &mut findings);
     findings
 }
@@ -109,6 +113,7 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
             findings.push(condition(driver, device));
         }
     }
+    findings.extend(others(system, &device.name));
     if candidates.is_empty() {
         findings.push(Finding::good("drivers", "no installed driver is for it"));
     }
@@ -119,9 +124,37 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     Ok(findings)
 }
 
+/// Programs that somebody else has attached to the device: they change what our drivers see, or what they have done.
+fn others(system: &System, device: &HidName) -> Vec<Finding> {
+    const CHECK: &str = "other programs";
+    match others::on_device(system, device) {
+        Ok(others) => others
+            .iter()
+            .map(|other| {
+                let message = format!(
+                    "`{}`, which hidbpf has not attached, is on it too (struct_ops map {}, link {})",
+                    Printable(&other.name),
+                    other.map_id,
+                    other.link_id
+                );
+                let remedy =
+                    format!("`bpftool link show id {}` tells more; who has attached it can take it off", other.link_id);
+                Finding::not_good(CHECK, Grade::Warning, message, remedy)
+            })
+            .collect(),
+        Err(error) => vec![Finding::not_good(CHECK, Grade::Warning, error.to_string(), "run hidbpf as root")],
+    }
+}
+
 fn kernel_driver(device: &Device) -> Finding {
     match device.driver.as_deref() {
-        Some(driver) => Finding::good("kernel driver", driver),
+        Some(driver) if ["hid-generic", "hid-multitouch"].contains(&driver) => Finding::good("kernel driver", driver),
+        Some(driver) => Finding::good(
+            "kernel driver",
+            format!(
+                "{driver}, a special one: it may deal with the device's reports in its own way, after the drivers here"
+            ),
+        ),
         None => Finding::not_good(
             "kernel driver",
             Grade::Bad,
@@ -180,7 +213,10 @@ fn of_candidate(
             Vec::new()
         }
         Some(Ok(_)) => not_attached(
-            "udev has not asked for it".to_owned(),
+            match device.property(hwdb::PROPERTY) {
+                Some(_) => "udev has not asked for it".to_owned(),
+                None => "udev knew nothing of it when the device was plugged in: rules and hwdb are newer".to_owned(),
+            },
             format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}` as root", device.name),
         ),
     }
@@ -229,14 +265,42 @@ fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
     }
     if let Err(error) = kernel.generation() {
         let config = config_says(system, &kernel.release).map(|line| format!("; its configuration says `{line}`"));
-        findings.push(Finding::not_good(
-            "kernel",
-            Grade::Bad,
-            format!("{error}{}", config.unwrap_or_default()),
-            error.hint().unwrap_or("boot another kernel"),
-        ));
+        let remedy = match distribution_has(system) {
+            Some(since) => since.to_owned(),
+            None => error.hint().unwrap_or("boot another kernel").to_owned(),
+        };
+        let message = match version(&kernel.release) {
+            Some(version) if version < (6, 3) => {
+                format!("the running kernel, {}, is older than HID-BPF, which came with Linux 6.3", kernel.release)
+            }
+            _ => format!("{error}{}", config.unwrap_or_default()),
+        };
+        findings.push(Finding::not_good("kernel", Grade::Bad, message, remedy));
     }
     None
+}
+
+/// Major and minor version of a release, as `7.3.4+deb13-amd64`. For words only: what a kernel can do is in its BTF.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Since when the kernels of this machine's distribution have HID-BPF, by os-release(5), where that is known.
+fn distribution_has(system: &System) -> Option<&'static str> {
+    const KNOWN: [(&str, &str); 5] = [
+        (
+            "debian",
+            "Debian's kernels have it since 6.16.3: install linux-image-amd64 of trixie-backports or newer, and boot it",
+        ),
+        ("fedora", "Fedora's kernels have it since Fedora 40: update the system, and boot its newest kernel"),
+        ("arch", "Arch's kernel `linux` has it: update the system, and boot it"),
+        ("steamos", "SteamOS has it since 3.7: update the system"),
+        ("void", "Void's kernels have it since July 2026: update the system, and boot its newest kernel"),
+    ];
+    let text = fs::read_to_string(system.root.join("etc/os-release")).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("ID="))?.trim_matches('"');
+    KNOWN.iter().find(|(known, _)| *known == id).map(|(_, since)| *since)
 }
 
 /// What the configuration beside the kernel says of HID-BPF, as far as there is one.
@@ -273,6 +337,54 @@ fn bpffs(system: &System) -> Finding {
         );
     }
     Finding::good("bpffs", format!("mounted on {}", system.bpffs.display()))
+}
+
+/// Whether what is done can be noted: without that nothing is attached.
+fn run(system: &System) -> Finding {
+    const CHECK: &str = "run";
+    let there = system.run.ancestors().find(|path| path.exists()).unwrap_or(&system.run);
+    let bad = |what: String, remedy: &str| Finding::not_good(CHECK, Grade::Bad, what, remedy);
+    match rustix::fs::statvfs(there) {
+        Ok(stat) if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => {
+            let what = format!(
+                "`{}` is read-only, so that nothing can be noted in `{}`",
+                there.display(),
+                system.run.display()
+            );
+            bad(what, "mount a tmpfs on /run, as systemd does")
+        }
+        // Some file systems have no limit, and say 0 for all.
+        Ok(stat) if stat.f_blocks > 0 && stat.f_bavail == 0 => {
+            let what =
+                format!("`{}` is full, so that nothing can be noted in `{}`", there.display(), system.run.display());
+            bad(
+                what,
+                "see with `du -x /run` what fills it; then run `udevadm trigger --action=add --subsystem-match=hid`",
+            )
+        }
+        Ok(_) => Finding::good(CHECK, format!("`{}` can be written", system.run.display())),
+        Err(error) => bad(format!("failed to look at `{}`: {error}", there.display()), "mount a tmpfs on /run"),
+    }
+}
+
+/// The kernel's lockdown, where it has it. HID-BPF works in each of its modes.
+fn lockdown(system: &System) -> Option<Finding> {
+    let text = fs::read_to_string(system.sysfs.join("kernel/security/lockdown")).ok()?;
+    let mode = text.split_once('[')?.1.split_once(']')?.0;
+    let why = if mode == "none" {
+        ""
+    } else {
+        "; that keeps off programs that read the kernel's memory, which drivers don't"
+    };
+    Some(Finding::good("lockdown", format!("{mode}{why}")))
+}
+
+/// The other loader of such drivers. Both may be there: what it has fixed is left alone.
+fn udev_hid_bpf(system: &System) -> Option<Finding> {
+    const PLACES: [&str; 2] = ["usr/bin/udev-hid-bpf", "usr/local/bin/udev-hid-bpf"];
+    let path = PLACES.iter().map(|place| system.root.join(place)).find(|path| path.exists())?;
+    let message = format!("`{}` is installed too: a device gets the driver of whichever comes first", path.display());
+    Some(Finding::not_good("udev-hid-bpf", Grade::Warning, message, "remove one of the two packages"))
 }
 
 fn hid_core(system: &System) -> Finding {
@@ -459,4 +571,69 @@ fn devices(system: &System, findings: &mut Vec<Finding>) {
     }
     let attached = status.iter().filter(|device| !device.drivers.is_empty()).count();
     findings.push(Finding::good("devices", format!("{attached} with a driver")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let system = System {
+            root: root.path().to_owned(),
+            sysfs: root.path().join("sys"),
+            run: root.path().join("run/hidbpf"),
+            ..System::default()
+        };
+        (root, system)
+    }
+
+    #[test]
+    fn releases_are_read_for_what_is_said_of_them() {
+        assert_eq!(version("7.3.4+deb13-amd64"), Some((7, 3)));
+        assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(version("6"), None);
+        assert_eq!(version("next"), None);
+    }
+
+    #[test]
+    fn the_distribution_is_known_by_its_id() {
+        let (_root, debian) = machine(&[("etc/os-release", "NAME=\"Debian GNU/Linux\"\nID=debian\n")]);
+        assert!(distribution_has(&debian).unwrap().contains("6.16.3"));
+        let (_root, quoted) = machine(&[("etc/os-release", "ID=\"fedora\"\n")]);
+        assert!(distribution_has(&quoted).unwrap().contains("Fedora 40"));
+        let (_root, unknown) = machine(&[("etc/os-release", "ID=plan9\n")]);
+        assert_eq!(distribution_has(&unknown), None);
+        assert_eq!(distribution_has(&machine(&[]).1), None);
+    }
+
+    #[test]
+    fn lockdown_is_shown_where_the_kernel_has_it() {
+        const FILE: &str = "sys/kernel/security/lockdown";
+        let (_root, locked) = machine(&[(FILE, "none [integrity] confidentiality\n")]);
+        let finding = lockdown(&locked).unwrap();
+        assert_eq!(finding.grade, Grade::Good);
+        assert!(finding.message.starts_with("integrity; "), "{}", finding.message);
+        let (_root, open) = machine(&[(FILE, "[none] integrity confidentiality\n")]);
+        assert_eq!(lockdown(&open).unwrap().message, "none");
+        assert_eq!(lockdown(&machine(&[]).1), None);
+    }
+
+    #[test]
+    fn another_loader_is_named() {
+        let (_root, both) = machine(&[("usr/bin/udev-hid-bpf", "")]);
+        assert!(udev_hid_bpf(&both).unwrap().message.contains("usr/bin/udev-hid-bpf"));
+        assert_eq!(udev_hid_bpf(&machine(&[]).1), None);
+    }
+
+    #[test]
+    fn a_place_that_can_be_written_is_good() {
+        let (_root, system) = machine(&[("run/x", "")]);
+        assert_eq!(run(&system).grade, Grade::Good);
+    }
 }

@@ -25,6 +25,7 @@ pub mod install;
 pub mod loader;
 pub mod local;
 pub mod monitor;
+pub mod others;
 pub mod recorder;
 pub mod recording;
 pub mod replay;

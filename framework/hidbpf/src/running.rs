@@ -9,7 +9,7 @@ use crate::kernel::{Generation, Kernel, Support};
 use crate::system::System;
 
 /// The type that only a kernel with `struct hid_bpf_ops` as struct_ops has; 6.6 has another struct of the shorter name.
-const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
+pub(crate) const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
 
 /// The kfunc that only the first generation has.
 const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";

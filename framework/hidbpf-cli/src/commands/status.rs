@@ -42,7 +42,8 @@ impl fmt::Display for Lines<'_> {
                 writeln!(f, "  {driver}: taken off by hand")?;
             }
             for failure in &device.failures {
-                writeln!(f, "  failed: {}", Printable(&failure.message))?;
+                let step = failure.step.map(|step| format!(" (step {step})")).unwrap_or_default();
+                writeln!(f, "  failed: {}{step}", Printable(&failure.message))?;
                 if let Some(hint) = &failure.hint {
                     writeln!(f, "    {}", Printable(hint))?;
                 }

@@ -1,0 +1,83 @@
+//! BPF programs on HID devices that are not hidbpf's: other tools' and people's own.
+//!
+//! The kernel tells of the links of struct_ops maps, and a map's value has the device's id. Of the programs of kernels up to 6.10 it
+//! tells only that they are there, and not for which device.
+
+use std::collections::BTreeSet;
+
+use libbpf_rs::btf::{Btf, types};
+use libbpf_rs::query::{LinkInfoIter, LinkTypeInfo};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
+use crate::pins;
+use crate::running::STRUCT_OPS_TYPE;
+use crate::system::System;
+
+/// A struct_ops map that is attached to a device, and that hidbpf has not attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Other {
+    /// The map's name, as its author gave it; the kernel keeps 15 bytes of it.
+    pub name: String,
+    /// The map's id, as `bpftool map show id` takes it.
+    pub map_id: u32,
+    /// The link's id, as `bpftool link show id` takes it.
+    pub link_id: u32,
+}
+
+/// What others have attached to a device; nothing on a kernel without struct_ops for HID.
+///
+/// # Errors
+/// The kernel's BTF or our pins can't be read, or this process may not ask for BPF objects by their ids.
+pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
+    let Some(offset) = id_offset(system)? else { return Ok(Vec::new()) };
+    let mut own = BTreeSet::new();
+    for pinned in pins::of_device(system, device)? {
+        let directory = system.driver_pins(device, &pinned.driver);
+        // What is no link is a map of the driver's.
+        let links = pinned.links.iter().filter_map(|name| Link::open(directory.join(name)).ok());
+        own.extend(links.filter_map(|link| Some(link.info().ok()?.id)));
+    }
+    let mut others = Vec::new();
+    for link in LinkInfoIter::default().filter(|link| !own.contains(&link.id)) {
+        let LinkTypeInfo::StructOps(info) = link.info else { continue };
+        // It may go between the two questions.
+        let Ok(map) = MapHandle::from_map_id(info.map_id) else { continue };
+        if attached_to(&map, offset) == Some(device.id().0) {
+            let name = map.name().to_string_lossy().into_owned();
+            others.push(Other { name, map_id: info.map_id, link_id: link.id });
+        }
+    }
+    Ok(others)
+}
+
+/// The id of the device that a map of `struct hid_bpf_ops` is for; `None` for a map of another kind, which has a smaller value.
+fn attached_to(map: &MapHandle, offset: usize) -> Option<u32> {
+    let value = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
+    let bytes = value.get(offset..offset + size_of::<u32>())?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// Where `hid_id` is in a map's value, in bytes; `None` where the kernel has no such maps.
+fn id_offset(system: &System) -> Result<Option<usize>> {
+    let path = system.kernel_btf();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let btf = Btf::from_path(&path).map_err(|error| {
+        Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
+    })?;
+    let member = |of: &str, wanted: &str| -> Option<usize> {
+        let found: types::Struct<'_> = btf.type_by_name(of)?;
+        found.iter().find(|member| member.name.is_some_and(|name| name == wanted)).and_then(|member| {
+            match member.attr {
+                types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
+                types::MemberAttr::BitField { .. } => None,
+            }
+        })
+    };
+    Ok(member(STRUCT_OPS_TYPE, "data").zip(member("hid_bpf_ops", "hid_id")).map(|(data, id)| data + id))
+}
