@@ -44,6 +44,8 @@ pub enum Task {
     Test {
         /// Parts of names.
         filters: Vec<String>,
+        /// How many times as often as usual the cases repeat themselves that are about many devices.
+        rounds: usize,
     },
     /// Show a device before and after its driver.
     Demo,

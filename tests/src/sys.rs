@@ -6,21 +6,21 @@ use std::io;
 
 use nix::libc;
 
-/// Makes the kernel stop this process, and what it becomes, for its tracer at every system call of this number, and at no other.
+/// Makes the kernel stop this process, and what it becomes, for its tracer at every system call of these numbers, and at no other.
 ///
 /// # Errors
 /// The kernel has no CONFIG_SECCOMP_FILTER, or this process lacks CAP_SYS_ADMIN.
-pub fn stop_at_call(number: libc::c_long) -> io::Result<()> {
+pub fn stop_at_calls(numbers: &[libc::c_long]) -> io::Result<()> {
     /// The offset of `nr` in `struct seccomp_data`.
     const NUMBER: u32 = 0;
-    let number = u32::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut steps = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_TRACE),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let mut steps = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER)];
+    for number in numbers {
+        let number = u32::try_from(*number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        steps.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number));
+        steps.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_TRACE));
+    }
+    steps.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     // SAFETY: the kernel reads `program` and the steps that it points to, both of which live until the call is over, and writes
     // nothing.

@@ -1,13 +1,17 @@
-//! Running a program from one of its bpf() calls to the next, with time to do something in between.
+//! Running a program from one of its system calls to the next, with time to do something in between: to look, to kill it, or to
+//! have the call fail.
 //!
 //! Only the program's first thread is followed: hidbpf does all its work there.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -16,7 +20,34 @@ use nix::unistd::Pid;
 use crate::monitor::PATIENCE;
 use crate::process::{Run, Started};
 
-/// A program that stops at each of its bpf() calls, before the kernel has seen it.
+/// A system call that a program is about to make.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Its number.
+    pub number: i64,
+    /// Its first argument.
+    pub argument: u64,
+}
+
+impl Call {
+    /// Whether this is bpf(), with one of these commands of `enum bpf_cmd`.
+    pub fn is_bpf(&self, commands: &[u64]) -> bool {
+        self.number == libc::SYS_bpf && commands.contains(&self.argument)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            libc::SYS_bpf => write!(f, "bpf({})", self.argument),
+            libc::SYS_mkdir | libc::SYS_mkdirat => f.write_str("mkdir"),
+            libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => f.write_str("rename"),
+            other => write!(f, "system call {other}"),
+        }
+    }
+}
+
+/// A program that stops at some of its system calls, before the kernel has seen them.
 #[derive(Debug)]
 pub struct Traced {
     started: Started,
@@ -28,7 +59,7 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Starts a command that asks to be traced, and to be stopped at bpf() calls, before it becomes the program.
+    /// Starts a command that asks to be traced, and to be stopped at system calls, before it becomes the program.
     ///
     /// # Errors
     /// It can't be started, or doesn't stop when it becomes the program.
@@ -42,24 +73,43 @@ impl Traced {
         }
         ptrace::setoptions(
             pid,
-            Options::PTRACE_O_TRACESECCOMP | Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL,
+            Options::PTRACE_O_TRACESECCOMP
+                | Options::PTRACE_O_TRACEEXIT
+                | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_EXITKILL,
         )
         .context("failed to set up tracing")?;
         Ok(Traced { started, pid, signal: None, ended: None, peak_kib: 0, _watchdog: watchdog })
     }
 
-    /// Lets the program run to its next bpf() call and returns the call's command, `BPF_*` of `enum bpf_cmd`; `None` when the
-    /// program has ended.
+    /// Lets the program run to the next call that it stops at; `None` when the program has ended.
     ///
     /// # Errors
     /// The kernel doesn't let it be traced on.
-    pub fn next_bpf(&mut self) -> Result<Option<u64>> {
+    pub fn next_call(&mut self) -> Result<Option<Call>> {
         while self.ended.is_none() {
             if self.step()? {
-                return self.bpf_command().map(Some);
+                let registers = self.registers()?;
+                return Ok(Some(Call { number: registers.orig_rax.cast_signed(), argument: registers.rdi }));
             }
         }
         Ok(None)
+    }
+
+    /// Has the call that the program is about to make fail with this errno, without the kernel's seeing it.
+    ///
+    /// # Errors
+    /// The kernel doesn't let the registers be set.
+    pub fn refuse(&self, errno: Errno) -> Result<()> {
+        const NO_CALL: u64 = u64::MAX;
+        let mut registers = self.registers()?;
+        registers.orig_rax = NO_CALL;
+        registers.rax = i64::from(-(errno as i32)).cast_unsigned();
+        ptrace::setregs(self.pid, registers).context("failed to set the registers of a traced program")
+    }
+
+    fn registers(&self) -> Result<libc::user_regs_struct> {
+        ptrace::getregs(self.pid).context("failed to read the registers of a traced program")
     }
 
     /// Lets the program run to its end, and returns how it ended, and the most memory that it had at once, in KiB.
@@ -67,12 +117,12 @@ impl Traced {
     /// # Errors
     /// The kernel doesn't let it be traced on.
     pub fn finish(mut self) -> Result<(Run, u64)> {
-        while self.next_bpf()?.is_some() {}
+        while self.next_call()?.is_some() {}
         let status = self.ended.context("a traced program ended without a status")?;
         Ok((self.started.ended(status)?, self.peak_kib))
     }
 
-    /// Lets the program run to its next stop; true where that is a bpf() call.
+    /// Lets the program run to its next stop; true where that is a system call.
     fn step(&mut self) -> Result<bool> {
         ptrace::cont(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
         match wait(self.pid)? {
@@ -80,6 +130,8 @@ impl Traced {
             WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
                 self.peak_kib = self.read_peak()?;
             }
+            // It has become another program, which is followed too.
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => {}
             WaitStatus::Stopped(_, other) => self.signal = Some(other),
             WaitStatus::Exited(_, code) => self.ended = Some(ExitStatus::from_raw(code << 8)),
             WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
@@ -99,14 +151,6 @@ impl Traced {
             let _ = ptrace::cont(self.pid, None);
         }
         Ok(())
-    }
-
-    /// The first argument of the call that the program has stopped at.
-    fn bpf_command(&self) -> Result<u64> {
-        let text = self.read("syscall")?;
-        let argument = text.split_whitespace().nth(1).context("a system call without arguments")?;
-        let number = u64::from_str_radix(argument.trim_start_matches("0x"), 16);
-        number.with_context(|| format!("`{argument}` is no argument of a system call"))
     }
 
     /// A line of the program's `/proc/<pid>/status`, without its name: `CapEff`, `NoNewPrivs`.
@@ -132,7 +176,7 @@ impl Traced {
 fn wait(pid: Pid) -> Result<WaitStatus> {
     loop {
         match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             result => return result.context("failed to wait for a traced program"),
         }
     }

@@ -43,13 +43,18 @@ pub struct KernelOptions {
 }
 
 /// What `cargo xtask vm` is told.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Run only the cases whose name contains one of these
     pub filters: Vec<String>,
 
     #[command(flatten)]
     pub kernels: KernelOptions,
+
+    /// Repeat the cases of many devices this many times as often: 21 rounds are 504 plugs one after the other, 64 devices at once,
+    /// and 126 evil devices of each kind
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub rounds: usize,
 
     /// How many machines run at once. Default: one for each processor, two at most
     #[arg(long, value_name = "COUNT")]
@@ -243,7 +248,7 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
     let screen = Screen::default();
     let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
     let jobs = options.jobs.unwrap_or_else(usual_jobs);
-    let results = with_each(paths, wanted, jobs, &screen, &|kernel| test(&lab, kernel, &options.filters, &screen));
+    let results = with_each(paths, wanted, jobs, &screen, &|kernel| test(&lab, kernel, options, &screen));
     let mut has_fmod_ret = false;
     let mut ran = Ran::default();
     for (name, result) in results {
@@ -354,7 +359,7 @@ pub fn note_of(kernel: &Kernel, run: &Run) -> String {
 }
 
 /// Runs the cases on one kernel.
-fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> (Part, Figures) {
+fn test(lab: &Lab, kernel: &Kernel, options: &Options, screen: &Screen) -> (Part, Figures) {
     let mut figures = Figures::new();
     let mut progress = screen.progress(&kernel.name);
     progress.say(&format!("booting Linux {}", kernel.release));
@@ -375,7 +380,11 @@ fn test(lab: &Lab, kernel: &Kernel, filters: &[String], screen: &Screen) -> (Par
             _ => {}
         }
     };
-    let mut boot = || lab.boot(kernel, Task::Test { filters: filters.to_vec() }, Limits::default(), &mut hear);
+    let task = || Task::Test { filters: options.filters.clone(), rounds: options.rounds };
+    let usual = Limits::default();
+    let longer = u32::try_from(options.rounds).unwrap_or(u32::MAX);
+    let limits = Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer) };
+    let mut boot = || lab.boot(kernel, task(), limits, &mut hear);
     let mut run = boot();
     // A host with too much to do starves a machine until its kernel gives up. Nothing was tested by then.
     if let Ok(Run { ready: None, end: End::Broken { why, .. }, .. }) = &run {

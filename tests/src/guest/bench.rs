@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +13,12 @@ use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::cases::identity::Compared;
-use super::machine;
+use super::{machine, shim};
 use crate::monitor::{Monitor, PATIENCE, Uevent};
 use crate::nodes::{self, Hidraw, Node};
 use crate::process::{Run, command, poll_readable};
 use crate::protocol::Generation;
-use crate::uhid::{Device, Mood, Spec};
+use crate::uhid::{Answer, Device, Mood, Spec};
 
 /// The program under test, where its package puts it.
 pub const HIDBPF: &str = "/usr/bin/hidbpf";
@@ -61,6 +61,8 @@ pub struct Bench {
     pub compared: Compared,
     /// How the devices that are plugged in next take requests.
     pub mood: Mood,
+    /// How many times as often as usual the cases repeat themselves that are about many devices.
+    pub rounds: usize,
     udevd: Child,
     plugged: u32,
     marks: u32,
@@ -90,6 +92,7 @@ impl Bench {
             kernel,
             compared: Compared::default(),
             mood: Mood::default(),
+            rounds: 1,
             udevd,
             plugged: 0,
             marks: 0,
@@ -137,7 +140,7 @@ impl Bench {
         features: BTreeMap<u8, Vec<u8>>,
     ) -> Result<Plugged> {
         self.udev.forget();
-        let (device, uniq) = self.create(spec, (folder, properties), features)?;
+        let (device, uniq) = self.create(spec, (folder, properties), features_of(features))?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         // The kernel says that a device is there before it looks for a driver, and udevd may be done with that long before.
         self.udev.wait_for("udev event of the kernel driver", |event| event.is_hid("bind", &added.syspath))?;
@@ -150,19 +153,43 @@ impl Bench {
     /// # Errors
     /// The kernel doesn't take it.
     pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
+        self.plug_unseen_with(spec, features_of(BTreeMap::new()))
+    }
+
+    /// The same for a device that answers requests in its own way.
+    ///
+    /// # Errors
+    /// The kernel doesn't take it.
+    pub fn plug_unseen_with(&mut self, spec: &Spec, answer: Box<Answer>) -> Result<Plugged> {
         self.hold()?;
         self.kernel.forget();
-        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), BTreeMap::new())?;
+        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), answer)?;
         let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
         self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
         Ok(Plugged { device, syspath: added.syspath })
+    }
+
+    /// Plugs in a device that perhaps no kernel driver takes, and returns when udevd is done with all that followed from it.
+    ///
+    /// # Errors
+    /// The kernel has nothing of it, or udevd hangs.
+    pub fn plug_any(&mut self, spec: &Spec) -> Result<Plugged> {
+        const PROBE: &str = "/sys/bus/hid/drivers_probe";
+        self.udev.forget();
+        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), features_of(BTreeMap::new()))?;
+        let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
+        let plugged = Plugged { device, syspath: added.syspath };
+        // There is no event where no driver takes it; but the kernel probes it once more only when it is done with the first time.
+        let _ = fs::write(PROBE, plugged.name());
+        self.settle()?;
+        Ok(plugged)
     }
 
     fn create(
         &mut self,
         spec: &Spec,
         (folder, properties): (&str, &[(&str, &str)]),
-        features: BTreeMap<u8, Vec<u8>>,
+        answer: Box<Answer>,
     ) -> Result<(Device, String)> {
         self.plugged += 1;
         let uniq = format!("bench-{}", self.plugged);
@@ -170,9 +197,7 @@ impl Bench {
             let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             write(&Path::new(folder).join(&uniq), lines.as_bytes())?;
         }
-        const FEATURE: u8 = 0;
-        let answer = move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned();
-        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, Box::new(answer), self.mood)
+        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, answer, self.mood)
             .with_context(|| format!("failed to plug in `{}`", spec.name))?;
         Ok((device, uniq))
     }
@@ -450,6 +475,20 @@ pub fn plain_mouse() -> Spec {
         uniq: String::new(),
         descriptor: DESCRIPTOR.to_vec(),
     }
+}
+
+/// Answers requests for these feature reports, by their ids, and no others.
+fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
+    const FEATURE: u8 = 0;
+    Box::new(move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned())
+}
+
+/// What the rules start, in the environment that udev gives it; after the words of [`shim`], where there are any.
+pub fn helper(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
+    let mut command = if words.is_empty() { command(HIDBPF) } else { shim::start(words, HIDBPF) };
+    let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
+    command.args(["udev", action, syspath]).env("HIDBPF", "1").env(property, driver);
+    command
 }
 
 fn is_added(event: &Uevent, uniq: &str) -> bool {

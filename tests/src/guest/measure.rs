@@ -9,11 +9,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use super::bench::{Bench, HIDBPF};
+use super::bench::{Bench, helper};
 use super::cases::recordings;
 use super::port::Port;
 use super::shim;
-use crate::process::{Run, command};
+use crate::process::Run;
 use crate::protocol::Message;
 use crate::trace::Traced;
 use crate::uhid::Spec;
@@ -59,11 +59,11 @@ struct Cost {
 /// Attaches and removes once, as udev would, and counts the instructions of both.
 fn count(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<Cost> {
     let device = bench.plug_unseen(spec)?;
-    let attach = instructions(udev(&mut command(HIDBPF), "add", driver, &device.path()))?;
+    let attach = instructions(&mut helper(&[], "add", driver, &device.path()))?;
     ensure!(device.pinned_drivers()? == [driver], "`{driver}` was not attached");
     let path = device.path();
     device.device.unplug().context("failed to unplug a virtual device")?;
-    let remove = instructions(udev(&mut command(HIDBPF), "remove", driver, &path))?;
+    let remove = instructions(&mut helper(&[], "remove", driver, &path))?;
     bench.release()?;
     Ok(Cost { attach, remove })
 }
@@ -71,9 +71,9 @@ fn count(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<Cost> {
 /// Attaches once under the eyes of this process; returns the number of bpf() calls and the peak of the memory in KiB.
 fn trace(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<(u64, u64)> {
     let device = bench.plug_unseen(spec)?;
-    let mut traced = Traced::new(udev(&mut shim::start(&[shim::TRACED], HIDBPF), "add", driver, &device.path()))?;
+    let mut traced = Traced::new(&mut helper(&[shim::TRACED], "add", driver, &device.path()))?;
     let mut calls = 0;
-    while traced.next_bpf()?.is_some() {
+    while traced.next_call()?.is_some() {
         calls += 1;
     }
     let (run, peak) = traced.finish()?;
@@ -81,12 +81,6 @@ fn trace(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<(u64, u64)> {
     bench.release()?;
     bench.unplug(device)?;
     Ok((calls, peak))
-}
-
-/// What the rules call, in the environment that udev gives it.
-fn udev<'a>(command: &'a mut Command, action: &str, driver: &str, path: &str) -> &'a mut Command {
-    let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
-    command.args(["udev", action, path]).env("HIDBPF", "1").env(property, driver)
 }
 
 /// The processor time of one process in nanoseconds, which is its instructions, to the nearest thousand.

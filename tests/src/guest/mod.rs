@@ -53,7 +53,10 @@ fn do_job_of(port: &mut Port) -> Result<()> {
     machine::load_modules()?;
     let mut bench = Bench::start(job.generation)?;
     match job.task {
-        Task::Test { filters } => cases::run(cases::chosen(&filters, job.generation), &mut bench, port),
+        Task::Test { filters, rounds } => {
+            bench.rounds = rounds;
+            cases::run(cases::chosen(&filters, job.generation), &mut bench, port)
+        }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),
     }

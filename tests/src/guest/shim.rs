@@ -7,10 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use nix::libc;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::process::command;
-use crate::sys::stop_at_call;
+use crate::sys::stop_at_calls;
 
 /// The first argument.
 pub const WORD: &str = "shim";
@@ -20,6 +21,12 @@ pub const WITHOUT_SYS_ADMIN: &str = "without-sys-admin";
 
 /// Lets the parent trace its bpf() calls; the exec then stops with SIGTRAP.
 pub const TRACED: &str = "traced";
+
+/// The same, of its bpf() calls and of those that make directories and give files their names.
+pub const TRACED_WITH_FILES: &str = "traced-with-files";
+
+/// What makes directories and gives files their names, on x86-64.
+const FILES: [i64; 5] = [libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
 
 /// A command that starts `program` after `words`.
 pub fn start(words: &[&str], program: &str) -> Command {
@@ -42,9 +49,10 @@ fn prepare(arguments: &[OsString]) -> Result<Command> {
     for word in arguments.by_ref().take_while(|word| *word != "--") {
         if word == OsStr::new(WITHOUT_SYS_ADMIN) {
             remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).context("failed to drop CAP_SYS_ADMIN")?;
-        } else if word == OsStr::new(TRACED) {
+        } else if word == OsStr::new(TRACED) || word == OsStr::new(TRACED_WITH_FILES) {
+            let files = if word == OsStr::new(TRACED) { &[][..] } else { &FILES };
             nix::sys::ptrace::traceme().context("failed to ask to be traced")?;
-            stop_at_call(nix::libc::SYS_bpf).context("failed to filter system calls")?;
+            stop_at_calls(&[&[libc::SYS_bpf], files].concat()).context("failed to filter system calls")?;
         } else {
             bail!("unknown word `{}`", word.display());
         }

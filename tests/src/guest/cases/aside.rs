@@ -8,7 +8,7 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
-use super::{Case, WITH_HID_BPF, case, recordings};
+use super::{Case, STRUCT_OPS, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
 
 pub const CASES: &[Case] = &[
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     case("off-by-command-line", WITH_HID_BPF, off_by_command_line),
     case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf),
     case("doctor-explains-a-device", WITH_HID_BPF, doctor_explains),
+    case("doctor-shows-programs-of-others", STRUCT_OPS, doctor_shows_others),
 ];
 
 fn expect_left_alone(bench: &Bench, joystick: &Plugged, why: &str) -> Result<()> {
@@ -90,4 +91,20 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
         bench.unplug(device)?;
     }
     Ok(())
+}
+
+/// A driver whose pins are not where hidbpf puts them is not hidbpf's.
+fn doctor_shows_others(bench: &mut Bench) -> Result<()> {
+    const ASIDE: &str = "/sys/fs/bpf/aside";
+    const OTHER: &str = "which hidbpf has not attached, is on it too";
+    let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+    let other = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+    fs::rename(other.pins().join(RAPTOR.0), ASIDE).with_context(|| format!("failed to make `{ASIDE}`"))?;
+    bench.hidbpf(&["doctor", &other.name()])?.expect(0)?.answers(OTHER)?.answers("struct_ops map")?;
+    let own = bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?;
+    ensure!(!own.stdout.contains(OTHER), "its own is taken for another's\n{own}");
+    fs::remove_dir_all(ASIDE).with_context(|| format!("failed to remove `{ASIDE}`"))?;
+    bench.settle()?;
+    bench.unplug(joystick)?;
+    bench.unplug(other)
 }

@@ -44,7 +44,8 @@ macro_rules! fixture {
     };
 }
 
-const RIVAL: Fixture = fixture!("bench-rival");
+/// Wants the descriptor that another driver has.
+pub const RIVAL: Fixture = fixture!("bench-rival");
 const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");

@@ -6,6 +6,8 @@ mod attach;
 mod author;
 mod configuration;
 mod drivers;
+mod evil;
+mod faults;
 mod fixtures;
 pub mod identity;
 mod install;
@@ -17,7 +19,6 @@ mod request;
 mod security;
 mod setup;
 mod trouble;
-
 mod watch;
 mod xppen;
 
@@ -92,6 +93,8 @@ fn table() -> Vec<Case> {
         security::CASES,
         setup::CASES,
         trouble::CASES,
+        faults::CASES,
+        evil::CASES,
         author::CASES,
         configuration::CASES,
         asus::CASES,

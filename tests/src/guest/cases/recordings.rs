@@ -62,6 +62,17 @@ pub fn device(driver: &str, descriptor_size: usize) -> Result<Spec> {
     bail!("no recording of `{driver}` has a descriptor of {descriptor_size} bytes")
 }
 
+/// The first device of a driver's recordings.
+///
+/// # Errors
+/// There is no recording of it.
+pub fn any_device(driver: &str) -> Result<Spec> {
+    let path = all_of(driver)?.into_iter().next().with_context(|| format!("`{driver}` has no recording"))?;
+    let recording = Recording::read(&path)?;
+    let device = recording.devices.first().with_context(|| format!("`{}` has no device", path.display()))?;
+    Ok(spec(device))
+}
+
 /// A recorded device, to be plugged in.
 pub fn spec(device: &Device) -> Spec {
     Spec {

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
-use super::trouble::{add_traced, plug_raptor_unseen, raptor_object};
+use super::faults::add_traced;
+use super::trouble::{plug_raptor_unseen, raptor_object};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, write};
 use crate::protocol::Generation;
@@ -30,7 +31,7 @@ fn gives_up_privileges(bench: &mut Bench) -> Result<()> {
     };
     let (joystick, _) = plug_raptor_unseen(bench)?;
     let mut traced = add_traced(&joystick)?;
-    traced.next_bpf()?.context("the helper made no bpf() call")?;
+    traced.next_call()?.context("the helper made no bpf() call")?;
     for (set, expected) in [("CapEff", needed), ("CapPrm", needed), ("CapInh", 0)] {
         let text = traced.status(set)?;
         let found = u64::from_str_radix(&text, 16).with_context(|| format!("`{text}` are no capabilities"))?;

@@ -14,7 +14,6 @@ use crate::guest::bench::{Bench, HIDBPF, Plugged, write};
 use crate::guest::{machine, shim};
 use crate::process::{Run, command};
 use crate::protocol::Generation;
-use crate::trace::Traced;
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -24,8 +23,6 @@ pub const CASES: &[Case] = &[
     case("read-only-bpffs", WITH_HID_BPF, read_only_bpffs),
     case("not-root", WITH_HID_BPF, not_root),
     case("root-without-cap-sys-admin", &[Generation::FmodRet], without_sys_admin),
-    case("device-vanishes-during-attach", WITH_HID_BPF, device_vanishes),
-    case("helper-killed-during-attach", WITH_HID_BPF, helper_killed),
     case("kernel-without-hid-bpf", &[Generation::None], kernel_without_hid_bpf),
 ];
 
@@ -178,82 +175,6 @@ fn without_sys_admin(bench: &mut Bench) -> Result<()> {
     expect_untouched(&joystick, &spec)?;
     bench.release()?;
     bench.unplug(joystick)
-}
-
-/// Unplugged before a bpf() call of the helper, one after the other.
-fn device_vanishes(bench: &mut Bench) -> Result<()> {
-    for_every_call(bench, "unplugged", |joystick, traced| {
-        joystick.device.unplug()?;
-        let (run, _) = traced.finish()?;
-        // That a device goes is no failure.
-        run.expect(0)?;
-        Ok(None)
-    })
-}
-
-/// Killed before a bpf() call, one after the other. The next attempt, udev's own, must succeed, whatever was left.
-fn helper_killed(bench: &mut Bench) -> Result<()> {
-    for_every_call(bench, "killed", |joystick, traced| {
-        traced.kill()?;
-        Ok(Some(joystick))
-    })
-}
-
-/// How many of the last calls are tried. Before them libbpf only tries what the kernel can do.
-const CALLS: usize = 8;
-
-/// Interrupts one attach before the first and before each of the last bpf() calls that an attach makes. `interrupt` returns the
-/// device if it is still there; then it must work after all.
-fn for_every_call(
-    bench: &mut Bench,
-    what: &str,
-    interrupt: impl Fn(Plugged, Traced) -> Result<Option<Plugged>>,
-) -> Result<()> {
-    let (joystick, _) = plug_raptor_unseen(bench)?;
-    let commands = {
-        let mut traced = add_traced(&joystick)?;
-        let mut commands = Vec::new();
-        while let Some(command) = traced.next_bpf()? {
-            commands.push(command);
-        }
-        traced.finish()?.0.expect(0)?;
-        commands
-    };
-    bench.release()?;
-    bench.unplug(joystick)?;
-    ensure!(commands.len() > CALLS, "hidbpf made only the bpf() calls {commands:?}");
-    for call in std::iter::once(0).chain(commands.len() - CALLS..commands.len()) {
-        let at = || format!("{what} before bpf() call {call} of {commands:?}");
-        interrupt_at(bench, call, &interrupt).with_context(at)?;
-    }
-    Ok(())
-}
-
-fn interrupt_at(
-    bench: &mut Bench,
-    call: usize,
-    interrupt: impl Fn(Plugged, Traced) -> Result<Option<Plugged>>,
-) -> Result<()> {
-    let (joystick, _) = plug_raptor_unseen(bench)?;
-    let (pins, state) = (joystick.pins(), joystick.state());
-    let mut traced = add_traced(&joystick)?;
-    for _ in 0..=call {
-        traced.next_bpf()?.context("there were fewer calls this time")?;
-    }
-    let left = interrupt(joystick, traced)?;
-    bench.release()?;
-    if let Some(joystick) = left {
-        expect_hat_works(&joystick)?;
-        bench.unplug(joystick)?;
-    }
-    ensure!(!pins.exists(), "`{}` is still there", pins.display());
-    ensure!(!state.exists(), "`{}` is still there", state.display());
-    Ok(())
-}
-
-/// Starts what udev starts for a new device.
-pub fn add_traced(device: &Plugged) -> Result<Traced> {
-    Traced::new(shim::start(&[shim::TRACED], HIDBPF).args(["udev", "add", &device.path()]))
 }
 
 fn kernel_without_hid_bpf(bench: &mut Bench) -> Result<()> {

@@ -1,0 +1,350 @@
+//! Cases in which an attach is disturbed at each of its steps: the helper is killed, the device is unplugged, the kernel has no memory,
+//! bpffs or /run is full. Afterwards the device works, what hidbpf says of it is true, the next event heals it, and nothing stays.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::Value;
+
+use super::attach::{expect_hat_works, expect_untouched};
+use super::drivers::RAPTOR;
+use super::fixtures::RIVAL;
+use super::many::Kept;
+use super::trouble::plug_raptor_unseen;
+use super::{Case, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, helper, write};
+use crate::guest::{machine, shim};
+use crate::monitor::PATIENCE;
+use crate::process::Run;
+use crate::trace::{Call, Traced};
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("device-vanishes-at-each-bpf-call", WITH_HID_BPF, device_vanishes),
+    case("helper-killed-at-each-bpf-call", WITH_HID_BPF, helper_killed),
+    case("no-memory-at-each-bpf-call", WITH_HID_BPF, no_memory),
+    case("load-without-memory-at-each-bpf-call", WITH_HID_BPF, load_without_memory),
+    case("full-bpffs", WITH_HID_BPF, full_bpffs),
+    case("full-run", WITH_HID_BPF, full_run),
+    case("tmpfs-in-place-of-bpffs", WITH_HID_BPF, tmpfs_for_bpffs),
+    case("skipped-reprobe-is-tried-again", WITH_HID_BPF, skipped_reprobe),
+    case("skipped-reprobe-for-too-long", WITH_HID_BPF, skipped_for_long),
+];
+
+/// `BPF_OBJ_PIN` of `enum bpf_cmd`.
+const OBJ_PIN: u64 = 6;
+
+/// What udev starts for the joystick, under the eyes of this process.
+pub fn add_traced(device: &Plugged) -> Result<Traced> {
+    Traced::new(&mut helper(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
+}
+
+fn load_traced(device: &Plugged) -> Result<Traced> {
+    Traced::new(shim::start(&[shim::TRACED], HIDBPF).args(["load", RAPTOR.0, &device.name()]))
+}
+
+/// Where `hidbpf` starts to attach the joystick's driver, so that it stops at its calls.
+type Start = fn(&Plugged) -> Result<Traced>;
+
+/// What is done at a call. Returns the device, if it is still there.
+type Disturb<'a> = &'a dyn Fn(&mut Bench, Plugged, Traced) -> Result<Option<Plugged>>;
+
+fn device_vanishes(bench: &mut Bench) -> Result<()> {
+    at_each_call(bench, add_traced, &|_, joystick, traced| {
+        joystick.device.unplug()?;
+        // That a device goes is no failure.
+        traced.finish()?.0.expect(0)?;
+        Ok(None)
+    })
+}
+
+fn helper_killed(bench: &mut Bench) -> Result<()> {
+    at_each_call(bench, add_traced, &|bench, joystick, traced| {
+        traced.kill()?;
+        expect_truth(bench, &joystick)?;
+        Ok(Some(joystick))
+    })
+}
+
+fn no_memory(bench: &mut Bench) -> Result<()> {
+    at_each_call(bench, add_traced, &expect_survived)
+}
+
+fn load_without_memory(bench: &mut Bench) -> Result<()> {
+    at_each_call(bench, load_traced, &expect_survived)
+}
+
+/// One call is refused for want of memory. Either all goes well in spite of that, or nothing of the attach stays and the failure is told.
+fn expect_survived(bench: &mut Bench, joystick: Plugged, traced: Traced) -> Result<Option<Plugged>> {
+    traced.refuse(Errno::ENOMEM)?;
+    expect_whole_or_nothing(bench, &joystick, traced)?;
+    Ok(Some(joystick))
+}
+
+fn expect_whole_or_nothing(bench: &mut Bench, joystick: &Plugged, traced: Traced) -> Result<()> {
+    let (run, _) = traced.finish()?;
+    ensure!(!run.stderr.contains("panicked"), "{run}");
+    let pinned = joystick.pinned_drivers()?;
+    if run.status.success() {
+        ensure!(pinned == [RAPTOR.0], "it ended well, with {pinned:?} attached\n{run}");
+        expect_hat_works(joystick)?;
+    } else {
+        ensure!(run.status.code() == Some(1) || run.status.code() == Some(4), "{run}");
+        ensure!(pinned.is_empty(), "it failed, with {pinned:?} attached\n{run}");
+        ensure!(
+            run.stderr.contains(RAPTOR.0) && run.stderr.contains(&joystick.name()),
+            "it doesn't say of what\n{run}"
+        );
+    }
+    expect_truth(bench, joystick)
+}
+
+/// What `hidbpf status` says of the joystick is as the pins and the descriptor in force are.
+fn expect_truth(bench: &mut Bench, joystick: &Plugged) -> Result<()> {
+    let run = bench.hidbpf(&["--json", "status"])?.expect(0)?;
+    let answer: Value = serde_json::from_str(&run.stdout).context("`status --json` is not JSON")?;
+    let name = joystick.name();
+    let devices = answer["status"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let drivers = devices.iter().filter(|device| device["device"] == name.as_str()).flat_map(|device| {
+        let drivers = device["drivers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        drivers.iter().filter(|driver| driver["driver"] == RAPTOR.0)
+    });
+    let said: Vec<&str> = drivers.filter_map(|driver| driver["condition"].as_str()).collect();
+    let is_pinned = joystick.pinned_drivers()?.contains(&RAPTOR.0.to_owned());
+    ensure!(said.contains(&"attached") == is_pinned, "pinned: {is_pinned}, said: {said:?}\n{run}");
+    Ok(())
+}
+
+/// Disturbs one attach before the first of its calls, another before its second, and so on up to the last. The next attempt, udev's
+/// own, must succeed, whatever was left.
+fn at_each_call(bench: &mut Bench, start: Start, disturb: Disturb<'_>) -> Result<()> {
+    let calls = calls_of_one_attach(bench, start)?;
+    let before = Kept::now();
+    for number in 0..calls.len() {
+        let at = || format!("disturbed at call {number} of {calls:?}");
+        disturb_at(bench, start, disturb, number).with_context(at)?;
+    }
+    before.expect_no_more()
+}
+
+fn calls_of_one_attach(bench: &mut Bench, start: Start) -> Result<Vec<Call>> {
+    let (joystick, _) = plug_raptor_unseen(bench)?;
+    let mut traced = start(&joystick)?;
+    let mut calls = Vec::new();
+    while let Some(call) = traced.next_call()? {
+        calls.push(call);
+    }
+    traced.finish()?.0.expect(0)?;
+    ensure!(calls.iter().any(|call| call.is_bpf(&[OBJ_PIN])), "nothing was pinned by {calls:?}");
+    bench.release()?;
+    bench.unplug(joystick)?;
+    Ok(calls)
+}
+
+fn disturb_at(bench: &mut Bench, start: Start, disturb: Disturb<'_>, number: usize) -> Result<()> {
+    let (joystick, _) = plug_raptor_unseen(bench)?;
+    let (pins, state) = (joystick.pins(), joystick.state());
+    let mut traced = start(&joystick)?;
+    for _ in 0..=number {
+        traced.next_call()?.context("there were fewer calls this time")?;
+    }
+    let left = disturb(bench, joystick, traced)?;
+    bench.release()?;
+    if let Some(joystick) = left {
+        expect_hat_works(&joystick)?;
+        ensure!(entries(&pins)?.len() == 1, "beside the driver's there are {:?}", entries(&pins)?);
+        let status = bench.hidbpf(&["status"])?.expect(0)?;
+        ensure!(!status.stdout.contains("failed"), "what was resolved is still told\n{status}");
+        bench.unplug(joystick)?;
+    }
+    ensure!(!pins.exists(), "`{}` is still there", pins.display());
+    ensure!(!state.exists(), "`{}` is still there", state.display());
+    Ok(())
+}
+
+/// bpffs has no limit of its own; what it can't have is memory. So the calls that put something there are refused as by a full disk.
+fn full_bpffs(bench: &mut Bench) -> Result<()> {
+    let start: Start = |device| Traced::new(&mut helper(&[shim::TRACED_WITH_FILES], "add", RAPTOR.0, &device.path()));
+    let calls = calls_of_one_attach(bench, start)?;
+    let is_file = |call: &Call| call.is_bpf(&[OBJ_PIN]) || !format!("{call:?}").starts_with("bpf");
+    let mut tried = 0;
+    for number in (0..calls.len()).filter(|number| is_file(&calls[*number])) {
+        let full: Disturb<'_> = &|bench, joystick, traced| {
+            traced.refuse(Errno::ENOSPC)?;
+            expect_whole_or_nothing(bench, &joystick, traced)?;
+            Ok(Some(joystick))
+        };
+        disturb_at(bench, start, full, number).with_context(|| format!("full at call {number} of {calls:?}"))?;
+        tried += 1;
+    }
+    ensure!(tried > 2, "only {tried} calls of {calls:?} have to do with files");
+    Ok(())
+}
+
+/// Nothing can be noted, so that nothing is attached either: what was not noted would not be cleaned up after.
+fn full_run(bench: &mut Bench) -> Result<()> {
+    const RUN: &str = "/run/hidbpf";
+    fs::create_dir_all(RUN).with_context(|| format!("failed to make `{RUN}`"))?;
+    let before = Kept::now();
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    mount("tmpfs", RUN, "tmpfs", MountFlags::NOSUID, c"size=64k,mode=755").context("failed to mount a small tmpfs")?;
+    let result = (|| {
+        fs::create_dir(Path::new(RUN).join("devices")).context("failed to make the folder of states")?;
+        fs::create_dir(Path::new(RUN).join("lock")).context("failed to make the folder of locks")?;
+        let mut filler = File::create(Path::new(RUN).join("filler")).context("failed to make a file")?;
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        drop(filler);
+        bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says(RUN)?.says("no space left")?;
+        expect_untouched(&joystick, &spec)?;
+        bench.hidbpf(&["doctor"])?.expect(1)?.answers(RUN)?.answers("is full")?;
+        bench.hidbpf(&["status"])?.expect(0)?;
+        bench.release()?;
+        expect_untouched(&joystick, &spec)
+    })();
+    unmount(RUN, UnmountFlags::empty()).context("failed to unmount a small tmpfs")?;
+    result?;
+    expect_healed(bench, joystick)?;
+    before.expect_no_more()
+}
+
+/// As where systemd has not mounted bpffs, and something else is there.
+fn tmpfs_for_bpffs(bench: &mut Bench) -> Result<()> {
+    let (joystick, spec) = plug_raptor_unseen(bench)?;
+    unmount(machine::BPFFS, UnmountFlags::empty()).context("failed to unmount bpffs")?;
+    mount("tmpfs", machine::BPFFS, "tmpfs", MountFlags::NOSUID, c"mode=700").context("failed to mount a tmpfs")?;
+    let result = expect_no_bpffs(bench, &joystick, &spec);
+    unmount(machine::BPFFS, UnmountFlags::empty()).context("failed to unmount a tmpfs")?;
+    machine::mount_bpffs()?;
+    result?;
+    expect_healed(bench, joystick)
+}
+
+fn expect_no_bpffs(bench: &mut Bench, joystick: &Plugged, spec: &Spec) -> Result<()> {
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says("bpffs is not mounted")?.says("mount -t bpf")?;
+    bench.hidbpf(&["doctor"])?.expect(1)?.answers("bpffs is not mounted")?;
+    bench.release()?;
+    expect_untouched(joystick, spec)?;
+    // udev's attempt has failed too, and that is told until it is resolved.
+    bench.hidbpf(&["status"])?.expect(0)?.answers("failed")?.answers("bpffs is not mounted")?;
+    ensure!(entries(Path::new(machine::BPFFS))?.is_empty(), "something was written to what is no bpffs");
+    Ok(())
+}
+
+fn expect_healed(bench: &mut Bench, joystick: Plugged) -> Result<()> {
+    bench.trigger("add", &joystick)?;
+    expect_hat_works(&joystick)?;
+    let status = bench.hidbpf(&["status"])?.expect(0)?;
+    ensure!(!status.stdout.contains("failed"), "what was resolved is still told\n{status}");
+    bench.unplug(joystick)
+}
+
+/// A touchpad, of which the kernel's driver asks a report while it probes it, and that answers after a while.
+const TOUCHPAD: (&str, usize) = ("dell-dell0a78", 665);
+
+/// What is said of a reprobe that the kernel has passed over.
+const SKIPPED: &str = "the kernel did not run its descriptor hook";
+
+/// The kernel passes over the reprobe that a descriptor fix needs when another one is due, and says that all is well.
+fn skipped_reprobe(bench: &mut Bench) -> Result<()> {
+    load_before_reprobe(bench, Duration::from_secs(1), |touchpad, run| {
+        run.expect(0)?.says(SKIPPED)?.answers("attached")?;
+        expect_only(touchpad, RAPTOR.0)
+    })
+}
+
+/// The other one is due for longer than anybody waits. Nothing stays attached of which it isn't known whether it works, and that is told.
+fn skipped_for_long(bench: &mut Bench) -> Result<()> {
+    load_before_reprobe(bench, Duration::from_millis(4500), |touchpad, run| {
+        run.expect(1)?.says(SKIPPED)?;
+        ensure!(touchpad.pinned_drivers()?.is_empty(), "pinned: {:?}", touchpad.pinned_drivers()?);
+        Ok(())
+    })
+}
+
+fn expect_only(device: &Plugged, driver: &str) -> Result<()> {
+    let pinned = device.pinned_drivers()?;
+    ensure!(pinned == [driver], "expected `{driver}` alone, found {pinned:?}");
+    Ok(())
+}
+
+fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !reached() {
+        ensure!(Instant::now() < end, "nothing came within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Attaches a driver to the touchpad when the kernel is about to probe it anew for another reason: a descriptor hook has gone, and
+/// that reprobe waits for a probe that is under way, in which the touchpad lets the kernel wait for `slowness`.
+fn load_before_reprobe(
+    bench: &mut Bench,
+    slowness: Duration,
+    check: impl FnOnce(&Plugged, Run) -> Result<()>,
+) -> Result<()> {
+    const LINK_CREATE: u64 = 28;
+    const PROG_RUN: u64 = 10;
+    let slow = Arc::new(AtomicBool::new(false));
+    let answer = {
+        let slow = Arc::clone(&slow);
+        move |_, _| {
+            if slow.swap(false, Ordering::Relaxed) {
+                std::thread::sleep(slowness);
+            }
+            None
+        }
+    };
+    let touchpad = bench.plug_unseen_with(&recordings::device(TOUCHPAD.0, TOUCHPAD.1)?, Box::new(answer))?;
+    bench.release()?;
+    bench.unload(&[&touchpad.name()], &[])?;
+    bench.hidbpf(&["load", "--force", &RIVAL.file()?, &touchpad.name()])?.expect(0)?;
+    bench.settle()?;
+    // As where somebody has removed its pins by hand: hidbpf takes it for gone, and the kernel will have it so.
+    let rival = touchpad.pins().join(RIVAL.name);
+    let aside = Path::new(machine::BPFFS).join("aside");
+    fs::rename(&rival, &aside).context("failed to move the pins of a driver")?;
+    let mut load = Traced::new(shim::start(&[shim::TRACED], HIDBPF).args([
+        "--verbose",
+        "load",
+        "--force",
+        RAPTOR.0,
+        &touchpad.name(),
+    ]))?;
+    while !load.next_call()?.context("it attached nothing")?.is_bpf(&[LINK_CREATE, PROG_RUN]) {}
+    let result = std::thread::scope(|scope| {
+        const DRIVER: &str = "/sys/bus/hid/drivers/hid-multitouch";
+        write(format!("{DRIVER}/unbind").as_ref(), touchpad.name().as_bytes())?;
+        slow.store(true, Ordering::Relaxed);
+        let probe = scope.spawn(|| write(format!("{DRIVER}/bind").as_ref(), touchpad.name().as_bytes()));
+        wait_until(|| !slow.load(Ordering::Relaxed)).context("the touchpad was asked nothing")?;
+        let links = Kept::now().links;
+        fs::remove_dir_all(&aside).context("failed to remove the pins of a driver")?;
+        // From a work queue; the link has lost its id when its reprobe begins to wait.
+        wait_until(|| Kept::now().links < links).context("the driver's link is still there")?;
+        std::thread::sleep(Duration::from_millis(50));
+        let (run, _) = load.finish()?;
+        let checked = check(&touchpad, run);
+        probe.join().map_err(|_| anyhow::anyhow!("the probe panicked"))??;
+        checked
+    });
+    result?;
+    bench.settle()?;
+    // Whatever came of it, the next attempt does what it should.
+    if !touchpad.pinned_drivers()?.is_empty() {
+        bench.unload(&[&touchpad.name()], &[&touchpad])?;
+    }
+    bench.hidbpf(&["load", "--force", RAPTOR.0, &touchpad.name()])?.expect(0)?;
+    expect_only(&touchpad, RAPTOR.0)?;
+    let status = bench.hidbpf(&["status"])?.expect(0)?;
+    ensure!(!status.stdout.contains("failed"), "what was resolved is still told\n{status}");
+    bench.settle()?;
+    bench.unplug(touchpad)
+}
