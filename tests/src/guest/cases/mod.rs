@@ -4,6 +4,7 @@ mod aside;
 mod asus;
 mod attach;
 mod author;
+mod comeback;
 mod configuration;
 mod drivers;
 mod evil;
@@ -93,6 +94,7 @@ fn table() -> Vec<Case> {
         security::CASES,
         setup::CASES,
         trouble::CASES,
+        comeback::CASES,
         faults::CASES,
         evil::CASES,
         author::CASES,
