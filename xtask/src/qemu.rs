@@ -100,7 +100,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { silence: Duration::from_secs(4 * 60), whole: Duration::from_secs(20 * 60) }
+        Self { silence: Duration::from_secs(10 * 60), whole: Duration::from_secs(45 * 60) }
     }
 }
 
