@@ -10,21 +10,17 @@
 struct attach_prog_args {
 	int prog_fd;
 	unsigned int hid;
+	/* 0 puts the program behind those that the device has, 1 (the kernel's HID_BPF_FLAG_INSERT_HEAD) before them. */
+	__u32 flags;
 	/* A link's file descriptor, which the caller owns, or a negative errno. */
 	int retval;
 };
-
-/*
- * 0 puts the program behind those that the device has, 1 (the kernel's HID_BPF_FLAG_INSERT_HEAD) before them. User space sets it
- * before the load.
- */
-const volatile __u32 hidbpf_attach_flags = 0;
 
 extern int hid_bpf_attach_prog(unsigned int hid, int prog_fd, __u32 flags) __ksym __weak;
 
 SEC("syscall") int attach_prog(struct attach_prog_args *args)
 {
-	args->retval = hid_bpf_attach_prog(args->hid, args->prog_fd, hidbpf_attach_flags);
+	args->retval = hid_bpf_attach_prog(args->hid, args->prog_fd, args->flags);
 	return 0;
 }
 

@@ -1,11 +1,15 @@
 //! Compiles the syscall programs, and tells dependents' build scripts where the headers are (`DEP_HIDBPF_SRC_INCLUDE`).
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::Context;
 
-const SOURCES: [&str; 3] = ["attach", "request", "tap"];
+const SOURCES: [&str; 4] = ["attach", "request", "resolve", "tap"];
+
+/// Those that are loaded without libbpf as well.
+const PRELINKED: [&str; 2] = ["attach", "resolve"];
+
 const HEADERS: &str = "include";
 
 /// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.
@@ -24,7 +28,16 @@ fn compile() -> anyhow::Result<()> {
     let include = root.join(HEADERS);
     println!("cargo::metadata=include={}", include.display());
     println!("cargo::rerun-if-changed={HEADERS}");
-    SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))
+    SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))?;
+    PRELINKED.iter().try_for_each(|name| prelink(name, &out))
+}
+
+fn prelink(name: &str, out: &Path) -> anyhow::Result<()> {
+    let object = out.join(format!("{name}.bpf.o"));
+    let bytes = fs::read(&object).with_context(|| format!("failed to read `{}`", object.display()))?;
+    let prelinked = hidbpf_prelink::link(&bytes).with_context(|| format!("failed to prelink `{name}.bpf.c`"))?;
+    fs::write(out.join(format!("{name}.prelinked")), prelinked)
+        .with_context(|| format!("failed to write into `{}`", out.display()))
 }
 
 fn compile_one(name: &str, root: &Path, include: &Path, out: &Path) -> anyhow::Result<()> {

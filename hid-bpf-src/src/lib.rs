@@ -4,12 +4,24 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The object with [`ATTACH_PROGRAM`]. The one constant in its `.rodata`, 32 bits, has the flags of `hid_bpf_attach_prog()`: 1 puts
-/// the program before the device's others. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
+/// The object with [`ATTACH_PROGRAM`]. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
 pub const ATTACH_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.bpf.o"));
+
+/// What [`ATTACH_OBJECT`] is loaded from without libbpf, for `hidbpf_prelink::Prelinked::parse`.
+pub const ATTACH_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.prelinked"));
 
 /// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
 pub const ATTACH_PROGRAM: &str = "attach_prog";
+
+/// The syscall programs that find the numbers of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
+pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
+
+/// The program of [`RESOLVE_PRELINKED`] that looks at `struct hid_bpf_ops`; its context is [`ResolveOpsArgs`]. It loads on kernels of the
+/// second generation alone.
+pub const RESOLVE_OPS_PROGRAM: &str = "resolve_ops";
+
+/// The program of [`RESOLVE_PRELINKED`] that looks up one of the kernel's functions; its context is [`ResolveFunctionArgs`].
+pub const RESOLVE_FUNCTION_PROGRAM: &str = "resolve_func";
 
 /// The object that shows user space the reports that pass where it is attached: before a device's drivers, or behind them. Its only map
 /// besides the globals' is [`TAP_MAP`], a ring buffer of [`TapReport`]s, each followed by the report.
@@ -89,8 +101,45 @@ pub struct AttachProgArgs {
     pub prog_fd: i32,
     /// The device's number.
     pub hid: u32,
+    /// 0 puts the program behind those that the device has, 1 before them.
+    pub flags: u32,
     /// Filled by the program: a link's file descriptor, which the caller owns, or a negative errno.
     pub retval: i32,
+}
+
+/// `struct resolve_ops_args` of resolve.bpf.c. All is filled by the program. Offsets are in bytes, in the value of a struct_ops map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ResolveOpsArgs {
+    /// The number of the type `struct hid_bpf_ops`.
+    pub ops_type: u32,
+    /// The number of the type of a map's value.
+    pub value_type: u32,
+    /// Bytes of a map's value.
+    pub value_size: u32,
+    /// Where the device's number is.
+    pub hid_id: u32,
+    /// Where the flags are.
+    pub flags: u32,
+    /// Where the hook for reports is.
+    pub device_event: u32,
+    /// Where the hook for descriptors is.
+    pub rdesc_fixup: u32,
+    /// Where the hook for requests is.
+    pub hw_request: u32,
+    /// Where the hook for output reports is.
+    pub hw_output_report: u32,
+}
+
+/// `struct resolve_function_args` of resolve.bpf.c.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ResolveFunctionArgs {
+    /// The function's name; zeros after it, of which there is at least one.
+    pub name: [u8; 32],
+    /// Filled by the program: the function's number; in the upper half the descriptor of a module's types where it is a module's. Or a
+    /// negative errno.
+    pub id: i64,
 }
 
 /// `struct hid_bpf_probe_args` of hidbpf/driver.h.
@@ -157,9 +206,14 @@ pub const PROPERTY_SIZE: usize = 64;
 
 const _: () = {
     use std::mem::offset_of;
-    assert!(size_of::<AttachProgArgs>() == 12);
+    assert!(size_of::<AttachProgArgs>() == 16);
     assert!(offset_of!(AttachProgArgs, hid) == 4);
-    assert!(offset_of!(AttachProgArgs, retval) == 8);
+    assert!(offset_of!(AttachProgArgs, flags) == 8);
+    assert!(offset_of!(AttachProgArgs, retval) == 12);
+    assert!(size_of::<ResolveOpsArgs>() == 36);
+    assert!(offset_of!(ResolveOpsArgs, hw_output_report) == 32);
+    assert!(size_of::<ResolveFunctionArgs>() == 40);
+    assert!(offset_of!(ResolveFunctionArgs, id) == 32);
     assert!(size_of::<ProbeArgs>() == 4108);
     assert!(offset_of!(ProbeArgs, rdesc_size) == 4);
     assert!(offset_of!(ProbeArgs, rdesc) == 8);

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod fast;
 pub mod hwdb;
 pub mod ids;
 pub mod kernel;

@@ -1,12 +1,14 @@
 //! What the phases of [`crate::attach`] ask of whatever brings a driver's programs into the kernel.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
-use hid_bpf_src::FixupRecord;
+use hid_bpf_src::{FixupRecord, ProbeArgs};
 use serde::{Deserialize, Serialize};
+use zerocopy::FromZeros;
 
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::object::{Global, ObjectFile, PROPERTY_PREFIX};
@@ -103,4 +105,31 @@ pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>>
         Some(Setting { name, global, bytes })
     };
     driver.globals.iter().filter_map(setting).collect()
+}
+
+/// What a driver's probe program is asked.
+pub fn probe_args(device: &Device) -> ProbeArgs {
+    let mut args = ProbeArgs::new_zeroed();
+    args.hid = device.name.id().0;
+    args.rdesc_size = device.rdesc.len() as u32;
+    for (to, from) in args.rdesc.iter_mut().zip(&device.rdesc) {
+        *to = *from;
+    }
+    args
+}
+
+/// What a driver's probe program has answered.
+///
+/// # Errors
+/// It refuses the device.
+pub fn probe_answer(driver: &ObjectFile, device: &Device, args: &ProbeArgs) -> Result<()> {
+    if args.retval >= 0 {
+        return Ok(());
+    }
+    Err(Error::because(
+        ErrorKind::Refused,
+        format!("the probe program of the driver `{}` refused the device `{}`", driver.name, device.name),
+        io::Error::from_raw_os_error(-args.retval),
+    )
+    .with_hint("the driver is not for this model or mode of the device"))
 }

@@ -53,6 +53,6 @@ pub mod manager {
 }
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, hwdb, ids, manifest, object, options, pins, setup, state,
-    system, text, tune,
+    apply, aside, attach, catalog, config, device, error, fast, hwdb, ids, manifest, object, options, pins, setup,
+    state, system, text, tune,
 };

@@ -4,14 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hid_bpf_src::{
-    ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
-};
+use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
 };
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +20,7 @@ use crate::options;
 use crate::system::System;
 use crate::{sys, verifier};
 
-use hidbpf_core::loader::{Setting, settings};
+use hidbpf_core::loader::{Setting, probe_answer, probe_args, settings};
 
 pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, Way};
 
@@ -186,24 +184,11 @@ fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
         .progs_mut()
         .find(|program| program.name() == PROBE_PROGRAM)
         .ok_or_else(|| misplaced(driver, PROBE_PROGRAM))?;
-    let mut args = ProbeArgs::new_zeroed();
-    args.hid = device.name.id().0;
-    args.rdesc_size = device.rdesc.len() as u32;
-    for (to, from) in args.rdesc.iter_mut().zip(&device.rdesc) {
-        *to = *from;
-    }
+    let mut args = probe_args(device);
     program
         .test_run(ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() })
         .map_err(|error| failed(ErrorKind::Load, "run the probe program of", driver, error, &log))?;
-    if args.retval < 0 {
-        return Err(Error::because(
-            ErrorKind::Refused,
-            format!("the probe program of the driver `{}` refused the device `{}`", driver.name, device.name),
-            io::Error::from_raw_os_error(-args.retval),
-        )
-        .with_hint("the driver is not for this model or mode of the device"));
-    }
-    Ok(())
+    probe_answer(driver, device, &args)
 }
 
 /// Loads the programs of one generation. For struct_ops this is where the device is named.
@@ -354,10 +339,6 @@ impl LoadedObject<'_> {
             .name("hidbpf_attach")
             .and_then(|builder| builder.open_memory(ATTACH_OBJECT))
             .map_err(|error| attach_failed("open", error))?;
-        let flags = self.order.fmod_ret_flags().to_ne_bytes();
-        for mut map in attacher.maps_mut().filter(|map| map.name().to_string_lossy().ends_with(".rodata")) {
-            map.set_initial_value(&flags).map_err(|error| attach_failed("prepare", error))?;
-        }
         for mut program in attacher.progs_mut() {
             program.set_autoload(true);
         }
@@ -382,7 +363,9 @@ impl LoadedObject<'_> {
         let mut links = Vec::new();
         for (_, program) in programs {
             let name = program.name().to_string_lossy().into_owned();
-            let mut args = AttachProgArgs { prog_fd: program.as_fd().as_raw_fd(), hid: hid.0, retval: -1 };
+            let prog_fd = program.as_fd().as_raw_fd();
+            let flags = self.order.fmod_ret_flags();
+            let mut args = AttachProgArgs { prog_fd, hid: hid.0, flags, retval: -1 };
             attach
                 .test_run(ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() })
                 .map_err(|error| attach_failed("run", error))?;

@@ -8,6 +8,7 @@ mod comeback;
 mod configuration;
 mod drivers;
 mod evil;
+mod fast;
 mod faults;
 mod fixtures;
 pub mod identity;
@@ -84,6 +85,7 @@ fn table() -> Vec<Case> {
     let written = [
         kernel::CASES,
         drivers::CASES,
+        fast::CASES,
         attach::CASES,
         aside::CASES,
         fixtures::CASES,

@@ -34,7 +34,11 @@ pub fn run_on_two(driver: &str, bench: &mut Bench) -> Result<()> {
     for_each(driver, |session| session.run_on_two(bench))
 }
 
-fn for_each(driver: &str, mut run: impl FnMut(Session) -> Result<()>) -> Result<()> {
+/// Calls `run` for each recording of a driver.
+///
+/// # Errors
+/// There are none, one can't be read, or `run` fails.
+pub fn for_each(driver: &str, mut run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
     for path in paths {
@@ -94,8 +98,9 @@ fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// A recording of one device, and what is expected of it.
-struct Session<'a> {
-    driver: &'a str,
+pub struct Session<'a> {
+    /// The driver.
+    pub driver: &'a str,
     sent: Recording,
     expected: Recording,
     /// The file that says which nodes and events are expected.
@@ -135,7 +140,10 @@ impl Session<'_> {
     }
 
     /// Plugs the recorded device in, and attaches the driver.
-    fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
+    ///
+    /// # Errors
+    /// The device is not there, or not with the driver.
+    pub fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
         let properties: Vec<_> =
             recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -148,6 +156,15 @@ impl Session<'_> {
         let expectation = Expectation::read(&self.nodes, &Kernel::running(&device.syspath)?)?;
         expectation.fits(&self.sent)?;
         expectation.watch(device.nodes()?)
+    }
+
+    /// Sends what was recorded to a device that the driver is attached to, and compares.
+    ///
+    /// # Errors
+    /// Something else came of it than was expected.
+    pub fn compare_events(&self, device: &Plugged, bench: &Bench) -> Result<()> {
+        let replayed = Replayed::of(self.driver, self.path, bench)?;
+        self.compare(device, &replayed, &mut Compared::default())
     }
 
     fn compare(&self, device: &Plugged, replayed: &Replayed, compared: &mut Compared) -> Result<()> {

@@ -1,0 +1,240 @@
+//! The numbers by which the running kernel knows its functions and types. They last until the next boot, so that it is worth keeping
+//! them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use hid_bpf_src::ResolveOpsArgs;
+use hidbpf_prelink::Kfunc;
+use sha2::Digest as _;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::kernel::Generation;
+use crate::system::System;
+
+/// Which kernel numbers are of: of which boot, and how large its type information is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct KernelIdentity {
+    /// `/proc/sys/kernel/random/boot_id`.
+    boot: [u8; 36],
+    padding: [u8; 4],
+    /// Bytes of `/sys/kernel/btf/vmlinux`.
+    btf_size: u64,
+}
+
+impl KernelIdentity {
+    /// That of the running kernel; `None` where it can't be told, so that nothing can be kept.
+    pub fn of(system: &System) -> Option<KernelIdentity> {
+        let boot = fs::read(system.root.join("proc/sys/kernel/random/boot_id")).ok()?;
+        let btf_size = fs::metadata(system.kernel_btf()).ok()?.len();
+        Some(KernelIdentity { boot: *boot.first_chunk()?, padding: [0; 4], btf_size })
+    }
+}
+
+/// The numbers of a kernel that were looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedIds {
+    /// What `struct hid_bpf_ops` is like; `None` for a kernel of the first generation.
+    pub ops: Option<ResolveOpsArgs>,
+    /// The numbers of functions, 0 for one that the kernel has not.
+    pub functions: BTreeMap<String, u32>,
+}
+
+/// Room in a record for functions. Drivers know eleven, and both generations three more.
+const SLOTS: usize = 24;
+
+const MAGIC: [u8; 8] = *b"HIDBPFID";
+
+/// The version of a record.
+const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Slot {
+    /// Zeros after it; nothing but zeros where the slot is free.
+    name: [u8; Kfunc::NAME_MAX + 1],
+    id: u32,
+}
+
+/// [`ResolvedIds`] in a file.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Record {
+    magic: [u8; 8],
+    version: u32,
+    /// 1 or 2.
+    generation: u32,
+    kernel: KernelIdentity,
+    ops: ResolveOpsArgs,
+    slots: [Slot; SLOTS],
+    padding: u32,
+    /// The SHA-256 of all before it.
+    digest: [u8; 32],
+}
+
+impl ResolvedIds {
+    /// The generation of the kernel.
+    pub fn generation(&self) -> Generation {
+        match self.ops {
+            Some(_) => Generation::StructOps,
+            None => Generation::FmodRet,
+        }
+    }
+
+    /// The number of a function; 0 where the kernel has none of that name.
+    pub fn function(&self, name: &str) -> u32 {
+        self.functions.get(name).copied().unwrap_or(0)
+    }
+
+    /// Reads what [`ResolvedIds::to_bytes`] wrote. `None` where that is damaged, of another version, of another kernel or boot, or makes no
+    /// sense: whoever reads it looks the numbers up.
+    pub fn from_bytes(bytes: &[u8], kernel: &KernelIdentity) -> Option<ResolvedIds> {
+        let mut record = Record::new_zeroed();
+        // A file's bytes lie anywhere.
+        record
+            .as_mut_bytes()
+            .copy_from_slice(bytes.get(..size_of::<Record>()).filter(|whole| whole.len() == bytes.len())?);
+        let ops = match record.generation {
+            1 => None,
+            2 => Some(record.ops),
+            _ => return None,
+        };
+        let known = (record.magic, record.version, record.kernel) == (MAGIC, VERSION, *kernel);
+        if !known || record.digest != record.sum() || !ops.as_ref().is_none_or(is_sane) {
+            return None;
+        }
+        let mut functions = BTreeMap::new();
+        for slot in record.slots.iter().filter(|slot| slot.name[0] != 0) {
+            let name = slot.name.split(|byte| *byte == 0).next()?;
+            functions.insert(String::from_utf8(name.to_vec()).ok()?, slot.id);
+        }
+        Some(ResolvedIds { ops, functions })
+    }
+
+    /// The numbers as a record of a fixed size. Functions for which it has no room are left out.
+    pub fn to_bytes(&self, kernel: &KernelIdentity) -> Vec<u8> {
+        let mut record = Record::new_zeroed();
+        record.magic = MAGIC;
+        record.version = VERSION;
+        record.generation = if self.ops.is_some() { 2 } else { 1 };
+        record.kernel = *kernel;
+        record.ops = self.ops.unwrap_or_default();
+        let fitting = self.functions.iter().filter(|(name, _)| name.len() <= Kfunc::NAME_MAX);
+        for (slot, (name, id)) in record.slots.iter_mut().zip(fitting) {
+            slot.name[..name.len()].copy_from_slice(name.as_bytes());
+            slot.id = *id;
+        }
+        record.digest = record.sum();
+        record.as_bytes().to_vec()
+    }
+}
+
+impl Record {
+    fn sum(&self) -> [u8; 32] {
+        let bytes = self.as_bytes();
+        sha2::Sha256::digest(&bytes[..std::mem::offset_of!(Record, digest)]).into()
+    }
+}
+
+/// Whether the kernel's `struct hid_bpf_ops` is one that a loader can fill: the numbers that it needs are there, and the members are in the
+/// order that all kernels have had, since the kernel also wants to know which member it is that a program is for.
+pub(super) fn is_sane(ops: &ResolveOpsArgs) -> bool {
+    let members = [ops.hid_id, ops.flags, ops.device_event, ops.rdesc_fixup, ops.hw_request, ops.hw_output_report];
+    let hooks = &members[2..];
+    ops.ops_type != 0
+        && ops.value_type != 0
+        && ops.ops_type != ops.value_type
+        && ops.value_size <= MAX_VALUE
+        && ops.hw_output_report.checked_add(HOOK_SIZE).is_some_and(|end| end <= ops.value_size)
+        && members.windows(2).all(|pair| pair[0].checked_add(size_of::<u32>() as u32).is_some_and(|end| end <= pair[1]))
+        && hooks.windows(2).all(|pair| pair[0].checked_add(HOOK_SIZE) == Some(pair[1]))
+        && ops.hid_id.is_multiple_of(4)
+        && ops.device_event.is_multiple_of(HOOK_SIZE)
+}
+
+/// Bytes of a member that is a hook: a pointer.
+pub(super) const HOOK_SIZE: u32 = 8;
+
+/// More bytes than any kernel's value has.
+const MAX_VALUE: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(byte: u8) -> KernelIdentity {
+        KernelIdentity { boot: [byte; 36], padding: [0; 4], btf_size: 5_000_000 }
+    }
+
+    fn ops() -> ResolveOpsArgs {
+        ResolveOpsArgs {
+            ops_type: 100,
+            value_type: 101,
+            value_size: 192,
+            hid_id: 128,
+            flags: 132,
+            device_event: 152,
+            rdesc_fixup: 160,
+            hw_request: 168,
+            hw_output_report: 176,
+        }
+    }
+
+    fn ids() -> ResolvedIds {
+        let functions = [("hid_bpf_get_data", 7), ("hid_bpf_try_input_report", 9), ("bpf_wq_set_callback", 0)];
+        ResolvedIds { ops: Some(ops()), functions: functions.map(|(name, id)| (name.to_owned(), id)).into() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_for_the_same_kernel_alone() {
+        for ids in [ids(), ResolvedIds { ops: None, ..ids() }] {
+            let bytes = ids.to_bytes(&kernel(b'a'));
+            assert_eq!(ResolvedIds::from_bytes(&bytes, &kernel(b'a')), Some(ids));
+            assert_eq!(ResolvedIds::from_bytes(&bytes, &kernel(b'b')), None);
+            let larger = KernelIdentity { btf_size: 5_000_004, ..kernel(b'a') };
+            assert_eq!(ResolvedIds::from_bytes(&bytes, &larger), None);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_damaged_in_any_byte_is_none() {
+        let whole = ids().to_bytes(&kernel(b'a'));
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            assert_eq!(ResolvedIds::from_bytes(&damaged, &kernel(b'a')), None, "byte {at}");
+            assert_eq!(ResolvedIds::from_bytes(&whole[..at], &kernel(b'a')), None, "cut to {at} bytes");
+        }
+        assert_eq!(ResolvedIds::from_bytes(&[&whole[..], b"x"].concat(), &kernel(b'a')), None);
+    }
+
+    #[test]
+    fn members_that_make_no_sense_are_none() {
+        assert!(is_sane(&ops()));
+        for wrong in [
+            ResolveOpsArgs { ops_type: 0, ..ops() },
+            ResolveOpsArgs { value_type: 100, ..ops() },
+            ResolveOpsArgs { value_size: 183, ..ops() },
+            ResolveOpsArgs { value_size: u32::MAX, ..ops() },
+            ResolveOpsArgs { hid_id: 130, ..ops() },
+            ResolveOpsArgs { flags: 152, ..ops() },
+            ResolveOpsArgs { device_event: 160, rdesc_fixup: 152, ..ops() },
+            ResolveOpsArgs { device_event: 144, ..ops() },
+            ResolveOpsArgs { hw_output_report: u32::MAX - 3, ..ops() },
+        ] {
+            assert!(!is_sane(&wrong), "{wrong:?}");
+            let bytes = ResolvedIds { ops: Some(wrong), ..ids() }.to_bytes(&kernel(b'a'));
+            assert_eq!(ResolvedIds::from_bytes(&bytes, &kernel(b'a')), None);
+        }
+    }
+
+    #[test]
+    fn functions_without_room_are_left_out() {
+        let functions: BTreeMap<_, _> = (0..SLOTS as u32 + 3).map(|id| (format!("function_{id:02}"), id)).collect();
+        let ids = ResolvedIds { ops: None, functions };
+        let read = ResolvedIds::from_bytes(&ids.to_bytes(&kernel(b'a')), &kernel(b'a')).unwrap();
+        assert_eq!(read.functions.len(), SLOTS);
+        assert!(read.functions.iter().all(|(name, id)| ids.functions[name] == *id));
+    }
+}

@@ -1,0 +1,524 @@
+//! Loads and attaches prelinked drivers without libbpf: by bpf() calls alone, from what the build has put into the object, with the
+//! kernel's own numbers ([`ResolvedIds`]), which programs look up inside the kernel and which are worth keeping until the next boot.
+//!
+//! Whatever goes wrong here closes all that it has opened and is an error of [`ErrorKind::NotFast`], with a [`Failure`] as its cause: the
+//! driver can still be attached through libbpf, which also knows more words for what is wrong. No log is asked of the verifier.
+
+mod ids;
+mod resolve;
+mod sys;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+
+use hid_bpf_src::{ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
+use hidbpf_prelink::{Instruction, Prelinked, Program, ReferenceKind, Unusable};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result as CoreResult};
+use crate::ids::HidId;
+use crate::kernel::Generation;
+use crate::loader::{self, AttachedLink, Loaded, Loader, Setting, Way};
+use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
+use crate::options;
+use crate::system::System;
+
+pub use hid_bpf_src::ResolveOpsArgs;
+use ids::{HOOK_SIZE, is_sane};
+pub use ids::{KernelIdentity, ResolvedIds};
+use resolve::ATTACH_KFUNC;
+use sys::{Map, ProgramSpec, Role};
+
+/// Why a driver can't be attached without libbpf.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It has no prelinked programs that can be used.
+    #[error(transparent)]
+    Prelinked(#[from] Unusable),
+    /// The prelinked programs are not those that the object has.
+    #[error("its prelinked programs are not for the hooks that it has")]
+    OtherHooks,
+    /// The kernel said no.
+    #[error("the kernel refused to {verb} `{name}`")]
+    Refused {
+        /// What it was asked to do.
+        verb: &'static str,
+        /// With what.
+        name: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// It has a set-up program.
+    #[error("it has a set-up program, which libbpf loads")]
+    SetsUp,
+    /// A program needs a function that the kernel has not.
+    #[error("the kernel has no function `{0}`")]
+    NoFunction(String),
+    /// A program needs a function of a module's.
+    #[error("the kernel's function `{0}` is in a module, which only libbpf can link with")]
+    InModule(String),
+    /// The kernel's types are such as are not known here.
+    #[error("the kernel's `struct hid_bpf_ops` is one that only libbpf can fill")]
+    UnknownOps,
+    /// There is nothing to attach to.
+    #[error("the kernel has neither `struct hid_bpf_ops` nor `hid_bpf_attach_prog`")]
+    NoHidBpf,
+}
+
+impl Failure {
+    fn refused(verb: &'static str, name: &str) -> impl FnOnce(io::Error) -> Failure {
+        let name = name.to_owned();
+        move |source| Failure::Refused { verb, name, source }
+    }
+
+    /// Whether wrong numbers of the kernel's may be why.
+    fn may_be_numbers(&self) -> bool {
+        !matches!(self, Failure::Prelinked(_) | Failure::OtherHooks | Failure::SetsUp)
+    }
+}
+
+/// What is to become of what was kept of the kernel's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It is good as it is, or there is nothing to keep.
+    AsItIs,
+    /// This is to be kept instead.
+    Instead(Vec<u8>),
+    /// It may be why something failed, and is to be removed.
+    Nothing,
+}
+
+/// Loads what is prelinked.
+pub struct Fast {
+    kernel: Option<KernelIdentity>,
+    ids: RefCell<Option<ResolvedIds>>,
+    /// What the numbers were when they came from a file.
+    kept: RefCell<Option<ResolvedIds>>,
+    failed: Rc<Cell<bool>>,
+}
+
+impl Fast {
+    /// A loader for the running kernel. `kept` is what [`Fast::keep`] said at another time; what is damaged, or of another kernel or boot, is
+    /// as good as nothing.
+    pub fn new(system: &System, kept: Option<&[u8]>) -> Fast {
+        let kernel = KernelIdentity::of(system);
+        let kept = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(kept?, kernel));
+        Fast { kernel, ids: RefCell::new(kept.clone()), kept: RefCell::new(kept), failed: Rc::new(Cell::new(false)) }
+    }
+
+    /// What is to be kept for the next time, in a file that nobody but root can write. To be asked when all is done.
+    pub fn keep(&self) -> Keep {
+        if self.failed.get() {
+            return Keep::Nothing;
+        }
+        let ids = self.ids.borrow();
+        match (&self.kernel, &*ids) {
+            (Some(kernel), Some(ids)) if *self.kept.borrow() != Some(ids.clone()) => {
+                Keep::Instead(ids.to_bytes(kernel))
+            }
+            _ => Keep::AsItIs,
+        }
+    }
+
+    fn not_fast(&self, driver: &ObjectFile, failure: Failure) -> Error {
+        self.failed.set(self.failed.get() || failure.may_be_numbers());
+        let what = format!("the driver `{}` can't be attached without libbpf", driver.name);
+        Error::because(ErrorKind::NotFast, what, failure)
+    }
+
+    /// Does something with the kernel's numbers, of which all in `functions` are there. Where that fails with numbers from a file, they are
+    /// looked up, and if they are others it is tried once more.
+    fn with_ids<T>(
+        &self,
+        functions: &BTreeSet<&str>,
+        act: impl Fn(&ResolvedIds) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut ids = self.ids.take().map_or_else(resolve::generation, Ok)?;
+        let result = resolve::functions(&mut ids, functions).and_then(|()| act(&ids));
+        let kept = match &result {
+            Err(failure) if failure.may_be_numbers() => self.kept.take(),
+            _ => None,
+        };
+        if let Some(kept) = kept {
+            let mut fresh = resolve::generation()?;
+            resolve::functions(&mut fresh, functions)?;
+            let is_other = |name: &&str| fresh.functions.get(*name) != kept.functions.get(*name);
+            let others = fresh.ops != kept.ops || functions.iter().any(is_other);
+            let again = if others { act(&fresh) } else { result };
+            self.ids.replace(Some(fresh));
+            return again;
+        }
+        self.ids.replace(Some(ids));
+        result
+    }
+
+    fn try_probe(&self, driver: &ObjectFile, device: &Device) -> Result<ProbeArgs, Failure> {
+        let prelinked = driver.prelinked()?;
+        let program = prelinked.program(PROBE_PROGRAM).ok_or(Failure::OtherHooks)?;
+        self.with_ids(&kfuncs(&prelinked, &[program]), |ids| {
+            let loading = Loading::new(&prelinked, &[program], loader::settings(driver, device), ids)?;
+            let probe = loading.program(program, Role::Syscall)?;
+            let mut args = loader::probe_args(device);
+            sys::run(probe.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", PROBE_PROGRAM))?;
+            Ok(args)
+        })
+    }
+
+    fn try_load<'a>(
+        &self,
+        driver: &'a ObjectFile,
+        generation: Generation,
+        device: &Device,
+    ) -> Result<FastLoaded<'a>, Failure> {
+        if driver.has_setup {
+            return Err(Failure::SetsUp);
+        }
+        let prelinked = driver.prelinked()?;
+        let mut hooks = Vec::new();
+        for program in &prelinked.programs {
+            match section_role(program.section) {
+                Some(SectionRole::Program(of, hook)) if of == generation => hooks.push((hook, program)),
+                _ => {}
+            }
+        }
+        let expected = driver.hooks.get(&generation).into_iter().flat_map(|hooks| hooks.keys().copied());
+        let found: BTreeSet<Hook> = hooks.iter().map(|(hook, _)| *hook).collect();
+        let twice = generation == Generation::StructOps && found.len() != hooks.len();
+        if found != expected.collect() || twice {
+            return Err(Failure::OtherHooks);
+        }
+        let programs: Vec<&Program<'_>> = hooks.iter().map(|(_, program)| *program).collect();
+        let mut functions = kfuncs(&prelinked, &programs);
+        if generation == Generation::FmodRet {
+            functions.insert(ATTACH_KFUNC);
+            functions.extend(programs.iter().filter_map(|program| target(program)));
+        }
+        self.with_ids(&functions, |ids| {
+            if ids.generation() != generation {
+                return Err(Failure::UnknownOps);
+            }
+            let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
+            let attach = match ids.ops {
+                Some(_) => loading.struct_ops(&hooks, device.name.id())?,
+                None => loading.fmod_ret(&hooks)?,
+            };
+            let maps = loading.into_maps();
+            Ok(FastLoaded { driver, maps, attach, failed: Rc::clone(&self.failed) })
+        })
+    }
+}
+
+impl Loader for Fast {
+    type Loaded<'a> = FastLoaded<'a>;
+
+    fn way(&self) -> Way {
+        Way::Fast
+    }
+
+    fn generation(&self, _: &System) -> CoreResult<Generation> {
+        self.with_ids(&BTreeSet::new(), |ids| Ok(ids.generation()))
+            .map_err(|failure| Error::because(ErrorKind::NotFast, "failed to find out what the kernel offers", failure))
+    }
+
+    fn probe(&self, driver: &ObjectFile, device: &Device) -> CoreResult<()> {
+        if !driver.has_probe {
+            return Ok(());
+        }
+        let args = self.try_probe(driver, device).map_err(|failure| self.not_fast(driver, failure))?;
+        loader::probe_answer(driver, device, &args)
+    }
+
+    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> CoreResult<FastLoaded<'a>> {
+        self.try_load(driver, generation, device).map_err(|failure| self.not_fast(driver, failure))
+    }
+}
+
+/// The function or member that a program is for: what follows the `/` in its section's name.
+fn target<'a>(program: &Program<'a>) -> Option<&'a str> {
+    program.section.split_once('/').map(|(_, target)| target)
+}
+
+/// Whether a program may sleep, as its section's name says.
+fn is_sleepable(program: &Program<'_>) -> bool {
+    program.section == "syscall" || program.section.split_once('/').is_some_and(|(kind, _)| kind.ends_with(".s"))
+}
+
+/// The names of the kernel's functions that programs refer to.
+fn kfuncs<'a>(prelinked: &Prelinked<'a>, programs: &[&Program<'_>]) -> BTreeSet<&'a str> {
+    let references = programs.iter().flat_map(|program| program.references);
+    references
+        .filter(|reference| matches!(reference.kind(), ReferenceKind::KfuncCall | ReferenceKind::KfuncAddress))
+        .filter_map(|reference| Some(prelinked.kfuncs.get(reference.index.get() as usize)?.name))
+        .collect()
+}
+
+/// A map that programs were loaded with.
+struct LoadedMap {
+    name: String,
+    is_data: bool,
+    map: Map,
+}
+
+/// Programs that are being loaded.
+struct Loading<'a, 'i> {
+    prelinked: &'a Prelinked<'a>,
+    ids: &'i ResolvedIds,
+    btf: OwnedFd,
+    /// By the maps' places in the prelinked data; those that no program refers to are not made.
+    maps: Vec<Option<LoadedMap>>,
+}
+
+impl<'a, 'i> Loading<'a, 'i> {
+    /// Makes the maps that the programs refer to.
+    fn new(
+        prelinked: &'a Prelinked<'a>,
+        programs: &[&Program<'_>],
+        settings: Vec<Setting<'_>>,
+        ids: &'i ResolvedIds,
+    ) -> Result<Loading<'a, 'i>, Failure> {
+        for reference in programs.iter().flat_map(|program| program.references) {
+            let (ReferenceKind::KfuncCall | ReferenceKind::KfuncAddress) = reference.kind() else { continue };
+            let kfunc = prelinked.kfuncs.get(reference.index.get() as usize);
+            if let Some(missing) = kfunc.filter(|kfunc| !kfunc.weak && ids.function(kfunc.name) == 0) {
+                return Err(Failure::NoFunction(missing.name.to_owned()));
+            }
+        }
+        let btf = sys::load_btf(prelinked.btf).map_err(Failure::refused("take", "the types of the programs"))?;
+        let mut used = vec![false; prelinked.maps.len()];
+        for reference in programs.iter().flat_map(|program| program.references) {
+            if let (ReferenceKind::Map | ReferenceKind::MapValue, Some(used)) =
+                (reference.kind(), used.get_mut(reference.index.get() as usize))
+            {
+                *used = true;
+            }
+        }
+        let mut maps = Vec::new();
+        for (map, used) in prelinked.maps.iter().zip(used) {
+            maps.push(if used { Some(LoadedMap::new(map, &settings, &btf)?) } else { None });
+        }
+        Ok(Loading { prelinked, ids, btf, maps })
+    }
+
+    fn program(&self, program: &Program<'_>, role: Role) -> Result<OwnedFd, Failure> {
+        let map_fd = |index: usize| Some(self.maps.get(index)?.as_ref()?.map.as_fd().as_raw_fd());
+        let instructions = patched(self.prelinked, program, self.ids, map_fd);
+        sys::load_program(&ProgramSpec {
+            name: program.name,
+            role,
+            sleepable: is_sleepable(program),
+            license: self.prelinked.license,
+            instructions: &instructions,
+            btf: Some(self.btf.as_fd()),
+            functions: program.functions,
+            relocations: program.relocations,
+        })
+        .map_err(Failure::refused("load", program.name))
+    }
+
+    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId) -> Result<Attach, Failure> {
+        let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
+        let name = self.prelinked.ops;
+        let map = Map::struct_ops(name, ops.value_type, ops.value_size, self.btf.as_fd())
+            .map_err(Failure::refused("make the map", name))?;
+        let mut value = vec![0; ops.value_size as usize];
+        let mut put = |offset: u32, bytes: &[u8]| {
+            let start = offset as usize;
+            let place = start.checked_add(bytes.len()).and_then(|end| value.get_mut(start..end));
+            place.ok_or(Failure::UnknownOps).map(|place| place.copy_from_slice(bytes))
+        };
+        put(ops.hid_id, &hid.0.to_ne_bytes())?;
+        let mut programs = Vec::new();
+        for (hook, program) in hooks {
+            let offset = match hook {
+                Hook::DeviceEvent => ops.device_event,
+                Hook::RdescFixup => ops.rdesc_fixup,
+                Hook::HwRequest => ops.hw_request,
+                Hook::HwOutputReport => ops.hw_output_report,
+            };
+            // Before the hooks are `hid_id`, `flags` and the list that the map is in; the kernel compares the member's number with where
+            // the program's descriptor lies in the value.
+            let member = 3 + (offset - ops.device_event) / HOOK_SIZE;
+            let fd = self.program(program, Role::StructOps { ty: ops.ops_type, member })?;
+            put(offset, &(fd.as_raw_fd() as u64).to_ne_bytes())?;
+            programs.push(fd);
+        }
+        map.write(&value).map_err(Failure::refused("fill the map", name))?;
+        Ok(Attach::StructOps { name: name.to_owned(), map })
+    }
+
+    fn fmod_ret(&self, hooks: &[(Hook, &Program<'_>)]) -> Result<Attach, Failure> {
+        let mut programs = Vec::new();
+        for (hook, program) in hooks {
+            let function = target(program).map_or(0, |name| self.ids.function(name));
+            if function == 0 {
+                return Err(Failure::NoFunction(target(program).unwrap_or_default().to_owned()));
+            }
+            programs.push((*hook, program.name.to_owned(), self.program(program, Role::FmodRet { function })?));
+        }
+        // Reports before the descriptor: attaching the fixup makes the kernel probe the device again, and from then on each report must
+        // be rewritten to fit.
+        programs.sort_by_key(|(hook, ..)| *hook == Hook::RdescFixup);
+        let programs = programs.into_iter().map(|(_, name, fd)| (name, fd)).collect();
+        Ok(Attach::FmodRet { attach: tool(ATTACH_PRELINKED, ATTACH_PROGRAM, self.ids)?, programs })
+    }
+
+    fn into_maps(self) -> Vec<LoadedMap> {
+        self.maps.into_iter().flatten().collect()
+    }
+}
+
+impl LoadedMap {
+    fn new(map: &hidbpf_prelink::Map<'_>, settings: &[Setting<'_>], btf: &OwnedFd) -> Result<LoadedMap, Failure> {
+        let made =
+            Map::create(map.name, &map.attributes, btf.as_fd()).map_err(Failure::refused("make the map", map.name))?;
+        if map.is_data() {
+            let mut value = vec![0; map.attributes.value_size.get() as usize];
+            // The reader has seen that there are no more contents than that.
+            value.iter_mut().zip(map.contents).for_each(|(to, from)| *to = *from);
+            for Setting { global, bytes, .. } in settings.iter().filter(|setting| setting.global.section == map.name) {
+                let end = global.offset.checked_add(bytes.len());
+                let place = end.and_then(|end| value.get_mut(global.offset..end)).ok_or(Failure::OtherHooks)?;
+                place.copy_from_slice(bytes);
+            }
+            if value.iter().any(|byte| *byte != 0) {
+                made.write(&value).map_err(Failure::refused("fill the map", map.name))?;
+            }
+            if map.attributes.is_read_only() {
+                made.freeze().map_err(Failure::refused("freeze the map", map.name))?;
+            }
+        }
+        Ok(LoadedMap { name: map.name.to_owned(), is_data: map.is_data(), map: made })
+    }
+}
+
+/// A program's instructions with the numbers of maps and of the kernel's functions in them, as libbpf writes them
+/// (`bpf_object__relocate_data()`, tools/lib/bpf/libbpf.c).
+fn patched(
+    prelinked: &Prelinked<'_>,
+    program: &Program<'_>,
+    ids: &ResolvedIds,
+    map_fd: impl Fn(usize) -> Option<i32>,
+) -> Vec<Instruction> {
+    /// The second register of a load of what is the kernel's (`BPF_PSEUDO_BTF_ID`).
+    const KERNEL: u8 = 3;
+    /// A call that the verifier refuses where it can be reached; libbpf has the same number.
+    const NO_FUNCTION: u32 = 2_002_000_000;
+    let mut instructions = program.instructions.to_vec();
+    for reference in program.references {
+        let index = reference.index.get() as usize;
+        let Some(instruction) = instructions.get_mut(reference.at()) else { continue };
+        let mut put = |immediate: u32| instruction[4..].copy_from_slice(&immediate.to_le_bytes());
+        let kind = reference.kind();
+        if let ReferenceKind::Map | ReferenceKind::MapValue = kind {
+            put(map_fd(index).unwrap_or(-1) as u32);
+            continue;
+        }
+        let Some(kfunc) = prelinked.kfuncs.get(index) else { continue };
+        match (kind, ids.function(kfunc.name)) {
+            (ReferenceKind::KfuncCall, 0) => {
+                put(NO_FUNCTION + index as u32);
+                instruction[1] = 0;
+            }
+            (ReferenceKind::KfuncAddress, 0) => {}
+            (ReferenceKind::KfuncAddress, id) => {
+                put(id);
+                instruction[1] = instruction[1] & 15 | KERNEL << 4;
+            }
+            (_, id) => put(id),
+        }
+    }
+    instructions
+}
+
+/// Loads one of our own syscall programs.
+fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Failure> {
+    let prelinked = Prelinked::parse(prelinked)?;
+    let program = prelinked.program(name).ok_or(Unusable::Absent)?;
+    let instructions = patched(&prelinked, program, ids, |_| None);
+    // The kernel looks at types only for relocations, and for functions besides the program.
+    let typed = !program.relocations.is_empty() || program.functions.len() > 1;
+    let btf = typed.then(|| sys::load_btf(prelinked.btf).map_err(Failure::refused("take", "the types of a program")));
+    let btf = btf.transpose()?;
+    sys::load_program(&ProgramSpec {
+        name,
+        role: Role::Syscall,
+        sleepable: true,
+        license: prelinked.license,
+        instructions: &instructions,
+        btf: btf.as_ref().map(AsFd::as_fd),
+        functions: program.functions,
+        relocations: program.relocations,
+    })
+    .map_err(Failure::refused("load", name))
+}
+
+/// How programs are tied to a device.
+enum Attach {
+    /// By a map, which holds the programs and the device's number.
+    StructOps { name: String, map: Map },
+    /// By running a program for each, by its name, in this order.
+    FmodRet { attach: OwnedFd, programs: Vec<(String, OwnedFd)> },
+}
+
+/// A driver whose programs are loaded.
+pub struct FastLoaded<'a> {
+    driver: &'a ObjectFile,
+    maps: Vec<LoadedMap>,
+    attach: Attach,
+    failed: Rc<Cell<bool>>,
+}
+
+impl FastLoaded<'_> {
+    fn not_fast(&self, failure: Failure) -> Error {
+        self.failed.set(true);
+        let what = format!("the driver `{}` can't be attached without libbpf", self.driver.name);
+        Error::because(ErrorKind::NotFast, what, failure)
+    }
+
+    fn try_attach(&self, hid: HidId) -> Result<Vec<AttachedLink>, Failure> {
+        let mut links = Vec::new();
+        match &self.attach {
+            Attach::StructOps { name, map } => {
+                let link = map.attach().map_err(Failure::refused("attach", name))?;
+                links.push(AttachedLink { name: name.clone(), link });
+            }
+            Attach::FmodRet { attach, programs } => {
+                for (name, program) in programs {
+                    let mut args = AttachProgArgs { prog_fd: program.as_raw_fd(), hid: hid.0, flags: 0, retval: -1 };
+                    sys::run(attach.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", ATTACH_PROGRAM))?;
+                    let link = sys::take(args.retval).map_err(Failure::refused("attach", name))?;
+                    links.push(AttachedLink { name: name.clone(), link });
+                }
+            }
+        }
+        // The kernel cancels the timers and work items in a map that nothing but programs holds, so that those of the driver's own are
+        // kept with the links. Options are set in theirs.
+        let is_kept = |map: &&LoadedMap| !map.is_data || map.name == options::SECTION;
+        for LoadedMap { name, map, .. } in self.maps.iter().filter(is_kept) {
+            let link = map.as_fd().try_clone_to_owned().map_err(Failure::refused("keep", name))?;
+            links.push(AttachedLink { name: name.clone(), link });
+        }
+        Ok(links)
+    }
+}
+
+impl Loaded for FastLoaded<'_> {
+    fn attach(&self, hid: HidId) -> CoreResult<Vec<AttachedLink>> {
+        self.try_attach(hid).map_err(|failure| self.not_fast(failure))
+    }
+
+    fn fixup_record(&self) -> CoreResult<Option<FixupRecord>> {
+        let Some(global) = self.driver.globals.get(FIXUP_RECORD) else { return Ok(None) };
+        // A hook that counts its runs refers to where it counts them.
+        let Some(data) = self.maps.iter().find(|map| map.name == global.section) else { return Ok(None) };
+        let value =
+            data.map.read().map_err(|error| self.not_fast(Failure::refused("read the map", &data.name)(error)))?;
+        let record = value.get(global.offset..).and_then(|bytes| FixupRecord::read_from_prefix(bytes).ok());
+        record.map(|(record, _)| Some(record)).ok_or_else(|| self.not_fast(Failure::OtherHooks))
+    }
+}

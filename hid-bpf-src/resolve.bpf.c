@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Finds the numbers by which the running kernel knows what drivers need: its own functions and types, and where the members of its
+ * struct hid_bpf_ops are. The kernel looks them up in memory; user space would have to read megabytes of type information.
+ */
+#include <hidbpf/kernel.h>
+#include <bpf/bpf_core_read.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* What a struct_ops map of hid_bpf_ops holds; only kernels of the second generation have it. */
+struct bpf_struct_ops_hid_bpf_ops {
+	struct hid_bpf_ops data;
+};
+
+#pragma clang attribute pop
+
+#define VALUE struct bpf_struct_ops_hid_bpf_ops
+
+/* User space knows these offsets. */
+struct resolve_ops_args {
+	__u32 ops_type;
+	__u32 value_type;
+	__u32 value_size;
+	/* In a value, in bytes. */
+	__u32 hid_id;
+	__u32 flags;
+	__u32 device_event;
+	__u32 rdesc_fixup;
+	__u32 hw_request;
+	__u32 hw_output_report;
+};
+
+/* Where there is no such type the kernel can't resolve this, and refuses to load it: that is how user space tells the generations. */
+SEC("syscall") int resolve_ops(struct resolve_ops_args *args)
+{
+	args->ops_type = bpf_core_type_id_kernel(struct hid_bpf_ops);
+	args->value_type = bpf_core_type_id_kernel(VALUE);
+	args->value_size = bpf_core_type_size(VALUE);
+	args->hid_id = bpf_core_field_offset(VALUE, data.hid_id);
+	args->flags = bpf_core_field_offset(VALUE, data.flags);
+	args->device_event = bpf_core_field_offset(VALUE, data.hid_device_event);
+	args->rdesc_fixup = bpf_core_field_offset(VALUE, data.hid_rdesc_fixup);
+	args->hw_request = bpf_core_field_offset(VALUE, data.hid_hw_request);
+	args->hw_output_report = bpf_core_field_offset(VALUE, data.hid_hw_output_report);
+	return 0;
+}
+
+/* User space knows these offsets. */
+struct resolve_function_args {
+	/* Zeros after the name. */
+	__u64 name[4];
+	/* The function's number; above it a descriptor of a module's types where it is a module's. Or a negative errno. */
+	__s64 id;
+};
+
+#define BTF_KIND_FUNC 12
+
+SEC("syscall") int resolve_func(struct resolve_function_args *args)
+{
+	/* The helper takes names from the stack and not from what a program is given. */
+	__u64 name[4] = {args->name[0], args->name[1], args->name[2], args->name[3]};
+
+	args->id = bpf_btf_find_by_name_kind((char *)name, sizeof(name), BTF_KIND_FUNC, 0);
+	return 0;
+}
+
+char hidbpf_license[] SEC("license") = "GPL";

@@ -1,0 +1,269 @@
+//! Cases about loading drivers without libbpf: the kernel gets the same programs, and the device is mended as well.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use hidbpf::attach::{Change, Plan};
+use hidbpf::config::Config;
+use hidbpf::device::Device;
+use hidbpf::error::ErrorKind;
+use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolveOpsArgs, ResolvedIds};
+use hidbpf::loader::{Libbpf, Loader};
+use hidbpf::manifest::DriverName;
+use hidbpf::object::DriverObject;
+use hidbpf::options;
+use hidbpf::system::System;
+use libbpf_rs::ProgramType;
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+
+use super::recordings::{self, Session};
+use super::{Case, STRUCT_OPS, case};
+use crate::guest::bench::{Bench, Plugged, entries, plain_mouse};
+use crate::protocol::Generation;
+
+pub const CASES: &[Case] = &[
+    case("both-ways-load-the-same", STRUCT_OPS, both_ways_load_the_same),
+    case("both-ways-attach-the-same", STRUCT_OPS, both_ways_attach_the_same),
+    case("wrong-numbers-are-looked-up-again", STRUCT_OPS, wrong_numbers_are_looked_up_again),
+    case("wrong-members-are-looked-up-again", STRUCT_OPS, wrong_members_are_looked_up_again),
+];
+
+/// A program as the kernel has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Program {
+    name: String,
+    kind: ProgramType,
+    verified: u32,
+    /// Two numbers an instruction: all but its immediate, and its immediate.
+    instructions: Vec<(u32, i32)>,
+}
+
+fn programs() -> Vec<(u32, Program)> {
+    let options = ProgInfoQueryOptions::default().include_xlated_prog_insns(true);
+    ProgInfoIter::with_query_opts(options)
+        .map(|info| {
+            let program = Program {
+                name: info.name.to_string_lossy().into_owned(),
+                kind: info.ty,
+                verified: info.verified_insns,
+                instructions: comparable(&info.xlated_prog_insns),
+            };
+            (info.id, program)
+        })
+        .collect()
+}
+
+/// The instructions without what differs from load to load: the numbers of maps, and addresses of the kernel's.
+fn comparable(bytes: &[u8]) -> Vec<(u32, i32)> {
+    const LOAD_IMMEDIATE: u8 = 0x18;
+    const MAP: [u8; 2] = [1, 2];
+    let (words, _) = bytes.as_chunks::<8>();
+    let split =
+        |[a, b, c, d, e, f, g, h]: [u8; 8]| (u32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
+    let mut instructions: Vec<_> = words.iter().map(|word| split(*word)).collect();
+    for at in 0..words.len() {
+        if words[at][0] != LOAD_IMMEDIATE || at + 1 == words.len() {
+            continue;
+        }
+        if MAP.contains(&(words[at][1] >> 4)) {
+            instructions[at].1 = 0;
+        } else if instructions[at + 1].1 != 0 {
+            (instructions[at].1, instructions[at + 1].1) = (0, -1);
+        }
+    }
+    instructions
+}
+
+/// What a loader brings into the kernel for a device; nothing of it is left.
+fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Result<Vec<Program>> {
+    let generation = loader.generation(&System::default())?;
+    let before: BTreeSet<u32> = programs().into_iter().map(|(id, _)| id).collect();
+    loader.probe(driver, device)?;
+    let loaded = loader.load(driver, generation, device)?;
+    let mut programs: Vec<Program> = programs()
+        .into_iter()
+        .filter(|(id, program)| !before.contains(id) && program.kind != ProgramType::Syscall)
+        .map(|(_, program)| program)
+        .collect();
+    drop(loaded);
+    programs.sort_by(|one, other| one.name.cmp(&other.name));
+    ensure!(!programs.is_empty(), "nothing was loaded");
+    Ok(programs)
+}
+
+fn driver(name: &str) -> Result<DriverObject> {
+    let system = System::default();
+    let path =
+        system.find_driver(&DriverName::new(name)?).with_context(|| format!("the driver `{name}` is not installed"))?;
+    Ok(DriverObject::read(&path)?)
+}
+
+fn opened(device: &Plugged) -> Result<Device> {
+    Ok(Device::open(&System::default(), &device.name().parse()?)?)
+}
+
+/// Calls something for each driver that the kernel can run and that can do without libbpf, and each of its recordings.
+fn for_each(bench: &mut Bench, mut act: impl FnMut(&mut Bench, &Session<'_>) -> Result<()>) -> Result<()> {
+    let struct_ops = bench.generation == Generation::StructOps;
+    for (driver, newer_only) in recordings::DRIVERS {
+        if struct_ops || !newer_only {
+            if self::driver(driver)?.has_setup {
+                expect_not_fast(bench, driver)?;
+                continue;
+            }
+            recordings::for_each(driver, |session| act(bench, &session))
+                .with_context(|| format!("driver `{driver}`"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What has a set-up program is left to libbpf, before anything is loaded.
+fn expect_not_fast(bench: &mut Bench, name: &str) -> Result<()> {
+    let system = System::default();
+    let mouse = bench.plug(&plain_mouse())?;
+    let (driver, device) = (driver(name)?, opened(&mouse)?);
+    let fast = Fast::new(&system, None);
+    let generation = fast.generation(&system)?;
+    match fast.load(&driver, generation, &device) {
+        Err(error) if error.kind() == ErrorKind::NotFast && error.to_string().contains("set-up program") => {}
+        Err(error) => bail!("`{name}` was refused for another reason: {error}"),
+        Ok(_) => bail!("`{name}` has a set-up program, and was loaded without libbpf"),
+    }
+    bench.unplug(mouse)
+}
+
+fn both_ways_load_the_same(bench: &mut Bench) -> Result<()> {
+    let system = System::default();
+    for_each(bench, |bench, session| {
+        let plugged = session.plug(bench)?;
+        let (driver, device) = (driver(session.driver)?, opened(&plugged)?);
+        let fast = loaded(&Fast::new(&system, None), &driver, &device)?;
+        let libbpf = loaded(&Libbpf::default(), &driver, &device)?;
+        if fast != libbpf {
+            let first = fast.iter().zip(&libbpf).find(|(fast, libbpf)| fast != libbpf);
+            bail!("loaded without libbpf and with it: {first:?}");
+        }
+        bench.unplug(plugged)
+    })
+}
+
+fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
+    let system = System::default();
+    // As it is from the second device on.
+    let mut kept = None;
+    for_each(bench, |bench, session| {
+        let plugged = session.plug(bench)?;
+        let driver = driver(session.driver)?;
+        let pins = |plugged: &Plugged| entries(&plugged.pins().join(session.driver));
+        let (pinned, descriptor) = (pins(&plugged)?, plugged.descriptor()?);
+        bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;
+        bench.settle()?;
+        let device = opened(&plugged)?;
+        let (options, _) = options::resolve(&driver, Some(&device), &Config::read(&system), &options::Values::new());
+        let device = device.with_variables(options::variables(&options));
+        let fast = Fast::new(&system, kept.as_deref());
+        let generation = fast.generation(&system)?;
+        let change = Plan::new(&fast, &system, generation, &driver, &device)?
+            .probe()?
+            .load()?
+            .attach()?
+            .verify()?
+            .set_up()?
+            .pin()?;
+        bench.settle()?;
+        ensure!((change == Change::Fixed) == (device.rdesc != descriptor), "{change:?}");
+        ensure!(plugged.descriptor()? == descriptor, "another descriptor is in force than with libbpf");
+        ensure!(pins(&plugged)? == pinned, "pinned without libbpf {:?}, with it {pinned:?}", pins(&plugged)?);
+        match fast.keep() {
+            Keep::Instead(bytes) => kept = Some(bytes),
+            Keep::AsItIs => {}
+            Keep::Nothing => bail!("nothing is to be kept, yet nothing has failed"),
+        }
+        session.compare_events(&plugged, bench)?;
+        bench.unplug(plugged)
+    })
+}
+
+/// What a loader keeps that has loaded a driver, and that again when it was given that.
+fn kept(fast: &Fast, name: &str, device: &Device) -> Result<Keep> {
+    let driver = driver(name)?;
+    loaded(fast, &driver, device)?;
+    Ok(fast.keep())
+}
+
+/// What makes wrong numbers of right ones, and what it is called.
+type Wrong<'a, T> = (&'a str, &'a dyn Fn(&mut T));
+
+/// The same of the members' places.
+type Changes = fn(&mut ResolveOpsArgs);
+
+/// A driver that is loaded with numbers of which `wrong` makes others must be loaded all the same, and the right numbers kept.
+fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name: &str, size: usize) -> Result<()> {
+    let system = System::default();
+    let plugged = bench.plug_unseen(&recordings::device(name, size)?)?;
+    let device = opened(&plugged)?;
+    let kernel = KernelIdentity::of(&system).context("the kernel has no identity")?;
+    let Keep::Instead(right) = kept(&Fast::new(&system, None), name, &device)? else {
+        bail!("nothing is to be kept of what was looked up");
+    };
+    ensure!(
+        kept(&Fast::new(&system, Some(&right)), name, &device)? == Keep::AsItIs,
+        "numbers that were kept are not good"
+    );
+    for (what, make_wrong) in wrong {
+        let mut ids = ResolvedIds::from_bytes(&right, &kernel).context("what was written can't be read")?;
+        make_wrong(&mut ids);
+        let fast = Fast::new(&system, Some(&ids.to_bytes(&kernel)));
+        let again = kept(&fast, name, &device).with_context(|| (*what).to_owned())?;
+        ensure!(again == Keep::Instead(right.clone()), "{what}: {again:?}");
+    }
+    // Of another boot.
+    let mut other = right.clone();
+    other[20] ^= 1;
+    ensure!(
+        kept(&Fast::new(&system, Some(&other)), name, &device)? == Keep::Instead(right),
+        "damaged numbers were good"
+    );
+    bench.release()?;
+    bench.unplug(plugged)
+}
+
+fn wrong_numbers_are_looked_up_again(bench: &mut Bench) -> Result<()> {
+    let change = |name: &'static str, by: u32| {
+        move |ids: &mut ResolvedIds| {
+            ids.functions.entry(name.to_owned()).and_modify(|id| *id = id.wrapping_add(by));
+        }
+    };
+    let missing = |ids: &mut ResolvedIds| {
+        ids.functions.insert("hid_bpf_get_data".to_owned(), 0);
+    };
+    let far = change("hid_bpf_get_data", 1 << 30);
+    let next = change("hid_bpf_get_data", 1);
+    let mut wrong: Vec<Wrong<'_, ResolvedIds>> =
+        vec![("a function that is not there", &missing), ("no function", &far), ("another function", &next)];
+    let hook = change("hid_bpf_rdesc_fixup", 1);
+    if bench.generation == Generation::FmodRet {
+        wrong.push(("another hook", &hook));
+    }
+    let (name, size) = super::drivers::RAPTOR;
+    expect_second_look(bench, &wrong, name, size)
+}
+
+fn wrong_members_are_looked_up_again(bench: &mut Bench) -> Result<()> {
+    let (name, size) = super::drivers::RAPTOR;
+    let changes: [(&str, Changes); 4] = [
+        ("another struct", |ops| ops.ops_type += 1),
+        ("another value", |ops| ops.value_type += 1),
+        ("a smaller value", |ops| ops.value_size -= 8),
+        ("hooks one further", |ops| {
+            for hook in [&mut ops.device_event, &mut ops.rdesc_fixup, &mut ops.hw_request, &mut ops.hw_output_report] {
+                *hook += 8;
+            }
+        }),
+    ];
+    let changes =
+        changes.map(|(what, change)| (what, move |ids: &mut ResolvedIds| ids.ops.iter_mut().for_each(change)));
+    let wrong: Vec<_> = changes.iter().map(|(what, change)| (*what, change as &dyn Fn(&mut ResolvedIds))).collect();
+    expect_second_look(bench, &wrong, name, size)
+}
