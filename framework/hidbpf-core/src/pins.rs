@@ -114,7 +114,7 @@ pub(crate) fn discard(system: &System, device: &HidName) {
 /// The options of a driver that is attached, as its programs see them: the bytes of [`options::SECTION`].
 #[derive(Debug)]
 pub struct PinnedOptions {
-    map: OwnedFd,
+    map: sys::Map,
     path: PathBuf,
 }
 
@@ -125,7 +125,7 @@ impl PinnedOptions {
     /// They are there, and this process may not have them.
     pub fn open(system: &System, device: &HidName, driver: &DriverName) -> Result<Option<PinnedOptions>> {
         let path = system.driver_pins(device, driver).join(pin_name(options::SECTION));
-        match sys::open_pinned(&path) {
+        match sys::open_pinned(&path).and_then(sys::Map::of_data) {
             Ok(map) => Ok(Some(PinnedOptions { map, path })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
@@ -141,7 +141,7 @@ impl PinnedOptions {
     /// # Errors
     /// The kernel refuses.
     pub fn read(&self) -> Result<Vec<u8>> {
-        sys::read_value(self.map.as_fd()).map_err(|error| self.failed("read", error))
+        self.map.read().map_err(|error| self.failed("read", error))
     }
 
     /// Replaces all of their bytes. The programs see them at their next run.
@@ -149,7 +149,7 @@ impl PinnedOptions {
     /// # Errors
     /// The kernel refuses, or there is another number of them.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        sys::write_value(self.map.as_fd(), bytes).map_err(|error| self.failed("write", error))
+        self.map.write(bytes).map_err(|error| self.failed("write", error))
     }
 
     fn failed(&self, verb: &str, error: io::Error) -> Error {

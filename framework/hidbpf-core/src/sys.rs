@@ -1,21 +1,78 @@
-//! All that the compiler can't check: the bpf() call, of which std and rustix know nothing.
+//! All that the compiler can't check: the bpf() calls, of which std and rustix know nothing, each with no more of `union bpf_attr`
+//! (include/uapi/linux/bpf.h) than it takes. The kernel takes what is not given for zeros.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Commands of `enum bpf_cmd` (include/uapi/linux/bpf.h).
+use hidbpf_prelink::{CoreRelocation, FunctionInfo, Instruction, MapAttributes};
+
+/// Commands of `enum bpf_cmd`.
+const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const PROG_LOAD: libc::c_int = 5;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_RUN: libc::c_int = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BTF_LOAD: libc::c_int = 18;
+const MAP_FREEZE: libc::c_int = 22;
+const LINK_CREATE: libc::c_int = 28;
 
-/// The part of `union bpf_attr` that `BPF_OBJ_*` commands use (include/uapi/linux/bpf.h).
+/// Of `enum bpf_map_type`, those whose entries are as large as their values.
+const ARRAY: u32 = 2;
+const STRUCT_OPS: u32 = 26;
+
+/// Characters of a name, its zero counted (`BPF_OBJ_NAME_LEN`).
+const NAME_LENGTH: usize = 16;
+
+/// Calls bpf().
+///
+/// # Safety
+/// `T` is laid out as the part of `union bpf_attr` for the command, and each pointer in it is good for all that the kernel does there.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
+    // SAFETY: the attributes are as long as is said, and the kernel may write into them; the rest is the caller's promise.
+    match unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// As [`bpf`], for a command that answers with a descriptor.
+///
+/// # Safety
+/// As [`bpf`].
+unsafe fn bpf_opens<T>(command: libc::c_int, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: as above.
+    match unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) } {
+        // SAFETY: the kernel has just put the descriptor into our table, and nobody else was told.
+        fd @ 0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The kernel keeps less of a longer name.
+fn name(text: &str) -> [u8; NAME_LENGTH] {
+    let mut name = [0; NAME_LENGTH];
+    for (to, from) in name[..NAME_LENGTH - 1].iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    name
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd() as u32
+}
+
+/// The address of a slice, with which the kernel is also told how long it is.
+fn address<T>(slice: &[T]) -> u64 {
+    slice.as_ptr() as u64
+}
+
 #[repr(C)]
 struct ObjAttr {
     pathname: u64,
@@ -29,13 +86,9 @@ struct ObjAttr {
 /// As bpf(2): the path exists, is not in bpffs, or holds a NUL.
 pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let attr = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: link.as_raw_fd() as u32, file_flags: 0 };
-    // SAFETY: the kernel reads the attributes and the path, both of which outlive the call, and writes neither; the descriptor is
-    // open as long as it is borrowed.
-    match unsafe { libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw const attr, size_of::<ObjAttr>()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let mut attributes = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: raw(link), file_flags: 0 };
+    // SAFETY: the kernel reads the path, a C string that outlives the call.
+    unsafe { bpf(OBJ_PIN, &mut attributes) }
 }
 
 /// Opens what is pinned at a path (`BPF_OBJ_GET`).
@@ -44,13 +97,48 @@ pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// As bpf(2): nothing is pinned there, or the process may not have it.
 pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let attr = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    // SAFETY: the kernel reads the attributes and the path, both of which outlive the call, and writes neither.
-    match unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, &raw const attr, size_of::<ObjAttr>()) } {
-        // SAFETY: the kernel has just put the descriptor into our table, and nobody else was told.
-        fd @ 0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let mut attributes = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the kernel reads the path, a C string that outlives the call.
+    unsafe { bpf_opens(OBJ_GET, &mut attributes) }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BtfAttr {
+    btf: u64,
+    log_buf: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    log_true_size: u32,
+}
+
+/// Gives the kernel type information (`BPF_BTF_LOAD`).
+///
+/// # Errors
+/// As bpf(2).
+pub(crate) fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
+    let mut attributes = BtfAttr { btf: address(btf), size: btf.len() as u32, ..BtfAttr::default() };
+    // SAFETY: the kernel reads the bytes, which outlive the call. There is no log.
+    unsafe { bpf_opens(BTF_LOAD, &mut attributes) }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapAttr {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; NAME_LENGTH],
+    ifindex: u32,
+    btf_fd: u32,
+    key_type: u32,
+    value_type: u32,
+    vmlinux_value_type: u32,
 }
 
 /// The first part of `struct bpf_map_info`; the kernel fills as much as there is room for.
@@ -71,23 +159,8 @@ struct InfoAttr {
     info: u64,
 }
 
-/// `BPF_MAP_TYPE_ARRAY`, whose values are as large in user space as they are said to be.
-const ARRAY: u32 = 2;
-
-/// How large the one value of a data section's map is, in bytes.
-fn value_size(map: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut info = MapInfo::default();
-    let attr =
-        InfoAttr { bpf_fd: map.as_raw_fd() as u32, info_len: size_of::<MapInfo>() as u32, info: &raw mut info as u64 };
-    // SAFETY: the kernel reads the attributes and writes no more than `info_len` bytes to `info`; both outlive the call.
-    match unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET_INFO_BY_FD, &raw const attr, size_of::<InfoAttr>()) } {
-        0 if (info.kind, info.key_size) == (ARRAY, size_of::<u32>() as u32) => Ok(info.value_size as usize),
-        0 => Err(io::Error::other("it is no map of a data section")),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 #[repr(C)]
+#[derive(Default)]
 struct ElementAttr {
     map_fd: u32,
     padding: u32,
@@ -96,56 +169,258 @@ struct ElementAttr {
     flags: u64,
 }
 
-/// The first key of an array.
-static FIRST: u32 = 0;
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    map_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+}
 
-/// Reads the value of a data section's map.
-///
-/// # Errors
-/// As bpf(2), or it is another map.
-pub(crate) fn read_value(map: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    let mut value = vec![0; value_size(map)?];
-    let attr = ElementAttr {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: &raw const FIRST as u64,
-        value: value.as_mut_ptr() as u64,
-        flags: 0,
-    };
-    // SAFETY: the kernel reads a key of 4 bytes and writes a value that is as large as it has just said; both outlive the call.
-    match unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const attr, size_of::<ElementAttr>()) } {
-        0 => Ok(value),
-        _ => Err(io::Error::last_os_error()),
+/// A map.
+#[derive(Debug)]
+pub(crate) struct Map {
+    fd: OwnedFd,
+    kind: u32,
+    value_size: usize,
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
-/// Writes the value of a data section's map.
-///
-/// # Errors
-/// As bpf(2), or it is another map, or one of another size.
-pub(crate) fn write_value(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
-    if value_size(map)? != value.len() {
-        return Err(io::Error::other("it has another size"));
+impl Map {
+    /// Makes a map (`BPF_MAP_CREATE`). The types are those of `btf`.
+    ///
+    /// # Errors
+    /// As bpf(2).
+    pub(crate) fn create(text: &str, map: &MapAttributes, btf: BorrowedFd<'_>) -> io::Result<Map> {
+        let typed = map.value_type.get() != 0;
+        Map::new(MapAttr {
+            kind: map.kind.get(),
+            key_size: map.key_size.get(),
+            value_size: map.value_size.get(),
+            max_entries: map.max_entries.get(),
+            flags: map.flags.get(),
+            name: name(text),
+            btf_fd: if typed { raw(btf) } else { 0 },
+            key_type: map.key_type.get(),
+            value_type: map.value_type.get(),
+            ..MapAttr::default()
+        })
     }
-    let attr = ElementAttr {
-        map_fd: map.as_raw_fd() as u32,
-        padding: 0,
-        key: &raw const FIRST as u64,
-        value: value.as_ptr() as u64,
-        flags: 0,
-    };
-    // SAFETY: the kernel reads a key of 4 bytes and a value that is as large as it has just said; both outlive the call.
-    match unsafe { libc::syscall(libc::SYS_bpf, MAP_UPDATE_ELEM, &raw const attr, size_of::<ElementAttr>()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+
+    /// Makes a struct_ops map, whose value's type is one of the kernel's own.
+    ///
+    /// # Errors
+    /// As bpf(2): the type is none for such a map, or of another size.
+    pub(crate) fn struct_ops(text: &str, value_type: u32, value_size: u32, btf: BorrowedFd<'_>) -> io::Result<Map> {
+        /// `BPF_F_LINK`.
+        const LINK: u32 = 1 << 13;
+        Map::new(MapAttr {
+            kind: STRUCT_OPS,
+            key_size: size_of::<u32>() as u32,
+            value_size,
+            max_entries: 1,
+            flags: LINK,
+            name: name(text),
+            // The kernel wants some type information where a value has a type, and does not look into it.
+            btf_fd: raw(btf),
+            vmlinux_value_type: value_type,
+            ..MapAttr::default()
+        })
+    }
+
+    fn new(mut attributes: MapAttr) -> io::Result<Map> {
+        // SAFETY: there are no pointers.
+        let fd = unsafe { bpf_opens(MAP_CREATE, &mut attributes) }?;
+        Ok(Map { fd, kind: attributes.kind, value_size: attributes.value_size as usize })
+    }
+
+    /// A map of a section of data that is there already, as the kernel describes it (`BPF_OBJ_GET_INFO_BY_FD`).
+    ///
+    /// # Errors
+    /// As bpf(2), or it is another map.
+    pub(crate) fn of_data(fd: OwnedFd) -> io::Result<Map> {
+        let mut info = MapInfo::default();
+        let mut attributes =
+            InfoAttr { bpf_fd: raw(fd.as_fd()), info_len: size_of::<MapInfo>() as u32, info: &raw mut info as u64 };
+        // SAFETY: the kernel writes no more than `info_len` bytes to `info`, which outlives the call.
+        unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+        match (info.kind, info.key_size, info.max_entries) == (ARRAY, size_of::<u32>() as u32, 1) {
+            true => Ok(Map { fd, kind: info.kind, value_size: info.value_size as usize }),
+            false => Err(io::Error::other("it is no map of a data section")),
+        }
+    }
+
+    /// Whether the kernel reads and writes as many bytes as a value has for each entry.
+    fn check(&self, value: &[u8]) -> io::Result<()> {
+        match [ARRAY, STRUCT_OPS].contains(&self.kind) && value.len() == self.value_size {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{} bytes are no value of the map", value.len()))),
+        }
+    }
+
+    /// Writes the first entry (`BPF_MAP_UPDATE_ELEM`).
+    ///
+    /// # Errors
+    /// As bpf(2).
+    pub(crate) fn write(&self, value: &[u8]) -> io::Result<()> {
+        self.check(value)?;
+        let key = 0u32;
+        let mut attributes = ElementAttr {
+            map_fd: raw(self.as_fd()),
+            key: &raw const key as u64,
+            value: address(value),
+            ..ElementAttr::default()
+        };
+        // SAFETY: the kernel reads a key and a value, which are as long as the map's and outlive the call.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }
+    }
+
+    /// Reads the first entry (`BPF_MAP_LOOKUP_ELEM`).
+    ///
+    /// # Errors
+    /// As bpf(2).
+    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
+        let mut value = vec![0; self.value_size];
+        self.check(&value)?;
+        let key = 0u32;
+        let mut attributes = ElementAttr {
+            map_fd: raw(self.as_fd()),
+            key: &raw const key as u64,
+            value: value.as_mut_ptr() as u64,
+            ..ElementAttr::default()
+        };
+        // SAFETY: the kernel reads a key and writes a value, which are as long as the map's and outlive the call.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }?;
+        Ok(value)
+    }
+
+    /// Lets nobody write from user space any more (`BPF_MAP_FREEZE`): what only reads is a constant to the verifier from then on.
+    ///
+    /// # Errors
+    /// As bpf(2).
+    pub(crate) fn freeze(&self) -> io::Result<()> {
+        let mut attributes = raw(self.as_fd());
+        // SAFETY: there are no pointers.
+        unsafe { bpf(MAP_FREEZE, &mut attributes) }
+    }
+
+    /// Attaches a struct_ops map (`BPF_LINK_CREATE`).
+    ///
+    /// # Errors
+    /// As the kernel's `hid_bpf_reg()`.
+    pub(crate) fn attach(&self) -> io::Result<OwnedFd> {
+        /// `BPF_STRUCT_OPS` of `enum bpf_attach_type`.
+        const ATTACH_TYPE: u32 = 44;
+        let mut attributes = LinkAttr { map_fd: raw(self.as_fd()), attach_type: ATTACH_TYPE, ..LinkAttr::default() };
+        // SAFETY: there are no pointers.
+        unsafe { bpf_opens(LINK_CREATE, &mut attributes) }
     }
 }
 
-/// The part of `union bpf_attr` that `BPF_PROG_RUN` uses for syscall programs (include/uapi/linux/bpf.h).
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// To be run by user space.
+    Syscall,
+    /// For a function of the kernel's, whose number this is.
+    FmodRet { function: u32 },
+    /// For a member of a struct, the number of whose type this is, counted from 0.
+    StructOps { ty: u32, member: u32 },
+}
+
+/// A program as it is loaded.
+pub(crate) struct ProgramSpec<'a> {
+    pub name: &'a str,
+    pub role: Role,
+    pub sleepable: bool,
+    pub license: &'a CStr,
+    pub instructions: &'a [Instruction],
+    /// What the rest refers to; without it there must be no rest.
+    pub btf: Option<BorrowedFd<'a>>,
+    pub functions: &'a [FunctionInfo],
+    pub relocations: &'a [CoreRelocation],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgramAttr {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    flags: u32,
+    name: [u8; NAME_LENGTH],
+    ifindex: u32,
+    expected_attach_type: u32,
+    btf_fd: u32,
+    function_size: u32,
+    functions: u64,
+    function_count: u32,
+    line_size: u32,
+    lines: u64,
+    line_count: u32,
+    attach_btf_id: u32,
+    attach_btf_obj_fd: u32,
+    relocation_count: u32,
+    fd_array: u64,
+    relocations: u64,
+    relocation_size: u32,
+    log_true_size: u32,
+}
+
+/// Loads a program (`BPF_PROG_LOAD`). The kernel is asked for no log, which costs more than the rest.
+///
+/// # Errors
+/// As bpf(2): the verifier refuses it, or a number is none that the kernel has for such a thing.
+pub(crate) fn load_program(program: &ProgramSpec<'_>) -> io::Result<OwnedFd> {
+    /// `BPF_F_SLEEPABLE`.
+    const SLEEPABLE: u32 = 1 << 4;
+    /// `BPF_MODIFY_RETURN` of `enum bpf_attach_type`.
+    const MODIFY_RETURN: u32 = 26;
+    // The types are of `enum bpf_prog_type`: SYSCALL, TRACING, STRUCT_OPS.
+    let (kind, expected_attach_type, attach_btf_id) = match program.role {
+        Role::Syscall => (31, 0, 0),
+        Role::FmodRet { function } => (26, MODIFY_RETURN, function),
+        Role::StructOps { ty, member } => (27, member, ty),
+    };
+    let mut attributes = ProgramAttr {
+        kind,
+        instruction_count: program.instructions.len() as u32,
+        instructions: address(program.instructions),
+        license: program.license.as_ptr() as u64,
+        flags: if program.sleepable { SLEEPABLE } else { 0 },
+        name: name(program.name),
+        expected_attach_type,
+        attach_btf_id,
+        ..ProgramAttr::default()
+    };
+    if let Some(btf) = program.btf {
+        attributes.btf_fd = raw(btf);
+        attributes.function_size = size_of::<FunctionInfo>() as u32;
+        attributes.functions = address(program.functions);
+        attributes.function_count = program.functions.len() as u32;
+        attributes.relocation_size = size_of::<CoreRelocation>() as u32;
+        attributes.relocations = address(program.relocations);
+        attributes.relocation_count = program.relocations.len() as u32;
+    }
+    // SAFETY: the kernel reads the licence, a C string, and the lists, whose lengths it is told; all of them outlive the call.
+    unsafe { bpf_opens(PROG_LOAD, &mut attributes) }
+}
+
 #[repr(C)]
 #[derive(Default)]
 struct RunAttr {
-    prog_fd: u32,
+    program_fd: u32,
     retval: u32,
     data_size_in: u32,
     data_size_out: u32,
@@ -153,10 +428,10 @@ struct RunAttr {
     data_out: u64,
     repeat: u32,
     duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
 }
 
 /// Runs a syscall program once, with a context that it may change (`BPF_PROG_RUN`).
@@ -164,16 +439,36 @@ struct RunAttr {
 /// # Errors
 /// As bpf(2): it is no syscall program, or its context is another one.
 pub(crate) fn run(program: BorrowedFd<'_>, context: &mut [u8]) -> io::Result<()> {
-    let attr = RunAttr {
-        prog_fd: program.as_raw_fd() as u32,
-        ctx_size_in: u32::try_from(context.len()).map_err(io::Error::other)?,
-        ctx_in: context.as_mut_ptr() as u64,
+    let mut attributes = RunAttr {
+        program_fd: raw(program),
+        context_size_in: context.len() as u32,
+        context_in: context.as_mut_ptr() as u64,
         ..RunAttr::default()
     };
-    // SAFETY: the kernel reads the attributes, and reads and writes the context within its size; both outlive the call. The
-    // descriptor is open as long as it is borrowed.
-    match unsafe { libc::syscall(libc::SYS_bpf, PROG_RUN, &raw const attr, size_of::<RunAttr>()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    // SAFETY: the kernel reads and writes the context within its size, and it outlives the call.
+    unsafe { bpf(PROG_RUN, &mut attributes) }
 }
+
+/// Takes over a descriptor that a syscall program has opened in this process and answered as a number, a link of
+/// `hid_bpf_attach_prog()` or type information of a module.
+///
+/// # Errors
+/// The number is negative: it is the errno for which there is none.
+pub(crate) fn take(answer: i32) -> io::Result<OwnedFd> {
+    if answer < 0 {
+        return Err(io::Error::from_raw_os_error(-answer));
+    }
+    // SAFETY: the kernel has just put the descriptor into our table under this number (bpf_link_settle() in kernel/bpf/syscall.c,
+    // __btf_new_fd() in kernel/bpf/btf.c), and nobody else was told.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer) })
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<BtfAttr>() == 32);
+    assert!(size_of::<MapAttr>() == 64 && offset_of!(MapAttr, btf_fd) == 48);
+    assert!(size_of::<ElementAttr>() == 32);
+    assert!(size_of::<ProgramAttr>() == 144 && offset_of!(ProgramAttr, attach_btf_id) == 108);
+    assert!(offset_of!(ProgramAttr, relocations) == 128);
+    assert!(size_of::<RunAttr>() == 64 && offset_of!(RunAttr, context_in) == 48);
+};

@@ -6,7 +6,6 @@
 
 mod ids;
 mod resolve;
-mod sys;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,7 +13,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
-use hid_bpf_src::{ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs};
+use hid_bpf_src::{
+    ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
+};
 use hidbpf_prelink::{Instruction, Prelinked, Program, ReferenceKind, Unusable};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -25,13 +26,13 @@ use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Loaded, Loader, Setting, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::options;
+use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
 pub use hid_bpf_src::ResolveOpsArgs;
 use ids::{HOOK_SIZE, is_sane};
 pub use ids::{KernelIdentity, ResolvedIds};
 use resolve::ATTACH_KFUNC;
-use sys::{Map, ProgramSpec, Role};
 
 /// Why a driver can't be attached without libbpf.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum Failure {
     #[error(transparent)]
     Prelinked(#[from] Unusable),
     /// The prelinked programs are not those that the object has.
-    #[error("its prelinked programs are not for the hooks that it has")]
+    #[error("its prelinked programs are not those that it has")]
     OtherHooks,
     /// The kernel said no.
     #[error("the kernel refused to {verb} `{name}`")]
@@ -53,9 +54,6 @@ pub enum Failure {
         /// What it said.
         source: io::Error,
     },
-    /// It has a set-up program.
-    #[error("it has a set-up program, which libbpf loads")]
-    SetsUp,
     /// A program needs a function that the kernel has not.
     #[error("the kernel has no function `{0}`")]
     NoFunction(String),
@@ -78,7 +76,7 @@ impl Failure {
 
     /// Whether wrong numbers of the kernel's may be why.
     fn may_be_numbers(&self) -> bool {
-        !matches!(self, Failure::Prelinked(_) | Failure::OtherHooks | Failure::SetsUp)
+        !matches!(self, Failure::Prelinked(_) | Failure::OtherHooks)
     }
 }
 
@@ -175,9 +173,6 @@ impl Fast {
         generation: Generation,
         device: &Device,
     ) -> Result<FastLoaded<'a>, Failure> {
-        if driver.has_setup {
-            return Err(Failure::SetsUp);
-        }
         let prelinked = driver.prelinked()?;
         let mut hooks = Vec::new();
         for program in &prelinked.programs {
@@ -192,11 +187,16 @@ impl Fast {
         if found != expected.collect() || twice {
             return Err(Failure::OtherHooks);
         }
-        let programs: Vec<&Program<'_>> = hooks.iter().map(|(_, program)| *program).collect();
+        let mut programs: Vec<&Program<'_>> = hooks.iter().map(|(_, program)| *program).collect();
+        let setup = prelinked.program(SETUP_PROGRAM);
+        if driver.has_setup != setup.is_some() {
+            return Err(Failure::OtherHooks);
+        }
+        programs.extend(setup);
         let mut functions = kfuncs(&prelinked, &programs);
         if generation == Generation::FmodRet {
             functions.insert(ATTACH_KFUNC);
-            functions.extend(programs.iter().filter_map(|program| target(program)));
+            functions.extend(hooks.iter().filter_map(|(_, program)| target(program)));
         }
         self.with_ids(&functions, |ids| {
             if ids.generation() != generation {
@@ -207,8 +207,9 @@ impl Fast {
                 Some(_) => loading.struct_ops(&hooks, device.name.id())?,
                 None => loading.fmod_ret(&hooks)?,
             };
+            let setup = setup.map(|program| loading.program(program, Role::Syscall)).transpose()?;
             let maps = loading.into_maps();
-            Ok(FastLoaded { driver, maps, attach, failed: Rc::clone(&self.failed) })
+            Ok(FastLoaded { driver, maps, attach, setup, failed: Rc::clone(&self.failed) })
         })
     }
 }
@@ -470,6 +471,7 @@ pub struct FastLoaded<'a> {
     driver: &'a ObjectFile,
     maps: Vec<LoadedMap>,
     attach: Attach,
+    setup: Option<OwnedFd>,
     failed: Rc<Cell<bool>>,
 }
 
@@ -502,6 +504,10 @@ impl FastLoaded<'_> {
         for LoadedMap { name, map, .. } in self.maps.iter().filter(is_kept) {
             let link = map.as_fd().try_clone_to_owned().map_err(Failure::refused("keep", name))?;
             links.push(AttachedLink { name: name.clone(), link });
+        }
+        if let Some(setup) = &self.setup {
+            let link = setup.try_clone().map_err(Failure::refused("keep", SETUP_PROGRAM))?;
+            links.push(AttachedLink { name: SETUP_PROGRAM.to_owned(), link });
         }
         Ok(links)
     }

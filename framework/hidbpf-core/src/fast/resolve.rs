@@ -10,7 +10,8 @@ use hid_bpf_src::{
 use zerocopy::IntoBytes;
 
 use super::ids::is_sane;
-use super::{Failure, ResolvedIds, sys, tool};
+use super::{Failure, ResolvedIds, tool};
+use crate::sys;
 
 /// The kfunc that only the first generation has.
 pub(super) const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
@@ -57,7 +58,13 @@ pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result
             Some(program) => program,
             none => none.insert(tool(RESOLVE_PRELINKED, RESOLVE_FUNCTION_PROGRAM, ids)?),
         };
-        let id = function(program, name)?;
+        // From Linux 7.0 on the kernel keeps some arguments of a kfunc to itself. It then also has one `_impl` with all of them, which
+        // has the name that older kernels give to programs and is not for programs; libbpf tells by the arguments' types.
+        let hidden = match name.strip_suffix("_impl") {
+            Some(public) => function(program, public)? != 0,
+            None => false,
+        };
+        let id = if hidden { 0 } else { function(program, name)? };
         ids.functions.insert((*name).to_owned(), id);
     }
     Ok(())

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail, ensure};
 use hidbpf::attach::{Change, Plan};
 use hidbpf::config::Config;
 use hidbpf::device::Device;
-use hidbpf::error::ErrorKind;
 use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolveOpsArgs, ResolvedIds};
 use hidbpf::loader::{Libbpf, Loader};
 use hidbpf::manifest::DriverName;
@@ -17,14 +16,14 @@ use libbpf_rs::ProgramType;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 
 use super::recordings::{self, Session};
-use super::{Case, STRUCT_OPS, case};
-use crate::guest::bench::{Bench, Plugged, entries, plain_mouse};
+use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
+use crate::guest::bench::{Bench, Plugged, entries};
 use crate::protocol::Generation;
 
 pub const CASES: &[Case] = &[
-    case("both-ways-load-the-same", STRUCT_OPS, both_ways_load_the_same),
-    case("both-ways-attach-the-same", STRUCT_OPS, both_ways_attach_the_same),
-    case("wrong-numbers-are-looked-up-again", STRUCT_OPS, wrong_numbers_are_looked_up_again),
+    case("both-ways-load-the-same", WITH_HID_BPF, both_ways_load_the_same),
+    case("both-ways-attach-the-same", WITH_HID_BPF, both_ways_attach_the_same),
+    case("wrong-numbers-are-looked-up-again", WITH_HID_BPF, wrong_numbers_are_looked_up_again),
     case("wrong-members-are-looked-up-again", STRUCT_OPS, wrong_members_are_looked_up_again),
 ];
 
@@ -82,7 +81,9 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
     let loaded = loader.load(driver, generation, device)?;
     let mut programs: Vec<Program> = programs()
         .into_iter()
-        .filter(|(id, program)| !before.contains(id) && program.kind != ProgramType::Syscall)
+        // Of syscall programs, what stays with the driver; the others are the loaders' own.
+        .filter(|(_, program)| program.kind != ProgramType::Syscall || program.name == "setup")
+        .filter(|(id, _)| !before.contains(id))
         .map(|(_, program)| program)
         .collect();
     drop(loaded);
@@ -102,35 +103,16 @@ fn opened(device: &Plugged) -> Result<Device> {
     Ok(Device::open(&System::default(), &device.name().parse()?)?)
 }
 
-/// Calls something for each driver that the kernel can run and that can do without libbpf, and each of its recordings.
+/// Calls something for each driver that the kernel can run and and each of its recordings.
 fn for_each(bench: &mut Bench, mut act: impl FnMut(&mut Bench, &Session<'_>) -> Result<()>) -> Result<()> {
     let struct_ops = bench.generation == Generation::StructOps;
     for (driver, newer_only) in recordings::DRIVERS {
         if struct_ops || !newer_only {
-            if self::driver(driver)?.has_setup {
-                expect_not_fast(bench, driver)?;
-                continue;
-            }
             recordings::for_each(driver, |session| act(bench, &session))
                 .with_context(|| format!("driver `{driver}`"))?;
         }
     }
     Ok(())
-}
-
-/// What has a set-up program is left to libbpf, before anything is loaded.
-fn expect_not_fast(bench: &mut Bench, name: &str) -> Result<()> {
-    let system = System::default();
-    let mouse = bench.plug(&plain_mouse())?;
-    let (driver, device) = (driver(name)?, opened(&mouse)?);
-    let fast = Fast::new(&system, None);
-    let generation = fast.generation(&system)?;
-    match fast.load(&driver, generation, &device) {
-        Err(error) if error.kind() == ErrorKind::NotFast && error.to_string().contains("set-up program") => {}
-        Err(error) => bail!("`{name}` was refused for another reason: {error}"),
-        Ok(_) => bail!("`{name}` has a set-up program, and was loaded without libbpf"),
-    }
-    bench.unplug(mouse)
 }
 
 fn both_ways_load_the_same(bench: &mut Bench) -> Result<()> {
