@@ -40,7 +40,15 @@ impl Run {
     /// # Errors
     /// It can't be started, or it doesn't end within [`PATIENCE`] and is killed.
     pub fn of(command: &mut Command) -> Result<Run> {
-        Started::new(command)?.finish()
+        Run::within(PATIENCE, command)
+    }
+
+    /// The same for a command that may take `time`.
+    ///
+    /// # Errors
+    /// It can't be started, or it doesn't end within `time` and is killed.
+    pub fn within(time: Duration, command: &mut Command) -> Result<Run> {
+        Started::new(command)?.finish_within(time)
     }
 
     /// Takes only this exit code.
@@ -117,15 +125,19 @@ impl Started {
     ///
     /// # Errors
     /// It doesn't end within [`PATIENCE`] and is killed.
-    pub fn finish(mut self) -> Result<Run> {
-        let ended = poll_readable(&pidfd(&self.child)?, PATIENCE)?;
+    pub fn finish(self) -> Result<Run> {
+        self.finish_within(PATIENCE)
+    }
+
+    fn finish_within(mut self, time: Duration) -> Result<Run> {
+        let ended = poll_readable(&pidfd(&self.child)?, time)?;
         if !ended {
             self.child.kill().with_context(|| format!("failed to kill `{}`", self.command))?;
         }
         let status = self.child.wait().with_context(|| format!("failed to wait for `{}`", self.command))?;
         let run = self.ended(status)?;
         if !ended {
-            bail!("`{}` was killed, for it ran for {} s\n{run}", run.command, PATIENCE.as_secs());
+            bail!("`{}` was killed, for it ran for {} s\n{run}", run.command, time.as_secs());
         }
         Ok(run)
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Where the guest finds its [`Job`].
 pub const JOB_PATH: &str = "/job.json";
 
+/// Where the guest finds the packages to install.
+pub const PACKAGES_PATH: &str = "/packages";
+
 /// Where the guest writes its [`Message`]s.
 pub const PORT: &str = "/dev/ttyS1";
 
@@ -51,6 +54,12 @@ pub enum Task {
     Demo,
     /// Measure what an attach costs; time in the guest is a count of instructions.
     Measure,
+    /// Boot the Debian system that is there, install the packages in [`PACKAGES_PATH`], and remove them.
+    Install,
+    /// See what becomes of a device in the initramfs of a Debian system.
+    Early,
+    /// Boot the Debian system that is there, with packages and with a device that was plugged in before.
+    Boot,
 }
 
 /// A line from the guest.

@@ -62,6 +62,11 @@ impl Suite {
         &self.name
     }
 
+    /// The file that names the archive, as sources.list(5) has it.
+    pub fn sources(&self) -> PathBuf {
+        self.folder.join("sources.list")
+    }
+
     /// The names of all packages that begin with `prefix`.
     ///
     /// # Errors
@@ -118,7 +123,7 @@ impl Suite {
     }
 
     /// Written once the lists are whole; its time is their age.
-    fn stamp(&self) -> PathBuf {
+    pub fn stamp(&self) -> PathBuf {
         self.folder.join("updated")
     }
 

@@ -21,6 +21,13 @@ pub struct Artifacts {
     pub objects: PathBuf,
 }
 
+impl Artifacts {
+    /// What of it is installed.
+    pub fn product(&self) -> Product {
+        Product { hidbpf: self.hidbpf.clone(), objects: self.objects.clone() }
+    }
+}
+
 /// What a build has left, as far as it is installed.
 #[derive(Clone, Debug)]
 pub struct Product {

@@ -59,6 +59,13 @@ pub struct Made {
     files: Vec<PathBuf>,
 }
 
+impl Made {
+    /// The packages themselves.
+    pub fn packages(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "deb"))
+    }
+}
+
 /// Makes the packages.
 ///
 /// # Errors

@@ -59,6 +59,14 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "usr/share/fish/vendor_completions.d/hidbpf.fish"),
 ];
 
+/// What is in an initramfs for which the administrator asked, by its place below packaging.
+const EARLY: [(&str, &str); 4] = [
+    ("initramfs-tools/hook", "usr/share/initramfs-tools/hooks/hidbpf"),
+    ("initramfs-tools/init-top", "usr/share/initramfs-tools/scripts/init-top/hidbpf"),
+    ("dracut/module-setup.sh", "usr/lib/dracut/modules.d/90hidbpf/module-setup.sh"),
+    ("dracut/mount-bpffs.sh", "usr/lib/dracut/modules.d/90hidbpf/mount-bpffs.sh"),
+];
+
 const BIN: &str = "usr/bin";
 const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
@@ -101,6 +109,9 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     layout.folder(&root.join("udev-rules"), RULES, &["rules"])?;
     layout.copy(&root.join("packaging/tmpfiles.conf"), TMPFILES, 0o644)?;
     layout.copy(&root.join("packaging/system-sleep"), SLEEP, 0o755)?;
+    for (from, to) in EARLY {
+        layout.copy(&root.join("packaging").join(from), to, 0o755)?;
+    }
     layout.folder(&root.join("hid-bpf-src/include/hidbpf"), INCLUDE, &["h"])?;
     layout.copy(&root.join("README.md"), &format!("{DOC}/README.md"), 0o644)?;
     layout.folder(&root.join("docs"), &format!("{DOC}/docs"), &["md", "svg"])?;

@@ -141,12 +141,32 @@ fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Pat
     for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF)] {
         let name = program.file_name().ok_or_else(|| anyhow!("`{}` is no file", program.display()))?;
         let stripped = stage.join(name);
-        // With debugging information the programs are many times as large, and the guest has to unpack them.
-        process::output(process::command("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(program))?;
+        strip(program, &stripped)?;
         add_program(tree, &stripped, to)?;
     }
     tree.add_folder(&artifacts.objects, DRIVERS, &|path| path.to_string_lossy().ends_with(".bpf.o"))?;
     tree.add_folder(&paths.root.join("udev-rules"), RULES, &|path| path.extension().is_some_and(|end| end == "rules"))?;
+    add_recordings(tree, paths)?;
+    let descriptors = paths.root.join(DESCRIPTORS);
+    if descriptors.is_dir() {
+        tree.add_folder(&descriptors, "/descriptors", &|_| true)?;
+    }
+    Ok(())
+}
+
+/// Writes `program` to `to` without debugging information, with which it is many times as large, and the guest has to unpack it.
+///
+/// # Errors
+/// It can't be written.
+pub fn strip(program: &Path, to: &Path) -> Result<()> {
+    process::output(process::command("strip").arg("--strip-debug").arg("-o").arg(to).arg(program)).map(drop)
+}
+
+/// Packs the recordings of all drivers.
+///
+/// # Errors
+/// A folder can't be read.
+pub fn add_recordings(tree: &mut Tree, paths: &Paths) -> Result<()> {
     let drivers = paths.root.join("drivers");
     for entry in fs::read_dir(&drivers).with_context(|| format!("failed to read `{}`", drivers.display()))? {
         let driver = entry.with_context(|| format!("failed to read `{}`", drivers.display()))?;
@@ -157,10 +177,6 @@ fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Pat
                 path.extension().is_some_and(|end| end == "hid" || end == "nodes")
             })?;
         }
-    }
-    let descriptors = paths.root.join(DESCRIPTORS);
-    if descriptors.is_dir() {
-        tree.add_folder(&descriptors, "/descriptors", &|_| true)?;
     }
     Ok(())
 }

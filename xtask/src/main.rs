@@ -15,6 +15,7 @@ mod initramfs;
 mod kernels;
 mod measure;
 mod modules;
+mod packages;
 mod paths;
 mod process;
 #[path = "../../tests/src/protocol.rs"]
@@ -71,6 +72,8 @@ enum Task {
     Dist(dist::Options),
     /// Make Debian packages
     Deb(deb::Options),
+    /// Test Debian packages: lintian, and a system that installs them, boots with them and removes them
+    Packages(packages::Options),
 }
 
 /// An error that is not the machinery's.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Packages(options) => packages::run(&options).map(|report| close(&report)),
         Task::Deb(options) => deb::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Costs(options) => costs::run(&options).map(|report| close(&report)),
         Task::Docs => docs::run().map(|()| ExitCode::SUCCESS),

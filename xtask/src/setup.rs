@@ -16,10 +16,11 @@ pub enum Need {
 }
 
 /// Every package that is not on each Debian machine, what needs it, and what for.
-const PACKAGES: [(&str, Need, &str); 17] = [
+const PACKAGES: [(&str, Need, &str); 19] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
     ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
+    ("cpio", Need::Packages, "packs a Debian system for a virtual machine"),
     ("debhelper", Need::Packages, "makes Debian packages"),
     ("dpkg-dev", Need::Packages, "makes Debian packages"),
     ("gcc", Need::Build, "compiles libbpf, and links"),
@@ -29,6 +30,7 @@ const PACKAGES: [(&str, Need, &str); 17] = [
     ("libudev-dev", Need::Build, "hidbpf asks udev for devices with it"),
     ("lintian", Need::Packages, "looks for mistakes in Debian packages"),
     ("make", Need::Build, "builds libbpf"),
+    ("mmdebstrap", Need::Packages, "makes a Debian system to install packages in"),
     ("pkg-config", Need::Build, "finds the libraries above"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
     ("strace", Need::Machines, "counts system calls in the virtual machine"),

@@ -180,32 +180,40 @@ impl<'a> Lab<'a> {
     ///
     /// # Errors
     /// The machine can't be packed or started.
-    pub fn boot(&self, kernel: &Kernel, task: Task, limits: Limits, heard: &mut dyn FnMut(&Message)) -> Result<Run> {
+    pub fn boot(&self, kernel: &Kernel, task: Task, limits: Limits, heard: Hear<'_>) -> Result<Run> {
         let job = Job { kernel: kernel.name.clone(), generation: kernel.generation, task };
         let initramfs = self.packer.pack(kernel, &job)?;
         let logs = Logs::create(&self.paths.logs(), &kernel.name)?;
-        let machine = Machine {
-            image: kernel.image.clone(),
-            initramfs,
-            accelerator: self.accelerator,
-            limits,
-            logs: logs.clone(),
-        };
-        let started = Instant::now();
-        let mut ready = None;
-        let mut booted = None;
-        let end = machine.run(&mut |message| {
-            if let Message::Ready { release, .. } = message {
-                ready = Some(started.elapsed());
-                booted = Some(release.clone());
-            }
-            heard(message);
-        })?;
-        if let Some(booted) = booted.filter(|booted| *booted != kernel.release) {
-            bail!("the machine for Linux {} booted Linux {booted}", kernel.release);
-        }
-        Ok(Run { end, ready, took: started.elapsed(), logs })
+        boot(
+            kernel,
+            Machine { image: kernel.image.clone(), initramfs, accelerator: self.accelerator, limits, logs },
+            heard,
+        )
     }
+}
+
+/// What is called with each of the guest's messages.
+type Hear<'a> = &'a mut dyn FnMut(&Message);
+
+/// Boots `kernel` in `machine`, and calls `heard` with what the guest says.
+///
+/// # Errors
+/// The machine can't be started, or boots something else.
+pub fn boot(kernel: &Kernel, machine: Machine, heard: Hear<'_>) -> Result<Run> {
+    let started = Instant::now();
+    let mut ready = None;
+    let mut booted = None;
+    let end = machine.run(&mut |message| {
+        if let Message::Ready { release, .. } = message {
+            ready = Some(started.elapsed());
+            booted = Some(release.clone());
+        }
+        heard(message);
+    })?;
+    if let Some(booted) = booted.filter(|booted| *booted != kernel.release) {
+        bail!("the machine for Linux {} booted Linux {booted}", kernel.release);
+    }
+    Ok(Run { end, ready, took: started.elapsed(), logs: machine.logs })
 }
 
 /// Installs what is missing, builds, and runs the cases.
@@ -248,7 +256,13 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
     let screen = Screen::default();
     let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
     let jobs = options.jobs.unwrap_or_else(usual_jobs);
-    let results = with_each(paths, wanted, jobs, &screen, &|kernel| test(&lab, kernel, options, &screen));
+    let usual = Limits::default();
+    let longer = u32::try_from(options.rounds).unwrap_or(u32::MAX);
+    let limits = Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer) };
+    let task = Task::Test { filters: options.filters.clone(), rounds: options.rounds };
+    let results = with_each(paths, wanted, jobs, &screen, &|kernel| {
+        watch(&kernel.name, kernel, &screen, &|hear| lab.boot(kernel, task.clone(), limits, hear))
+    });
     let mut has_fmod_ret = false;
     let mut ran = Ran::default();
     for (name, result) in results {
@@ -358,10 +372,10 @@ pub fn note_of(kernel: &Kernel, run: &Run) -> String {
     format!("Linux {}{ready}", kernel.release)
 }
 
-/// Runs the cases on one kernel.
-fn test(lab: &Lab, kernel: &Kernel, options: &Options, screen: &Screen) -> (Part, Figures) {
+/// Boots a machine to its end, and reports its cases as of `name`.
+pub fn watch(name: &str, kernel: &Kernel, screen: &Screen, boot: &dyn Fn(Hear<'_>) -> Result<Run>) -> (Part, Figures) {
     let mut figures = Figures::new();
-    let mut progress = screen.progress(&kernel.name);
+    let mut progress = screen.progress(name);
     progress.say(&format!("booting Linux {}", kernel.release));
     let mut tally = Tally::default();
     let mut hear = |message: &Message| {
@@ -370,41 +384,36 @@ fn test(lab: &Lab, kernel: &Kernel, options: &Options, screen: &Screen) -> (Part
             Message::Outcome { case, outcome, millis } => {
                 let outcome = held_to(kernel.may_skip, outcome.clone());
                 tally.count(&outcome);
-                screen.line(&case_line(&kernel.name, case, &outcome, *millis));
+                screen.line(&case_line(name, case, &outcome, *millis));
             }
-            Message::Say { text } => screen.line(&format!("{:<12} note  {text}", kernel.name)),
-            Message::Figure { name, quantity, value } => {
-                let figure = format!("{}/{quantity}", kernel.name);
-                figures.entry(name.clone()).or_default().insert(figure, *value as f64);
+            Message::Say { text } => screen.line(&format!("{name:<12} note  {text}")),
+            Message::Figure { name: driver, quantity, value } => {
+                let figure = format!("{name}/{quantity}");
+                figures.entry(driver.clone()).or_default().insert(figure, *value as f64);
             }
             _ => {}
         }
     };
-    let task = || Task::Test { filters: options.filters.clone(), rounds: options.rounds };
-    let usual = Limits::default();
-    let longer = u32::try_from(options.rounds).unwrap_or(u32::MAX);
-    let limits = Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer) };
-    let mut boot = || lab.boot(kernel, task(), limits, &mut hear);
-    let mut run = boot();
+    let mut run = boot(&mut hear);
     // A host with too much to do starves a machine until its kernel gives up. Nothing was tested by then.
     if let Ok(Run { ready: None, end: End::Broken { why, .. }, .. }) = &run {
-        screen.line(&format!("{:<12} note  {why}; it is booted once more", kernel.name));
-        run = boot();
+        screen.line(&format!("{name:<12} note  {why}; it is booted once more"));
+        run = boot(&mut hear);
     }
     drop(progress);
     let run = match run {
         Ok(run) => run,
-        Err(error) => return (Part { tally, ..Part::broken(&kernel.name, &error) }, figures),
+        Err(error) => return (Part { tally, ..Part::broken(name, &error) }, figures),
     };
     let logs = format!("\n  {}", run.logs);
-    let mut part = Part { name: kernel.name.clone(), note: note_of(kernel, &run), tally, took: run.took, broken: None };
+    let mut part = Part { name: name.to_owned(), note: note_of(kernel, &run), tally, took: run.took, broken: None };
     match run.end {
-        End::Verdict(_) if tally.failed > 0 => screen.line(&format!("{}: {} failed{logs}", kernel.name, tally.failed)),
+        End::Verdict(_) if tally.failed > 0 => screen.line(&format!("{name}: {} failed{logs}", tally.failed)),
         End::Verdict(_) => {}
         End::Crashed { why, case, console } => {
             part.tally.failed += 1;
             let case = case.map_or_else(|| "between two cases".to_owned(), |case| format!("during `{case}`"));
-            screen.line(&format!("{:<12} FAIL  {why}, {case}; its last words:{console}{logs}", kernel.name));
+            screen.line(&format!("{name:<12} FAIL  {why}, {case}; its last words:{console}{logs}"));
         }
         End::Broken { why, console } => part.broken = Some(format!("{why}; the console's last lines:{console}{logs}")),
     }

@@ -63,7 +63,8 @@ pub struct Bench {
     pub mood: Mood,
     /// How many times as often as usual the cases repeat themselves that are about many devices.
     pub rounds: usize,
-    udevd: Child,
+    /// None where it is the system's own.
+    udevd: Option<Child>,
     plugged: u32,
     marks: u32,
     held: bool,
@@ -84,7 +85,18 @@ impl Bench {
         let uniq_of_parent = "SUBSYSTEM==\"hidraw\", IMPORT{parent}=\"HID_UNIQ\"\n";
         let rules = [&rule("hid", PROPERTIES), uniq_of_parent, &rule("hidraw", NODE_PROPERTIES)].concat();
         write(Path::new(PROPERTIES_RULE), rules.as_bytes())?;
-        let udevd = start_udevd()?;
+        Self::with(generation, Some(start_udevd()?))
+    }
+
+    /// Works with the udevd of a system that is up.
+    ///
+    /// # Errors
+    /// It says nothing.
+    pub fn join(generation: Generation) -> Result<Bench> {
+        Self::with(generation, None)
+    }
+
+    fn with(generation: Generation, udevd: Option<Child>) -> Result<Bench> {
         let (udev, kernel) = (Monitor::of_udevd()?, Monitor::of_kernel()?);
         let mut bench = Bench {
             generation,
@@ -222,7 +234,7 @@ impl Bench {
             return Ok(());
         }
         self.settle()?;
-        let udevd = Pid::from_child(&self.udevd);
+        let udevd = self.udevd()?;
         kill_process(udevd, Signal::STOP).context("failed to stop udevd")?;
         loop {
             match waitpid(Some(udevd), WaitOptions::UNTRACED) {
@@ -240,9 +252,13 @@ impl Bench {
     /// # Errors
     /// udevd doesn't answer.
     pub fn release(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.udevd), Signal::CONT).context("failed to let udevd go on")?;
+        kill_process(self.udevd()?, Signal::CONT).context("failed to let udevd go on")?;
         self.held = false;
         self.settle()
+    }
+
+    fn udevd(&self) -> Result<Pid> {
+        self.udevd.as_ref().map(Pid::from_child).context("udevd is the system's own")
     }
 
     /// Returns when udevd has worked off all events that the kernel has sent. Only this proves that something doesn't happen.
@@ -305,7 +321,7 @@ impl Bench {
     /// # Errors
     /// udevd hangs.
     pub fn reload(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.udevd), Signal::HUP).context("failed to let udevd reload")?;
+        kill_process(self.udevd()?, Signal::HUP).context("failed to let udevd reload")?;
         self.settle()
     }
 
@@ -347,7 +363,9 @@ impl Bench {
             self.release()?;
         }
         self.settle()?;
-        machine::reap_orphans(self.udevd.id())?;
+        if let Some(udevd) = &self.udevd {
+            machine::reap_orphans(udevd.id())?;
+        }
         let mut left = Vec::new();
         self.mood = Mood::default();
         for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS)] {

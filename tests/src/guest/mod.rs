@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod cases;
 pub mod costs;
+pub mod debian;
 pub mod demo;
 pub mod machine;
 pub mod measure;
@@ -14,7 +15,7 @@ pub mod shim;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::protocol::{JOB_PATH, Job, Task};
 use bench::Bench;
@@ -23,11 +24,13 @@ use port::Port;
 /// Runs as the first process, or does one of the small jobs that a command line asks for.
 pub fn main() -> ExitCode {
     if std::process::id() == 1 {
-        machine::run_and_stop(do_job);
+        machine::run_and_stop(begin);
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.split_first() {
         Some((word, [])) if word == "--list" => cases::list(),
+        Some((word, [])) if word == debian::JOB => machine::run_and_stop(do_debian_job),
+        Some((word, [])) if word == debian::HOLD => debian::hold(),
         Some((word, rest)) if word == shim::WORD => shim::run(rest),
         _ => {
             eprintln!("usage: vm-guest --list\nAs process 1 it does the job in {JOB_PATH}.");
@@ -36,10 +39,34 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn do_job() -> Result<()> {
-    machine::mount_all()?;
+fn read_job() -> Result<Job> {
+    let text = std::fs::read_to_string(JOB_PATH).with_context(|| format!("failed to read `{JOB_PATH}`"))?;
+    serde_json::from_str(&text).with_context(|| format!("failed to parse `{JOB_PATH}`"))
+}
+
+/// What the first process does.
+fn begin() -> Result<()> {
+    let job = read_job()?;
+    match job.task {
+        Task::Install | Task::Early | Task::Boot => debian::boot(&job.task),
+        Task::Test { .. } | Task::Demo | Task::Measure => {
+            machine::mount_all()?;
+            tell(|port| do_job(job, port))
+        }
+    }
+}
+
+/// What a service of the Debian system does, or a script in its initramfs.
+fn do_debian_job() -> Result<()> {
+    let job = read_job()?;
+    machine::load_modules()?;
+    tell(|port| cases::run(debian::cases(&job.task), &mut Bench::join(job.generation)?, port))
+}
+
+/// Does what has something to say to the host, and tells it too why there was nothing more to say.
+fn tell(job: impl FnOnce(&mut Port) -> Result<()>) -> Result<()> {
     let mut port = Port::open()?;
-    let done = do_job_of(&mut port);
+    let done = job(&mut port);
     if let Err(error) = &done {
         port.say(&format!("the guest gave up: {error:#}"))?;
     }
@@ -47,9 +74,7 @@ fn do_job() -> Result<()> {
     done
 }
 
-fn do_job_of(port: &mut Port) -> Result<()> {
-    let text = std::fs::read_to_string(JOB_PATH).with_context(|| format!("failed to read `{JOB_PATH}`"))?;
-    let job: Job = serde_json::from_str(&text).with_context(|| format!("failed to parse `{JOB_PATH}`"))?;
+fn do_job(job: Job, port: &mut Port) -> Result<()> {
     machine::load_modules()?;
     let mut bench = Bench::start(job.generation)?;
     match job.task {
@@ -59,5 +84,6 @@ fn do_job_of(port: &mut Port) -> Result<()> {
         }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),
+        Task::Install | Task::Early | Task::Boot => bail!("a job for a Debian system"),
     }
 }

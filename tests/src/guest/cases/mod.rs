@@ -24,6 +24,9 @@ mod trouble;
 mod watch;
 mod xppen;
 
+pub use attach::{expect_hat_works, expect_untouched};
+pub use drivers::{RAPTOR, plug_fixed, raptor_report};
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::io::{self, Write};
