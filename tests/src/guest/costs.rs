@@ -12,12 +12,13 @@ use crate::protocol::Message;
 /// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
 const INSTRUCTION_SIZE: usize = 8;
 
-/// What the names of a driver's programs begin with (hid-bpf-src/include/hidbpf/driver.h), and the hooks that they are for.
-const HOOKS: [(&str, &str); 4] = [
+/// What the names of a driver's programs begin with (hid-bpf-src/include/hidbpf/driver.h), and what they are for: hooks, and its set-up.
+const HOOKS: [(&str, &str); 5] = [
     ("event_", "device-event"),
     ("fixup_", "rdesc-fixup"),
     ("request_", "hw-request"),
     ("output_", "hw-output-report"),
+    ("setup", "setup"),
 ];
 
 /// The costs of one driver, the greatest of all devices that it was attached to: what the verifier leaves of a program depends on the

@@ -14,7 +14,9 @@ mod fixtures;
 pub mod identity;
 mod install;
 mod kernel;
+mod logitech;
 mod many;
+mod microsoft;
 mod options;
 pub mod recordings;
 mod request;
@@ -105,6 +107,8 @@ fn table() -> Vec<Case> {
         author::CASES,
         configuration::CASES,
         asus::CASES,
+        logitech::CASES,
+        microsoft::CASES,
         watch::CASES,
         xppen::CASES,
     ]

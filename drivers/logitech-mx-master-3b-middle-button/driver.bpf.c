@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <hidbpf/driver.h>
+#include <hidbpf/setup.h>
+
+/*
+ * The button behind the wheel of the Logitech MX Master 3 for Business has the wheel click or run free, and the mouse keeps that to
+ * itself. It can be told to send another button instead, with a request of HID++ 2.0, the protocol of Logitech's vendor reports: report
+ * 0x11 has the number of the device behind the receiver, the number that this mouse gives the feature which assigns its controls, the
+ * feature's function with four bits of the requester's choice, and the parameters. Controls have numbers too.
+ *
+ * The mouse forgets it when it is switched off, and is told again when it is attached or the machine wakes up.
+ */
+#define REQUEST_ID 0x11
+#define REQUEST_SIZE 20
+#define ASSIGN_CONTROLS 0x09
+#define ASSIGN 0x32
+#define CONTROL_MIDDLE_BUTTON 0x52
+#define CONTROL_WHEEL_MODE 0xc4
+
+HIDBPF_OPTION_CHOICE(acts_as, ACTS_AS_MIDDLE_BUTTON, ACTS_AS_WHEEL_MODE);
+HIDBPF_OPTION_INTEGER(receiver_slot);
+
+HIDBPF_SETUP(device)
+{
+	__u8 control = option_acts_as == ACTS_AS_WHEEL_MODE ? CONTROL_WHEEL_MODE : CONTROL_MIDDLE_BUTTON;
+	/* Which control, no flags, and what it is from now on; both numbers have two bytes, the high one first. */
+	__u8 request[REQUEST_SIZE] = {
+		REQUEST_ID, (__u8)option_receiver_slot, ASSIGN_CONTROLS, ASSIGN, 0, CONTROL_WHEEL_MODE, 0, 0, control,
+	};
+
+	return hidbpf_set_report(device, HID_OUTPUT_REPORT, request, sizeof(request));
+}
+
+HIDBPF_DRIVER_WITHOUT_HOOKS();
