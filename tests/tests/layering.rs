@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("hidbpf-prelink", &[]),
     ("hid-bpf-src", &["hidbpf-prelink"]),
     ("hidbpf-core", &["hid-bpf-src", "hidbpf-prelink"]),
+    ("hidbpf-helper", &["hidbpf-core"]),
     ("hidbpf", &["hid-bpf-src", "hidbpf-core"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-prelink"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
@@ -44,7 +45,7 @@ fn no_arrow_points_the_other_way() {
 }
 
 /// What a program that is started for each device, and linked statically, is made of.
-const SMALL: [&str; 1] = ["hidbpf-core"];
+const SMALL: [&str; 2] = ["hidbpf-core", "hidbpf-helper"];
 
 /// What is too large for that, or exists only as a shared library.
 const LARGE: [&str; 6] = ["libbpf-rs", "libbpf-sys", "udev", "libudev-sys", "clap", "tracing-subscriber"];

@@ -17,6 +17,8 @@ pub struct Artifacts {
     pub guest: PathBuf,
     /// The command line tool.
     pub hidbpf: PathBuf,
+    /// What udev starts.
+    pub helper: PathBuf,
     /// The folder with the drivers' objects.
     pub objects: PathBuf,
 }
@@ -24,7 +26,7 @@ pub struct Artifacts {
 impl Artifacts {
     /// What of it is installed.
     pub fn product(&self) -> Product {
-        Product { hidbpf: self.hidbpf.clone(), objects: self.objects.clone() }
+        Product { hidbpf: self.hidbpf.clone(), helper: self.helper.clone(), objects: self.objects.clone() }
     }
 }
 
@@ -33,6 +35,8 @@ impl Artifacts {
 pub struct Product {
     /// The command line tool.
     pub hidbpf: PathBuf,
+    /// What udev starts.
+    pub helper: PathBuf,
     /// The folder with the drivers' objects.
     pub objects: PathBuf,
 }
@@ -62,6 +66,7 @@ pub enum Linked {
 pub struct Build {
     guest: Option<PathBuf>,
     hidbpf: Option<PathBuf>,
+    helper: Option<PathBuf>,
     objects: Option<PathBuf>,
     /// What was compiled, rather than found to be done already.
     pub compiled: Vec<String>,
@@ -87,30 +92,31 @@ const INSTALLED: [&str; 4] = ["--package", "hidbpf-cli", "--package", "hidbpf-dr
 /// The package that [`Artifacts`] have beside these.
 const TESTS: [&str; 2] = ["--package", "hidbpf-tests"];
 
+/// What udev starts is built by itself: it is linked statically, since finding and binding shared libraries would be a good part of
+/// what it costs, and the other programs can't be.
+const HELPER: [&str; 4] = ["--package", "hidbpf-helper", "--bin", "hidbpf-udev"];
+const STATIC: [&str; 3] = ["--", "-C", "target-feature=+crt-static"];
+
 /// Builds all of the workspace at `root`; for a release, which takes long, only what is installed or goes into the machines.
 ///
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build(root: &Path, profile: Profile) -> Result<Build> {
+    let mut build = Build::default();
     let mut command = cargo();
-    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
+    command.arg("build");
     match profile {
-        Profile::Dev => command.arg("--workspace"),
+        Profile::Dev => command.args(["--workspace", "--exclude", "hidbpf-helper"]),
         Profile::Release => command.arg("--release").args(INSTALLED).args(TESTS),
         Profile::Package(Linked::Own) => command.arg("--release").args(INSTALLED),
         Profile::Package(Linked::System) => command.arg("--release").args(INSTALLED).arg("--no-default-features"),
     };
-    if profile != Profile::Dev {
-        command.args(without_own_paths());
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start `cargo build`")?;
-    let stdout = child.stdout.take().context("failed to read what `cargo build` says")?;
-    let build = Build::read(BufReader::new(stdout));
-    let status = child.wait().context("failed to wait for `cargo build`")?;
-    if !status.success() {
-        return Err(Fault::Failed("`cargo build` failed".to_owned()).into());
-    }
-    build
+    build.run(command, root, profile, &[])?;
+    let mut command = cargo();
+    command.arg("rustc").args(HELPER).args((profile != Profile::Dev).then_some("--release"));
+    command.args((profile == Profile::Package(Linked::System)).then_some("--no-default-features"));
+    build.run(command, root, profile, &STATIC)?;
+    Ok(build)
 }
 
 /// Keeps the place of cargo's copies of other crates, which is another on each machine, out of what is built.
@@ -122,30 +128,45 @@ fn without_own_paths() -> Vec<String> {
 }
 
 impl Build {
-    fn read(messages: impl BufRead) -> Result<Self> {
-        let mut build = Self::default();
+    fn run(&mut self, mut command: Command, root: &Path, profile: Profile, last: &[&str]) -> Result<()> {
+        command.current_dir(root).arg("--message-format=json-render-diagnostics");
+        if profile != Profile::Dev {
+            command.args(without_own_paths());
+        }
+        let mut child = command.args(last).stdout(Stdio::piped()).spawn().context("failed to start `cargo`")?;
+        let stdout = child.stdout.take().context("failed to read what `cargo` says")?;
+        let read = self.read(BufReader::new(stdout));
+        let status = child.wait().context("failed to wait for `cargo`")?;
+        if !status.success() {
+            return Err(Fault::Failed("`cargo build` failed".to_owned()).into());
+        }
+        read
+    }
+
+    fn read(&mut self, messages: impl BufRead) -> Result<()> {
         for message in Message::parse_stream(messages) {
             match message.context("failed to read what `cargo build` says")? {
                 Message::CompilerArtifact(artifact) => {
                     let is_program = artifact.target.kind.contains(&TargetKind::Bin);
                     if let Some(path) = artifact.executable.filter(|_| is_program) {
                         match artifact.target.name.as_str() {
-                            "vm-guest" => build.guest = Some(path.into()),
-                            "hidbpf" => build.hidbpf = Some(path.into()),
+                            "vm-guest" => self.guest = Some(path.into()),
+                            "hidbpf" => self.hidbpf = Some(path.into()),
+                            "hidbpf-udev" => self.helper = Some(path.into()),
                             _ => {}
                         }
                     }
                     if !artifact.fresh {
-                        build.compiled.push(artifact.target.name);
+                        self.compiled.push(artifact.target.name);
                     }
                 }
                 Message::BuildScriptExecuted(script) if script.package_id.repr.contains("hidbpf-drivers") => {
-                    build.objects = Some(script.out_dir.join("objects").into());
+                    self.objects = Some(script.out_dir.join("objects").into());
                 }
                 _ => {}
             }
         }
-        Ok(build)
+        Ok(())
     }
 
     /// What the virtual machines need of it.
@@ -154,8 +175,8 @@ impl Build {
     /// Cargo has not built one of the parts.
     pub fn artifacts(mut self) -> Result<Artifacts> {
         let guest = part(self.guest.take(), "the program `vm-guest`")?;
-        let Product { hidbpf, objects } = self.product()?;
-        Ok(Artifacts { guest, hidbpf, objects })
+        let Product { hidbpf, helper, objects } = self.product()?;
+        Ok(Artifacts { guest, hidbpf, helper, objects })
     }
 
     /// What is installed of it.
@@ -165,6 +186,7 @@ impl Build {
     pub fn product(self) -> Result<Product> {
         Ok(Product {
             hidbpf: part(self.hidbpf, "the program `hidbpf`")?,
+            helper: part(self.helper, "the program `hidbpf-udev`")?,
             objects: part(self.objects, "the build script of `hidbpf-drivers`")?,
         })
     }

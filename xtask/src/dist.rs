@@ -68,6 +68,7 @@ const EARLY: [(&str, &str); 4] = [
 ];
 
 const BIN: &str = "usr/bin";
+const HELPER: &str = "usr/lib/udev/hidbpf-udev";
 const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
@@ -103,6 +104,7 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     let layout = Layout { destdir, time: source_date()? };
 
     layout.copy(&product.hidbpf, &format!("{BIN}/hidbpf"), 0o755)?;
+    layout.copy(&product.helper, HELPER, 0o755)?;
     for (name, object) in &objects {
         layout.copy(object, &format!("{DRIVERS}/{name}"), 0o644)?;
     }
@@ -304,7 +306,7 @@ mod tests {
             fs::write(objects.join(format!("{status}.bpf.o")), "").unwrap();
         }
         fs::write(objects.join("stable.d"), "").unwrap();
-        let product = Product { hidbpf: PathBuf::new(), objects };
+        let product = Product { hidbpf: PathBuf::new(), helper: PathBuf::new(), objects };
         let names = |with: &[Status]| chosen(root, &product, with).unwrap().into_keys().collect::<Vec<_>>();
         assert_eq!(names(&[]), ["stable.bpf.o"]);
         assert_eq!(names(&[Status::Testing]), ["stable.bpf.o", "testing.bpf.o"]);

@@ -17,6 +17,7 @@ use crate::protocol::{JOB_PATH, Job};
 
 /// Where a package puts hidbpf.
 const HIDBPF: &str = "/usr/bin/hidbpf";
+const HELPER: &str = "/usr/lib/udev/hidbpf-udev";
 const DRIVERS: &str = "/usr/lib/hidbpf/drivers";
 const RULES: &str = "/usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d";
@@ -138,7 +139,7 @@ fn add_udev(tree: &mut Tree) -> Result<()> {
 
 /// Packs what this workspace makes.
 fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Path) -> Result<()> {
-    for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF)] {
+    for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF), (&artifacts.helper, HELPER)] {
         let name = program.file_name().ok_or_else(|| anyhow!("`{}` is no file", program.display()))?;
         let stripped = stage.join(name);
         strip(program, &stripped)?;

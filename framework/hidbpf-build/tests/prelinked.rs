@@ -185,7 +185,7 @@ fn what_was_made_from_another_object_is_refused() {
     let mut mixed = Vec::new();
     builder.write(&mut mixed).unwrap();
     let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*mixed).unwrap();
-    assert_eq!(Prelinked::of_object(&elf).unwrap_err(), Unusable::OtherObject);
+    assert_eq!(Prelinked::of_object(&elf, &hidbpf_prelink::source(&elf).unwrap()).unwrap_err(), Unusable::OtherObject);
     // Sealed, it is whole as an object, and still not mixed up.
     let sealed: String = one
         .bytes()

@@ -15,6 +15,7 @@ pub mod error;
 pub mod fast;
 pub mod hwdb;
 pub mod ids;
+pub mod kept;
 pub mod kernel;
 pub mod loader;
 pub mod manager;

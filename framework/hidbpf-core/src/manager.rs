@@ -59,6 +59,18 @@ pub struct SetUpReport {
     pub driver: DriverName,
 }
 
+impl SetUpReport {
+    /// Tells the log, which is the journal where udev asked.
+    pub fn tell(&self) {
+        let SetUpReport { device, driver } = self;
+        tracing::info!(
+            DEVICE = device.as_str(),
+            DRIVER = driver.as_str(),
+            "the driver `{driver}` has set up the device `{device}` again"
+        );
+    }
+}
+
 /// A driver that has been taken off a device.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -215,6 +227,11 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// Works on this system, with this loader.
     pub fn with(system: &'a System, loader: L) -> Manager<'a, L> {
         Manager { system, loader, generation: OnceCell::new() }
+    }
+
+    /// What it loads drivers with.
+    pub fn loader(&self) -> &L {
+        &self.loader
     }
 
     fn generation(&self) -> Result<Generation> {

@@ -128,6 +128,8 @@ pub struct ObjectFile {
     /// Global variables by name.
     pub globals: BTreeMap<String, Global>,
     bytes: Cow<'static, [u8]>,
+    /// [`hidbpf_prelink::source`] of the bytes, where they have been summed up.
+    source: Option<[u8; 32]>,
 }
 
 /// A driver's object.
@@ -204,7 +206,8 @@ impl DriverObject {
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
         let Embedded { name, sha256, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
-        if sha256 != digest(path, &elf, &sha256)? {
+        let digests = digests(path, &elf, &sha256)?;
+        if sha256 != digests.whole {
             return Err(Error::new(
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
@@ -212,6 +215,7 @@ impl DriverObject {
             .with_hint("install the driver again, or build it anew"));
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
+        let file = ObjectFile { source: Some(digests.source), ..file };
         Ok(DriverObject { name, manifest, file })
     }
 
@@ -269,18 +273,31 @@ pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
                 usize::try_from(start).ok()?.checked_add(offset)
             })
             .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
-        (place, digest(path, &elf, &Sha256::UNSEALED)?)
+        (place, digests(path, &elf, &Sha256::UNSEALED)?.whole)
     };
     bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
     Ok(())
 }
 
-/// The SHA-256 of an object's sections, as they were before `sealed` was written into the manifest.
-fn digest(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Sha256> {
-    let mut digest = sha2::Sha256::new();
+/// What an object's sections sum up to.
+struct Digests {
+    /// That of all, as they were before the manifest was sealed.
+    whole: Sha256,
+    /// That of what is prelinked: [`hidbpf_prelink::source`].
+    source: [u8; 32],
+}
+
+/// The digests of an object that is sealed with `sealed`. The whole's is made from the other one, so that no byte is summed up twice.
+fn digests(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Digests> {
+    let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
+    let mut digest = sha2::Sha256::new_with_prefix(source);
     for section in elf.sections() {
         let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-        let data = section.data().map_err(|error| damaged(path, &format!("the section `{name}`"), error))?;
+        let fail = |error| damaged(path, &format!("the section `{name}`"), error);
+        if hidbpf_prelink::is_source(&section).map_err(fail)? {
+            continue;
+        }
+        let data = section.data().map_err(fail)?;
         let unsealed = (name == manifest::SECTION).then(|| {
             let manifest = String::from_utf8_lossy(data);
             manifest.replacen(&sealed.to_string(), &Sha256::UNSEALED.to_string(), 1).into_bytes()
@@ -292,7 +309,7 @@ fn digest(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Sha256> {
         }
         digest.update(section.size().to_le_bytes());
     }
-    Ok(Sha256(digest.finalize().into()))
+    Ok(Digests { whole: Sha256(digest.finalize().into()), source })
 }
 
 impl ObjectFile {
@@ -352,7 +369,16 @@ impl ObjectFile {
             }
             hooks = [Generation::FmodRet, Generation::StructOps].map(|generation| (generation, BTreeMap::new())).into();
         }
-        Ok(ObjectFile { name: name.to_owned(), path: path.to_owned(), hooks, has_probe, has_setup, globals, bytes })
+        Ok(ObjectFile {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            hooks,
+            has_probe,
+            has_setup,
+            globals,
+            bytes,
+            source: None,
+        })
     }
 
     /// The file's bytes.
@@ -366,7 +392,9 @@ impl ObjectFile {
     /// It carries nothing, or what can't be used; it says why.
     pub fn prelinked(&self) -> std::result::Result<Prelinked<'_>, Unusable> {
         let damaged = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
-        Prelinked::of_object(&ElfFile64::parse(&*self.bytes).map_err(damaged)?)
+        let elf = ElfFile64::parse(&*self.bytes).map_err(damaged)?;
+        let source = self.source.map_or_else(|| hidbpf_prelink::source(&elf), Ok).map_err(damaged)?;
+        Prelinked::of_object(&elf, &source)
     }
 
     /// The udev properties that it reads: `HUION_FIRMWARE_ID`.

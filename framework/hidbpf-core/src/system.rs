@@ -76,6 +76,11 @@ impl System {
         self.device_pins(device).join(driver.as_str())
     }
 
+    /// The file in which the kernel's numbers are kept until the next boot.
+    pub fn ids(&self) -> PathBuf {
+        self.run.join("ids")
+    }
+
     /// The directory of the state files. The udev rules test for files in it.
     pub fn states(&self) -> PathBuf {
         self.run.join("devices")

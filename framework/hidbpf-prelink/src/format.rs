@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::fmt;
 
-use object::read::elf::ElfFile64;
+use object::read::elf::{ElfFile64, ElfSection64};
 use object::{Object as _, ObjectSection as _, SectionFlags};
 use sha2::Digest as _;
 use zerocopy::little_endian::U32;
@@ -254,18 +254,25 @@ pub enum Unusable {
 pub fn source(elf: &ElfFile64<'_>) -> object::Result<Sha256> {
     let mut digest = sha2::Sha256::new();
     for section in elf.sections() {
-        let name = section.name()?;
-        let loaded =
-            matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_ALLOC));
-        if !loaded && ![".BTF", ".BTF.ext"].contains(&name) {
+        if !is_source(&section)? {
             continue;
         }
-        let data = section.data()?;
+        let (name, data) = (section.name()?, section.data()?);
         digest.update([name.len() as u64, data.len() as u64, section.size()].as_bytes());
         digest.update(name);
         digest.update(data);
     }
     Ok(digest.finalize().into())
+}
+
+/// Whether a section is one that [`source`] covers.
+///
+/// # Errors
+/// Its name lies outside of the file.
+pub fn is_source(section: &ElfSection64<'_, '_>) -> object::Result<bool> {
+    let loaded =
+        matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_ALLOC));
+    Ok(loaded || [".BTF", ".BTF.ext"].contains(&section.name()?))
 }
 
 /// The part of the section that has not been read yet.
@@ -401,15 +408,15 @@ pub(crate) mod opcode {
 }
 
 impl<'a> Prelinked<'a> {
-    /// Reads what an object carries.
+    /// Reads what an object carries whose [`source`] is this.
     ///
     /// # Errors
     /// It carries nothing, something else, or what was made from another object.
-    pub fn of_object(elf: &ElfFile64<'a>) -> Result<Prelinked<'a>, Unusable> {
+    pub fn of_object(elf: &ElfFile64<'a>, source: &Sha256) -> Result<Prelinked<'a>, Unusable> {
         let section = elf.section_by_name(SECTION).ok_or(Unusable::Absent)?;
         let outside = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
         let prelinked = Prelinked::parse(section.data().map_err(outside)?)?;
-        match source(elf).map_err(outside)? == prelinked.source {
+        match *source == prelinked.source {
             true => Ok(prelinked),
             false => Err(Unusable::OtherObject),
         }

@@ -23,6 +23,9 @@ use crate::uhid::{Answer, Device, Mood, Spec};
 /// The program under test, where its package puts it.
 pub const HIDBPF: &str = "/usr/bin/hidbpf";
 
+/// Where a package puts what udev starts.
+pub const HELPER: &str = "/usr/lib/udev/hidbpf-udev";
+
 /// Where drivers are pinned: a directory a device.
 pub const PINS: &str = "/sys/fs/bpf/hidbpf";
 
@@ -503,10 +506,22 @@ fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
 
 /// What the rules start, in the environment that udev gives it; after the words of [`shim`], where there are any.
 pub fn helper(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
-    let mut command = if words.is_empty() { command(HIDBPF) } else { shim::start(words, HIDBPF) };
-    let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
-    command.args(["udev", action, syspath]).env("HIDBPF", "1").env(property, driver);
+    let mut command = if words.is_empty() { command(HELPER) } else { shim::start(words, HELPER) };
+    command.args([action, syspath]).envs(named(driver));
     command
+}
+
+/// The same by the command, through libbpf.
+pub fn helper_through_libbpf(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
+    let mut command = shim::start(words, HIDBPF);
+    command.args(["udev", action, syspath]).envs(named(driver));
+    command
+}
+
+/// The properties that a device has by the hwdb.
+fn named(driver: &str) -> [(String, String); 2] {
+    let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
+    [("HIDBPF".to_owned(), "1".to_owned()), (property, driver.to_owned())]
 }
 
 fn is_added(event: &Uevent, uniq: &str) -> bool {

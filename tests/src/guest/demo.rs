@@ -41,7 +41,7 @@ pub fn run(bench: &mut Bench, port: &mut Port) -> Result<()> {
         "It types! Its own descriptor says that it is a keyboard, and so a button writes into your drawing's name.",
     )?;
     port.say("")?;
-    port.say("Now udev gets to see the device. A rule finds it in the hwdb and starts `hidbpf udev add`;")?;
+    port.say("Now udev gets to see the device. A rule finds it in the hwdb and starts hidbpf's helper;")?;
     port.say("nobody types a command.")?;
     bench.release()?;
     ensure!(pad.pinned_drivers()? == [DRIVER], "udev did not attach `{DRIVER}`: {:?}", pad.pinned_drivers()?);

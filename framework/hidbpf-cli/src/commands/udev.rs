@@ -1,4 +1,4 @@
-//! `hidbpf udev add|remove`: what is left of an event of udev's to libbpf, and what the rules can call where there is no other program
+//! `hidbpf udev add|resume|remove`: what is left of an event of udev's to libbpf, and what the rules can call where there is no other program
 //! for it. Nobody reads standard output there; the journal has the story.
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::hwdb;
 use hidbpf::ids::HidName;
 use hidbpf::loader::Libbpf;
-use hidbpf::manager::{Manager, tell};
+use hidbpf::manager::{Manager, SetUpReport, tell};
 
 use super::Context;
 use crate::output::{Failure, Failures, Outcome};
@@ -38,15 +38,7 @@ pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
     let mut failed = Vec::new();
     for result in results {
         match result {
-            Ok(reports) => reports.iter().for_each(|report| {
-                tracing::info!(
-                    DEVICE = report.device.as_str(),
-                    DRIVER = report.driver.as_str(),
-                    "the driver `{}` has set up the device `{}` again",
-                    report.driver,
-                    report.device
-                );
-            }),
+            Ok(reports) => reports.iter().for_each(SetUpReport::tell),
             Err(error) => failed.push(error),
         }
     }

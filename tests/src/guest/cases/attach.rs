@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::drivers::{MOUSE, RAPTOR, plug_fixed, raptor_report};
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, plain_mouse};
+use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, entries, plain_mouse};
 use crate::nodes::expect_events;
-use crate::process::{Started, command};
+use crate::process::{Run, Started, command};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -93,7 +93,7 @@ fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
 fn helpers_at_once(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
     let started: Vec<Started> =
-        (0..3).map(|_| Started::new(command(HIDBPF).args(["udev", "add", &joystick.path()]))).collect::<Result<_>>()?;
+        (0..3).map(|_| Started::new(command(HELPER).args(["add", &joystick.path()]))).collect::<Result<_>>()?;
     for helper in started {
         helper.finish()?.expect(0)?;
     }
@@ -177,6 +177,7 @@ fn add_twice(bench: &mut Bench) -> Result<()> {
     let pins = entries(&joystick.pins().join(RAPTOR.0))?;
     let state = fs::read(joystick.state()).context("failed to read the state")?;
     bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(0)?;
+    Run::of(command(HELPER).args(["add", &joystick.path()]))?.expect(0)?;
     bench.trigger("add", &joystick)?;
     bench.trigger("bind", &joystick)?;
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);

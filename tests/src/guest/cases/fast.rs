@@ -15,6 +15,7 @@ use hidbpf::system::System;
 use libbpf_rs::ProgramType;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 
+use super::helper::loaded_way;
 use super::recordings::{self, Session};
 use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, Plugged, entries};
@@ -137,6 +138,14 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
     for_each(bench, |bench, session| {
         let plugged = session.plug(bench)?;
         let driver = driver(session.driver)?;
+        if loaded_way(bench, &plugged)?["way"] == "fast" {
+            bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;
+            bench.settle()?;
+            bench.hidbpf(&["load", session.driver, &plugged.name()])?.expect(0)?;
+            bench.settle()?;
+        }
+        let way = loaded_way(bench, &plugged)?;
+        ensure!(way["way"] == "libbpf", "the driver was loaded {way}");
         let pins = |plugged: &Plugged| entries(&plugged.pins().join(session.driver));
         let (pinned, descriptor) = (pins(&plugged)?, plugged.descriptor()?);
         bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;

@@ -16,10 +16,11 @@ use serde_json::Value;
 use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::RAPTOR;
 use super::fixtures::RIVAL;
+use super::helper::forget_numbers;
 use super::many::Kept;
 use super::trouble::plug_raptor_unseen;
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, helper, write};
+use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, helper, helper_through_libbpf, write};
 use crate::guest::{machine, shim};
 use crate::monitor::PATIENCE;
 use crate::process::Run;
@@ -29,6 +30,7 @@ use crate::uhid::Spec;
 pub const CASES: &[Case] = &[
     case("device-vanishes-at-each-bpf-call", WITH_HID_BPF, device_vanishes),
     case("helper-killed-at-each-bpf-call", WITH_HID_BPF, helper_killed),
+    case("attach-through-libbpf-killed-at-each-bpf-call", WITH_HID_BPF, killed_through_libbpf),
     case("no-memory-at-each-bpf-call", WITH_HID_BPF, no_memory),
     case("load-without-memory-at-each-bpf-call", WITH_HID_BPF, load_without_memory),
     case("full-bpffs", WITH_HID_BPF, full_bpffs),
@@ -44,6 +46,11 @@ const OBJ_PIN: u64 = 6;
 /// What udev starts for the joystick, under the eyes of this process.
 pub fn add_traced(device: &Plugged) -> Result<Traced> {
     Traced::new(&mut helper(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
+}
+
+/// What the helper becomes where the fast way is closed.
+fn add_traced_through_libbpf(device: &Plugged) -> Result<Traced> {
+    Traced::new(&mut helper_through_libbpf(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
 }
 
 fn load_traced(device: &Plugged) -> Result<Traced> {
@@ -66,11 +73,18 @@ fn device_vanishes(bench: &mut Bench) -> Result<()> {
 }
 
 fn helper_killed(bench: &mut Bench) -> Result<()> {
-    at_each_call(bench, add_traced, &|bench, joystick, traced| {
-        traced.kill()?;
-        expect_truth(bench, &joystick)?;
-        Ok(Some(joystick))
-    })
+    at_each_call(bench, add_traced, &expect_killed)
+}
+
+fn killed_through_libbpf(bench: &mut Bench) -> Result<()> {
+    at_each_call(bench, add_traced_through_libbpf, &expect_killed)
+}
+
+/// It is killed at a call, and what is said afterwards is so.
+fn expect_killed(bench: &mut Bench, joystick: Plugged, traced: Traced) -> Result<Option<Plugged>> {
+    traced.kill()?;
+    expect_truth(bench, &joystick)?;
+    Ok(Some(joystick))
 }
 
 fn no_memory(bench: &mut Bench) -> Result<()> {
@@ -122,6 +136,16 @@ fn expect_truth(bench: &mut Bench, joystick: &Plugged) -> Result<()> {
     Ok(())
 }
 
+/// Nothing is told any longer of what has failed, but why the fast way was not taken.
+fn expect_no_failures(bench: &Bench) -> Result<()> {
+    let run = bench.hidbpf(&["--json", "status"])?.expect(0)?;
+    let answer: Value = serde_json::from_str(&run.stdout).context("`status --json` is not JSON")?;
+    let devices = answer["status"].as_array().context("the answer has no devices")?;
+    let resolved = devices.iter().all(|device| device["failures"].as_array().is_some_and(Vec::is_empty));
+    ensure!(resolved, "what was resolved is still told\n{run}");
+    Ok(())
+}
+
 /// Disturbs one attach before the first of its calls, another before its second, and so on up to the last. The next attempt, udev's
 /// own, must succeed, whatever was left.
 fn at_each_call(bench: &mut Bench, start: Start, disturb: Disturb<'_>) -> Result<()> {
@@ -136,6 +160,7 @@ fn at_each_call(bench: &mut Bench, start: Start, disturb: Disturb<'_>) -> Result
 
 fn calls_of_one_attach(bench: &mut Bench, start: Start) -> Result<Vec<Call>> {
     let (joystick, _) = plug_raptor_unseen(bench)?;
+    forget_numbers()?;
     let mut traced = start(&joystick)?;
     let mut calls = Vec::new();
     while let Some(call) = traced.next_call()? {
@@ -151,6 +176,8 @@ fn calls_of_one_attach(bench: &mut Bench, start: Start) -> Result<Vec<Call>> {
 fn disturb_at(bench: &mut Bench, start: Start, disturb: Disturb<'_>, number: usize) -> Result<()> {
     let (joystick, _) = plug_raptor_unseen(bench)?;
     let (pins, state) = (joystick.pins(), joystick.state());
+    // As in the attach whose calls were counted.
+    forget_numbers()?;
     let mut traced = start(&joystick)?;
     for _ in 0..=number {
         traced.next_call()?.context("there were fewer calls this time")?;
@@ -160,8 +187,7 @@ fn disturb_at(bench: &mut Bench, start: Start, disturb: Disturb<'_>, number: usi
     if let Some(joystick) = left {
         expect_hat_works(&joystick)?;
         ensure!(entries(&pins)?.len() == 1, "beside the driver's there are {:?}", entries(&pins)?);
-        let status = bench.hidbpf(&["status"])?.expect(0)?;
-        ensure!(!status.stdout.contains("failed"), "what was resolved is still told\n{status}");
+        expect_no_failures(bench)?;
         bench.unplug(joystick)?;
     }
     ensure!(!pins.exists(), "`{}` is still there", pins.display());

@@ -11,6 +11,7 @@ mod evil;
 mod fast;
 mod faults;
 mod fixtures;
+mod helper;
 pub mod identity;
 mod install;
 mod kernel;
@@ -94,6 +95,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         aside::CASES,
         fixtures::CASES,
+        helper::CASES,
         install::CASES,
         many::CASES,
         options::CASES,

@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::{RAPTOR, plug_fixed};
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HIDBPF, Plugged, write};
+use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, write};
 use crate::guest::{machine, shim};
 use crate::process::{Run, command};
 use crate::protocol::Generation;
@@ -98,7 +98,7 @@ fn corrupt_among_good(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["devices"])?.answers(RAPTOR.0)?;
         // Without udev's help all installed drivers are read.
         let (second, _) = plug_raptor_unseen(bench)?;
-        bench.hidbpf(&["udev", "add", &second.path()])?;
+        Run::of(command(HELPER).args(["add", &second.path()]))?;
         ensure!(second.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", second.pinned_drivers()?);
         bench.release()?;
         bench.unplug(second)?;
@@ -152,13 +152,17 @@ fn not_root(bench: &mut Bench) -> Result<()> {
     const NOBODY: u32 = 65534;
     let as_nobody = |arguments: &[&str]| Run::of(command(HIDBPF).args(arguments).uid(NOBODY).gid(NOBODY));
     let (joystick, spec) = plug_raptor_unseen(bench)?;
+    let path = joystick.path();
+    let helper_as_nobody = |action: &str| Run::of(command(HELPER).args([action, &path]).uid(NOBODY).gid(NOBODY));
     as_nobody(&["load", RAPTOR.0])?.expect(1)?.says("root")?;
     as_nobody(&["udev", "add", &joystick.path()])?.expect(1)?;
+    helper_as_nobody("add")?.expect(1)?;
     expect_untouched(&joystick, &spec)?;
     bench.release()?;
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
     as_nobody(&["unload", RAPTOR.0])?.expect(1)?.says("root")?;
     as_nobody(&["udev", "remove", &joystick.path()])?.expect(1)?;
+    helper_as_nobody("remove")?.expect(1)?;
     expect_hat_works(&joystick)?;
     // Looking is free.
     as_nobody(&["status"])?.expect(0)?.answers(RAPTOR.0)?;
@@ -183,7 +187,9 @@ fn kernel_without_hid_bpf(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug(&spec)?;
     expect_untouched(&joystick, &spec)?;
     ensure!(!joystick.state().exists(), "`{}` was written", joystick.state().display());
-    bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(4)?.says("CONFIG_HID_BPF")?;
+    for (program, words) in [(HIDBPF, &["udev", "add"][..]), (HELPER, &["add"])] {
+        Run::of(command(program).args(words).arg(joystick.path()))?.expect(4)?.says("CONFIG_HID_BPF")?;
+    }
     bench.hidbpf(&["load", RAPTOR.0])?.expect(4)?.says("CONFIG_HID_BPF")?;
     bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(4)?.says("CONFIG_HID_BPF")?;
     bench.hidbpf(&["doctor"])?.expect(1)?.answers("CONFIG_HID_BPF")?;

@@ -1,0 +1,100 @@
+//! The file in `/run/hidbpf` that has the kernel's numbers from one attach to the next. Only root can read or write it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+
+use crate::fast::Keep;
+use crate::system::System;
+
+/// More bytes than are kept.
+const MOST: u64 = 1 << 16;
+
+/// Reads what was kept. What can't be read, and what somebody else could have written, counts as nothing.
+pub fn read(system: &System) -> Option<Vec<u8>> {
+    read_owned(&system.ids(), 0).ok()
+}
+
+fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty())?;
+    let stat = fstat(&file)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_uid != owner || Mode::from_raw_mode(stat.st_mode) != OURS {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut bytes = Vec::new();
+    File::from(file).take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+const OURS: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Does with the file what is to be done. That it can't be written costs the next attach time, and this one nothing.
+pub fn write(system: &System, keep: &Keep) {
+    let path = system.ids();
+    let result = match keep {
+        Keep::AsItIs => return,
+        Keep::Instead(bytes) => replace(&path, bytes),
+        Keep::Nothing => match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
+    };
+    if let Err(error) = result {
+        tracing::warn!("failed to write `{}`: {error}", path.display());
+    }
+}
+
+/// Whoever reads meanwhile finds the old file or the new one. Of two that write at once one wins.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        File::from(openat(CWD, &fresh, flags, OURS)?).write_all(bytes)?;
+        fs::rename(&fresh, path)
+    };
+    write().inspect_err(|_| {
+        // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        let _ = fs::remove_file(&fresh);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_its_owners_alone_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let system = System { run: folder.path().to_owned(), ..System::default() };
+        let path = system.ids();
+        let uid = rustix::process::getuid().as_raw();
+        let read = || read_owned(&path, uid).ok();
+        assert_eq!(read(), None);
+        for text in ["one", "another"] {
+            write(&system, &Keep::Instead(text.into()));
+            assert_eq!(read(), Some(text.into()));
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        write(&system, &Keep::AsItIs);
+        assert_eq!(read(), Some("another".into()));
+        assert!(read_owned(&path, uid + 1).is_err());
+        for mode in [0o644, 0o620, 0o606] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read(), None, "{mode:o}");
+        }
+        fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        assert_eq!(read(), None);
+        write(&system, &Keep::Instead(b"third".to_vec()));
+        assert_eq!(read(), Some(b"third".into()));
+        write(&system, &Keep::Nothing);
+        write(&system, &Keep::Nothing);
+        assert_eq!(read(), None);
+    }
+}

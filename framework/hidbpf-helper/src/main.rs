@@ -1,0 +1,111 @@
+//! What udev starts when a HID device appears, is bound to a kernel driver, or goes.
+//!
+//! It takes the steps of `hidbpf udev add`, `resume` and `remove`, by the same code and another loader: programs that were linked when
+//! their driver was built, and bpf() calls. Where that can't be done, for whatever reason, it becomes `hidbpf udev add`.
+
+mod journal;
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use hidbpf_core::error::{Error, ErrorKind};
+use hidbpf_core::fast::{Fast, Keep};
+use hidbpf_core::hwdb;
+use hidbpf_core::ids::HidName;
+use hidbpf_core::kept;
+use hidbpf_core::kernel::{self, Generation};
+use hidbpf_core::manager::{AddReport, Manager, SetUpReport, tell};
+use hidbpf_core::manifest::DriverName;
+use hidbpf_core::system::System;
+
+/// The command that can do all that this program can't.
+const HIDBPF: &str = "/usr/bin/hidbpf";
+
+/// What `hidbpf` says too.
+const BAD_USAGE: u8 = 2;
+
+const USAGE: &str = "usage: hidbpf-udev add|resume|remove SYSPATH\nudev's rules call this; `hidbpf help` is for people";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [action, path] = arguments.as_slice() else { return bad_usage() };
+    let act = match action.to_str() {
+        Some("add") => add,
+        Some("resume") => resume,
+        Some("remove") => remove,
+        _ => return bad_usage(),
+    };
+    journal::start();
+    // What no kernel asks for goes first: finding out what this one asks for takes bpf() calls.
+    match kernel::confine(Generation::FmodRet).map_err(Some).and_then(|()| act(Path::new(path))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.iter().for_each(tell);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bad_usage() -> ExitCode {
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{USAGE}");
+    ExitCode::from(BAD_USAGE)
+}
+
+/// Attaches what is for a device. The error is there if it has not been told of yet.
+fn add(path: &Path) -> Result<(), Option<Error>> {
+    let system = System::default();
+    let manager = Manager::with(&system, Fast::new(&system, kept::read(&system).as_deref()));
+    let added = manager.confine().and_then(|()| manager.add(path, &hwdb::named(std::env::vars_os())));
+    let keep = match &added {
+        Ok(AddReport { not_fast: Some(why), .. }) if did_not_work(why) => Keep::Nothing,
+        _ => manager.loader().keep(),
+    };
+    kept::write(&system, &keep);
+    let why = match added {
+        Ok(report) => {
+            report.tell();
+            match report.not_fast {
+                Some(why) => why,
+                None if report.failed.is_empty() => return Ok(()),
+                None => return Err(None),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFast => error,
+        Err(error) => return Err(Some(error)),
+    };
+    tracing::info!(
+        DEVICE = HidName::of_path(path).ok().as_ref().map(HidName::as_str),
+        DRIVER = why.place().driver.as_ref().map(DriverName::as_str),
+        "attaching through libbpf: {why}"
+    );
+    let error = Command::new(HIDBPF).args(["udev", "add", "--not-fast"]).arg(why.to_string()).arg(path).exec();
+    let what = format!("failed to start `{HIDBPF}`, which was to attach through libbpf since {why}");
+    Err(Some(Error::because(ErrorKind::Io, what, error)))
+}
+
+/// Whether the kernel has taken a driver that then did not fix its device, which wrong numbers may be the reason of.
+fn did_not_work(why: &Error) -> bool {
+    let cause = why.source().and_then(|cause| cause.downcast_ref::<Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFixed)
+}
+
+/// Has a device told again what its drivers want of it, for which nothing is loaded.
+fn resume(path: &Path) -> Result<(), Option<Error>> {
+    let name = HidName::of_path(path)?;
+    let system = System::default();
+    let event = std::env::var("SEQNUM").ok().and_then(|number| number.parse().ok());
+    let reports = Manager::with(&system, Fast::new(&system, None)).set_up_again(&name, event)?;
+    reports.iter().for_each(SetUpReport::tell);
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), Option<Error>> {
+    let name = HidName::of_path(path)?;
+    let system = System::default();
+    Ok(Manager::with(&system, Fast::new(&system, None)).remove(&name)?)
+}
