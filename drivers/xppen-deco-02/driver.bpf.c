@@ -52,15 +52,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	struct ugee_pad_report *report;
-	int size = ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0);
-
-	if (size <= 0)
-		return size;
-	report = (void *)hidbpf_report_with_id(ctx, PAD_ID, sizeof(*report));
-	if (report)
-		report->dial = (__s8)(report->dial * option_dial_steps);
-	return size;
+	return ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0, option_dial_steps);
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -1,16 +1,26 @@
 //! Documentation that is run: its commands, what they are said to print, and its edits of files, in the order in which it has them.
 //!
 //! A block of ```` ```console ```` has commands after `$ `, the lines of their here-documents after `> `, and what they print; a line
-//! `...` stands for any lines, and `[exit 1]` for that status. A block of ```` ```diff ```` names a file in its first line and has
-//! hunks, which are found by their lines.
+//! `...` stands for any lines, `...` at a line's end for any rest of it, and `[exit 1]` for that status. Where its commands are run is said in a comment on the line before it:
+//! `<!-- run: in a machine -->` is as root in a virtual machine that devices are plugged into, and `<!-- not run: why -->` is nowhere;
+//! without one it is here, but for commands after `sudo`, which are for a machine. A block of ```` ```diff ```` names a file in its first
+//! line and has hunks, which are found by their lines.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The page that this is for.
+/// The page that is done as a whole, with a driver in the end.
 pub const WRITING_A_DRIVER: &str = include_str!("../../docs/writing-a-driver.md");
+
+macro_rules! pages {
+    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("../../", $path)))),*] };
+}
+
+/// The other pages with commands, by their paths from the workspace's root.
+pub const PAGES: &[(&str, &str)] =
+    pages!["README.md", "docs/configuration.md", "docs/packaging.md", "docs/sdk.md", "fuzz/README.md",];
 
 /// A thing that the reader does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +40,43 @@ pub struct Command {
     pub text: String,
     /// What is printed, and the exit status where it is not 0.
     pub output: String,
+    /// Where it is run.
+    pub place: Place,
+}
+
+/// Where commands are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine, in a folder of their own.
+    Here,
+    /// In a virtual machine, as root, with devices.
+    Machine,
+    /// Nowhere, for this reason.
+    Nowhere(String),
+}
+
+impl Place {
+    /// What a comment before a block says; `None` for any other line.
+    fn of(line: &str) -> Result<Option<Place>> {
+        let Some(said) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else { return Ok(None) };
+        match said.split_once(": ") {
+            Some(("run", "in a machine")) => Ok(Some(Place::Machine)),
+            Some(("not run", why)) if !why.is_empty() => Ok(Some(Place::Nowhere(why.to_owned()))),
+            _ => bail!("`{line}` says neither where commands are run nor why not"),
+        }
+    }
 }
 
 impl Command {
     /// What is typed after `sudo`, for a command that needs root and the device.
     pub fn as_root(&self) -> Option<&str> {
         self.text.strip_prefix("sudo ")
+    }
+
+    /// The same command with other names of devices, in what is typed and in what is printed.
+    pub fn with_names(&self, names: &[(&str, &str)]) -> Command {
+        let name = |text: &str| names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        Command { text: name(&self.text), output: name(&self.output), ..self.clone() }
     }
 
     /// Compares what was printed with what the page says.
@@ -59,7 +100,10 @@ fn matches(expected: &[&str], seen: &[&str]) -> bool {
     match (expected, seen) {
         ([], []) => true,
         (["...", rest @ ..], _) => (0..=seen.len()).any(|skipped| matches(rest, &seen[skipped..])),
-        ([first, expected @ ..], [line, seen @ ..]) => first == line && matches(expected, seen),
+        ([first, expected @ ..], [line, seen @ ..]) => {
+            let begins = first.strip_suffix("...").is_some_and(|begin| line.starts_with(begin));
+            (first == line || begins) && matches(expected, seen)
+        }
         _ => false,
     }
 }
@@ -97,27 +141,39 @@ impl Edit {
 pub fn steps(page: &str) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut lines = page.lines().zip(1..);
+    let mut before = "";
     while let Some((line, number)) = lines.next() {
-        let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) else { continue };
+        let said = Place::of(std::mem::replace(&mut before, line)).with_context(|| format!("line {number}"))?;
+        let Some(kind) = line.strip_prefix("```") else {
+            // A command that is not in a block of its own is run by nobody.
+            let is_command =
+                |text: &str| ["$ ", "cargo ", "hidbpf ", "sudo "].iter().any(|word| text.starts_with(word));
+            let hides = line.strip_prefix("    ").is_some_and(|text| is_command(text.trim_start()));
+            ensure!(!hides, "line {number}: `{line}` is a command outside of a block of ```console");
+            continue;
+        };
         let block: Vec<_> = lines.by_ref().take_while(|(line, _)| *line != "```").collect();
         match kind {
-            "console" => steps.extend(commands(&block)?.into_iter().map(Step::Command)),
+            "console" => steps.extend(commands(&block, said)?.into_iter().map(Step::Command)),
             "diff" => steps.push(Step::Edit(edit(number, &block)?)),
-            _ => {}
+            "" | "c" | "toml" => ensure!(said.is_none(), "line {number}: nothing in a block of `{kind}` is run"),
+            _ => bail!("line {number}: a block of `{kind}` is unknown here"),
         }
     }
     Ok(steps)
 }
 
-fn commands(block: &[(&str, usize)]) -> Result<Vec<Command>> {
+fn commands(block: &[(&str, usize)], place: Option<Place>) -> Result<Vec<Command>> {
     let mut commands: Vec<Command> = Vec::new();
     for &(line, number) in block {
         if let Some(text) = line.strip_prefix("$ ") {
-            commands.push(Command { line: number, text: text.to_owned(), output: String::new() });
+            let default = || if text.starts_with("sudo ") { Place::Machine } else { Place::Here };
+            let place = place.clone().unwrap_or_else(default);
+            commands.push(Command { line: number, text: text.to_owned(), output: String::new(), place });
             continue;
         }
         let Some(command) = commands.last_mut() else { bail!("line {number}: a block begins without a command") };
-        match line.strip_prefix("> ") {
+        match line.strip_prefix("> ").or((line == ">").then_some("")) {
             Some(text) => command.text += &format!("\n{text}"),
             None => command.output += &format!("{line}\n"),
         }
@@ -155,11 +211,16 @@ mod tests {
 
     #[test]
     fn output_may_be_left_out_in_part() {
-        let command = |output: &str| Command { line: 1, text: "x".to_owned(), output: output.to_owned() };
-        for (output, printed) in [("", ""), ("a\n", "a\n"), ("...\n", "a\nb\n"), ("a\n...\nd\n", "a\nb\nc\nd\n")] {
+        let command =
+            |output: &str| Command { line: 1, text: "x".to_owned(), output: output.to_owned(), place: Place::Here };
+        for (output, printed) in
+            [("", ""), ("a\n", "a\n"), ("...\n", "a\nb\n"), ("a\n...\nd\n", "a\nb\nc\nd\n"), ("ab...\n", "abc\n")]
+        {
             command(output).check(printed).unwrap();
         }
-        for (output, printed) in [("", "a\n"), ("a\n", ""), ("a\n...\n", "b\n"), ("...\nd\n", "a\nd\ne\n")] {
+        for (output, printed) in
+            [("", "a\n"), ("a\n", ""), ("a\n...\n", "b\n"), ("...\nd\n", "a\nd\ne\n"), ("ab...\n", "ac\n")]
+        {
             command(output).check(printed).unwrap_err();
         }
     }
@@ -169,8 +230,31 @@ mod tests {
         let steps =
             steps("x\n```console\n$ cat << E\n> y\n> E\ny\n```\n```c\nz\n```\n```diff\n--- f\n@@\n-a\n+b\n c\n```\n")
                 .unwrap();
-        let cat = Command { line: 3, text: "cat << E\ny\nE".to_owned(), output: "y\n".to_owned() };
+        let cat = Command { line: 3, text: "cat << E\ny\nE".to_owned(), output: "y\n".to_owned(), place: Place::Here };
         let hunks = vec![("a\nc\n".to_owned(), "b\nc\n".to_owned())];
         assert_eq!(steps, [Step::Command(cat), Step::Edit(Edit { line: 11, file: "f".to_owned(), hunks })]);
+    }
+
+    #[test]
+    fn where_commands_are_run_is_said_before_them() {
+        let page = "```console\n$ a\n$ sudo b\n```\n<!-- run: in a machine -->\n```console\n$ c\n```\n\
+                    <!-- not run: why -->\n```console\n$ sudo d\n```\n";
+        let places: Vec<Place> = steps(page)
+            .unwrap()
+            .into_iter()
+            .map(|step| match step {
+                Step::Command(command) => command.place,
+                Step::Edit(edit) => panic!("{edit:?}"),
+            })
+            .collect();
+        assert_eq!(places, [Place::Here, Place::Machine, Place::Machine, Place::Nowhere("why".to_owned())]);
+        for wrong in [
+            "<!-- run: there -->\n```console\n$ a\n```\n",
+            "<!-- not run: why -->\n```c\n```\n",
+            "```sh\na\n```\n",
+            "x:\n\n    sudo a\n",
+        ] {
+            steps(wrong).unwrap_err();
+        }
     }
 }

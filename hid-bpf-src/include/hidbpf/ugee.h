@@ -89,9 +89,11 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 
 /*
  * For event hooks. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
- * keyboard page what it stands for; `left_alt` is what that modifier does. What the hook is to return.
+ * keyboard page what it stands for; `left_alt` is what that modifier does, and `dial_steps` how much a step of the dial is. What the hook is
+ * to return.
  */
-static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, const __u16 *meaning_of_key, __u16 left_alt)
+static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, const __u16 *meaning_of_key, __u16 left_alt,
+					  __s32 dial_steps)
 {
 	__u8 *data = hidbpf_report_with_id(ctx, id, UGEE_KEYS_SIZE);
 	__u16 down;
@@ -105,7 +107,7 @@ static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, cons
 	*(struct ugee_pad_report *)data = (struct ugee_pad_report){
 		.id = id,
 		.buttons = (__u8)down,
-		.dial = (__s8)(!!(down & UGEE_DIAL_CLOCKWISE) - !!(down & UGEE_DIAL_COUNTERCLOCKWISE)),
+		.dial = (__s8)((!!(down & UGEE_DIAL_CLOCKWISE) - !!(down & UGEE_DIAL_COUNTERCLOCKWISE)) * dial_steps),
 	};
 	return sizeof(struct ugee_pad_report);
 }
@@ -114,7 +116,7 @@ static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, cons
 #define UGEE_PAD_EVENT(id, meaning_of_key, left_alt)                                                                   \
 	HIDBPF_INPUT_EVENT(ugee_ctx)                                                                                   \
 	{                                                                                                              \
-		return ugee_pad_event(ugee_ctx, (id), (meaning_of_key), (left_alt));                                   \
+		return ugee_pad_event(ugee_ctx, (id), (meaning_of_key), (left_alt), 1);                               \
 	}
 
 /* The keys of pads whose third button is the left Alt, on which pads with fewer than eight buttons lack the last ones. */

@@ -53,8 +53,9 @@ const ASKS: Fixture = fixture!("bench-asks");
 pub const SETUP: Fixture = fixture!("bench-setup");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
-/// The driver that docs/writing-a-driver.md ends with.
+/// The drivers that docs/writing-a-driver.md makes.
 pub const WHEEL: Fixture = fixture!("example-wheel-mouse");
+pub const QUIET: Fixture = fixture!("example-quiet-mouse");
 
 impl Fixture {
     /// Writes the object where only a command that names it finds it.

@@ -6,6 +6,7 @@ mod attach;
 mod author;
 mod comeback;
 mod configuration;
+mod documentation;
 mod drivers;
 mod evil;
 mod fast;
@@ -107,6 +108,7 @@ fn table() -> Vec<Case> {
         faults::CASES,
         evil::CASES,
         author::CASES,
+        documentation::CASES,
         configuration::CASES,
         asus::CASES,
         logitech::CASES,

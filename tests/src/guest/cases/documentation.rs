@@ -1,0 +1,86 @@
+//! The commands of README and docs that want root and devices, as their reader types them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::author::watch;
+use super::configuration::Files;
+use super::drivers::MOUSE;
+use super::fixtures::WHEEL;
+use super::{Case, WITH_HID_BPF, case, recordings, setup};
+use crate::guest::bench::{Bench, HIDBPF, Plugged};
+use crate::process::{Run, command};
+use crate::walkthrough::{Command, PAGES, Place, Step, steps};
+
+pub const CASES: &[Case] = &[case("documentation", WITH_HID_BPF, documentation)];
+
+/// Where the reader is.
+const FOLDER: &str = "/tmp/reader";
+
+/// The pages' tablet: the driver, and the size of the descriptor of its pad.
+const TABLET: (&str, usize) = ("huion-inspiroy-2-s", 65);
+
+/// What the pages call the devices that are plugged in here, and their nodes.
+const MOUSE_NODE: &str = "/dev/hidraw3";
+const TABLET_NODE: &str = "/dev/hidraw4";
+const OTHER_NODE: &str = "/dev/hidraw5";
+const TABLET_NAME: &str = "0003:256C:0066.0004";
+
+/// Page by page, on a mouse, a tablet's pad, and a mouse that no driver is for and that can be asked for a feature report.
+fn documentation(bench: &mut Bench) -> Result<()> {
+    for (page, text) in PAGES {
+        let files = Files::new()?;
+        fs::create_dir_all(FOLDER).with_context(|| format!("failed to create `{FOLDER}`"))?;
+        fs::copy(WHEEL.file()?, Path::new(FOLDER).join("example-wheel-mouse.bpf.o"))
+            .context("failed to copy a driver")?;
+        let mouse = bench.plug(&recordings::device(MOUSE.0, MOUSE.1)?)?;
+        let tablet = bench.plug(&recordings::device(TABLET.0, TABLET.1)?)?;
+        let other = bench.plug_with(&setup::mouse(), &[], [(5, vec![5, 0x20, 0x30])].into())?;
+        let node = |device: &Plugged| Ok::<_, anyhow::Error>(device.hidraw()?.path().display().to_string());
+        for step in steps(text)? {
+            let Step::Command(typed) = step else { continue };
+            if typed.place != Place::Machine {
+                continue;
+            }
+            let (mouse_node, tablet_node, other_node) = (node(&mouse)?, node(&tablet)?, node(&other)?);
+            let names = [
+                (MOUSE_NODE, mouse_node.as_str()),
+                (TABLET_NODE, &tablet_node),
+                (OTHER_NODE, &other_node),
+                (TABLET_NAME, &tablet.name()),
+            ];
+            let at = format!("{page}:{}: `{}`", typed.line, typed.text);
+            run(&typed.with_names(&names), &mouse, bench).with_context(|| at)?;
+        }
+        for device in [mouse, tablet, other] {
+            bench.unplug(device)?;
+        }
+        drop(files);
+        fs::remove_dir_all(FOLDER).with_context(|| format!("failed to remove `{FOLDER}`"))?;
+        bench.renew_hwdb()?;
+    }
+    Ok(())
+}
+
+fn run(typed: &Command, mouse: &Plugged, bench: &mut Bench) -> Result<()> {
+    let words: Vec<&str> = typed.as_root().unwrap_or(&typed.text).split(' ').collect();
+    let [program, arguments @ ..] = words.as_slice() else { bail!("nothing is typed") };
+    let program = if *program == "hidbpf" { HIDBPF } else { program };
+    if program == HIDBPF && matches!(arguments.first(), Some(&("monitor" | "record"))) {
+        return watch(arguments, mouse, "Mouse", &[&[0, 2, 0, 5, 0, 0, 0]]);
+    }
+    let run = Run::of(command(program).args(arguments).current_dir(FOLDER))?;
+    bench.settle()?;
+    let mut printed = run.stdout.clone();
+    if !run.status.success() {
+        printed += &format!("[exit {}]\n", run.status.code().unwrap_or(-1));
+    }
+    // Where the page doesn't say what is printed it is of no matter, but that it went well is.
+    ensure!(!typed.output.is_empty() || run.status.success(), "it ended otherwise\n{run}");
+    if !typed.output.is_empty() {
+        typed.check(&printed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Every command in README and docs is run: here, in the virtual machines (the case `documentation`), or, where that is no use, nowhere, which
+//! is said with the reason. A command of `cargo xtask` is asked whether it understands what is typed: what it does is what the tests are.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use hidbpf::manifest::Manifest;
+use hidbpf_build::{Clang, Sdk};
+use hidbpf_tests::walkthrough::{self, PAGES, Place, Step, WRITING_A_DRIVER, steps};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
+}
+
+/// The commands of a page.
+fn commands(path: &str, text: &str) -> Vec<walkthrough::Command> {
+    let steps = steps(text).unwrap_or_else(|error| panic!("{path}: {error:#}"));
+    let command = |step| match step {
+        Step::Command(command) => command,
+        Step::Edit(edit) => panic!("{path}:{}: only writing-a-driver.md has edits", edit.line),
+    };
+    steps.into_iter().map(command).collect()
+}
+
+/// A folder that looks like a checkout, and a search path on which `hidbpf` is the one that was built, with the drivers installed.
+fn reader(scratch: &Path) -> OsString {
+    for name in ["drivers", "docs"] {
+        symlink(root().join(name), scratch.join(name)).expect("a link can be made");
+    }
+    let bin = scratch.join("bin");
+    fs::create_dir(&bin).expect("a folder can be made");
+    let hidbpf = common::hidbpf();
+    let (program, drivers) = (Path::new(hidbpf.get_program()), hidbpf_drivers::objects_dir());
+    let script = format!("#!/bin/sh\nexec '{}' --drivers '{}' \"$@\"\n", program.display(), drivers.display());
+    fs::write(bin.join("hidbpf"), script).expect("a script can be written");
+    fs::set_permissions(bin.join("hidbpf"), fs::Permissions::from_mode(0o755)).expect("a script can be run");
+    let path = env::var_os("PATH").expect("PATH is set");
+    env::join_paths([bin].into_iter().chain(env::split_paths(&path))).expect("a search path can be made")
+}
+
+#[test]
+fn every_command_is_run() {
+    let (mut run, mut machine) = (0, 0);
+    let mut skipped = Vec::new();
+    for (page, text) in PAGES {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = reader(scratch.path());
+        for command in commands(page, text) {
+            let at = format!("{page}:{}", command.line);
+            match &command.place {
+                Place::Machine => machine += 1,
+                Place::Nowhere(why) => skipped.push(format!("skipped: {at}: `{}`: {why}", command.text)),
+                Place::Here => {
+                    // One stream, as on a terminal.
+                    let (typed, folder) = match command.text.strip_prefix("cargo xtask ") {
+                        Some(arguments) => (format!("cargo xtask {arguments} --help"), root()),
+                        None => (format!("exec 2>&1\n{}", command.text), scratch.path().to_owned()),
+                    };
+                    let output = Command::new("sh")
+                        .args(["-c", &typed])
+                        .current_dir(folder)
+                        .env("PATH", &path)
+                        .output()
+                        .unwrap();
+                    let mut printed = String::from_utf8(output.stdout).unwrap();
+                    if !output.status.success() {
+                        printed += &format!("[exit {}]\n", output.status.code().unwrap());
+                    }
+                    if command.text.starts_with("cargo xtask ") {
+                        assert!(output.status.success(), "{at}: {typed}: {}", String::from_utf8_lossy(&output.stderr));
+                    } else {
+                        command.check(&printed).unwrap_or_else(|error| panic!("{at}: {error:#}"));
+                    }
+                    run += 1;
+                }
+            }
+        }
+    }
+    for line in &skipped {
+        eprintln!("{line}");
+    }
+    eprintln!("{run} commands run here, {machine} in the virtual machines, {} skipped", skipped.len());
+    assert!(run > 5 && machine > 5, "{run} run here, {machine} in the virtual machines");
+}
+
+/// No page with commands is forgotten.
+#[test]
+fn every_page_is_looked_at() {
+    let known: BTreeSet<&str> = PAGES.iter().map(|(page, _)| *page).chain(["docs/writing-a-driver.md"]).collect();
+    let mut pages = vec!["README.md".to_owned(), "fuzz/README.md".to_owned()];
+    for folder in ["docs", "docs/devices", "packaging"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            pages.extend(name.ends_with(".md").then(|| format!("{folder}/{name}")));
+        }
+    }
+    for page in pages {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        let found = steps(&text).unwrap_or_else(|error| panic!("{page}: {error:#}"));
+        assert!(
+            found.is_empty() || known.contains(page.as_str()),
+            "{page} has commands, and nobody runs them: {found:?}"
+        );
+    }
+}
+
+/// What is named in a sentence, `hidbpf COMMAND`, is a command.
+#[test]
+fn commands_in_sentences_are_there() {
+    let mut words = BTreeSet::new();
+    for (_, text) in PAGES.iter().chain([("", WRITING_A_DRIVER)].iter()) {
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let typed = quoted.strip_prefix("sudo ").unwrap_or(quoted);
+            let word =
+                typed.strip_prefix("hidbpf ").and_then(|rest| rest.split(' ').find(|word| !word.starts_with('-')));
+            words.extend(word.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())).map(str::to_owned));
+        }
+    }
+    assert!(words.len() > 10, "{words:?}");
+    for word in words {
+        let output = common::hidbpf().args(["help", &word]).output().unwrap();
+        assert!(output.status.success(), "`hidbpf {word}` is in the documentation, and is no command");
+    }
+}
+
+/// The blocks of a page that are of this kind.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).expect("a page can be read");
+    let begin = format!("\n```{kind}\n");
+    text.split(&begin)
+        .skip(1)
+        .map(|rest| rest.split_once("\n```").expect("a block has an end").0.to_owned() + "\n")
+        .collect()
+}
+
+/// The drivers on the page about the SDK can be compiled, and what the page about manifests shows is one.
+#[test]
+fn sources_and_manifests_are_whole() {
+    let manifest = blocks("docs/manifest.md", "toml").concat();
+    let (sources, scratch) = (blocks("docs/sdk.md", "c"), tempfile::tempdir().unwrap());
+    assert!(sources.len() > 1 && manifest.contains("[[option]]"));
+    let clang = Clang::find().unwrap();
+    for (number, source) in sources.iter().enumerate() {
+        let folder = scratch.path().join(format!("page-{number}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("driver.bpf.c"), source).unwrap();
+        // None of the sources has an option.
+        fs::write(folder.join("driver.toml"), &blocks("docs/manifest.md", "toml")[0]).unwrap();
+        let built = hidbpf_build::compile(&clang, &Sdk::Embedded, &folder, scratch.path());
+        let built = built.unwrap_or_else(|error| panic!("docs/sdk.md: {error}\n{source}"));
+        assert!(built.warnings.is_empty(), "docs/sdk.md: {:?}\n{source}", built.warnings);
+    }
+    let path = scratch.path().join("driver.toml");
+    fs::write(&path, manifest).unwrap();
+    let manifest = Manifest::read(&path).unwrap_or_else(|error| panic!("docs/manifest.md: {error}"));
+    assert_eq!((manifest.options.len(), manifest.matches.len()), (1, 1));
+}
+
+/// The file on the page about the configuration is one.
+#[test]
+fn the_configuration_can_be_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [file] = &blocks("docs/configuration.md", "toml")[..] else { panic!("expected one file") };
+    fs::write(scratch.path().join("hidbpf.toml"), file).unwrap();
+    let shown = common::hidbpf().arg("--config").arg(scratch.path()).arg("config").output().unwrap();
+    common::check(&shown, 0, &[]);
+    for line in ["mouse-invert-y: enabled = true", "huion-dial-2: enabled = false"] {
+        assert!(common::stdout(&shown).contains(line), "expected `{line}` in {}", common::stdout(&shown));
+    }
+}
+
+/// The picture of before and after is what the command draws.
+#[test]
+fn the_picture_is_what_inspect_draws() {
+    const PICTURE: &str = "docs/before-and-after.svg";
+    const RECORDING: &str = "drivers/huion-inspiroy-2-s/recordings/firmware-mode-pad.hid";
+    let scratch = tempfile::tempdir().unwrap();
+    let drawn = scratch.path().join("drawn.svg");
+    let recording = root().join(RECORDING);
+    let arguments =
+        ["inspect", recording.to_str().unwrap(), "--diff", "huion-inspiroy-2-s", "--svg", drawn.to_str().unwrap()];
+    common::check(&common::with_drivers(&arguments), 0, &[]);
+    let kept = fs::read_to_string(root().join(PICTURE)).unwrap();
+    assert!(
+        kept == fs::read_to_string(&drawn).unwrap(),
+        "{PICTURE} is another one: `hidbpf inspect {RECORDING} --diff huion-inspiroy-2-s --svg {PICTURE}` draws it anew"
+    );
+}
