@@ -30,7 +30,16 @@ const TABLET_NAME: &str = "0003:256C:0066.0004";
 
 /// Page by page, on a mouse, a tablet's pad, and a mouse that no driver is for and that can be asked for a feature report.
 fn documentation(bench: &mut Bench) -> Result<()> {
+    let mut count = 0;
     for (page, text) in PAGES {
+        let commands = steps(text)?.into_iter().filter_map(|step| match step {
+            Step::Command(command) if command.place == Place::Machine => Some(command),
+            Step::Command(_) | Step::Edit(_) => None,
+        });
+        let mut commands = commands.peekable();
+        if commands.peek().is_none() {
+            continue;
+        }
         let files = Files::new()?;
         fs::create_dir_all(FOLDER).with_context(|| format!("failed to create `{FOLDER}`"))?;
         fs::copy(WHEEL.file()?, Path::new(FOLDER).join("example-wheel-mouse.bpf.o"))
@@ -39,11 +48,7 @@ fn documentation(bench: &mut Bench) -> Result<()> {
         let tablet = bench.plug(&recordings::device(TABLET.0, TABLET.1)?)?;
         let other = bench.plug_with(&setup::mouse(), &[], [(5, vec![5, 0x20, 0x30])].into())?;
         let node = |device: &Plugged| Ok::<_, anyhow::Error>(device.hidraw()?.path().display().to_string());
-        for step in steps(text)? {
-            let Step::Command(typed) = step else { continue };
-            if typed.place != Place::Machine {
-                continue;
-            }
+        for typed in commands {
             let (mouse_node, tablet_node, other_node) = (node(&mouse)?, node(&tablet)?, node(&other)?);
             let names = [
                 (MOUSE_NODE, mouse_node.as_str()),
@@ -53,6 +58,7 @@ fn documentation(bench: &mut Bench) -> Result<()> {
             ];
             let at = format!("{page}:{}: `{}`", typed.line, typed.text);
             run(&typed.with_names(&names), &mouse, bench).with_context(|| at)?;
+            count += 1;
         }
         for device in [mouse, tablet, other] {
             bench.unplug(device)?;
@@ -61,6 +67,7 @@ fn documentation(bench: &mut Bench) -> Result<()> {
         fs::remove_dir_all(FOLDER).with_context(|| format!("failed to remove `{FOLDER}`"))?;
         bench.renew_hwdb()?;
     }
+    ensure!(count > 20, "the pages have {count} commands for a machine");
     Ok(())
 }
 
