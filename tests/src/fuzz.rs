@@ -2,26 +2,37 @@
 //!
 //! A target ends, for any bytes, in an answer or an error. It panics where that answer contradicts itself.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::mem;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use hidbpf::aside::Aside;
+use hidbpf::catalog::judge;
+use hidbpf::config::{Config, Source};
 use hidbpf::descriptor::{
     Anatomy, Descriptor, decoded_difference, items_difference, parse_hex, picture, picture_of_difference,
     reports_difference,
 };
-use hidbpf::device::has_input_report;
+use hidbpf::device::{Device, has_input_report};
+use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
 use hidbpf::manifest::{Embedded, HexBytes, Manifest, Sha256};
 use hidbpf::object::{DriverObject, seal};
-use hidbpf::recording::{Device, Event, Feature, Recording};
+use hidbpf::recording::{self, Event, Feature, Recording};
 use hidbpf::replay::reports::ReportType;
 use hidbpf::replay::{self, Driver, Object, RequestKind, Settings};
 use hidbpf::state::DeviceState;
+use hidbpf::system::System;
+use hidbpf::text::Printable;
 use hidbpf_prelink::Prelinked;
 use object::{Object as _, ObjectSection as _, SectionFlags};
+use tempfile::TempDir;
 
 /// A parser, and what it is given.
 pub struct Target {
@@ -34,7 +45,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
     Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
@@ -42,6 +53,9 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
     Target { name: "manifest", run: manifest, seeds: manifests },
     Target { name: "state", run: state, seeds: || Ok(vec![STATE.into()]) },
+    Target { name: "configuration", run: configuration, seeds: || Ok(vec![CONFIGURATION.into()]) },
+    Target { name: "device", run: device, seeds: || Ok(DEVICES.map(Vec::from).into()) },
+    Target { name: "value", run: value, seeds: || Ok(VALUES.map(Vec::from).into()) },
     Target { name: "text", run: text, seeds: || Ok(TEXTS.map(Vec::from).into()) },
 ];
 
@@ -143,6 +157,78 @@ pub fn state(bytes: &[u8]) {
     }
 }
 
+/// A file of `/etc/hidbpf`. What is written of it says the same.
+pub fn configuration(bytes: &[u8]) {
+    let path = Path::new("hidbpf.toml");
+    let config = Config::of_text(path, &String::from_utf8_lossy(bytes));
+    for problem in &config.problems {
+        assert!(problem.to_string().starts_with("hidbpf.toml"), "{problem}");
+        assert!(!problem.to_string().contains('\n'), "{problem}");
+        let _ = problem.error().to_string();
+    }
+    let said = |config: &Config| {
+        let mut said: Vec<_> = config.in_force().into_iter().cloned().collect();
+        said.iter_mut().for_each(|entry| entry.source = Source { path: path.to_owned(), line: 0 });
+        said.sort_by_key(|entry| format!("{} {:?} {:?}", entry.driver, entry.device, entry.key));
+        said
+    };
+    let again = Config::of_text(path, &config.to_text());
+    assert_eq!(again.problems, [], "{}", config.to_text());
+    assert_eq!(said(&again), said(&config));
+    PLACE.write(b"HID_NAME=Mouse\nHID_PHYS=usb-1/input0\nHID_UNIQ=A1\n", b"", &[]);
+    let device = Device::open(&PLACE.system, &PLACE.name).expect("a device can be read");
+    for entry in config.in_force() {
+        let _ = entry.device.as_ref().map(ToString::to_string);
+        let wishes = [&config, &again].map(|config| mem::discriminant(&config.wish(&entry.driver, &device)));
+        assert_eq!(wishes[0], wishes[1], "{entry:?}");
+    }
+}
+
+/// What the kernel and udev say of a device: the texts of `uevent` and of udev's database, and the descriptor, with a byte 0xff between any
+/// two.
+pub fn device(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |byte| *byte == 0xff);
+    let [uevent, database, descriptor] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    PLACE.write(uevent, database, descriptor);
+    let device = Device::open(&PLACE.system, &PLACE.name).expect("a device can be read");
+    assert_eq!(device.rdesc, descriptor);
+    for text in [&device.hid_name, &device.phys, &device.uniq] {
+        assert!(!Printable(text).to_string().chars().any(char::is_control), "{text:?}");
+    }
+    // Its own strings can be lines of `uevent`, and set nothing of hidbpf's.
+    let is_set = database.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"E:HIDBPF_IGNORE="));
+    assert_eq!(device.property("HIDBPF_IGNORE").is_some(), is_set);
+    let _ = Aside::of(&PLACE.system, &device);
+    let _ = (device.is_for_input(), device.has_input_report(), device.nodes());
+    for manifest in &*MANIFESTS {
+        let _ = judge(manifest, &device);
+        let properties = manifest.options.iter().map(|option| option.property("mouse-invert-y"));
+        let _ = device.properties(properties);
+    }
+}
+
+/// The value of an option, in a text as people type it, and in a variable.
+pub fn value(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for option in MANIFESTS.iter().flat_map(|manifest| &manifest.options) {
+        if let Ok(value) = option.parse(&text) {
+            let number = option.number(&value).expect("what was read is one");
+            assert_eq!(option.value(&option.bytes(number)), Some(value.clone()));
+            assert_eq!(option.parse(&value.to_string()), Ok(value));
+        }
+        if let Some(value) = option.value(bytes) {
+            let number = option.number(&value).expect("what it holds is one");
+            assert_eq!(option.bytes(number), bytes);
+        }
+    }
+    let environment = [("HIDBPF_DRIVER_X".into(), OsString::from_vec(bytes.to_vec()))];
+    for name in hwdb::named(environment) {
+        assert_eq!(Path::new(name.as_str()).components().count(), 1, "{name}");
+    }
+    let entries = hwdb::Entries::of_text(&text);
+    assert_eq!(hwdb::Entries::of_text(&entries.to_text()).to_text(), entries.to_text());
+}
+
 /// What people and the kernel write: ids, names, bytes in hex, feature reports.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -166,8 +252,11 @@ pub fn text(bytes: &[u8]) {
 fn run(object: &[u8]) {
     let Ok(object) = Object::parse(object) else { return };
     let recording = &*RECORDING;
-    let settings =
-        |device: &Device| Settings { instruction_limit: 1 << 15, memory_limit: 4 << 20, ..Settings::of(device) };
+    let settings = |device: &recording::Device| Settings {
+        instruction_limit: 1 << 15,
+        memory_limit: 4 << 20,
+        ..Settings::of(device)
+    };
     for generation in object.generations() {
         let _ = replay::replay(&object, generation, recording, settings);
         let device = &recording.devices[0];
@@ -198,7 +287,7 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
         report: report.to_vec(),
         line: None,
     });
-    let device = Device {
+    let device = recording::Device {
         number: 0,
         name: "Maker Mouse".to_owned(),
         phys: "usb-1/input0".to_owned(),
@@ -211,6 +300,58 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
         asked: Vec::new(),
     };
     Recording { comments: Vec::new(), devices: vec![device], events: events.collect() }
+});
+
+/// A machine with one device, of which the kernel and udev say what they are told to.
+struct Place {
+    system: System,
+    name: HidName,
+    device: PathBuf,
+    database: PathBuf,
+    _root: TempDir,
+}
+
+impl Place {
+    fn make() -> io::Result<Place> {
+        let root = TempDir::new()?;
+        let system = System {
+            root: root.path().to_owned(),
+            sysfs: root.path().join("sys"),
+            bpffs: root.path().join("sys/fs/bpf"),
+            run: root.path().join("run/hidbpf"),
+            driver_dirs: Vec::new(),
+            config: root.path().join("etc/hidbpf"),
+        };
+        let name: HidName = "0003:1234:5678.0001".parse().map_err(io::Error::other)?;
+        let device = system.sysfs.join("devices").join(name.as_str());
+        for folder in [&system.hid_devices(), &device, &system.udev_database()] {
+            fs::create_dir_all(folder)?;
+        }
+        symlink(&device, system.hid_devices().join(name.as_str()))?;
+        symlink(system.sysfs.join("bus/hid"), device.join("subsystem"))?;
+        fs::write(device.join("modalias"), "hid:b0003g0001v00001234p00005678\n")?;
+        let database = system.udev_database().join(format!("+hid:{name}"));
+        Ok(Place { system, name, device, database, _root: root })
+    }
+
+    fn write(&self, uevent: &[u8], database: &[u8], descriptor: &[u8]) {
+        for (path, bytes) in [
+            (&self.device.join("uevent"), uevent),
+            (&self.device.join("report_descriptor"), descriptor),
+            (&self.database, database),
+        ] {
+            fs::write(path, bytes).expect("a file can be written");
+        }
+    }
+}
+
+static PLACE: LazyLock<Place> = LazyLock::new(|| Place::make().expect("a device can be made up"));
+
+/// What the drivers here say of themselves.
+static MANIFESTS: LazyLock<Vec<Manifest>> = LazyLock::new(|| {
+    let path = Path::new("driver.toml");
+    let texts = files("", "driver.toml").expect("the manifests can be read");
+    texts.iter().map(|text| Manifest::parse(path, &String::from_utf8_lossy(text)).expect("it is good")).collect()
 });
 
 /// The drivers' objects, in the order of their names.
@@ -329,6 +470,20 @@ const STATE: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"x
     "rdesc":"05 01","drivers":[{"driver":"mouse-invert-y","object":"/x.bpf.o","generation":"struct-ops","hooks":["device-event",
     "rdesc-fixup"],"rule":"mouse","change":null}],"taken-off":["mouse-invert-y"],"failures":[{"drivers":["mouse-invert-y"],
     "message":"m","hint":"h"}]}"#;
+
+const CONFIGURATION: &str = "[driver.mouse-invert-y]\nenabled = true\noptions.axis = \"x\"\n\n[[device]]\nvendor = 0x1234\nbus = \"usb\"\n\
+    uniq = \"A*\"\n[device.driver.mouse-invert-y]\noptions = { axis = \"both\", fast = true, steps = 3 }\n[device.driver.other]\n\
+    bind = true\n\n[[device]]\nproduct = 0x5678\nphys = \"usb-*\"\n[device.driver]\nother = { enabled = false }\n";
+
+const DEVICES: [&[u8]; 2] = [
+    b"DRIVER=hid-generic\nHID_ID=0003:0000256C:00000066\nHID_NAME=HUION Tablet\nHID_PHYS=usb-0000:00:14.0-1/input1\nHID_UNIQ=\n\
+      MODALIAS=hid:b0003g0001v0000256Cp00000066\n\xffI:123\nE:HUION_FIRMWARE_ID=HUION_T21j_230511\nE:HIDBPF=1\n\xff\x05\x01\x09\x02\xa1\x01\
+      \x09\x30\x75\x08\x95\x01\x81\x06\xc0",
+    b"HID_NAME=two\nHIDBPF_IGNORE=1\nHID_UNIQ=x\n\xffE:HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS=both\n",
+];
+
+const VALUES: [&str; 5] =
+    ["true", "both", "-12", "mouse-invert-y", "\n# X\nhidbpf:hid:b0003g*v1p2\n HIDBPF=1\n HIDBPF_DRIVER_X=x\n"];
 
 const TEXTS: [&str; 5] = [
     "hid:b0003g0001v000011C0p00005606",

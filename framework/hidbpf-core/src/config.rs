@@ -274,6 +274,28 @@ impl Config {
         config
     }
 
+    /// What a single file of this text says; `path` is where it is from.
+    pub fn of_text(path: &Path, text: &str) -> Config {
+        let mut config = Config::default();
+        config.add(path.to_owned(), text.to_owned());
+        config
+    }
+
+    /// The text of a single file that says what holds of this.
+    pub fn to_text(&self) -> String {
+        to_text(&self.in_force())
+    }
+
+    fn add(&mut self, path: PathBuf, text: String) {
+        match parse(&path, &text) {
+            Ok(entries) => {
+                self.entries.extend(entries);
+                self.files.push(path);
+            }
+            Err(message) => self.problems.push(Problem { path, message, text: Some(text) }),
+        }
+    }
+
     fn read_one(&mut self, path: PathBuf, open: Open) {
         let read = || -> io::Result<String> {
             let mut text = String::new();
@@ -281,13 +303,7 @@ impl Config {
             if text.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
         };
         match read() {
-            Ok(text) => match parse(&path, &text) {
-                Ok(entries) => {
-                    self.entries.extend(entries);
-                    self.files.push(path);
-                }
-                Err(message) => self.problems.push(Problem { path, message, text: Some(text) }),
-            },
+            Ok(text) => self.add(path, text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let message = format!("failed to read `{}`: {error}", path.display());
@@ -564,12 +580,14 @@ pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
             _ => Ok(Undo { path, old }),
         };
     }
-    write_whole(&path, to_text(&own).as_bytes(), 0o644).map_err(failed)?;
+    // People may have said a thing twice in it.
+    let own = Config { entries: own, ..Config::default() };
+    write_whole(&path, own.to_text().as_bytes(), 0o644).map_err(failed)?;
     Ok(Undo { path, old })
 }
 
 /// The text of a file that says this.
-fn to_text(entries: &[Entry]) -> String {
+fn to_text(entries: &[&Entry]) -> String {
     let mut text = "# Written by `hidbpf enable`, `hidbpf disable` and `hidbpf set --save`, which keep nothing else in it: what you\n\
         # want to say yourself belongs into a file of your own. Later files win.\n"
         .to_owned();
@@ -578,7 +596,9 @@ fn to_text(entries: &[Entry]) -> String {
     let mut sections: Vec<(Option<&DeviceRule>, ByDriver<'_>)> = Vec::new();
     for entry in entries {
         let device = entry.device.as_ref();
-        let known = sections.iter().position(|(rule, _)| *rule == device).unwrap_or_else(|| {
+        // Of two rules that hold for a device, what the later one says goes.
+        let known = sections.iter().rposition(|(rule, _)| *rule == device);
+        let known = known.filter(|known| device.is_none() || known + 1 == sections.len()).unwrap_or_else(|| {
             sections.push((device, BTreeMap::new()));
             sections.len() - 1
         });
@@ -679,6 +699,30 @@ mod tests {
         let modalias =
             Modalias { bus: Bus::USB, group: Group::GENERIC, vendor: VendorId(vendor), product: ProductId(0xa09f) };
         Device::example(modalias, uniq, phys)
+    }
+
+    #[test]
+    fn what_is_written_says_what_was_read_where_a_thing_was_said_twice() {
+        let text = "
+[[device]]
+vendor = 1
+driver.a.enabled = true
+driver.b.enabled = true
+[[device]]
+uniq = \"x\"
+driver.a.enabled = true
+[[device]]
+vendor = 1
+driver.a.enabled = false
+";
+        let config = Config::of_text(Path::new("x.toml"), text);
+        let written = Config::of_text(Path::new("x.toml"), &config.to_text());
+        assert_eq!(written.problems, [], "{}", config.to_text());
+        let device = device(1, "x", "");
+        for config in [config, written] {
+            assert!(matches!(config.wish(&driver("a"), &device), Wish::Disabled(_)), "{}", config.to_text());
+            assert!(matches!(config.wish(&driver("b"), &device), Wish::Enabled(_)));
+        }
     }
 
     const MAIN: &str = "

@@ -6,11 +6,16 @@
 use std::fs;
 use std::path::Path;
 
-/// A property of the very device at `syspath`: from udev's database, else from what the kernel says in `uevent`.
+/// What the names of hidbpf's own properties begin with.
+const OWN_PREFIX: &str = "HIDBPF";
+
+/// A property of the very device at `syspath`: from udev's database, else from what the kernel says in `uevent`. A line break in a device's
+/// name makes lines of its own there, so that hidbpf's own properties count only where a rule has set them.
 pub(crate) fn property(database: &Path, syspath: &Path, name: &str) -> Option<String> {
     let known = fs::read(database.join(id(syspath)?)).unwrap_or_default();
     let of_kernel = || fs::read(syspath.join("uevent")).unwrap_or_default();
-    value(&known, "E:", name).or_else(|| value(&of_kernel(), "", name))
+    let known = value(&known, "E:", name);
+    if name.starts_with(OWN_PREFIX) { known } else { known.or_else(|| value(&of_kernel(), "", name)) }
 }
 
 /// The value in the line `NAME=VALUE`, which has a prefix.
@@ -47,13 +52,14 @@ mod tests {
         symlink("/sys/bus/hid", path("devices/0003:256C:0066.0001/subsystem")).unwrap();
         symlink("/sys/class/hidraw", path("devices/hidraw3/subsystem")).unwrap();
         fs::write(path("devices/hidraw3/dev"), "243:3\n").unwrap();
-        fs::write(path("devices/0003:256C:0066.0001/uevent"), "HID_NAME=Tablet\nID=kernel\n").unwrap();
+        fs::write(path("devices/0003:256C:0066.0001/uevent"), "HID_NAME=Tablet\nID=kernel\nHIDBPF_IGNORE=1\n").unwrap();
         fs::write(path("data/+hid:0003:256C:0066.0001"), "I:123\nE:ID=udev\nE:IDS=no\nE:EMPTY=\n").unwrap();
         fs::write(path("data/c243:3"), "E:HUION_FIRMWARE_ID=HUION_T21j\n").unwrap();
         for (device, name, expected) in [
             ("0003:256C:0066.0001", "ID", Some("udev")),
             ("0003:256C:0066.0001", "HID_NAME", Some("Tablet")),
             ("0003:256C:0066.0001", "EMPTY", Some("")),
+            ("0003:256C:0066.0001", "HIDBPF_IGNORE", None),
             ("0003:256C:0066.0001", "I", None),
             ("hidraw3", "HUION_FIRMWARE_ID", Some("HUION_T21j")),
             ("hidraw3", "HUION_FIRMWARE", None),
