@@ -92,7 +92,7 @@ fn an_object_that_is_none_is_refused_before_anything_else() {
 #[test]
 fn one_bad_object_does_not_hide_the_others() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    fs::copy(object("mouse-invert-y"), dir.path().join("renamed.bpf.o")).expect("the object can be copied");
+    fs::copy(object("mouse-invert-y"), dir.path().join("mouse-invert-y.bpf.o")).expect("the object can be copied");
     fs::write(dir.path().join("bad.bpf.o"), "no object").expect("the file can be written");
     let list = hidbpf().arg("--drivers").arg(dir.path()).arg("drivers").output().expect("the command can be run");
     assert_eq!(list.status.code(), Some(0));
@@ -100,6 +100,27 @@ fn one_bad_object_does_not_hide_the_others() {
     assert!(stderr(&list).contains("bad.bpf.o"), "{}", stderr(&list));
     let hwdb = hidbpf().arg("--drivers").arg(dir.path()).arg("hwdb").output().expect("the command can be run");
     check(&hwdb, 1, &["bad.bpf.o"]);
+}
+
+/// Neither udev nor the commands would find a driver by its name in these, and that is told.
+#[test]
+fn an_object_with_another_name_or_suffix_is_passed_over_aloud() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    for (name, words) in [
+        ("renamed.bpf.o", "the driver in it is called `mouse-invert-y`"),
+        ("mouse-invert-y.o", "a driver's file has a name that ends with `.bpf.o`"),
+    ] {
+        let path = dir.path().join(name);
+        fs::copy(object("mouse-invert-y"), &path).expect("the object can be copied");
+        let run = |arguments: &[&str]| {
+            let mut command = hidbpf();
+            command.arg("--drivers").arg(dir.path()).args(arguments).output().expect("the command can be run")
+        };
+        let expected = format!("`{}` is passed over: {words}", path.display());
+        check(&run(&["hwdb"]), 1, &[&expected, "rename it: `mouse-invert-y.bpf.o`"]);
+        check(&run(&["load", "mouse-invert-y"]), 1, &["there is no driver `mouse-invert-y`", &expected]);
+        fs::remove_file(&path).expect("the object can be removed");
+    }
 }
 
 #[test]

@@ -51,15 +51,12 @@ impl Catalog {
             let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
             for path in paths {
-                let is_object = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(OBJECT_SUFFIX));
-                if !is_object {
-                    continue;
-                }
-                match read(&path) {
-                    Ok(driver) => {
+                match read_named(&path, read) {
+                    Some(Ok(driver)) => {
                         found.entry(driver.name.clone()).or_insert(driver);
                     }
-                    Err(error) => problems.push(error),
+                    Some(Err(error)) => problems.push(error),
+                    None => {}
                 }
             }
         }
@@ -86,6 +83,26 @@ impl Catalog {
             Error::new(ErrorKind::NoDriver, format!("there is no driver `{}`", Printable(name))).with_hint(hint)
         })
     }
+}
+
+/// Reads the driver in a file of a drivers' directory, which is called by its name, so that udev's events find it. `None` for a file that is
+/// something else.
+fn read_named(path: &Path, read: fn(&Path) -> Result<DriverObject>) -> Option<Result<DriverObject>> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let misnamed = |what: String, name: &str| {
+        let hint = format!("rename it: `{name}{OBJECT_SUFFIX}`");
+        Error::new(ErrorKind::BadObject, format!("`{}` is passed over: {what}", path.display())).with_hint(hint)
+    };
+    let Some(stem) = name.strip_suffix(OBJECT_SUFFIX) else {
+        let what = || format!("a driver's file has a name that ends with `{OBJECT_SUFFIX}`");
+        return name.strip_suffix(".o").map(|stem| Err(misnamed(what(), stem)));
+    };
+    Some(read(path).and_then(|driver| {
+        if driver.name.as_str() == stem {
+            return Ok(driver);
+        }
+        Err(misnamed(format!("the driver in it is called `{}`", driver.name), driver.name.as_str()))
+    }))
 }
 
 /// Whether a driver is for a device.
