@@ -33,7 +33,6 @@ pub struct Other {
 /// # Errors
 /// The kernel's BTF or our pins can't be read, or this process may not ask for BPF objects by their ids.
 pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
-    let Some(offset) = id_offset(system)? else { return Ok(Vec::new()) };
     let mut own = BTreeSet::new();
     for pinned in pins::of_device(system, device)? {
         let directory = system.driver_pins(device, &pinned.driver);
@@ -41,43 +40,66 @@ pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
         let links = pinned.links.iter().filter_map(|name| Link::open(directory.join(name)).ok());
         own.extend(links.filter_map(|link| Some(link.info().ok()?.id)));
     }
+    let maps = LinkInfoIter::default().filter(|link| !own.contains(&link.id)).filter_map(|link| match link.info {
+        LinkTypeInfo::StructOps(info) => Some((link.id, info.map_id)),
+        _ => None,
+    });
+    let maps: Vec<(u32, u32)> = maps.collect();
+    // The kernel's BTF takes a while to read.
+    let place = if maps.is_empty() { None } else { IdPlace::find(system)? };
+    let Some(place) = place else { return Ok(Vec::new()) };
     let mut others = Vec::new();
-    for link in LinkInfoIter::default().filter(|link| !own.contains(&link.id)) {
-        let LinkTypeInfo::StructOps(info) = link.info else { continue };
+    for (link_id, map_id) in maps {
         // It may go between the two questions.
-        let Ok(map) = MapHandle::from_map_id(info.map_id) else { continue };
-        if attached_to(&map, offset) == Some(device.id().0) {
-            let name = map.name().to_string_lossy().into_owned();
-            others.push(Other { name, map_id: info.map_id, link_id: link.id });
+        let Ok(map) = MapHandle::from_map_id(map_id) else { continue };
+        if place.read(&map) == Some(device.id().0) {
+            others.push(Other { name: map.name().to_string_lossy().into_owned(), map_id, link_id });
         }
     }
     Ok(others)
 }
 
-/// The id of the device that a map of `struct hid_bpf_ops` is for; `None` for a map of another kind, which has a smaller value.
-fn attached_to(map: &MapHandle, offset: usize) -> Option<u32> {
-    let value = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
-    let bytes = value.get(offset..offset + size_of::<u32>())?;
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+/// Where a map of `struct hid_bpf_ops` has the id of the device that it is for.
+struct IdPlace {
+    /// The type of the maps' values, in the kernel's BTF.
+    value: u32,
+    /// Where `hid_id` is in a value, in bytes.
+    offset: usize,
 }
 
-/// Where `hid_id` is in a map's value, in bytes; `None` where the kernel has no such maps.
-fn id_offset(system: &System) -> Result<Option<usize>> {
-    let path = system.kernel_btf();
-    if !path.exists() {
-        return Ok(None);
-    }
-    let btf = Btf::from_path(&path).map_err(|error| {
-        Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
-    })?;
-    let member = |of: &str, wanted: &str| -> Option<usize> {
-        let found: types::Struct<'_> = btf.type_by_name(of)?;
-        found.iter().find(|member| member.name.is_some_and(|name| name == wanted)).and_then(|member| {
+impl IdPlace {
+    /// Looks it up; `None` where the kernel has no such maps.
+    fn find(system: &System) -> Result<Option<IdPlace>> {
+        let path = system.kernel_btf();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let btf = Btf::from_path(&path).map_err(|error| {
+            Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
+        })?;
+        let member = |of: &types::Struct<'_>, wanted: &str| {
+            let member = of.iter().find(|member| member.name.is_some_and(|name| name == wanted))?;
             match member.attr {
                 types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
                 types::MemberAttr::BitField { .. } => None,
             }
-        })
-    };
-    Ok(member(STRUCT_OPS_TYPE, "data").zip(member("hid_bpf_ops", "hid_id")).map(|(data, id)| data + id))
+        };
+        let place = || -> Option<IdPlace> {
+            let value: types::Struct<'_> = btf.type_by_name(STRUCT_OPS_TYPE)?;
+            let ops: types::Struct<'_> = btf.type_by_name("hid_bpf_ops")?;
+            let offset = member(&value, "data")? + member(&ops, "hid_id")?;
+            Some(IdPlace { value: value.type_id().into(), offset })
+        };
+        Ok(place())
+    }
+
+    /// The id that a map has; `None` for a map of another kind.
+    fn read(&self, map: &MapHandle) -> Option<u32> {
+        if map.info().ok()?.info.btf_vmlinux_value_type_id != self.value {
+            return None;
+        }
+        let value = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
+        let bytes = value.get(self.offset..self.offset + size_of::<u32>())?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
 }
