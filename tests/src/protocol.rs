@@ -49,6 +49,8 @@ pub enum Task {
         filters: Vec<String>,
         /// How many times as often as usual the cases repeat themselves that are about many devices.
         rounds: usize,
+        /// Whether the machine has udev-hid-bpf. Without it, the cases that need it are left out.
+        udev_hid_bpf: bool,
     },
     /// Show a device before and after its driver.
     Demo,

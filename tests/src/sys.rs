@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code, reason = "see above")]
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
 use nix::libc;
 
@@ -25,5 +27,17 @@ pub fn stop_at_calls(numbers: &[libc::c_long]) -> io::Result<()> {
     // SAFETY: the kernel reads `program` and the steps that it points to, both of which live until the call is over, and writes
     // nothing.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Resets a USB device; `node` is its node below /dev/bus/usb, open for writing.
+///
+/// # Errors
+/// The kernel can't reset it, or it is another device afterwards.
+pub fn reset_usb(node: &File) -> io::Result<()> {
+    /// `_IO('U', 20)`, include/uapi/linux/usbdevice_fs.h.
+    const USBDEVFS_RESET: libc::Ioctl = 0x5514;
+    // SAFETY: this request has no argument, so that the kernel touches no memory of this process.
+    let result = unsafe { libc::ioctl(node.as_raw_fd(), USBDEVFS_RESET) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -76,12 +76,27 @@ impl Suite {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
+    /// The version of `package`.
+    ///
+    /// # Errors
+    /// Apt fails, or does not know the package.
+    pub fn version(&self, package: &str) -> Result<String> {
+        let record = self.record(package)?;
+        let version = record.lines().find_map(|line| line.strip_prefix("Version:"));
+        version.map(|version| version.trim().to_owned()).with_context(|| format!("`{package}` has no version"))
+    }
+
+    /// What the archive says of `package`, a field a line.
+    fn record(&self, package: &str) -> Result<String> {
+        process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))
+    }
+
     /// The names of the packages that `package` depends on, alternatives included.
     ///
     /// # Errors
     /// Apt fails, or does not know the package.
     pub fn dependencies(&self, package: &str) -> Result<Vec<String>> {
-        let record = process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))?;
+        let record = self.record(package)?;
         let depends = record.lines().find_map(|line| line.strip_prefix("Depends:")).unwrap_or_default();
         let names = depends.split([',', '|']).filter_map(|term| term.split_whitespace().next());
         Ok(names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect())

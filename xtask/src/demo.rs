@@ -35,7 +35,7 @@ pub fn run(options: &KernelOptions) -> Result<()> {
         bail!("Linux {} can't show anything: it has no HID-BPF", kernel.release);
     }
     progress.say("packing the first root");
-    let lab = Lab::new(&paths, &artifacts, Accelerator::probe())?;
+    let lab = Lab::new(&paths, &artifacts, None, Accelerator::probe())?;
     screen.line(&format!("[4/4] Booting Linux {} in a virtual machine\n", kernel.release));
     progress.say("booting, a few seconds");
     let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |message| match message {

@@ -14,6 +14,7 @@ use crate::modules;
 use crate::paths::{Paths, fresh_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job};
+use crate::udev_hid_bpf::UdevHidBpf;
 
 /// Where a package puts hidbpf.
 const HIDBPF: &str = "/usr/bin/hidbpf";
@@ -78,7 +79,12 @@ impl<'a> Packer<'a> {
     ///
     /// # Errors
     /// Something that belongs in it is missing.
-    pub fn new(paths: &'a Paths, modules: Modules, artifacts: &Artifacts) -> Result<Self> {
+    pub fn new(
+        paths: &'a Paths,
+        modules: Modules,
+        artifacts: &Artifacts,
+        udev_hid_bpf: Option<&UdevHidBpf>,
+    ) -> Result<Self> {
         let folder = paths.vm.join("initramfs");
         fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         let base = folder.join("base.cpio");
@@ -91,6 +97,9 @@ impl<'a> Packer<'a> {
         fresh_folder(&stage)?;
         add_hidbpf(&mut tree, paths, artifacts, &stage)?;
         compile_hwdb(&mut tree, artifacts, &stage)?;
+        if let Some(udev_hid_bpf) = udev_hid_bpf {
+            udev_hid_bpf.pack(&mut tree)?;
+        }
         tree.write_file(None, &base)?;
         Ok(Self { paths, modules, base })
     }

@@ -26,6 +26,7 @@ mod report;
 mod setup;
 mod suite;
 mod transcript;
+mod udev_hid_bpf;
 mod vm;
 
 use std::fmt;

@@ -24,7 +24,7 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Release)?.artifacts()?;
     let screen = Screen::default();
-    let lab = Lab::new(&paths, &artifacts, Accelerator::CountedTcg)?;
+    let lab = Lab::new(&paths, &artifacts, None, Accelerator::CountedTcg)?;
     println!("{:<14}{:<28}{:<16}{:>14}", "kernel", "what", "quantity", "value");
     let results = with_each(&paths, &wanted, usual_jobs(), &screen, &|kernel| {
         let progress = screen.progress(&kernel.name);

@@ -118,6 +118,7 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
             image: kernel.image.clone(),
             initramfs,
             accelerator: Accelerator::probe(),
+            is_checked: false,
             limits: Limits::default(),
             logs: Logs::create(&paths.logs(), NAME)?,
         };

@@ -41,6 +41,10 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic panic_o
                             rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30 \
                             usbhid.quirks=0x046d:0xc626:0x400000";
 
+/// What it is told too where it is tested. It checks its slab caches at each allocation and each end of one, with zones around the objects that
+/// nobody may write, and counts the objects exactly: Documentation/mm/slub.rst, in newer kernels Documentation/admin-guide/mm/slab.rst.
+const CHECKS: &str = "slub_debug=FZ";
+
 /// How the guest's processor is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
@@ -113,6 +117,8 @@ pub struct Machine {
     pub initramfs: PathBuf,
     /// How it runs.
     pub accelerator: Accelerator,
+    /// Whether the kernel checks its memory at each step, which takes time.
+    pub is_checked: bool,
     /// How long it may run.
     pub limits: Limits,
     /// Where its logs go.
@@ -205,12 +211,24 @@ impl Machine {
         }
     }
 
+    fn command_line(&self) -> String {
+        if self.is_checked { format!("{COMMAND_LINE} {CHECKS}") } else { COMMAND_LINE.to_owned() }
+    }
+
     fn command(&self) -> Result<Command> {
         // Linux kills it if this program dies first, by whatever means.
         let mut command = process::command("setpriv");
         command.args(["--pdeathsig", "KILL", "--", QEMU, "-no-user-config", "-nodefaults", "-display", "none"]);
         command.args(["-M", "q35", "-m", "1024", "-smp", "1", "-no-reboot"]).args(self.accelerator.arguments());
-        command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs).args(["-append", COMMAND_LINE]);
+        command
+            .arg("-kernel")
+            .arg(&self.image)
+            .arg("-initrd")
+            .arg(&self.initramfs)
+            .arg("-append")
+            .arg(self.command_line());
+        // A mouse on USB, for the case that loads the module of the host controller.
+        command.args(["-device", "qemu-xhci", "-device", "usb-mouse"]);
         for log in [&self.logs.console, &self.logs.protocol] {
             command.arg("-serial").arg(format!("file:{}", log.display()));
         }
@@ -363,6 +381,7 @@ mod tests {
                 image: "image".into(),
                 initramfs: "initramfs".into(),
                 accelerator: Accelerator::Tcg,
+                is_checked: false,
                 limits: Limits { silence: Duration::from_secs(60), whole: Duration::from_secs(60) },
                 logs: Logs::create(folder.path(), "fake").unwrap(),
             };

@@ -21,6 +21,7 @@ use crate::qemu::{Accelerator, End, Limits, Logs, Machine};
 use crate::report::{Part, Report, Screen, case_line, seconds};
 use crate::setup;
 use crate::transcript::Tally;
+use crate::udev_hid_bpf::UdevHidBpf;
 
 /// The kernels that the user names beside those of `kernels.toml`.
 const KERNELS_VARIABLE: &str = "HIDBPF_KERNELS";
@@ -165,15 +166,23 @@ pub struct Lab<'a> {
     paths: &'a Paths,
     packer: Packer<'a>,
     accelerator: Accelerator,
+    /// Whether the machines have udev-hid-bpf.
+    udev_hid_bpf: bool,
 }
 
 impl<'a> Lab<'a> {
-    /// Packs what all machines share.
+    /// Packs what all machines share, udev-hid-bpf too where it is given.
     ///
     /// # Errors
     /// Something is missing.
-    pub fn new(paths: &'a Paths, artifacts: &Artifacts, accelerator: Accelerator) -> Result<Self> {
-        Ok(Self { paths, packer: Packer::new(paths, kernels::list()?.modules, artifacts)?, accelerator })
+    pub fn new(
+        paths: &'a Paths,
+        artifacts: &Artifacts,
+        udev_hid_bpf: Option<&UdevHidBpf>,
+        accelerator: Accelerator,
+    ) -> Result<Self> {
+        let packer = Packer::new(paths, kernels::list()?.modules, artifacts, udev_hid_bpf)?;
+        Ok(Self { paths, packer, accelerator, udev_hid_bpf: udev_hid_bpf.is_some() })
     }
 
     /// Boots `kernel` for `task`, and calls `heard` with what the guest says.
@@ -181,14 +190,12 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// The machine can't be packed or started.
     pub fn boot(&self, kernel: &Kernel, task: Task, limits: Limits, heard: Hear<'_>) -> Result<Run> {
+        let is_checked = matches!(task, Task::Test { .. });
         let job = Job { kernel: kernel.name.clone(), generation: kernel.generation, task };
         let initramfs = self.packer.pack(kernel, &job)?;
         let logs = Logs::create(&self.paths.logs(), &kernel.name)?;
-        boot(
-            kernel,
-            Machine { image: kernel.image.clone(), initramfs, accelerator: self.accelerator, limits, logs },
-            heard,
-        )
+        let (image, accelerator) = (kernel.image.clone(), self.accelerator);
+        boot(kernel, Machine { image, initramfs, accelerator, is_checked, limits, logs }, heard)
     }
 }
 
@@ -254,14 +261,24 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
         return Err(Fault::Usage(format!("no case's name contains {}", options.filters.join(" or "))).into());
     }
     let screen = Screen::default();
-    let lab = Lab::new(paths, artifacts, Accelerator::probe())?;
+    let beside: Vec<&Listed> = listed.iter().filter(|case| is_wanted(&case.name) && case.udev_hid_bpf).collect();
+    let udev_hid_bpf = (!beside.is_empty()).then(|| UdevHidBpf::fetch(paths, &mut |text| screen.line(text)));
+    let lab =
+        Lab::new(paths, artifacts, udev_hid_bpf.as_ref().and_then(|got| got.as_ref().ok()), Accelerator::probe())?;
     let jobs = options.jobs.unwrap_or_else(usual_jobs);
     let usual = Limits::default();
     let longer = u32::try_from(options.rounds).unwrap_or(u32::MAX);
     let limits = Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer) };
-    let task = Task::Test { filters: options.filters.clone(), rounds: options.rounds };
+    let task = Task::Test { filters: options.filters.clone(), rounds: options.rounds, udev_hid_bpf: lab.udev_hid_bpf };
     let results = with_each(paths, wanted, jobs, &screen, &|kernel| {
-        watch(&kernel.name, kernel, &screen, &|hear| lab.boot(kernel, task.clone(), limits, hear))
+        let (mut part, figures) =
+            watch(&kernel.name, kernel, &screen, &|hear| lab.boot(kernel, task.clone(), limits, hear));
+        if let Some(Err(error)) = &udev_hid_bpf {
+            let why = format!("{error:#}");
+            let cases = beside.iter().filter(|case| case.generations.contains(&kernel.generation));
+            part.tally += skip(&screen, &kernel.name, cases.copied(), &why);
+        }
+        (part, figures)
     });
     let mut has_fmod_ret = false;
     let mut ran = Ran::default();
@@ -277,15 +294,9 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
         });
     }
     if !has_fmod_ret && options.kernels.only.is_empty() {
-        let mut tally = Tally::default();
-        for case in
-            listed.iter().filter(|case| is_wanted(&case.name) && case.generations.contains(&Generation::FmodRet))
-        {
-            let why = "no kernel of 6.3 to 6.10 was given (--kernel)".to_owned();
-            let outcome = Outcome::Skipped { why };
-            tally.count(&outcome);
-            screen.line(&case_line("fmod-ret", &case.name, &outcome, 0));
-        }
+        let cases =
+            listed.iter().filter(|case| is_wanted(&case.name) && case.generations.contains(&Generation::FmodRet));
+        let tally = skip(&screen, "fmod-ret", cases, "no kernel of 6.3 to 6.10 was given (--kernel)");
         ran.report.parts.push(Part {
             name: "fmod-ret".into(),
             note: "no kernel was given".into(),
@@ -297,6 +308,17 @@ pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], option
     Ok(ran)
 }
 
+/// Says of each case that it is skipped and why, and counts.
+fn skip<'l>(screen: &Screen, kernel: &str, cases: impl Iterator<Item = &'l Listed>, why: &str) -> Tally {
+    let mut tally = Tally::default();
+    for case in cases {
+        let outcome = Outcome::Skipped { why: why.to_owned() };
+        tally.count(&outcome);
+        screen.line(&case_line(kernel, &case.name, &outcome, 0));
+    }
+    tally
+}
+
 /// A case that the guest has, as `vm-guest --list` tells, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,6 +326,8 @@ struct Listed {
     name: String,
     /// The kernels on which it runs.
     generations: Vec<Generation>,
+    /// Whether it needs the package udev-hid-bpf.
+    udev_hid_bpf: bool,
 }
 
 fn list_cases(artifacts: &Artifacts) -> Result<Vec<Listed>> {
@@ -465,7 +489,8 @@ mod tests {
 
     #[test]
     fn a_listed_case_reads() {
-        let case: Listed = serde_json::from_str(r#"{"name":"plug","generations":["fmod-ret","none"]}"#).unwrap();
+        let case: Listed =
+            serde_json::from_str(r#"{"name":"plug","generations":["fmod-ret","none"],"udev_hid_bpf":false}"#).unwrap();
         assert_eq!(case.generations, [Generation::FmodRet, Generation::None]);
     }
 }

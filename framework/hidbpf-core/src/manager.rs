@@ -141,7 +141,7 @@ pub struct DeviceStatus {
     pub drivers: Vec<DriverStatus>,
     /// Drivers that a person took off.
     pub taken_off: Vec<DriverName>,
-    /// Drivers that are for the device, and that the configuration leaves off, with the reason.
+    /// Drivers that are for the device, and that the configuration or something else keeps off, with the reason: [`Aside`].
     pub left_off: BTreeMap<DriverName, String>,
     /// Failures that have not been resolved.
     pub failures: Vec<Failure>,
@@ -648,19 +648,37 @@ impl<'a, L: Loader> Manager<'a, L> {
         names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
     }
 
-    /// The devices that the configuration leaves a driver off which is for them, with the reasons.
+    /// The devices that a driver is kept off which is for them, by the configuration or by what keeps hidbpf off, with the reasons.
     fn left_off(&self) -> Result<BTreeMap<HidName, BTreeMap<DriverName, String>>> {
         let config = Config::read(self.system);
         let mut left_off: BTreeMap<HidName, BTreeMap<DriverName, String>> = BTreeMap::new();
-        if config == Config::default() {
+        let mut devices = Vec::new();
+        for device in Device::all(self.system)? {
+            let aside = Aside::of(self.system, &device);
+            if aside.is_some() || config != Config::default() {
+                devices.push((self.own(device)?, aside));
+            }
+        }
+        if devices.is_empty() {
             return Ok(left_off);
         }
         for driver in Catalog::read(self.system).drivers {
-            for device in Device::all(self.system)? {
-                let own = self.own(device)?;
-                let why = config.wish(&driver.name, &own).against();
-                if let (Some(why), Verdict::Matches { .. }) = (why, judge(&driver.manifest, &own)) {
-                    left_off.entry(own.name).or_default().insert(driver.name.clone(), why);
+            for (own, aside) in &devices {
+                // Whoever attaches it by hand knows better.
+                let is_attached = || {
+                    let state = DeviceState::read(self.system, &own.name).ok().flatten();
+                    state.is_some_and(|state| state.drivers.iter().any(|attached| attached.driver == driver.name))
+                };
+                let aside = || aside.as_ref().filter(|_| driver.manifest.is_automatic() && !is_attached());
+                let why = config.wish(&driver.name, own).against().or_else(|| aside().map(ToString::to_string));
+                let is_for_it = match judge(&driver.manifest, own) {
+                    Verdict::Matches { .. } => true,
+                    // Whose descriptor another tool has fixed, its own is not to be had.
+                    Verdict::NearMiss { .. } => matches!(aside(), Some(Aside::UdevHidBpf(_))),
+                    Verdict::No => false,
+                };
+                if let (Some(why), true) = (why, is_for_it) {
+                    left_off.entry(own.name.clone()).or_default().insert(driver.name.clone(), why);
                 }
             }
         }

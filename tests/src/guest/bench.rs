@@ -36,6 +36,8 @@ pub const STATE: &str = "/run/hidbpf/devices";
 const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
 const HID_DEVICES: &str = "/sys/bus/hid/devices";
+/// Where uhid's are.
+const VIRTUAL: &str = "/sys/devices/virtual";
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
@@ -373,6 +375,10 @@ impl Bench {
         self.mood = Mood::default();
         for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS)] {
             for path in entries(Path::new(place))? {
+                // The machine may have devices of its own.
+                if what == "device" && !path.canonicalize().is_ok_and(|device| device.starts_with(VIRTUAL)) {
+                    continue;
+                }
                 left.push(format!("{what} {}", path.display()));
                 if what != "device" {
                     remove(&path)?;

@@ -10,8 +10,10 @@ pub mod debian;
 pub mod demo;
 pub mod machine;
 pub mod measure;
+pub mod memory;
 pub mod port;
 pub mod shim;
+pub mod udev_hid_bpf;
 
 use std::process::ExitCode;
 
@@ -78,9 +80,9 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
     machine::load_modules()?;
     let mut bench = Bench::start(job.generation)?;
     match job.task {
-        Task::Test { filters, rounds } => {
+        Task::Test { filters, rounds, udev_hid_bpf } => {
             bench.rounds = rounds;
-            cases::run(cases::chosen(&filters, job.generation), &mut bench, port)
+            cases::run(cases::chosen(&filters, job.generation, udev_hid_bpf), &mut bench, port)
         }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),

@@ -2,19 +2,24 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
-use super::{Case, STRUCT_OPS, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
+use super::{Case, STRUCT_OPS, WITH_HID_BPF, beside_udev_hid_bpf, case, recordings};
+use crate::guest::bench::{Bench, Plugged, helper, plain_mouse, write};
+use crate::guest::udev_hid_bpf::UdevHidBpf;
+use crate::process::{Run, Started};
 
 pub const CASES: &[Case] = &[
     case("ignored-by-property", WITH_HID_BPF, ignored_by_property),
     case("off-by-command-line", WITH_HID_BPF, off_by_command_line),
     case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf),
+    beside_udev_hid_bpf("fixed-by-udev-hid-bpf", WITH_HID_BPF, fixed_by_udev_hid_bpf),
+    beside_udev_hid_bpf("udev-hid-bpf-at-the-same-time", WITH_HID_BPF, at_the_same_time),
     case("doctor-explains-a-device", WITH_HID_BPF, doctor_explains),
     case("doctor-shows-programs-of-others", STRUCT_OPS, doctor_shows_others),
 ];
@@ -24,6 +29,7 @@ fn expect_left_alone(bench: &Bench, joystick: &Plugged, why: &str) -> Result<()>
     let own = recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor;
     ensure!(joystick.descriptor()? == own, "the descriptor is not the joystick's own");
     bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(why)?.answers(RAPTOR.0)?;
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("{}: left off: {why}", RAPTOR.0))?;
     Ok(())
 }
 
@@ -70,6 +76,65 @@ fn left_to_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
     expect_hat_works(&joystick)?;
     fs::remove_dir_all("/sys/fs/bpf/hid").context("failed to remove the pins of udev-hid-bpf")?;
     bench.unplug(joystick)
+}
+
+/// Debian's package is installed, with its rule.
+fn with_udev_hid_bpf(bench: &mut Bench, check: impl FnOnce(&mut Bench, &UdevHidBpf) -> Result<()>) -> Result<()> {
+    let installed = UdevHidBpf::install(bench)?;
+    let result = check(bench, &installed);
+    let uninstalled = installed.uninstall(bench);
+    result.and(uninstalled)
+}
+
+/// Its rule comes first: what it has fixed works and is left to it, until it gives it up.
+fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
+    with_udev_hid_bpf(bench, |bench, other| {
+        const PROGRAM: &str = "FR-TEC__Raptor-Mach-2";
+        let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+        let theirs = other.pinned(&joystick)?;
+        ensure!(theirs.len() == 1 && theirs[0].contains(PROGRAM), "udev-hid-bpf has pinned {theirs:?}");
+        ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
+        expect_hat_works(&joystick)?;
+        let why = format!("udev-hid-bpf has put {} on it", theirs[0]);
+        bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(&why)?.answers(RAPTOR.0)?;
+        bench.hidbpf(&["doctor"])?.answers("`/usr/bin/udev-hid-bpf` is installed too")?;
+        bench.hidbpf(&["status"])?.expect(0)?.answers(&why)?;
+        bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(1)?.says(&why)?.says("--force")?;
+        expect_hat_works(&joystick)?;
+        Run::of(&mut other.program(&["remove", &joystick.path()]))?.expect(0)?;
+        bench.settle()?;
+        bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
+        bench.settle()?;
+        expect_hat_works(&joystick)?;
+        bench.unplug(joystick)
+    })
+}
+
+/// Neither knows of the other when both begin. Whoever comes first, the joystick works, and hidbpf tells what there is.
+fn at_the_same_time(bench: &mut Bench) -> Result<()> {
+    const TIMES: u32 = 6;
+    with_udev_hid_bpf(bench, |bench, other| {
+        for time in 0..TIMES {
+            let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
+            // Theirs is quicker to start.
+            let mut own = helper(&[], "add", RAPTOR.0, &joystick.path());
+            let own = Started::new(&mut own)?;
+            std::thread::sleep(Duration::from_millis(20) * time);
+            let theirs = Started::new(&mut other.program(&["add", &joystick.path()]))?;
+            let (own, theirs) = (own.finish()?, theirs.finish()?);
+            let at = || format!("{time}\n{own}\n{theirs}");
+            bench.release()?;
+            expect_hat_works(&joystick).with_context(at)?;
+            let (ours, others) = (joystick.pinned_drivers()?, other.pinned(&joystick)?);
+            ensure!(!(ours.is_empty() && others.is_empty()), "it works, and nobody is on it: {}", at());
+            let doctor = bench.hidbpf(&["doctor", &joystick.name()])?;
+            ensure!(doctor.stdout.contains("is attached") != ours.is_empty(), "{}\n{doctor}", at());
+            let (pins, state) = (joystick.pins(), joystick.state());
+            bench.unplug(joystick)?;
+            ensure!(!pins.exists() && !state.exists(), "`{}` or `{}` is left", pins.display(), state.display());
+        }
+        Ok(())
+    })
 }
 
 fn doctor_explains(bench: &mut Bench) -> Result<()> {

@@ -27,6 +27,8 @@ const INSPIROY_PEN: (&str, usize) = (INSPIROY, 93);
 const INSPIROY_VENDOR: (&str, usize) = (INSPIROY, 18);
 /// The driver, and the size of the descriptor that it looks for and leaves alone.
 pub const MOUSE: (&str, usize) = ("mouse-invert-y", 71);
+/// The driver, and the size of the descriptor of a touchpad that hid-multitouch takes and asks a report.
+pub const TOUCHPAD: (&str, usize) = ("dell-dell0a78", 665);
 
 /// Some that keep in mind what was down, near or lifted.
 const WITH_STATE: [&str; 4] = ["dell-dell0a78", "huion-dial-2", "huion-inspiroy-2-s", "xppen-artist-24"];

@@ -139,9 +139,10 @@ fn expect_unharmed(bench: &mut Bench) -> Result<()> {
 
 /// Names can hold anything: what terminals, shells, JSON, udev's database and paths take for something else.
 fn evil_names(bench: &mut Bench) -> Result<()> {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
         "\u{1b}[2J\u{1b}[31mred",
         "two\nlines\nHIDBPF_DRIVER_X=../x",
+        "lines\nHIDBPF_IGNORE=1\nHIDBPF=0",
         "tab\tbell\u{7}backspace\u{8}",
         "../../../../etc/passwd",
         "$(reboot); `reboot` & \"quotes\" 'and' \\ back",

@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use super::attach::{expect_hat_works, expect_untouched};
-use super::drivers::RAPTOR;
+use super::drivers::{RAPTOR, TOUCHPAD};
 use super::fixtures::RIVAL;
 use super::helper::forget_numbers;
 use super::many::Kept;
@@ -271,9 +271,6 @@ fn expect_healed(bench: &mut Bench, joystick: Plugged) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// A touchpad, of which the kernel's driver asks a report while it probes it, and that answers after a while.
-const TOUCHPAD: (&str, usize) = ("dell-dell0a78", 665);
-
 /// What is said of a reprobe that the kernel has passed over.
 const SKIPPED: &str = "the kernel did not run its descriptor hook";
 
@@ -300,7 +297,11 @@ fn expect_only(device: &Plugged, driver: &str) -> Result<()> {
     Ok(())
 }
 
-fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
+/// Waits for something that no event tells of.
+///
+/// # Errors
+/// It doesn't come.
+pub fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while !reached() {
         ensure!(Instant::now() < end, "nothing came within {} s", PATIENCE.as_secs());

@@ -50,6 +50,8 @@ const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
 const ASKS: Fixture = fixture!("bench-asks");
+/// Fixes the mouse that QEMU has on USB.
+pub const USB: Fixture = fixture!("bench-usb");
 pub const SETUP: Fixture = fixture!("bench-setup");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 const UNSAFE: Fixture = fixture!("bench-unsafe");

@@ -1,5 +1,7 @@
 //! Cases of many devices, at once or one after the other: each is fixed, and nothing of them stays in the kernel.
 
+use std::fs::File;
+
 use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 
@@ -7,6 +9,7 @@ use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged};
+use crate::guest::memory::Memory;
 
 pub const CASES: &[Case] = &[
     case("many-devices-at-once", WITH_HID_BPF, at_once),
@@ -28,33 +31,15 @@ pub struct Kept {
     pub links: usize,
     /// Open files, of all processes.
     files: u64,
-    /// Memory of the kernel's own that it can't give back, in KiB.
-    memory: u64,
 }
 
 /// Open files that come and go: those of udevd's workers.
 const FILES_MARGIN: u64 = 64;
 
-/// What the kernel keeps for speed, and what udev's database and the log of the tests take, in KiB. A program and its maps left by each
-/// of a hundred devices would be more.
-const MEMORY_MARGIN: u64 = 2048;
-
 /// Files that are open, of all processes: the first number of /proc/sys/fs/file-nr.
 fn open_files() -> u64 {
     let text = std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX)
-}
-
-/// The sum of what /proc/meminfo says of memory that the kernel can't give back, in KiB.
-fn kernel_memory() -> u64 {
-    const KINDS: [&str; 3] = ["SUnreclaim", "VmallocUsed", "Percpu"];
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let value = |line: &str| {
-        let (kind, rest) = line.split_once(':')?;
-        KINDS.contains(&kind).then(|| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).flatten()
-    };
-    let values: Vec<u64> = text.lines().filter_map(value).collect();
-    if values.len() == KINDS.len() { values.iter().sum() } else { u64::MAX }
 }
 
 impl Kept {
@@ -65,7 +50,6 @@ impl Kept {
             maps: MapInfoIter::default().count(),
             links: LinkInfoIter::default().count(),
             files: open_files(),
-            memory: kernel_memory(),
         }
     }
 
@@ -77,8 +61,7 @@ impl Kept {
             let is_no_more = now.programs <= self.programs
                 && now.maps <= self.maps
                 && now.links <= self.links
-                && now.files <= self.files + FILES_MARGIN
-                && now.memory <= self.memory + MEMORY_MARGIN;
+                && now.files <= self.files + FILES_MARGIN;
             if is_no_more {
                 return Ok(());
             }
@@ -101,19 +84,31 @@ fn first(bench: &mut Bench) -> Result<Kept> {
     Ok(Kept::now())
 }
 
-fn at_once(bench: &mut Bench) -> Result<()> {
+/// Does something with `plugs` devices twice, and expects that the kernel has afterwards what it had between the two. One small object for each
+/// plug would be too much.
+fn leaves_nothing(bench: &mut Bench, plugs: usize, mut act: impl FnMut(&mut Bench) -> Result<()>) -> Result<()> {
     let before = first(bench)?;
-    all_at_once(bench)?;
-    // So many devices at once make the kernel's own caches larger, once.
-    Kept { memory: u64::MAX - MEMORY_MARGIN, ..before }.expect_no_more()?;
-    let before = Kept::now();
-    all_at_once(bench)?;
-    before.expect_no_more()
+    // What is made once, and what grows to what is needed at once.
+    act(bench)?;
+    let memory = Memory::at_rest(bench)?;
+    let margin = plugs as u64 / 2;
+    if memory.is_exact() {
+        let held: Vec<File> = (0..plugs).map(|_| File::open("/dev/null")).collect::<Result<_, _>>()?;
+        let more = memory.more_now(margin, bench)?;
+        ensure!(!more.is_empty(), "{} open files are not seen in what the kernel has", held.len());
+    }
+    act(bench)?;
+    before.expect_no_more()?;
+    memory.expect_no_more(margin, bench)
 }
 
-fn all_at_once(bench: &mut Bench) -> Result<()> {
-    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+fn at_once(bench: &mut Bench) -> Result<()> {
     let count = MOST_AT_ONCE.min(AT_ONCE * bench.rounds);
+    leaves_nothing(bench, count, |bench| all_at_once(bench, count))
+}
+
+fn all_at_once(bench: &mut Bench, count: usize) -> Result<()> {
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     // udevd gets to see them all in one go, and starts a helper for each.
     let plugged: Vec<Plugged> = (0..count).map(|_| bench.plug_unseen(&spec)).collect::<Result<_>>()?;
     bench.release()?;
@@ -128,16 +123,14 @@ fn all_at_once(bench: &mut Bench) -> Result<()> {
 }
 
 fn again_and_again(bench: &mut Bench) -> Result<()> {
-    let mut before = first(bench)?;
+    let plugs = CYCLES * bench.rounds / 2;
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
-    for cycle in 0..CYCLES * bench.rounds {
-        if cycle == CYCLES / 2 {
-            before.expect_no_more()?;
-            before = Kept::now();
+    leaves_nothing(bench, plugs, |bench| {
+        for cycle in 0..plugs {
+            let joystick = bench.plug(&spec)?;
+            ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "cycle {cycle}: {:?}", joystick.pinned_drivers()?);
+            bench.unplug(joystick)?;
         }
-        let joystick = bench.plug(&spec)?;
-        ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "cycle {cycle}: {:?}", joystick.pinned_drivers()?);
-        bench.unplug(joystick)?;
-    }
-    before.expect_no_more()
+        Ok(())
+    })
 }

@@ -58,6 +58,8 @@ pub struct Case {
     name: Cow<'static, str>,
     /// The kernels that it is for.
     generations: &'static [Generation],
+    /// Whether it needs the package udev-hid-bpf.
+    udev_hid_bpf: bool,
     #[serde(skip)]
     run: Test,
 }
@@ -73,13 +75,22 @@ enum Test {
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
-    Case { name: Cow::Borrowed(name), generations, run: Test::Written(run) }
+    Case { name: Cow::Borrowed(name), generations, udev_hid_bpf: false, run: Test::Written(run) }
+}
+
+/// A case for which the machine needs the package udev-hid-bpf.
+const fn beside_udev_hid_bpf(
+    name: &'static str,
+    generations: &'static [Generation],
+    run: fn(&mut Bench) -> Result<()>,
+) -> Case {
+    Case { name: Cow::Borrowed(name), generations, udev_hid_bpf: true, run: Test::Written(run) }
 }
 
 impl Case {
     /// The only case of a job that is no test, for every kernel.
     pub fn alone(name: &'static str, run: fn(&mut Bench, &mut Port) -> Result<()>) -> Case {
-        Case { name: Cow::Borrowed(name), generations: ALL, run: Test::Speaking(run) }
+        Case { name: Cow::Borrowed(name), generations: ALL, udev_hid_bpf: false, run: Test::Speaking(run) }
     }
 }
 
@@ -87,6 +98,7 @@ fn table() -> Vec<Case> {
     let recorded = recordings::DRIVERS.iter().map(|(driver, newer_only)| Case {
         name: Cow::Owned(format!("recordings-of-{driver}")),
         generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
+        udev_hid_bpf: false,
         run: Test::Recordings(driver),
     });
     let written = [
@@ -136,10 +148,11 @@ pub fn list() -> ExitCode {
     }
 }
 
-/// The cases that are for this kernel and whose names hold one of `filters`; without filters all.
-pub fn chosen(filters: &[String], generation: Generation) -> Vec<Case> {
+/// The cases that are for this kernel, for a machine with udev-hid-bpf or without, and whose names hold one of `filters`; without filters
+/// all.
+pub fn chosen(filters: &[String], generation: Generation, udev_hid_bpf: bool) -> Vec<Case> {
     let mut cases = table();
-    cases.retain(|case| case.generations.contains(&generation));
+    cases.retain(|case| case.generations.contains(&generation) && (udev_hid_bpf || !case.udev_hid_bpf));
     cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str())));
     cases
 }
@@ -221,7 +234,7 @@ mod tests {
 
     #[test]
     fn filters_choose_among_the_cases_for_a_kernel() {
-        let chosen = chosen(&["kernel-".to_owned(), "recordings-of-frtec".to_owned()], Generation::None);
+        let chosen = chosen(&["kernel-".to_owned(), "recordings-of-frtec".to_owned()], Generation::None, true);
         let names: Vec<_> = chosen.iter().map(|case| &*case.name).collect();
         assert_eq!(names, ["kernel-offers-what-was-announced", "kernel-without-hid-bpf"]);
     }

@@ -77,6 +77,18 @@ pub fn any_device(driver: &str) -> Result<Spec> {
     Ok(spec(device))
 }
 
+/// Has a device send what is in the first recording of `driver`.
+///
+/// # Errors
+/// There is no recording of it, or it can't be sent.
+pub fn play(driver: &str, device: &Plugged) -> Result<()> {
+    let path = all_of(driver)?.into_iter().next().with_context(|| format!("no recording of `{driver}`"))?;
+    for event in &Recording::read(&path)?.events {
+        device.device.send(&event.report)?;
+    }
+    Ok(())
+}
+
 /// A recorded device, to be plugged in.
 pub fn spec(device: &Device) -> Spec {
     Spec {

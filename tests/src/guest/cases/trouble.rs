@@ -82,6 +82,13 @@ fn corrupt_object(bench: &mut Bench) -> Result<()> {
         ensure!(!run.stderr.contains("panicked"), "{what}: {run}");
         expect_untouched(&joystick, &spec).with_context(|| what.to_owned())?;
     }
+    // A name is for people: what is in the file counts.
+    write(Path::new("/tmp/driver.o"), &good)?;
+    bench.hidbpf(&["load", "driver.o"])?.expect(1)?.says("there is no driver `driver.o`")?;
+    bench.hidbpf(&["load", "/tmp/no-such.bpf.o"])?.expect(1)?.says("/tmp/no-such.bpf.o")?;
+    expect_untouched(&joystick, &spec)?;
+    bench.hidbpf(&["load", "/tmp/driver.o", &joystick.name()])?.expect(0)?;
+    expect_hat_works(&joystick)?;
     bench.release()?;
     bench.unplug(joystick)
 }

@@ -1,0 +1,85 @@
+//! The package udev-hid-bpf in the guest: installed for as long as a case wants it, with the libraries that it came with.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::{Bench, Plugged, entries, write};
+use crate::process::{Run, command};
+
+/// Where the machine that packed the guest has put it.
+const PACKED: &str = "/opt/udev-hid-bpf";
+
+/// Where Debian's package has its program. What lies there looks like it; the rule is made to start the one with its libraries.
+const PROGRAM: &str = "/usr/bin/udev-hid-bpf";
+
+const RULES: &str = "/run/udev/rules.d";
+const HWDB: &str = "/etc/udev/hwdb.d";
+
+/// Where it pins what it attaches, a directory a device.
+const PINS: &str = "/sys/fs/bpf/hid";
+
+/// The package, while it is installed.
+pub struct UdevHidBpf {
+    files: Vec<String>,
+}
+
+impl UdevHidBpf {
+    /// Installs it, as Debian's package does: the next device gets what its rule says.
+    ///
+    /// # Errors
+    /// A file can't be written, or udevd hangs.
+    pub fn install(bench: &mut Bench) -> Result<UdevHidBpf> {
+        let mut files = vec![PROGRAM.to_owned()];
+        fs::copy(format!("{PACKED}/udev-hid-bpf"), PROGRAM).with_context(|| format!("failed to write `{PROGRAM}`"))?;
+        for (from, to) in [("rules.d", RULES), ("hwdb.d", HWDB)] {
+            for path in entries(&Path::new(PACKED).join(from))? {
+                let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+                ensure!(from != "rules.d" || text.contains(PROGRAM), "its rule does not start `{PROGRAM}`\n{text}");
+                let to = format!("{to}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+                write(Path::new(&to), text.replace(PROGRAM, &start()).as_bytes())?;
+                files.push(to);
+            }
+        }
+        Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        bench.reload()?;
+        Ok(UdevHidBpf { files })
+    }
+
+    /// Its program, with arguments.
+    pub fn program(&self, arguments: &[&str]) -> Command {
+        let start = start();
+        let mut words = start.split(' ');
+        let mut command = command(words.next().unwrap_or_default());
+        command.args(words).args(arguments);
+        command
+    }
+
+    /// The names of what it has pinned for a device.
+    ///
+    /// # Errors
+    /// bpffs can't be read.
+    pub fn pinned(&self, device: &Plugged) -> Result<Vec<String>> {
+        let pins = entries(&Path::new(PINS).join(device.name().replace([':', '.'], "_")))?;
+        Ok(pins.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    /// Takes it off the machine.
+    ///
+    /// # Errors
+    /// A file can't be removed, or udevd hangs.
+    pub fn uninstall(self, bench: &mut Bench) -> Result<()> {
+        for file in &self.files {
+            fs::remove_file(file).with_context(|| format!("failed to remove `{file}`"))?;
+        }
+        Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        bench.reload()
+    }
+}
+
+/// How its program is started, with its own libraries.
+fn start() -> String {
+    format!("{PACKED}/ld.so --library-path {PACKED}/lib {PACKED}/udev-hid-bpf")
+}

@@ -1,0 +1,103 @@
+//! The package udev-hid-bpf of Debian's, for the cases in which it is on a machine beside hidbpf, and to compare with.
+//!
+//! It is built for a newer Debian than the guest is made of, so that it comes with the libraries that it needs, the dynamic linker
+//! among them. In the guest all lies in a folder of its own, where neither udev nor the kernel finds any of it by itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::apt::Suite;
+use crate::initramfs::Tree;
+use crate::paths::{Paths, fresh_folder, remove_folder};
+use crate::process;
+
+/// The package, and the suite that has it.
+const PACKAGE: &str = "udev-hid-bpf";
+const SUITE: &str = "sid";
+
+/// Where the guest has it.
+const GUEST: &str = "/opt/udev-hid-bpf";
+
+/// Where Debian has the libraries and their dynamic linker, and where that package has its BPF objects.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const OBJECTS: &str = "usr/lib/x86_64-linux-gnu/bpf";
+
+/// The package, unpacked.
+#[derive(Debug)]
+pub struct UdevHidBpf {
+    folder: PathBuf,
+}
+
+impl UdevHidBpf {
+    /// Fetches the package and its libraries, unless they are here: in a folder called by the package's version.
+    ///
+    /// # Errors
+    /// The archive can't be reached, or has no such package.
+    pub fn fetch(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let suite = Suite::open(&paths.vm.join("apt"), SUITE)?;
+        let version = suite.version(PACKAGE)?;
+        let folder = paths.vm.join(PACKAGE).join(version.replace(':', "_"));
+        if !folder.is_dir() {
+            say(&format!("fetching {PACKAGE} {version} from {}", suite.name()));
+            unpack(&suite, &folder)?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// Puts the program, its libraries, its BPF objects, its rule and its hwdb into a tree.
+    ///
+    /// # Errors
+    /// A file of it is not where Debian puts it, or the program can't be started with these libraries.
+    pub fn pack(&self, tree: &mut Tree) -> Result<()> {
+        let libraries = self.folder.join(LIBRARIES);
+        let linker = libraries.join("ld-linux-x86-64.so.2");
+        let program = self.folder.join("usr/bin").join(PACKAGE);
+        let mut list = process::command(&linker);
+        let listed = process::output(list.arg("--library-path").arg(&libraries).arg("--list").arg(&program))?;
+        tree.add_file(&linker, &format!("{GUEST}/ld.so"))?;
+        tree.add_file(&program, &format!("{GUEST}/{PACKAGE}"))?;
+        for line in listed.lines() {
+            // `libelf.so.1 => /path/libelf.so.1 (0x00007f0a)`; the linker itself and what is the kernel's have no arrow.
+            let Some((name, path)) = line.trim().split_once(" => ") else { continue };
+            let path = Path::new(path.split(" (").next().unwrap_or(path));
+            ensure!(
+                path.starts_with(&self.folder),
+                "no package of {SUITE} has brought `{name}`, which {PACKAGE} needs"
+            );
+            tree.add_file(path, &format!("{GUEST}/lib/{name}"))?;
+        }
+        tree.add_folder(&self.folder.join(OBJECTS), &format!("/{OBJECTS}"), &|_| true)?;
+        for folder in ["rules.d", "hwdb.d"] {
+            let from = self.folder.join("usr/lib/udev").join(folder);
+            tree.add_folder(&from, &format!("{GUEST}/{folder}"), &|_| true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Downloads the package and the libraries that it needs, and unpacks them at `folder`, whole or not at all.
+fn unpack(suite: &Suite, folder: &Path) -> Result<()> {
+    let mut packages = vec![PACKAGE.to_owned()];
+    let mut looked_at = 0;
+    while let Some(package) = packages.get(looked_at).cloned() {
+        for needed in suite.dependencies(&package)? {
+            let is_library = needed.starts_with("lib") || needed.starts_with("zlib");
+            if is_library && !packages.contains(&needed) {
+                packages.push(needed);
+            }
+        }
+        looked_at += 1;
+    }
+    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    let (debs, root) = (partial.join("debs"), partial.join("root"));
+    for folder in [&debs, &root] {
+        fresh_folder(folder)?;
+    }
+    for deb in suite.download(&packages, &debs)? {
+        process::output(process::command("dpkg-deb").arg("--extract").arg(&deb).arg(&root))?;
+    }
+    fs::rename(&root, folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+    remove_folder(&partial)
+}
