@@ -121,8 +121,9 @@ impl Entries {
                 patterns.insert(pattern.trim_end().to_owned());
             } else if let Some(value) = line.strip_prefix(' ') {
                 in_values = true;
-                if let Some((_, name)) = value.strip_prefix(DRIVER_PROPERTY).and_then(|rest| rest.split_once('=')) {
-                    let (_, known) = entries.0.entry(name.trim_end().to_owned()).or_default();
+                let name = value.strip_prefix(DRIVER_PROPERTY).and_then(|rest| rest.split_once('='));
+                if let Some(name) = name.and_then(|(_, name)| DriverName::new(name.trim_end()).ok()) {
+                    let (_, known) = entries.0.entry(name.to_string()).or_default();
                     known.extend(patterns.iter().cloned());
                 }
             } else if line.is_empty() {
@@ -189,6 +190,7 @@ mod tests {
         assert!(text.contains("hidbpf:hid:b0005g*v1p2\n HIDBPF=1\n HIDBPF_DRIVER_A_B=a-b\n"), "{text}");
         assert_eq!(Entries::of_text(&text), entries);
         assert_eq!(Entries::of_text("usb:v1\n X=1\n"), Entries::default());
+        assert_eq!(Entries::of_text("hidbpf:hid:b1\n HIDBPF_DRIVER_X=X=x\n"), Entries::default());
         assert_eq!(entries.clone().and(Entries::of_text(&text)), entries);
     }
 }
