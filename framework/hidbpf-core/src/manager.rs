@@ -281,18 +281,23 @@ impl<'a, L: Loader> Manager<'a, L> {
         if own.rdesc.is_empty() {
             check_ready(&own, &format!("the driver `{}`", driver.name)).map_err(|error| error.during(Step::Prepare))?;
         }
-        let rule = match judge(&driver.manifest, &own) {
-            Verdict::Matches { rule } => Some(rule),
-            _ if force => None,
-            verdict => return Err(no_match(driver, &own, &verdict).during(Step::Choose)),
-        };
-        // Who asks by hand knows what the machine's owner wants, and not what another tool has done.
-        if let (false, Some(aside @ Aside::UdevHidBpf(_))) = (force, Aside::of(self.system, &own)) {
+        let verdict = judge(&driver.manifest, &own);
+        // Who asks by hand knows what the machine's owner wants, and not what another tool has done. The descriptor that a rule asks for may
+        // be another for that alone.
+        if !force
+            && verdict != Verdict::No
+            && let Some(aside @ Aside::UdevHidBpf(_)) = Aside::of(self.system, &own)
+        {
             let what = format!("the driver `{}` is not attached to the device `{name}`: {aside}", driver.name);
             let remedy = aside.remedy(name);
             let hint = format!("{remedy}; `--force` goes ahead");
             return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint).during(Step::Choose));
         }
+        let rule = match verdict {
+            Verdict::Matches { rule } => Some(rule),
+            _ if force => None,
+            verdict => return Err(no_match(driver, &own, &verdict).during(Step::Choose)),
+        };
         held.attach(generation, driver, rule)
     }
 

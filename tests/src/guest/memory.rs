@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What of each kind there may be more than before: processes and the kernel's work queues come and go, and take a stack of 16 KiB each.
 const MARGIN_KIB: u64 = 64;
 
+/// Caches of which the kernel has more and less by itself: DAMON's, which watches how memory is used, and that of ranges for mappings, which
+/// it gives back many at a time; the mappings themselves are counted.
+const RESTLESS: [&str; 2] = ["damon_region", "vmap_area"];
+
 /// How much there is of each kind.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -44,7 +48,9 @@ impl Memory {
                 let mut words = line.split_whitespace();
                 let (name, count) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
                 let count: u64 = count.parse().with_context(|| format!("/proc/slabinfo says `{line}`"))?;
-                *memory.objects.entry(name.to_owned()).or_default() += count;
+                if !RESTLESS.contains(&name) {
+                    *memory.objects.entry(name.to_owned()).or_default() += count;
+                }
             }
         }
         // `0xADDRESS-0xADDRESS SIZE CALLER pages=N ...`
