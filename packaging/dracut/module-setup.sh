@@ -15,12 +15,11 @@ installkernel() {
 }
 
 install() {
-    local rule=/usr/lib/udev/rules.d/81-hidbpf.rules helper folder
-    # What the rule starts.
-    while read -r helper; do
-        inst "$helper"
-    done < <(sed -n 's/.*RUN+="\([^ "]*\).*/\1/p' "$rule" | sort -u)
-    inst_simple "$rule"
+    local folder file
+    inst_simple /usr/lib/udev/rules.d/81-hidbpf.rules
+    # What the rule starts, and what that starts where it needs libbpf.
+    inst /usr/lib/udev/hidbpf-udev
+    inst /usr/bin/hidbpf
     for folder in /etc/hidbpf /usr/local/lib/hidbpf /usr/lib/hidbpf; do
         if [[ -d "$dracutsysrootdir$folder" ]]; then
             find "$dracutsysrootdir$folder" -type f -printf "$folder/%P\n" | while read -r file; do inst_simple "$file"; done

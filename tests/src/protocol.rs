@@ -1,19 +1,22 @@
 //! What the machine that runs QEMU and the machine inside it say to each other.
 //!
 //! Down: one file in the initramfs, [`JOB_PATH`], holds a [`Job`] as JSON. Up: the guest writes one [`Message`] as JSON a line to
-//! the second serial port, [`PORT`], so that no message of the kernel's can get between; the first port is the console. The
+//! a second serial port, [`PORT`], so that no message of the kernel's can get between; the first port is the console. The
 //! last message is the one [`Message::Verdict`]; a run without it, or with two, has failed as infrastructure.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the guest finds its [`Job`].
+/// Where the guest finds its [`Job`], in the initramfs.
 pub const JOB_PATH: &str = "/job.json";
+
+/// Where it finds that in the root that comes after an initramfs.
+pub const LATER_JOB_PATH: &str = "/run/job.json";
 
 /// Where the guest finds the packages to install.
 pub const PACKAGES_PATH: &str = "/packages";
 
-/// Where the guest writes its [`Message`]s.
-pub const PORT: &str = "/dev/ttyS1";
+/// Where the guest writes its [`Message`]s. QEMU's machines for arm64 have another kind of port for the console, which is counted apart.
+pub const PORT: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyS0" } else { "/dev/ttyS1" };
 
 /// What the guest has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,12 +59,14 @@ pub enum Task {
     Demo,
     /// Measure what an attach costs; time in the guest is a count of instructions.
     Measure,
-    /// Boot the Debian system that is there, install the packages in [`PACKAGES_PATH`], and remove them.
+    /// In a Debian system that knows nothing of hidbpf: install the packages in [`PACKAGES_PATH`], and remove them.
     Install,
-    /// See what becomes of a device in the initramfs of a Debian system.
+    /// In one with the packages: a keyboard is fixed in the initramfs; a driver is installed by hand; the packages are upgraded.
     Early,
-    /// Boot the Debian system that is there, with packages and with a device that was plugged in before.
-    Boot,
+    /// The same one, booted again, with an initramfs that knows nothing of hidbpf, and a keyboard that is there before udev.
+    Again,
+    /// As [`Task::Early`], with the initramfs that dracut makes.
+    Dracut,
 }
 
 /// A line from the guest.

@@ -40,11 +40,48 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {
             libc::SYS_bpf => write!(f, "bpf({})", self.argument),
-            libc::SYS_mkdir | libc::SYS_mkdirat => f.write_str("mkdir"),
-            libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => f.write_str("rename"),
+            number if FOLDERS.contains(&number) => f.write_str("mkdir"),
+            number if RENAMES.contains(&number) => f.write_str("rename"),
             other => write!(f, "system call {other}"),
         }
     }
+}
+
+/// The calls that make directories.
+#[cfg(target_arch = "x86_64")]
+pub const FOLDERS: &[i64] = &[libc::SYS_mkdir, libc::SYS_mkdirat];
+/// The calls that make directories.
+#[cfg(target_arch = "aarch64")]
+pub const FOLDERS: &[i64] = &[libc::SYS_mkdirat];
+
+/// The calls that give files their names.
+#[cfg(target_arch = "x86_64")]
+pub const RENAMES: &[i64] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+/// The calls that give files their names.
+#[cfg(target_arch = "aarch64")]
+pub const RENAMES: &[i64] = &[libc::SYS_renameat, libc::SYS_renameat2];
+
+/// Where registers have the call that a program is about to make.
+#[cfg(target_arch = "x86_64")]
+fn call_in(registers: &libc::user_regs_struct) -> Call {
+    Call { number: registers.orig_rax.cast_signed(), argument: registers.rdi }
+}
+#[cfg(target_arch = "aarch64")]
+fn call_in(registers: &libc::user_regs_struct) -> Call {
+    Call { number: registers.regs[8].cast_signed(), argument: registers.regs[0] }
+}
+
+/// Changes registers so that the call is not made and has failed with this errno.
+#[cfg(target_arch = "x86_64")]
+fn refuse_in(registers: &mut libc::user_regs_struct, errno: Errno) -> Result<()> {
+    const NO_CALL: u64 = u64::MAX;
+    registers.orig_rax = NO_CALL;
+    registers.rax = i64::from(-(errno as i32)).cast_unsigned();
+    Ok(())
+}
+#[cfg(target_arch = "aarch64")]
+fn refuse_in(_: &mut libc::user_regs_struct, _: Errno) -> Result<()> {
+    bail!("a call can't be refused here: on arm64 its number is in no register that a tracer sets")
 }
 
 /// A program that stops at some of its system calls, before the kernel has seen them.
@@ -89,8 +126,7 @@ impl Traced {
     pub fn next_call(&mut self) -> Result<Option<Call>> {
         while self.ended.is_none() {
             if self.step()? {
-                let registers = self.registers()?;
-                return Ok(Some(Call { number: registers.orig_rax.cast_signed(), argument: registers.rdi }));
+                return Ok(Some(call_in(&self.registers()?)));
             }
         }
         Ok(None)
@@ -101,10 +137,8 @@ impl Traced {
     /// # Errors
     /// The kernel doesn't let the registers be set.
     pub fn refuse(&self, errno: Errno) -> Result<()> {
-        const NO_CALL: u64 = u64::MAX;
         let mut registers = self.registers()?;
-        registers.orig_rax = NO_CALL;
-        registers.rax = i64::from(-(errno as i32)).cast_unsigned();
+        refuse_in(&mut registers, errno)?;
         ptrace::setregs(self.pid, registers).context("failed to set the registers of a traced program")
     }
 

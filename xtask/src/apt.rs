@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::kernels::Architecture;
 use crate::process;
 
 /// How long the lists of a suite are believed before the archive is asked again.
@@ -27,24 +28,23 @@ const FIRST_WAIT: Duration = Duration::from_secs(4);
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
-/// The architecture whose packages are fetched: what the virtual machines run.
-const ARCHITECTURE: &str = "amd64";
-
 /// An apt that knows one suite of Debian's and nothing else.
 #[derive(Debug)]
 pub struct Suite {
     name: String,
+    architecture: Architecture,
     folder: PathBuf,
 }
 
 impl Suite {
-    /// Opens the suite called `name`, with its lists in a folder of `aptdir`. They are fetched where they are missing or old; old
+    /// Opens the suite called `name`, with its packages for one architecture, and its lists in a folder of `aptdir`. They are fetched where they are missing or old; old
     /// ones are kept, with a warning, where that fails.
     ///
     /// # Errors
     /// There are no lists, and this machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
-    pub fn open(aptdir: &Path, name: &str) -> Result<Self> {
-        let suite = Self { name: name.to_owned(), folder: aptdir.join(name) };
+    pub fn open(aptdir: &Path, name: &str, architecture: Architecture) -> Result<Self> {
+        let folder = aptdir.join(format!("{name}-{}", architecture.debian()));
+        let suite = Self { name: name.to_owned(), architecture, folder };
         if !suite.is_fresh()
             && let Err(error) = suite.update()
         {
@@ -137,8 +137,14 @@ impl Suite {
         stamp.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < LISTS_FRESH))
     }
 
+    /// Whether what was made of packages, with this file written last, is there no more, or was made of older lists.
+    pub fn is_newer_than(&self, made: &Path) -> bool {
+        let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        time(made).is_none_or(|made| time(&self.stamp()).is_some_and(|updated| updated > made))
+    }
+
     /// Written once the lists are whole; its time is their age.
-    pub fn stamp(&self) -> PathBuf {
+    fn stamp(&self) -> PathBuf {
         self.folder.join("updated")
     }
 
@@ -168,13 +174,14 @@ impl Suite {
             fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         }
         self.write("status", "")?;
-        self.write("apt.conf", &private_configuration(&self.folder))?;
+        self.write("apt.conf", &private_configuration(&self.folder, self.architecture))?;
         let mut failures = String::new();
         for archive in &archives {
             self.write(
                 "sources.list",
                 &format!(
-                    "deb [target=Packages arch={ARCHITECTURE} signed-by={keyring}] {archive} {} main\n",
+                    "deb [target=Packages arch={} signed-by={keyring}] {archive} {} main\n",
+                    self.architecture.debian(),
                     self.name
                 ),
             )?;
@@ -197,8 +204,8 @@ impl Suite {
 }
 
 /// The configuration of an apt that lives in `folder`.
-fn private_configuration(folder: &Path) -> String {
-    let folder = folder.display();
+fn private_configuration(folder: &Path, architecture: Architecture) -> String {
+    let (folder, architecture) = (folder.display(), architecture.debian());
     // The hooks are the machine's: they clean its cache and refresh its catalogues, which are no business of ours.
     // `Error-Mode` makes a list that could not be fetched a failure rather than a warning.
     format!(
@@ -213,9 +220,9 @@ Dir::Cache "{folder}/cache";
 Dir::Cache::Archives "{folder}/cache/archives";
 Dir::Cache::PkgCache "{folder}/cache/pkgcache.bin";
 Dir::Cache::SrcPkgCache "";
-APT::Architecture "{ARCHITECTURE}";
+APT::Architecture "{architecture}";
 #clear APT::Architectures;
-APT::Architectures {{ "{ARCHITECTURE}"; }};
+APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 Acquire::Languages "none";
@@ -263,7 +270,7 @@ mod tests {
 
     #[test]
     fn hooks_of_the_machine_are_cleared_and_paths_are_private() {
-        let text = private_configuration(Path::new("/x y/apt"));
+        let text = private_configuration(Path::new("/x y/apt"), Architecture::Amd64);
         assert!(text.contains("#clear APT::Update::Post-Invoke;"));
         assert!(text.contains(r#"Dir::State::Lists "/x y/apt/lists";"#));
         assert!(!text.contains("/var/lib"));

@@ -119,6 +119,39 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     Ok(build)
 }
 
+/// What rustc calls arm64.
+pub const ARM64: &str = "aarch64-unknown-linux-gnu";
+
+/// Builds for arm64 what goes into a machine, with the headers and libraries that are unpacked in `system`.
+///
+/// # Errors
+/// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
+pub fn build_for_arm64(root: &Path, system: &Path) -> Result<Build> {
+    let mut build = Build::default();
+    let mut command = cargo();
+    command.arg("build").args(INSTALLED).args(TESTS);
+    build.run(cross(command, system), root, Profile::Dev, &[])?;
+    let mut command = cargo();
+    command.arg("rustc").args(HELPER);
+    build.run(cross(command, system), root, Profile::Dev, &STATIC)?;
+    Ok(build)
+}
+
+fn cross(mut command: Command, system: &Path) -> Command {
+    const GCC: &str = "aarch64-linux-gnu-gcc";
+    let system = system.display();
+    command.args(["--target", ARM64]);
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", format!("-C link-arg=--sysroot={system}"));
+    command.env("CC_aarch64_unknown_linux_gnu", GCC);
+    command.env("CFLAGS_aarch64_unknown_linux_gnu", format!("--sysroot={system}"));
+    command.env("PKG_CONFIG_ALLOW_CROSS", "1");
+    command.env("PKG_CONFIG_SYSROOT_DIR_aarch64_unknown_linux_gnu", system.to_string());
+    let folders = format!("{system}/usr/lib/aarch64-linux-gnu/pkgconfig:{system}/usr/share/pkgconfig");
+    command.env("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", folders);
+    command
+}
+
 /// Keeps the place of cargo's copies of other crates, which is another on each machine, out of what is built.
 fn without_own_paths() -> Vec<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);

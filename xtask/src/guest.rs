@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::artifacts::Artifacts;
 use crate::initramfs::Tree;
-use crate::kernels::{Kernel, Modules};
+use crate::kernels::{Architecture, Kernel, Modules};
 use crate::modules;
 use crate::paths::{Paths, fresh_folder};
 use crate::process;
@@ -58,6 +58,10 @@ const LOADED_LATER: [&str; 5] = ["libkmod.so.2", "liblzma.so.5", "libzstd.so.1",
 /// Where Debian has shared libraries.
 const LIBRARIES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu"];
 
+/// The same for arm64, and its dynamic linker.
+const ARM64_LIBRARIES: &str = "usr/lib/aarch64-linux-gnu";
+const ARM64_LINKER: &str = "usr/lib/ld-linux-aarch64.so.1";
+
 /// The users and groups that udev's rules name, with Debian's numbers where they are fixed.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\ntty:x:5:\ndisk:x:6:\nlp:x:7:\nkmem:x:15:\ndialout:x:20:\ncdrom:x:24:\ntape:x:26:\naudio:x:29:\n\
@@ -65,6 +69,32 @@ video:x:44:\nplugdev:x:46:\nusers:x:100:\ninput:x:995:\nsgx:x:994:\nkvm:x:993:\n
 
 /// A folder with report descriptors of real devices that may lie beside the checkout. Without it, the cases that read it skip.
 const DESCRIPTORS: &str = "../shared/descriptors";
+
+/// Where the guest's udev comes from, and its shared libraries.
+#[derive(Clone, Copy, Debug)]
+pub enum Userland<'a> {
+    /// From this machine.
+    Own {
+        /// What lies beside it.
+        udev_hid_bpf: Option<&'a UdevHidBpf>,
+    },
+    /// From Debian's packages for arm64.
+    Unpacked {
+        /// The folder in which they are unpacked.
+        root: &'a Path,
+        /// The command that makes the hwdb, which is this machine's.
+        hidbpf: &'a Path,
+    },
+}
+
+impl Userland<'_> {
+    fn architecture(self) -> Architecture {
+        match self {
+            Self::Own { .. } => Architecture::Amd64,
+            Self::Unpacked { .. } => Architecture::Arm64,
+        }
+    }
+}
 
 /// Packs what is the same for every kernel, once.
 #[derive(Debug)]
@@ -75,31 +105,35 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// Packs the first archive out of what cargo built and what this machine has.
+    /// Packs the first archive out of what cargo built and what is in `userland`.
     ///
     /// # Errors
     /// Something that belongs in it is missing.
-    pub fn new(
-        paths: &'a Paths,
-        modules: Modules,
-        artifacts: &Artifacts,
-        udev_hid_bpf: Option<&UdevHidBpf>,
-    ) -> Result<Self> {
+    pub fn new(paths: &'a Paths, modules: Modules, artifacts: &Artifacts, userland: Userland<'_>) -> Result<Self> {
         let folder = paths.vm.join("initramfs");
         fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-        let base = folder.join("base.cpio");
+        let base = folder.join(format!("base-{}.cpio", userland.architecture().debian()));
         let mut tree = Tree::root();
         tree.add_text(PASSWD, "/etc/passwd");
         tree.add_text(GROUP, "/etc/group");
         tree.add_text("passwd: files\ngroup: files\n", "/etc/nsswitch.conf");
-        add_udev(&mut tree)?;
         let stage = paths.vm.join("stage/base");
         fresh_folder(&stage)?;
-        add_hidbpf(&mut tree, paths, artifacts, &stage)?;
-        compile_hwdb(&mut tree, artifacts, &stage)?;
-        if let Some(udev_hid_bpf) = udev_hid_bpf {
-            udev_hid_bpf.pack(&mut tree)?;
-        }
+        let hidbpf = match userland {
+            Userland::Own { udev_hid_bpf } => {
+                add_udev(&mut tree)?;
+                if let Some(udev_hid_bpf) = udev_hid_bpf {
+                    udev_hid_bpf.pack(&mut tree)?;
+                }
+                &artifacts.hidbpf
+            }
+            Userland::Unpacked { root, hidbpf } => {
+                add_unpacked_udev(&mut tree, root)?;
+                hidbpf
+            }
+        };
+        add_hidbpf(&mut tree, paths, artifacts, userland, &stage)?;
+        compile_hwdb(&mut tree, hidbpf, &artifacts.objects, &stage)?;
         tree.write_file(None, &base)?;
         Ok(Self { paths, modules, base })
     }
@@ -146,13 +180,45 @@ fn add_udev(tree: &mut Tree) -> Result<()> {
     Ok(())
 }
 
+/// Packs udev and what it runs, as Debian's packages have them, and all shared libraries: nothing here can tell which are needed.
+fn add_unpacked_udev(tree: &mut Tree, root: &Path) -> Result<()> {
+    for name in PROGRAMS {
+        tree.add_file(&root.join("usr/bin").join(name), &format!("/usr/bin/{name}"))?;
+    }
+    tree.add_file(&root.join("usr/bin/udevadm"), UDEV_DAEMONS[0])?;
+    for name in KMOD_NAMES {
+        tree.add_link("../bin/kmod", &format!("/usr/sbin/{name}"));
+    }
+    tree.add_file(&root.join(ARM64_LINKER), ARM64_LINKER)?;
+    tree.add_folder(&root.join(ARM64_LIBRARIES), ARM64_LIBRARIES, &|path| {
+        let name = path.to_string_lossy();
+        path.is_file() && (name.contains(".so.") || name.contains("/libsystemd-"))
+    })?;
+    for name in UDEV_RULES {
+        let path = root.join("usr/lib/udev/rules.d").join(name);
+        if path.is_file() {
+            tree.add_file(&path, &format!("{RULES}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Packs what this workspace makes.
-fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Path) -> Result<()> {
+fn add_hidbpf(
+    tree: &mut Tree,
+    paths: &Paths,
+    artifacts: &Artifacts,
+    userland: Userland<'_>,
+    stage: &Path,
+) -> Result<()> {
     for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF), (&artifacts.helper, HELPER)] {
         let name = program.file_name().ok_or_else(|| anyhow!("`{}` is no file", program.display()))?;
         let stripped = stage.join(name);
-        strip(program, &stripped)?;
-        add_program(tree, &stripped, to)?;
+        strip(userland.architecture(), program, &stripped)?;
+        match userland {
+            Userland::Own { .. } => add_program(tree, &stripped, to)?,
+            Userland::Unpacked { .. } => tree.add_file(&stripped, to)?,
+        }
     }
     tree.add_folder(&artifacts.objects, DRIVERS, &|path| path.to_string_lossy().ends_with(".bpf.o"))?;
     tree.add_folder(&paths.root.join("udev-rules"), RULES, &|path| path.extension().is_some_and(|end| end == "rules"))?;
@@ -168,8 +234,12 @@ fn add_hidbpf(tree: &mut Tree, paths: &Paths, artifacts: &Artifacts, stage: &Pat
 ///
 /// # Errors
 /// It can't be written.
-pub fn strip(program: &Path, to: &Path) -> Result<()> {
-    process::output(process::command("strip").arg("--strip-debug").arg("-o").arg(to).arg(program)).map(drop)
+pub fn strip(architecture: Architecture, program: &Path, to: &Path) -> Result<()> {
+    let strip = match architecture {
+        Architecture::Amd64 => "strip",
+        Architecture::Arm64 => "aarch64-linux-gnu-strip",
+    };
+    process::output(process::command(strip).arg("--strip-debug").arg("-o").arg(to).arg(program)).map(drop)
 }
 
 /// Packs the recordings of all drivers.
@@ -192,7 +262,7 @@ pub fn add_recordings(tree: &mut Tree, paths: &Paths) -> Result<()> {
 }
 
 /// Makes the hwdb of udev's entries and those that hidbpf writes for its drivers.
-fn compile_hwdb(tree: &mut Tree, artifacts: &Artifacts, stage: &Path) -> Result<()> {
+fn compile_hwdb(tree: &mut Tree, hidbpf: &Path, objects: &Path, stage: &Path) -> Result<()> {
     let root = stage.join("root");
     let sources = root.join(HWDB);
     fs::create_dir_all(&sources).with_context(|| format!("failed to create `{}`", sources.display()))?;
@@ -204,8 +274,7 @@ fn compile_hwdb(tree: &mut Tree, artifacts: &Artifacts, stage: &Path) -> Result<
         };
         fs::copy(&from, sources.join(name)).with_context(|| format!("failed to copy `{}`", from.display()))?;
     }
-    let text =
-        process::output(process::command(&artifacts.hidbpf).arg("hwdb").arg("--drivers").arg(&artifacts.objects))?;
+    let text = process::output(process::command(hidbpf).arg("hwdb").arg("--drivers").arg(objects))?;
     let own = sources.join("81-hidbpf.hwdb");
     fs::write(&own, text).with_context(|| format!("failed to write `{}`", own.display()))?;
     // Debian's looks below /lib, which is a link to /usr/lib on any machine that it runs on.

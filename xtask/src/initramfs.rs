@@ -127,7 +127,11 @@ impl Tree {
         let mut out = BufWriter::new(file);
         if let Some(before) = before {
             let mut first = File::open(before).with_context(|| format!("failed to open `{}`", before.display()))?;
-            copy(&mut first, &mut out).with_context(|| format!("failed to write `{}`", path.display()))?;
+            let failure = || format!("failed to write `{}`", path.display());
+            let length = copy(&mut first, &mut out).with_context(failure)?;
+            // The kernel looks for the next one at multiples of four.
+            let gap = usize::try_from(length.next_multiple_of(4) - length).unwrap_or_default();
+            out.write_all(&[0; 4][..gap]).with_context(failure)?;
         }
         self.write(&mut out)?;
         out.flush().with_context(|| format!("failed to write `{}`", path.display()))

@@ -17,7 +17,6 @@ const LIST: &str = include_str!("../kernels.toml");
 
 /// What the packages of a kernel for ordinary PCs have around the release.
 const IMAGE_PREFIX: &str = "linux-image-";
-const FLAVOUR: &str = "-amd64";
 
 /// The names of files of one fetched kernel, in its folder.
 const IMAGE: &str = "vmlinuz";
@@ -26,6 +25,26 @@ const MODULES: &str = "modules";
 
 /// What the names of folders begin with in which a kernel is being put together.
 const PARTIAL: &str = ".partial-";
+
+/// What processors a kernel is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Architecture {
+    /// x86-64.
+    #[default]
+    Amd64,
+    /// Arm's, with 64 bits.
+    Arm64,
+}
+
+impl Architecture {
+    /// What Debian calls it.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
 
 /// A kernel that is here and can be booted.
 #[derive(Clone, Debug)]
@@ -42,6 +61,8 @@ pub struct Kernel {
     pub generation: Generation,
     /// Whether a case may be skipped on it.
     pub may_skip: bool,
+    /// What it is for.
+    pub architecture: Architecture,
 }
 
 /// `kernels.toml`.
@@ -82,6 +103,9 @@ pub struct Entry {
     /// Whether a case may be skipped on it.
     #[serde(default = "yes")]
     pub may_skip: bool,
+    /// What it is for. Those of the list are for x86-64.
+    #[serde(skip)]
+    pub architecture: Architecture,
 }
 
 fn yes() -> bool {
@@ -112,7 +136,7 @@ impl Entry {
         let since = self.since.as_deref().map(Version::parse).unwrap_or_default();
         let releases = packages.iter().filter_map(|package| package.strip_prefix(IMAGE_PREFIX));
         let mut found: Vec<(Version, &str)> = releases
-            .filter_map(|release| Some((Version::of_pc_kernel(release)?, release)))
+            .filter_map(|release| Some((Version::of_plain_kernel(release, self.architecture)?, release)))
             .filter(|(version, _)| *version >= since)
             .collect();
         found.sort();
@@ -136,7 +160,7 @@ impl Entry {
     /// # Errors
     /// The archive can't be reached, has no such kernel, or the kernel is not built as the entry says.
     pub fn fetch(&self, paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Kernel> {
-        let suite = Suite::open(&paths.vm.join("apt"), &self.suite)?;
+        let suite = Suite::open(&paths.vm.join("apt"), &self.suite, self.architecture)?;
         let release = self.resolve(&suite.package_names(IMAGE_PREFIX)?)?;
         let folder = paths.vm.join("kernels").join(&release);
         if !folder.is_dir() {
@@ -160,6 +184,7 @@ impl Entry {
             release,
             generation: self.generation,
             may_skip: self.may_skip,
+            architecture: self.architecture,
         })
     }
 }
@@ -293,6 +318,7 @@ impl UserKernel {
             release,
             modules,
             may_skip: true,
+            architecture: Architecture::Amd64,
         })
     }
 }
@@ -329,9 +355,10 @@ impl Version {
         Self(numbers.split('.').map_while(|number| number.parse().ok()).collect())
     }
 
-    /// Reads the release of one of Debian's kernels for ordinary PCs, `7.3.4+deb13-amd64`; none for any other flavour.
-    fn of_pc_kernel(release: &str) -> Option<Self> {
-        let (numbers, debian) = release.strip_suffix(FLAVOUR)?.split_once("+deb")?;
+    /// Reads the release of one of Debian's kernels for ordinary machines, `7.3.4+deb13-amd64`; none for any other flavour.
+    fn of_plain_kernel(release: &str, architecture: Architecture) -> Option<Self> {
+        let flavour = release.strip_suffix(architecture.debian())?.strip_suffix('-')?;
+        let (numbers, debian) = flavour.split_once("+deb")?;
         let is_plain = |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_digit() || char == '.');
         (is_plain(numbers) && is_plain(debian)).then(|| Self::parse(numbers))
     }
@@ -380,6 +407,7 @@ mod tests {
             since: since.map(str::to_owned),
             generation: Generation::StructOps,
             may_skip: true,
+            architecture: Architecture::Amd64,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Depends on nothing that needs a system package, because it is what installs those.
 
 mod apt;
+mod arm64;
 mod artifacts;
 mod console;
 mod costs;
@@ -73,6 +74,8 @@ enum Task {
     Dist(dist::Options),
     /// Make Debian packages
     Deb(deb::Options),
+    /// Build for arm64, and run the cases in a machine of that kind, which QEMU emulates
+    Arm64(arm64::Options),
     /// Test Debian packages: lintian, and a system that installs them, boots with them and removes them
     Packages(packages::Options),
 }
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Arm64(options) => arm64::run(&options).map(|report| close(&report)),
         Task::Packages(options) => packages::run(&options).map(|report| close(&report)),
         Task::Deb(options) => deb::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Costs(options) => costs::run(&options).map(|report| close(&report)),

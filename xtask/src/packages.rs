@@ -1,13 +1,13 @@
 //! `cargo xtask packages`: the Debian packages, on a Debian system of their own that boots with its systemd and its udev.
 //!
-//! The system is made by mmdebstrap from Debian's archive and packed into an initramfs, which stays its root.
+//! The system is made by mmdebstrap from Debian's archive. It makes its own initramfs, and boots from a disk.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::apt::Suite;
@@ -15,9 +15,9 @@ use crate::artifacts::{self, Artifacts, Profile};
 use crate::deb::{self, Made};
 use crate::guest;
 use crate::initramfs::Tree;
-use crate::kernels::{self, Kernel};
+use crate::kernels::{self, Architecture, Kernel};
 use crate::modules;
-use crate::paths::{Paths, fresh_folder, remove_folder};
+use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
 use crate::qemu::{Accelerator, Limits, Logs, Machine};
@@ -53,7 +53,7 @@ Description=The test of hidbpf's packages
 After=multi-user.target
 
 [Service]
-ExecStart=/init --job
+ExecStart=/guest --job
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/console
@@ -62,7 +62,6 @@ TTYPath=/dev/console
 WantedBy=multi-user.target
 ";
 const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
-const WANTS_PATH: &str = "/etc/systemd/system/multi-user.target.wants/guest.service";
 
 /// Builds, makes the packages, and tests them on the newest kernel unless told otherwise.
 ///
@@ -105,29 +104,42 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
 
     let kernel = wanted.get(paths, &screen)?;
     let lab = Lab { paths, artifacts, made: &made, kernel: &kernel, system: System::make(paths)? };
-    let mut note = String::new();
-    let mut broken = None;
-    for task in [Task::Install, Task::Boot, Task::Early] {
-        lab.stage(&task)?;
-        let initramfs = match task {
-            Task::Boot => lab.installed()?,
-            Task::Early => lab.initramfs()?,
-            _ => lab.plain()?,
-        };
+    lab.furnish()?;
+    let plain = lab.initramfs_tools("plain")?;
+    let untouched = lab.system.disk("untouched")?;
+    lab.install()?;
+    let early = lab.initramfs_tools("early")?;
+    let dracut = lab.dracut()?;
+    let installed = lab.system.disk("installed")?;
+
+    let mut part = Part { name: NAME.to_owned(), note: String::new(), tally, took: Duration::ZERO, broken: None };
+    let boots = [
+        ("install", Task::Install, &plain, &untouched),
+        ("early", Task::Early, &early, &installed),
+        ("again", Task::Again, &plain, &installed),
+        ("dracut", Task::Dracut, &dracut, &installed),
+    ];
+    for (boot, task, initramfs, disk) in boots {
         let machine = Machine {
             image: kernel.image.clone(),
-            initramfs,
+            initramfs: lab.told(&task, initramfs)?,
+            disk: Some(disk.clone()),
+            architecture: kernel.architecture,
             accelerator: Accelerator::probe(),
             is_checked: false,
             limits: Limits::default(),
-            logs: Logs::create(&paths.logs(), NAME)?,
+            logs: Logs::create(&paths.logs(), &format!("{NAME}-{boot}"))?,
         };
-        let (part, _) = vm::watch(NAME, &kernel, &screen, &|hear| vm::boot(&kernel, machine.clone(), hear));
-        tally += part.tally;
-        note = part.note;
-        broken = broken.or(part.broken);
+        let (booted, _) = vm::watch(NAME, &kernel, &screen, &|hear| vm::boot(&kernel, machine.clone(), hear));
+        part.tally += booted.tally;
+        part.note = booted.note;
+        part.broken = booted.broken;
+        // What comes next is booted from what this one has left.
+        if part.broken.is_some() {
+            break;
+        }
     }
-    Ok(Part { name: NAME.to_owned(), note, tally, took: Duration::ZERO, broken })
+    Ok(part)
 }
 
 /// What the machines are made of.
@@ -140,88 +152,117 @@ struct Lab<'a> {
 }
 
 impl Lab<'_> {
-    /// Puts what makes the system a test's where the three below take it from.
-    fn stage(&self, task: &Task) -> Result<()> {
-        let stage = self.staged();
-        modules::stage(self.kernel, &kernels::list()?.modules, &stage)?;
-        guest::strip(&self.artifacts.guest, &stage.join("init"))?;
-        let job = Job { kernel: self.kernel.name.clone(), generation: self.kernel.generation, task: task.clone() };
-        write(&stage.join(relative(JOB_PATH)), &serde_json::to_string(&job).context("failed to write the job")?)?;
-        let packages = stage.join(relative(PACKAGES_PATH));
-        fresh_folder(&packages)?;
-        for package in self.made.packages() {
-            let to = packages.join(package.file_name().unwrap_or_default());
-            fs::copy(package, &to).with_context(|| format!("failed to write `{}`", to.display()))?;
+    /// Puts into the system what makes it a test's: the kernel's modules, the guest, and the packages, which are not installed yet.
+    fn furnish(&self) -> Result<()> {
+        let stage = self.paths.vm.join("stage").join(NAME);
+        let mut wanted = kernels::list()?.modules;
+        wanted.needed.extend(DISK_MODULES.map(str::to_owned));
+        modules::stage(self.kernel, &wanted, &stage)?;
+        self.system.take(&stage.join("lib/modules"), "/usr/lib/modules")?;
+        let guest = stage.join("guest");
+        guest::strip(Architecture::Amd64, &self.artifacts.guest, &guest)?;
+        self.system.take(&guest, "/guest")?;
+        for driver in [EARLY_DRIVER, THIRD_PARTY_DRIVER, PACKAGED_DRIVER] {
+            let recordings = self.paths.root.join("drivers").join(driver).join("recordings");
+            self.system.take(&recordings, &format!("/recordings/{driver}"))?;
         }
-        Ok(())
+        for package in self.made.packages() {
+            let name = package.file_name().unwrap_or_default().to_string_lossy();
+            self.system.take(package, &format!("{PACKAGES_PATH}/{name}"))?;
+        }
+        let object = format!("{THIRD_PARTY_DRIVER}.bpf.o");
+        self.system.take(&self.artifacts.objects.join(&object), &format!("{PACKAGES_PATH}/{object}"))?;
+        self.system.run(LATER)?;
+        for (path, text) in FILES {
+            let path = self.system.root.join(relative(path));
+            write(&path, text)?;
+            let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .with_context(|| format!("failed to set the permissions of `{}`", path.display()))?;
+        }
+        self.system.run("systemctl enable --quiet guest.service").map(drop)
     }
 
-    fn staged(&self) -> PathBuf {
-        self.paths.vm.join("stage").join(NAME)
+    /// Installs the packages, as the image of a system is made: with no udev and no systemd to talk to.
+    fn install(&self) -> Result<()> {
+        self.system.run(&format!("dpkg --install {PACKAGES_PATH}/*.deb"))?;
+        write(&self.system.root.join("etc/initramfs-tools/conf.d/hidbpf"), "HIDBPF=y\n")
     }
 
-    /// Packs the system as it is, and after it what makes it a test's.
-    fn plain(&self) -> Result<PathBuf> {
-        let mut tree = Tree::default();
-        tree.add_folder(&self.staged(), "", &|_| true)?;
-        guest::add_recordings(&mut tree, self.paths)?;
-        tree.add_text(UNIT, UNIT_PATH);
-        tree.add_link(UNIT_PATH, WANTS_PATH);
-        let base = self.system.pack()?;
-        let path = self.paths.vm.join("initramfs").join(format!("{NAME}.cpio"));
-        tree.write_file(Some(&base), &path)?;
+    /// Has the system make an initramfs in Debian's way.
+    fn initramfs_tools(&self, name: &str) -> Result<PathBuf> {
+        self.initramfs(name, &format!("mkinitramfs -o /initrd {}", self.kernel.release))
+    }
+
+    /// Has the system make an initramfs in the way of Fedora and others.
+    fn dracut(&self) -> Result<PathBuf> {
+        let release = &self.kernel.release;
+        let drivers = DISK_MODULES.join(" ");
+        self.initramfs(
+            "dracut",
+            &format!(
+                "dracut --quiet --kver {release} --no-hostonly --add 'hidbpf guest' --force-drivers 'uhid evdev {drivers}' /initrd"
+            ),
+        )
+    }
+
+    /// Takes what `line` has written to /initrd.
+    fn initramfs(&self, name: &str, line: &str) -> Result<PathBuf> {
+        self.system.run(line)?;
+        let path = self.system.folder.join(format!("{name}.initrd"));
+        let from = self.system.root.join("initrd");
+        fs::copy(&from, &path).with_context(|| format!("failed to write `{}`", path.display()))?;
+        fs::remove_file(&from).with_context(|| format!("failed to remove `{}`", from.display()))?;
         Ok(path)
     }
 
-    /// Installs the packages in it, as the image of a system is made: with no udev and no systemd to talk to.
-    fn installed(&self) -> Result<PathBuf> {
-        self.system.take(&self.staged().join(relative(PACKAGES_PATH)), PACKAGES_PATH)?;
-        self.system.run("dpkg --install /packages/*.deb && rm -r /packages")?;
-        self.plain()
-    }
-
-    /// Has the installed system make its own initramfs, with the drivers in it, and with a script that runs the guest.
-    fn initramfs(&self) -> Result<PathBuf> {
-        for (from, to) in [("lib/modules", "/usr/lib/modules"), ("init", "/guest"), ("job.json", JOB_PATH)] {
-            self.system.take(&self.staged().join(from), to)?;
-        }
-        let recordings = self.paths.root.join("drivers").join(EARLY_DRIVER).join("recordings");
-        self.system.take(&recordings, &format!("/recordings/{EARLY_DRIVER}"))?;
-        for (path, text) in EARLY_FILES {
-            let path = self.system.root.join(relative(path));
-            write(&path, text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-                .with_context(|| format!("failed to set the permissions of `{}`", path.display()))?;
-        }
-        let release = &self.kernel.release;
-        self.system.run(&format!("mkinitramfs -o /initrd {release}"))?;
-        let listed = self.system.run(&format!(
-            "dracut --quiet --kver {release} --no-hostonly --add hidbpf --modules 'base udev-rules hwdb hidbpf' /dracut && lsinitrd /dracut"
-        ))?;
-        for path in
-            ["lib/udev/rules.d/81-hidbpf.rules", "lib/udev/hwdb.bin", "hidbpf/drivers/frtec-raptor-mach-2.bpf.o"]
-        {
-            ensure!(listed.contains(path), "the initramfs that dracut made has no `{path}`:\n{listed}");
-        }
-        Ok(self.system.root.join("initrd"))
+    /// The initramfs with what the guest has to do in it.
+    fn told(&self, task: &Task, initramfs: &Path) -> Result<PathBuf> {
+        let job = Job { kernel: self.kernel.name.clone(), generation: self.kernel.generation, task: task.clone() };
+        let mut tree = Tree::default();
+        tree.add_text(serde_json::to_string(&job).context("failed to write the job")?, JOB_PATH);
+        let path = self.paths.vm.join("initramfs").join(format!("{NAME}.cpio"));
+        tree.write_file(Some(initramfs), &path)?;
+        Ok(path)
     }
 }
 
-/// The driver of the device that is plugged in in the initramfs.
-const EARLY_DRIVER: &str = "frtec-raptor-mach-2";
+/// What the root is on.
+const DISK_MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
 
-/// What the administrator writes to have drivers in the initramfs, and what has the guest in it.
-const EARLY_FILES: [(&str, &str); 3] = [
-    ("/etc/initramfs-tools/conf.d/hidbpf", "HIDBPF=y\n"),
+/// The drivers of the devices that the guest plugs in: in the initramfs; without a package; with one.
+const EARLY_DRIVER: &str = "mistel-md770";
+const THIRD_PARTY_DRIVER: &str = "dell-dell0a78";
+const PACKAGED_DRIVER: &str = "frtec-raptor-mach-2";
+
+/// Makes packages of a later version of the packages.
+const LATER: &str = "mkdir /packages/later
+for package in /packages/*.deb; do
+    dpkg-deb --raw-extract $package /unpacked
+    sed -i -E 's/^(Version: .*)/\\1+later/; s/(hidbpf \\(= [^)]*)/\\1+later/' /unpacked/DEBIAN/control
+    dpkg-deb --build /unpacked /packages/later
+    rm -r /unpacked
+done";
+
+/// What has the guest run: by scripts in both kinds of initramfs, and as a service.
+const FILES: [(&str, &str); 6] = [
+    (UNIT_PATH, UNIT),
+    ("/etc/initramfs-tools/modules", "uhid\nevdev\nvirtio_pci\nvirtio_blk\next4\n"),
     (
         "/etc/initramfs-tools/hooks/guest",
         "#!/bin/sh\nset -e\n[ \"$1\" = prereqs ] && exit 0\n. /usr/share/initramfs-tools/hook-functions\n\
-         copy_exec /guest /guest\ncp -r /job.json /recordings \"$DESTDIR/\"\nmanual_add_modules uhid evdev uinput\n",
+         copy_exec /guest /guest\ncp -r /recordings \"$DESTDIR/\"\n",
     ),
     (
         "/etc/initramfs-tools/scripts/init-premount/guest",
-        "#!/bin/sh\n[ \"$1\" = prereqs ] && exit 0\nexec /guest --job\n",
+        "#!/bin/sh\n[ \"$1\" = prereqs ] && exit 0\nexec /guest --early\n",
     ),
+    (
+        "/usr/lib/dracut/modules.d/99guest/module-setup.sh",
+        "#!/bin/bash\ncheck() { return 255; }\ninstall() {\n    inst /guest\n    inst_hook pre-mount 50 \"$moddir/guest.sh\"\n\
+         \x20   for file in /recordings/*/*; do inst_simple \"$file\"; done\n}\n",
+    ),
+    ("/usr/lib/dracut/modules.d/99guest/guest.sh", "#!/bin/sh\n/guest --early\n"),
 ];
 
 fn relative(path: &str) -> &str {
@@ -247,12 +288,11 @@ impl System {
         if !rustix::process::geteuid().is_root() {
             bail!("only root can make a Debian system to install packages in");
         }
-        let suite = Suite::open(&paths.vm.join("apt"), SUITE)?;
+        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64)?;
         let folder = paths.vm.join("debian");
         fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         let (plain, stamp) = (folder.join("plain"), folder.join("made"));
-        let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        if time(&stamp).is_none_or(|made| time(&suite.stamp()).is_some_and(|updated| updated > made)) {
+        if suite.is_newer_than(&stamp) {
             remove_folder(&plain)?;
             let mut command = process::command("mmdebstrap");
             command.args(["--quiet", "--mode=root", "--variant=minbase", "--skip=cleanup/reproducible"]);
@@ -283,16 +323,25 @@ impl System {
         process::output(command.env("DEBIAN_FRONTEND", "noninteractive"))
     }
 
-    /// Packs it as it is now.
-    fn pack(&self) -> Result<PathBuf> {
-        let path = self.folder.join("root.cpio");
-        let list = process::output(process::command("find").arg("-mindepth").arg("1").current_dir(&self.root))?;
-        let names = self.folder.join("names");
-        fs::write(&names, list).with_context(|| format!("failed to write `{}`", names.display()))?;
-        let open = |path: &Path| File::open(path).with_context(|| format!("failed to open `{}`", path.display()));
-        let mut command = process::command("cpio");
-        command.args(["--create", "--format=newc", "--quiet"]).arg("--file").arg(&path).current_dir(&self.root);
-        process::output(command.stdin(open(&names)?))?;
+    /// Makes a disk of it as it is now.
+    fn disk(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.disk"));
+        remove_file(&path)?;
+        let mut command = process::command("mke2fs");
+        command.args(["-q", "-t", "ext4", "-d"]).arg(&self.root).arg(&path).arg(DISK_SIZE);
+        process::output(&mut command)?;
         Ok(path)
+    }
+}
+
+/// Of which most is never written.
+const DISK_SIZE: &str = "1G";
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove `{}`", path.display()))
+        }
+        _ => Ok(()),
     }
 }

@@ -15,12 +15,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::console::Console;
+use crate::kernels::Architecture;
 use crate::process;
 use crate::protocol::Message;
 use crate::transcript::{Tally, Transcript};
 
-/// The emulator. Nothing else can be run here: the kernels are for x86-64.
+/// The emulator for this machine's own kind of processors.
 const QEMU: &str = "qemu-system-x86_64";
+
+/// The emulator for arm64. Its machine has a console of another kind, and the other port on PCI.
+const QEMU_ARM64: &str = "qemu-system-aarch64";
 
 /// How often the machine is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -37,7 +41,7 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 /// The guest's time goes on while its processor waits for one of the host's, so a stall has to be long to be one.
 /// The SpaceNavigator has a kernel driver of its own, which refuses virtual devices: the quirk, HID_QUIRK_IGNORE_SPECIAL_DRIVER,
 /// gives it to hid-generic.
-const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic panic_on_warn=1 \
+const COMMAND_LINE: &str = "loglevel=5 panic=-1 oops=panic panic_on_warn=1 \
                             rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30 \
                             usbhid.quirks=0x046d:0xc626:0x400000";
 
@@ -115,6 +119,10 @@ pub struct Machine {
     pub image: PathBuf,
     /// The first root.
     pub initramfs: PathBuf,
+    /// What its kernel is for.
+    pub architecture: Architecture,
+    /// A disk with the root that comes after it, which is written to.
+    pub disk: Option<PathBuf>,
     /// How it runs.
     pub accelerator: Accelerator,
     /// Whether the kernel checks its memory at each step, which takes time.
@@ -199,7 +207,7 @@ impl Machine {
     /// # Errors
     /// QEMU can't be started or its logs can't be read.
     pub fn run(&self, heard: &mut dyn FnMut(&Message)) -> Result<End> {
-        let mut running = Running(self.command()?.spawn().with_context(|| format!("failed to start `{QEMU}`"))?);
+        let mut running = Running(self.command()?.spawn().context("failed to start QEMU")?);
         let mut watch = Watch::open(self)?;
         loop {
             // Asked before the logs are read: what it wrote before it ended is then all there.
@@ -211,27 +219,38 @@ impl Machine {
         }
     }
 
-    fn command_line(&self) -> String {
-        if self.is_checked { format!("{COMMAND_LINE} {CHECKS}") } else { COMMAND_LINE.to_owned() }
-    }
-
     fn command(&self) -> Result<Command> {
+        let (qemu, console) = match self.architecture {
+            Architecture::Amd64 => (QEMU, "ttyS0"),
+            Architecture::Arm64 => (QEMU_ARM64, "ttyAMA0"),
+        };
+        let (first, second) = (self.logs.console.display(), self.logs.protocol.display());
         // Linux kills it if this program dies first, by whatever means.
         let mut command = process::command("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", QEMU, "-no-user-config", "-nodefaults", "-display", "none"]);
-        command.args(["-M", "q35", "-m", "1024", "-smp", "1", "-no-reboot"]).args(self.accelerator.arguments());
-        command
-            .arg("-kernel")
-            .arg(&self.image)
-            .arg("-initrd")
-            .arg(&self.initramfs)
-            .arg("-append")
-            .arg(self.command_line());
+        command.args(["--pdeathsig", "KILL", "--", qemu, "-no-user-config", "-nodefaults", "-display", "none"]);
+        command.arg("-serial").arg(format!("file:{first}"));
+        match self.architecture {
+            Architecture::Amd64 => command.args(["-M", "q35"]).arg("-serial").arg(format!("file:{second}")),
+            Architecture::Arm64 => command
+                .args(["-M", "virt", "-cpu", "cortex-a72", "-device", "pci-serial,chardev=second"])
+                .arg("-chardev")
+                .arg(format!("file,id=second,path={second}")),
+        };
+        command.args(["-m", "1024", "-smp", "1", "-no-reboot"]).args(self.accelerator.arguments());
         // A mouse on USB, for the case that loads the module of the host controller.
         command.args(["-device", "qemu-xhci", "-device", "usb-mouse"]);
-        for log in [&self.logs.console, &self.logs.protocol] {
-            command.arg("-serial").arg(format!("file:{}", log.display()));
+        command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
+        let mut line = format!("console={console} {COMMAND_LINE}");
+        if self.is_checked {
+            line = format!("{line} {CHECKS}");
         }
+        if let Some(disk) = &self.disk {
+            // Commas separate options, two of them are one.
+            let disk = disk.to_string_lossy().replace(',', ",,");
+            command.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,cache=unsafe"));
+            line.push_str(" root=/dev/vda rw");
+        }
+        command.args(["-append", &line]);
         let path = &self.logs.qemu;
         let log =
             || File::options().append(true).open(path).with_context(|| format!("failed to open `{}`", path.display()));
@@ -378,6 +397,8 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let machine = Machine {
+                architecture: Architecture::Amd64,
+                disk: None,
                 image: "image".into(),
                 initramfs: "initramfs".into(),
                 accelerator: Accelerator::Tcg,

@@ -13,16 +13,19 @@ pub enum Need {
     Machines,
     /// To make packages.
     Packages,
+    /// To build for arm64, and to boot such a machine.
+    Arm64,
 }
 
 /// Every package that is not on each Debian machine, what needs it, and what for.
-const PACKAGES: [(&str, Need, &str); 19] = [
+const PACKAGES: [(&str, Need, &str); 21] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
     ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
-    ("cpio", Need::Packages, "packs a Debian system for a virtual machine"),
     ("debhelper", Need::Packages, "makes Debian packages"),
     ("dpkg-dev", Need::Packages, "makes Debian packages"),
+    ("e2fsprogs", Need::Packages, "makes the disk of a Debian system"),
+    ("gcc-aarch64-linux-gnu", Need::Arm64, "compiles libbpf for arm64, and links"),
     ("gcc", Need::Build, "compiles libbpf, and links"),
     ("kmod", Need::Machines, "chooses modules, and loads them in the virtual machine"),
     ("libc6-dev", Need::Build, "headers for libbpf"),
@@ -32,6 +35,7 @@ const PACKAGES: [(&str, Need, &str); 19] = [
     ("make", Need::Build, "builds libbpf"),
     ("mmdebstrap", Need::Packages, "makes a Debian system to install packages in"),
     ("pkg-config", Need::Build, "finds the libraries above"),
+    ("qemu-system-arm", Need::Arm64, "runs the virtual machines for arm64"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
     ("strace", Need::Machines, "counts system calls in the virtual machine"),
     ("udev", Need::Build, "runs in the virtual machine, and compiles the hwdb"),

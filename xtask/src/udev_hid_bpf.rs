@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apt::Suite;
 use crate::initramfs::Tree;
+use crate::kernels::Architecture;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 
@@ -36,7 +37,7 @@ impl UdevHidBpf {
     /// # Errors
     /// The archive can't be reached, or has no such package.
     pub fn fetch(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Self> {
-        let suite = Suite::open(&paths.vm.join("apt"), SUITE)?;
+        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64)?;
         let version = suite.version(PACKAGE)?;
         let folder = paths.vm.join(PACKAGE).join(version.replace(':', "_"));
         if !folder.is_dir() {

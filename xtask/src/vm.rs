@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::Fault;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::costs::{self, Figures};
-use crate::guest::Packer;
+use crate::guest::{Packer, Userland};
 use crate::kernels::{self, Entry, Kernel, UserKernel};
 use crate::paths::Paths;
 use crate::process;
@@ -181,8 +181,13 @@ impl<'a> Lab<'a> {
         udev_hid_bpf: Option<&UdevHidBpf>,
         accelerator: Accelerator,
     ) -> Result<Self> {
-        let packer = Packer::new(paths, kernels::list()?.modules, artifacts, udev_hid_bpf)?;
+        let packer = Packer::new(paths, kernels::list()?.modules, artifacts, Userland::Own { udev_hid_bpf })?;
         Ok(Self { paths, packer, accelerator, udev_hid_bpf: udev_hid_bpf.is_some() })
+    }
+
+    /// Takes what is packed already.
+    pub fn with(paths: &'a Paths, packer: Packer<'a>, accelerator: Accelerator) -> Self {
+        Self { paths, packer, accelerator, udev_hid_bpf: false }
     }
 
     /// Boots `kernel` for `task`, and calls `heard` with what the guest says.
@@ -194,8 +199,17 @@ impl<'a> Lab<'a> {
         let job = Job { kernel: kernel.name.clone(), generation: kernel.generation, task };
         let initramfs = self.packer.pack(kernel, &job)?;
         let logs = Logs::create(&self.paths.logs(), &kernel.name)?;
-        let (image, accelerator) = (kernel.image.clone(), self.accelerator);
-        boot(kernel, Machine { image, initramfs, accelerator, is_checked, limits, logs }, heard)
+        let machine = Machine {
+            image: kernel.image.clone(),
+            initramfs,
+            disk: None,
+            architecture: kernel.architecture,
+            accelerator: self.accelerator,
+            is_checked,
+            limits,
+            logs,
+        };
+        boot(kernel, machine, heard)
     }
 }
 

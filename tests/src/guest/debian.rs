@@ -1,6 +1,6 @@
-//! Jobs on a Debian system that systemd boots: packages are installed and removed, and devices are there before udev is.
+//! Jobs on a Debian system that systemd boots from its disk: packages come, are upgraded and go, and devices are there before udev is.
 //!
-//! The guest begins as the first process, as in its other jobs, and then gives way to systemd, which starts it again as a service.
+//! A script in the initramfs starts the guest to plug in a keyboard, and systemd starts it as a service for the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,36 +13,54 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 
-use super::bench::{Bench, HIDBPF, PINS, Plugged, entries};
+use super::bench::{Bench, HIDBPF, PINS, Plugged, entries, write};
 use super::cases::{self, Case, recordings};
-use super::machine;
 use super::port::Port;
 use crate::monitor::PATIENCE;
 use crate::nodes::Node;
 use crate::process::{Run, command};
-use crate::protocol::{PACKAGES_PATH, Task};
+use crate::protocol::{Job, LATER_JOB_PATH, PACKAGES_PATH, Task};
 use crate::uhid::{Device, Mood, Spec};
 
 /// The argument with which the service is started.
 pub const JOB: &str = "--job";
 
-/// The argument with which the process is started that holds a device.
+/// The argument with which the script in the initramfs starts it. It returns once the keyboard is there.
+pub const EARLY: &str = "--early";
+
+/// The argument with which the process is started that holds the keyboard.
 pub const HOLD: &str = "--hold";
 
-const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+/// What systemd doesn't kill when it gives way to that of the real root: systemd.io/ROOT_STORAGE_DAEMONS.
+const SPARED: &str = "@guest";
 
-/// What the process says that holds a device once it has one.
+/// What the process says that holds the keyboard once it has it.
 const PLUGGED: &str = "plugged in";
 
-/// The serial number of the device that is there before udev.
-const EARLY: &str = "early";
+/// The keyboard that is there early: the driver, the size of its descriptor, its serial number.
+const KEYBOARD: (&str, usize) = ("mistel-md770", 203);
+const SERIAL: &str = "early";
 
-/// The file that tells the holder to let go of the device.
-const UNPLUG: &str = "/unplug";
+/// What programs hear when its key F13 goes down, once it is fixed.
+const HEARD: &str = "KEY_F13";
 
-/// How long a holder waits between two movements.
+/// How long a holder waits between two keys.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// What was seen in the initramfs, for the service.
+const RECORD_PATH: &str = "/run/guest-early.json";
+
+/// A driver that no package has, which is a device's of its own.
+const THIRD_PARTY: (&str, usize) = ("dell-dell0a78", 665);
+const THIRD_PARTY_OBJECT: &str = "/packages/dell-dell0a78.bpf.o";
+const THIRD_PARTY_INSTALLED: &str = "/etc/hidbpf/drivers/dell-dell0a78.bpf.o";
+
+/// The folder with the packages of a later version.
+const UPGRADES: &str = "/packages/later";
 
 /// What is not looked at after a purge: what is no file of the system's, and what others write in their own time.
 const ELSEWHERE: [&str; 9] =
@@ -52,53 +70,88 @@ const ELSEWHERE: [&str; 9] =
 const DPKG: [&str; 4] =
     ["/var/lib/dpkg/diversions-old", "/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers/Lock"];
 
-/// As the first process: plugs in what is to be there before udev, and becomes systemd.
-///
-/// # Errors
-/// The machine lacks something, or systemd can't be run.
-pub fn boot(task: &Task) -> Result<()> {
-    machine::mount_first()?;
-    machine::load_modules()?;
-    if *task == Task::Boot {
-        let mut holder = command("/proc/self/exe");
-        let mut holder = holder.arg(HOLD).stdout(Stdio::piped()).spawn().context("failed to start the holder")?;
-        let mut said = String::new();
-        let stdout = holder.stdout.take().context("the holder has no output")?;
-        BufReader::new(stdout).read_line(&mut said).context("failed to hear the holder")?;
-        ensure!(said.trim() == PLUGGED, "the holder of the early device said `{}`", said.trim());
-    }
-    Err(command(SYSTEMD).exec()).with_context(|| format!("failed to run `{SYSTEMD}`"))
+/// What was seen in the initramfs.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// Who holds the keyboard.
+    holder: i32,
+    /// The file system of the root, at that time.
+    root: String,
+    /// The pins, each with its inode's number.
+    pins: BTreeMap<PathBuf, u64>,
 }
 
-/// Holds a device until it is told otherwise, and moves its hat again and again.
+/// In the initramfs: has the keyboard plugged in, and leaves the job to the service.
+///
+/// # Errors
+/// The job can't be passed on, or the keyboard is not there, or is not fixed where it has to be.
+pub fn early(job: &Job) -> Result<()> {
+    write(Path::new(LATER_JOB_PATH), &serde_json::to_vec(job).context("failed to write the job")?)?;
+    if job.task == Task::Install {
+        return Ok(());
+    }
+    let mut holder = command("/proc/self/exe");
+    holder.arg0(SPARED).arg(HOLD).stdout(Stdio::piped());
+    let mut holder = holder.spawn().context("failed to start the holder of the keyboard")?;
+    let mut said = String::new();
+    let stdout = holder.stdout.take().context("the holder has no output")?;
+    BufReader::new(stdout).read_line(&mut said).context("failed to hear the holder")?;
+    ensure!(said.trim() == PLUGGED, "the holder of the keyboard said `{}`", said.trim());
+    if job.task != Task::Again {
+        expect_fixed_keyboard(&find(SERIAL)?)?;
+    }
+    let root = fs::read_to_string("/proc/mounts").context("failed to read `/proc/mounts`")?;
+    let root = root.lines().filter_map(|line| line.split_once(" / ")?.1.split(' ').next());
+    let record = Record {
+        holder: i32::try_from(holder.id()).context("the holder has no number")?,
+        root: root.collect::<Vec<_>>().join(", "),
+        pins: pins()?,
+    };
+    write(Path::new(RECORD_PATH), &serde_json::to_vec(&record).context("failed to write the record")?)
+}
+
+/// Holds the keyboard until it is killed, and presses a key again and again.
 pub fn hold() -> ExitCode {
     let held = || -> Result<()> {
-        let spec = recordings::device(cases::RAPTOR.0, cases::RAPTOR.1)?;
-        let device = Device::plug(&Spec { uniq: EARLY.to_owned(), ..spec }, Box::new(|_, _| None), Mood::default())?;
+        let spec = recordings::device(KEYBOARD.0, KEYBOARD.1)?;
+        let device = Device::plug(&Spec { uniq: SERIAL.to_owned(), ..spec }, Box::new(|_, _| None), Mood::default())?;
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{PLUGGED}").and_then(|()| stdout.flush()).context("failed to say so")?;
-        while !Path::new(UNPLUG).exists() {
-            for hat in [0, 240] {
-                device.send(&cases::raptor_report(hat, 0)).context("failed to send a report")?;
+        loop {
+            for down in [true, false] {
+                device.send(&f13(down)).context("failed to send a report")?;
                 sleep(PAUSE);
             }
         }
-        device.unplug().context("failed to unplug the device")
     };
-    match held() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("failed to hold a device: {error:#}");
-            ExitCode::FAILURE
-        }
+    if let Err(error) = held() {
+        eprintln!("failed to hold a keyboard: {error:#}");
     }
+    ExitCode::FAILURE
+}
+
+/// The keyboard's report with its key F13, bit 104 of report 4, down or up.
+fn f13(down: bool) -> [u8; 31] {
+    let mut report = [0; 31];
+    report[0] = 4;
+    report[2 + 104 / 8] = u8::from(down);
+    report
 }
 
 /// The cases of a job.
 pub fn cases(task: &Task) -> Vec<Case> {
     match task {
-        Task::Early => vec![Case::alone("drivers-in-the-initramfs", early)],
-        Task::Boot => vec![Case::alone("booted-with-a-device", |bench, port| with_journal(booted(bench, port)))],
+        Task::Early => vec![
+            Case::alone("drivers-in-the-initramfs", |bench, port| with_journal(began_early(bench, port))),
+            Case::alone("an-upgrade-leaves-drivers-alone", |bench, port| with_journal(upgrade(bench, port))),
+        ],
+        Task::Again => vec![
+            Case::alone("boot-with-a-device", |bench, port| with_journal(booted(bench, port))),
+            Case::alone("a-boot-leaves-drivers-installed", |bench, port| with_journal(uninstall(bench, port))),
+        ],
+        Task::Dracut => {
+            vec![Case::alone("drivers-in-dracuts-initramfs", |bench, port| with_journal(began_early(bench, port)))]
+        }
         _ => vec![Case::alone("packages-come-and-go", |bench, port| with_journal(install(bench, port)))],
     }
 }
@@ -115,26 +168,138 @@ fn with_journal(result: Result<()>) -> Result<()> {
     })
 }
 
-/// A device that was plugged in before systemd started is fixed by the time that udev has looked at all devices.
-fn booted(bench: &mut Bench, port: &mut Port) -> Result<()> {
-    Run::of(command("systemctl").args(["is-active", "systemd-udevd.service"]))?.expect(0)?;
-    let syspath = find(EARLY)?;
-    expect_hat_moves(&syspath)?;
-    port.say("a device that was there before udev is fixed when systemd has booted")?;
-    let status = bench.hidbpf(&["status"])?.expect(0)?.answers(cases::RAPTOR.0)?;
+/// What was attached while there was no root yet is what is attached now: the same links in the same bpffs, with a state beside.
+fn began_early(bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let record = record()?;
+    ensure!(!record.root.contains("ext"), "the root was there before the keyboard, as {}", record.root);
+    ensure!(!record.pins.is_empty(), "nothing was attached in the initramfs");
+    port.say(&format!("a keyboard was fixed while the root was {}", record.root))?;
+    let syspath = find(SERIAL)?;
+    expect_fixed_keyboard(&syspath)?;
+    let now = pins()?;
+    ensure!(now == record.pins, "pinned in the initramfs: {:?}; now: {now:?}", record.pins);
+    let status = bench.hidbpf(&["status"])?.expect(0)?.answers(KEYBOARD.0)?;
     ensure!(!status.stdout.contains("failed"), "{status}");
+    port.say("it is attached as it was, with the system up")?;
+    unplug_keyboard(&record, &syspath, bench)
+}
+
+/// A device that was there before udev is fixed by the time that udev has looked at all devices.
+fn booted(bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let record = record()?;
+    ensure!(record.pins.is_empty(), "attached in an initramfs that knows nothing of hidbpf: {:?}", record.pins);
+    let syspath = find(SERIAL)?;
+    expect_fixed_keyboard(&syspath)?;
+    let status = bench.hidbpf(&["status"])?.expect(0)?.answers(KEYBOARD.0)?;
+    ensure!(!status.stdout.contains("failed"), "{status}");
+    port.say("a keyboard that was there before udev is fixed when systemd has booted")?;
+    unplug_keyboard(&record, &syspath, bench)
+}
+
+/// `/usr` that can't be written, as on systems whose image is made elsewhere. Writable again when it goes.
+struct ReadOnly;
+
+impl ReadOnly {
+    const USR: &str = "/usr";
+
+    fn begin() -> Result<ReadOnly> {
+        mount_bind(Self::USR, Self::USR).context("failed to mount `/usr` on itself")?;
+        let guard = ReadOnly;
+        mount_remount(Self::USR, MountFlags::BIND | MountFlags::RDONLY, c"").context("failed to remount `/usr`")?;
+        ensure!(fs::write("/usr/new", "").is_err(), "`/usr` can be written");
+        Ok(guard)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(Self::USR, UnmountFlags::DETACH) {
+            eprintln!("failed to unmount `/usr`: {error}");
+        }
+    }
+}
+
+/// A driver from elsewhere is installed where /usr can't be written; packages of a later version change nothing of what is attached.
+fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let touchpad = recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?;
+    let there = bench.plug(&touchpad)?;
+    cases::expect_untouched(&there, &touchpad)?;
+    let read_only = ReadOnly::begin()?;
+    let before = files("/etc")?;
+    bench.hidbpf(&["install", THIRD_PARTY_OBJECT, "--dry-run"])?.expect(0)?.answers(THIRD_PARTY_INSTALLED)?;
+    let changed = differences(&before, &files("/etc")?);
+    ensure!(changed.is_empty(), "`install --dry-run` has changed something:\n{}", changed.join("\n"));
+    bench.hidbpf(&["install", THIRD_PARTY_OBJECT])?.expect(0)?.answers(&format!("attached to {}", there.name()))?;
+    bench.settle()?;
+    expect_pinned(&there, THIRD_PARTY.0)?;
+    drop(read_only);
+    port.say("a driver was installed with /usr read-only")?;
+
+    let joystick = cases::plug_fixed(cases::RAPTOR, bench)?;
+    let attached = pins()?;
+    dpkg(bench, "--install", &paths(Path::new(UPGRADES), "deb")?)?;
+    let version = Run::of(command("dpkg-query").args(["--show", "--showformat=${Version}", "hidbpf"]))?.expect(0)?;
+    ensure!(version.stdout.ends_with("+later"), "the version is {}", version.stdout);
+    let now = pins()?;
+    ensure!(now == attached, "pinned before the upgrade: {attached:?}; after: {now:?}");
+    cases::expect_hat_works(&joystick)?;
+    bench.unplug(joystick)?;
+    bench.unplug(there)?;
+    let there = cases::plug_fixed(THIRD_PARTY, bench)?;
+    port.say(&format!("an upgrade to {} left it installed, and what was attached", version.stdout))?;
+    bench.unplug(there)
+}
+
+/// After the next boot the driver is still there; it is removed where /usr can't be written.
+fn uninstall(bench: &mut Bench, port: &mut Port) -> Result<()> {
+    let there = cases::plug_fixed(THIRD_PARTY, bench)?;
+    let read_only = ReadOnly::begin()?;
+    let before = files("/etc")?;
+    bench.hidbpf(&["uninstall", THIRD_PARTY.0, "--dry-run"])?.expect(0)?.answers(THIRD_PARTY_INSTALLED)?;
+    let changed = differences(&before, &files("/etc")?);
+    ensure!(changed.is_empty(), "`uninstall --dry-run` has changed something:\n{}", changed.join("\n"));
+    bench.hidbpf(&["uninstall", THIRD_PARTY.0])?.expect(0)?.answers(&format!("taken off {}", there.name()))?;
+    drop(read_only);
+    bench.settle()?;
+    cases::expect_untouched(&there, &recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?)?;
+    ensure!(!Path::new(THIRD_PARTY_INSTALLED).exists(), "`{THIRD_PARTY_INSTALLED}` is still there");
+    bench.unplug(there)?;
+    let there = bench.plug(&recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?)?;
+    ensure!(there.pinned_drivers()?.is_empty(), "it is attached again");
+    port.say("the driver was there after the next boot, and is removed with /usr read-only")?;
+    bench.unplug(there)
+}
+
+fn record() -> Result<Record> {
+    let text = fs::read_to_string(RECORD_PATH)
+        .with_context(|| format!("failed to read `{RECORD_PATH}`: the keyboard was not plugged in early"))?;
+    serde_json::from_str(&text).with_context(|| format!("failed to parse `{RECORD_PATH}`"))
+}
+
+fn unplug_keyboard(record: &Record, syspath: &Path, bench: &mut Bench) -> Result<()> {
     bench.udev.forget();
-    fs::write(UNPLUG, "").with_context(|| format!("failed to write `{UNPLUG}`"))?;
-    bench.udev.wait_for("udev event for the unplugged device", |event| event.is_hid("remove", &syspath))?;
+    let holder = Pid::from_raw(record.holder).context("the holder has no number")?;
+    kill_process(holder, Signal::TERM).context("failed to end the holder of the keyboard")?;
+    bench.udev.wait_for("udev event for the unplugged keyboard", |event| event.is_hid("remove", syspath))?;
     bench.settle()
 }
 
-/// What is plugged in while the initramfs waits for the root, or somebody's password, is fixed.
-fn early(bench: &mut Bench, port: &mut Port) -> Result<()> {
-    let fixed = cases::plug_fixed(cases::RAPTOR, bench)?;
-    cases::expect_hat_works(&fixed)?;
-    port.say("a device that is plugged in before there is a root is fixed")?;
-    bench.unplug(fixed)
+/// All that is pinned, each with the number of its inode, which no other has as long as it is there.
+fn pins() -> Result<BTreeMap<PathBuf, u64>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::from(PINS)];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder)? {
+            let metadata =
+                fs::symlink_metadata(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+            if metadata.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path, metadata.ino());
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn find(uniq: &str) -> Result<PathBuf> {
@@ -146,25 +311,27 @@ fn find(uniq: &str) -> Result<PathBuf> {
     fs::canonicalize(&link).with_context(|| format!("failed to follow `{}`", link.display()))
 }
 
-/// Waits until programs hear of the hat, which the device's own descriptor keeps from them.
-fn expect_hat_moves(syspath: &Path) -> Result<()> {
+/// Waits until programs hear of the key, which the device's own descriptor keeps from them.
+fn expect_fixed_keyboard(syspath: &Path) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let mut heard = String::new();
     while Instant::now() < end {
-        for mut node in Node::all_of(syspath)? {
-            sleep(2 * PAUSE);
-            heard = node.events()?;
-            if heard.contains("ABS_HAT0Y") {
-                return Ok(());
-            }
+        // Nodes come and go while a driver is being attached.
+        let nodes = Node::all_of(syspath);
+        sleep(2 * PAUSE);
+        let events: Result<Vec<_>> = nodes.and_then(|mut nodes| nodes.iter_mut().map(Node::events).collect());
+        match events.map(|events| events.join("; ")) {
+            Ok(events) if events.contains(HEARD) => return Ok(()),
+            Ok(events) => heard = events,
+            Err(error) => heard = format!("{error:#}"),
         }
     }
-    Err(anyhow!("the early device was not fixed; it said `{heard}`"))
+    Err(anyhow!("the keyboard is not fixed: {heard}"))
 }
 
 /// Nobody types more than one command to have devices fixed, and one to have all as it was.
 fn install(bench: &mut Bench, port: &mut Port) -> Result<()> {
-    let before = files()?;
+    let before = files("/")?;
     let spec = recordings::device(cases::RAPTOR.0, cases::RAPTOR.1)?;
     let there = bench.plug(&spec)?;
     cases::expect_untouched(&there, &spec)?;
@@ -176,7 +343,7 @@ fn install(bench: &mut Bench, port: &mut Port) -> Result<()> {
     expect_fixed(&later, "that was plugged in after the packages came")?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(&later.name())?;
     bench.hidbpf(&["doctor"])?.expect(0)?;
-    let installed = files()?;
+    let installed = files("/")?;
     let new: Vec<_> = installed.keys().filter(|path| !before.contains_key(*path)).collect();
     let size: u64 = new.iter().filter_map(|path| fs::symlink_metadata(path).ok()).map(|found| found.len()).sum();
     port.say(&format!("{} files and folders were added, {} KiB", new.len(), size / 1024))?;
@@ -197,7 +364,7 @@ fn install(bench: &mut Bench, port: &mut Port) -> Result<()> {
     for left in [PINS, "/run/hidbpf", "/etc/hidbpf"] {
         ensure!(!Path::new(left).exists(), "`{left}` is still there");
     }
-    let left = differences(&before, &files()?);
+    let left = differences(&before, &files("/")?);
     ensure!(left.is_empty(), "after the purge the files are not what they were:\n{}", left.join("\n"));
     port.say("after the purge every file is as it was, udev's hwdb too")
 }
@@ -217,16 +384,21 @@ fn dpkg(bench: &mut Bench, action: &str, what: &[PathBuf]) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-fn expect_fixed(device: &Plugged, which: &str) -> Result<()> {
+fn expect_pinned(device: &Plugged, driver: &str) -> Result<()> {
     let pinned = device.pinned_drivers()?;
-    ensure!(pinned == [cases::RAPTOR.0], "the device {which} has {pinned:?} attached");
+    ensure!(pinned == [driver], "attached to {}: {pinned:?}", device.name());
+    Ok(())
+}
+
+fn expect_fixed(device: &Plugged, which: &str) -> Result<()> {
+    expect_pinned(device, cases::RAPTOR.0).with_context(|| format!("the device {which}"))?;
     cases::expect_hat_works(device).with_context(|| format!("the device {which} is not fixed"))
 }
 
-/// Each file, with what tells it from another: kind and mode, and the bytes or what a link leads to.
-fn files() -> Result<BTreeMap<PathBuf, (u32, Vec<u8>)>> {
+/// Each file below `root`, with what tells it from another: kind and mode, and the bytes or what a link leads to.
+fn files(root: &str) -> Result<Files> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![PathBuf::from("/")];
+    let mut folders = vec![PathBuf::from(root)];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
             if [&ELSEWHERE[..], &DPKG].concat().iter().any(|place| path.as_path() == Path::new(place)) {

@@ -38,7 +38,10 @@ pub fn run_and_stop(job: fn() -> Result<()>) -> ! {
 /// # Errors
 /// A file system can't be mounted; its place is in the message.
 pub fn mount_all() -> Result<()> {
-    const REST: [(&str, &str); 6] = [
+    const ALL: [(&str, &str); 9] = [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
         ("tmpfs", "/run"),
         ("tmpfs", "/tmp"),
         ("bpf", BPFFS),
@@ -46,28 +49,19 @@ pub fn mount_all() -> Result<()> {
         ("tracefs", "/sys/kernel/tracing"),
         ("cgroup2", "/sys/fs/cgroup"),
     ];
-    mount_first()?;
-    for (kind, place) in REST {
+    // The kernel unpacks the initramfs into a directory that everybody may write, which no system boots with.
+    fs::set_permissions("/", Permissions::from_mode(0o755)).context("failed to set the mode of `/`")?;
+    for (kind, place) in ALL {
         let mounted = mount_one(kind, place);
         // A kernel without one of these can run the cases.
         if !matches!(kind, "debugfs" | "tracefs" | "cgroup2") {
             mounted?;
         }
+        if place == "/dev" {
+            open_console()?;
+        }
     }
     Ok(())
-}
-
-/// Mounts what it takes to load modules and to plug in devices. systemd mounts the rest in its own way.
-///
-/// # Errors
-/// A file system can't be mounted; its place is in the message.
-pub fn mount_first() -> Result<()> {
-    // The kernel unpacks the initramfs into a directory that everybody may write, which no system boots with.
-    fs::set_permissions("/", Permissions::from_mode(0o755)).context("failed to set the mode of `/`")?;
-    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
-        mount_one(kind, place)?;
-    }
-    open_console()
 }
 
 /// Mounts bpffs, as systemd does.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::protocol::{JOB_PATH, Job, Task};
+use crate::protocol::{JOB_PATH, Job, LATER_JOB_PATH, Task};
 use bench::Bench;
 use port::Port;
 
@@ -32,6 +32,7 @@ pub fn main() -> ExitCode {
     match arguments.split_first() {
         Some((word, [])) if word == "--list" => cases::list(),
         Some((word, [])) if word == debian::JOB => machine::run_and_stop(do_debian_job),
+        Some((word, [])) if word == debian::EARLY => plug_early(),
         Some((word, [])) if word == debian::HOLD => debian::hold(),
         Some((word, rest)) if word == shim::WORD => shim::run(rest),
         _ => {
@@ -41,26 +42,32 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn read_job() -> Result<Job> {
-    let text = std::fs::read_to_string(JOB_PATH).with_context(|| format!("failed to read `{JOB_PATH}`"))?;
-    serde_json::from_str(&text).with_context(|| format!("failed to parse `{JOB_PATH}`"))
+fn read_job(path: &str) -> Result<Job> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
+    serde_json::from_str(&text).with_context(|| format!("failed to parse `{path}`"))
 }
 
 /// What the first process does.
 fn begin() -> Result<()> {
-    let job = read_job()?;
-    match job.task {
-        Task::Install | Task::Early | Task::Boot => debian::boot(&job.task),
-        Task::Test { .. } | Task::Demo | Task::Measure => {
-            machine::mount_all()?;
-            tell(|port| do_job(job, port))
+    machine::mount_all()?;
+    let job = read_job(JOB_PATH)?;
+    tell(|port| do_job(job, port))
+}
+
+/// What a script in the initramfs of a Debian system does.
+fn plug_early() -> ExitCode {
+    match machine::load_modules().and_then(|()| debian::early(&read_job(JOB_PATH)?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed to plug in a keyboard early: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }
 
-/// What a service of the Debian system does, or a script in its initramfs.
+/// What a service of a Debian system does.
 fn do_debian_job() -> Result<()> {
-    let job = read_job()?;
+    let job = read_job(LATER_JOB_PATH)?;
     machine::load_modules()?;
     tell(|port| cases::run(debian::cases(&job.task), &mut Bench::join(job.generation)?, port))
 }
@@ -86,6 +93,6 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
         }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),
-        Task::Install | Task::Early | Task::Boot => bail!("a job for a Debian system"),
+        Task::Install | Task::Early | Task::Again | Task::Dracut => bail!("a job for a Debian system"),
     }
 }

@@ -12,6 +12,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::process::command;
 use crate::sys::stop_at_calls;
+use crate::trace::{FOLDERS, RENAMES};
 
 /// The first argument.
 pub const WORD: &str = "shim";
@@ -24,9 +25,6 @@ pub const TRACED: &str = "traced";
 
 /// The same, of its bpf() calls and of those that make directories and give files their names.
 pub const TRACED_WITH_FILES: &str = "traced-with-files";
-
-/// What makes directories and gives files their names, on x86-64.
-const FILES: [i64; 5] = [libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
 
 /// A command that starts `program` after `words`.
 pub fn start(words: &[&str], program: &str) -> Command {
@@ -50,9 +48,9 @@ fn prepare(arguments: &[OsString]) -> Result<Command> {
         if word == OsStr::new(WITHOUT_SYS_ADMIN) {
             remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).context("failed to drop CAP_SYS_ADMIN")?;
         } else if word == OsStr::new(TRACED) || word == OsStr::new(TRACED_WITH_FILES) {
-            let files = if word == OsStr::new(TRACED) { &[][..] } else { &FILES };
+            let files = if word == OsStr::new(TRACED) { Vec::new() } else { [FOLDERS, RENAMES].concat() };
             nix::sys::ptrace::traceme().context("failed to ask to be traced")?;
-            stop_at_calls(&[&[libc::SYS_bpf], files].concat()).context("failed to filter system calls")?;
+            stop_at_calls(&[&[libc::SYS_bpf], &files[..]].concat()).context("failed to filter system calls")?;
         } else {
             bail!("unknown word `{}`", word.display());
         }

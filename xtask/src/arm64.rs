@@ -1,0 +1,138 @@
+//! `cargo xtask arm64`: hidbpf built for arm64, and its cases on Debian's kernel for arm64, in a machine that QEMU emulates.
+//!
+//! What is linked with, and what the guest has of udev, is taken from Debian's packages for arm64, which are only unpacked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::apt::Suite;
+use crate::artifacts::{self, ARM64, Artifacts, Profile};
+use crate::dist::files;
+use crate::guest::{Packer, Userland};
+use crate::kernels::{self, Architecture, Entry, Pick};
+use crate::paths::{Paths, remove_folder};
+use crate::process;
+use crate::protocol::{Generation, Outcome, Task};
+use crate::qemu::{Accelerator, Limits};
+use crate::report::{Report, Screen, case_line};
+use crate::setup::{self, Need};
+use crate::transcript::Tally;
+use crate::vm::{self, Lab};
+
+/// What `cargo xtask arm64` is told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Run only the cases whose name contains one of these
+    filters: Vec<String>,
+}
+
+/// What reports call it.
+const NAME: &str = "arm64";
+
+/// Where the kernel and the rest come from.
+const KERNEL_SUITE: &str = "trixie-backports";
+const SUITE: &str = "trixie";
+
+/// What is linked with, and what the guest runs beside hidbpf.
+const PACKAGES: &str = "kmod,libc6-dev,libelf-dev,libudev-dev,strace,systemd,udev,zlib1g-dev";
+
+/// Builds for arm64, compares the objects with those that were built for this machine, and runs the cases.
+///
+/// # Errors
+/// The machinery fails before a case could run, or the code does not compile.
+pub fn run(options: &Options) -> Result<Report> {
+    setup::install(&[Need::Build, Need::Machines, Need::Packages, Need::Arm64])?;
+    check_target()?;
+    let paths = Paths::find()?;
+    let _lock = paths.lock()?;
+    let own = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
+    let system = unpack_system(&paths)?;
+    let other = artifacts::build_for_arm64(&paths.root, &system)?.artifacts()?;
+
+    let started = Instant::now();
+    let screen = Screen::default();
+    let mut tally = Tally::default();
+    let outcome = compare(&own.objects, &other.objects)?;
+    tally.count(&outcome);
+    screen.line(&case_line(NAME, "objects-are-those-of-x86-64", &outcome, 0));
+
+    let entry = Entry {
+        name: NAME.to_owned(),
+        suite: KERNEL_SUITE.to_owned(),
+        pick: Pick::Newest,
+        since: None,
+        generation: Generation::StructOps,
+        may_skip: true,
+        architecture: Architecture::Arm64,
+    };
+    let kernel = entry.fetch(&paths, &mut |text| screen.line(text))?;
+    let packed = Artifacts { objects: own.objects.clone(), ..other };
+    let userland = Userland::Unpacked { root: &system, hidbpf: &own.hidbpf };
+    let lab = Lab::with(&paths, Packer::new(&paths, kernels::list()?.modules, &packed, userland)?, Accelerator::Tcg);
+    let task = Task::Test { filters: options.filters.clone(), rounds: 1, udev_hid_bpf: false };
+    let (mut part, _) = vm::watch(NAME, &kernel, &screen, &|hear| lab.boot(&kernel, task.clone(), limits(), hear));
+    part.tally += tally;
+    part.took = started.elapsed();
+    Ok(Report { parts: vec![part], ..Report::default() })
+}
+
+/// An emulated processor of another kind is slower than one of the host's.
+fn limits() -> Limits {
+    let usual = Limits::default();
+    Limits { silence: 2 * usual.silence, whole: 4 * usual.whole }
+}
+
+/// rustc has the standard library only for the machines that it was asked to have it for.
+fn check_target() -> Result<()> {
+    let arguments = ["--print", "target-libdir", "--target", ARM64];
+    let folder = PathBuf::from(process::output(process::command("rustc").args(arguments))?.trim());
+    if !folder.is_dir() {
+        bail!("rustc has no standard library for arm64 here: install it with `rustup target add {ARM64}`");
+    }
+    Ok(())
+}
+
+/// Whether both folders have the same objects: the kernel compiles them for the machine that it runs on.
+fn compare(own: &Path, other: &Path) -> Result<Outcome> {
+    let objects = |folder: &Path| -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut found = files(folder)?;
+        found.retain(|path| path.to_string_lossy().ends_with(".bpf.o"));
+        let read = |path: PathBuf| -> Result<(PathBuf, Vec<u8>)> {
+            let bytes = fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+            Ok((PathBuf::from(path.file_name().unwrap_or_default()), bytes))
+        };
+        found.into_iter().map(read).collect()
+    };
+    let (own, other) = (objects(own)?, objects(other)?);
+    let differ: Vec<_> = own.iter().filter(|object| !other.contains(object)).map(|(name, _)| name.display()).collect();
+    Ok(if own.is_empty() || own.len() != other.len() || !differ.is_empty() {
+        Outcome::Failed {
+            why: format!("{} objects for x86-64, {} for arm64, other ones: {differ:?}", own.len(), other.len()),
+        }
+    } else {
+        Outcome::Passed
+    })
+}
+
+/// Unpacks Debian's packages for arm64, or takes what was unpacked from the lists that apt has.
+fn unpack_system(paths: &Paths) -> Result<PathBuf> {
+    let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Arm64)?;
+    let root = paths.vm.join("arm64");
+    let stamp = paths.vm.join("arm64.made");
+    if !suite.is_newer_than(&stamp) {
+        return Ok(root);
+    }
+    remove_folder(&root)?;
+    let mut command = process::command("mmdebstrap");
+    command.args(["--quiet", "--mode=root", "--variant=extract", "--architectures=arm64"]);
+    process::output(command.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&root).arg(suite.sources()))?;
+    // What makes this link is a script of a package's, and those were not run.
+    let link = root.join("lib");
+    std::os::unix::fs::symlink("usr/lib", &link).with_context(|| format!("failed to create `{}`", link.display()))?;
+    fs::write(&stamp, "").with_context(|| format!("failed to write `{}`", stamp.display()))?;
+    Ok(root)
+}
