@@ -113,7 +113,7 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     };
     build.run(command, root, profile, &[])?;
     let mut command = cargo();
-    command.arg("rustc").args(HELPER).args((profile != Profile::Dev).then_some("--release"));
+    command.arg("rustc").args(HELPER).args((profile != Profile::Dev).then_some("--profile=helper"));
     command.args((profile == Profile::Package(Linked::System)).then_some("--no-default-features"));
     build.run(command, root, profile, &STATIC)?;
     Ok(build)

@@ -186,8 +186,11 @@ impl DriverObject {
                 _ => Error::permission_or(ErrorKind::Io, what, error),
             }
         };
-        let mut bytes = Vec::new();
-        file.map_err(fail)?.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+        let file = file.map_err(fail)?;
+        let size = file.metadata().map_err(fail)?.len().min(DriverObject::MAX_SIZE);
+        // One byte more, which the end is found at without another allocation.
+        let mut bytes = Vec::with_capacity(size as usize + 1);
+        file.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > DriverObject::MAX_SIZE {
             return Err(bad(path, format!("it is larger than {} MiB", DriverObject::MAX_SIZE >> 20)));
         }

@@ -204,6 +204,7 @@ impl Fast {
             }
             let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
             let attach = match ids.ops {
+                _ if hooks.is_empty() => Attach::Nothing,
                 Some(_) => loading.struct_ops(&hooks, device.name.id())?,
                 None => loading.fmod_ret(&hooks)?,
             };
@@ -460,6 +461,8 @@ fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Fail
 
 /// How programs are tied to a device.
 enum Attach {
+    /// There are no hooks: the driver only talks to the device.
+    Nothing,
     /// By a map, which holds the programs and the device's number.
     StructOps { name: String, map: Map },
     /// By running a program for each, by its name, in this order.
@@ -485,6 +488,7 @@ impl FastLoaded<'_> {
     fn try_attach(&self, hid: HidId) -> Result<Vec<AttachedLink>, Failure> {
         let mut links = Vec::new();
         match &self.attach {
+            Attach::Nothing => {}
             Attach::StructOps { name, map } => {
                 let link = map.attach().map_err(Failure::refused("attach", name))?;
                 links.push(AttachedLink { name: name.clone(), link });
