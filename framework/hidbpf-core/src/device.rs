@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
@@ -53,7 +53,7 @@ impl Device {
     /// There is no such device, or it vanished while it was read.
     pub fn open(system: &System, name: &HidName) -> Result<Device> {
         let link = system.hid_devices().join(name.as_str());
-        let syspath = fs::canonicalize(&link).map_err(|error| match error.kind() {
+        let syspath = target(&link).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::new(ErrorKind::NoDevice, format!("there is no HID device `{name}`")),
             _ => Error::because(ErrorKind::Io, format!("failed to look up the device `{name}`"), error),
         })?;
@@ -335,6 +335,19 @@ fn usb_interface(syspath: &Path) -> Option<u8> {
     u8::from_str_radix(text.trim(), 16).ok()
 }
 
+/// Where a link of sysfs's leads: some folders up, then down to a device, with no other link on the way.
+fn target(link: &Path) -> io::Result<PathBuf> {
+    let mut path = link.parent().unwrap_or(link).to_owned();
+    for component in fs::read_link(link)?.components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            Component::CurDir => {}
+            other => path.push(other),
+        }
+    }
+    Ok(path)
+}
+
 fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
@@ -438,6 +451,22 @@ mod tests {
         assert!(is_for_input(&mouse) && is_for_input(&long_usage));
         assert!(is_for_input(&[&vendor[..], &mouse].concat()));
         assert!(!is_for_input(&vendor) && !is_for_input(&physical) && !is_for_input(&mouse[..4]) && !is_for_input(&[]));
+    }
+
+    #[test]
+    fn links_are_followed_by_their_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        for (text, expected) in [
+            ("../devices/x", folder.path().parent().unwrap().join("devices/x")),
+            ("./x", folder.path().join("x")),
+            ("/x/y", "/x/y".into()),
+        ] {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(text, &link).unwrap();
+            assert_eq!(target(&link).unwrap(), expected);
+        }
+        assert!(target(&folder.path().join("nothing")).is_err());
     }
 
     #[test]
