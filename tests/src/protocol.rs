@@ -57,8 +57,11 @@ pub enum Task {
     },
     /// Show a device before and after its driver.
     Demo,
-    /// Measure what an attach costs; time in the guest is a count of instructions.
-    Measure,
+    /// Measure what it costs to attach drivers, one way; time in the guest is a count of instructions.
+    Measure {
+        /// Which way.
+        way: Way,
+    },
     /// In a Debian system that knows nothing of hidbpf: install the packages in [`PACKAGES_PATH`], and remove them.
     Install,
     /// In one with the packages: a keyboard is fixed in the initramfs; a driver is installed by hand; the packages are upgraded.
@@ -67,6 +70,18 @@ pub enum Task {
     Again,
     /// As [`Task::Early`], with the initramfs that dracut makes.
     Dracut,
+}
+
+/// What attaches drivers to devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// hidbpf's helper, the fast way.
+    Fast,
+    /// hidbpf through libbpf.
+    Libbpf,
+    /// udev-hid-bpf, as Debian has it.
+    UdevHidBpf,
 }
 
 /// A line from the guest.
@@ -101,7 +116,7 @@ pub enum Message {
     },
     /// A measured figure.
     Figure {
-        /// What was measured: `load-warm`, or a driver.
+        /// What was measured: `first`, `warm`, `at-once`, or a driver.
         name: String,
         /// Of it: `instructions`, `bpf-calls`, `peak-kib`; of a driver `device-event/loaded`, a hook and what of it.
         quantity: String,

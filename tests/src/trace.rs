@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 
 use crate::monitor::PATIENCE;
@@ -113,6 +115,7 @@ impl Traced {
             Options::PTRACE_O_TRACESECCOMP
                 | Options::PTRACE_O_TRACEEXIT
                 | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACESYSGOOD
                 | Options::PTRACE_O_EXITKILL,
         )
         .context("failed to set up tracing")?;
@@ -156,11 +159,55 @@ impl Traced {
         Ok((self.started.ended(status)?, self.peak_kib))
     }
 
+    /// Lets the call that the program has stopped at be done, and returns the processor time that it took.
+    ///
+    /// # Errors
+    /// The kernel doesn't let it be traced on.
+    pub fn spent_in_call(&mut self) -> Result<Duration> {
+        let before = self.on_processor()?;
+        ptrace::syscall(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
+        match wait(self.pid)? {
+            WaitStatus::PtraceSyscall(_) => Ok(self.on_processor()?.saturating_sub(before)),
+            other => bail!("expected the end of a system call, got {other:?}"),
+        }
+    }
+
+    fn on_processor(&self) -> Result<Duration> {
+        let clock = ClockId::pid_cpu_clock_id(self.pid).context("a traced program has no clock")?;
+        Ok(clock.now().context("failed to read the clock of a traced program")?.into())
+    }
+
+    /// Lets the program run to its end, and returns how it ended, and how many system calls it has made.
+    ///
+    /// # Errors
+    /// The kernel doesn't let it be traced on.
+    pub fn count_calls(mut self) -> Result<(Run, u64)> {
+        let mut stops: u64 = 0;
+        while self.ended.is_none() {
+            ptrace::syscall(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
+            match wait(self.pid)? {
+                WaitStatus::PtraceSyscall(_) => stops += 1,
+                other => self.note(other)?,
+            }
+        }
+        let status = self.ended.context("a traced program ended without a status")?;
+        // A call begins and ends; the last one only begins.
+        Ok((self.started.ended(status)?, stops.div_ceil(2)))
+    }
+
     /// Lets the program run to its next stop; true where that is a system call.
     fn step(&mut self) -> Result<bool> {
         ptrace::cont(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
         match wait(self.pid)? {
-            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_SECCOMP as i32 => return Ok(true),
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_SECCOMP as i32 => Ok(true),
+            other => self.note(other).map(|()| false),
+        }
+    }
+
+    /// Remembers what a stop says that is no system call.
+    fn note(&mut self, stop: WaitStatus) -> Result<()> {
+        match stop {
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_SECCOMP as i32 => {}
             WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => {
                 self.peak_kib = self.read_peak()?;
             }
@@ -171,7 +218,7 @@ impl Traced {
             WaitStatus::Signaled(_, signal, _) => self.ended = Some(ExitStatus::from_raw(signal as i32)),
             other => bail!("unexpected stop of a traced program: {other:?}"),
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Kills the program where it stands.

@@ -5,6 +5,7 @@
 mod apt;
 mod arm64;
 mod artifacts;
+mod bench;
 mod console;
 mod costs;
 mod deb;
@@ -14,7 +15,6 @@ mod docs;
 mod guest;
 mod initramfs;
 mod kernels;
-mod measure;
 mod modules;
 mod packages;
 mod paths;
@@ -64,8 +64,8 @@ enum Task {
     Test(vm::Options),
     /// Run the cases in virtual machines only
     Vm(vm::Options),
-    /// Count what an attach costs: instructions, system calls, memory
-    Measure(vm::KernelOptions),
+    /// Count what attaching costs, beside what it costs others, and write docs/performance.md anew
+    Bench(vm::KernelOptions),
     /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json anew
     Costs(vm::KernelOptions),
     /// Write the pages about devices, docs/devices, anew from the drivers' manifests
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         Task::Deb(options) => deb::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Costs(options) => costs::run(&options).map(|report| close(&report)),
         Task::Docs => docs::run().map(|()| ExitCode::SUCCESS),
-        Task::Measure(options) => measure::run(&options).map(|report| close(&report)),
+        Task::Bench(options) => bench::run(&options).map(|report| close(&report)),
     };
     let error = match result {
         Ok(code) => return code,

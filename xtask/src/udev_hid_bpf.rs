@@ -28,6 +28,7 @@ const OBJECTS: &str = "usr/lib/x86_64-linux-gnu/bpf";
 /// The package, unpacked.
 #[derive(Debug)]
 pub struct UdevHidBpf {
+    version: String,
     folder: PathBuf,
 }
 
@@ -44,7 +45,12 @@ impl UdevHidBpf {
             say(&format!("fetching {PACKAGE} {version} from {}", suite.name()));
             unpack(&suite, &folder)?;
         }
-        Ok(Self { folder })
+        Ok(Self { version, folder })
+    }
+
+    /// The package's version.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Puts the program, its libraries, its BPF objects, its rule and its hwdb into a tree.

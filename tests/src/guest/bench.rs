@@ -505,7 +505,7 @@ pub fn plain_mouse() -> Spec {
 }
 
 /// Answers requests for these feature reports, by their ids, and no others.
-fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
+pub fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
     const FEATURE: u8 = 0;
     Box::new(move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned())
 }

@@ -1,98 +1,293 @@
-//! What `cargo xtask measure` counts: instructions, bpf() calls and memory of one attach by the helper that udev starts.
+//! What `cargo xtask bench` counts: instructions, system calls and memory of attaching drivers one way, in a machine that has just been
+//! booted for it.
 //!
 //! QEMU counts one nanosecond an instruction, so the processor time of a process is the number of instructions that it and the
-//! kernel on its behalf have executed. Each attach is to a device of its own.
+//! kernel on its behalf have executed. Each attach is to a device of its own, and of processes only what udev would start is counted.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::bench::{Bench, helper};
+use super::bench::{Bench, Plugged, helper, helper_through_libbpf};
 use super::cases::recordings;
 use super::port::Port;
 use super::shim;
-use crate::process::Run;
-use crate::protocol::Message;
+use super::udev_hid_bpf::UdevHidBpf;
+use crate::process::{Run, Started};
+use crate::protocol::{Generation, Message, Way};
 use crate::trace::Traced;
 use crate::uhid::Spec;
 
-/// The driver whose attach is followed from the first of the boot, and the size of its device's descriptor.
-const MAIN: (&str, usize) = ("frtec-raptor-mach-2", 232);
+/// The driver whose attach is followed from the first of the boot on, and the size of its device's descriptor.
+const MAIN: (&str, usize) = ("rapoo-m50-plus-silent", 186);
 
-/// Others, of which only one figure is of interest: how much more or less they need.
-const OTHERS: [(&str, usize); 2] = [("hp-elite-presenter", 264), ("huion-inspiroy-2-s", 18)];
+/// How often it is attached for the share of user space, which the kernel knows from looking at each of its ticks what runs.
+const REPEATED: u32 = 24;
+
+/// How many devices are plugged in at once.
+const MANY: usize = 32;
+
+/// `BPF_PROG_LOAD`, of `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const PROG_LOAD: u64 = 5;
 
 /// Counts, and sends the figures.
 ///
 /// # Errors
 /// An attach fails.
-pub fn run(bench: &mut Bench, port: &mut Port) -> Result<()> {
+pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let spec = recordings::device(MAIN.0, MAIN.1)?;
-    let first = count(MAIN.0, &spec, bench)?;
-    figure(port, "load-first", "instructions", first.attach)?;
-    // The second warms what the first did not; the third is the figure.
-    count(MAIN.0, &spec, bench)?;
-    let warm = count(MAIN.0, &spec, bench)?;
-    figure(port, "load-warm", "instructions", warm.attach)?;
-    let (calls, peak) = trace(MAIN.0, &spec, bench)?;
-    figure(port, "load-warm", "bpf-calls", calls)?;
-    figure(port, "load-warm", "peak-kib", peak)?;
-    figure(port, "remove-warm", "instructions", warm.remove)?;
-    for (driver, size) in OTHERS {
-        let cost = count(driver, &recordings::device(driver, size)?, bench)?;
-        figure(port, &format!("load-{driver}"), "instructions", cost.attach)?;
+    let other = (way == Way::UdevHidBpf).then(|| UdevHidBpf::install(bench)).transpose()?;
+    let mut meter = Meter { way, other, bench, port };
+    let first = meter.count(MAIN.0, &spec)?;
+    meter.figure("first", "instructions", first.attach.total)?;
+    // The second warms what the first did not.
+    meter.count(MAIN.0, &spec)?;
+    let (mut attach, mut remove) = (Spent::default(), Spent::default());
+    for _ in 0..REPEATED {
+        let cost = meter.count(MAIN.0, &spec)?;
+        (attach, remove) = (attach + cost.attach, remove + cost.remove);
     }
-    Ok(())
+    meter.figure("warm", "instructions", attach.total / u64::from(REPEATED))?;
+    meter.figure("warm", "user", attach.user / u64::from(REPEATED))?;
+    meter.figure("removed", "instructions", remove.total / u64::from(REPEATED))?;
+    meter.trace(&spec)?;
+    meter.many(&spec)?;
+    meter.drivers()
 }
 
-fn figure(port: &mut Port, name: &str, quantity: &str, value: u64) -> Result<()> {
-    port.send(&Message::Figure { name: name.to_owned(), quantity: quantity.to_owned(), value })
+/// Processor time in nanoseconds, which is instructions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    total: u64,
+    user: u64,
+}
+
+impl std::ops::Add for Spent {
+    type Output = Spent;
+
+    fn add(self, other: Spent) -> Spent {
+        Spent { total: self.total + other.total, user: self.user + other.user }
+    }
+}
+
+impl Spent {
+    /// That of all children that have ended and been waited for.
+    fn by_children() -> Result<Spent> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("failed to read the processor time of children")?;
+        let nanos = |time: TimeVal| u64::try_from(time.num_nanoseconds()).context("a negative time");
+        let (user, system) = (nanos(usage.user_time())?, nanos(usage.system_time())?);
+        Ok(Spent { total: user + system, user })
+    }
+
+    fn since(self, before: Spent) -> Spent {
+        Spent { total: self.total - before.total, user: self.user - before.user }
+    }
 }
 
 struct Cost {
-    attach: u64,
-    remove: u64,
+    attach: Spent,
+    remove: Spent,
 }
 
-/// Attaches and removes once, as udev would, and counts the instructions of both.
-fn count(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<Cost> {
-    let device = bench.plug_unseen(spec)?;
-    let attach = instructions(&mut helper(&[], "add", driver, &device.path()))?;
-    ensure!(device.pinned_drivers()? == [driver], "`{driver}` was not attached");
-    let path = device.path();
-    device.device.unplug().context("failed to unplug a virtual device")?;
-    let remove = instructions(&mut helper(&[], "remove", driver, &path))?;
-    bench.release()?;
-    Ok(Cost { attach, remove })
+struct Meter<'a> {
+    way: Way,
+    /// What is measured instead of hidbpf.
+    other: Option<UdevHidBpf>,
+    bench: &'a mut Bench,
+    port: &'a mut Port,
 }
 
-/// Attaches once under the eyes of this process; returns the number of bpf() calls and the peak of the memory in KiB.
-fn trace(driver: &str, spec: &Spec, bench: &mut Bench) -> Result<(u64, u64)> {
-    let device = bench.plug_unseen(spec)?;
-    let mut traced = Traced::new(&mut helper(&[shim::TRACED], "add", driver, &device.path()))?;
-    let mut calls = 0;
-    while traced.next_call()?.is_some() {
-        calls += 1;
+impl Meter<'_> {
+    fn figure(&mut self, name: &str, quantity: &str, value: u64) -> Result<()> {
+        self.port.send(&Message::Figure { name: name.to_owned(), quantity: quantity.to_owned(), value })
     }
-    let (run, peak) = traced.finish()?;
-    run.expect(0)?;
-    bench.release()?;
-    bench.unplug(device)?;
-    Ok((calls, peak))
+
+    /// Attaches and removes once, as udev would, and counts the instructions of both.
+    fn count(&mut self, driver: &str, spec: &Spec) -> Result<Cost> {
+        let device = self.bench.plug_unseen(spec)?;
+        let attach = spent_by(&mut self.add(&[], driver, &device)?)?;
+        self.expect_attached(driver, &device)?;
+        let path = device.path();
+        device.device.unplug().context("failed to unplug a virtual device")?;
+        let remove = spent_by(&mut self.remove(&path))?;
+        self.bench.release()?;
+        Ok(Cost { attach, remove })
+    }
+
+    fn expect_attached(&self, driver: &str, device: &Plugged) -> Result<()> {
+        let found = match &self.other {
+            Some(other) => !other.pinned(device)?.is_empty(),
+            None => device.pinned_drivers()? == [driver],
+        };
+        ensure!(found, "`{driver}` was not attached");
+        if self.other.is_none() {
+            let state = fs::read_to_string(device.state()).context("failed to read the device's state")?;
+            let state: serde_json::Value =
+                serde_json::from_str(&state).context("failed to parse the device's state")?;
+            let way = &state["drivers"][0]["loaded"]["way"];
+            let expected = if self.way == Way::Fast { "fast" } else { "libbpf" };
+            ensure!(way == expected, "`{driver}` was attached another way: {}", state["drivers"][0]["loaded"]);
+        }
+        Ok(())
+    }
+
+    /// What udev's rules start when a device is plugged in, in the environment that udev gives it; after the words of [`shim`], where
+    /// there are any.
+    fn add(&self, words: &[&str], driver: &str, device: &Plugged) -> Result<Command> {
+        Ok(match (&self.other, self.way) {
+            (Some(other), _) => {
+                let mut command = other.program(words, &["add", &device.path()]);
+                command.envs(other.properties(device)?);
+                command
+            }
+            (None, Way::Fast) => helper(words, "add", driver, &device.path()),
+            (None, _) => helper_through_libbpf(words, "add", driver, &device.path()),
+        })
+    }
+
+    /// What udev's rules start when a device has gone.
+    fn remove(&self, path: &str) -> Command {
+        match (&self.other, self.way) {
+            (Some(other), _) => other.program(&[], &["remove", path]),
+            (None, Way::Fast) => helper(&[], "remove", MAIN.0, path),
+            (None, _) => helper_through_libbpf(&[], "remove", MAIN.0, path),
+        }
+    }
+
+    /// Attaches under the eyes of this process, for bpf() calls and memory, and once more for all system calls.
+    fn trace(&mut self, spec: &Spec) -> Result<()> {
+        let device = self.bench.plug_unseen(spec)?;
+        let mut traced = Traced::new(&mut self.add(&[shim::TRACED], MAIN.0, &device)?)?;
+        let mut calls = 0;
+        while traced.next_call()?.is_some() {
+            calls += 1;
+        }
+        let (run, peak) = traced.finish()?;
+        run.expect(0)?;
+        self.unplug(device)?;
+        self.bench.release()?;
+        self.figure("warm", "bpf-calls", calls)?;
+        self.figure("warm", "peak-kib", peak)?;
+        let device = self.bench.plug_unseen(spec)?;
+        let traced = Traced::new(&mut self.add(&[shim::TRACED], MAIN.0, &device)?)?;
+        let (run, calls) = traced.count_calls()?;
+        run.expect(0)?;
+        self.unplug(device)?;
+        self.bench.release()?;
+        self.figure("warm", "system-calls", calls)
+    }
+
+    /// Attaches to many devices at once.
+    fn many(&mut self, spec: &Spec) -> Result<()> {
+        let devices: Vec<Plugged> = (0..MANY).map(|_| self.bench.plug_unseen(spec)).collect::<Result<_>>()?;
+        let mut commands: Vec<Command> =
+            devices.iter().map(|device| self.add(&[], MAIN.0, device)).collect::<Result<_>>()?;
+        let before = Spent::by_children()?;
+        let started = Instant::now();
+        let helpers: Vec<Started> = commands.iter_mut().map(Started::new).collect::<Result<_>>()?;
+        for helper in helpers {
+            helper.finish()?.expect(0)?;
+        }
+        let took = u64::try_from(started.elapsed().as_nanos()).context("a long time")?;
+        let spent = Spent::by_children()?.since(before);
+        devices.iter().try_for_each(|device| self.expect_attached(MAIN.0, device))?;
+        for device in devices {
+            self.unplug(device)?;
+        }
+        self.bench.release()?;
+        self.figure("at-once", "instructions", spent.total / MANY as u64)?;
+        self.figure("at-once", "until-done", took)
+    }
+
+    /// Attaches each driver that this way can, and counts what its programs cost: to be verified, and to run for an event.
+    fn drivers(&mut self) -> Result<()> {
+        fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")
+            .context("failed to have the kernel count runs of programs")?;
+        for (driver, newer_only) in recordings::DRIVERS {
+            if *newer_only && self.bench.generation != Generation::StructOps {
+                continue;
+            }
+            let mut cost = DriverCost::default();
+            recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))
+                .with_context(|| format!("the driver `{driver}`"))?;
+            // What udev's events leave alone has been attached nowhere.
+            if cost.attach > 0 {
+                self.figure(driver, "attach", cost.attach)?;
+                self.figure(driver, "load", cost.load)?;
+            }
+            if cost.runs > 0 {
+                self.figure(driver, "runs", cost.runs)?;
+                self.figure(driver, "instructions-in-runs", cost.time)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn driver(&mut self, driver: &str, session: &recordings::Session<'_>, cost: &mut DriverCost) -> Result<()> {
+        // Has udevd load the module of the kernel driver that the device is for.
+        let device = self.bench.plug_any(&session.spec()?)?;
+        self.bench.unplug(device)?;
+        let device = session.plug_unseen(self.bench)?;
+        let before: BTreeSet<u32> = ProgInfoIter::default().map(|program| program.id).collect();
+        let attach = spent_by(&mut self.add(&[], driver, &device)?)?.total;
+        let ours = || ProgInfoIter::default().filter(|program| !before.contains(&program.id));
+        let is_attached = ours().next().is_some();
+        if is_attached {
+            session.send_all(&device)?;
+            for program in ours() {
+                let name = program.name.to_string_lossy().into_owned();
+                // Those that run when the device is attached are part of what that costs.
+                if !["fixup", "rdesc", "probe"].iter().any(|once| name.contains(once)) {
+                    (cost.runs, cost.time) = (cost.runs + program.run_cnt, cost.time + program.run_time_ns);
+                }
+            }
+        }
+        self.unplug(device)?;
+        self.bench.release()?;
+        if !is_attached {
+            return Ok(());
+        }
+        let device = session.plug_unseen(self.bench)?;
+        let mut traced = Traced::new(&mut self.add(&[shim::TRACED], driver, &device)?)?;
+        let mut load = 0;
+        while let Some(call) = traced.next_call()? {
+            if call.argument == PROG_LOAD {
+                load += u64::try_from(traced.spent_in_call()?.as_nanos()).context("a long time")?;
+            }
+        }
+        // A set-up runs in a thread of its own, which nobody follows, so that it fails; by then all is loaded.
+        traced.finish()?;
+        (cost.attach, cost.load) = (attach.max(cost.attach), load.max(cost.load));
+        self.unplug(device)?;
+        self.bench.release()
+    }
+
+    fn unplug(&mut self, device: Plugged) -> Result<()> {
+        let path = device.path();
+        device.device.unplug().context("failed to unplug a virtual device")?;
+        Run::of(&mut self.remove(&path))?.expect(0).map(drop)
+    }
 }
 
-/// The processor time of one process in nanoseconds, which is its instructions, to the nearest thousand.
-fn instructions(command: &mut Command) -> Result<u64> {
-    let before = children_micros()?;
+/// What a driver costs on the device of all recorded ones for which it costs most: to be attached, of that to have its programs verified
+/// and compiled by the kernel; and how often its programs have run for events, and how long in all.
+#[derive(Debug, Default)]
+struct DriverCost {
+    attach: u64,
+    load: u64,
+    runs: u64,
+    time: u64,
+}
+
+/// The processor time of one process.
+fn spent_by(command: &mut Command) -> Result<Spent> {
+    let before = Spent::by_children()?;
     Run::of(command)?.expect(0)?;
-    Ok((children_micros()? - before) * 1000)
-}
-
-/// The processor time of all children that have ended and been waited for.
-fn children_micros() -> Result<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("failed to read the processor time of children")?;
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    u64::try_from(micros).context("a negative time")
+    Ok(Spent::by_children()?.since(before))
 }

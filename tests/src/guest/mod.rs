@@ -92,7 +92,7 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
             cases::run(cases::chosen(&filters, job.generation, udev_hid_bpf), &mut bench, port)
         }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
-        Task::Measure => cases::run(vec![cases::Case::alone("measure", measure::run)], &mut bench, port),
+        Task::Measure { way } => cases::run(vec![cases::Case::measuring(way)], &mut bench, port),
         Task::Install | Task::Early | Task::Again | Task::Dracut => bail!("a job for a Debian system"),
     }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, Plugged, entries, write};
+use super::shim;
 use crate::process::{Run, command};
 
 /// Where the machine that packed the guest has put it.
@@ -48,13 +49,26 @@ impl UdevHidBpf {
         Ok(UdevHidBpf { files })
     }
 
-    /// Its program, with arguments.
-    pub fn program(&self, arguments: &[&str]) -> Command {
+    /// Its program, with arguments; after the words of [`shim`], where there are any.
+    pub fn program(&self, words: &[&str], arguments: &[&str]) -> Command {
         let start = start();
-        let mut words = start.split(' ');
-        let mut command = command(words.next().unwrap_or_default());
-        command.args(words).args(arguments);
+        let mut program = start.split(' ');
+        let linker = program.next().unwrap_or_default();
+        let mut command = if words.is_empty() { command(linker) } else { shim::start(words, linker) };
+        command.args(program).args(arguments);
         command
+    }
+
+    /// The properties that its entries for the hwdb give to a device, of which its rule has udev tell its program.
+    ///
+    /// # Errors
+    /// The hwdb can't be read, or the device has no modalias.
+    pub fn properties(&self, device: &Plugged) -> Result<Vec<(String, String)>> {
+        let modalias = fs::read_to_string(device.syspath.join("modalias")).context("failed to read a modalias")?;
+        let mut query = command("systemd-hwdb");
+        let found = Run::of(query.args(["query", &format!("hid-bpf:{}", modalias.trim_end())]))?.expect(0)?.stdout;
+        let split = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Ok(found.lines().filter_map(split).collect())
     }
 
     /// The names of what it has pinned for a device.

@@ -101,7 +101,7 @@ fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["status"])?.expect(0)?.answers(&why)?;
         bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(1)?.says(&why)?.says("--force")?;
         expect_hat_works(&joystick)?;
-        Run::of(&mut other.program(&["remove", &joystick.path()]))?.expect(0)?;
+        Run::of(&mut other.program(&[], &["remove", &joystick.path()]))?.expect(0)?;
         bench.settle()?;
         bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
         bench.settle()?;
@@ -120,7 +120,7 @@ fn at_the_same_time(bench: &mut Bench) -> Result<()> {
             let mut own = helper(&[], "add", RAPTOR.0, &joystick.path());
             let own = Started::new(&mut own)?;
             std::thread::sleep(Duration::from_millis(20) * time);
-            let theirs = Started::new(&mut other.program(&["add", &joystick.path()]))?;
+            let theirs = Started::new(&mut other.program(&[], &["add", &joystick.path()]))?;
             let (own, theirs) = (own.finish()?, theirs.finish()?);
             let at = || format!("{time}\n{own}\n{theirs}");
             bench.release()?;

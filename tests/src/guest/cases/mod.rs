@@ -42,8 +42,9 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::bench::Bench;
+use super::measure;
 use super::port::Port;
-use crate::protocol::{Generation, Message, Outcome};
+use crate::protocol::{Generation, Message, Outcome, Way};
 
 /// Both generations that can run drivers.
 const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
@@ -72,6 +73,8 @@ enum Test {
     Recordings(&'static str),
     /// One that has something to say to people.
     Speaking(fn(&mut Bench, &mut Port) -> Result<()>),
+    /// What it costs to attach drivers this way.
+    Measure(Way),
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
@@ -91,6 +94,11 @@ impl Case {
     /// The only case of a job that is no test, for every kernel.
     pub fn alone(name: &'static str, run: fn(&mut Bench, &mut Port) -> Result<()>) -> Case {
         Case { name: Cow::Borrowed(name), generations: ALL, udev_hid_bpf: false, run: Test::Speaking(run) }
+    }
+
+    /// The only case of a job that measures.
+    pub fn measuring(way: Way) -> Case {
+        Case { name: Cow::Borrowed("measure"), generations: ALL, run: Test::Measure(way), udev_hid_bpf: false }
     }
 }
 
@@ -195,6 +203,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
         Test::Written(run) => run(bench),
         Test::Recordings(driver) => recordings::run(driver, bench, port),
         Test::Speaking(run) => run(bench, port),
+        Test::Measure(way) => measure::run(way, bench, port),
     }))
     .unwrap_or_else(|panic| Err(describe_panic(&*panic)));
     let clean = bench.check_clean();

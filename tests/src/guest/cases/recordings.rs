@@ -11,7 +11,7 @@ use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
 use crate::expectation::{Expectation, Kernel, Watch};
-use crate::guest::bench::{Bench, Plugged, entries};
+use crate::guest::bench::{Bench, Plugged, entries, features_of};
 use crate::guest::costs::{Before, Costs};
 use crate::guest::port::Port;
 use crate::uhid::Spec;
@@ -162,6 +162,32 @@ impl Session<'_> {
         let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
         attach(self.driver, bench, &device)?;
         Ok(device)
+    }
+
+    /// The recorded device.
+    ///
+    /// # Errors
+    /// The recording has more than one.
+    pub fn spec(&self) -> Result<Spec> {
+        only_device(&self.sent).map(spec)
+    }
+
+    /// Plugs the recorded device in, of which udevd does not hear before [`Bench::release`].
+    ///
+    /// # Errors
+    /// The kernel doesn't take it.
+    pub fn plug_unseen(&self, bench: &mut Bench) -> Result<Plugged> {
+        let recorded = only_device(&self.sent)?;
+        bench.plug_unseen_with(&spec(recorded), features_of(recorded.features.clone()))
+    }
+
+    /// Sends what was recorded, and looks at nothing.
+    ///
+    /// # Errors
+    /// The kernel doesn't take it.
+    pub fn send_all(&self, device: &Plugged) -> Result<()> {
+        let mut events = self.sent.events.iter();
+        events.try_for_each(|event| device.device.send(&event.report).context("failed to send a report"))
     }
 
     fn watch(&self, device: &Plugged) -> Result<Watch> {
