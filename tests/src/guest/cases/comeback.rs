@@ -20,7 +20,7 @@ use crate::process::{Run, command};
 use crate::sys::reset_usb;
 
 pub const CASES: &[Case] = &[
-    case("suspend-keeps-a-fix", WITH_HID_BPF, suspend),
+    case("suspend-keeps-a-fix", STRUCT_OPS, suspend),
     case("plugged-in-again-at-once", WITH_HID_BPF, again_at_once),
     case("unbound-by-hand-is-told", WITH_HID_BPF, unbound),
     case("moved-between-kernel-drivers", STRUCT_OPS, moved_between_drivers),
