@@ -90,7 +90,7 @@ impl Monitor {
     /// Waits for an event, one that has come since [`Monitor::forget`] included. `what` names it for the message.
     ///
     /// # Errors
-    /// It didn't come within [`PATIENCE`]; the message lists the events that did.
+    /// It didn't come, and nothing else for [`PATIENCE`]; the message lists the events that did.
     pub fn wait_for(&mut self, what: &str, mut wanted: impl FnMut(&Uevent) -> bool) -> Result<Uevent> {
         let mut found = None;
         self.wait_until(what, |seen| {
@@ -100,19 +100,22 @@ impl Monitor {
         found.context("an event was there and is gone")
     }
 
-    /// Waits until `reached` holds, asked once now and once after every event.
+    /// Waits until `reached` holds, asked once now and once after every event. A slow machine with much to do still has events.
     ///
     /// # Errors
-    /// It didn't within [`PATIENCE`]; the message lists the events that came.
+    /// It didn't, and there was no event for [`PATIENCE`]; the message lists the events that came.
     pub fn wait_until(&mut self, what: &str, mut reached: impl FnMut(&[Uevent]) -> bool) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        let (mut end, mut known) = (Instant::now() + PATIENCE, 0);
         loop {
             self.receive();
             if reached(&self.seen) {
                 return Ok(());
             }
+            if self.seen.len() > known {
+                (end, known) = (Instant::now() + PATIENCE, self.seen.len());
+            }
             let Some(left) = end.checked_duration_since(Instant::now()) else {
-                bail!("no {what} within {} s; events seen:{}", PATIENCE.as_secs(), self.list());
+                bail!("no {what}, and no other event for {} s; events seen:{}", PATIENCE.as_secs(), self.list());
             };
             poll_readable(&self.socket, left)?;
         }
