@@ -104,13 +104,12 @@ fn opened(device: &Plugged) -> Result<Device> {
     Ok(Device::open(&System::default(), &device.name().parse()?)?)
 }
 
-/// Calls something for each driver that the kernel can run and and each of its recordings.
+/// Calls something for each driver that the kernel can run, with one of its recordings; the cases about recordings have them all.
 fn for_each(bench: &mut Bench, mut act: impl FnMut(&mut Bench, &Session<'_>) -> Result<()>) -> Result<()> {
     let struct_ops = bench.generation == Generation::StructOps;
     for (driver, newer_only) in recordings::DRIVERS {
         if struct_ops || !newer_only {
-            recordings::for_each(driver, |session| act(bench, &session))
-                .with_context(|| format!("driver `{driver}`"))?;
+            recordings::first(driver, |session| act(bench, &session)).with_context(|| format!("driver `{driver}`"))?;
         }
     }
     Ok(())

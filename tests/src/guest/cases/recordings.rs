@@ -38,10 +38,22 @@ pub fn run_on_two(driver: &str, bench: &mut Bench) -> Result<()> {
 ///
 /// # Errors
 /// There are none, one can't be read, or `run` fails.
-pub fn for_each(driver: &str, mut run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
+pub fn for_each(driver: &str, run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
+    for_some(driver, usize::MAX, run)
+}
+
+/// Calls `run` for the first recording of a driver.
+///
+/// # Errors
+/// As [`for_each`].
+pub fn first(driver: &str, run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
+    for_some(driver, 1, run)
+}
+
+fn for_some(driver: &str, most: usize, mut run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
-    for path in paths {
+    for path in paths.into_iter().take(most) {
         let session = Session {
             driver,
             sent: Recording::read(&path)?,
