@@ -94,12 +94,17 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
     };
     let mut text = format!(
         "# What attaching costs\n\n\
-         Made by `cargo xtask bench`. Virtual machines count here: each instruction takes a nanosecond of their time, so that the processor \
-         time\nof a process is the number of instructions that it and the kernel on its behalf have executed, from its start to its end. Two \
-         runs differ by\nless than a twentieth. Each way is measured in a machine that was booted for it alone. {compared}\n\n\
-         The device is a Rapoo M50 with its descriptor fix. `warm` is the mean of 24 attaches, each to a device of its own; of these the share of \
-         user\nspace is what the kernel's clock has seen. `at once` are 32 devices, a process each: for each of them, and how long until all were \
-         done.\n",
+         Made by `cargo xtask bench`. Virtual machines count here: each instruction takes a nanosecond of their time, so that the \
+         processor time\nof a process is the number of instructions that it and the kernel on its behalf have executed, from its start \
+         to its end, the kernel's\nsecond probe of the device included. Two runs differ by less than a twentieth. Each way is measured \
+         in a machine that was booted for\nit alone. {compared}\n\n\
+         The first table of a kernel is about a Rapoo M50, whose driver fixes the descriptor. `warm` is the mean of 24 attaches, each to \
+         a device\nof its own; of these the share of user space is what the kernel's clock has seen, which looks once in some \
+         milliseconds. `at once`\nare 32 devices, a process each: for each of them, and how long until all were done.\n\n\
+         In the second, `attach` is what it takes to attach the driver to the one of its recorded devices for which it takes most, in \
+         million\ninstructions, and `verified` what of that the kernel took to verify and compile its programs. `an event` is the mean \
+         of what its\nprograms take for a recorded report, in instructions, counting included; kernels up to 6.10 don't count that. \
+         Nothing is said where\nno driver is for the device, or nothing of it was in the kernel afterwards.\n",
     );
     for kernel in kernels {
         // Writing to a String can't fail.
@@ -159,10 +164,7 @@ fn drivers(kernel: &Kernel) -> String {
     let is_driver = |name: &&str| kernel.ways.values().any(|figures| figure(Some(figures), name, "attach").is_some());
     let names: BTreeSet<&str> = all.filter(is_driver).collect();
     let mut text = String::from(
-        "`attach` is what it takes to attach the driver to the one of its recorded devices for which it takes most, in million \
-         instructions, and `verified`\nwhat of that the kernel took to verify and compile its programs. `an event` is the mean of what its \
-         programs take for a recorded report,\nin instructions, counting included.\n\n\
-         | driver | attach | verified | attach, udev-hid-bpf | an event | an event, udev-hid-bpf |\n|---|--:|--:|--:|--:|--:|\n",
+        "| driver | attach | verified | attach, udev-hid-bpf | an event | an event, udev-hid-bpf |\n|---|--:|--:|--:|--:|--:|\n",
     );
     for name in names {
         let million = |figures, quantity| figure(figures, name, quantity).map(|value| format!("{:.2}", value / 1e6));
