@@ -236,7 +236,9 @@ fn devices_by_any_name(bench: &mut Bench) -> Result<()> {
 
 fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
     let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("failed to make an inotify")?;
-    add_watch(&inotify, HIDBPF, WatchFlags::OPEN).with_context(|| format!("failed to watch `{HIDBPF}`"))?;
+    for program in [HELPER, HIDBPF] {
+        add_watch(&inotify, program, WatchFlags::OPEN).with_context(|| format!("failed to watch `{program}`"))?;
+    }
     let opened = || {
         let mut buffer = [const { std::mem::MaybeUninit::uninit() }; 4096];
         let mut reader = Reader::new(&inotify, &mut buffer);
@@ -251,7 +253,7 @@ fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
     ensure!(opened() == 0, "hidbpf was started for a device that no driver is for");
     // The watch works: a device with a driver is seen, at its plug and at its unplug.
     let joystick = plug_fixed(RAPTOR, bench)?;
-    ensure!(opened() > 0, "the watch does not see hidbpf start");
+    ensure!(opened() > 0, "the watch does not see the helper start");
     bench.unplug(joystick)?;
     ensure!(opened() > 0, "hidbpf was not started to clean up");
     Ok(())
