@@ -78,7 +78,7 @@ impl Memory {
         !self.objects.is_empty()
     }
 
-    /// The kinds of which there is more than before: of a cache more than `objects` objects, of anything else more than [`MARGIN_KIB`].
+    /// The kinds of which there is more than before: of a cache more than `objects` objects, of anything else more than 64 KiB.
     ///
     /// # Errors
     /// As for [`Memory::at_rest`].
