@@ -6,8 +6,10 @@
 //! without one it is here, but for commands after `sudo`, which are for a machine. A block of ```` ```diff ```` names a file in its first
 //! line and has hunks, which are found by their lines.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -68,6 +70,25 @@ impl Place {
 }
 
 impl Command {
+    /// Does it as a reader would, in a folder and with a search path for programs, and returns what a terminal shows: both streams in one,
+    /// and at the end the exit code where it is not 0.
+    ///
+    /// # Errors
+    /// There is no shell, a signal ended it, or what was printed is no text.
+    pub fn run(&self, folder: &Path, path: &OsStr) -> Result<String> {
+        let output = process::Command::new("sh")
+            .args(["-c", &format!("exec 2>&1\n{}", self.text)])
+            .current_dir(folder)
+            .env("PATH", path)
+            .output()
+            .context("failed to start a shell")?;
+        let mut printed = String::from_utf8(output.stdout).context("what was printed is no text")?;
+        if !output.status.success() {
+            printed += &format!("[exit {}]\n", output.status.code().context("a signal has ended the shell")?);
+        }
+        Ok(printed)
+    }
+
     /// What is typed after `sudo`, for a command that needs root and the device.
     pub fn as_root(&self) -> Option<&str> {
         self.text.strip_prefix("sudo ")

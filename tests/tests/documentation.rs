@@ -57,25 +57,18 @@ fn every_command_is_run() {
                 Place::Machine => machine += 1,
                 Place::Nowhere(why) => skipped.push(format!("skipped: {at}: `{}`: {why}", command.text)),
                 Place::Here => {
-                    // One stream, as on a terminal.
-                    let (typed, folder) = match command.text.strip_prefix("cargo xtask ") {
-                        Some(arguments) => (format!("cargo xtask {arguments} --help"), root()),
-                        None => (format!("exec 2>&1\n{}", command.text), scratch.path().to_owned()),
-                    };
-                    let output = Command::new("sh")
-                        .args(["-c", &typed])
-                        .current_dir(folder)
-                        .env("PATH", &path)
-                        .output()
-                        .unwrap();
-                    let mut printed = String::from_utf8(output.stdout).unwrap();
-                    if !output.status.success() {
-                        printed += &format!("[exit {}]\n", output.status.code().unwrap());
-                    }
-                    if command.text.starts_with("cargo xtask ") {
-                        assert!(output.status.success(), "{at}: {typed}: {}", String::from_utf8_lossy(&output.stderr));
-                    } else {
-                        command.check(&printed).unwrap_or_else(|error| panic!("{at}: {error:#}"));
+                    match command.text.strip_prefix("cargo xtask ") {
+                        Some(arguments) => {
+                            let mut help = Command::new("sh");
+                            help.args(["-c", &format!("cargo xtask {arguments} --help")]).env("PATH", &path);
+                            let output = help.current_dir(root()).output().unwrap();
+                            assert!(output.status.success(), "{at}: {}", String::from_utf8_lossy(&output.stderr));
+                        }
+                        None => {
+                            let printed = command.run(scratch.path(), &path);
+                            let checked = printed.and_then(|printed| command.check(&printed));
+                            checked.unwrap_or_else(|error| panic!("{at}: {error:#}"));
+                        }
                     }
                     run += 1;
                 }

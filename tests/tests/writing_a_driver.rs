@@ -5,7 +5,6 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 use std::{env, fs};
 
@@ -31,18 +30,7 @@ fn the_page_is_right() {
                 skipped += 1;
             }
             Step::Command(command) => {
-                // One stream, as on a terminal.
-                let typed = format!("exec 2>&1\n{}", command.text);
-                let output = Command::new("sh")
-                    .args(["-c", &typed])
-                    .current_dir(scratch.path())
-                    .env("PATH", &path)
-                    .output()
-                    .unwrap();
-                let mut printed = String::from_utf8(output.stdout).unwrap();
-                if !output.status.success() {
-                    printed += &format!("[exit {}]\n", output.status.code().unwrap());
-                }
+                let printed = command.run(scratch.path(), &path).unwrap();
                 command.check(&printed).unwrap();
                 run += 1;
             }
