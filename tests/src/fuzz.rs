@@ -22,7 +22,7 @@ use hidbpf::descriptor::{
 use hidbpf::device::{Device, has_input_report};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
-use hidbpf::manifest::{Embedded, HexBytes, Manifest, Sha256};
+use hidbpf::manifest::{Embedded, HexBytes, Manifest, Seal};
 use hidbpf::object::{DriverObject, seal};
 use hidbpf::recording::{self, Event, Feature, Recording};
 use hidbpf::replay::reports::ReportType;
@@ -400,12 +400,12 @@ pub fn unsealed(object: &[u8]) -> Vec<u8> {
             Embedded::from_section(Path::new("seed"), section.data().ok()?).ok()
         })
         .expect("a driver has a manifest")
-        .sha256
+        .seal
         .to_string();
     let place = object.windows(sealed.len()).position(|bytes| bytes == sealed.as_bytes());
-    let place = place.unwrap_or_else(|| panic!("`{}` has no digest", driver.name));
+    let place = place.unwrap_or_else(|| panic!("`{}` has no seal", driver.name));
     let mut unsealed = object.to_vec();
-    unsealed[place..place + sealed.len()].copy_from_slice(Sha256::UNSEALED.to_string().as_bytes());
+    unsealed[place..place + sealed.len()].copy_from_slice(Seal::UNSEALED.to_string().as_bytes());
     unsealed
 }
 

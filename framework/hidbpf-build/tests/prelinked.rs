@@ -189,14 +189,14 @@ fn what_was_made_from_another_object_is_refused() {
     // Sealed, it is whole as an object, and still not mixed up.
     let sealed: String = one
         .bytes()
-        .windows(64)
+        .windows(32)
         .find_map(|text| {
             let text = std::str::from_utf8(text).ok()?;
             text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| text.to_owned())
         })
         .unwrap();
-    let place = mixed.windows(64).position(|text| text == sealed.as_bytes()).unwrap();
-    mixed[place..place + 64].copy_from_slice(hidbpf::manifest::Sha256::UNSEALED.to_string().as_bytes());
+    let place = mixed.windows(32).position(|text| text == sealed.as_bytes()).unwrap();
+    mixed[place..place + 32].copy_from_slice(hidbpf::manifest::Seal::UNSEALED.to_string().as_bytes());
     let path = std::path::Path::new("mixed.bpf.o");
     hidbpf::object::seal(path, &mut mixed).unwrap();
     assert_eq!(DriverObject::parse(path, mixed).unwrap().prelinked().unwrap_err(), Unusable::OtherObject);

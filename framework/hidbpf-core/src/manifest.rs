@@ -17,7 +17,7 @@ use crate::text::Hex;
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of what [`SECTION`] holds.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
@@ -159,18 +159,26 @@ pub struct PropertyRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HexBytes(pub Vec<u8>);
 
-/// A SHA-256 digest written in hex.
+/// A digest of `N` bytes, written in hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sha256(pub [u8; 32]);
+pub struct Digest<const N: usize>(pub [u8; N]);
+
+/// A SHA-256.
+pub type Sha256 = Digest<32>;
+
+/// The sum of an object: [`hidbpf_prelink::Checksum`].
+pub type Seal = Digest<16>;
 
 impl Sha256 {
-    /// What stands in a manifest until the object around it is complete.
-    pub const UNSEALED: Sha256 = Sha256([0; 32]);
-
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Sha256 {
-        Sha256(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+        Digest(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
     }
+}
+
+impl Seal {
+    /// What stands in a manifest until the object around it is complete.
+    pub const UNSEALED: Seal = Digest([0; 16]);
 }
 
 impl FromStr for HexBytes {
@@ -199,7 +207,7 @@ impl fmt::Display for HexBytes {
     }
 }
 
-impl fmt::Display for Sha256 {
+impl<const N: usize> fmt::Display for Digest<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -211,7 +219,7 @@ impl Serialize for HexBytes {
     }
 }
 
-impl Serialize for Sha256 {
+impl<const N: usize> Serialize for Digest<N> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -226,18 +234,17 @@ impl<'de> Deserialize<'de> for HexBytes {
     }
 }
 
-impl<'de> Deserialize<'de> for Sha256 {
+impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse()
-            .ok()
-            .and_then(|HexBytes(bytes)| bytes.try_into().ok())
-            .map(Sha256)
-            .ok_or_else(|| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"64 hex digits"))
+        text.parse().ok().and_then(|HexBytes(bytes)| bytes.try_into().ok()).map(Digest).ok_or_else(|| {
+            let expected = format!("{} hex digits", 2 * N);
+            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &&*expected)
+        })
     }
 }
 
-/// What [`SECTION`] holds, as TOML.
+/// What [`SECTION`] holds, as JSON: whoever writes a manifest reads TOML better, and for a program this is quicker to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
@@ -245,9 +252,9 @@ pub struct Embedded {
     pub format: u32,
     /// The driver's name, that of its folder.
     pub name: DriverName,
-    /// The SHA-256 of the object's sections with zeros in place of itself, so that a damaged object is known before the kernel sees it.
+    /// The sum of the object's sections with zeros in place of itself, so that a damaged object is known before the kernel sees it.
     /// See [`crate::object::seal`].
-    pub sha256: Sha256,
+    pub seal: Seal,
     /// The manifest.
     pub driver: Manifest,
 }
@@ -467,9 +474,9 @@ impl Embedded {
     /// The bytes of [`SECTION`].
     ///
     /// # Errors
-    /// The manifest can't be written as TOML.
-    pub fn to_section(&self) -> Result<Vec<u8>, toml::ser::Error> {
-        toml::to_string(self).map(String::into_bytes)
+    /// The manifest can't be written as JSON.
+    pub fn to_section(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 
     /// Reads the bytes of [`SECTION`]; `path` is the object, for errors alone.
@@ -482,22 +489,19 @@ impl Embedded {
             format: u32,
         }
         let refuse = |message: String| ManifestError { path: path.to_owned(), position: None, message };
-        let text = std::str::from_utf8(section)
-            .map_err(|error| refuse(format!("the section `{SECTION}` is no UTF-8: {error}")))?;
-        let damaged = |error: toml::de::Error| {
-            let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
-            refuse(format!(
-                "the section `{SECTION}`, line {line}, column {column}: {}",
-                error.message().replace('\n', " ")
-            ))
+        let damaged = |error: serde_json::Error| refuse(format!("the section `{SECTION}`: {error}"));
+        let whole = serde_json::from_slice::<Embedded>(section);
+        let format = match &whole {
+            Ok(embedded) => embedded.format,
+            // What another format has more, or otherwise, is no news.
+            Err(_) => serde_json::from_slice::<Version>(section).map_err(damaged)?.format,
         };
-        let Version { format } = toml::from_str(text).map_err(damaged)?;
         if format != FORMAT {
             return Err(refuse(format!(
                 "the driver has a manifest of format {format}, and this hidbpf reads format {FORMAT}; update hidbpf or rebuild the driver"
             )));
         }
-        let embedded: Embedded = toml::from_str(text).map_err(damaged)?;
+        let embedded = whole.map_err(damaged)?;
         embedded.driver.check().map_err(|(_, message)| refuse(format!("the section `{SECTION}`: {message}")))?;
         Ok(embedded)
     }
@@ -536,7 +540,7 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
         let embedded = Embedded {
             format: FORMAT,
             name: DriverName::new("frtec-raptor-mach-2").unwrap(),
-            sha256: Sha256::UNSEALED,
+            seal: Seal::UNSEALED,
             driver: manifest,
         };
         let section = embedded.to_section().unwrap();
@@ -599,8 +603,8 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), b"format = 3\nfuture = true\n").unwrap_err().to_string();
-        assert!(error.contains("format 3") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 4, "future": true}"#).unwrap_err().to_string();
+        assert!(error.contains("format 4") && error.contains("update hidbpf"), "{error}");
     }
 
     #[test]

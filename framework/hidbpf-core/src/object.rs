@@ -1,21 +1,21 @@
 //! A driver's object file, read without a kernel: the manifest, the hooks, the names and places of what user space sets.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
-use hidbpf_prelink::{Prelinked, Unusable};
+use hidbpf_prelink::{Checksum, Prelinked, Unusable};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
-use crate::manifest::{self, DriverName, Embedded, Manifest, Requirement, Sha256};
+use crate::manifest::{self, Digest, DriverName, Embedded, Manifest, Requirement, Seal};
 use crate::options;
 use crate::trusted;
 
@@ -129,7 +129,7 @@ pub struct ObjectFile {
     pub globals: BTreeMap<String, Global>,
     bytes: Cow<'static, [u8]>,
     /// [`hidbpf_prelink::source`] of the bytes, where they have been summed up.
-    source: Option<[u8; 32]>,
+    source: Option<Checksum>,
 }
 
 /// A driver's object.
@@ -207,10 +207,10 @@ impl DriverObject {
             .section_by_name(manifest::SECTION)
             .ok_or_else(|| bad(path, format!("it has no manifest (the ELF section `{}`)", manifest::SECTION)))?;
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
-        let Embedded { name, sha256, driver: manifest, .. } = Embedded::from_section(path, section)
+        let Embedded { name, seal, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
-        let digests = digests(path, &elf, &sha256)?;
-        if sha256 != digests.whole {
+        let sums = sums(path, &elf, &seal)?;
+        if seal != sums.whole {
             return Err(Error::new(
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
@@ -218,7 +218,7 @@ impl DriverObject {
             .with_hint("install the driver again, or build it anew"));
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
-        let file = ObjectFile { source: Some(digests.source), ..file };
+        let file = ObjectFile { source: Some(sums.source), ..file };
         Ok(DriverObject { name, manifest, file })
     }
 
@@ -260,13 +260,13 @@ impl DriverObject {
     }
 }
 
-/// Writes into an object's manifest the digest of all else, which [`DriverObject::parse`] asks for. The last step of a build.
+/// Writes into an object's manifest the sum of all else, which [`DriverObject::parse`] asks for. The last step of a build.
 ///
 /// # Errors
-/// The object has no manifest with [`Sha256::UNSEALED`] in it, or can't be read.
+/// The object has no manifest with [`Seal::UNSEALED`] in it, or can't be read.
 pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
-    let unsealed = Sha256::UNSEALED.to_string();
-    let (place, digest) = {
+    let unsealed = Seal::UNSEALED.to_string();
+    let (place, sum) = {
         let elf = elf(path, bytes)?;
         let place = elf
             .section_by_name(manifest::SECTION)
@@ -276,24 +276,25 @@ pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
                 usize::try_from(start).ok()?.checked_add(offset)
             })
             .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
-        (place, digests(path, &elf, &Sha256::UNSEALED)?.whole)
+        (place, sums(path, &elf, &Seal::UNSEALED)?.whole)
     };
-    bytes[place..place + unsealed.len()].copy_from_slice(digest.to_string().as_bytes());
+    bytes[place..place + unsealed.len()].copy_from_slice(sum.to_string().as_bytes());
     Ok(())
 }
 
 /// What an object's sections sum up to.
-struct Digests {
+struct Sums {
     /// That of all, as they were before the manifest was sealed.
-    whole: Sha256,
+    whole: Seal,
     /// That of what is prelinked: [`hidbpf_prelink::source`].
-    source: [u8; 32],
+    source: Checksum,
 }
 
-/// The digests of an object that is sealed with `sealed`. The whole's is made from the other one, so that no byte is summed up twice.
-fn digests(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Digests> {
+/// The sums of an object that is sealed with `sealed`. The whole's is made from the other one, so that no byte is summed up twice.
+fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
     let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
-    let mut digest = sha2::Sha256::new_with_prefix(source);
+    let mut whole = Xxh3::new();
+    whole.update(&source);
     for section in elf.sections() {
         let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
         let fail = |error| damaged(path, &format!("the section `{name}`"), error);
@@ -303,16 +304,16 @@ fn digests(path: &Path, elf: &ElfFile64<'_>, sealed: &Sha256) -> Result<Digests>
         let data = section.data().map_err(fail)?;
         let unsealed = (name == manifest::SECTION).then(|| {
             let manifest = String::from_utf8_lossy(data);
-            manifest.replacen(&sealed.to_string(), &Sha256::UNSEALED.to_string(), 1).into_bytes()
+            manifest.replacen(&sealed.to_string(), &Seal::UNSEALED.to_string(), 1).into_bytes()
         });
         let data = unsealed.as_deref().unwrap_or(data);
         for part in [name.as_bytes(), data] {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
+            whole.update(&(part.len() as u64).to_le_bytes());
+            whole.update(part);
         }
-        digest.update(section.size().to_le_bytes());
+        whole.update(&section.size().to_le_bytes());
     }
-    Ok(Digests { whole: Sha256(digest.finalize().into()), source })
+    Ok(Sums { whole: Digest(whole.digest128().to_le_bytes()), source })
 }
 
 impl ObjectFile {
@@ -324,10 +325,10 @@ impl ObjectFile {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for section in elf.sections() {
             let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-            names.insert(section.index(), name);
+            names.insert(section.index().0, name);
             match section_role(name) {
                 Some(SectionRole::Program(generation, hook)) => {
                     hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
@@ -347,7 +348,8 @@ impl ObjectFile {
         let mut globals = BTreeMap::new();
         let (mut has_probe, mut has_setup) = (false, false);
         for symbol in elf.symbols() {
-            let (Some(section), Ok(name)) = (symbol.section_index().and_then(|index| names.get(&index)), symbol.name())
+            let (Some(section), Ok(name)) =
+                (symbol.section_index().and_then(|index| names.get(&index.0)), symbol.name())
             else {
                 continue;
             };

@@ -9,7 +9,7 @@ use std::fmt;
 
 use object::read::elf::{ElfFile64, ElfSection64};
 use object::{Object as _, ObjectSection as _, SectionFlags};
-use sha2::Digest as _;
+use xxhash_rust::xxh3::Xxh3;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -19,7 +19,7 @@ use crate::btf::Extent;
 pub const SECTION: &str = ".hidbpf.prelinked";
 
 /// The version of what is in the section. A reader knows one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The first bytes of the section.
 const MAGIC: [u8; 4] = *b"HBPL";
@@ -39,8 +39,8 @@ const MAX_VALUE: u32 = 16 << 20;
 /// The characters that the kernel keeps of a name, its zero not counted (`BPF_OBJ_NAME_LEN`).
 pub const KERNEL_NAME_MAX: usize = 15;
 
-/// A SHA-256.
-pub type Sha256 = [u8; 32];
+/// An XXH3 of 128 bits. It tells what is damaged or mixed up, not what is forged: who can write an object has no need to forge one.
+pub type Checksum = [u8; 16];
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -50,7 +50,7 @@ struct Header {
     /// Bytes of the section, these included.
     size: U32,
     /// [`source`] of the object.
-    source: Sha256,
+    source: Checksum,
 }
 
 /// A map without its contents, as `BPF_MAP_CREATE` wants it.
@@ -206,7 +206,7 @@ pub struct Program<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prelinked<'a> {
     /// [`source`] of the object.
-    pub source: Sha256,
+    pub source: Checksum,
     /// The types that the rest refers to, and no others.
     pub btf: &'a [u8],
     /// The programs' licence, by which the kernel decides what they may call.
@@ -247,22 +247,22 @@ pub enum Unusable {
     },
 }
 
-/// The SHA-256 of all in an object that [`crate::link()`] looks at: what is loaded, and the types.
+/// The sum of all in an object that [`crate::link()`] looks at: what is loaded, and the types.
 ///
 /// # Errors
 /// A section lies outside of the file.
-pub fn source(elf: &ElfFile64<'_>) -> object::Result<Sha256> {
-    let mut digest = sha2::Sha256::new();
+pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
+    let mut sum = Xxh3::new();
     for section in elf.sections() {
         if !is_source(&section)? {
             continue;
         }
         let (name, data) = (section.name()?, section.data()?);
-        digest.update([name.len() as u64, data.len() as u64, section.size()].as_bytes());
-        digest.update(name);
-        digest.update(data);
+        sum.update([name.len() as u64, data.len() as u64, section.size()].as_bytes());
+        sum.update(name.as_bytes());
+        sum.update(data);
     }
-    Ok(digest.finalize().into())
+    Ok(sum.digest128().to_le_bytes())
 }
 
 /// Whether a section is one that [`source`] covers.
@@ -412,7 +412,7 @@ impl<'a> Prelinked<'a> {
     ///
     /// # Errors
     /// It carries nothing, something else, or what was made from another object.
-    pub fn of_object(elf: &ElfFile64<'a>, source: &Sha256) -> Result<Prelinked<'a>, Unusable> {
+    pub fn of_object(elf: &ElfFile64<'a>, source: &Checksum) -> Result<Prelinked<'a>, Unusable> {
         let section = elf.section_by_name(SECTION).ok_or(Unusable::Absent)?;
         let outside = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
         let prelinked = Prelinked::parse(section.data().map_err(outside)?)?;

@@ -12,7 +12,7 @@ mod format;
 mod link;
 
 pub use format::{
-    CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, Map,
-    MapAttributes, Prelinked, Program, Reference, ReferenceKind, SECTION, Sha256, Unusable, VERSION, is_source, source,
+    Checksum, CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS,
+    Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, SECTION, Unusable, VERSION, is_source, source,
 };
 pub use link::{NotPrelinked, link};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use hid_bpf_src::ResolveOpsArgs;
-use hidbpf_prelink::Kfunc;
-use sha2::Digest as _;
+use hidbpf_prelink::{Checksum, Kfunc};
+use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::Generation;
@@ -47,7 +47,7 @@ const SLOTS: usize = 24;
 const MAGIC: [u8; 8] = *b"HIDBPFID";
 
 /// The version of a record.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -69,8 +69,8 @@ struct Record {
     ops: ResolveOpsArgs,
     slots: [Slot; SLOTS],
     padding: u32,
-    /// The SHA-256 of all before it.
-    digest: [u8; 32],
+    /// The XXH3 of all before it.
+    sum: Checksum,
 }
 
 impl ResolvedIds {
@@ -101,7 +101,7 @@ impl ResolvedIds {
             _ => return None,
         };
         let known = (record.magic, record.version, record.kernel) == (MAGIC, VERSION, *kernel);
-        if !known || record.digest != record.sum() || !ops.as_ref().is_none_or(is_sane) {
+        if !known || record.sum != record.sum_up() || !ops.as_ref().is_none_or(is_sane) {
             return None;
         }
         let mut functions = BTreeMap::new();
@@ -125,15 +125,15 @@ impl ResolvedIds {
             slot.name[..name.len()].copy_from_slice(name.as_bytes());
             slot.id = *id;
         }
-        record.digest = record.sum();
+        record.sum = record.sum_up();
         record.as_bytes().to_vec()
     }
 }
 
 impl Record {
-    fn sum(&self) -> [u8; 32] {
+    fn sum_up(&self) -> Checksum {
         let bytes = self.as_bytes();
-        sha2::Sha256::digest(&bytes[..std::mem::offset_of!(Record, digest)]).into()
+        xxh3_128(&bytes[..std::mem::offset_of!(Record, sum)]).to_le_bytes()
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::fast::{KernelIdentity, ResolvedIds};
-use hidbpf::manifest::{DriverName, Sha256};
+use hidbpf::manifest::{DriverName, Seal};
 use hidbpf::object::{DriverObject, seal};
 use hidbpf::system::System;
 use hidbpf_prelink::SECTION;
@@ -145,7 +145,7 @@ fn relinked(change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>> {
     builder.write(&mut object).context("failed to write the object")?;
     // The only text of this kind in an object is its seal.
     let is_seal = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
-    let unsealed = Sha256::UNSEALED.to_string();
+    let unsealed = Seal::UNSEALED.to_string();
     let place = object.windows(unsealed.len()).position(is_seal).context("the object has no seal")?;
     object[place..place + unsealed.len()].copy_from_slice(unsealed.as_bytes());
     seal(Path::new("relinked.bpf.o"), &mut object).context("failed to seal the object")?;
