@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
 use crate::loader::{AttachedLink, Loaded as _, Loader};
 use crate::object::{DriverObject, Hook};
-use crate::pins;
+use crate::pins::{self, Pinned};
 use crate::setup;
 use crate::system::System;
 use crate::uevents::Uevents;
@@ -188,6 +188,9 @@ impl<'a, L: Loader> Attached<'a, L> {
     /// How long the device may take to be ready, and another reprobe to be over.
     const PATIENCE: Duration = Duration::from_millis(2500);
 
+    /// How long may pass between two looks: a device that is ready for longer than this is being waited for in vain.
+    const MAX_PAUSE: Duration = Duration::from_millis(80);
+
     /// Looks whether the device is fixed and ready to use.
     ///
     /// The kernel passes over the reprobe, and reports success, when another one is due (`hid_bpf_reconnect()`,
@@ -235,7 +238,7 @@ impl<'a, L: Loader> Attached<'a, L> {
                 }
                 Unready::NotYet(_) | Unready::WithoutNodes(_) => std::thread::sleep(pause),
             }
-            pause *= 2;
+            pause = (pause * 2).min(Attached::<L>::MAX_PAUSE);
         };
         self.links.clear();
         pins::discard(self.plan.system, &self.plan.device.name);
@@ -255,13 +258,14 @@ impl<'a, L: Loader> Attached<'a, L> {
     }
 
     fn look(&self) -> std::result::Result<Change, Unready> {
-        let Plan { system, device, .. } = &self.plan;
+        let device = self.plan.device;
         if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
             return Ok(Change::NotWanted);
         }
         let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why)));
         let not_yet = |why: &str| Err(Unready::NotYet(self.not_fixed(why)));
-        let now = Device::open(system, &device.name).map_err(Unready::ForGood)?;
+        let mut now = device.clone();
+        now.refresh().map_err(Unready::ForGood)?;
         let changed = now.rdesc != device.rdesc;
         let change = match self.object.fixup_record().map_err(Unready::ForGood)? {
             Some(FixupRecord { calls: 0, .. }) => {
@@ -289,7 +293,7 @@ impl<'a, L: Loader> Attached<'a, L> {
             return not_yet("no kernel driver took it with its new descriptor");
         }
         // Some kernel drivers make them after their probe, from a work queue.
-        if change == Change::Fixed && device.has_nodes() && !now.has_nodes() && now.is_for_input() {
+        if change == Change::Fixed && device.has_input && now.is_for_input() && !now.has_nodes() {
             return Err(Unready::WithoutNodes(change));
         }
         Ok(change)
@@ -340,15 +344,15 @@ impl<L: Loader> Ready<'_, L> {
     ///
     /// # Errors
     /// bpffs would not take the pins; the driver is detached again.
-    pub fn pin(self) -> Result<Change> {
+    pub fn pin(self) -> Result<(Change, Pinned)> {
         let Ready(Verified { plan, links, change }) = &self;
         let Plan { system, device, driver, .. } = plan;
-        pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;
+        let pinned = pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;
         // A device that went before the pin was there has been cleaned up after already, or never will be.
         if !device.is_present() {
             pins::unpin_all(system, &device.name)?;
             return Err(plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));
         }
-        Ok(*change)
+        Ok((*change, pinned))
     }
 }

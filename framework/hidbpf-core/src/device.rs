@@ -1,15 +1,18 @@
 //! A HID device as sysfs and udev show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
+use crate::sysfs::Directory;
 use crate::system::System;
 use crate::text::Printable;
-use crate::udev;
+use crate::udev::Record;
 
 /// A HID device: one interface of a USB device, one Bluetooth HID device, one I2C device.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Device {
     pub rdesc: Vec<u8>,
     /// The number of its USB interface.
     pub interface: Option<u8>,
+    /// Whether the kernel has made something of it that is for input.
+    pub has_input: bool,
     properties: Properties,
     /// What the variables of the driver are set to that is being attached, its options.
     variables: BTreeMap<String, Vec<u8>>,
@@ -61,23 +66,9 @@ impl Device {
     }
 
     fn read(system: &System, name: HidName, syspath: PathBuf) -> Result<Device> {
-        let file = |attribute: &str| {
-            fs::read(syspath.join(attribute)).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    Error::because(ErrorKind::Gone, format!("the device `{name}` has no `{attribute}`"), error)
-                        .with_hint("it was unplugged, or is no HID device")
-                }
-                // sysfs answers ENODEV for a device that is being removed.
-                _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-                    Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error)
-                }
-                _ => {
-                    Error::because(ErrorKind::Io, format!("failed to read `{attribute}` of the device `{name}`"), error)
-                }
-            })
-        };
-        let rdesc = file("report_descriptor")?;
-        let uevent = String::from_utf8_lossy(&file("uevent")?).into_owned();
+        let directory = directory(&name, &syspath)?;
+        let rdesc = attribute(&name, &directory, RDESC)?;
+        let uevent = String::from_utf8_lossy(&attribute(&name, &directory, "uevent")?).into_owned();
         let uevent = |key: &str| {
             uevent
                 .lines()
@@ -85,16 +76,18 @@ impl Device {
                 .map(str::to_owned)
                 .unwrap_or_default()
         };
-        let modalias = String::from_utf8_lossy(&file("modalias")?).parse().map_err(|error| {
-            Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
-        })?;
+        let modalias =
+            String::from_utf8_lossy(&attribute(&name, &directory, "modalias")?).parse().map_err(|error| {
+                Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
+            })?;
         Ok(Device {
             modalias,
             hid_name: uevent("HID_NAME"),
             phys: uevent("HID_PHYS"),
             uniq: uevent("HID_UNIQ"),
-            driver: bound_driver(&syspath),
-            interface: usb_interface(&syspath),
+            driver: directory.link("driver").ok(),
+            interface: usb_interface(&directory),
+            has_input: directory.has(INPUT),
             properties: Properties::Udev(system.udev_database()),
             variables: BTreeMap::new(),
             rdesc,
@@ -167,6 +160,7 @@ impl Device {
             driver: None,
             rdesc: Vec::new(),
             interface: None,
+            has_input: false,
             properties: Properties::Given(BTreeMap::new()),
             variables: BTreeMap::new(),
         }
@@ -194,40 +188,55 @@ impl Device {
         Ok(Device { properties: self.properties.clone(), ..Device::open(system, &self.name)? })
     }
 
-    /// Those of these udev properties that the device has, with their values.
-    pub fn properties(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, String> {
-        let value = |name: &str| Some((name.to_owned(), self.property(name)?));
-        names.into_iter().filter_map(|name| value(name.as_ref())).collect()
-    }
-
-    /// A udev property: of the device, else of its nearest parent that has it, else of its hidraw node.
+    /// Those of these udev properties that the device has, with their values: each is the device's own, else that of its nearest parent
+    /// that has it, else that of its hidraw node.
     ///
-    /// Tools that switch tablets between modes put it on any of these.
-    pub fn property(&self, name: &str) -> Option<String> {
-        match &self.properties {
-            Properties::Given(properties) => properties.get(name).cloned(),
-            Properties::Udev(database) => {
-                let nodes = children(&self.syspath, "hidraw");
-                let places = self.syspath.ancestors().chain(nodes.iter().map(PathBuf::as_path));
-                places.into_iter().find_map(|place| udev::property(database, place, name))
+    /// Tools that switch tablets between modes put them on any of these.
+    pub fn properties(&self, names: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, String> {
+        let mut missing: BTreeSet<String> = names.into_iter().map(Into::into).collect();
+        let database = match &self.properties {
+            Properties::Udev(database) => database,
+            Properties::Given(given) => {
+                let value = |name: String| given.get(&name).cloned().map(|value| (name, value));
+                return missing.into_iter().filter_map(value).collect();
             }
+        };
+        let own = std::iter::once(Record::of_hid(&self.syspath));
+        // Above it are directories that are no devices.
+        let is_device = |path: &&Path| !path.ends_with("sys/devices");
+        let parents = self.syspath.ancestors().skip(1).take_while(is_device).filter_map(Record::of);
+        let nodes = std::iter::once_with(|| entries(&self.syspath.join("hidraw"))).flatten();
+        let nodes = nodes.filter_map(|node| Record::of_node(&node));
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        for place in own.chain(parents).chain(nodes) {
+            if missing.is_empty() {
+                break;
+            }
+            found.extend(missing.iter().filter_map(|name| Some((name.clone(), place.property(database, name)?))));
+            missing.retain(|name| !found.contains_key(name));
         }
+        found
     }
 
-    /// Looks again which descriptor is in force.
+    /// One of [`Device::properties`].
+    pub fn property(&self, name: &str) -> Option<String> {
+        self.properties([name]).remove(name)
+    }
+
+    /// Looks again which descriptor is in force, and which kernel driver is bound.
     ///
     /// # Errors
     /// The device has gone.
-    pub fn read_descriptor(&mut self) -> Result<()> {
-        let path = self.syspath.join("report_descriptor");
-        self.rdesc = fs::read(&path)
-            .map_err(|error| Error::because(ErrorKind::Gone, format!("failed to read `{}`", path.display()), error))?;
+    pub fn refresh(&mut self) -> Result<()> {
+        let directory = directory(&self.name, &self.syspath)?;
+        self.rdesc = attribute(&self.name, &directory, RDESC)?;
+        self.driver = directory.link("driver").ok();
         Ok(())
     }
 
     /// Whether the device is still there.
     pub fn is_present(&self) -> bool {
-        self.syspath.join("report_descriptor").exists()
+        self.syspath.join(RDESC).exists()
     }
 
     /// Whether the descriptor in force declares an input report.
@@ -238,9 +247,12 @@ impl Device {
         has_input_report(&self.rdesc)
     }
 
-    /// Whether the device has evdev nodes.
+    /// Whether the device has evdev nodes, now.
     pub fn has_nodes(&self) -> bool {
-        !self.evdev().is_empty()
+        let Ok(inputs) = Directory::open(&self.syspath.join(INPUT)) else { return false };
+        let is_node = |name: &OsStr| name.as_bytes().starts_with(EVDEV.as_bytes());
+        let has_node = |input: &OsStr| inputs.directory(input).is_ok_and(|input| input.any(is_node));
+        inputs.any(|name| name.as_bytes().starts_with(INPUT.as_bytes()) && has_node(name))
     }
 
     /// Whether the descriptor in force has something for which the kernel makes an input device.
@@ -250,8 +262,8 @@ impl Device {
 
     /// The directories of the evdev nodes.
     fn evdev(&self) -> Vec<PathBuf> {
-        let inputs = children(&self.syspath, "input").into_iter();
-        let is_evdev = |path: &PathBuf| file_name(path).is_some_and(|name| name.starts_with("event"));
+        let inputs = children(&self.syspath, INPUT).into_iter();
+        let is_evdev = |path: &PathBuf| file_name(path).is_some_and(|name| name.starts_with(EVDEV));
         inputs.flat_map(|input| entries(&input)).filter(is_evdev).collect()
     }
 
@@ -323,16 +335,40 @@ fn is_for_input(rdesc: &[u8]) -> bool {
     })
 }
 
-/// The name of the kernel driver that is bound to a device.
-fn bound_driver(syspath: &Path) -> Option<String> {
-    let link = fs::read_link(syspath.join("driver")).ok()?;
-    file_name(&link).map(str::to_owned)
+/// The attribute with the descriptor that is in force.
+const RDESC: &str = "report_descriptor";
+
+/// The directory of a device's inputs, and what the names of these begin with.
+const INPUT: &str = "input";
+
+/// What the names of evdev nodes begin with.
+const EVDEV: &str = "event";
+
+fn directory(name: &HidName, syspath: &Path) -> Result<Directory> {
+    Directory::open(syspath).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error),
+        _ => Error::because(ErrorKind::Io, format!("failed to look at the device `{name}`"), error),
+    })
+}
+
+fn attribute(name: &HidName, directory: &Directory, attribute: &str) -> Result<Vec<u8>> {
+    directory.read(attribute).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Error::because(ErrorKind::Gone, format!("the device `{name}` has no `{attribute}`"), error)
+                .with_hint("it was unplugged, or is no HID device")
+        }
+        // sysfs answers ENODEV for a device that is being removed.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+            Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error)
+        }
+        _ => Error::because(ErrorKind::Io, format!("failed to read `{attribute}` of the device `{name}`"), error),
+    })
 }
 
 /// `bInterfaceNumber` of the USB interface above a HID device.
-fn usb_interface(syspath: &Path) -> Option<u8> {
-    let text = fs::read_to_string(syspath.parent()?.join("bInterfaceNumber")).ok()?;
-    u8::from_str_radix(text.trim(), 16).ok()
+fn usb_interface(directory: &Directory) -> Option<u8> {
+    let text = directory.read("../bInterfaceNumber").ok()?;
+    u8::from_str_radix(std::str::from_utf8(&text).ok()?.trim(), 16).ok()
 }
 
 /// Where a link of sysfs's leads: some folders up, then down to a device, with no other link on the way.
@@ -353,9 +389,11 @@ fn file_name(path: &Path) -> Option<&str> {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+    let mut names: Vec<OsString> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    // Paths are compared name by name, which takes long.
+    names.sort();
+    names.into_iter().map(|name| dir.join(name)).collect()
 }
 
 /// The children of a device in one of its class directories, `input` or `hidraw`.

@@ -25,7 +25,9 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
     if !is_file || stat.st_uid != owner || Mode::from_raw_mode(stat.st_mode) != OURS {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let mut bytes = Vec::new();
+    // One byte more, which the end is found at without another allocation.
+    let size = u64::try_from(stat.st_size).unwrap_or(0).min(MOST);
+    let mut bytes = Vec::with_capacity(size as usize + 1);
     File::from(file).take(MOST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

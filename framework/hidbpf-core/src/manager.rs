@@ -911,7 +911,7 @@ impl<L: Loader> Held<'_, L> {
             .and_then(|verified| verified.set_up())
             .and_then(|ready| ready.pin());
         match result {
-            Ok(change) => {
+            Ok((change, pinned)) => {
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
                     known.change = Some(change);
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
@@ -924,7 +924,7 @@ impl<L: Loader> Held<'_, L> {
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
                     return Err(error);
                 }
-                self.pinned = pins::of_device(self.system, &self.device.name)?;
+                self.pinned.push(pinned);
                 Ok(LoadReport {
                     device: self.device.name.clone(),
                     hid_name: self.device.hid_name.clone(),

@@ -52,12 +52,12 @@ pub fn check_bpffs(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// Pins a driver's links, all or none.
+/// Pins a driver's links, all or none, where [`prepare`] has prepared for it.
 ///
 /// # Errors
-/// bpffs would not take a directory or a link; nothing is left of the attempt.
-pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links: &[AttachedLink]) -> Result<()> {
-    let staging = prepare(system, device)?;
+/// bpffs would not take a link; nothing is left of the attempt.
+pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links: &[AttachedLink]) -> Result<Pinned> {
+    let staging = staging(system, device);
     let target = system.driver_pins(device, driver);
     let result = links
         .iter()
@@ -72,15 +72,26 @@ pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links:
             error,
         )
         .with_hint("bpffs must be writable; `hidbpf doctor` looks at it")
-    })
+    })?;
+    let links = links.iter().map(|attached| pin_name(&attached.name)).filter(|name| !is_options(name)).collect();
+    Ok(Pinned { device: device.clone(), driver: driver.clone(), links })
+}
+
+fn staging(system: &System, device: &HidName) -> PathBuf {
+    system.device_pins(device).join(STAGING)
+}
+
+/// Whether a pin is that of the options, which is no link.
+fn is_options(pin: &str) -> bool {
+    pin == pin_name(options::SECTION)
 }
 
 /// Makes the empty staging directory, which shows that bpffs can be written before anything is attached.
 ///
 /// # Errors
 /// bpffs can't be written.
-pub(crate) fn prepare(system: &System, device: &HidName) -> Result<PathBuf> {
-    let staging = system.device_pins(device).join(STAGING);
+pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
+    let staging = staging(system, device);
     clear(&staging).and_then(|()| fs::create_dir_all(&staging)).map_err(|error| {
         let error = Error::permission_or(ErrorKind::Bpffs, format!("failed to create `{}`", staging.display()), error);
         let hint = match error.kind() {
@@ -88,8 +99,7 @@ pub(crate) fn prepare(system: &System, device: &HidName) -> Result<PathBuf> {
             _ => "bpffs must be mounted and writable; `hidbpf doctor` looks at it",
         };
         error.with_hint(hint)
-    })?;
-    Ok(staging)
+    })
 }
 
 /// Opens one of a driver's pins.
@@ -107,7 +117,7 @@ pub(crate) fn open(system: &System, pinned: &Pinned, name: &str) -> Result<Owned
 /// Removes what [`prepare`] made, and the device's directory where nothing is left in it.
 pub(crate) fn discard(system: &System, device: &HidName) {
     // Best effort: an unfinished attempt that stays is cleared by the next one and by the device's removal.
-    let _ = clear(&system.device_pins(device).join(STAGING));
+    let _ = clear(&staging(system, device));
     let _ = fs::remove_dir(system.device_pins(device));
 }
 
@@ -208,8 +218,8 @@ pub fn of_device(system: &System, device: &HidName) -> Result<Vec<Pinned>> {
         else {
             continue;
         };
-        let links = list(&path)?.into_iter().filter(|link| !link.ends_with(pin_name(options::SECTION)));
-        let links = links.filter_map(|link| link.file_name()?.to_str().map(str::to_owned)).collect();
+        let links = list(&path)?.into_iter().filter_map(|link| link.file_name()?.to_str().map(str::to_owned));
+        let links = links.filter(|name| !is_options(name)).collect();
         pinned.push(Pinned { device: device.clone(), driver, links });
     }
     Ok(pinned)

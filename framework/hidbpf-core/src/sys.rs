@@ -1,5 +1,5 @@
-//! All that the compiler can't check: the bpf() calls, of which std and rustix know nothing, each with no more of `union bpf_attr`
-//! (include/uapi/linux/bpf.h) than it takes. The kernel takes what is not given for zeros.
+//! All that the compiler can't check: calls of which std and rustix know nothing. These are bpf()'s, each with no more of `union bpf_attr`
+//! (include/uapi/linux/bpf.h) than it takes, since the kernel takes what is not given for zeros, and one that says what a signal does.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -29,6 +29,12 @@ const STRUCT_OPS: u32 = 26;
 
 /// Characters of a name, its zero counted (`BPF_OBJ_NAME_LEN`).
 const NAME_LENGTH: usize = 16;
+
+/// Has writing to a pipe that nobody reads fail with EPIPE, instead of ending the process with a signal.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: no code of ours is to run for the signal. It can't fail: the signal is one that may be ignored.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
 
 /// Calls bpf().
 ///

@@ -23,13 +23,11 @@ pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 0xf)]);
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 0xf)];
         for (index, byte) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_char(' ')?;
-            }
-            f.write_char(digit(byte >> 4))?;
-            f.write_char(digit(*byte))?;
+            let text = [b' ', digit(byte >> 4), digit(*byte)];
+            let text = if index > 0 { &text[..] } else { &text[1..] };
+            f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)?;
         }
         Ok(())
     }

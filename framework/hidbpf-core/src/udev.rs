@@ -3,19 +3,62 @@
 //! libudev reads the same files (systemd's src/libsystemd/sd-device/sd-device.c, `device_read_db_internal()`). It exists only as a
 //! shared library, and would be most of what a small program is made of.
 
+use std::cell::OnceCell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::sysfs::Directory;
 
 /// What the names of hidbpf's own properties begin with.
 const OWN_PREFIX: &str = "HIDBPF";
 
-/// A property of the very device at `syspath`: from udev's database, else from what the kernel says in `uevent`. A line break in a device's
-/// name makes lines of its own there, so that hidbpf's own properties count only where a rule has set them.
-pub(crate) fn property(database: &Path, syspath: &Path, name: &str) -> Option<String> {
-    let known = fs::read(database.join(id(syspath)?)).unwrap_or_default();
-    let of_kernel = || fs::read(syspath.join("uevent")).unwrap_or_default();
-    let known = value(&known, "E:", name);
-    if name.starts_with(OWN_PREFIX) { known } else { known.or_else(|| value(&of_kernel(), "", name)) }
+/// What there is to know of one device. Nothing is read before it is asked for, and all once.
+pub(crate) struct Record {
+    syspath: PathBuf,
+    /// What its file is called.
+    id: String,
+    by_udev: OnceCell<Vec<u8>>,
+    by_kernel: OnceCell<Vec<u8>>,
+}
+
+impl Record {
+    /// That of a device; `None` of a directory that is none.
+    pub(crate) fn of(syspath: &Path) -> Option<Record> {
+        let directory = Directory::open(syspath).ok()?;
+        let subsystem = directory.link("subsystem").ok()?;
+        let id = match number(&directory) {
+            Some(number) => format!("{}{number}", if subsystem == "block" { 'b' } else { 'c' }),
+            None => format!("+{subsystem}:{}", syspath.file_name()?.to_str()?),
+        };
+        Some(Record::new(syspath, id))
+    }
+
+    /// That of a HID device, which has no node of its own.
+    pub(crate) fn of_hid(syspath: &Path) -> Record {
+        let name = syspath.file_name().unwrap_or_default().to_string_lossy();
+        Record::new(syspath, format!("+hid:{name}"))
+    }
+
+    /// That of a character device; `None` of a directory that is none.
+    pub(crate) fn of_node(syspath: &Path) -> Option<Record> {
+        let number = number(&Directory::open(syspath).ok()?)?;
+        Some(Record::new(syspath, format!("c{number}")))
+    }
+
+    fn new(syspath: &Path, id: String) -> Record {
+        Record { syspath: syspath.to_owned(), id, by_udev: OnceCell::new(), by_kernel: OnceCell::new() }
+    }
+
+    /// A property of this very device: from udev's database, else from what the kernel says in `uevent`. A line break in a device's name
+    /// makes lines of its own there, so that hidbpf's own properties count only where a rule has set them.
+    pub(crate) fn property(&self, database: &Path, name: &str) -> Option<String> {
+        let by_udev = self.by_udev.get_or_init(|| fs::read(database.join(&self.id)).unwrap_or_default());
+        value(by_udev, "E:", name).or_else(|| {
+            let by_kernel = || fs::read(self.syspath.join("uevent")).unwrap_or_default();
+            let by_kernel = (!name.starts_with(OWN_PREFIX)).then(|| self.by_kernel.get_or_init(by_kernel));
+            value(by_kernel?, "", name)
+        })
+    }
 }
 
 /// The value in the line `NAME=VALUE`, which has a prefix.
@@ -26,14 +69,9 @@ fn value(text: &[u8], prefix: &str, name: &str) -> Option<String> {
     })
 }
 
-/// The name of a device's file: the number of its node, or else subsystem and name.
-fn id(syspath: &Path) -> Option<String> {
-    let subsystem = fs::read_link(syspath.join("subsystem")).ok()?;
-    let subsystem = subsystem.file_name()?.to_str()?;
-    Some(match fs::read_to_string(syspath.join("dev")) {
-        Ok(number) => format!("{}{}", if subsystem == "block" { 'b' } else { 'c' }, number.trim_end()),
-        Err(_) => format!("+{subsystem}:{}", syspath.file_name()?.to_str()?),
-    })
+/// The number of a device's node: `13:64`.
+fn number(directory: &Directory) -> Option<String> {
+    Some(String::from_utf8_lossy(&directory.read("dev").ok()?).trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -65,8 +103,14 @@ mod tests {
             ("hidraw3", "HUION_FIRMWARE", None),
             ("bare", "ID", None),
         ] {
-            let found = property(&path("data"), &path("devices").join(device), name);
+            let record = Record::of(&path("devices").join(device));
+            let found = record.and_then(|record| record.property(&path("data"), name));
             assert_eq!(found.as_deref(), expected, "{device} {name}");
         }
+        let hid = Record::of_hid(&path("devices/0003:256C:0066.0001"));
+        assert_eq!(hid.property(&path("data"), "ID").as_deref(), Some("udev"));
+        let node = Record::of_node(&path("devices/hidraw3")).unwrap();
+        assert_eq!(node.property(&path("data"), "HUION_FIRMWARE_ID").as_deref(), Some("HUION_T21j"));
+        assert!(Record::of_node(&path("devices/bare")).is_none());
     }
 }

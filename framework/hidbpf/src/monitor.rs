@@ -176,7 +176,7 @@ impl Monitor {
             }
             if let Ok(hidraw) = Hidraw::open(&self.device) {
                 self.hidraw = hidraw;
-                self.device.read_descriptor()?;
+                self.device.refresh()?;
             }
         }
         Ok(Some(moments))

@@ -154,7 +154,7 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         let device = device.with_variables(options::variables(&options));
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;
-        let change = Plan::new(&fast, &system, generation, &driver, &device)?
+        let (change, _) = Plan::new(&fast, &system, generation, &driver, &device)?
             .probe()?
             .load()?
             .attach()?
