@@ -216,8 +216,9 @@ fn add_hidbpf(
         let stripped = stage.join(name);
         strip(userland.architecture(), program, &stripped)?;
         match userland {
-            Userland::Own { .. } => add_program(tree, &stripped, to)?,
-            Userland::Unpacked { .. } => tree.add_file(&stripped, to)?,
+            // The helper is linked statically, and needs none.
+            Userland::Own { .. } if to != HELPER => add_program(tree, &stripped, to)?,
+            _ => tree.add_file(&stripped, to)?,
         }
     }
     tree.add_folder(&artifacts.objects, DRIVERS, &|path| path.to_string_lossy().ends_with(".bpf.o"))?;

@@ -3,14 +3,18 @@
 //! It takes the steps of `hidbpf udev add`, `resume` and `remove`, by the same code and another loader: programs that were linked when
 //! their driver was built, and bpf() calls. Where that can't be done, for whatever reason, it becomes `hidbpf udev add`.
 
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
+
 mod journal;
+mod sys;
 
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsString, c_int};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use hidbpf_core::error::{Error, ErrorKind};
 use hidbpf_core::fast::{Fast, Keep};
@@ -20,17 +24,21 @@ use hidbpf_core::kept;
 use hidbpf_core::kernel::{self, Generation};
 use hidbpf_core::manager::{AddReport, Manager, SetUpReport, tell};
 use hidbpf_core::manifest::DriverName;
+use hidbpf_core::start;
 use hidbpf_core::system::System;
 
 /// The command that can do all that this program can't.
 const HIDBPF: &str = "/usr/bin/hidbpf";
 
 /// What `hidbpf` says too.
-const BAD_USAGE: u8 = 2;
+const FAILURE: c_int = 1;
+const BAD_USAGE: c_int = 2;
 
 const USAGE: &str = "usage: hidbpf-udev add|resume|remove SYSPATH\nudev's rules call this; `hidbpf help` is for people";
 
-fn main() -> ExitCode {
+/// All that the program does; what it answers becomes its exit code.
+fn run() -> c_int {
+    start::prepare();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [action, path] = arguments.as_slice() else { return bad_usage() };
     let act = match action.to_str() {
@@ -42,18 +50,18 @@ fn main() -> ExitCode {
     journal::start();
     // What no kernel asks for goes first: finding out what this one asks for takes bpf() calls.
     match kernel::confine(Generation::FmodRet).map_err(Some).and_then(|()| act(Path::new(path))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             error.iter().for_each(tell);
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }
 
-fn bad_usage() -> ExitCode {
+fn bad_usage() -> c_int {
     // Nobody is left to be told when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{USAGE}");
-    ExitCode::from(BAD_USAGE)
+    BAD_USAGE
 }
 
 /// Attaches what is for a device. The error is there if it has not been told of yet.
