@@ -111,7 +111,6 @@ impl<'a> Packer<'a> {
     /// Something that belongs in it is missing.
     pub fn new(paths: &'a Paths, modules: Modules, artifacts: &Artifacts, userland: Userland<'_>) -> Result<Self> {
         let folder = paths.vm.join("initramfs");
-        fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         let base = folder.join(format!("base-{}.cpio", userland.architecture().debian()));
         let mut tree = Tree::root();
         tree.add_text(PASSWD, "/etc/passwd");

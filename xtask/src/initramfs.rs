@@ -123,6 +123,8 @@ impl Tree {
     /// # Errors
     /// As for [`Tree::write`].
     pub fn write_file(&self, before: Option<&Path>, path: &Path) -> Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         let file = File::create(path).with_context(|| format!("failed to create `{}`", path.display()))?;
         let mut out = BufWriter::new(file);
         if let Some(before) = before {
