@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use cargo_metadata::{Message, TargetKind};
 
 use crate::Fault;
+use crate::libbpf::Libbpf;
 use crate::process;
 
 /// What a build has left, as far as the virtual machines need it.
@@ -26,7 +27,8 @@ pub struct Artifacts {
 impl Artifacts {
     /// What of it is installed.
     pub fn product(&self) -> Product {
-        Product { hidbpf: self.hidbpf.clone(), helper: self.helper.clone(), objects: self.objects.clone() }
+        let (hidbpf, helper, objects) = (self.hidbpf.clone(), self.helper.clone(), self.objects.clone());
+        Product { hidbpf, helper, objects, libbpf: None }
     }
 }
 
@@ -39,6 +41,20 @@ pub struct Product {
     pub helper: PathBuf,
     /// The folder with the drivers' objects.
     pub objects: PathBuf,
+    /// The libbpf that the command is linked with, if it has no copy.
+    pub libbpf: Option<Libbpf>,
+}
+
+impl Product {
+    /// The command line tool, to be run.
+    ///
+    /// # Errors
+    /// Its libbpf is in a folder with a colon in its name.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = process::command(&self.hidbpf);
+        self.libbpf.as_ref().map_or(Ok(()), |libbpf| libbpf.run_with(&mut command))?;
+        Ok(command)
+    }
 }
 
 /// How the workspace is built.
@@ -49,16 +65,7 @@ pub enum Profile {
     /// As packages have it: for what is measured.
     Release,
     /// For release, only what is installed.
-    Package(Linked),
-}
-
-/// Which libbpf a program has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linked {
-    /// A copy in itself.
-    Own,
-    /// The system's.
-    System,
+    Package,
 }
 
 /// What cargo reported of one build.
@@ -68,6 +75,7 @@ pub struct Build {
     hidbpf: Option<PathBuf>,
     helper: Option<PathBuf>,
     objects: Option<PathBuf>,
+    libbpf: Option<Libbpf>,
     /// What was compiled, rather than found to be done already.
     pub compiled: Vec<String>,
 }
@@ -102,20 +110,34 @@ const STATIC: [&str; 3] = ["--", "-C", "target-feature=+crt-static"];
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build(root: &Path, profile: Profile) -> Result<Build> {
-    let mut build = Build::default();
+    build_with(root, profile, None)
+}
+
+/// The same, but for what is installed with a libbpf of the system's, where there is one.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(root: &Path, profile: Profile, libbpf: Option<&Libbpf>) -> Result<Build> {
+    let mut build = Build { libbpf: libbpf.cloned(), ..Build::default() };
+    let linked = |mut command: Command| {
+        if let Some(libbpf) = libbpf {
+            command.arg("--no-default-features");
+            libbpf.build_with(&mut command)?;
+        }
+        anyhow::Ok(command)
+    };
     let mut command = cargo();
     command.arg("build");
     match profile {
+        Profile::Dev if libbpf.is_some() => command.args(INSTALLED),
         Profile::Dev => command.args(["--workspace", "--exclude", "hidbpf-helper"]),
         Profile::Release => command.arg("--release").args(INSTALLED).args(TESTS),
-        Profile::Package(Linked::Own) => command.arg("--release").args(INSTALLED),
-        Profile::Package(Linked::System) => command.arg("--release").args(INSTALLED).arg("--no-default-features"),
+        Profile::Package => command.arg("--release").args(INSTALLED),
     };
-    build.run(command, root, profile, &[])?;
+    build.run(linked(command)?, root, profile, &[])?;
     let mut command = cargo();
     command.arg("rustc").args(HELPER).args((profile != Profile::Dev).then_some("--profile=helper"));
-    command.args((profile == Profile::Package(Linked::System)).then_some("--no-default-features"));
-    build.run(command, root, profile, &STATIC)?;
+    build.run(linked(command)?, root, profile, &STATIC)?;
     Ok(build)
 }
 
@@ -208,7 +230,7 @@ impl Build {
     /// Cargo has not built one of the parts.
     pub fn artifacts(mut self) -> Result<Artifacts> {
         let guest = part(self.guest.take(), "the program `vm-guest`")?;
-        let Product { hidbpf, helper, objects } = self.product()?;
+        let Product { hidbpf, helper, objects, .. } = self.product()?;
         Ok(Artifacts { guest, hidbpf, helper, objects })
     }
 
@@ -221,6 +243,7 @@ impl Build {
             hidbpf: part(self.hidbpf, "the program `hidbpf`")?,
             helper: part(self.helper, "the program `hidbpf-udev`")?,
             objects: part(self.objects, "the build script of `hidbpf-drivers`")?,
+            libbpf: self.libbpf,
         })
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::Fault;
-use crate::artifacts::{self, Linked, Product, Profile};
+use crate::artifacts::Product;
 use crate::dist::{self, Choice, Status, files};
 use crate::paths::{Paths, fresh_folder};
 use crate::process;
@@ -35,8 +35,7 @@ const LAID_OUT: &str = "HIDBPF_LAID_OUT";
 pub fn run(options: &Options) -> Result<()> {
     setup::install(&[Need::Build, Need::Packages])?;
     let paths = Paths::find()?;
-    let linked = if options.choice.system_libbpf { Linked::System } else { Linked::Own };
-    let product = artifacts::build(&paths.root, Profile::Package(linked))?.product()?;
+    let product = options.choice.build(&paths.root)?;
     let made = build(&paths, &product, &options.choice.with)?;
     if !lint(&made)? {
         return Err(Fault::Failed("lintian found errors".to_owned()).into());

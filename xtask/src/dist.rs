@@ -2,7 +2,7 @@
 //!
 //! The same sources give the same bytes, wherever they are and whenever it is done; with SOURCE_DATE_EPOCH also the same times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::artifacts::{self, Linked, Product, Profile};
+use crate::artifacts::{self, Product, Profile};
+use crate::libbpf::Libbpf;
 use crate::paths::Paths;
 use crate::process;
 use crate::setup::{self, Need};
@@ -38,6 +39,17 @@ pub struct Choice {
     /// Link with the system's libbpf, 1.7 or later, instead of a copy of it
     #[arg(long)]
     pub system_libbpf: bool,
+}
+
+impl Choice {
+    /// Builds for release.
+    ///
+    /// # Errors
+    /// Something does not compile, or there is no libbpf as it was asked for.
+    pub fn build(&self, root: &Path) -> Result<Product> {
+        let libbpf = self.system_libbpf.then(Libbpf::find).transpose()?;
+        artifacts::build_with(root, Profile::Package, libbpf.as_ref())?.product()
+    }
 }
 
 /// How far a driver can be trusted, as its manifest says.
@@ -67,8 +79,11 @@ const EARLY: [(&str, &str); 4] = [
     ("dracut/mount-bpffs.sh", "usr/lib/dracut/modules.d/90hidbpf/mount-bpffs.sh"),
 ];
 
-const BIN: &str = "usr/bin";
+const BIN: &str = "usr/bin/hidbpf";
 const HELPER: &str = "usr/lib/udev/hidbpf-udev";
+/// The programs, which are built for one machine and with one libbpf.
+pub const PROGRAMS: [&str; 2] = [BIN, HELPER];
+
 const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
@@ -86,8 +101,7 @@ const LICENSES: &str = "usr/share/licenses/hidbpf";
 pub fn run(options: &Options) -> Result<()> {
     setup::install(&[Need::Build])?;
     let paths = Paths::find()?;
-    let linked = if options.choice.system_libbpf { Linked::System } else { Linked::Own };
-    let product = artifacts::build(&paths.root, Profile::Package(linked))?.product()?;
+    let product = options.choice.build(&paths.root)?;
     let count = lay_out(&paths.root, &product, &options.choice.with, &options.destdir)?;
     println!("hidbpf and {count} drivers are in {}", options.destdir.display());
     Ok(())
@@ -101,9 +115,9 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     let objects = chosen(root, product, with)?;
     let drivers = destdir.join(DRIVERS);
     refuse_others(&drivers, &objects)?;
-    let layout = Layout { destdir, time: source_date()? };
+    let mut layout = Layout { destdir, time: source_date()?, made: Vec::new() };
 
-    layout.copy(&product.hidbpf, &format!("{BIN}/hidbpf"), 0o755)?;
+    layout.copy(&product.hidbpf, BIN, 0o755)?;
     layout.copy(&product.helper, HELPER, 0o755)?;
     for (name, object) in &objects {
         layout.copy(object, &format!("{DRIVERS}/{name}"), 0o644)?;
@@ -121,13 +135,13 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
         layout.copy(&root.join(name), &format!("{LICENSES}/{name}"), 0o644)?;
     }
 
-    let hidbpf = || process::command(&product.hidbpf);
-    let hwdb = process::output(hidbpf().arg("--drivers").arg(&drivers).arg("hwdb"))?;
+    let hwdb = process::output(product.command()?.arg("--drivers").arg(&drivers).arg("hwdb"))?;
     layout.write(hwdb.as_bytes(), HWDB, 0o644)?;
     for (shell, path) in COMPLETIONS {
-        layout.write(process::output(hidbpf().arg("completions").arg(shell))?.as_bytes(), path, 0o644)?;
+        layout.write(process::output(product.command()?.arg("completions").arg(shell))?.as_bytes(), path, 0o644)?;
     }
-    process::output(hidbpf().arg("man").arg(destdir.join(MAN)))?;
+    layout.make(&destdir.join(MAN))?;
+    process::output(product.command()?.arg("man").arg(destdir.join(MAN)))?;
     layout.finish()?;
     Ok(objects.len())
 }
@@ -197,16 +211,18 @@ fn source_date() -> Result<Option<SystemTime>> {
 struct Layout<'a> {
     destdir: &'a Path,
     time: Option<SystemTime>,
+    /// The folders in it that were not there, each behind the one that it is in.
+    made: Vec<PathBuf>,
 }
 
 impl Layout<'_> {
-    fn copy(&self, from: &Path, to: &str, mode: u32) -> Result<()> {
+    fn copy(&mut self, from: &Path, to: &str, mode: u32) -> Result<()> {
         let bytes = fs::read(from).with_context(|| format!("failed to read `{}`", from.display()))?;
         self.write(&bytes, to, mode)
     }
 
     /// Copies the files of a folder, and of the folders in it, whose names end so.
-    fn folder(&self, from: &Path, to: &str, endings: &[&str]) -> Result<()> {
+    fn folder(&mut self, from: &Path, to: &str, endings: &[&str]) -> Result<()> {
         for path in files(from)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let to = format!("{to}/{name}");
@@ -219,18 +235,29 @@ impl Layout<'_> {
         Ok(())
     }
 
-    fn write(&self, bytes: &[u8], to: &str, mode: u32) -> Result<()> {
+    fn write(&mut self, bytes: &[u8], to: &str, mode: u32) -> Result<()> {
         let to = self.destdir.join(to);
-        let parent = to.parent().unwrap_or(self.destdir);
-        fs::create_dir_all(parent).with_context(|| format!("failed to create `{}`", parent.display()))?;
+        self.make(to.parent().unwrap_or(self.destdir))?;
         fs::write(&to, bytes).with_context(|| format!("failed to write `{}`", to.display()))?;
         self.set(&to, mode)
     }
 
-    /// Gives the manual pages, which hidbpf itself writes, what the other files have.
+    /// Makes a folder, and those that it is in, which are no other where a umask is another.
+    fn make(&mut self, folder: &Path) -> Result<()> {
+        if folder.as_os_str().is_empty() || folder.is_dir() {
+            return Ok(());
+        }
+        folder.parent().map_or(Ok(()), |parent| self.make(parent))?;
+        fs::create_dir(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        self.made.push(folder.to_owned());
+        Ok(())
+    }
+
+    /// Gives the manual pages, which hidbpf itself writes, what the other files have, and the folders, which have all that
+    /// comes into them by now.
     fn finish(&self) -> Result<()> {
-        let pages = files(&self.destdir.join(MAN))?;
-        pages.iter().filter(|path| path.starts_with(self.destdir)).try_for_each(|path| self.set(path, 0o644))
+        files(&self.destdir.join(MAN))?.iter().try_for_each(|page| self.set(page, 0o644))?;
+        self.made.iter().try_for_each(|folder| self.set(folder, 0o755))
     }
 
     fn set(&self, path: &Path, mode: u32) -> Result<()> {
@@ -247,32 +274,46 @@ impl Layout<'_> {
 /// # Errors
 /// It can't be laid out.
 pub fn is_repeatable(root: &Path, product: &Product, scratch: &Path) -> Result<bool> {
-    let mut trees = Vec::new();
-    for name in ["first", "second"] {
-        let destdir = scratch.join(name);
-        crate::paths::fresh_folder(&destdir)?;
-        lay_out(root, product, &[], &destdir)?;
-        let mut tree = BTreeMap::new();
-        read_tree(&destdir, &destdir, &mut tree)?;
-        trees.push(tree);
-    }
-    let [first, second] = &trees[..] else { return Ok(false) };
-    for path in first.keys().chain(second.keys()).filter(|path| first.get(*path) != second.get(*path)) {
+    let first = lay_out_anew(root, product, &scratch.join("first"))?;
+    let second = lay_out_anew(root, product, &scratch.join("second"))?;
+    let differing = differing(&first, &second);
+    for path in &differing {
         println!("not the same twice: {}", path.display());
     }
-    Ok(first == second)
+    Ok(differing.is_empty())
 }
 
-/// Reads each file below `folder`, with its mode, by its path from `root`.
-fn read_tree(root: &Path, folder: &Path, tree: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) -> Result<()> {
+/// What is below a folder: the mode of each file and folder, and the bytes of each file, by its path from there.
+pub type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
+
+/// Lays out what is usual into an empty folder, and reads that.
+///
+/// # Errors
+/// It can't be laid out.
+pub fn lay_out_anew(root: &Path, product: &Product, destdir: &Path) -> Result<Files> {
+    crate::paths::fresh_folder(destdir)?;
+    lay_out(root, product, &[], destdir)?;
+    let mut tree = Files::new();
+    read_tree(destdir, destdir, &mut tree)?;
+    Ok(tree)
+}
+
+/// The paths that are in one only, or are not the same in both.
+pub fn differing<'a>(first: &'a Files, second: &'a Files) -> BTreeSet<&'a Path> {
+    let paths = first.keys().chain(second.keys());
+    paths.filter(|path| first.get(*path) != second.get(*path)).map(PathBuf::as_path).collect()
+}
+
+fn read_tree(root: &Path, folder: &Path, tree: &mut Files) -> Result<()> {
     for path in files(folder)? {
-        if path.is_dir() {
-            read_tree(root, &path, tree)?;
-            continue;
-        }
         let failure = || format!("failed to read `{}`", path.display());
         let mode = fs::metadata(&path).with_context(failure)?.permissions().mode();
-        let bytes = fs::read(&path).with_context(failure)?;
+        let mut bytes = Vec::new();
+        if path.is_dir() {
+            read_tree(root, &path, tree)?;
+        } else {
+            bytes = fs::read(&path).with_context(failure)?;
+        }
         tree.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), (mode, bytes));
     }
     Ok(())
@@ -306,7 +347,7 @@ mod tests {
             fs::write(objects.join(format!("{status}.bpf.o")), "").unwrap();
         }
         fs::write(objects.join("stable.d"), "").unwrap();
-        let product = Product { hidbpf: PathBuf::new(), helper: PathBuf::new(), objects };
+        let product = Product { hidbpf: PathBuf::new(), helper: PathBuf::new(), objects, libbpf: None };
         let names = |with: &[Status]| chosen(root, &product, with).unwrap().into_keys().collect::<Vec<_>>();
         assert_eq!(names(&[]), ["stable.bpf.o"]);
         assert_eq!(names(&[Status::Testing]), ["stable.bpf.o", "testing.bpf.o"]);

@@ -15,6 +15,7 @@ mod docs;
 mod guest;
 mod initramfs;
 mod kernels;
+mod libbpf;
 mod modules;
 mod packages;
 mod paths;

@@ -7,17 +7,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::MetadataCommand;
 use clap::Args;
 
 use crate::apt::Suite;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::deb::{self, Made};
+use crate::dist;
 use crate::guest;
 use crate::initramfs::Tree;
 use crate::kernels::{self, Architecture, Kernel};
+use crate::libbpf::Libbpf;
 use crate::modules;
-use crate::paths::{Paths, remove_folder};
+use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
 use crate::qemu::{Accelerator, Limits, Logs, Machine};
@@ -82,7 +85,111 @@ pub fn run(options: &Options) -> Result<Report> {
     for kernel in wanted {
         report.parts.push(test(&paths, &artifacts, &kernel));
     }
+    report.parts.push(builds(&paths, profile));
     Ok(report)
+}
+
+/// Tests the ways in which packages can be built beside the usual one. They leave the usual programs where they were.
+fn builds(paths: &Paths, profile: Profile) -> Part {
+    const NAME: &str = "builds";
+    let started = Instant::now();
+    let screen = Screen::default();
+    let mut part = Part {
+        name: NAME.to_owned(),
+        note: String::new(),
+        tally: Tally::default(),
+        took: Duration::ZERO,
+        broken: None,
+    };
+    let mut case = |name: &str, result: Result<()>| {
+        let outcome = match result {
+            Ok(()) => Outcome::Passed,
+            Err(error) => Outcome::Failed { why: format!("{error:#}") },
+        };
+        part.tally.count(&outcome);
+        screen.line(&case_line(NAME, name, &outcome, 0));
+    };
+    case("the-systems-libbpf-is-linked-where-it-is-asked-for", with_system_libbpf(paths, profile));
+    if profile == Profile::Release {
+        case("another-folder-gives-the-same-bytes", in_another_folder(paths));
+    }
+    part.took = started.elapsed();
+    part
+}
+
+/// The command works with a libbpf that is not in it, and all else is the same.
+fn with_system_libbpf(paths: &Paths, profile: Profile) -> Result<()> {
+    let folder = paths.packages.join("libbpf");
+    let libbpf = Libbpf::find_in(&make_libbpf(&folder)?)?;
+    let product = artifacts::build_with(&paths.root, profile, Some(&libbpf))?.product()?;
+    let other = dist::lay_out_anew(&paths.root, &product, &folder.join("dist"))?;
+
+    let mut ldd = process::command("ldd");
+    libbpf.run_with(&mut ldd)?;
+    let listed = process::output(ldd.arg(&product.hidbpf))?;
+    let expected = format!("libbpf.so.1 => {}", folder.join("lib/libbpf.so.1").display());
+    ensure!(listed.contains(&expected), "`ldd` does not say `{expected}`:\n{listed}");
+
+    // libbpf makes the object, of which the command itself then runs the programs over the recordings.
+    let mut build = product.command()?;
+    libbpf.build_with(&mut build)?;
+    build
+        .arg("build")
+        .arg(paths.root.join("drivers").join(PACKAGED_DRIVER))
+        .arg("--output")
+        .arg(folder.join("objects"));
+    process::output(&mut build)?;
+
+    // The programs of this build have the same place.
+    let own = artifacts::build(&paths.root, profile)?.product()?;
+    let usual = dist::lay_out_anew(&paths.root, &own, &folder.join("usual"))?;
+    let differing = dist::differing(&usual, &other);
+    let unexpected: Vec<_> = differing.iter().filter(|path| !dist::PROGRAMS.map(Path::new).contains(path)).collect();
+    ensure!(unexpected.is_empty(), "other files than with the own libbpf: {unexpected:?}");
+    Ok(())
+}
+
+/// Makes a libbpf in `folder`, of the sources that libbpf-sys has, and returns where pkg-config finds it: what Debian has is too old.
+fn make_libbpf(folder: &Path) -> Result<PathBuf> {
+    let metadata = MetadataCommand::new().exec().context("failed to ask cargo for the packages")?;
+    let bindings = metadata.packages.iter().find(|package| package.name == "libbpf-sys");
+    let bindings = bindings.context("failed to find the package `libbpf-sys`: cargo does not know it")?;
+    let sources = bindings.manifest_path.with_file_name("libbpf").join("src");
+    fresh_folder(folder)?;
+    let objects = folder.join("build");
+    let variable = |name: &str, value: &Path| format!("{name}={}", value.display());
+    let mut make = process::command("make");
+    make.arg("--directory").arg(sources).arg(variable("OBJDIR", &objects)).arg(variable("PREFIX", folder));
+    make.arg(variable("LIBDIR", &folder.join("lib"))).args(["CFLAGS=-O2", "install"]);
+    process::output(&mut make)?;
+    Ok(folder.join("lib/pkgconfig"))
+}
+
+/// What is installed does not tell where it was built.
+fn in_another_folder(paths: &Paths) -> Result<()> {
+    let scratch = paths.packages.join("elsewhere");
+    fresh_folder(&scratch)?;
+    let copy = scratch.join("sources");
+    copy_sources(&paths.root, &copy)?;
+    let mut trees = Vec::new();
+    for (root, to) in [(&paths.root, "first"), (&copy, "second")] {
+        let product = artifacts::build(root, Profile::Package)?.product()?;
+        trees.push(dist::lay_out_anew(root, &product, &scratch.join(to))?);
+    }
+    let [first, second] = &trees[..] else { bail!("there are no two builds") };
+    let differing = dist::differing(first, second);
+    ensure!(differing.is_empty(), "not the same in `{}`: {differing:?}", copy.display());
+    Ok(())
+}
+
+/// Copies all that is in a checkout, but for what was made there.
+fn copy_sources(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("failed to create `{}`", to.display()))?;
+    let made = ["target", ".git"];
+    for path in dist::files(from)?.iter().filter(|path| !made.iter().any(|name| path.ends_with(name))) {
+        process::output(process::command("cp").args(["--recursive", "--target-directory"]).arg(to).arg(path))?;
+    }
+    Ok(())
 }
 
 /// Makes the packages of what was built, and tests them on one kernel.

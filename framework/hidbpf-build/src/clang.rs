@@ -23,6 +23,9 @@ pub const OLDEST_CLANG: u32 = 14;
 /// The instruction set. Kernels have it since 5.1; named, because clang's own choice changed with its versions.
 const CPU: &str = "-mcpu=v3";
 
+/// What the SDK includes of libbpf.
+const LIBBPF_HEADER: &str = "bpf/bpf_helpers.h";
+
 /// A clang that drivers can be compiled with.
 #[derive(Clone, Debug)]
 pub struct Clang {
@@ -83,6 +86,10 @@ impl Clang {
     }
 
     pub(crate) fn compile(&self, job: &Job<'_>) -> Result<Compiled, BuildError> {
+        hidbpf::libbpf::check().map_err(|error| BuildError::OldLibbpf {
+            problem: error.to_string(),
+            hint: error.hint().unwrap_or_default().to_owned(),
+        })?;
         let scratch = tempfile::tempdir().map_err(|error| BuildError::io("create", &env::temp_dir(), error))?;
         let object = scratch.path().join("driver.o");
         let depfile = scratch.path().join("driver.d");
@@ -93,7 +100,7 @@ impl Clang {
 
         let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
         let rules = String::from_utf8_lossy(&read(&depfile)?).into_owned();
-        // libbpf's headers were in a directory that is gone by now; they change with this program only.
+        // Own headers of libbpf's were in a directory that is gone by now; they change with this program only.
         let inputs = prerequisites(&rules).into_iter().filter(|path| path.exists()).collect();
         Ok(Compiled { object: read(&object)?, inputs, warnings })
     }
@@ -103,10 +110,13 @@ impl Clang {
             Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 BuildError::NoClang { clang: self.path.clone(), source: io::Error::from(cause.kind()) }
             }
-            _ => BuildError::Compile {
-                source_file: job.source.to_owned(),
-                message: error.root_cause().to_string().trim_end().to_owned(),
-            },
+            _ => {
+                let (source_file, message) = (job.source.to_owned(), error.root_cause().to_string());
+                match message.contains(&format!("'{LIBBPF_HEADER}' file not found")) {
+                    true => BuildError::NoHeader { source_file, header: LIBBPF_HEADER },
+                    false => BuildError::Compile { source_file, message: message.trim_end().to_owned() },
+                }
+            }
         }
     }
 }

@@ -46,6 +46,22 @@ pub enum BuildError {
         /// Its major version.
         found: u32,
     },
+    /// The linker, which is libbpf's, can't make what drivers need.
+    #[error("{problem} ({hint})")]
+    OldLibbpf {
+        /// Which it is, and which is needed.
+        problem: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Where hidbpf has no copy of libbpf in it, it has none of libbpf's headers either.
+    #[error("failed to compile `{}`: there is no `{header}` (install libbpf's headers: libbpf-dev in Debian, libbpf-devel in Fedora, libbpf in Arch)", source_file.display())]
+    NoHeader {
+        /// The driver's source.
+        source_file: PathBuf,
+        /// What it wanted.
+        header: &'static str,
+    },
     /// clang, or the linker after it, refused the source. The message is theirs, with file and line.
     #[error("failed to compile `{}`:\n{message}", source_file.display())]
     Compile {

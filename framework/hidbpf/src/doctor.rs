@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::hwdb::{self, Entries};
 use crate::ids::HidName;
 use crate::kernel::{self, Generation, Support};
+use crate::libbpf;
 use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
 use crate::object::DriverObject;
 use crate::others;
@@ -69,6 +70,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     findings.push(run(system));
     findings.extend(lockdown(system));
     findings.push(hid_core(system));
+    findings.push(own_libbpf());
     let catalog = Catalog::read(system);
     drivers(system, &catalog, &mut findings);
     findings.push(rules(system));
@@ -320,6 +322,15 @@ fn privileges(generation: Generation) -> Finding {
             "run hidbpf as root, for example with sudo; udev does so",
         ),
         Err(error) => Finding::not_good("privileges", Grade::Warning, error.to_string(), "run hidbpf as root"),
+    }
+}
+
+/// What loads the programs that are not prelinked, and builds drivers.
+fn own_libbpf() -> Finding {
+    const CHECK: &str = "libbpf";
+    match libbpf::check() {
+        Ok(()) => Finding::good(CHECK, libbpf::version().to_string()),
+        Err(error) => Finding::not_good(CHECK, Grade::Warning, error.to_string(), error.hint().unwrap_or_default()),
     }
 }
 

@@ -22,6 +22,7 @@
 pub mod descriptor;
 pub mod doctor;
 pub mod install;
+pub mod libbpf;
 pub mod loader;
 pub mod local;
 pub mod monitor;

@@ -18,7 +18,7 @@ use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
 use crate::options;
 use crate::system::System;
-use crate::{sys, verifier};
+use crate::{libbpf, sys, verifier};
 
 use hidbpf_core::loader::{Setting, probe_answer, probe_args, settings};
 
@@ -116,6 +116,7 @@ impl Order {
 }
 
 fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
+    libbpf::check()?;
     let mut builder = ObjectBuilder::default();
     builder
         .name(&driver.name)

@@ -9,6 +9,7 @@ use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
+use crate::libbpf;
 use crate::recording::Asked;
 use crate::replay::RequestKind;
 use crate::replay::reports::Reports;
@@ -110,6 +111,7 @@ fn load_failed(verb: &str, error: libbpf_rs::Error) -> Error {
 }
 
 fn load(report: &[u8]) -> Result<Object> {
+    libbpf::check()?;
     let mut object = ObjectBuilder::default()
         .name("hidbpf_request")
         .and_then(|builder| builder.open_memory(REQUEST_OBJECT))

@@ -7,6 +7,12 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::{AsRawLibbpf, Map, libbpf_sys};
 
+/// The version of libbpf that this program has been linked with when it was started.
+pub(crate) fn libbpf_version() -> (u32, u32) {
+    // SAFETY: both take nothing and return a constant.
+    unsafe { (libbpf_sys::libbpf_major_version(), libbpf_sys::libbpf_minor_version()) }
+}
+
 /// Attaches a loaded struct_ops map, with the errno that libbpf-rs keeps to itself.
 ///
 /// # Errors
