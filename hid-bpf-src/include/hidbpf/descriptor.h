@@ -14,10 +14,11 @@
 #include <hidbpf/usages.h>
 
 /*
- * HIDBPF_DESCRIPTOR(name, item, ...); defines the array `name`. Aligned, because hidbpf_replace() copies it in words.
+ * HIDBPF_DESCRIPTOR(name, item, ...); defines the array `name`. Not const: the kernel copies only from memory
+ * that a program may write to (hidbpf_copy() of report.h).
  */
 #define HIDBPF_DESCRIPTOR(name, ...)                                                                                   \
-	static const unsigned char name[] __attribute__((aligned(8))) = {__VA_ARGS__};                                 \
+	static unsigned char name[] = {__VA_ARGS__};                                                                   \
 	_Static_assert(sizeof(name) <= 4096, "the kernel takes descriptors of 4096 bytes at most")
 
 /*

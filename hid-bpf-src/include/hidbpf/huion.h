@@ -27,31 +27,38 @@
  */
 #define HUION_RDESC_FIXUP(firmware, ...)                                                                               \
 	HIDBPF_UDEV_PROPERTY(HUION_FIRMWARE_ID);                                                                       \
+	static __always_inline struct hidbpf_change huion_change(int descriptor_size, const _Bool huion_vendor_mode)   \
+	{                                                                                                              \
+		switch (descriptor_size) {                                                                             \
+			__VA_ARGS__                                                                                    \
+		}                                                                                                      \
+		return HIDBPF_UNCHANGED();                                                                             \
+	}                                                                                                              \
 	HIDBPF_RDESC_FIXUP(ctx)                                                                                        \
 	{                                                                                                              \
-		const _Bool huion_vendor_mode = HIDBPF_PROPERTY_STARTS_WITH(HUION_FIRMWARE_ID, firmware);              \
-                                                                                                                       \
-		__VA_ARGS__                                                                                            \
-		return 0;                                                                                              \
+		/* A choice for each mode: the verifier looks at one of them alone. */                                 \
+		return hidbpf_change(ctx, HIDBPF_PROPERTY_STARTS_WITH(HUION_FIRMWARE_ID, firmware) ?                   \
+						  huion_change(ctx->size, 1) :                                         \
+						  huion_change(ctx->size, 0));                                         \
 	}
 
 /* An interface of firmware mode: another descriptor in each mode. */
 #define HUION_INTERFACE(descriptor_size, in_vendor_mode, in_firmware_mode)                                             \
-	if (ctx->size == (descriptor_size))                                                                            \
-		return huion_vendor_mode ? hidbpf_replace(ctx, in_vendor_mode) : hidbpf_replace(ctx, in_firmware_mode)
+	case (descriptor_size):                                                                                        \
+		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_REPLACED(in_firmware_mode)
 /* One of which a part is overwritten, from its first byte on, in firmware mode. */
 #define HUION_INTERFACE_PATCHED(descriptor_size, in_vendor_mode, firmware_mode_part)                                   \
-	if (ctx->size == (descriptor_size))                                                                            \
-		return huion_vendor_mode ? hidbpf_replace(ctx, in_vendor_mode) :                                       \
-					   hidbpf_overwrite(ctx, 0, firmware_mode_part)
+	case (descriptor_size):;                                                                                       \
+		_Static_assert(sizeof(firmware_mode_part) <= (descriptor_size), "longer than the descriptor");         \
+		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_OVERWRITTEN(firmware_mode_part)
 /* One that is left alone in firmware mode. */
 #define HUION_INTERFACE_SILENCED(descriptor_size, in_vendor_mode)                                                      \
-	if (ctx->size == (descriptor_size) && huion_vendor_mode)                                                       \
-		return hidbpf_replace(ctx, in_vendor_mode)
+	case (descriptor_size):                                                                                        \
+		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_UNCHANGED()
 /* The vendor interface. */
 #define HUION_VENDOR_INTERFACE(descriptor_size, in_both_modes)                                                         \
-	if (ctx->size == (descriptor_size))                                                                            \
-		return hidbpf_replace(ctx, in_both_modes)
+	case (descriptor_size):                                                                                        \
+		return HIDBPF_REPLACED(in_both_modes)
 
 /* ---- Firmware mode: a pad that poses as a keyboard ------------------------------------------------------------------------ */
 

@@ -117,6 +117,11 @@ struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
+/* What the kernel keeps of memory that it is to copy from, on a program's stack. */
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
 /* For maps; include/uapi/linux/bpf.h. */
 #define BPF_MAP_TYPE_ARRAY 2
 

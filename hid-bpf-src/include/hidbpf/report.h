@@ -11,11 +11,12 @@
 #include <hidbpf/kernel.h>
 
 /*
- * The first `size` bytes of a report with at least as many, or NULL. A report that a device cut short is thus left alone.
+ * The first `size` bytes of a report with at least as many, or NULL. A report that a device cut short is thus left alone. The kernel's
+ * buffer is aligned to 8, which lets clang read and write several bytes at once.
  */
 static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsigned long size)
 {
-	return ctx->size >= (int)size ? hid_bpf_get_data(ctx, 0, size) : NULL;
+	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, 0, size), 8) : NULL;
 }
 
 /* The same for a numbered report, of which `id` is the first byte; NULL for reports with another id. */
@@ -130,24 +131,29 @@ static __always_inline _Bool hidbpf_patch_table(struct hid_bpf_ctx *ctx, const s
 }
 
 /*
+ * Copies an array of HIDBPF_DESCRIPTOR. The kernel is asked to, since what the verifier takes to look at a program grows with the
+ * program's length: a copy word by word takes it longer than all the rest of most drivers. With a length that fits neither call fails.
+ */
+static __always_inline void hidbpf_copy(__u8 *to, __u8 *from, const unsigned long size)
+{
+	struct bpf_dynptr source;
+
+	bpf_dynptr_from_mem(from, size, 0, &source);
+	bpf_dynptr_read(to, size, &source, 0, 0);
+}
+
+/*
  * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR in the place of the device's descriptor; what the hook is to return.
  */
 #define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), (descriptor), sizeof(descriptor))
 
-static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, const __u8 *descriptor, const unsigned long size)
+static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *descriptor, const unsigned long size)
 {
 	__u8 *data = hid_bpf_get_data(ctx, 0, size);
 
 	if (!data)
 		return -EIO;
-	/*
-	 * The kernel's buffer and HIDBPF_DESCRIPTOR are aligned to 8, so that this becomes straight copies of 8 bytes, without a loop.
-	 * clang copies up to 1024 bytes that way.
-	 */
-#pragma clang loop unroll(full)
-	for (unsigned long done = 0; done < size; done += 1024)
-		__builtin_memcpy(__builtin_assume_aligned(data + done, 8), __builtin_assume_aligned(descriptor + done, 8),
-				 size - done < 1024 ? size - done : 1024);
+	hidbpf_copy(data, descriptor, size);
 	return (int)size;
 }
 
@@ -157,32 +163,70 @@ static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, const __
  */
 #define hidbpf_overwrite(ctx, offset, part) hidbpf_overwrite_with((ctx), (offset), (part), sizeof(part))
 
-static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const unsigned int offset, const __u8 *part,
+static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 *part,
 						 const unsigned long size)
 {
 	__u8 *data = ctx->size >= (int)(offset + size) ? hid_bpf_get_data(ctx, offset, size) : NULL;
 
 	if (!data)
 		return -EINVAL;
-	__builtin_memcpy(data, part, size);
+	hidbpf_copy(data, part, size);
 	return 0;
 }
 
 /*
- * For descriptor hooks. Adds an array of HIDBPF_DESCRIPTOR at the end of the device's descriptor, which must have `size` bytes, a
- * multiple of 4; what the hook is to return.
+ * For descriptor hooks. Adds an array of HIDBPF_DESCRIPTOR at the end of the device's descriptor, which must have `size` bytes; what
+ * the hook is to return.
  */
 #define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), (descriptor), sizeof(descriptor))
 
-static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, const __u8 *descriptor,
+static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, __u8 *descriptor,
 					    const unsigned long added)
 {
 	__u8 *data = ctx->size == (int)size ? hid_bpf_get_data(ctx, size, added) : NULL;
 
 	if (!data)
 		return -EIO;
-	__builtin_memcpy(__builtin_assume_aligned(data, 4), __builtin_assume_aligned(descriptor, 8), added);
+	hidbpf_copy(data, descriptor, added);
 	return (int)(size + added);
+}
+
+/*
+ * What is to become of a descriptor, for drivers that choose one of several: the choice is made first, and then one copy does for
+ * all. `bytes` is NULL where the descriptor stays as it is.
+ */
+struct hidbpf_change {
+	__u8 *bytes;
+	unsigned long size;
+	/* What the hook is to return. */
+	int result;
+};
+
+/* The longest array that a struct hidbpf_change may have. */
+#define HIDBPF_CHANGE_SIZE 512
+
+/* Another descriptor, a part over the first bytes, and nothing. */
+#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, sizeof(descriptor))
+#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0)
+#define HIDBPF_UNCHANGED() ((struct hidbpf_change){})
+#define HIDBPF__CHANGE(array, answer)                                                                                  \
+	({                                                                                                             \
+		_Static_assert(sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                          \
+		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .result = (answer)};                   \
+	})
+
+/* For descriptor hooks. Does it; what the hook is to return. A part must not be longer than the device's descriptor. */
+static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_change change)
+{
+	__u8 *data;
+
+	if (!change.bytes)
+		return 0;
+	data = hid_bpf_get_data(ctx, 0, HIDBPF_CHANGE_SIZE);
+	if (!data)
+		return -EIO;
+	hidbpf_copy(data, change.bytes, change.size);
+	return change.result;
 }
 
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */

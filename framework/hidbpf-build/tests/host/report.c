@@ -4,11 +4,26 @@
 #include <hidbpf/property.h>
 #include <hidbpf/report.h>
 
-static __u8 buffer[4096];
+static __u8 buffer[4096] __attribute__((aligned(8)));
 
 __u8 *hid_bpf_get_data(struct hid_bpf_ctx *ctx, unsigned int offset, const unsigned long size)
 {
 	return offset + size <= ctx->allocated_size ? buffer + offset : NULL;
+}
+
+long bpf_dynptr_from_mem(void *data, __u64 size, __u64 flags __attribute__((unused)), struct bpf_dynptr *pointer)
+{
+	pointer->opaque[0] = (__u64)data;
+	pointer->opaque[1] = size;
+	return 0;
+}
+
+long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u64 offset, __u64 flags __attribute__((unused)))
+{
+	if (offset + size > pointer->opaque[1])
+		return -7;
+	__builtin_memcpy(to, (void *)(pointer->opaque[0] + offset), size);
+	return 0;
 }
 
 #define CHECK(condition)                                                                                               \
@@ -82,6 +97,11 @@ int main(void)
 	CHECK(hidbpf_replace(&descriptor, long_and_odd) == 1537 && same(long_and_odd, 1537) && buffer[1537] == 0);
 	CHECK(sizeof(longest) == 4096 && hidbpf_replace(&descriptor, longest) == 4096 && same(longest, 4096));
 	CHECK(hidbpf_replace(&ctx, longest) == -EIO);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_REPLACED(padding)) == 18 && same(padding, 18) && buffer[18] == longest[18]);
+	buffer[0] = 0xff;
+	CHECK(hidbpf_change(&descriptor, HIDBPF_UNCHANGED()) == 0 && buffer[0] == 0xff);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(padding)) == 0 && same(padding, 18));
+	CHECK(hidbpf_change(&ctx, HIDBPF_REPLACED(padding)) == -EIO);
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
 	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21k_"));

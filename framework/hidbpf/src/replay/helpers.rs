@@ -8,7 +8,7 @@ use super::memory::{Kind, Memory, RegionId};
 use super::vm::{MAX_LOOPS, Problem};
 
 /// Names of helpers, those that aren't there included if a driver could want them.
-const NAMES: [(u32, &str); 45] = [
+const NAMES: [(u32, &str); 46] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
     (3, "bpf_map_delete_elem"),
@@ -53,6 +53,7 @@ const NAMES: [(u32, &str); 45] = [
     (194, "bpf_kptr_xchg"),
     (195, "bpf_map_lookup_percpu_elem"),
     (197, "bpf_dynptr_from_mem"),
+    (201, "bpf_dynptr_read"),
     (208, "bpf_ktime_get_tai_ns"),
 ];
 
@@ -66,6 +67,10 @@ const MAX_FORMAT: u32 = 4096;
 
 /// The longest text that is read for `%s`.
 const MAX_TEXT: u32 = 512;
+
+/// The bytes of a `struct bpf_dynptr`, and the most that one can be of.
+const DYNPTR_SIZE: u32 = 16;
+const DYNPTR_MAX: u32 = (1 << 24) - 1;
 
 /// How many ticks of the kernel's clock a second has.
 const HZ: u64 = 250;
@@ -87,7 +92,7 @@ impl Text for Memory {
 
 impl Machine {
     pub(crate) fn call_helper(&mut self, number: u32, arguments: [u64; 5]) -> Result<u64, Problem> {
-        let [a, b, c, d, _] = arguments;
+        let [a, b, c, d, e] = arguments;
         match number {
             1 => self.map_lookup(a, b),
             195 if c == 0 => self.map_lookup(a, b),
@@ -97,14 +102,14 @@ impl Machine {
             4 | 113 => self.probe_read(a, b as u32, c),
             45 | 115 => self.probe_read_text(a, b as u32, c),
             5 | 125 | 160 | 208 => Ok(self.clock()),
-            6 => self.trace_printk(a, b as u32, [c, d, arguments[4]]),
+            6 => self.trace_printk(a, b as u32, [c, d, e]),
             7 => Ok(u64::from(self.random.next() as u32)),
             // One CPU, and no process: hooks run when the device interrupts.
             8 | 14 => Ok(0),
             93 | 94 => Ok(0),
             118 => Ok(self.clock() / (1_000_000_000 / HZ)),
             164 => self.for_each_map_element(a, b, c, d),
-            165 => self.snprintf(a, b as u32, c, d, arguments[4] as u32),
+            165 => self.snprintf(a, b as u32, c, d, e as u32),
             169 => self.timer_init(a, b),
             170 => self.timer_set_callback(a, b),
             171 => Ok(self.timer_start(a, b, c)),
@@ -112,6 +117,8 @@ impl Machine {
             177 => self.trace_vprintk(a, b as u32, c, d as u32),
             181 => self.repeat(a as u32, b, c, d),
             182 => self.strncmp(a, b as u32, c),
+            197 => self.dynptr_from_memory(a, b as u32, c, d),
+            201 => self.dynptr_read(a, b as u32, c, d as u32, e),
             _ => {
                 let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
                 Err(Reason::UnknownHelper { number, name }.into())
@@ -229,6 +236,32 @@ impl Machine {
         }
         self.output(to, size)?[..text.len()].copy_from_slice(&text);
         Ok(text.len() as u64 + 1)
+    }
+
+    /// Writes `struct bpf_dynptr` at `pointer`: address and size, or zeros where it was refused, as in the kernel.
+    fn dynptr_from_memory(&mut self, data: u64, size: u32, flags: u64, pointer: u64) -> Result<u64, Problem> {
+        let refused = if size > DYNPTR_MAX { Some(E2BIG) } else { (flags != 0).then_some(EINVAL) };
+        let (address, size) = if refused.is_some() { (0, 0) } else { (data, size) };
+        let into = self.output(pointer, DYNPTR_SIZE)?;
+        into[..8].copy_from_slice(&address.to_le_bytes());
+        into[8..].copy_from_slice(&u64::from(size).to_le_bytes());
+        Ok(refused.map_or(0, negative))
+    }
+
+    fn dynptr_read(&mut self, to: u64, size: u32, pointer: u64, offset: u32, flags: u64) -> Result<u64, Problem> {
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
+        let (address, whole) = self.input(pointer, DYNPTR_SIZE)?.split_at(8);
+        let (address, whole) = (number(address), number(whole));
+        if address == 0 || flags != 0 {
+            return Ok(negative(EINVAL));
+        }
+        if u64::from(offset) + u64::from(size) > whole {
+            return Ok(negative(E2BIG));
+        }
+        self.charge(size as usize)?;
+        let bytes = self.input(address.wrapping_add(offset.into()), size)?.to_vec();
+        self.output(to, size)?.copy_from_slice(&bytes);
+        Ok(0)
     }
 
     fn text(&self, function: &'static str, address: u64, size: u32) -> Result<String, Problem> {
