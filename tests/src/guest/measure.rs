@@ -243,7 +243,7 @@ impl Meter<'_> {
             for program in ours() {
                 let name = program.name.to_string_lossy().into_owned();
                 // Those that run when the device is attached are part of what that costs.
-                if !["fixup", "rdesc", "probe"].iter().any(|once| name.contains(once)) {
+                if !["fixup", "rdesc", "probe", "setup"].iter().any(|once| name.contains(once)) {
                     (cost.runs, cost.time) = (cost.runs + program.run_cnt, cost.time + program.run_time_ns);
                 }
             }
