@@ -115,6 +115,7 @@ static __always_inline int use_maps(__u8 *data)
 static __always_inline int use_texts(__u8 *data)
 {
 	char text[16] = {}, copy[8];
+	struct bpf_dynptr pointer;
 	__u64 arguments[2] = {data[2], (__u64)greeting};
 
 	data[1] = bpf_strncmp((void *)data + 2, 2, "ab") == 0;
@@ -126,6 +127,12 @@ static __always_inline int use_texts(__u8 *data)
 	if (copy[4] != 'o' || copy[5])
 		return -5;
 	if (bpf_probe_read_kernel(copy, sizeof(copy), (void *)8) != -14 || copy[0])
+		return -5;
+	if (bpf_dynptr_from_mem(text, sizeof(text), 1, &pointer) != -22 || bpf_dynptr_read(copy, 1, &pointer, 0, 0) != -22)
+		return -5;
+	if (bpf_dynptr_from_mem(text, sizeof(text), 0, &pointer) || bpf_dynptr_read(copy, 8, &pointer, 9, 0) != -7)
+		return -5;
+	if (bpf_dynptr_read(copy, sizeof(copy), &pointer, 1, 0) || copy[0] != text[1] || copy[7] != text[8])
 		return -5;
 	return 0;
 }

@@ -92,6 +92,10 @@ struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
 struct bpf_iter_num {
 	__u64 opaque[1];
 } __attribute__((aligned(8)));
@@ -133,6 +137,8 @@ static long (*bpf_timer_cancel)(struct bpf_timer *timer) = (void *)172;
 static long (*bpf_trace_vprintk)(const char *format, __u32 size, const void *data, __u32 data_size) = (void *)177;
 static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) = (void *)181;
 static long (*bpf_strncmp)(const char *left, __u32 size, const char *right) = (void *)182;
+static long (*bpf_dynptr_from_mem)(void *data, __u32 size, __u64 flags, struct bpf_dynptr *pointer) = (void *)197;
+static long (*bpf_dynptr_read)(void *to, __u32 size, const struct bpf_dynptr *pointer, __u32 offset, __u64 flags) = (void *)201;
 
 /* Both generations' programs for hooks that are in them. */
 #define EVENT(body)                                                                                                     \
