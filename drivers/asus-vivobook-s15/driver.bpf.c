@@ -47,28 +47,41 @@ static __always_inline int set(struct hid_bpf_ctx *ctx, __u8 *feature)
 	return hid_bpf_hw_request(ctx, feature, FEATURE_SIZE, HID_FEATURE_REPORT, HID_REQ_SET_REPORT);
 }
 
+/* What the keyboard is told at the start, one after the other. */
+static __u8 greeting[][FEATURE_SIZE] = {
+	{VENDOR_ID, 0x05, 0x20, 0x31, 0x00, 0x08},
+	{VENDOR_ID, 0xd0, 0x8f, 0x01},
+};
+
 HIDBPF_SETUP(device)
 {
-	__u8 listening[FEATURE_SIZE] = {VENDOR_ID, 0x05, 0x20, 0x31, 0x00, 0x08};
-	__u8 keys[FEATURE_SIZE] = {VENDOR_ID, 0xd0, 0x8f, 0x01};
-	int result = hidbpf_set_feature(device, listening, sizeof(listening));
+#pragma clang loop unroll(disable)
+	for (unsigned long i = 0; i < sizeof(greeting) / sizeof(greeting[0]); i++) {
+		int result = hidbpf_set_feature(device, greeting[i], FEATURE_SIZE);
 
-	return result < 0 ? result : hidbpf_set_feature(device, keys, sizeof(keys));
-}
-
-HIDBPF_WORK(set_light, ctx)
-{
-	__u8 feature[FEATURE_SIZE] = {LIGHT, light};
-
-	set(ctx, feature);
+		if (result < 0)
+			return result;
+	}
 	return 0;
 }
 
-HIDBPF_WORK(set_fn_lock, ctx)
-{
-	__u8 feature[FEATURE_SIZE] = {LOCK, fn_lock};
+static __u8 light_feature[FEATURE_SIZE] = {LIGHT};
+static __u8 lock_feature[FEATURE_SIZE] = {LOCK};
+static _Bool light_is_due;
+static _Bool lock_is_due;
 
-	set(ctx, feature);
+HIDBPF_WORK(set_due, ctx)
+{
+	if (light_is_due) {
+		light_is_due = 0;
+		light_feature[LIGHT_LEVEL] = light;
+		set(ctx, light_feature);
+	}
+	if (lock_is_due) {
+		lock_is_due = 0;
+		lock_feature[LOCK_STATE] = fn_lock;
+		set(ctx, lock_feature);
+	}
 	return 0;
 }
 
@@ -94,13 +107,16 @@ HIDBPF_INPUT_EVENT(ctx)
 		return brightness_is_down ? brightness_event(report, 0) : 0;
 	case KEY_LIGHT:
 		light = (light + 1) % LIGHT_LEVELS;
-		hidbpf_schedule(set_light, ctx, 0);
+		light_is_due = 1;
 		break;
 	case KEY_FN_LOCK:
 		fn_lock = !fn_lock;
-		hidbpf_schedule(set_fn_lock, ctx, 0);
+		lock_is_due = 1;
 		break;
+	default:
+		return 0;
 	}
+	hidbpf_schedule(set_due, ctx, 0);
 	return 0;
 }
 

@@ -17,6 +17,8 @@
 /* The low byte of the angle. The high byte is always 0. */
 #define REPORT_HAT 33
 #define STEPS_PER_DIRECTION 30
+/* One divided by that, by 4096: with it, rounded up, a multiplication divides every byte exactly, and takes less time. */
+#define DIRECTIONS_PER_STEP (4096 / STEPS_PER_DIRECTION + 1)
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
@@ -30,7 +32,7 @@ HIDBPF_INPUT_EVENT(ctx)
 	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_HAT + 1);
 
 	if (report)
-		report[REPORT_HAT] /= STEPS_PER_DIRECTION;
+		report[REPORT_HAT] = (__u8)(report[REPORT_HAT] * DIRECTIONS_PER_STEP >> 12);
 	return 0;
 }
 

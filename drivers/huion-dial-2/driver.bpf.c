@@ -16,25 +16,22 @@
 #define PAD_SIZE 9
 #define VENDOR_SIZE 12
 
-/* The dial's report in firmware mode: whether it is pressed, and 16 bits of how far it turned. */
+/* The dial's report in firmware mode: whether it is pressed, and in the upper half of its first four bytes how far it turned. */
 #define DIAL_ID 0x11
 #define DIAL_PRESSED 1
 #define DIAL_TURN 2
 
-/* What the pad is made to send in firmware mode. */
-struct firmware_pad_report {
-	__u8 id;
-	__u8 marks[3];
-	__s8 wheel;
-	/* A bit for each button. */
-	__u8 buttons;
-};
 #define PAD_ID HUION_KEYS_ID
 #define DIAL_BUTTON 0x40
 
 /* Modifiers, key, and the bit of the button that they stand for. */
-static const struct hidbpf_shortcut shortcuts[] = {
-	{0x00, 0x05, 0x01}, {0x00, 0x08, 0x02}, {0x00, 0x0c, 0x04}, {0x01, 0x16, 0x08}, {0x00, 0x2c, 0x10}, {0x05, 0x1d, 0x20},
+static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
+	HIDBPF_SHORTCUT(0x00, 0x05, 0x01),
+	HIDBPF_SHORTCUT(0x00, 0x08, 0x02),
+	HIDBPF_SHORTCUT(0x00, 0x0c, 0x04),
+	HIDBPF_SHORTCUT(0x01, 0x16, 0x08),
+	HIDBPF_SHORTCUT(0x00, 0x2c, 0x10),
+	HIDBPF_SHORTCUT(0x05, 0x1d, 0x20),
 };
 /* The modifiers come as keys, before the key itself. */
 #define SHORTCUT_KEYS 3
@@ -46,13 +43,13 @@ HIDBPF_SILENT_DESCRIPTOR(silent_pen, HUION_PEN_SIZE);
 #define WIDTH_MM 266
 #define HEIGHT_MM 166
 
-/* struct firmware_pad_report */
+/* A byte of the wheel, and one of the buttons. */
 HIDBPF_DESCRIPTOR(firmware_pad,
 	HUION_PAD(PAD_ID, PAD_SIZE, HUION_PAD_WHEEL(), LogicalRange8(0, 1), HUION_PAD_BUTTONS(1, 7), Padding(1)));
 
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, HUION_PEN_TILT()));
 
-/* The pen's report in vendor mode as it comes, with two bytes of nothing before the tilt, and struct huion_wheels_report. */
+/* The pen's report in vendor mode as it comes, with two bytes of nothing before the tilt, and what huion_wheels_event() makes of the pad's. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 32, 53340, WIDTH_MM), HUION_PEN_AXIS(Y, 32, 33340, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8191),
@@ -71,12 +68,7 @@ static __u8 buttons;
 
 static __always_inline int write_firmware_pad(__u8 *report, __s8 wheel)
 {
-	*(struct firmware_pad_report *)report = (struct firmware_pad_report){
-		.id = PAD_ID,
-		.wheel = wheel,
-		.buttons = buttons,
-	};
-	return sizeof(struct firmware_pad_report);
+	return huion_write(report, PAD_ID, (__u8)wheel | (__u32)buttons << 8, 2);
 }
 
 static __always_inline int firmware_keys_event(__u8 *report)
@@ -84,7 +76,7 @@ static __always_inline int firmware_keys_event(__u8 *report)
 	__u8 modifiers = report[HUION_KEYS_MODIFIERS];
 	__u8 key = 0;
 
-#pragma clang loop unroll(full)
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < SHORTCUT_KEYS; i++) {
 		__u8 pressed = report[HUION_KEYS_FIRST + i];
 
@@ -99,10 +91,11 @@ static __always_inline int firmware_keys_event(__u8 *report)
 
 static __always_inline int firmware_dial_event(__u8 *report)
 {
-	__s16 turn = (__s16)hidbpf_le16(report + DIAL_TURN);
+	const __s32 turn = (__s32)hidbpf_le32(report) >> 8 * DIAL_TURN;
 
 	buttons = (__u8)((buttons & ~DIAL_BUTTON) | (report[DIAL_PRESSED] ? DIAL_BUTTON : 0));
-	return write_firmware_pad(report, (turn > 0) - (turn < 0));
+	/* The sign: -1, 0 or 1. */
+	return write_firmware_pad(report, (__s8)(turn >> 31 | (int)((__u32)-turn >> 31)));
 }
 
 static __always_inline int vendor_event(__u8 *report)

@@ -12,20 +12,20 @@
 /* The longest report that comes from the vendor interface. */
 #define VENDOR_SIZE 14
 
-/* What the pad is made to send in vendor mode. */
-struct vendor_pad_report {
-	__u8 id;
-	__u8 marks[3];
-	/* A bit for each button, the first eight in the first byte. */
-	__u8 buttons[2];
-	__s8 wheel;
-};
 #define PAD_ID HUION_KEYS_ID
 
 /* Modifiers, key, and the pad's button or the wheel's turn that they stand for. */
-static const struct hidbpf_shortcut shortcuts[] = {
-	{0x00, 0x05, 1}, {0x07, 0x11, 2}, {0x00, 0x08, 3}, {0x00, 0x0c, 4}, {0x00, 0x2c, 5},
-	{0x01, 0x08, 6}, {0x01, 0x16, 7}, {0x05, 0x1d, 8}, {0x01, 0x2d, HUION_WHEEL_DOWN}, {0x01, 0x2e, HUION_WHEEL_UP},
+static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
+	HIDBPF_SHORTCUT(0x00, 0x05, HUION_BUTTON(1)),
+	HIDBPF_SHORTCUT(0x07, 0x11, HUION_BUTTON(2)),
+	HIDBPF_SHORTCUT(0x00, 0x08, HUION_BUTTON(3)),
+	HIDBPF_SHORTCUT(0x00, 0x0c, HUION_BUTTON(4)),
+	HIDBPF_SHORTCUT(0x00, 0x2c, HUION_BUTTON(5)),
+	HIDBPF_SHORTCUT(0x01, 0x08, HUION_BUTTON(6)),
+	HIDBPF_SHORTCUT(0x01, 0x16, HUION_BUTTON(7)),
+	HIDBPF_SHORTCUT(0x05, 0x1d, HUION_BUTTON(8)),
+	HIDBPF_SHORTCUT(0x01, 0x2d, HUION_WHEEL_DOWN),
+	HIDBPF_SHORTCUT(0x01, 0x2e, HUION_WHEEL_UP),
 };
 
 HIDBPF_SILENT_DESCRIPTOR(silent_pad, HUION_KEYS_SIZE);
@@ -38,7 +38,7 @@ HIDBPF_DESCRIPTOR(firmware_pad, HUION_SHORTCUT_PAD(8));
 /* The pen's report in firmware mode as it comes; its last two bytes would be a tilt that the pen does not have. */
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, Padding(16)));
 
-/* The pen's report in vendor mode as it comes, and struct vendor_pad_report. */
+/* The pen's report in vendor mode as it comes, and two bytes of buttons and one of the wheel. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 32, 44200, WIDTH_MM), HUION_PEN_AXIS(Y, 16, 27600, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8191)),
@@ -52,22 +52,15 @@ HUION_RDESC_FIXUP("HUION_T21k_",
 )
 
 /* The buttons that are down, which a turn of the wheel doesn't tell. */
-static __u8 held[2];
+static __u16 held;
 
 static __always_inline int vendor_event(__u8 *report)
 {
-	__s8 turn = huion_turn(report);
-
 	if (!huion_of_pad(report))
 		return 0;
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
-		__builtin_memcpy(held, report + HUION_BUTTONS, sizeof(held));
-	*(struct vendor_pad_report *)report = (struct vendor_pad_report){
-		.id = PAD_ID,
-		.buttons = {held[0], held[1]},
-		.wheel = turn,
-	};
-	return sizeof(struct vendor_pad_report);
+		held = (__u16)hidbpf_le32(report + HUION_BUTTONS);
+	return huion_write(report, PAD_ID, held | (__u32)(__u8)huion_turn(report) << 16, 3);
 }
 
 HIDBPF_INPUT_EVENT(ctx)

@@ -22,23 +22,21 @@
 /* The longest report that comes from the vendor interface. */
 #define VENDOR_SIZE 12
 
-/* What the pad is made to send in vendor mode. */
-struct vendor_pad_report {
-	__u8 id;
-	__u8 marks[3];
-	/* A bit for each button. */
-	__u8 buttons;
-	__s8 wheel;
-};
 #define PAD_ID HUION_KEYS_ID
 
 /* For how many reports the device lifts the tip of its own accord. */
 #define FALSE_LIFTS 4
 
 /* Modifiers, key, and the pad's button or the wheel's turn that they stand for. */
-static const struct hidbpf_shortcut shortcuts[] = {
-	{0x00, 0x05, 1}, {0x00, 0x0c, 2}, {0x00, 0x08, 3}, {0x01, 0x16, 4},
-	{0x00, 0x2c, 5}, {0x05, 0x1d, 6}, {0x01, 0x2d, HUION_WHEEL_DOWN}, {0x01, 0x2e, HUION_WHEEL_UP},
+static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
+	HIDBPF_SHORTCUT(0x00, 0x05, HUION_BUTTON(1)),
+	HIDBPF_SHORTCUT(0x00, 0x0c, HUION_BUTTON(2)),
+	HIDBPF_SHORTCUT(0x00, 0x08, HUION_BUTTON(3)),
+	HIDBPF_SHORTCUT(0x01, 0x16, HUION_BUTTON(4)),
+	HIDBPF_SHORTCUT(0x00, 0x2c, HUION_BUTTON(5)),
+	HIDBPF_SHORTCUT(0x05, 0x1d, HUION_BUTTON(6)),
+	HIDBPF_SHORTCUT(0x01, 0x2d, HUION_WHEEL_DOWN),
+	HIDBPF_SHORTCUT(0x01, 0x2e, HUION_WHEEL_UP),
 };
 
 HIDBPF_SILENT_DESCRIPTOR(silent_pad, HUION_KEYS_SIZE);
@@ -52,7 +50,7 @@ HIDBPF_DESCRIPTOR(firmware_pad, HUION_SHORTCUT_PAD(6));
 /* The pen's report in firmware mode as it comes; its last two bytes would be a tilt that the pen does not have. */
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, Padding(16)));
 
-/* The pen's report in vendor mode as it comes, and struct vendor_pad_report. */
+/* The pen's report in vendor mode as it comes, and a byte of buttons and one of the wheel. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 16, 32000, WIDTH_MM), HUION_PEN_AXIS(Y, 16, 20000, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8192)),
@@ -66,22 +64,17 @@ HUION_RDESC_FIXUP("HUION_T21j_",
 
 /* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen. */
 static __u8 vendor_buttons;
-static _Bool tip_was_down;
-static __u8 second_button_was;
-static __u8 lifts_to_ignore;
+static struct {
+	_Bool tip_was_down;
+	__u8 second_button_was;
+	__u8 lifts_to_ignore;
+} pen;
 
 static __always_inline int vendor_pad_event(__u8 *report)
 {
-	__s8 turn = huion_turn(report);
-
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
 		vendor_buttons = report[HUION_BUTTONS];
-	*(struct vendor_pad_report *)report = (struct vendor_pad_report){
-		.id = PAD_ID,
-		.buttons = vendor_buttons,
-		.wheel = turn,
-	};
-	return sizeof(struct vendor_pad_report);
+	return huion_write(report, PAD_ID, vendor_buttons | (__u32)(__u8)huion_turn(report) << 8, 2);
 }
 
 static __always_inline int vendor_pen_event(__u8 *report)
@@ -89,26 +82,24 @@ static __always_inline int vendor_pen_event(__u8 *report)
 	__u8 flags = report[HUION_VENDOR_FLAGS];
 	__u8 second_button = flags & HUION_SECOND_BUTTON;
 
-	if (tip_was_down && second_button != second_button_was)
+	if (pen.tip_was_down && second_button != pen.second_button_was)
 		/* This report is the first that may have a false lift. */
-		lifts_to_ignore = 1 + FALSE_LIFTS;
+		pen.lifts_to_ignore = 1 + FALSE_LIFTS;
 	else if (flags & HUION_TIP)
-		lifts_to_ignore = 0;
-	if (lifts_to_ignore) {
-		lifts_to_ignore--;
+		pen.lifts_to_ignore = 0;
+	if (pen.lifts_to_ignore) {
+		pen.lifts_to_ignore--;
 		flags |= HUION_TIP;
 	}
-	tip_was_down = (flags & HUION_TIP) != 0;
-	second_button_was = second_button;
+	pen.tip_was_down = (flags & HUION_TIP) != 0;
+	pen.second_button_was = second_button;
 	report[HUION_VENDOR_FLAGS] = flags;
 	return 0;
 }
 
 static __always_inline int pen_left(void)
 {
-	tip_was_down = 0;
-	second_button_was = 0;
-	lifts_to_ignore = 0;
+	__builtin_memset(&pen, 0, sizeof(pen));
 	return 0;
 }
 

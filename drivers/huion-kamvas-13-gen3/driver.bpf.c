@@ -17,7 +17,7 @@
 
 KAMVAS_FIRMWARE_PEN(firmware_pen, WIDTH, HEIGHT);
 
-/* The pen's report in vendor mode as it comes, and struct huion_wheels_report. */
+/* The pen's report in vendor mode as it comes, and what huion_wheels_event() makes of the pad's. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_PEN(HUION_VENDOR_ID,
 		KAMVAS_PEN_FIELDS(HUION_PEN_AXIS(X, 32, 58760, WIDTH), HUION_PEN_AXIS(Y, 32, 33040, HEIGHT)),

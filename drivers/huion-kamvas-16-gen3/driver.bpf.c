@@ -17,7 +17,7 @@
 
 KAMVAS_FIRMWARE_PEN(firmware_pen, WIDTH, HEIGHT);
 
-/* The pen's report in vendor mode once X is in one piece, and struct huion_wheels_report. */
+/* The pen's report in vendor mode once X is in one piece, and what huion_wheels_event() makes of the pad's. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_PEN(HUION_VENDOR_ID,
 		KAMVAS_PEN_FIELDS(ReportSize(24), HUION_PEN_AXIS(X, 32, 69920, WIDTH),

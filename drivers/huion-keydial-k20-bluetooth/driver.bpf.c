@@ -29,22 +29,36 @@ HIDBPF_DESCRIPTOR(pad, KEYDIAL_PAD(PAD_ID, PAD_SIZE));
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	if (ctx->size == PAD_DESCRIPTOR_SIZE)
-		return hidbpf_replace(ctx, pad);
-	if (ctx->size == PUCK_DESCRIPTOR_SIZE)
-		return hidbpf_replace(ctx, silent_puck);
-	return 0;
+	struct hidbpf_change change = HIDBPF_UNCHANGED();
+
+	switch (ctx->size) {
+	case PAD_DESCRIPTOR_SIZE:
+		change = HIDBPF_REPLACED(pad);
+		break;
+	case PUCK_DESCRIPTOR_SIZE:
+		change = HIDBPF_REPLACED(silent_puck);
+		break;
+	}
+	return hidbpf_change(ctx, change);
 }
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	int id = hidbpf_report_id(ctx);
+	__u8 *report = keydial_report(ctx);
+	int turn = KEYDIAL_NOTHING;
 
-	if (id == KEYBOARD_ID)
-		return keydial_keyboard_event(ctx, PAD_ID, KEYBOARD_FIRST);
-	if (id == CONSUMER_ID)
-		return keydial_consumer_event(ctx, PAD_ID);
-	return id == MOUSE_ID ? keydial_mouse_event(ctx, PAD_ID) : 0;
+	switch (report ? report[0] : 0) {
+	case KEYBOARD_ID:
+		turn = keydial_keyboard_event(ctx, report, KEYBOARD_FIRST);
+		break;
+	case CONSUMER_ID:
+		turn = keydial_consumer_event(ctx, report);
+		break;
+	case MOUSE_ID:
+		turn = keydial_mouse_event(ctx, report);
+		break;
+	}
+	return keydial_write(report, PAD_ID, turn);
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

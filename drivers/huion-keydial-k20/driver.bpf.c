@@ -34,30 +34,39 @@ HUION_RDESC_FIXUP("HUION_T21h_",
 	HUION_VENDOR_INTERFACE(18, vendor);
 )
 
-static __always_inline int vendor_event(struct hid_bpf_ctx *ctx)
-{
-	__u8 *report = hidbpf_report(ctx, HUION_BUTTONS + 3);
+/* Three bytes of buttons. */
+#define VENDOR_BUTTONS_SIZE 3
+#define VENDOR_BUTTONS_MASK 0xffffff
 
-	if (!report)
-		return 0;
+static __always_inline int vendor_event(struct hid_bpf_ctx *ctx, const __u8 *report)
+{
+	if (ctx->size < HUION_BUTTONS + VENDOR_BUTTONS_SIZE)
+		return KEYDIAL_NOTHING;
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
-		keydial_buttons = hidbpf_le16(report + HUION_BUTTONS) | (__u32)report[HUION_BUTTONS + 2] << 16;
-	return keydial_write(ctx, PAD_ID, huion_turn(report));
+		keydial_buttons = hidbpf_le32(report + HUION_BUTTONS) & VENDOR_BUTTONS_MASK;
+	return huion_turn(report);
 }
 
 HIDBPF_INPUT_EVENT(ctx)
 {
-	switch (hidbpf_report_id(ctx)) {
+	__u8 *report = keydial_report(ctx);
+	int turn = KEYDIAL_NOTHING;
+
+	switch (report ? report[0] : 0) {
 	case KEYBOARD_ID:
-		return keydial_keyboard_event(ctx, PAD_ID, KEYBOARD_FIRST);
+		turn = keydial_keyboard_event(ctx, report, KEYBOARD_FIRST);
+		break;
 	case CONSUMER_ID:
-		return keydial_consumer_event(ctx, PAD_ID);
+		turn = keydial_consumer_event(ctx, report);
+		break;
 	case MOUSE_ID:
-		return keydial_mouse_event(ctx, PAD_ID);
+		turn = keydial_mouse_event(ctx, report);
+		break;
 	case HUION_VENDOR_ID:
-		return vendor_event(ctx);
+		turn = vendor_event(ctx, report);
+		break;
 	}
-	return 0;
+	return keydial_write(report, PAD_ID, turn);
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -18,12 +18,25 @@
 #define RELATIVE 0x06
 #define ABSOLUTE 0x02
 
+#define INPUT 0x81
+
+static __always_inline void make_absolute(__u8 *item)
+{
+	if (item[0] == INPUT && item[1] == RELATIVE)
+		item[1] = ABSOLUTE;
+}
+
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	hidbpf_patch_input(ctx, DIRECTIONS, RELATIVE, ABSOLUTE);
-	hidbpf_patch_input(ctx, TURNS, RELATIVE, ABSOLUTE);
-	hidbpf_patch_input(ctx, DIRECTIONS_BEHIND_UNITS, RELATIVE, ABSOLUTE);
-	hidbpf_patch_input(ctx, TURNS_BEHIND_UNITS, RELATIVE, ABSOLUTE);
+	/* Behind a shorter descriptor are zeros. */
+	__u8 *items = hid_bpf_get_data(ctx, 0, TURNS_BEHIND_UNITS + 2);
+
+	if (!items)
+		return 0;
+	make_absolute(items + DIRECTIONS);
+	make_absolute(items + TURNS);
+	make_absolute(items + DIRECTIONS_BEHIND_UNITS);
+	make_absolute(items + TURNS_BEHIND_UNITS);
 	return 0;
 }
 

@@ -92,16 +92,13 @@ HIDBPF_DESCRIPTOR(pad_and_battery,
 			Input(Data, Var, Abs))));
 
 /* What makes the vendor interface speak. */
-#define SPEAK {VENDOR_ID, 0xb0, 0x04}
-#define SPEAK_SIZE 32
+static __u8 speech[32] = {VENDOR_ID, 0xb0, 0x04};
 
 HIDBPF_SETUP(device)
 {
-	__u8 report[SPEAK_SIZE] = SPEAK;
-
 	if (device->args->rdesc_size != VENDOR_DESCRIPTOR_SIZE)
 		return 0;
-	return hidbpf_send_output(device, report, sizeof(report));
+	return hidbpf_send_output(device, speech, sizeof(speech));
 }
 
 /* Milliseconds, after the remote came back. */
@@ -109,25 +106,28 @@ HIDBPF_SETUP(device)
 
 HIDBPF_WORK(speak, ctx)
 {
-	__u8 report[SPEAK_SIZE] = SPEAK;
-
-	hid_bpf_hw_output_report(ctx, report, sizeof(report));
+	hid_bpf_hw_output_report(ctx, speech, sizeof(speech));
 	return 0;
 }
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
+	struct hidbpf_change change = HIDBPF_UNCHANGED();
+
 	switch (ctx->size) {
 	case WIRED_PAD_DESCRIPTOR_SIZE:
 	case DONGLE_PAD_DESCRIPTOR_SIZE:
-		return hidbpf_replace(ctx, silent_pad);
+		change = HIDBPF_REPLACED(silent_pad);
+		break;
 	case PEN_DESCRIPTOR_SIZE:
-		return hidbpf_replace(ctx, silent_pen);
+		change = HIDBPF_REPLACED(silent_pen);
+		break;
 	case VENDOR_DESCRIPTOR_SIZE:
 		hidbpf_patch_input(ctx, VENDOR_INPUT, INPUT_DATA, INPUT_CONST);
-		return hidbpf_append(ctx, VENDOR_DESCRIPTOR_SIZE, pad_and_battery);
+		change = HIDBPF_APPENDED(VENDOR_DESCRIPTOR_SIZE, pad_and_battery);
+		break;
 	}
-	return 0;
+	return hidbpf_change(ctx, change);
 }
 
 HIDBPF_INPUT_EVENT(ctx)

@@ -38,10 +38,10 @@ HIDBPF_INPUT_EVENT(ctx)
 	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
 	__u8 changed;
 
-	if (!report || option_second_button == SECOND_BUTTON_ERASER)
+	if (!report)
 		return 0;
 	changed = flags_were ^ report[UGEE_PEN_FLAGS];
-	if (!changed)
+	if (!changed || option_second_button == SECOND_BUTTON_ERASER)
 		return 0;
 	if (!(report[UGEE_PEN_FLAGS] & UGEE_IN_RANGE))
 		return flags_were & UGEE_TIP ? -EINVAL : 0;

@@ -46,17 +46,22 @@ HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
+	struct hidbpf_change change = HIDBPF_UNCHANGED();
+
 	if (ctx->size != DESCRIPTOR_SIZE)
 		return 0;
 	switch (ctx->hid->product) {
 	case PRO_14:
-		return hidbpf_replace(ctx, pen_14);
+		change = HIDBPF_REPLACED(pen_14);
+		break;
 	case PRO_16:
-		return hidbpf_replace(ctx, pen_16);
+		change = HIDBPF_REPLACED(pen_16);
+		break;
 	case PRO_19:
-		return hidbpf_replace(ctx, pen_19);
+		change = HIDBPF_REPLACED(pen_19);
+		break;
 	}
-	return 0;
+	return hidbpf_change(ctx, change);
 }
 
 /* The sine of 0 to 127 degrees, by 32768. After those come zeros: what is no angle moves nothing. */
@@ -77,11 +82,16 @@ static const __u16 sine[256] = {
 #define REACH_ONE 128
 #define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
 
+/* Along X, and along Y. */
+static const __u32 reach_14[] = {REACH(WIDTH_14), REACH(HEIGHT_14)};
+static const __u32 reach_16[] = {REACH(WIDTH_16), REACH(HEIGHT_16)};
+static const __u32 reach_19[] = {REACH(WIDTH_19), REACH(HEIGHT_19)};
+
 /* Moves X or Y from below the coil to the tip. */
-static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
+static __always_inline void straighten(__u8 *coordinate, __s8 tilt, __u32 reach)
 {
 	__u8 angle = (__u8)(tilt < 0 ? -tilt : tilt);
-	int distance = (reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE);
+	int distance = (int)((reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE));
 	int at = hidbpf_le16(coordinate) - (tilt < 0 ? -distance : distance);
 
 	if (at < 0)
@@ -94,23 +104,21 @@ static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
-	int across = REACH(WIDTH_16);
-	int down = REACH(HEIGHT_16);
+	const __u32 *reach = reach_16;
 
 	if (!report)
 		return 0;
 	switch (ctx->hid->product) {
 	case PRO_14:
-		across = REACH(WIDTH_14);
-		down = REACH(HEIGHT_14);
+		reach = reach_14;
 		break;
 	case PRO_19:
-		across = REACH(WIDTH_19);
-		down = REACH(HEIGHT_19);
+		reach = reach_19;
 		break;
 	}
-	straighten(report + UGEE_PEN_X, (__s8)report[UGEE_PEN_X_TILT], across);
-	straighten(report + UGEE_PEN_Y, (__s8)report[UGEE_PEN_Y_TILT], down);
+#pragma clang loop unroll(disable)
+	for (int axis = 0; axis < 2; axis++)
+		straighten(report + UGEE_PEN_X + 2 * axis, (__s8)report[UGEE_PEN_X_TILT + axis], reach[axis]);
 	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)
 		report[UGEE_PEN_FLAGS] ^= UGEE_TIP | UGEE_INVERT | ERASER;
 	return 0;

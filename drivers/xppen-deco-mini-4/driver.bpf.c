@@ -42,9 +42,17 @@ HIDBPF_DESCRIPTOR(pen,
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	if (ctx->size == PAD_DESCRIPTOR_SIZE)
-		return hidbpf_replace(ctx, pad);
-	return ctx->size == PEN_DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen) : 0;
+	struct hidbpf_change change = HIDBPF_UNCHANGED();
+
+	switch (ctx->size) {
+	case PAD_DESCRIPTOR_SIZE:
+		change = HIDBPF_REPLACED(pad);
+		break;
+	case PEN_DESCRIPTOR_SIZE:
+		change = HIDBPF_REPLACED(pen);
+		break;
+	}
+	return hidbpf_change(ctx, change);
 }
 
 UGEE_PAD_EVENT(PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT)

@@ -85,11 +85,10 @@ static __always_inline int kamvas_pen_event(__u8 *report)
 	return 0;
 }
 
-static __always_inline int kamvas_buttons_event(__u8 *report)
+static __always_inline void kamvas_press(const __u8 *report)
 {
 	if (!kamvas_buttons || !report[HUION_BUTTONS])
 		kamvas_buttons = report[HUION_BUTTONS];
-	return huion_wheels_event(report, KAMVAS_PAD_ID, kamvas_buttons);
 }
 
 /* KAMVAS_INPUT_EVENT(pen_event) is the event hook, with what is to be done to a pen's report. */
@@ -105,7 +104,8 @@ static __always_inline int kamvas_buttons_event(__u8 *report)
 		case KAMVAS_PEN:                                                                                       \
 			return pen_event(report);                                                                      \
 		case KAMVAS_BUTTONS:                                                                                   \
-			return kamvas_buttons_event(report);                                                           \
+			kamvas_press(report);                                                                          \
+			__attribute__((fallthrough));                                                                  \
 		case KAMVAS_WHEEL:                                                                                     \
 			return huion_wheels_event(report, KAMVAS_PAD_ID, kamvas_buttons);                              \
 		}                                                                                                      \

@@ -11,12 +11,14 @@
 
 /* What it is made to send. */
 struct keydial_report {
-	__u8 id;
-	__u8 marks[3];
-	/* A bit for each button, from the lowest byte on. */
-	__u8 buttons[4];
+	/* In the lowest byte, and above it TabletPadMarks(), never set. */
+	__u32 id;
+	/* A bit for each button, from the lowest byte on: little-endian. */
+	__u32 buttons;
 	__s8 wheel;
 };
+/* Without what the compiler puts behind the wheel. */
+#define KEYDIAL_SIZE 9
 
 /* The descriptor of that. Linux has no name for an eleventh button of BTN_0 to BTN_9, so that the others begin at BTN_SOUTH. */
 #define KEYDIAL_PAD(id, bytes)                                                                                         \
@@ -55,59 +57,71 @@ static const __u32 keydial_keys[256] = {
 /* The buttons that are down. What says nothing of a button leaves it as it is. */
 static __u32 keydial_buttons;
 
-/* Puts buttons and wheel into a struct keydial_report. What the hook is to return. The device's own report may be shorter. */
-static __always_inline int keydial_write(struct hid_bpf_ctx *ctx, __u8 id, __s8 wheel)
-{
-	struct keydial_report *report = (void *)hid_bpf_get_data(ctx, 0, sizeof(*report));
-	__u32 buttons = keydial_buttons;
+/* More than any report has, and no more than the kernel's shortest buffer. */
+#define KEYDIAL_REPORT_SIZE 16
 
-	if (!report)
+/*
+ * A report of any kind, of which ctx->size may be less: it is asked for once, also for what is written in its place. Its first byte is
+ * of an earlier report where this one has none, which the sizes that the functions below ask for rule out. Or NULL.
+ */
+static __always_inline __u8 *keydial_report(struct hid_bpf_ctx *ctx)
+{
+	return __builtin_assume_aligned(hid_bpf_get_data(ctx, 0, KEYDIAL_REPORT_SIZE), 8);
+}
+
+/* What the functions below answer where a report is too short: no turn of the wheel. */
+#define KEYDIAL_NOTHING 0x100
+
+/* Puts buttons and wheel into a struct keydial_report. What the hook is to return. */
+static __always_inline int keydial_write(__u8 *report, __u8 id, int turn)
+{
+	if (turn == KEYDIAL_NOTHING)
 		return 0;
-	*report = (struct keydial_report){
+	*(struct keydial_report *)report = (struct keydial_report){
 		.id = id,
-		.buttons = {(__u8)buttons, (__u8)(buttons >> 8), (__u8)(buttons >> 16), (__u8)(buttons >> 24)},
-		.wheel = wheel,
+		.buttons = keydial_buttons,
+		.wheel = (__s8)turn,
 	};
-	return sizeof(*report);
+	return KEYDIAL_SIZE;
 }
 
-/* The keyboard report, of which `first` is the first key. */
-static __always_inline int keydial_keyboard_event(struct hid_bpf_ctx *ctx, __u8 id, const unsigned long first)
+/* The keyboard report, of which `first` is the first key, 2 or 3. */
+static __always_inline int keydial_keyboard_event(struct hid_bpf_ctx *ctx, const __u8 *report, const unsigned int first)
 {
-	__u8 *report = hidbpf_report(ctx, first + KEYDIAL_KEYS);
+	__u32 modifiers = report[KEYDIAL_MODIFIERS];
 	__u32 buttons = keydial_buttons & KEYDIAL_WHEEL_BUTTON;
-	__u8 modifiers;
+	__u64 keys = *(const __u64 *)report >> 8 * first;
 
-	if (!report)
-		return 0;
-	modifiers = report[KEYDIAL_MODIFIERS];
-	buttons |= modifiers & KEYDIAL_LEFT_CONTROL ? KEYDIAL_CONTROL_BUTTON : 0;
-	buttons |= modifiers & KEYDIAL_LEFT_ALT ? KEYDIAL_ALT_BUTTON : 0;
-	buttons |= modifiers & KEYDIAL_LEFT_SHIFT ? KEYDIAL_SHIFT_BUTTON : 0;
-#pragma clang loop unroll(full)
-	for (int i = 0; i < KEYDIAL_KEYS; i++)
-		buttons |= keydial_keys[report[first + i]];
+	if (ctx->size < (int)(first + KEYDIAL_KEYS))
+		return KEYDIAL_NOTHING;
+	if (first + KEYDIAL_KEYS > sizeof(keys))
+		keys |= (__u64)report[sizeof(keys)] << 8 * (KEYDIAL_KEYS - 1);
+	/* Without branches, of which the verifier would look at both ways. */
+	buttons |= (modifiers & KEYDIAL_LEFT_CONTROL) * (KEYDIAL_CONTROL_BUTTON / KEYDIAL_LEFT_CONTROL);
+	buttons |= (modifiers & KEYDIAL_LEFT_ALT) * (KEYDIAL_ALT_BUTTON / KEYDIAL_LEFT_ALT);
+	buttons |= (modifiers & KEYDIAL_LEFT_SHIFT) * (KEYDIAL_SHIFT_BUTTON / KEYDIAL_LEFT_SHIFT);
+#pragma clang loop unroll(disable)
+	for (; keys; keys >>= 8)
+		buttons |= keydial_keys[(__u8)keys];
 	keydial_buttons = buttons;
-	return keydial_write(ctx, id, 0);
+	return 0;
 }
 
-static __always_inline int keydial_consumer_event(struct hid_bpf_ctx *ctx, __u8 id)
+static __always_inline int keydial_consumer_event(struct hid_bpf_ctx *ctx, const __u8 *report)
 {
-	__u8 *report = hidbpf_report(ctx, KEYDIAL_CONSUMER_SIZE);
+	__u32 buttons = keydial_buttons & ~KEYDIAL_WHEEL_BUTTON;
 
-	if (!report)
-		return 0;
-	keydial_buttons &= ~KEYDIAL_WHEEL_BUTTON;
+	if (ctx->size < KEYDIAL_CONSUMER_SIZE)
+		return KEYDIAL_NOTHING;
 	if (report[KEYDIAL_CONSUMER_USAGE] == KEYDIAL_PLAY_PAUSE)
-		keydial_buttons |= KEYDIAL_WHEEL_BUTTON;
-	return keydial_write(ctx, id, 0);
+		buttons |= KEYDIAL_WHEEL_BUTTON;
+	keydial_buttons = buttons;
+	return 0;
 }
 
-static __always_inline int keydial_mouse_event(struct hid_bpf_ctx *ctx, __u8 id)
+static __always_inline int keydial_mouse_event(struct hid_bpf_ctx *ctx, const __u8 *report)
 {
-	__u8 *report = hidbpf_report(ctx, KEYDIAL_MOUSE_SIZE);
-
-	return report ? keydial_write(ctx, id, (__s8)report[KEYDIAL_MOUSE_WHEEL]) : 0;
+	return ctx->size < KEYDIAL_MOUSE_SIZE ? KEYDIAL_NOTHING : (__s8)report[KEYDIAL_MOUSE_WHEEL];
 }
 
 #endif

@@ -60,6 +60,21 @@
 	case (descriptor_size):                                                                                        \
 		return HIDBPF_REPLACED(in_both_modes)
 
+/* ---- What pads are made to send ------------------------------------------------------------------------------------------- */
+
+/*
+ * Puts a pad's report in the place of one of 8 bytes or more: its id, three bytes of marks that are never set (TabletPadMarks()), and
+ * `size` bytes of the number `fields`, from the lowest on. What the hook is to return.
+ */
+static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, const int size)
+{
+	__u32 *words = (__u32 *)report;
+
+	words[0] = id;
+	words[1] = fields;
+	return (int)sizeof(words[0]) + size;
+}
+
 /* ---- Firmware mode: a pad that poses as a keyboard ------------------------------------------------------------------------ */
 
 /* Its report: a keyboard's. */
@@ -68,34 +83,18 @@
 #define HUION_KEYS_MODIFIERS 1
 #define HUION_KEYS_FIRST 2
 
-/* What it is made to send where the tablet sends one shortcut at a time. */
-struct huion_shortcut_report {
-	__u8 id;
-	/* Bytes 1 to 3 of every pad report: TabletPadMarks(), which are never set. */
-	__u8 marks[3];
-	__s8 wheel;
-	/* The number of the one button that is down, or 0. */
-	__u8 button;
-};
+/*
+ * What a shortcut of the tablet's table stands for, where it sends one shortcut at a time: a button that is down, or a turn of the
+ * wheel. It is what HUION_SHORTCUT_PAD() declares: the wheel, and the number of the button.
+ */
+#define HUION_WHEEL_UP 0x01
+#define HUION_WHEEL_DOWN 0xff
+#define HUION_BUTTON(number) ((number) << 8)
 
-/* What a shortcut of the tablet's table stands for: the number of a button, or one of these. */
-#define HUION_WHEEL_UP 0x100
-#define HUION_WHEEL_DOWN 0x200
-
-/* Turns a report into a struct huion_shortcut_report, by a table of struct hidbpf_shortcut. What the hook is to return. */
+/* Turns a report into a pad's, by a table of HIDBPF_SHORTCUTS. What the hook is to return. */
 #define huion_shortcut_event(report, shortcuts)                                                                        \
-	huion_write_shortcut((report), hidbpf_shortcut_button((shortcuts), (report)[HUION_KEYS_MODIFIERS],             \
-							      (report)[HUION_KEYS_FIRST]))
-
-static __always_inline int huion_write_shortcut(__u8 *report, __u32 shortcut)
-{
-	*(struct huion_shortcut_report *)report = (struct huion_shortcut_report){
-		.id = HUION_KEYS_ID,
-		.wheel = (shortcut == HUION_WHEEL_UP) - (shortcut == HUION_WHEEL_DOWN),
-		.button = (__u8)shortcut,
-	};
-	return sizeof(struct huion_shortcut_report);
-}
+	huion_write((report), HUION_KEYS_ID,                                                                           \
+		    hidbpf_shortcut_button((shortcuts), (report)[HUION_KEYS_MODIFIERS], (report)[HUION_KEYS_FIRST]), 2)
 
 /* The descriptor of such a pad, with buttons 1 to `buttons`. */
 #define HUION_SHORTCUT_PAD(buttons)                                                                                    \
@@ -143,28 +142,15 @@ static __always_inline __s8 huion_turn(const __u8 *report)
 	return report[HUION_TURN_DIRECTION] == HUION_BACKWARDS ? -1 : (__s8)report[HUION_TURN_DIRECTION];
 }
 
-/* What a pad with two wheels is made to send. Its descriptor: HUION_PAD_BUTTONS(), padding to 8 bits, HUION_PAD_WHEELS(). */
-struct huion_wheels_report {
-	__u8 id;
-	__u8 marks[3];
-	__u8 buttons;
-	__s8 first_wheel;
-	__s8 second_wheel;
-};
-
-/* Turns a pad's report into a struct huion_wheels_report, with the buttons that are down now. What the hook is to return. */
+/*
+ * Turns a pad's report into that of a pad with two wheels: the buttons that are down now, and a byte for each wheel. What the hook is
+ * to return. Its descriptor: HUION_PAD_BUTTONS(), padding to 8 bits, HUION_PAD_WHEELS().
+ */
 static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 buttons)
 {
-	_Bool first = report[HUION_TURN_WHEEL] == 1;
-	__s8 turn = huion_turn(report);
+	const int wheel = report[HUION_TURN_WHEEL] == 1 ? 8 : 16;
 
-	*(struct huion_wheels_report *)report = (struct huion_wheels_report){
-		.id = id,
-		.buttons = buttons,
-		.first_wheel = first ? turn : 0,
-		.second_wheel = first ? 0 : turn,
-	};
-	return sizeof(struct huion_wheels_report);
+	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << wheel, 3);
 }
 
 /* ---- Descriptors of pens -------------------------------------------------------------------------------------------------- */

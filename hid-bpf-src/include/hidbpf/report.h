@@ -47,6 +47,13 @@ static __always_inline void hidbpf_put_le16(__u8 *bytes, __u16 value)
 	bytes[1] = (__u8)(value >> 8);
 }
 
+/* The 32-bit little-endian number at `bytes`, which must be aligned to 4. Of reports, offsets that are multiples of 4 are. */
+static __always_inline __u32 hidbpf_le32(const void *bytes)
+{
+	return *(const __u32 *)bytes;
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers of 32 bits are read as they are");
+
 /*
  * Turns a signed axis of 16 bits, little-endian, around. -32768 becomes 32767: its opposite has no room in 16 bits, and would come
  * out as -32768 again.
@@ -198,24 +205,27 @@ static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsig
 struct hidbpf_change {
 	__u8 *bytes;
 	unsigned long size;
+	/* Where they go. */
+	unsigned long offset;
 	/* What the hook is to return. */
 	int result;
 };
 
-/* The longest array that a struct hidbpf_change may have. */
+/* The longest descriptor that can come of a struct hidbpf_change. */
 #define HIDBPF_CHANGE_SIZE 512
 
-/* Another descriptor, a part over the first bytes, and nothing. */
-#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, sizeof(descriptor))
-#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0)
+/* Another descriptor, a part over the first bytes, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
+#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, sizeof(descriptor))
+#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0, 0)
+#define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, (descriptor_size) + sizeof(part))
 #define HIDBPF_UNCHANGED() ((struct hidbpf_change){})
-#define HIDBPF__CHANGE(array, answer)                                                                                  \
+#define HIDBPF__CHANGE(array, at, answer)                                                                              \
 	({                                                                                                             \
-		_Static_assert(sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                          \
-		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .result = (answer)};                   \
+		_Static_assert((at) + sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                   \
+		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .result = (answer)};   \
 	})
 
-/* For descriptor hooks. Does it; what the hook is to return. A part must not be longer than the device's descriptor. */
+/* For descriptor hooks. Does it; what the hook is to return. The driver knows how long the device's descriptor is. */
 static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_change change)
 {
 	__u8 *data;
@@ -225,35 +235,37 @@ static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_
 	data = hid_bpf_get_data(ctx, 0, HIDBPF_CHANGE_SIZE);
 	if (!data)
 		return -EIO;
-	hidbpf_copy(data, change.bytes, change.size);
+	hidbpf_copy(data + change.offset, change.bytes, change.size);
 	return change.result;
 }
 
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */
 struct hidbpf_shortcut {
-	/* Left control 0x01, shift 0x02, alt 0x04, gui 0x08; the right ones 0x10 to 0x80. */
-	__u8 modifiers;
-	/* A usage of the keyboard page. */
-	__u8 key;
+	/* The modifiers in the upper byte, the key in the lower. */
+	__u16 pressed;
 	/* What the table gives for it: a button's number or bit, as the driver likes. */
-	__u32 button;
+	__u16 button;
 };
 
-/* The `button` of the entry that has these modifiers and this key, or 0. The table must be a static const array. */
-#define hidbpf_shortcut_button(table, modifiers, key)                                                                  \
-	hidbpf_find_shortcut((table), sizeof(table) / sizeof((table)[0]), (modifiers), (key))
+/*
+ * A table of them: static const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS] = {HIDBPF_SHORTCUT(modifiers, key, button), ...};
+ *
+ * Modifiers are left control 0x01, shift 0x02, alt 0x04, gui 0x08, the right ones 0x10 to 0x80; a key is a usage of the keyboard page.
+ * Each shortcut has a place that follows from both, so that it is found without a search. Of two with one place clang says that
+ * the second overrides the first.
+ */
+#define HIDBPF_SHORTCUTS 64
+#define HIDBPF_SHORTCUT(modifiers, key, its_button)                                                                    \
+	[HIDBPF__SHORTCUT_PLACE(modifiers, key)] = {.pressed = (modifiers) << 8 | (key), .button = (its_button)}
+#define HIDBPF__SHORTCUT_PLACE(modifiers, key) (((key) + ((modifiers) << 4)) & (HIDBPF_SHORTCUTS - 1))
 
-static __always_inline __u32 hidbpf_find_shortcut(const struct hidbpf_shortcut *table, const unsigned long count,
-						  __u8 modifiers, __u8 key)
+/* The `button` of the entry that has these modifiers and this key, or 0. */
+static __always_inline __u32 hidbpf_shortcut_button(const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS], __u32 modifiers,
+						    __u32 key)
 {
-	const __u32 pressed = (__u32)modifiers << 8 | key;
+	const struct hidbpf_shortcut *shortcut = &table[HIDBPF__SHORTCUT_PLACE(modifiers, key)];
 
-	/* Unrolled, the table becomes constants in the code, with one comparison for each entry up to the one that it is. */
-#pragma clang loop unroll(full)
-	for (unsigned long i = 0; i < count; i++)
-		if (pressed == ((__u32)table[i].modifiers << 8 | table[i].key))
-			return table[i].button;
-	return 0;
+	return shortcut->pressed == (modifiers << 8 | key) ? shortcut->button : 0;
 }
 
 #endif

@@ -51,33 +51,6 @@ static __always_inline __u32 hidbpf_contact_ends(__u32 flags)
 	return flags & ~flags >> 1 & 1;
 }
 
-/* How many contacts of the report before were said to end there. */
-static __always_inline __u32 hidbpf_contacts_ended(void)
-{
-	__u32 ended = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < HIDBPF_CONTACTS; i++)
-		ended += hidbpf_contact_ends(hidbpf_before.contacts[i].flags);
-	return ended;
-}
-
-/* A bit for the identifier of each contact that was down in the report before and of which this one says nothing. */
-static __always_inline __u32 hidbpf_lost_contacts(const struct hidbpf_contact_report *report, const int id_shift,
-						  const __u8 id_mask)
-{
-	__u32 down = 0, known = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < HIDBPF_CONTACTS; i++) {
-		__u32 before = hidbpf_before.contacts[i].flags, now = report->contacts[i].flags;
-
-		down |= hidbpf_contact_is_down(before) << (before >> id_shift & id_mask);
-		known |= (now & HIDBPF_CONTACT_CONFIDENT) << (now >> id_shift & id_mask);
-	}
-	return down & ~known;
-}
-
 /*
  * Adds to the report, behind its contacts, those of the report before that were down and of which it says nothing, as lifted where
  * they were. `id_shift` and `id_mask` tell where a contact's flags have its identifier.
@@ -86,23 +59,35 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 						      const __u8 id_mask)
 {
 	__u32 count = report->count;
+	/* How many contacts of the report before were said to end there; a bit for the identifier of each that was down, and that is known. */
+	__u32 ended = 0, down = 0, known = 0;
 
-	if (count < hidbpf_before.count && count + hidbpf_contacts_ended() != hidbpf_before.count) {
-		const __u32 lost = hidbpf_lost_contacts(report, id_shift, id_mask);
+	if (count >= hidbpf_before.count)
+		return;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < HIDBPF_CONTACTS; i++) {
+		__u32 before = hidbpf_before.contacts[i].flags, now = report->contacts[i].flags;
 
-		for (int i = 0; i < HIDBPF_CONTACTS; i++) {
-			const struct hidbpf_contact *before = &hidbpf_before.contacts[i];
-			__u32 is_lost = lost >> (before->flags >> id_shift & id_mask);
-
-			if (!(is_lost & hidbpf_contact_is_down(before->flags)) || count >= HIDBPF_CONTACTS)
-				continue;
-			report->contacts[count] = *before;
-			report->contacts[count].flags &= (__u8)~HIDBPF_CONTACT_TIP;
-			count++;
-		}
-		report->count = (__u8)count;
+		ended += hidbpf_contact_ends(before);
+		down |= hidbpf_contact_is_down(before) << (before >> id_shift & id_mask);
+		known |= (now & HIDBPF_CONTACT_CONFIDENT) << (now >> id_shift & id_mask);
 	}
-	__builtin_memcpy(&hidbpf_before, __builtin_assume_aligned(report, 8), sizeof(hidbpf_before));
+	if (count + ended == hidbpf_before.count)
+		return;
+	down &= ~known;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < HIDBPF_CONTACTS; i++) {
+		const struct hidbpf_contact *before = &hidbpf_before.contacts[i];
+		__u32 is_lost = down >> (before->flags >> id_shift & id_mask);
+
+		/* Read anew: what the verifier knows of the count is then the same in each round, however many were added. */
+		count = *(volatile __u8 *)&report->count;
+		if (!(is_lost & hidbpf_contact_is_down(before->flags)) || count >= HIDBPF_CONTACTS)
+			continue;
+		report->contacts[count] = *before;
+		report->contacts[count].flags &= (__u8)~HIDBPF_CONTACT_TIP;
+		report->count = (__u8)(count + 1);
+	}
 }
 
 /*
@@ -116,8 +101,10 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 		struct hidbpf_contact_report *report =                                                                 \
 			hidbpf_report_with_id(ctx, report_id, sizeof(struct hidbpf_contact_report));                   \
                                                                                                                        \
-		if (report)                                                                                            \
-			hidbpf_lift_lost_contacts(report, id_shift, id_mask);                                          \
+		if (!report)                                                                                           \
+			return 0;                                                                                      \
+		hidbpf_lift_lost_contacts(report, id_shift, id_mask);                                                  \
+		__builtin_memcpy(&hidbpf_before, report, sizeof(hidbpf_before));                                       \
 		return 0;                                                                                              \
 	}
 

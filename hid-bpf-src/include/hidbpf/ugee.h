@@ -89,21 +89,23 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 
 /*
  * For event hooks. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
- * keyboard page what it stands for; `left_alt` is what that modifier does, and `dial_steps` how much a step of the dial is. What the hook is
+ * keyboard page what it stands for, nothing for 0; `left_alt` is what that modifier does, and `dial_steps` how much a step of the dial is. What the hook is
  * to return.
  */
 static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, const __u16 *meaning_of_key, __u16 left_alt,
 					  __s32 dial_steps)
 {
 	__u8 *data = hidbpf_report_with_id(ctx, id, UGEE_KEYS_SIZE);
+	__u64 keys;
 	__u16 down;
 
 	if (!data)
 		return 0;
 	down = data[UGEE_KEYS_MODIFIERS] & UGEE_KEYS_LEFT_ALT ? left_alt : 0;
-#pragma clang loop unroll(full)
-	for (int i = UGEE_KEYS_FIRST; i < UGEE_KEYS_SIZE; i++)
-		down |= meaning_of_key[data[i]];
+	/* Those after the last one that is down are 0, which stands for nothing. */
+#pragma clang loop unroll(disable)
+	for (keys = *(const __u64 *)data >> 8 * UGEE_KEYS_FIRST; keys; keys >>= 8)
+		down |= meaning_of_key[(__u8)keys];
 	*(struct ugee_pad_report *)data = (struct ugee_pad_report){
 		.id = id,
 		.buttons = (__u8)down,

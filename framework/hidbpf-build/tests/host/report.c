@@ -47,7 +47,9 @@ static __u8 negated8(__u8 value)
 	return value;
 }
 
-static const struct hidbpf_shortcut shortcuts[] = {{0x00, 0x08, 3}, {0x01, 0x08, 6}, {0x05, 0x1d, 0x10000}};
+static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
+	HIDBPF_SHORTCUT(0x00, 0x08, 3), HIDBPF_SHORTCUT(0x01, 0x08, 6), HIDBPF_SHORTCUT(0x05, 0x1d, 0x8000),
+};
 
 HIDBPF_DESCRIPTOR(padding, Padding(8), Padding(16), Padding(3));
 #define EIGHT(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
@@ -91,7 +93,8 @@ int main(void)
 	CHECK(!hidbpf_patch_byte(&descriptor, 18, 0, 1) && buffer[18] == 0);
 
 	CHECK(hidbpf_shortcut_button(shortcuts, 0x00, 0x08) == 3 && hidbpf_shortcut_button(shortcuts, 0x01, 0x08) == 6);
-	CHECK(hidbpf_shortcut_button(shortcuts, 0x05, 0x1d) == 0x10000 && hidbpf_shortcut_button(shortcuts, 0x02, 0x08) == 0);
+	CHECK(hidbpf_shortcut_button(shortcuts, 0x05, 0x1d) == 0x8000 && hidbpf_shortcut_button(shortcuts, 0x02, 0x08) == 0);
+	CHECK(hidbpf_shortcut_button(shortcuts, 0x00, 0x48) == 0 && hidbpf_shortcut_button(shortcuts, 0x00, 0x00) == 0);
 
 	CHECK(hidbpf_replace(&descriptor, padding) == 18 && same(padding, 18) && buffer[18] == 0);
 	CHECK(hidbpf_replace(&descriptor, long_and_odd) == 1537 && same(long_and_odd, 1537) && buffer[1537] == 0);
@@ -101,6 +104,8 @@ int main(void)
 	buffer[0] = 0xff;
 	CHECK(hidbpf_change(&descriptor, HIDBPF_UNCHANGED()) == 0 && buffer[0] == 0xff);
 	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(padding)) == 0 && same(padding, 18));
+	CHECK(hidbpf_change(&descriptor, HIDBPF_APPENDED(18, padding)) == 36 && same(padding, 18) && buffer[18] == padding[0]);
+	CHECK(buffer[35] == padding[17] && buffer[36] == longest[36]);
 	CHECK(hidbpf_change(&ctx, HIDBPF_REPLACED(padding)) == -EIO);
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
