@@ -82,16 +82,11 @@ static const __u16 sine[256] = {
 #define REACH_ONE 128
 #define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
 
-/* Along X, and along Y. */
-static const __u32 reach_14[] = {REACH(WIDTH_14), REACH(HEIGHT_14)};
-static const __u32 reach_16[] = {REACH(WIDTH_16), REACH(HEIGHT_16)};
-static const __u32 reach_19[] = {REACH(WIDTH_19), REACH(HEIGHT_19)};
-
 /* Moves X or Y from below the coil to the tip. */
-static __always_inline void straighten(__u8 *coordinate, __s8 tilt, __u32 reach)
+static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
 {
 	__u8 angle = (__u8)(tilt < 0 ? -tilt : tilt);
-	int distance = (int)((reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE));
+	int distance = (reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE);
 	int at = hidbpf_le16(coordinate) - (tilt < 0 ? -distance : distance);
 
 	if (at < 0)
@@ -104,21 +99,23 @@ static __always_inline void straighten(__u8 *coordinate, __s8 tilt, __u32 reach)
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
-	const __u32 *reach = reach_16;
+	int across = REACH(WIDTH_16);
+	int down = REACH(HEIGHT_16);
 
 	if (!report)
 		return 0;
 	switch (ctx->hid->product) {
 	case PRO_14:
-		reach = reach_14;
+		across = REACH(WIDTH_14);
+		down = REACH(HEIGHT_14);
 		break;
 	case PRO_19:
-		reach = reach_19;
+		across = REACH(WIDTH_19);
+		down = REACH(HEIGHT_19);
 		break;
 	}
-#pragma clang loop unroll(disable)
-	for (int axis = 0; axis < 2; axis++)
-		straighten(report + UGEE_PEN_X + 2 * axis, (__s8)report[UGEE_PEN_X_TILT + axis], reach[axis]);
+	straighten(report + UGEE_PEN_X, (__s8)report[UGEE_PEN_X_TILT], across);
+	straighten(report + UGEE_PEN_Y, (__s8)report[UGEE_PEN_Y_TILT], down);
 	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)
 		report[UGEE_PEN_FLAGS] ^= UGEE_TIP | UGEE_INVERT | ERASER;
 	return 0;
