@@ -20,6 +20,7 @@ use hidbpf::descriptor::{
     reports_difference,
 };
 use hidbpf::device::{Device, has_input_report};
+use hidbpf::fast::{KernelIdentity, ResolveOpsArgs, ResolvedIds};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
 use hidbpf::manifest::{Embedded, HexBytes, Manifest, Seal};
@@ -33,6 +34,8 @@ use hidbpf::text::Printable;
 use hidbpf_prelink::Prelinked;
 use object::{Object as _, ObjectSection as _, SectionFlags};
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_128;
+use zerocopy::FromZeros as _;
 
 /// A parser, and what it is given.
 pub struct Target {
@@ -45,7 +48,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
     Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
@@ -53,6 +56,7 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
     Target { name: "manifest", run: manifest, seeds: manifests },
     Target { name: "state", run: state, seeds: || Ok(vec![STATE.into()]) },
+    Target { name: "numbers", run: numbers, seeds: || Ok(vec![kept()]) },
     Target { name: "configuration", run: configuration, seeds: || Ok(vec![CONFIGURATION.into()]) },
     Target { name: "device", run: device, seeds: || Ok(DEVICES.map(Vec::from).into()) },
     Target { name: "value", run: value, seeds: || Ok(VALUES.map(Vec::from).into()) },
@@ -155,6 +159,35 @@ pub fn state(bytes: &[u8]) {
         let written = serde_json::to_vec(&state).expect("what was read can be written");
         assert_eq!(serde_json::from_slice::<DeviceState>(&written).ok(), Some(state));
     }
+}
+
+/// The kernel's numbers as they are kept until the next boot. Their sum is put right before.
+pub fn numbers(bytes: &[u8]) {
+    let kernel = KernelIdentity::new_zeroed();
+    let mut record = bytes.to_vec();
+    if let Some((summed, sum)) = record.split_last_chunk_mut::<16>() {
+        *sum = xxh3_128(summed).to_le_bytes();
+    }
+    let Some(ids) = ResolvedIds::from_bytes(&record, &kernel) else { return };
+    assert_eq!(ResolvedIds::from_bytes(&ids.to_bytes(&kernel), &kernel), Some(ids));
+}
+
+/// Those of some kernel.
+fn kept() -> Vec<u8> {
+    let ops = ResolveOpsArgs {
+        ops_type: 100,
+        value_type: 200,
+        value_size: 256,
+        hid_id: 128,
+        flags: 132,
+        device_event: 152,
+        rdesc_fixup: 160,
+        hw_request: 168,
+        hw_output_report: 176,
+    };
+    let functions = [("hid_bpf_get_data", 7), ("bpf_wq_set_callback", 0)];
+    let functions = functions.map(|(name, id)| (name.to_owned(), id)).into();
+    ResolvedIds { ops: Some(ops), functions }.to_bytes(&KernelIdentity::new_zeroed())
 }
 
 /// A file of `/etc/hidbpf`. What is written of it says the same.

@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
 
 use hid_bpf_src::ResolveOpsArgs;
@@ -106,8 +107,8 @@ impl ResolvedIds {
         }
         let mut functions = BTreeMap::new();
         for slot in record.slots.iter().filter(|slot| slot.name[0] != 0) {
-            let name = slot.name.split(|byte| *byte == 0).next()?;
-            functions.insert(String::from_utf8(name.to_vec()).ok()?, slot.id);
+            let name = CStr::from_bytes_until_nul(&slot.name).ok()?;
+            functions.insert(name.to_str().ok()?.to_owned(), slot.id);
         }
         Some(ResolvedIds { ops, functions })
     }
