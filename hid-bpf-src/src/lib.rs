@@ -195,8 +195,8 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FixupRecord {
-    /// How often the kernel has run the hook.
-    pub calls: u32,
+    /// Not 0 once the kernel has run the hook.
+    pub ran: u32,
     /// What the hook last answered: 0 or the descriptor's new size, or a negative errno.
     pub result: i32,
 }

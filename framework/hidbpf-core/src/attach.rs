@@ -268,7 +268,7 @@ impl<'a, L: Loader> Attached<'a, L> {
         now.refresh().map_err(Unready::ForGood)?;
         let changed = now.rdesc != device.rdesc;
         let change = match self.object.fixup_record().map_err(Unready::ForGood)? {
-            Some(FixupRecord { calls: 0, .. }) => {
+            Some(FixupRecord { ran: 0, .. }) => {
                 return skipped("the kernel did not run its descriptor hook");
             }
             Some(FixupRecord { result, .. }) if result < 0 => {

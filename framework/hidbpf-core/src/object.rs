@@ -106,7 +106,7 @@ pub struct Global {
 /// The prefix of globals that udev properties are written to.
 pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 
-/// The global in which the SDK counts the runs of the descriptor hook: `struct hidbpf_fixup_record`.
+/// The global in which the SDK notes that the descriptor hook has run: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
 /// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).

@@ -63,11 +63,14 @@
 	}                                                                                                              \
 	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
 
-/* What user space reads to know whether the kernel ran the descriptor hook: it can skip that and still report success. */
+/*
+ * What user space reads to know whether the kernel ran the descriptor hook: it can skip that and still report success. Aligned, so that
+ * both are written at once.
+ */
 struct hidbpf_fixup_record {
-	__u32 calls;
+	__u32 ran;
 	__s32 result;
-};
+} __attribute__((aligned(8)));
 
 /*
  * HIDBPF_RDESC_FIXUP(ctx) { ... }
@@ -109,8 +112,7 @@ struct hidbpf_fixup_record {
 	{                                                                                                              \
 		int hidbpf_result = hidbpf_rdesc_fixup(hidbpf_ctx);                                                    \
                                                                                                                        \
-		hidbpf_fixup.calls++;                                                                                  \
-		hidbpf_fixup.result = hidbpf_result;                                                                   \
+		hidbpf_fixup = (struct hidbpf_fixup_record){.ran = 1, .result = hidbpf_result};                        \
 		return hidbpf_result;                                                                                  \
 	}
 
