@@ -280,7 +280,11 @@ pub fn is_repeatable(root: &Path, product: &Product, scratch: &Path) -> Result<b
     for path in &differing {
         println!("not the same twice: {}", path.display());
     }
-    Ok(differing.is_empty())
+    let is_same = differing.is_empty();
+    if is_same {
+        crate::paths::remove_folder(scratch)?;
+    }
+    Ok(is_same)
 }
 
 /// What is below a folder: the mode of each file and folder, and the bytes of each file, by its path from there.

@@ -27,6 +27,7 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let root = &paths.root;
+    tell_space(root)?;
     heading("build");
     let artifacts = artifacts::build(root, Profile::Dev)?.artifacts()?;
     let mut report = Report::default();
@@ -41,6 +42,15 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     }
     report.notices = costs::notices(root, figures, &ran.releases);
     Ok(report)
+}
+
+/// Says how much room there is on the disk: where it does not do, programs that know nothing of it fail in words of their own.
+fn tell_space(root: &Path) -> Result<()> {
+    let disk =
+        rustix::fs::statvfs(root).with_context(|| format!("failed to look at the disk of `{}`", root.display()))?;
+    let gigabytes = disk.f_bavail as f64 * disk.f_frsize as f64 / 1e9;
+    println!("{gigabytes:.1} GB are free here; to build and test everything for the first time takes some 2.5 GB");
+    Ok(())
 }
 
 fn heading(text: &str) {
