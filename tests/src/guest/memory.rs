@@ -13,6 +13,9 @@ use super::bench::{Bench, write};
 /// How long the kernel gets to free what it frees later: after a grace period, from a work queue, or when a process has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long what was freed just now, files that were closed above all, may wait for a grace period (RCU) on a machine that is idle.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// What of each kind there may be more than before: processes and the kernel's work queues come and go, and take a stack of 16 KiB each.
 const MARGIN_KIB: u64 = 64;
 
@@ -41,6 +44,7 @@ impl Memory {
         bench.kernel.forget();
         bench.udev.forget();
         give_back()?;
+        sleep(GRACE);
         let mut memory = Memory { objects: BTreeMap::new(), sizes: BTreeMap::new() };
         if Path::new("/proc/slabinfo").exists() {
             // After two lines of headings: name, objects in use, objects, bytes of one, ...
