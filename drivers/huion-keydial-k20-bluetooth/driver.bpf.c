@@ -45,20 +45,9 @@ HIDBPF_RDESC_FIXUP(ctx)
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = keydial_report(ctx);
-	int turn = KEYDIAL_NOTHING;
+	const struct keydial_ids ids = {KEYBOARD_ID, CONSUMER_ID, MOUSE_ID, KEYBOARD_FIRST};
 
-	switch (report ? report[0] : 0) {
-	case KEYBOARD_ID:
-		turn = keydial_keyboard_event(ctx, report, KEYBOARD_FIRST);
-		break;
-	case CONSUMER_ID:
-		turn = keydial_consumer_event(ctx, report);
-		break;
-	case MOUSE_ID:
-		turn = keydial_mouse_event(ctx, report);
-		break;
-	}
-	return keydial_write(report, PAD_ID, turn);
+	return report ? keydial_write(report, PAD_ID, keydial_event(ctx, report, ids)) : 0;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

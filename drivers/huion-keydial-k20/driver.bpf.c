@@ -50,22 +50,15 @@ static __always_inline int vendor_event(struct hid_bpf_ctx *ctx, const __u8 *rep
 HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *report = keydial_report(ctx);
-	int turn = KEYDIAL_NOTHING;
+	const struct keydial_ids ids = {KEYBOARD_ID, CONSUMER_ID, MOUSE_ID, KEYBOARD_FIRST};
+	int turn;
 
-	switch (report ? report[0] : 0) {
-	case KEYBOARD_ID:
-		turn = keydial_keyboard_event(ctx, report, KEYBOARD_FIRST);
-		break;
-	case CONSUMER_ID:
-		turn = keydial_consumer_event(ctx, report);
-		break;
-	case MOUSE_ID:
-		turn = keydial_mouse_event(ctx, report);
-		break;
-	case HUION_VENDOR_ID:
+	if (!report)
+		return 0;
+	if (report[0] == HUION_VENDOR_ID)
 		turn = vendor_event(ctx, report);
-		break;
-	}
+	else
+		turn = keydial_event(ctx, report, ids);
 	return keydial_write(report, PAD_ID, turn);
 }
 

@@ -124,4 +124,20 @@ static __always_inline int keydial_mouse_event(struct hid_bpf_ctx *ctx, const __
 	return ctx->size < KEYDIAL_MOUSE_SIZE ? KEYDIAL_NOTHING : (__s8)report[KEYDIAL_MOUSE_WHEEL];
 }
 
+/* The ids of the reports of the three, and the first key of the keyboard's. */
+struct keydial_ids {
+	__u8 keyboard, consumer, mouse;
+	unsigned int first_key;
+};
+
+/* How far the wheel was turned by any of their reports; KEYDIAL_NOTHING by others. */
+static __always_inline int keydial_event(struct hid_bpf_ctx *ctx, const __u8 *report, const struct keydial_ids ids)
+{
+	if (report[0] == ids.keyboard)
+		return keydial_keyboard_event(ctx, report, ids.first_key);
+	if (report[0] == ids.consumer)
+		return keydial_consumer_event(ctx, report);
+	return report[0] == ids.mouse ? keydial_mouse_event(ctx, report) : KEYDIAL_NOTHING;
+}
+
 #endif
