@@ -225,6 +225,7 @@ pub fn device(bytes: &[u8]) {
     PLACE.write(uevent, database, descriptor);
     let device = Device::open(&PLACE.system, &PLACE.name).expect("a device can be read");
     assert_eq!(device.rdesc, descriptor);
+    assert_eq!(device.modalias.to_string(), Place::MODALIAS);
     for text in [&device.hid_name, &device.phys, &device.uniq] {
         assert!(!Printable(text).to_string().chars().any(char::is_control), "{text:?}");
     }
@@ -362,14 +363,17 @@ impl Place {
         }
         symlink(&device, system.hid_devices().join(name.as_str()))?;
         symlink(system.sysfs.join("bus/hid"), device.join("subsystem"))?;
-        fs::write(device.join("modalias"), "hid:b0003g0001v00001234p00005678\n")?;
         let database = system.udev_database().join(format!("+hid:{name}"));
         Ok(Place { system, name, device, database, _root: root })
     }
 
+    /// What the kernel itself says of a device, whatever this says of itself.
+    const MODALIAS: &str = "hid:b0003g0001v00001234p00005678";
+
     fn write(&self, uevent: &[u8], database: &[u8], descriptor: &[u8]) {
+        let uevent = [uevent, b"\nMODALIAS=", Place::MODALIAS.as_bytes(), b"\n"].concat();
         for (path, bytes) in [
-            (&self.device.join("uevent"), uevent),
+            (&self.device.join("uevent"), uevent.as_slice()),
             (&self.device.join("report_descriptor"), descriptor),
             (&self.database, database),
         ] {

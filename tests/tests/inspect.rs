@@ -307,8 +307,7 @@ impl Machine {
             }],
         });
         for (path, content) in [
-            (device.join("uevent"), b"HID_NAME=a\x1b[2J joystick\n".as_slice()),
-            (device.join("modalias"), modalias.as_bytes()),
+            (device.join("uevent"), format!("HID_NAME=a\x1b[2J joystick\nMODALIAS={modalias}\n").as_bytes()),
             (device.join("report_descriptor"), in_force),
             (state, remembered.to_string().as_bytes()),
         ] {

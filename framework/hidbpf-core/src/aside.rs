@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::device::Device;
 use crate::ids::HidName;
+use crate::sysfs;
 use crate::system::System;
 
 /// The word on the kernel's command line that keeps hidbpf off all devices.
@@ -30,11 +31,11 @@ pub enum Aside {
 impl Aside {
     /// What keeps hidbpf off a device, if anything does.
     pub fn of(system: &System, device: &Device) -> Option<Aside> {
-        let command_line = fs::read_to_string(system.root.join("proc/cmdline")).unwrap_or_default();
-        if command_line.split_whitespace().any(|word| word == COMMAND_LINE_WORD) {
+        let command_line = sysfs::read(&system.root.join("proc/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&command_line).split_whitespace().any(|word| word == COMMAND_LINE_WORD) {
             return Some(Aside::CommandLine);
         }
-        if device.property(IGNORE_PROPERTY).is_some_and(|value| value == "1") {
+        if device.inherited_property(IGNORE_PROPERTY).is_some_and(|value| value == "1") {
             return Some(Aside::Property);
         }
         let others = udev_hid_bpf(system, &device.name);

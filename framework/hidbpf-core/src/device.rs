@@ -37,6 +37,7 @@ pub struct Device {
     pub interface: Option<u8>,
     /// Whether the kernel has made something of it that is for input.
     pub has_input: bool,
+    directory: Directory,
     properties: Properties,
     /// What the variables of the driver are set to that is being attached, its options.
     variables: BTreeMap<String, Vec<u8>>,
@@ -52,6 +53,19 @@ enum Properties {
 }
 
 impl Device {
+    /// Reads the device of that name whose directory in sysfs, or something below it, is at a path: as udev's events give it, without
+    /// links in it. Of any other path only the name counts.
+    ///
+    /// # Errors
+    /// There is no such device, or it vanished while it was read.
+    pub fn at(system: &System, name: &HidName, path: &Path) -> Result<Device> {
+        let mut directories = path.ancestors().filter(|path| path.starts_with(system.sysfs.join("devices")));
+        match directories.find(|path| file_name(path) == Some(name.as_str())) {
+            Some(syspath) => Device::read(system, name.clone(), syspath.to_owned()),
+            None => Device::open(system, name),
+        }
+    }
+
     /// Reads a device by its name.
     ///
     /// # Errors
@@ -68,31 +82,34 @@ impl Device {
     fn read(system: &System, name: HidName, syspath: PathBuf) -> Result<Device> {
         let directory = directory(&name, &syspath)?;
         let rdesc = attribute(&name, &directory, RDESC)?;
-        let uevent = String::from_utf8_lossy(&attribute(&name, &directory, "uevent")?).into_owned();
-        let uevent = |key: &str| {
+        let uevent = attribute(&name, &directory, "uevent")?;
+        let uevent = String::from_utf8_lossy(&uevent);
+        // Behind all that the device says of itself, which may have line breaks in it.
+        let modalias = uevent.lines().rev().find_map(|line| line.strip_prefix("MODALIAS="));
+        let modalias = modalias.unwrap_or_default().parse().map_err(|error| {
+            Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
+        })?;
+        let said = |key: &str| {
             uevent
                 .lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
                 .map(str::to_owned)
                 .unwrap_or_default()
         };
-        let modalias =
-            String::from_utf8_lossy(&attribute(&name, &directory, "modalias")?).parse().map_err(|error| {
-                Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
-            })?;
         Ok(Device {
             modalias,
-            hid_name: uevent("HID_NAME"),
-            phys: uevent("HID_PHYS"),
-            uniq: uevent("HID_UNIQ"),
+            hid_name: said("HID_NAME"),
+            phys: said("HID_PHYS"),
+            uniq: said("HID_UNIQ"),
             driver: directory.link("driver").ok(),
-            interface: usb_interface(&directory),
+            interface: usb_interface(&directory, &syspath),
             has_input: directory.has(INPUT),
             properties: Properties::Udev(system.udev_database()),
             variables: BTreeMap::new(),
             rdesc,
             name,
             syspath,
+            directory,
         })
     }
 
@@ -153,6 +170,7 @@ impl Device {
         Device {
             name: "0003:0001:0001.0001".parse().unwrap(),
             syspath: PathBuf::new(),
+            directory: Directory::open(Path::new("/")).unwrap(),
             modalias,
             hid_name: String::new(),
             phys: phys.to_owned(),
@@ -193,6 +211,26 @@ impl Device {
     ///
     /// Tools that switch tablets between modes put them on any of these.
     pub fn properties(&self, names: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, String> {
+        let nodes = std::iter::once_with(|| entries(&self.syspath.join("hidraw"))).flatten();
+        self.properties_of(names, nodes.filter_map(|node| Record::of_node(&node)))
+    }
+
+    /// One of [`Device::properties`].
+    pub fn property(&self, name: &str) -> Option<String> {
+        self.properties([name]).remove(name)
+    }
+
+    /// A udev property that counts for what is below: the device's own, else that of its nearest parent that has it.
+    pub fn inherited_property(&self, name: &str) -> Option<String> {
+        self.properties_of([name], std::iter::empty()).remove(name)
+    }
+
+    /// Those of the device, of its parents, and of what is below.
+    fn properties_of(
+        &self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+        below: impl Iterator<Item = Record>,
+    ) -> BTreeMap<String, String> {
         let mut missing: BTreeSet<String> = names.into_iter().map(Into::into).collect();
         let database = match &self.properties {
             Properties::Udev(database) => database,
@@ -205,10 +243,8 @@ impl Device {
         // Above it are directories that are no devices.
         let is_device = |path: &&Path| !path.ends_with("sys/devices");
         let parents = self.syspath.ancestors().skip(1).take_while(is_device).filter_map(Record::of);
-        let nodes = std::iter::once_with(|| entries(&self.syspath.join("hidraw"))).flatten();
-        let nodes = nodes.filter_map(|node| Record::of_node(&node));
         let mut found: BTreeMap<String, String> = BTreeMap::new();
-        for place in own.chain(parents).chain(nodes) {
+        for place in own.chain(parents).chain(below) {
             if missing.is_empty() {
                 break;
             }
@@ -218,25 +254,19 @@ impl Device {
         found
     }
 
-    /// One of [`Device::properties`].
-    pub fn property(&self, name: &str) -> Option<String> {
-        self.properties([name]).remove(name)
-    }
-
     /// Looks again which descriptor is in force, and which kernel driver is bound.
     ///
     /// # Errors
     /// The device has gone.
     pub fn refresh(&mut self) -> Result<()> {
-        let directory = directory(&self.name, &self.syspath)?;
-        self.rdesc = attribute(&self.name, &directory, RDESC)?;
-        self.driver = directory.link("driver").ok();
+        self.rdesc = attribute(&self.name, &self.directory, RDESC)?;
+        self.driver = self.directory.link("driver").ok();
         Ok(())
     }
 
     /// Whether the device is still there.
     pub fn is_present(&self) -> bool {
-        self.syspath.join(RDESC).exists()
+        self.directory.has(RDESC)
     }
 
     /// Whether the descriptor in force declares an input report.
@@ -249,7 +279,7 @@ impl Device {
 
     /// Whether the device has evdev nodes, now.
     pub fn has_nodes(&self) -> bool {
-        let Ok(inputs) = Directory::open(&self.syspath.join(INPUT)) else { return false };
+        let Ok(inputs) = self.directory.directory(INPUT.as_ref()) else { return false };
         let is_node = |name: &OsStr| name.as_bytes().starts_with(EVDEV.as_bytes());
         let has_node = |input: &OsStr| inputs.directory(input).is_ok_and(|input| input.any(is_node));
         inputs.any(|name| name.as_bytes().starts_with(INPUT.as_bytes()) && has_node(name))
@@ -365,8 +395,10 @@ fn attribute(name: &HidName, directory: &Directory, attribute: &str) -> Result<V
     })
 }
 
-/// `bInterfaceNumber` of the USB interface above a HID device.
-fn usb_interface(directory: &Directory) -> Option<u8> {
+/// `bInterfaceNumber` of the USB interface above a HID device. The names of interfaces have a colon in them (`usb_set_configuration()`,
+/// drivers/usb/core/message.c).
+fn usb_interface(directory: &Directory, syspath: &Path) -> Option<u8> {
+    file_name(syspath.parent()?).filter(|name| name.contains(':'))?;
     let text = directory.read("../bInterfaceNumber").ok()?;
     u8::from_str_radix(std::str::from_utf8(&text).ok()?.trim(), 16).ok()
 }
@@ -465,6 +497,43 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_what_the_kernel_says_wherever_its_path_comes_from() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { root: root.path().to_owned(), sysfs: root.path().join("sys"), ..System::default() };
+        let name: HidName = "0003:1234:5678.0001".parse().unwrap();
+        let syspath = system.sysfs.join("devices/usb1/1-1/1-1:1.2").join(name.as_str());
+        let node = syspath.join("hidraw/hidraw0");
+        for folder in [&node, &system.hid_devices(), &system.udev_database()] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        std::os::unix::fs::symlink(&syspath, system.hid_devices().join(name.as_str())).unwrap();
+        // A name with a line break looks like more of what the kernel says.
+        let uevent = "HID_NAME=x\nMODALIAS=hid:b0003g0001v00000001p00000001\nHID_UNIQ=7\nMODALIAS=hid:b0003g0001v00001234p00005678\n";
+        for (path, text) in [
+            (syspath.join("report_descriptor"), "\x05\x01"),
+            (syspath.join("uevent"), uevent),
+            (syspath.join("../bInterfaceNumber"), "02\n"),
+            (node.join("dev"), "243:0\n"),
+            (system.udev_database().join("c243:0"), "E:HIDBPF_IGNORE=1\nE:HUION_FIRMWARE_ID=x\n"),
+        ] {
+            fs::write(path, text).unwrap();
+        }
+        for path in [&node, &syspath, Path::new(""), &system.hid_devices().join(name.as_str())] {
+            let device = Device::at(&system, &name, path).unwrap();
+            assert_eq!(device.syspath, syspath, "{}", path.display());
+            assert_eq!(device.modalias.to_string(), "hid:b0003g0001v00001234p00005678");
+            assert_eq!((device.uniq.as_str(), device.interface), ("7", Some(2)));
+            assert_eq!(device.property("HUION_FIRMWARE_ID").as_deref(), Some("x"));
+            // What is below a device does not count for it.
+            assert_eq!(device.inherited_property("HIDBPF_IGNORE"), None);
+        }
+        let device = Device::open(&system, &name).unwrap();
+        fs::remove_dir_all(&syspath).unwrap();
+        assert!(!device.is_present());
+        assert_eq!(Device::at(&system, &name, &syspath).unwrap_err().kind(), ErrorKind::Gone);
+    }
 
     #[test]
     fn input_reports_are_seen_in_a_descriptor() {

@@ -243,12 +243,17 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     pub(crate) fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
-        self.try_hold(name).map_err(|error| error.during(Step::Lock).on(name))
+        self.hold_at(name, Path::new(""))
     }
 
-    fn try_hold(&self, name: &HidName) -> Result<Held<'_, L>> {
+    /// The same, of a device whose path is known: [`Device::at`].
+    fn hold_at(&self, name: &HidName, path: &Path) -> Result<Held<'_, L>> {
+        self.try_hold(name, path).map_err(|error| error.during(Step::Lock).on(name))
+    }
+
+    fn try_hold(&self, name: &HidName, path: &Path) -> Result<Held<'_, L>> {
         let lock = DeviceLock::take(self.system, name)?;
-        let device = Device::open(self.system, name)?;
+        let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
         let remembered = DeviceState::read(self.system, name)?;
         let state = match remembered {
@@ -258,6 +263,7 @@ impl<'a, L: Loader> Manager<'a, L> {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
                     (state.taken_off, state.failures, state.set) = (old.taken_off, old.failures, old.set);
+                    state.marked = old.marked;
                 }
                 state
             }
@@ -414,7 +420,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             _ => error.on(&name),
         };
         let generation = self.generation().map_err(|error| blame(error.during(Step::Prepare)))?;
-        let mut held = match self.hold(&name) {
+        let mut held = match self.hold_at(&name, path) {
             Ok(held) => held,
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => {
                 report.notes.push(format!("the device `{name}` has gone"));

@@ -92,7 +92,16 @@ fn is_options(pin: &str) -> bool {
 /// bpffs can't be written.
 pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
     let staging = staging(system, device);
-    clear(&staging).and_then(|()| fs::create_dir_all(&staging)).map_err(|error| {
+    let made = match fs::create_dir(&staging) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(system.device_pins(device)).and_then(|()| fs::create_dir(&staging))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            clear(&staging).and_then(|()| fs::create_dir(&staging))
+        }
+        made => made,
+    };
+    made.map_err(|error| {
         let error = Error::permission_or(ErrorKind::Bpffs, format!("failed to create `{}`", staging.display()), error);
         let hint = match error.kind() {
             ErrorKind::Permission => "run the command as root, for example with sudo",

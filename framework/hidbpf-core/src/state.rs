@@ -50,6 +50,9 @@ pub struct DeviceState {
     /// The options that a person has set until the device is plugged in again, by driver.
     #[serde(default)]
     pub set: BTreeMap<DriverName, Values>,
+    /// Whether there may be a [`System::set_up_mark`].
+    #[serde(skip)]
+    pub(crate) marked: bool,
 }
 
 /// What is remembered of a driver on a device.
@@ -111,6 +114,7 @@ impl DeviceState {
             taken_off: Vec::new(),
             failures: Vec::new(),
             set: BTreeMap::new(),
+            marked: false,
         }
     }
 
@@ -128,7 +132,10 @@ impl DeviceState {
             }
         };
         match serde_json::from_slice::<DeviceState>(&text) {
-            Ok(state) if state.version == VERSION && state.device == *device => Ok(Some(state)),
+            Ok(state) if state.version == VERSION && state.device == *device => {
+                let marked = state.drivers.iter().any(|driver| driver.set_up.is_some());
+                Ok(Some(DeviceState { marked, ..state }))
+            }
             Ok(_) => Ok(None),
             Err(error) => {
                 tracing::warn!("passing over the state file `{}`: {error}", path.display());
@@ -141,37 +148,39 @@ impl DeviceState {
     ///
     /// # Errors
     /// The directory can't be made or the file can't be written.
-    pub fn write(&self, system: &System) -> Result<()> {
+    pub fn write(&mut self, system: &System) -> Result<()> {
         self.try_write(system).map_err(|error| error.during(Step::Remember))
     }
 
-    fn try_write(&self, system: &System) -> Result<()> {
+    fn try_write(&mut self, system: &System) -> Result<()> {
+        /// Bytes that most states fit in.
+        const MOST: usize = 2048;
         let path = system.state(&self.device);
         let fail = |error: io::Error| {
             Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
                 .with_hint("/run must be writable, and this must run as root")
         };
-        make_dir(&system.run)?;
-        make_dir(&system.states())?;
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| fail(error.into()))?;
+        let mut text = Vec::with_capacity(MOST);
+        serde_json::to_writer(&mut text, self).map_err(|error| fail(error.into()))?;
         text.push(b'\n');
         let fresh = system.states().join(format!(".{}.new", self.device));
-        let write = |text: &[u8]| -> io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.write_all(text)?;
-            fs::rename(&fresh, &path)
-        };
-        write(&text).map_err(|error| {
+        let mut file = in_dir([&system.run, &system.states()], || File::create(&fresh))?.map_err(fail)?;
+        let written = file.write_all(&text).and_then(|()| fs::rename(&fresh, &path));
+        written.map_err(|error| {
             // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
             let _ = fs::remove_file(&fresh);
             fail(error)
         })?;
         let mark = system.set_up_mark(&self.device);
-        if self.drivers.iter().all(|driver| driver.set_up.is_none()) {
-            return remove_if_there(&mark);
+        if self.drivers.iter().any(|driver| driver.set_up.is_some()) {
+            self.marked = true;
+            return in_dir([&system.run, &system.set_up_marks()], || File::create(&mark))?.map(drop).map_err(fail);
         }
-        make_dir(&system.set_up_marks())?;
-        File::create(&mark).map(drop).map_err(fail)
+        if self.marked {
+            remove_if_there(&mark)?;
+            self.marked = false;
+        }
+        Ok(())
     }
 
     /// Forgets a device. That nothing was remembered is no error.
@@ -200,6 +209,10 @@ impl DeviceState {
     /// The device as it was before drivers were attached, for matching: with its own descriptor and group.
     #[must_use]
     pub fn restore(&self, mut device: Device) -> Device {
+        // What no driver is on has its own.
+        if self.drivers.is_empty() {
+            return device;
+        }
         if let Some(rdesc) = self.own_rdesc() {
             device.rdesc = rdesc;
         }
@@ -228,6 +241,18 @@ impl DeviceState {
     /// Drops failures that are about any of these drivers.
     pub fn resolve(&mut self, drivers: &[DriverName]) {
         self.failures.retain(|failure| !failure.drivers.iter().any(|driver| drivers.contains(driver)));
+    }
+}
+
+/// Opens or makes a file in the last of these directories. They are there but for the first time, and seeing so takes longer than
+/// opening the file.
+fn in_dir<const N: usize>(dirs: [&Path; N], open: impl Fn() -> io::Result<File>) -> Result<io::Result<File>> {
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            dirs.into_iter().try_for_each(make_dir)?;
+            Ok(open())
+        }
+        opened => Ok(opened),
     }
 }
 
@@ -264,12 +289,11 @@ impl DeviceLock {
     /// The lock's file can't be made, or another process has held the lock for too long.
     pub fn take(system: &System, device: &HidName) -> Result<DeviceLock> {
         let path = system.lock(device);
-        make_dir(&system.run)?;
-        make_dir(&system.run.join("lock"))?;
+        let directory = path.parent().unwrap_or(&system.run);
         let started = Instant::now();
         loop {
             let open = || File::options().create(true).truncate(false).write(true).open(&path);
-            let file = open().map_err(|error| {
+            let file = in_dir([&system.run, directory], open)?.map_err(|error| {
                 Error::because(ErrorKind::Io, format!("failed to open the lock `{}`", path.display()), error)
             })?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,51 +1,46 @@
-//! Directories of sysfs, held open: the kernel then goes the long way to a device once, and not again for each attribute.
+//! Directories of sysfs, held open: the kernel then goes the long way to a device once, and not again for each attribute. And what else the
+//! kernel says in small files.
 
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, readlinkat, statat};
 
-/// Bytes of an attribute, at most; longer ones, which only binary ones are, take more than one look.
+/// Bytes of an attribute, at most. The kernel gives all that fits, so that less is the end; longer ones, which only binary ones are, take
+/// more than one look.
 const PAGE: usize = 4096;
 
-/// A directory of sysfs.
-pub(crate) struct Directory(OwnedFd);
+/// A directory of sysfs. Of a device that has gone it is empty, whatever is at its path.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory(Arc<OwnedFd>);
 
 impl Directory {
     /// Opens it.
     pub(crate) fn open(path: &Path) -> io::Result<Directory> {
-        Ok(Directory(openat(CWD, path, Directory::FLAGS, Mode::empty())?))
+        Ok(Directory(Arc::new(openat(CWD, path, Directory::FLAGS, Mode::empty())?)))
     }
 
     /// Opens one of its directories.
     pub(crate) fn directory(&self, name: &OsStr) -> io::Result<Directory> {
-        Ok(Directory(openat(&self.0, name, Directory::FLAGS, Mode::empty())?))
+        Ok(Directory(Arc::new(openat(&self.0, name, Directory::FLAGS, Mode::empty())?)))
     }
 
     const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
     /// Reads an attribute.
     pub(crate) fn read(&self, attribute: &str) -> io::Result<Vec<u8>> {
-        let file = openat(&self.0, attribute, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut bytes = Vec::new();
-        let mut page = [0; PAGE];
-        loop {
-            match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut page))? {
-                0 => return Ok(bytes),
-                length => bytes.extend_from_slice(&page[..length]),
-            }
-        }
+        read_at(&*self.0, attribute.as_ref())
     }
 
     /// The last name in the text of a link: of `driver` and `subsystem` all that matters.
     pub(crate) fn link(&self, name: &str) -> io::Result<String> {
-        let text = readlinkat(&self.0, name, Vec::new())?.into_bytes();
-        let last = text.rsplit(|byte| *byte == b'/').next().unwrap_or(&text);
-        Ok(String::from_utf8_lossy(last).into_owned())
+        Ok(last_name(&readlinkat(&self.0, name, Vec::new())?.into_bytes()))
     }
 
     /// Whether there is something of this name.
@@ -64,6 +59,34 @@ impl Directory {
         }
         false
     }
+}
+
+/// Reads a small file of the kernel's.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_at(CWD, path)
+}
+
+fn read_at(directory: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
+    let file = openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(PAGE);
+    loop {
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut bytes)))?;
+        if bytes.len() < bytes.capacity() {
+            bytes.shrink_to_fit();
+            return Ok(bytes);
+        }
+        bytes.reserve(PAGE);
+    }
+}
+
+/// [`Directory::link`] where nothing else is to be looked at.
+pub(crate) fn link(path: &Path) -> io::Result<String> {
+    Ok(last_name(&readlinkat(CWD, path, Vec::new())?.into_bytes()))
+}
+
+fn last_name(path: &[u8]) -> String {
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    String::from_utf8_lossy(last).into_owned()
 }
 
 #[cfg(test)]

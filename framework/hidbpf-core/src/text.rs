@@ -23,10 +23,15 @@ pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Bytes that are written at once.
+        const LINE: usize = 32;
         let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 0xf)];
-        for (index, byte) in self.0.iter().enumerate() {
-            let text = [b' ', digit(byte >> 4), digit(*byte)];
-            let text = if index > 0 { &text[..] } else { &text[1..] };
+        for (index, bytes) in self.0.chunks(LINE).enumerate() {
+            let mut text = [b' '; 3 * LINE];
+            for (byte, text) in bytes.iter().zip(text.chunks_exact_mut(3)) {
+                (text[1], text[2]) = (digit(byte >> 4), digit(*byte));
+            }
+            let text = &text[usize::from(index == 0)..3 * bytes.len()];
             f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)?;
         }
         Ok(())

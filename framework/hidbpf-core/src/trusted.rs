@@ -29,15 +29,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// The same with another root directory and another owner.
 fn open_below(root: &OwnedFd, path: &Path, owner: u32) -> io::Result<File> {
     let mut rest = names(path)?;
-    let mut directory = root.try_clone()?;
-    let mut seen = PathBuf::from("/");
+    // Without one it is the root directory.
+    let mut directory: Option<OwnedFd> = None;
+    let mut here = PathBuf::from("/");
     let mut links = 0;
-    check(&fstat(&directory)?, owner, &seen)?;
+    check(&fstat(root)?, owner, &here)?;
     while let Some(name) = rest.pop_front() {
-        let here = seen.join(&name);
+        let parent = directory.as_ref().unwrap_or(root);
+        here.push(&name);
         if rest.is_empty() {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = openat(&directory, &name, flags, Mode::empty()).map_err(|error| match error {
+            let file = openat(parent, &name, flags, Mode::empty()).map_err(|error| match error {
                 rustix::io::Errno::LOOP => refused(&here, "is a link"),
                 error => error.into(),
             })?;
@@ -49,18 +51,19 @@ fn open_below(root: &OwnedFd, path: &Path, owner: u32) -> io::Result<File> {
             };
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let next = openat(&directory, &name, flags, Mode::empty())?;
+        let next = openat(parent, &name, flags, Mode::empty())?;
         let stat = fstat(&next)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 check(&stat, owner, &here)?;
-                (directory, seen) = (next, here);
+                directory = Some(next);
             }
             FileType::Symlink if stat.st_uid == owner && links < MAX_LINKS => {
                 links += 1;
                 let target = PathBuf::from(OsString::from_vec(readlinkat(&next, "", Vec::new())?.into_bytes()));
+                here.pop();
                 if target.is_absolute() {
-                    (directory, seen) = (root.try_clone()?, PathBuf::from("/"));
+                    (directory, here) = (None, PathBuf::from("/"));
                 }
                 for name in names(&target)?.into_iter().rev() {
                     rest.push_front(name);

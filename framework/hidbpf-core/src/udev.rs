@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::sysfs::Directory;
+use crate::sysfs::{self, Directory};
 
 /// What the names of hidbpf's own properties begin with.
 const OWN_PREFIX: &str = "HIDBPF";
@@ -24,9 +24,8 @@ pub(crate) struct Record {
 impl Record {
     /// That of a device; `None` of a directory that is none.
     pub(crate) fn of(syspath: &Path) -> Option<Record> {
-        let directory = Directory::open(syspath).ok()?;
-        let subsystem = directory.link("subsystem").ok()?;
-        let id = match number(&directory) {
+        let subsystem = sysfs::link(&syspath.join("subsystem")).ok()?;
+        let id = match number(&Directory::open(syspath).ok()?) {
             Some(number) => format!("{}{number}", if subsystem == "block" { 'b' } else { 'c' }),
             None => format!("+{subsystem}:{}", syspath.file_name()?.to_str()?),
         };

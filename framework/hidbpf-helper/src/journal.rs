@@ -95,7 +95,7 @@ impl Subscriber for Journal {
         let sent = self.0.as_ref().is_some_and(|socket| socket.send(&entry.fields).is_ok());
         if !sent {
             // Nothing is left to be told to when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "hidbpf: {}{message}", entry.about);
+            let _ = std::io::stderr().write_all(format!("hidbpf: {}{message}\n", entry.about).as_bytes());
         }
     }
 

@@ -76,10 +76,13 @@ static __always_inline void hidbpf_negate_s8(__u8 *byte)
 /*
  * For descriptor hooks. Writes `to` over the byte at `offset` if it is `from`. Whether it was: a device whose maker has mended the
  * descriptor keeps it.
+ *
+ * Behind a descriptor the kernel's buffer is 0 up to its end (call_hid_bpf_rdesc_fixup(), drivers/hid/bpf/hid_bpf_dispatch.c), so that
+ * any other `from` is found nowhere but in the descriptor.
  */
 static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
 {
-	__u8 *byte = ctx->size > (int)offset ? hid_bpf_get_data(ctx, offset, 1) : NULL;
+	__u8 *byte = from || ctx->size > (int)offset ? hid_bpf_get_data(ctx, offset, 1) : NULL;
 
 	if (!byte || *byte != from)
 		return 0;
@@ -92,7 +95,7 @@ static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const un
  */
 static __always_inline _Bool hidbpf_patch_input(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
 {
-	__u8 *item = ctx->size > (int)offset + 1 ? hid_bpf_get_data(ctx, offset, 2) : NULL;
+	__u8 *item = from || ctx->size > (int)offset + 1 ? hid_bpf_get_data(ctx, offset, 2) : NULL;
 
 	if (!item || item[0] != 0x81 || item[1] != from)
 		return 0;

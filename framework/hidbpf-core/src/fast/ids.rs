@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::Generation;
+use crate::sysfs;
 use crate::system::System;
 
 /// Which kernel numbers are of: of which boot, and how large its type information is.
@@ -27,7 +28,7 @@ pub struct KernelIdentity {
 impl KernelIdentity {
     /// That of the running kernel; `None` where it can't be told, so that nothing can be kept.
     pub fn of(system: &System) -> Option<KernelIdentity> {
-        let boot = fs::read(system.root.join("proc/sys/kernel/random/boot_id")).ok()?;
+        let boot = sysfs::read(&system.root.join("proc/sys/kernel/random/boot_id")).ok()?;
         let btf_size = fs::metadata(system.kernel_btf()).ok()?.len();
         Some(KernelIdentity { boot: *boot.first_chunk()?, padding: [0; 4], btf_size })
     }
