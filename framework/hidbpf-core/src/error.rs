@@ -132,31 +132,41 @@ impl fmt::Display for Place {
 /// What failed, at which step, why, and what to do about it.
 ///
 /// `{}` prints the failure and its causes in one line. [`Error::place`], [`Error::hint`] and [`Error::log`] are printed apart.
-pub struct Error {
+//
+// In a box: what is seldom there is not to be moved about by all that could fail.
+pub struct Error(Box<Failure>);
+
+struct Failure {
     kind: ErrorKind,
     what: String,
     hint: Option<String>,
     log: Option<String>,
-    place: Box<Place>,
+    place: Place,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error without a cause below it. `what` reads "failed to attach `x` to `y`".
+    #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        Error { kind, what: what.into(), hint: None, log: None, place: Box::default(), source: None }
+        let failure = Failure { kind, what: what.into(), hint: None, log: None, place: Place::default(), source: None };
+        Error(Box::new(failure))
     }
 
     /// An error that another one caused.
+    #[cold]
     pub fn because(
         kind: ErrorKind,
         what: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Error {
-        Error { source: Some(source.into()), ..Error::new(kind, what) }
+        let mut error = Error::new(kind, what);
+        error.0.source = Some(source.into());
+        error
     }
 
     /// An error of the system's: [`ErrorKind::Permission`] if it denied permission, else of this kind.
+    #[cold]
     pub fn permission_or(kind: ErrorKind, what: impl Into<String>, source: std::io::Error) -> Error {
         let kind = match source.kind() {
             std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
@@ -166,63 +176,70 @@ impl Error {
     }
 
     /// Adds the way out.
+    #[cold]
     #[must_use]
-    pub fn with_hint(self, hint: impl Into<String>) -> Error {
-        Error { hint: Some(hint.into()), ..self }
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint = Some(hint.into());
+        self
     }
 
     /// Adds what libbpf and the kernel's verifier said.
+    #[cold]
     #[must_use]
-    pub fn with_log(self, log: impl Into<String>) -> Error {
+    pub fn with_log(mut self, log: impl Into<String>) -> Error {
         let log = log.into();
-        Error { log: (!log.trim().is_empty()).then_some(log), ..self }
+        self.0.log = (!log.trim().is_empty()).then_some(log);
+        self
     }
 
     /// Adds the step, unless a more exact one is known.
+    #[cold]
     #[must_use]
     pub fn during(mut self, step: Step) -> Error {
-        self.place.step.get_or_insert(step);
+        self.0.place.step.get_or_insert(step);
         self
     }
 
     /// Adds the device, unless it is known.
+    #[cold]
     #[must_use]
     pub fn on(mut self, device: &HidName) -> Error {
-        self.place.device.get_or_insert_with(|| device.clone());
+        self.0.place.device.get_or_insert_with(|| device.clone());
         self
     }
 
     /// Adds the driver, unless it is known.
+    #[cold]
     #[must_use]
     pub fn of(mut self, driver: &DriverName) -> Error {
-        self.place.driver.get_or_insert_with(|| driver.clone());
+        self.0.place.driver.get_or_insert_with(|| driver.clone());
         self
     }
 
     /// Where it failed, as far as is known.
     pub fn place(&self) -> &Place {
-        &self.place
+        &self.0.place
     }
 
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What to do about it, as a sentence or command.
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// What libbpf and the kernel's verifier said, many lines at times.
     pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+        self.0.log.as_deref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        f.write_str(&self.0.what)?;
         let mut source = self.source();
         while let Some(cause) = source {
             write!(f, ": {cause}")?;
@@ -234,11 +251,11 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.kind)?;
-        if let Some(hint) = &self.hint {
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        if let Some(hint) = &self.0.hint {
             write!(f, " ({hint})")?;
         }
-        if let Some(log) = &self.log {
+        if let Some(log) = &self.0.log {
             write!(f, "\n{log}")?;
         }
         Ok(())
@@ -247,6 +264,6 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }

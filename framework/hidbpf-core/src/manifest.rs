@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::options::DriverOption;
-use crate::text::Hex;
+use crate::text::{Hex, hex_digits};
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf passes it over.
 pub const SECTION: &str = ".hidbpf.manifest";
@@ -209,7 +209,8 @@ impl fmt::Display for HexBytes {
 
 impl<const N: usize> fmt::Display for Digest<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digits: String = self.0.iter().flat_map(|byte| hex_digits(*byte)).map(char::from).collect();
+        f.write_str(&digits)
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
@@ -265,20 +266,20 @@ impl DriverObject {
 /// # Errors
 /// The object has no manifest with [`Seal::UNSEALED`] in it, or can't be read.
 pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
-    let unsealed = Seal::UNSEALED.to_string();
     let (place, sum) = {
         let elf = elf(path, bytes)?;
         let place = elf
             .section_by_name(manifest::SECTION)
             .and_then(|section| {
                 let (start, _) = section.file_range()?;
-                let offset = std::str::from_utf8(section.data().ok()?).ok()?.find(&unsealed)?;
-                usize::try_from(start).ok()?.checked_add(offset)
+                let seal = place_of(&Seal::UNSEALED, section.data().ok()?)?;
+                let start = usize::try_from(start).ok()?;
+                Some(start.checked_add(seal.start)?..start.checked_add(seal.end)?)
             })
             .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
         (place, sums(path, &elf, &Seal::UNSEALED)?.whole)
     };
-    bytes[place..place + unsealed.len()].copy_from_slice(sum.to_string().as_bytes());
+    bytes[place].copy_from_slice(sum.to_string().as_bytes());
     Ok(())
 }
 
@@ -302,18 +303,28 @@ fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
             continue;
         }
         let data = section.data().map_err(fail)?;
-        let unsealed = (name == manifest::SECTION).then(|| {
-            let manifest = String::from_utf8_lossy(data);
-            manifest.replacen(&sealed.to_string(), &Seal::UNSEALED.to_string(), 1).into_bytes()
-        });
-        let data = unsealed.as_deref().unwrap_or(data);
-        for part in [name.as_bytes(), data] {
-            whole.update(&(part.len() as u64).to_le_bytes());
-            whole.update(part);
+        whole.update(&(name.len() as u64).to_le_bytes());
+        whole.update(name.as_bytes());
+        whole.update(&(data.len() as u64).to_le_bytes());
+        let seal = if name == manifest::SECTION { place_of(sealed, data) } else { None };
+        match seal {
+            Some(seal) => {
+                whole.update(&data[..seal.start]);
+                whole.update(Seal::UNSEALED.to_string().as_bytes());
+                whole.update(&data[seal.end..]);
+            }
+            None => whole.update(data),
         }
         whole.update(&section.size().to_le_bytes());
     }
     Ok(Sums { whole: Digest(whole.digest128().to_le_bytes()), source })
+}
+
+/// Where a seal is in the text of a manifest.
+fn place_of(seal: &Seal, manifest: &[u8]) -> Option<Range<usize>> {
+    let seal = seal.to_string();
+    let start = std::str::from_utf8(manifest).ok()?.find(&seal)?;
+    Some(start..start + seal.len())
 }
 
 impl ObjectFile {
@@ -325,10 +336,10 @@ impl ObjectFile {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
-        let mut names = BTreeMap::new();
+        let mut names = Vec::new();
         for section in elf.sections() {
             let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-            names.insert(section.index().0, name);
+            names.push((section.index(), name));
             match section_role(name) {
                 Some(SectionRole::Program(generation, hook)) => {
                     hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
@@ -348,9 +359,8 @@ impl ObjectFile {
         let mut globals = BTreeMap::new();
         let (mut has_probe, mut has_setup) = (false, false);
         for symbol in elf.symbols() {
-            let (Some(section), Ok(name)) =
-                (symbol.section_index().and_then(|index| names.get(&index.0)), symbol.name())
-            else {
+            let of_section = |(index, name)| (symbol.section_index() == Some(index)).then_some(name);
+            let (Some(section), Ok(name)) = (names.iter().copied().find_map(of_section), symbol.name()) else {
                 continue;
             };
             match section_role(section) {

@@ -18,6 +18,11 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// The two hex digits of a byte.
+pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 0xf].map(|value| b"0123456789abcdef"[usize::from(value)])
+}
+
 /// Prints bytes in hex, with spaces between them: `05 00 01`.
 pub struct Hex<'a>(pub &'a [u8]);
 
@@ -25,11 +30,10 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Bytes that are written at once.
         const LINE: usize = 32;
-        let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 0xf)];
         for (index, bytes) in self.0.chunks(LINE).enumerate() {
             let mut text = [b' '; 3 * LINE];
             for (byte, text) in bytes.iter().zip(text.chunks_exact_mut(3)) {
-                (text[1], text[2]) = (digit(byte >> 4), digit(*byte));
+                text[1..].copy_from_slice(&hex_digits(*byte));
             }
             let text = &text[usize::from(index == 0)..3 * bytes.len()];
             f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)?;
