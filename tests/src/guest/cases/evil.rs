@@ -2,6 +2,7 @@
 //! drivers attached to them. The kernel panics on its first warning (xtask's command line), which fails the whole run.
 
 use std::collections::BTreeMap;
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 
@@ -34,6 +35,7 @@ const CODES: [i32; 4] = [0, 1, 3, 4];
 
 /// Devices that a driver is for, but for a few bytes of their descriptor.
 fn damaged_descriptors(bench: &mut Bench) -> Result<()> {
+    without_magic_keys()?;
     let mut random = Random::new(1);
     for number in 0..DEVICES * bench.rounds {
         let (driver, _) = recordings::DRIVERS[random.below(recordings::DRIVERS.len())];
@@ -48,6 +50,7 @@ fn damaged_descriptors(bench: &mut Bench) -> Result<()> {
 
 /// Devices with the ids that a driver is for, and a descriptor of nothing but chance.
 fn random_descriptors(bench: &mut Bench) -> Result<()> {
+    without_magic_keys()?;
     let mut random = Random::new(2);
     for number in 0..DEVICES * bench.rounds {
         let (driver, _) = recordings::DRIVERS[random.below(recordings::DRIVERS.len())];
@@ -59,6 +62,16 @@ fn random_descriptors(bench: &mut Bench) -> Result<()> {
         torment(bench, &spec, driver, &mut random).with_context(at)?;
     }
     expect_unharmed(bench)
+}
+
+/// Keeps the kernel from doing what a keyboard types by chance with SysRq down, which can be to power the machine off.
+fn without_magic_keys() -> Result<()> {
+    const SYSRQ: &str = "/proc/sys/kernel/sysrq";
+    match fs::write(SYSRQ, "0") {
+        // A kernel that does not know them.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        written => written.with_context(|| format!("failed to write `{SYSRQ}`")),
+    }
 }
 
 /// Items that the kernel's parser takes one by one, with odd sizes, counts and nesting.
