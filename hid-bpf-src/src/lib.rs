@@ -79,6 +79,7 @@ pub const SETUP_PROGRAM: &str = "setup";
 pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/descriptor.h", include_str!("../include/hidbpf/descriptor.h")),
     ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
+    ("hidbpf/field.h", include_str!("../include/hidbpf/field.h")),
     ("hidbpf/huion-kamvas.h", include_str!("../include/hidbpf/huion-kamvas.h")),
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
@@ -201,6 +202,20 @@ pub struct FixupRecord {
     pub result: i32,
 }
 
+/// `struct hidbpf_field` of hidbpf/field.h: where a device has a field. All zeros are nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FieldPlace {
+    /// The report's id, 0 where the device has none.
+    pub report_id: u8,
+    /// `enum hid_report_type`.
+    pub kind: u8,
+    /// How many bits it has: 1 to 32.
+    pub size: u16,
+    /// The first of them in the report, of which byte 0 is the id, or 0.
+    pub offset: u32,
+}
+
 /// Bytes of a udev property that a driver asks for with `HIDBPF_UDEV_PROPERTY`, the terminating zero included.
 pub const PROPERTY_SIZE: usize = 64;
 
@@ -226,6 +241,9 @@ const _: () = {
     assert!(offset_of!(Refusal, report_id) == 6);
     assert!(size_of::<TapReport>() == 16);
     assert!(offset_of!(TapReport, kind) == 12);
+    assert!(size_of::<FieldPlace>() == 8);
+    assert!(offset_of!(FieldPlace, size) == 2);
+    assert!(offset_of!(FieldPlace, offset) == 4);
     assert!(size_of::<FixupRecord>() == 8);
     assert!(offset_of!(FixupRecord, result) == 4);
 };

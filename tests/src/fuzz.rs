@@ -332,6 +332,7 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
         properties: [("HUION_FIRMWARE_ID".to_owned(), "HUION_T21j_230511".to_owned())].into(),
         features: [(3, vec![3, 0x20])].into(),
         asked: Vec::new(),
+        exported: Default::default(),
     };
     Recording { comments: Vec::new(), devices: vec![device], events: events.collect() }
 });

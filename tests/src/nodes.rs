@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use evdev::raw_stream::RawDevice;
-use evdev::{AbsoluteAxisCode, EventType, InputEvent, KeyCode, RelativeAxisCode};
+use evdev::{AbsoluteAxisCode, EventType, InputEvent, KeyCode, PropType, RelativeAxisCode};
 
 /// An open evdev node.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Node {
                 text += &format!("  {label}: {}\n", words.join(" "));
             }
         };
-        line("prop", device.properties().iter().map(|prop| format!("{prop:?}")).collect());
+        line("prop", device.properties().iter().map(property_name).collect());
         line("key", device.supported_keys().map(|keys| runs(keys.iter().map(|key| key.0))).unwrap_or_default());
         line("rel", device.supported_relative_axes().map(|axes| debug_all(axes.iter())).unwrap_or_default());
         line("switch", device.supported_switches().map(|switches| debug_all(switches.iter())).unwrap_or_default());
@@ -290,6 +290,21 @@ fn children(directory: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
     Ok(children_numbered(directory, prefix)?.into_iter().map(|(_, path)| path).collect())
 }
 
+/// The directories of a HID device's input devices, and of the nodes of each.
+///
+/// # Errors
+/// One can't be listed.
+pub fn inputs(syspath: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for input in children(&syspath.join("input"), "input")? {
+        for kind in ["event", "mouse", "js"] {
+            found.extend(children(&input, kind)?);
+        }
+        found.push(input);
+    }
+    Ok(found)
+}
+
 /// The entries of `directory` that are `prefix` and a number; none where it doesn't exist.
 fn children_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u32, PathBuf)>> {
     let entries = match fs::read_dir(directory) {
@@ -308,6 +323,15 @@ fn children_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u32, PathBuf
     }
     found.sort();
     Ok(found)
+}
+
+/// A property's name, also of `INPUT_PROP_PRESSUREPAD`, which is newer than the crate.
+fn property_name(property: PropType) -> String {
+    const PRESSUREPAD: PropType = PropType(7);
+    match property {
+        PRESSUREPAD => "PRESSUREPAD".to_owned(),
+        known => format!("{known:?}"),
+    }
 }
 
 fn debug_all<T: std::fmt::Debug>(values: impl Iterator<Item = T>) -> Vec<String> {

@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use hid_bpf_src::FieldPlace;
 use hidbpf::descriptor::{
     Anatomy, Change, Content, Descriptor, Field, ItemKind, Report, Undecodable, Usage, decoded_difference,
     items_difference, picture, picture_of_difference, reports_difference,
 };
+use hidbpf::fields::DriverField;
 use hidbpf::recording::Recording;
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf_tests::random::Random;
@@ -126,6 +128,7 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<(), Failed> {
     }
     agrees_with_replay(descriptor)?;
     agrees_with_hidreport(descriptor)?;
+    agrees_with_fields(descriptor)?;
     let anatomy = Anatomy::of(&descriptor.bytes);
     let same = items_difference(&anatomy, &anatomy);
     equal("items that differ from themselves", &same.iter().any(|item| item.change != Change::Same), &false)?;
@@ -166,6 +169,45 @@ fn check_report(descriptor: &Descriptor, report: &Report) -> Result<(), Failed> 
         equal("what is too much", &descriptor.decode(report.kind, &bytes)?.excess.0, &vec![7])?;
     }
     Ok(())
+}
+
+/// What is in force for a driver that reads a field: the first with its usage, wherever that is.
+fn agrees_with_fields(descriptor: &Descriptor) -> Result<(), Failed> {
+    for kind in [ReportType::Input, ReportType::Output, ReportType::Feature] {
+        let mut fields: Vec<(&Report, &Field)> = Vec::new();
+        for report in descriptor.reports.iter().filter(|report| report.kind == kind) {
+            fields.extend(report.fields.iter().filter(|field| field.flags.is_variable()).map(|field| (report, field)));
+        }
+        fields.sort_by_key(|(_, field)| field.offset);
+        let mut first: BTreeMap<Usage, Option<FieldPlace>> = BTreeMap::new();
+        for (report, field) in fields {
+            let id = if report.numbered { 0 } else { 8 };
+            for (index, usage) in (0..field.count).zip(field.usages.iter()) {
+                let fits = (1..=32).contains(&field.size);
+                first.entry(usage).or_insert_with(|| {
+                    fits.then_some(FieldPlace {
+                        report_id: report.id.unwrap_or(0),
+                        kind: kind.number() as u8,
+                        size: field.size as u16,
+                        offset: id + field.first_bit + index * field.size,
+                    })
+                });
+            }
+        }
+        for (usage, place) in first {
+            let found = field_of(kind, usage).find(&descriptor.bytes);
+            equal(&format!("the {kind} field of {usage}"), &found, &place)?;
+        }
+        equal("a field that is not there", &field_of(kind, NOWHERE).find(&descriptor.bytes), &None)?;
+    }
+    Ok(())
+}
+
+/// A usage that no descriptor has.
+const NOWHERE: Usage = Usage(0x00fe_1234);
+
+fn field_of(report: ReportType, usage: Usage) -> DriverField {
+    DriverField { name: "field".to_owned(), report, usage_page: usage.page(), usage: usage.id() }
 }
 
 /// Replay has the lengths of reports as the kernel's `hid_report_len()` has them.
@@ -270,6 +312,7 @@ fn check_damaged(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
     for whole in descriptors {
         for _ in 0..ROUNDS {
             let bytes = random.change(whole);
+            let _ = field_of(ReportType::Feature, NOWHERE).find(&bytes);
             let anatomy = Anatomy::of(&bytes);
             equal("the bytes of all items", &anatomy.items.iter().map(|item| item.bytes.len()).sum(), &bytes.len())?;
             let read = Descriptor::parse(&bytes);

@@ -43,7 +43,7 @@ fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> 
     let path = hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o"));
     let driver = DriverObject::read(&path)?;
     let object = Object::parse(driver.bytes())?;
-    let settings = |device: &Device| Settings::of(device).with_options_of(&driver);
+    let settings = |device: &Device| Settings::of(device).for_driver(&driver);
     let generations = object.generations();
     if !generations.contains(&Generation::StructOps) {
         return Err("the driver has no program for struct_ops kernels".into());

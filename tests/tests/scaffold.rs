@@ -149,6 +149,7 @@ fn recording_of(descriptor: &[u8]) -> Recording {
         properties: Default::default(),
         features: Default::default(),
         asked: Vec::new(),
+        exported: Default::default(),
     };
     Recording { devices: vec![device], ..Recording::default() }
 }

@@ -11,12 +11,13 @@ mod options;
 mod recordings;
 mod scaffold;
 mod stamp;
+mod variables;
 mod warnings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::manifest::{DriverName, Embedded, FORMAT, Manifest, Requirement, Seal};
+use hidbpf::manifest::{DriverName, Embedded, Manifest, Requirement};
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use error::BuildError;
@@ -103,7 +104,8 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     let broken = |problem| BuildError::Object { name: name.clone(), problem };
     object::check(&compiled.object, &manifest).map_err(broken)?;
     options::fill(&mut compiled.object, &manifest).map_err(broken)?;
-    let section = Embedded { format: FORMAT, name: name.clone(), seal: Seal::UNSEALED, driver: manifest }
+    variables::check(&compiled.object, &manifest).map_err(broken)?;
+    let section = Embedded::new(name.clone(), manifest)
         .to_section()
         .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;
     let mut warnings = compiled.warnings;

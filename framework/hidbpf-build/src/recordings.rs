@@ -66,7 +66,7 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
     };
     let parsed = Object::parse(&bytes).map_err(|error| failed(folder, error.to_string()))?;
     let driver = DriverObject::parse(object, bytes).map_err(|error| failed(folder, error.to_string()))?;
-    let settings = |device: &Device| Settings::of(device).with_options_of(&driver);
+    let settings = |device: &Device| Settings::of(device).for_driver(&driver);
     let mut checked = Vec::new();
     for (path, expected) in recordings(folder)? {
         let recording = Recording::read(&path)?;

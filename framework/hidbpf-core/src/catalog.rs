@@ -137,7 +137,9 @@ pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
     let mut near = Vec::new();
     for (index, rule) in manifest.matches.iter().enumerate() {
         let name = rule.name(index);
-        let reasons = reasons_against(rule, device);
+        let mut reasons = reasons_against(rule, device);
+        let missing = manifest.fields.iter().filter(|field| field.find(&device.rdesc).is_none());
+        reasons.extend(missing.map(|field| format!("its descriptor does not have {field}")));
         if reasons.is_empty() {
             return Verdict::Matches { rule: name };
         }
@@ -229,6 +231,46 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_without_a_field_is_none_of_the_drivers() {
+        let manifest = r#"
+            device = "Touchpads"
+            before = "Nothing is known."
+            after = "The pad's type is."
+            kind = "fix"
+            status = "testing"
+            [[field]]
+            name = "pad-type"
+            report = "feature"
+            usage-page = 0x0d
+            usage = 0x59
+            [[match]]
+            group = "multitouch-win-8"
+            [[match]]
+            vendor = 0x1d6b
+        "#;
+        let manifest = Manifest::parse(Path::new("driver.toml"), manifest).unwrap();
+        let device = |modalias: &str, rdesc: &[u8]| {
+            let mut device = Device::example(modalias.parse().unwrap(), "", "");
+            device.rdesc = rdesc.to_vec();
+            device
+        };
+        let rdesc = [0x05, 0x0d, 0x75, 0x04, 0x95, 0x01, 0x09, 0x59, 0xb1, 0x02];
+        let matches = |rule: &str| Verdict::Matches { rule: rule.to_owned() };
+        for (modalias, rdesc, verdict) in [
+            ("hid:b0018g0004v000027C6p00000D42", &rdesc[..], matches("rule 1")),
+            ("hid:b0003g0001v00001D6Bp00000001", &rdesc, matches("rule 2")),
+            ("hid:b0003g0001v000027C6p00000D42", &rdesc, Verdict::No),
+            ("hid:b0018g0004v000027C6p00000D42", &rdesc[..8], Verdict::No),
+        ] {
+            assert_eq!(judge(&manifest, &device(modalias, rdesc)), verdict, "{modalias}");
+        }
+        let Verdict::NearMiss { rules } = judge(&manifest, &device("hid:b0003g0001v00001D6Bp00000001", &[])) else {
+            panic!("it is no near miss");
+        };
+        assert_eq!(rules[0].reasons, ["its descriptor does not have a feature field with the usage 000D:0059"]);
+    }
 
     #[test]
     fn patterns_stand_for_texts() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -290,6 +290,26 @@ impl Device {
         is_for_input(&self.rdesc)
     }
 
+    /// Has udev look again at the device and its input devices, for which the kernel makes an event. With `known` it passes over those that
+    /// udev has not dealt with yet, and will.
+    pub(crate) fn trigger(&self, system: &System, known: bool) {
+        let database = system.udev_database();
+        let is_wanted = |path: &PathBuf| !known || Record::of(path).is_some_and(|record| record.is_kept(&database));
+        let inputs = children(&self.syspath, INPUT).into_iter().flat_map(|input| {
+            let nodes = entries(&input).into_iter().filter(|path| path.join("dev").exists());
+            nodes.chain([input.clone()]).collect::<Vec<_>>()
+        });
+        for path in std::iter::once(self.syspath.clone()).chain(inputs.filter(is_wanted)) {
+            let uevent = fs::File::options().write(true).open(path.join("uevent"));
+            match uevent.and_then(|mut uevent| uevent.write_all(b"change")) {
+                // Gone meanwhile, and with it whatever udev should have seen of it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_gone(&error) => {}
+                Err(error) => tracing::warn!("udev can't be told that `{}` has changed: {error}", path.display()),
+                Ok(()) => {}
+            }
+        }
+    }
+
     /// The directories of the evdev nodes.
     fn evdev(&self) -> Vec<PathBuf> {
         let inputs = children(&self.syspath, INPUT).into_iter();
@@ -311,18 +331,29 @@ impl Device {
     }
 }
 
-/// The short items of a report descriptor, each as prefix without its size, and value: as far as they can be read.
+/// A short item of a report descriptor.
+pub(crate) struct ShortItem {
+    /// Its prefix without its size: tag and type.
+    pub item: u8,
+    /// How many bytes follow the prefix: 0, 1, 2 or 4.
+    pub size: usize,
+    /// These bytes, as a number without a sign.
+    pub value: u32,
+}
+
+/// The short items of a report descriptor, as far as they can be read.
 ///
 /// A full parser would refuse descriptors that the kernel takes. A prefix has tag, type and size, and 0, 1, 2 or 4 bytes follow it
 /// (HID 1.11, section 6.2.2.2).
-fn items(rdesc: &[u8]) -> impl Iterator<Item = (u8, u64)> + '_ {
+pub(crate) fn items(rdesc: &[u8]) -> impl Iterator<Item = ShortItem> + '_ {
     let mut rest = rdesc;
     std::iter::from_fn(move || {
         let [prefix, after @ ..] = rest else { return None };
-        let length = [0, 1, 2, 4][usize::from(prefix & 0x03)];
-        let data = after.get(..length)?;
-        rest = &after[length..];
-        Some((prefix & 0xfc, data.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))))
+        let size = [0, 1, 2, 4][usize::from(prefix & 0x03)];
+        let data = after.get(..size)?;
+        rest = &after[size..];
+        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        Some(ShortItem { item: prefix & 0xfc, size, value })
     })
 }
 
@@ -332,10 +363,10 @@ pub fn has_input_report(rdesc: &[u8]) -> bool {
     const REPORT_SIZE: u8 = 0x74;
     const REPORT_COUNT: u8 = 0x94;
     let (mut size, mut count) = (0u64, 0u64);
-    items(rdesc).any(|(item, value)| {
+    items(rdesc).any(|ShortItem { item, value, .. }| {
         match item {
-            REPORT_SIZE => size = value,
-            REPORT_COUNT => count = value,
+            REPORT_SIZE => size = value.into(),
+            REPORT_COUNT => count = value.into(),
             INPUT => return size * count > 0,
             _ => {}
         }
@@ -349,11 +380,11 @@ fn is_for_input(rdesc: &[u8]) -> bool {
     const USAGE_PAGE: u8 = 0x04;
     const USAGE: u8 = 0x08;
     const COLLECTION: u8 = 0xa0;
-    const APPLICATION: u64 = 1;
+    const APPLICATION: u32 = 1;
     /// Generic Desktop, Consumer, Digitizers (HID Usage Tables 1.5, section 3).
-    const INPUT_PAGES: [u64; 3] = [0x01, 0x0c, 0x0d];
+    const INPUT_PAGES: [u32; 3] = [0x01, 0x0c, 0x0d];
     let (mut page, mut usage) = (0, 0);
-    items(rdesc).any(|(item, value)| {
+    items(rdesc).any(|ShortItem { item, value, .. }| {
         match item {
             USAGE_PAGE => page = value,
             // One of four bytes has its page in the upper two.
@@ -387,12 +418,14 @@ fn attribute(name: &HidName, directory: &Directory, attribute: &str) -> Result<V
             Error::because(ErrorKind::Gone, format!("the device `{name}` has no `{attribute}`"), error)
                 .with_hint("it was unplugged, or is no HID device")
         }
-        // sysfs answers ENODEV for a device that is being removed.
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-            Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error)
-        }
+        _ if is_gone(&error) => Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error),
         _ => Error::because(ErrorKind::Io, format!("failed to read `{attribute}` of the device `{name}`"), error),
     })
+}
+
+/// Whether this is sysfs's answer for a device that is being removed.
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
 /// `bInterfaceNumber` of the USB interface above a HID device. The names of interfaces have a colon in them (`usb_set_configuration()`,

@@ -9,9 +9,11 @@ use zerocopy::FromZeros;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::object::{Global, ObjectFile, PROPERTY_PREFIX};
+use crate::options;
 use crate::system::System;
 
 /// Which way a driver's programs went into the kernel.
@@ -80,6 +82,9 @@ pub struct AttachedLink {
     pub link: OwnedFd,
 }
 
+/// The sections of data whose maps are kept with the links: what is set while the driver is at work, and what it finds out meanwhile.
+pub const KEPT_SECTIONS: [&str; 2] = [options::SECTION, exports::SECTION];
+
 /// What a variable of a driver's is set to before its programs are loaded.
 pub struct Setting<'a> {
     /// The variable's name.
@@ -90,7 +95,8 @@ pub struct Setting<'a> {
     pub bytes: Vec<u8>,
 }
 
-/// The variables that a device's udev properties are written to, for the properties that it has, and those of the driver's options.
+/// The variables that a device's udev properties are written to, for the properties that it has, and those of the driver's options and
+/// fields.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {

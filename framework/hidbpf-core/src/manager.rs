@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, Verdict, judge};
 use crate::config::{Config, Wish};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::fields;
 use crate::ids::HidName;
 use crate::kernel::{self, Generation};
 use crate::loader::{Loader, Way};
@@ -167,6 +168,8 @@ pub struct DriverStatus {
     pub change: Option<Change>,
     /// Which way its programs went into the kernel.
     pub loaded: Option<Way>,
+    /// The udev properties that it gives the device.
+    pub exports: BTreeMap<String, String>,
     /// The names of its pinned links.
     pub links: Vec<String>,
 }
@@ -548,7 +551,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         };
         let rdesc_size = held.state.own_rdesc().map_or(held.device.rdesc.len(), |own| own.len());
         let talks = |pinned: &&pins::Pinned| pinned.links.iter().any(|link| link == SETUP_PROGRAM);
-        let (mut done, mut failed) = (Vec::new(), None);
+        let (mut done, mut failed, mut has_news) = (Vec::new(), None, false);
         for pinned in held.pinned.iter().filter(talks) {
             let known = held.state.drivers.iter_mut().find(|known| known.driver == pinned.driver);
             let is_news = known.as_ref().is_none_or(|known| event > known.set_up);
@@ -556,9 +559,14 @@ impl<'a, L: Loader> Manager<'a, L> {
                 continue;
             }
             let program = pins::open(self.system, pinned, SETUP_PROGRAM)?;
-            let result = setup::run_patiently(program.as_fd(), &pinned.driver, name, rdesc_size);
+            let mut result = setup::run_patiently(program.as_fd(), &pinned.driver, name, rdesc_size);
             if let Some(known) = known {
                 known.set_up = Some(self.system.uevent_seqnum().unwrap_or(u64::MAX));
+                if result.is_ok() {
+                    let before = known.exports.clone();
+                    result = pins::read_exports(self.system, pinned, &mut known.exports);
+                    has_news |= before != known.exports;
+                }
             }
             match result {
                 Ok(()) => {
@@ -575,6 +583,9 @@ impl<'a, L: Loader> Manager<'a, L> {
         }
         if failed.is_some() || !done.is_empty() {
             held.state.write(self.system)?;
+        }
+        if has_news {
+            held.device.trigger(self.system, true);
         }
         failed.map_or(Ok(done), Err)
     }
@@ -753,8 +764,14 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         rule: known.and_then(|known| known.rule.clone()),
         change: known.and_then(|known| known.change),
         loaded: known.and_then(|known| known.loaded.clone()),
+        exports: known.map(exported).unwrap_or_default(),
         links: Vec::new(),
     }
+}
+
+fn exported(known: &DriverState) -> BTreeMap<String, String> {
+    let exports = known.exports.iter();
+    exports.filter_map(|exported| Some((exported.export.property.clone(), exported.value.clone()?))).collect()
 }
 
 /// Says how a driver becomes one that udev's events may load.
@@ -881,13 +898,25 @@ impl<L: Loader> Held<'_, L> {
             )
             .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
         }
-        let mut wrong = Vec::new();
+        let (mut variables, mut wrong) = (BTreeMap::new(), Vec::new());
         if !driver.manifest.options.is_empty() {
             let config = Config::read(self.system);
             let (options, problems) =
                 options::resolve(driver, Some(&self.device), &config, &self.state.set_by_hand(&driver.name));
-            self.device = self.device.clone().with_variables(options::variables(&options));
-            wrong = problems;
+            (variables, wrong) = (options::variables(&options), problems);
+        }
+        if !driver.manifest.fields.is_empty() {
+            // Reports are as the device says, whatever another driver makes of its descriptor.
+            let own = self.state.restore(self.device.clone());
+            let places = fields::variables(&driver.manifest.fields, &own.rdesc).map_err(|missing| {
+                let (driver, device) = (&driver.name, &self.device.name);
+                let what = format!("the driver `{driver}` reads {missing}, which the device `{device}` does not have");
+                Error::new(ErrorKind::NoMatch, what).with_hint("the driver is not for this device").during(Step::Choose)
+            })?;
+            variables.extend(places);
+        }
+        if !variables.is_empty() {
+            self.device = self.device.clone().with_variables(variables);
         }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.
         let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
@@ -905,6 +934,7 @@ impl<L: Loader> Held<'_, L> {
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
+            exports: driver.exports(),
             set_up: None,
         });
         // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
@@ -915,11 +945,21 @@ impl<L: Loader> Held<'_, L> {
             .and_then(|loaded| loaded.attach())
             .and_then(|attached| attached.verify())
             .and_then(|verified| verified.set_up())
-            .and_then(|ready| ready.pin());
+            .and_then(|ready| ready.pin())
+            .and_then(|(change, pinned)| {
+                let mut exports = driver.exports();
+                if let Err(error) = pins::read_exports(self.system, &pinned, &mut exports) {
+                    pins::unpin(self.system, &self.device.name, &driver.name)?;
+                    return Err(error.during(Step::SetUp));
+                }
+                Ok((change, pinned, exports))
+            });
         match result {
-            Ok((change, pinned)) => {
+            Ok((change, pinned, exports)) => {
+                let has_news = !exports.is_empty();
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
                     known.change = Some(change);
+                    known.exports = exports;
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
                 self.state.resolve(std::slice::from_ref(&driver.name));
@@ -931,6 +971,9 @@ impl<L: Loader> Held<'_, L> {
                     return Err(error);
                 }
                 self.pinned.push(pinned);
+                if has_news {
+                    self.device.trigger(self.system, true);
+                }
                 Ok(LoadReport {
                     device: self.device.name.clone(),
                     hid_name: self.device.hid_name.clone(),
@@ -999,6 +1042,7 @@ impl<L: Loader> Held<'_, L> {
     fn try_detach(&mut self, driver: &DriverName) -> Result<()> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
+        let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
         let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
         let uevents = if probes { Some(Uevents::listen()?) } else { None };
@@ -1007,6 +1051,16 @@ impl<L: Loader> Held<'_, L> {
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
+        let result = self.wait_for_own(driver, uevents, fixed);
+        if exports {
+            // All of them: what the kernel makes anew may have been seen before the properties were taken back.
+            self.device.trigger(self.system, false);
+        }
+        result
+    }
+
+    /// Waits until the kernel has probed the device again of which a driver was taken off, if it does, and looks what came of it.
+    fn wait_for_own(&self, driver: &DriverName, uevents: Option<Uevents>, fixed: bool) -> Result<()> {
         let Some(uevents) = uevents else { return Ok(()) };
         let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, RESTORE_LIMIT)?;
         let now = match Device::open(self.system, &self.device.name) {

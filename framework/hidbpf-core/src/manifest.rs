@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exports::Export;
+use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::options::DriverOption;
 use crate::text::{Hex, hex_digits};
@@ -17,7 +19,10 @@ use crate::text::{Hex, hex_digits};
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of what [`SECTION`] holds.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
+
+/// The version before, which is read as well: it knows neither fields nor exports, and is written where there are none.
+const WITHOUT_FIELDS: u32 = 3;
 
 /// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
@@ -42,6 +47,12 @@ pub struct Manifest {
     /// What people may set.
     #[serde(rename = "option", default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<DriverOption>,
+    /// The fields of reports that the programs read. A device without one of them is none of the driver's.
+    #[serde(rename = "field", default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<DriverField>,
+    /// The udev properties that the set-up gives the device.
+    #[serde(rename = "export", default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<Export>,
     /// The devices, or interfaces of devices, that the driver is for: any one of these must hold.
     #[serde(rename = "match")]
     pub matches: Vec<Match>,
@@ -249,7 +260,7 @@ impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
-    /// [`FORMAT`].
+    /// [`FORMAT`], or an older one that has all of it.
     pub format: u32,
     /// The driver's name, that of its folder.
     pub name: DriverName,
@@ -391,6 +402,18 @@ impl Manifest {
                 return Err(("[[option]]", format!("there are two options `{}`", option.name)));
             }
         }
+        for (index, field) in self.fields.iter().enumerate() {
+            field.check()?;
+            if self.fields[..index].iter().any(|other| other.name == field.name) {
+                return Err(("[[field]]", format!("there are two fields `{}`", field.name)));
+            }
+        }
+        for (index, export) in self.exports.iter().enumerate() {
+            export.check()?;
+            if self.exports[..index].iter().any(|other| other.property == export.property) {
+                return Err(("[[export]]", format!("there are two exports `{}`", export.property)));
+            }
+        }
         if self.matches.is_empty() {
             return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
         }
@@ -472,6 +495,12 @@ impl Match {
 }
 
 impl Embedded {
+    /// What an object is given that is not sealed yet.
+    pub fn new(name: DriverName, driver: Manifest) -> Embedded {
+        let format = if driver.fields.is_empty() && driver.exports.is_empty() { WITHOUT_FIELDS } else { FORMAT };
+        Embedded { format, name, seal: Seal::UNSEALED, driver }
+    }
+
     /// The bytes of [`SECTION`].
     ///
     /// # Errors
@@ -497,9 +526,9 @@ impl Embedded {
             // What another format has more, or otherwise, is no news.
             Err(_) => serde_json::from_slice::<Version>(section).map_err(damaged)?.format,
         };
-        if format != FORMAT {
+        if !(WITHOUT_FIELDS..=FORMAT).contains(&format) {
             return Err(refuse(format!(
-                "the driver has a manifest of format {format}, and this hidbpf reads format {FORMAT}; update hidbpf or rebuild the driver"
+                "the driver has a manifest of format {format}, and this hidbpf reads formats {WITHOUT_FIELDS} to {FORMAT}; update hidbpf or rebuild the driver"
             )));
         }
         let embedded = whole.map_err(damaged)?;
@@ -538,14 +567,14 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
         assert_eq!(manifest.matches[0].vendor, Some(VendorId(0x11c0)));
         assert_eq!(manifest.matches[0].rdesc_bytes[0].bytes, HexBytes(vec![0xef]));
         assert!(manifest.is_automatic());
-        let embedded = Embedded {
-            format: FORMAT,
-            name: DriverName::new("frtec-raptor-mach-2").unwrap(),
-            seal: Seal::UNSEALED,
-            driver: manifest,
-        };
-        let section = embedded.to_section().unwrap();
-        assert_eq!(Embedded::from_section(Path::new("x.bpf.o"), &section).unwrap(), embedded);
+        let field = "[[field]]\nname = \"x\"\nreport = \"input\"\nusage-page = 1\nusage = 0x30\n";
+        let with_field = parse(&format!("{GOOD}{field}")).unwrap();
+        for (manifest, format) in [(manifest, WITHOUT_FIELDS), (with_field, FORMAT)] {
+            let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
+            assert_eq!(embedded.format, format);
+            let section = embedded.to_section().unwrap();
+            assert_eq!(Embedded::from_section(Path::new("x.bpf.o"), &section).unwrap(), embedded);
+        }
     }
 
     #[test]
@@ -604,8 +633,8 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 4, "future": true}"#).unwrap_err().to_string();
-        assert!(error.contains("format 4") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 5, "future": true}"#).unwrap_err().to_string();
+        assert!(error.contains("format 5") && error.contains("update hidbpf"), "{error}");
     }
 
     #[test]

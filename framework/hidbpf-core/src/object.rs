@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exports::{Export, Exported};
 use crate::kernel::Generation;
 use crate::manifest::{self, Digest, DriverName, Embedded, Manifest, Requirement, Seal};
 use crate::options;
@@ -239,6 +240,15 @@ impl DriverObject {
     pub fn option_places(&self) -> BTreeMap<String, (usize, usize)> {
         let globals = self.globals.iter().filter(|(_, global)| global.section == options::SECTION);
         globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
+    }
+
+    /// The udev properties that it gives a device, with their variables' places. The build has seen that all are there.
+    pub fn exports(&self) -> Vec<Exported> {
+        let exported = |export: &Export| {
+            let offset = self.globals.get(&export.variable())?.offset;
+            Some(Exported { export: export.clone(), offset, value: None })
+        };
+        self.manifest.exports.iter().filter_map(exported).collect()
     }
 
     /// The hooks that the driver uses on a kernel of this generation.

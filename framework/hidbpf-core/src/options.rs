@@ -84,8 +84,8 @@ pub struct DriverOption {
     pub reattach: bool,
 }
 
-/// Whether a text can be the name of an option or of a choice: what C and udev properties can have as well.
-fn is_name(name: &str) -> bool {
+/// Whether a text can be the name of an option, of a choice or of a field: what C and udev properties can have as well.
+pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .split('-')

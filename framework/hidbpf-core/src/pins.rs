@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exports::{self, Exported};
 use crate::ids::HidName;
-use crate::loader::AttachedLink;
+use crate::loader::{AttachedLink, KEPT_SECTIONS};
 use crate::manifest::DriverName;
 use crate::options;
 use crate::sys;
@@ -73,7 +74,7 @@ pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links:
         )
         .with_hint("bpffs must be writable; `hidbpf doctor` looks at it")
     })?;
-    let links = links.iter().map(|attached| pin_name(&attached.name)).filter(|name| !is_options(name)).collect();
+    let links = links.iter().map(|attached| pin_name(&attached.name)).filter(|name| !is_data(name)).collect();
     Ok(Pinned { device: device.clone(), driver: driver.clone(), links })
 }
 
@@ -81,9 +82,9 @@ fn staging(system: &System, device: &HidName) -> PathBuf {
     system.device_pins(device).join(STAGING)
 }
 
-/// Whether a pin is that of the options, which is no link.
-fn is_options(pin: &str) -> bool {
-    pin == pin_name(options::SECTION)
+/// Whether a pin is that of a section of data, which is no link.
+fn is_data(pin: &str) -> bool {
+    KEPT_SECTIONS.iter().any(|section| pin == pin_name(section))
 }
 
 /// Makes the empty staging directory, which shows that bpffs can be written before anything is attached.
@@ -176,6 +177,26 @@ impl PinnedOptions {
     }
 }
 
+/// Reads what a driver has found out about its device, as its programs have left it.
+///
+/// # Errors
+/// It is not there, or the kernel refuses.
+pub(crate) fn read_exports(system: &System, pinned: &Pinned, exported: &mut [Exported]) -> Result<()> {
+    if exported.is_empty() {
+        return Ok(());
+    }
+    let what =
+        || format!("failed to read what the driver `{}` exports of the device `{}`", pinned.driver, pinned.device);
+    let map = open(system, pinned, exports::SECTION)?;
+    let bytes = sys::Map::of_data(map).and_then(|map| map.read());
+    let bytes = bytes.map_err(|error| Error::because(ErrorKind::Bpffs, what(), error))?;
+    match exported.iter_mut().all(|exported| exported.take(&bytes)) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::BadObject, format!("{}: it is not where it was", what()))
+            .with_hint("`hidbpf reload` attaches the driver as it is installed now")),
+    }
+}
+
 /// Bytes that bpffs does not take in a name.
 fn pin_name(name: &str) -> String {
     name.replace(['.', '/'], "_")
@@ -228,7 +249,7 @@ pub fn of_device(system: &System, device: &HidName) -> Result<Vec<Pinned>> {
             continue;
         };
         let links = list(&path)?.into_iter().filter_map(|link| link.file_name()?.to_str().map(str::to_owned));
-        let links = links.filter(|name| !is_options(name)).collect();
+        let links = links.filter(|name| !is_data(name)).collect();
         pinned.push(Pinned { device: device.clone(), driver, links });
     }
     Ok(pinned)

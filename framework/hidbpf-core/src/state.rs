@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::attach::Change;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::exports::Exported;
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::Way;
@@ -80,6 +81,9 @@ pub struct DriverState {
     /// Where its options are: of each variable the offset and the size, in bytes.
     #[serde(default)]
     pub options: BTreeMap<String, (usize, usize)>,
+    /// The udev properties that it gives the device.
+    #[serde(default)]
+    pub exports: Vec<Exported>,
     /// Where it talks to the device: the number of the kernel's last event of when it last did. A later event of a binding is of one
     /// that somebody else made.
     #[serde(default)]
@@ -156,31 +160,33 @@ impl DeviceState {
         /// Bytes that most states fit in.
         const MOST: usize = 2048;
         let path = system.state(&self.device);
-        let fail = |error: io::Error| {
-            Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
-                .with_hint("/run must be writable, and this must run as root")
-        };
         let mut text = Vec::with_capacity(MOST);
-        serde_json::to_writer(&mut text, self).map_err(|error| fail(error.into()))?;
+        serde_json::to_writer(&mut text, self).map_err(|error| failed_to_write(&path, error.into()))?;
         text.push(b'\n');
-        let fresh = system.states().join(format!(".{}.new", self.device));
-        let mut file = in_dir([&system.run, &system.states()], || File::create(&fresh))?.map_err(fail)?;
-        let written = file.write_all(&text).and_then(|()| fs::rename(&fresh, &path));
-        written.map_err(|error| {
-            // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
-            let _ = fs::remove_file(&fresh);
-            fail(error)
-        })?;
+        replace([&system.run, &system.states()], &path, &text)?;
         let mark = system.set_up_mark(&self.device);
         if self.drivers.iter().any(|driver| driver.set_up.is_some()) {
             self.marked = true;
-            return in_dir([&system.run, &system.set_up_marks()], || File::create(&mark))?.map(drop).map_err(fail);
+            let (marks, exported) = (system.set_up_marks(), self.exported());
+            let exported: String = exported.map(|(name, value)| format!("{name}={value}\n")).collect();
+            let dirs = [&*system.run, &marks];
+            if exported.is_empty() {
+                let made = in_dir(dirs, || File::create(&mark))?;
+                return made.map(drop).map_err(|error| failed_to_write(&mark, error));
+            }
+            return replace(dirs, &mark, exported.as_bytes());
         }
         if self.marked {
             remove_if_there(&mark)?;
             self.marked = false;
         }
         Ok(())
+    }
+
+    /// The udev properties that the drivers give the device, with their values.
+    pub fn exported(&self) -> impl Iterator<Item = (&str, &str)> {
+        let exported = self.drivers.iter().flat_map(|driver| &driver.exports);
+        exported.filter_map(|exported| Some((exported.export.property.as_str(), exported.value.as_deref()?)))
     }
 
     /// Forgets a device. That nothing was remembered is no error.
@@ -263,6 +269,24 @@ fn make_dir(path: &Path) -> Result<()> {
         Err(error) => Err(Error::permission_or(ErrorKind::Io, format!("failed to create `{}`", path.display()), error)
             .with_hint("run the command as root, for example with sudo")),
     }
+}
+
+/// Writes a file in the last of these directories, whole or not at all.
+fn replace(dirs: [&Path; 2], path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".{name}.new"));
+    let mut file = in_dir(dirs, || File::create(&fresh))?.map_err(|error| failed_to_write(path, error))?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&fresh, path));
+    written.map_err(|error| {
+        // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        let _ = fs::remove_file(&fresh);
+        failed_to_write(path, error)
+    })
+}
+
+fn failed_to_write(path: &Path, error: io::Error) -> Error {
+    Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
+        .with_hint("/run must be writable, and this must run as root")
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {

@@ -91,8 +91,8 @@ impl System {
         self.states().join(format!("{device}.json"))
     }
 
-    /// The directory with an empty file for each device that a driver talks to. The udev rules test for them when such a device is
-    /// bound again.
+    /// The directory with a file for each device that a driver talks to, in which are the udev properties that came of it. The udev rules
+    /// import them, and test for the files when such a device is bound again.
     pub fn set_up_marks(&self) -> PathBuf {
         self.run.join("setup")
     }

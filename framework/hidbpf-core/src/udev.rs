@@ -44,6 +44,11 @@ impl Record {
         Some(Record::new(syspath, format!("c{number}")))
     }
 
+    /// Whether udev has dealt with the device.
+    pub(crate) fn is_kept(&self, database: &Path) -> bool {
+        database.join(&self.id).exists()
+    }
+
     fn new(syspath: &Path, id: String) -> Record {
         Record { syspath: syspath.to_owned(), id, by_udev: OnceCell::new(), by_kernel: OnceCell::new() }
     }

@@ -54,6 +54,6 @@ pub mod manager {
 }
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, fast, hwdb, ids, manifest, object, options, pins, setup,
-    state, system, text, tune,
+    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, object, options,
+    pins, setup, state, system, text, tune,
 };

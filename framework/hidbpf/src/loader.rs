@@ -16,11 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
-use crate::options;
 use crate::system::System;
 use crate::{libbpf, sys, verifier};
 
-use hidbpf_core::loader::{Setting, probe_answer, probe_args, settings};
+use hidbpf_core::loader::{KEPT_SECTIONS, Setting, probe_answer, probe_args, settings};
 
 pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, Way};
 
@@ -285,8 +284,8 @@ impl LoadedObject<'_> {
         let mut maps = Vec::new();
         for map in self.object.maps().filter(|map| map.map_type() != MapType::StructOps) {
             let name = map.name().to_string_lossy().into_owned();
-            // What libbpf makes of data sections has the section's name, with its dot. Of those, `hidbpf set` needs the options.
-            if name.contains('.') && name != options::SECTION {
+            // What libbpf makes of data sections has the section's name, with its dot.
+            if name.contains('.') && !KEPT_SECTIONS.contains(&name.as_str()) {
                 continue;
             }
             let link = map.as_fd().try_clone_to_owned().map_err(|error| self.refused(&name, error))?;

@@ -47,6 +47,7 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
         properties: device.properties(wanted),
         features: BTreeMap::new(),
         asked: Vec::new(),
+        exported: Default::default(),
     }
 }
 

@@ -12,12 +12,13 @@
 //! E: 000000.000040 4 00 01 00 00     a report, with the seconds and microseconds since the recording began
 //! ```
 //!
-//! Three kinds of comment say what the format has no line for, of the device that the lines around them are about:
+//! Four kinds of comment say what the format has no line for, of the device that the lines around them are about:
 //!
 //! ```text
 //! # property HUION_FIRMWARE_ID=HUION_T21h_230511      a udev property
 //! # feature 5=05 00 01                                what the device answers when it is asked for a feature report
 //! # asked set feature 05 00 02                        what a driver's set-up asks or tells the device, one line each, in order
+//! # exported HID_DIGITIZER_PAD_TYPE=Clickpad          a udev property that the set-up gives the device
 //! ```
 
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub struct Device {
     pub features: BTreeMap<u8, Vec<u8>>,
     /// What a driver's set-up asks or tells it (`# asked`).
     pub asked: Vec<Asked>,
+    /// The udev properties that a driver's set-up gives it (`# exported`).
+    pub exported: BTreeMap<String, String>,
 }
 
 /// Something that a driver's set-up asks or tells a device, written `get feature 05`, `set feature 05 00 02` or
@@ -367,6 +370,7 @@ struct Draft {
     properties: BTreeMap<String, String>,
     features: BTreeMap<u8, Vec<u8>>,
     asked: Vec<Asked>,
+    exported: BTreeMap<String, String>,
 }
 
 impl Draft {
@@ -384,6 +388,7 @@ impl Draft {
             properties: self.properties,
             features: self.features,
             asked: self.asked,
+            exported: self.exported,
         })
     }
 }
@@ -472,10 +477,10 @@ impl Reader {
         } else if let Some(asked) = text.strip_prefix("asked ") {
             let asked = asked.parse()?;
             self.draft().asked.push(asked);
-        } else if let Some((name, value)) = text.strip_prefix("property ").and_then(|rest| rest.split_once('='))
-            && is_property_name(name)
-        {
+        } else if let Some((name, value)) = property(text, "property ") {
             self.draft().properties.insert(name.to_owned(), value.to_owned());
+        } else if let Some((name, value)) = property(text, "exported ") {
+            self.draft().exported.insert(name.to_owned(), value.to_owned());
         } else if self.drafts.is_empty() {
             self.comments.push(comment.strip_prefix(' ').unwrap_or(comment).to_owned());
         }
@@ -490,6 +495,11 @@ impl Reader {
         let devices = self.drafts.into_iter().map(Draft::finish).collect::<Result<_, _>>()?;
         Ok(Recording { comments: self.comments, devices, events: self.events })
     }
+}
+
+/// A udev property with its value, behind a word.
+fn property<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+    text.strip_prefix(word)?.split_once('=').filter(|(name, _)| is_property_name(name))
 }
 
 fn is_property_name(name: &str) -> bool {
@@ -592,7 +602,8 @@ impl fmt::Display for Device {
         for (id, report) in &self.features {
             writeln!(f, "# feature {}", Feature { id: *id, report: report.clone() })?;
         }
-        self.asked.iter().try_for_each(|asked| writeln!(f, "# asked {asked}"))
+        self.asked.iter().try_for_each(|asked| writeln!(f, "# asked {asked}"))?;
+        self.exported.iter().try_for_each(|(name, value)| writeln!(f, "# exported {name}={value}"))
     }
 }
 
@@ -641,6 +652,7 @@ I: 3 046d c077
 # feature 5=05 00 01
 # asked get feature 05
 # asked send output 02 01
+# exported HID_DIGITIZER_PAD_TYPE=Clickpad
 D: 3
 R: 8 85 01 75 08 95 07 81 02
 N: Maker Keyboard
@@ -665,8 +677,9 @@ E: 000195.000000 0
         assert_eq!(recording.devices[0].phys, "usb-0000:00:14.0-1/input0");
         assert_eq!(recording.devices[0].properties["HUION_FIRMWARE_ID"], "HUION_T21h=1");
         assert_eq!(recording.devices[0].features[&5], [5, 0, 1]);
+        assert_eq!(recording.devices[0].exported["HID_DIGITIZER_PAD_TYPE"], "Clickpad");
         assert_eq!(recording.devices[1].bus, Bus::BLUETOOTH);
-        assert_eq!(recording.events_of(0).map(|event| event.line.unwrap()).collect::<Vec<_>>(), [19, 20]);
+        assert_eq!(recording.events_of(0).map(|event| event.line.unwrap()).collect::<Vec<_>>(), [20, 21]);
         assert_eq!(recording.devices[0].asked[1].report, ReportType::Output);
         assert_eq!(recording.events[1].time, Duration::from_micros(40));
         assert_eq!(recording.events[1].report, [0, 1, 0xff, 0]);

@@ -14,6 +14,7 @@
 #include <hidbpf/kernel.h>
 
 #include <hidbpf/descriptor.h>
+#include <hidbpf/field.h>
 #include <hidbpf/option.h>
 #include <hidbpf/property.h>
 #include <hidbpf/report.h>

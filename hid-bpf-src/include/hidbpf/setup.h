@@ -94,6 +94,42 @@ static __always_inline int hidbpf_set_report(struct hidbpf_device *device, enum 
 	return hidbpf_answered(device, result < 0 ? result : 0, id, type, HID_REQ_SET_REPORT);
 }
 
+/* The bytes of the longest report that has a field which can be asked for. */
+#define HIDBPF_FIELD_REPORT_SIZE 1024
+static __u8 hidbpf_field_report[HIDBPF_FIELD_REPORT_SIZE] HIDBPF__UNUSED;
+
+/*
+ * Asks the device for the report that has a field (field.h), with GET_REPORT, and takes the field's bits out of the answer. Returns 0
+ * or a negative errno: -EIO if the answer ends before the field, -EINVAL if the device has none.
+ */
+static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const volatile struct hidbpf_field *field, __u32 *value)
+{
+	const __u32 first = field->offset / 8, size = field->size;
+	__u64 bits = 0;
+	int result;
+
+	if (!size)
+		return -EINVAL;
+	hidbpf_field_report[0] = field->report_id;
+	result = hid_bpf_hw_request(device->ctx, hidbpf_field_report, sizeof(hidbpf_field_report), field->type, HID_REQ_GET_REPORT);
+	if (result < 0)
+		return hidbpf_answered(device, result, field->report_id, field->type, HID_REQ_GET_REPORT);
+	if (field->offset + size > (__u32)result * 8)
+		return -EIO;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < 5; i++)
+		if (first + i < sizeof(hidbpf_field_report))
+			bits |= (__u64)hidbpf_field_report[first + i] << (8 * i);
+	*value = (__u32)(bits >> field->offset % 8) & 0xffffffff >> (32 - size) % 32;
+	return 0;
+}
+
+/*
+ * HIDBPF_EXPORT(NAME); a udev property that the set-up gives the device, the `[[export]]` of driver.toml with this name: the variable
+ * `export_NAME`. The set-up writes a number there, and driver.toml says which text stands for it.
+ */
+#define HIDBPF_EXPORT(name) volatile __u32 export_##name SEC(".data.exports")
+
 static __always_inline int hidbpf_set_feature(struct hidbpf_device *device, __u8 *report, const unsigned long size)
 {
 	return hidbpf_set_report(device, HID_FEATURE_REPORT, report, size);

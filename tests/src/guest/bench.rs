@@ -191,9 +191,17 @@ impl Bench {
     /// # Errors
     /// The kernel has nothing of it, or udevd hangs.
     pub fn plug_any(&mut self, spec: &Spec) -> Result<Plugged> {
+        self.plug_any_with(spec, BTreeMap::new())
+    }
+
+    /// The same for a device that answers requests for feature reports, by their ids.
+    ///
+    /// # Errors
+    /// As [`Bench::plug_any`].
+    pub fn plug_any_with(&mut self, spec: &Spec, features: BTreeMap<u8, Vec<u8>>) -> Result<Plugged> {
         const PROBE: &str = "/sys/bus/hid/drivers_probe";
         self.udev.forget();
-        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), features_of(BTreeMap::new()))?;
+        let (device, uniq) = self.create(spec, (PROPERTIES, &[]), features_of(features))?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         let plugged = Plugged { device, syspath: added.syspath };
         // There is no event where no driver takes it; but the kernel probes it once more only when it is done with the first time.
@@ -457,6 +465,26 @@ impl Plugged {
         let mut nodes = self.nodes()?;
         ensure!(nodes.len() == 1, "expected one node, found {}", nodes.len());
         Ok(nodes.remove(0))
+    }
+
+    /// Fails where udev has another value for a property of the device, or of one of its input devices and their nodes. It must have some.
+    ///
+    /// # Errors
+    /// It has, or doesn't know one of them.
+    pub fn expect_property(&self, name: &str, expected: Option<&str>) -> Result<()> {
+        let inputs = nodes::inputs(&self.syspath)?;
+        ensure!(inputs.len() > 1, "`{}` has no node: {inputs:?}", self.name());
+        for path in std::iter::once(&self.syspath).chain(&inputs) {
+            let device =
+                udev::Device::from_syspath(path).with_context(|| format!("udev doesn't know `{}`", path.display()))?;
+            let found = device.property_value(name).map(|value| value.to_string_lossy().into_owned());
+            ensure!(
+                found.as_deref() == expected,
+                "the property {name} of `{}` is {found:?}, expected {expected:?}",
+                path.display()
+            );
+        }
+        Ok(())
     }
 
     /// Its hidraw node.

@@ -99,6 +99,12 @@ pub fn rules(driver: &DriverObject) -> String {
         let (description, range, default) = (&option.description, option.range(), &option.default);
         text += &format!("  option {}: {description} Can be {range}; default {default}\n", option.name);
     }
+    for field in &driver.manifest.fields {
+        text += &format!("  reads {field}; a device without it is not matched\n");
+    }
+    for export in &driver.manifest.exports {
+        text += &format!("  gives the device the udev property {}: {}\n", export.property, export.range());
+    }
     for property in driver.properties() {
         text += &format!("  reads the udev property {property}\n");
     }

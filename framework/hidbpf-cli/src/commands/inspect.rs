@@ -121,7 +121,7 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
         sheet.settings.properties = device.properties(driver.all_properties());
         sheet.subject = (&Manager::new(&context.system).own(device)?).into();
     }
-    let settings = sheet.settings.clone().with_options_of(driver);
+    let settings = sheet.settings.clone().for_driver(driver);
     let own = sheet.subject.descriptor.clone();
     let (change, descriptor) = match fixup(driver, &sheet.subject, &settings)? {
         Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), own),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::exports::Export;
 use hidbpf::object::DriverObject;
 
 use super::Context;
@@ -75,6 +76,14 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     if !properties.is_empty() {
         row(&mut text, &["udev properties", &properties.join(", ")]);
     }
+    let row_of = |text: &mut String, what: &str, cells: Vec<String>| {
+        if !cells.is_empty() {
+            row(text, &[what, &cell(&cells.join("; "))]);
+        }
+    };
+    let export = |export: &Export| format!("`{}`: {}", export.property, export.range());
+    row_of(&mut text, "udev properties that it gives", manifest.exports.iter().map(export).collect());
+    row_of(&mut text, "the device has", manifest.fields.iter().map(ToString::to_string).collect());
     if !manifest.options.is_empty() {
         text += "\nOptions, set by `hidbpf set` or in the [configuration](../configuration.md):\n\n\
             | option | what it is for | can be | default | takes effect |\n|---|---|---|---|---|\n";

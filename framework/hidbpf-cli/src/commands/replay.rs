@@ -88,7 +88,7 @@ fn replayed(
     let settings = |device: &hidbpf::recording::Device| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
-        settings = settings.with_options_of(driver);
+        settings = settings.for_driver(driver);
         settings.options.extend(options.clone());
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings

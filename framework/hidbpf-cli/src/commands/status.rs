@@ -34,6 +34,9 @@ impl fmt::Display for Lines<'_> {
             writeln!(f, "{} {}{gone}", device.device, Printable(&device.hid_name))?;
             for driver in &device.drivers {
                 writeln!(f, "  {}: {}", driver.driver, describe(driver))?;
+                for (property, value) in &driver.exports {
+                    writeln!(f, "    gives it the udev property {property}={value}")?;
+                }
             }
             for (driver, why) in &device.left_off {
                 writeln!(f, "  {driver}: left off: {why}")?;

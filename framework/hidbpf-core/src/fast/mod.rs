@@ -25,7 +25,6 @@ use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Loaded, Loader, Setting, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
-use crate::options;
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
@@ -503,8 +502,8 @@ impl FastLoaded<'_> {
             }
         }
         // The kernel cancels the timers and work items in a map that nothing but programs holds, so that those of the driver's own are
-        // kept with the links. Options are set in theirs.
-        let is_kept = |map: &&LoadedMap| !map.is_data || map.name == options::SECTION;
+        // kept with the links.
+        let is_kept = |map: &&LoadedMap| !map.is_data || loader::KEPT_SECTIONS.contains(&map.name.as_str());
         for LoadedMap { name, map, .. } in self.maps.iter().filter(is_kept) {
             let link = map.as_fd().try_clone_to_owned().map_err(Failure::refused("keep", name))?;
             links.push(AttachedLink { name: name.clone(), link });

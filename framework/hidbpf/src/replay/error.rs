@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Generation;
 use super::reports::InvalidDescriptor;
+use crate::fields::DriverField;
 
 /// Why an object can't be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -246,6 +247,9 @@ pub enum ReplayError {
         /// The buffer's.
         buffer: usize,
     },
+    /// A device without a field that the driver reads.
+    #[error("the device does not have {0}, which the driver reads")]
+    NoField(DriverField),
     /// An option that the object doesn't have, or a value that doesn't fit it.
     #[error("the option `{name}` {reason}")]
     Option {

@@ -20,6 +20,8 @@ use std::time::Duration;
 use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::exports::Export;
+use crate::fields::{self, DriverField};
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
 use crate::object::{DriverObject, PROPERTY_PREFIX};
 use crate::recording::{self, Recording};
@@ -101,6 +103,10 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
     /// Values for variables of the driver, its options.
     pub options: BTreeMap<String, i64>,
+    /// The fields of the driver, to be looked up in the device's descriptor.
+    pub fields: Vec<DriverField>,
+    /// The udev properties that the driver's set-up gives the device.
+    pub exports: Vec<Export>,
     /// What the device answers when it is asked for a feature report, by id.
     pub features: BTreeMap<u8, Vec<u8>>,
     /// The most instructions that one call of a hook may take. Default: 16 million; the verifier takes no program that needs more
@@ -115,6 +121,8 @@ impl Default for Settings {
         Settings {
             properties: BTreeMap::new(),
             options: BTreeMap::new(),
+            fields: Vec::new(),
+            exports: Vec::new(),
             features: BTreeMap::new(),
             instruction_limit: 16 << 20,
             memory_limit: 64 << 20,
@@ -128,10 +136,12 @@ impl Settings {
         Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
     }
 
-    /// The same, with the options of a driver that the properties set. A value that an option can't have is passed over, with a warning,
-    /// as when the driver is attached.
+    /// The same, with what a driver's manifest says: fields, exports, and the options that the properties set. A value that an option
+    /// can't have is passed over, with a warning, as when the driver is attached.
     #[must_use]
-    pub fn with_options_of(mut self, driver: &DriverObject) -> Settings {
+    pub fn for_driver(mut self, driver: &DriverObject) -> Settings {
+        self.fields.clone_from(&driver.manifest.fields);
+        self.exports.clone_from(&driver.manifest.exports);
         for option in &driver.manifest.options {
             let property = option.property(driver.name.as_str());
             let Some(text) = self.properties.get(&property) else { continue };
@@ -246,6 +256,7 @@ pub struct Driver {
     object: Arc<Object>,
     generation: Generation,
     events: Vec<usize>,
+    exports: Vec<Export>,
     descriptor: Vec<u8>,
     /// What the descriptor in force declares, once it is known.
     reports: Option<Result<usize, ReplayError>>,
@@ -293,6 +304,7 @@ impl Driver {
         let mut driver = Driver {
             machine,
             events: object.hooks(generation).device_event.clone(),
+            exports: settings.exports.clone(),
             object,
             generation,
             descriptor: device.descriptor.clone(),
@@ -303,6 +315,14 @@ impl Driver {
         }
         for (name, value) in &settings.options {
             driver.set_option(name, *value)?;
+        }
+        let missing = |field: &DriverField| ReplayError::NoField(field.clone());
+        for (name, place) in fields::variables(&settings.fields, &device.descriptor).map_err(missing)? {
+            let global = driver.object.global(&name);
+            // A field that no program reads has no variable.
+            if let Some(variable) = global.and_then(|global| driver.global_bytes(global)) {
+                variable.iter_mut().zip(place).for_each(|(to, from)| *to = from);
+            }
         }
         Ok(driver)
     }
@@ -355,6 +375,18 @@ impl Driver {
     pub fn variable(&mut self, name: &str) -> Option<Vec<u8>> {
         let global = self.object.global(name)?;
         self.global_bytes(global).map(|bytes| bytes.to_vec())
+    }
+
+    /// The udev properties that the driver gives the device, once it has been set up.
+    pub fn exported(&mut self) -> BTreeMap<String, String> {
+        let exports = std::mem::take(&mut self.exports);
+        let value = |export: &Export| {
+            let bytes = self.variable(&export.variable())?;
+            Some((export.property.clone(), export.text(u32::from_le_bytes(bytes.try_into().ok()?))))
+        };
+        let exported = exports.iter().filter_map(value).collect();
+        self.exports = exports;
+        exported
     }
 
     /// What the driver printed since this was last asked.
@@ -650,6 +682,7 @@ impl Driver {
                 ..Replayed::default()
             });
         }
+        fixed.exported = self.exported();
         let mut events = Vec::new();
         let mut instructions = Vec::new();
         let mut add = |time: Duration, report: &[u8], line| {

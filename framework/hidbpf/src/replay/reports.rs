@@ -1,9 +1,10 @@
 //! How long the reports of a descriptor are, and so how much of them a driver's hooks can get at.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::descriptor::Descriptor;
+
+pub use crate::fields::ReportType;
 
 /// The longest report descriptor that the kernel takes, and the size of a descriptor hook's buffer, in bytes:
 /// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
@@ -11,39 +12,6 @@ pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
 
 /// The buffer of a report hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
 const BUFFER_UNIT: usize = 64;
-
-/// The way of a report: `enum hid_report_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReportType {
-    /// From the device.
-    Input,
-    /// To the device.
-    Output,
-    /// Read from and written to the device, on the control channel.
-    Feature,
-}
-
-impl ReportType {
-    /// The number that the kernel has for it.
-    pub fn number(self) -> u32 {
-        self as u32
-    }
-
-    /// The type with a number.
-    pub fn from_number(number: u64) -> Option<ReportType> {
-        [ReportType::Input, ReportType::Output, ReportType::Feature].get(usize::try_from(number).ok()?).copied()
-    }
-}
-
-impl fmt::Display for ReportType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            ReportType::Input => "input",
-            ReportType::Output => "output",
-            ReportType::Feature => "feature",
-        })
-    }
-}
 
 /// A descriptor that the kernel would not take, and the byte at which it would stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -66,10 +66,11 @@ pub fn replay(
 
 /// How two recordings differ: lines that are in one of them alone (`-` expected, `+` found), and under a line that has others in its
 /// place, which bytes these are. Empty where they do not differ. Comments and properties are passed over, but not what the device is
-/// asked.
+/// asked, nor what the driver exports.
 pub fn difference(expected: &Recording, found: &Recording) -> String {
     let lines = |recording: &Recording| -> Vec<String> {
-        let is_said = |line: &&str| !line.starts_with('#') || line.starts_with("# asked ");
+        let said = ["# asked ", "# exported "];
+        let is_said = |line: &&str| !line.starts_with('#') || said.iter().any(|said| line.starts_with(said));
         recording.to_string().lines().filter(is_said).map(str::to_owned).collect()
     };
     let (expected, found) = (lines(expected), lines(found));

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use hidbpf::attach::{Change, Plan};
 use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolveOpsArgs, ResolvedIds};
+use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader};
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
@@ -151,7 +152,10 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         bench.settle()?;
         let device = opened(&plugged)?;
         let (options, _) = options::resolve(&driver, Some(&device), &Config::read(&system), &options::Values::new());
-        let device = device.with_variables(options::variables(&options));
+        let fields = fields::variables(&driver.manifest.fields, &device.rdesc);
+        let mut variables = fields.map_err(|missing| anyhow!("the device does not have {missing}"))?;
+        variables.extend(options::variables(&options));
+        let device = device.with_variables(variables);
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;
         let (change, _) = Plan::new(&fast, &system, generation, &driver, &device)?

@@ -143,6 +143,9 @@ impl Session<'_> {
         ensure!(descriptor == *expected, "expected the descriptor\n  {}\ngot\n  {}", Hex(expected), Hex(&descriptor));
         replayed.compare_descriptor(0, &descriptor, &mut bench.compared)?;
         expect_asked(&device, &only_device(&self.expected)?.asked)?;
+        for (name, value) in &only_device(&self.expected)?.exported {
+            device.expect_property(name, Some(value))?;
+        }
         self.compare(&device, &replayed, &mut bench.compared)?;
         bench.unplug(device)
     }

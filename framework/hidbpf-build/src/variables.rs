@@ -1,0 +1,77 @@
+//! Fields and exports: that manifest and source agree on them.
+
+use hid_bpf_src::SETUP_PROGRAM;
+use hidbpf::manifest::Manifest;
+use hidbpf::{exports, fields};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
+
+/// The section of what user space fills in before the programs are loaded.
+const CONSTANTS: &str = ".rodata";
+
+/// A variable that other sources could see.
+struct Variable {
+    name: String,
+    section: String,
+    size: u64,
+}
+
+/// Refuses an object whose fields or exports are not those of the manifest.
+pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
+    let file: ElfFile64<'_, Endianness> =
+        ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
+    let variables: Vec<Variable> = variables(&file).collect();
+    for field in &manifest.fields {
+        let name = field.variable();
+        let is_it = |variable: &&Variable| variable.name == name && variable.section == CONSTANTS;
+        if variables.iter().find(is_it).is_none_or(|variable| variable.size != fields::SIZE as u64) {
+            let macro_name = name.strip_prefix(fields::PREFIX).unwrap_or(&name);
+            return Err(format!(
+                "driver.toml has the field `{}`, and the source has no `HIDBPF_FIELD({macro_name});`",
+                field.name
+            ));
+        }
+    }
+    for variable in variables.iter().filter(|variable| variable.section == CONSTANTS) {
+        let Some(field) = variable.name.strip_prefix(fields::PREFIX) else { continue };
+        if !manifest.fields.iter().any(|known| known.variable() == variable.name) {
+            let field = field.replace('_', "-");
+            return Err(format!("it has the field `{field}`, and driver.toml has no `[[field]]` of that name"));
+        }
+    }
+    for export in &manifest.exports {
+        let name = export.variable();
+        let is_it = |variable: &&Variable| variable.name == name && variable.section == exports::SECTION;
+        let property = &export.property;
+        if variables.iter().find(is_it).is_none_or(|variable| variable.size != exports::SIZE as u64) {
+            return Err(format!(
+                "driver.toml has the export `{property}`, and the source has no `HIDBPF_EXPORT({property});`"
+            ));
+        }
+    }
+    for Variable { name, section, .. } in &variables {
+        if section == exports::SECTION && !manifest.exports.iter().any(|export| export.variable() == *name) {
+            let property = name.strip_prefix(exports::PREFIX).unwrap_or(name);
+            return Err(format!(
+                "it has the export `{property}`, and driver.toml has no `[[export]]` of that property"
+            ));
+        }
+    }
+    let has_setup =
+        file.symbols().any(|symbol| symbol.kind() == SymbolKind::Text && symbol.name() == Ok(SETUP_PROGRAM));
+    match manifest.exports.first() {
+        Some(export) if !has_setup => Err(format!(
+            "driver.toml has the export `{}`, and the source has no `HIDBPF_SETUP` that could write it",
+            export.property
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn variables(file: &ElfFile64<'_, Endianness>) -> impl Iterator<Item = Variable> {
+    file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.is_global()).filter_map(|symbol| {
+        let SymbolSection::Section(index) = symbol.section() else { return None };
+        let section = file.section_by_index(index).ok()?.name().ok()?.to_owned();
+        Some(Variable { name: symbol.name().ok()?.to_owned(), section, size: symbol.size() })
+    })
+}

@@ -1,0 +1,164 @@
+//! What a driver's set-up has found out about the device, for the rest of the system: udev properties.
+//!
+//! A manifest says what they are called and what they can be, and the set-up writes a number for each to a variable of the section
+//! [`SECTION`], which the SDK's macro declares. So nothing gets among udev's properties but a manifest's texts and numbers, whatever a
+//! device answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Printable;
+
+/// The section of an object that has their variables, and nothing else.
+pub const SECTION: &str = ".data.exports";
+
+/// What the names of their variables begin with.
+pub const PREFIX: &str = "export_";
+
+/// The size of their variables, in bytes.
+pub const SIZE: usize = size_of::<u32>();
+
+/// What no driver can say: by properties of these names the udev rules start and leave off drivers.
+const RESERVED: &str = "HIDBPF";
+
+/// A udev property that a driver gives its device, as the manifest has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Export {
+    /// The property's name: capitals, digits and underscores, a letter first.
+    pub property: String,
+    /// The property's value for 0, 1 and so on. Where there are none, it is the number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// Its value for all other numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<String>,
+}
+
+impl Export {
+    /// What of it the types can't say. The first part of the error is a text to look for, to find the line.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        let name = Printable(&self.property);
+        let fits = self.property.starts_with(|first: char| first.is_ascii_uppercase())
+            && self.property.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        if !fits {
+            let what = format!(
+                "`{name}` can't be the name of an exported property (expected capitals, digits and underscores, a letter first)"
+            );
+            return Err(("[[export]]", what));
+        }
+        if self.property.starts_with(RESERVED) {
+            return Err(("[[export]]", format!("`{name}` is among the properties that hidbpf goes by, `{RESERVED}*`")));
+        }
+        if self.values.is_empty() != self.otherwise.is_none() {
+            return Err(("[[export]]", format!("the export `{name}` needs both `values` and `otherwise`, or neither")));
+        }
+        match self.values.iter().chain(&self.otherwise).find(|value| !is_plain(value)) {
+            Some(value) => Err((
+                "[[export]]",
+                format!(
+                    "`{}` can't be a value of the export `{name}` (expected ASCII without quotes and backslashes, and no space at either end)",
+                    Printable(value)
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of its variable.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.property)
+    }
+
+    /// What the property can be, in words.
+    pub fn range(&self) -> String {
+        match &self.otherwise {
+            Some(otherwise) => format!("{} or {otherwise}", self.values.join(", ")),
+            None => "a number".to_owned(),
+        }
+    }
+
+    /// The property's value for what the variable holds.
+    pub fn text(&self, number: u32) -> String {
+        let text = self.values.get(number as usize).or(self.otherwise.as_ref());
+        text.cloned().unwrap_or_else(|| number.to_string())
+    }
+}
+
+/// Whether udev reads a text back as it is where a rule imports it from a file.
+fn is_plain(value: &str) -> bool {
+    let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"'\\".contains(&byte);
+    !value.is_empty() && value.trim() == value && value.bytes().all(is_plain)
+}
+
+/// What a driver on a device gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Exported {
+    /// The property.
+    pub export: Export,
+    /// Where its variable is in [`SECTION`], in bytes.
+    pub offset: usize,
+    /// The property's value, once the set-up has run.
+    pub value: Option<String>,
+}
+
+impl Exported {
+    /// Takes the value from the bytes of [`SECTION`]; whether they have it.
+    #[must_use]
+    pub fn take(&mut self, section: &[u8]) -> bool {
+        let bytes = section.get(self.offset..).and_then(|rest| rest.first_chunk::<SIZE>());
+        self.value = bytes.map(|bytes| self.export.text(u32::from_le_bytes(*bytes)));
+        self.value.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn export(text: &str) -> Export {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn numbers_become_texts_of_the_manifest() {
+        let pad = export("property = \"PAD\"\nvalues = [\"Clickpad\", \"Pressure pad\"]\notherwise = \"Unknown\"");
+        pad.check().unwrap();
+        assert_eq!(pad.variable(), "export_PAD");
+        assert_eq!(
+            [0, 1, 2, u32::MAX].map(|number| pad.text(number)),
+            ["Clickpad", "Pressure pad", "Unknown", "Unknown"]
+        );
+        let number = export("property = \"LEVEL_2\"");
+        number.check().unwrap();
+        assert_eq!(number.text(4_000_000_000), "4000000000");
+        let mut exported = Exported { export: pad, offset: 4, value: None };
+        assert!(exported.take(&[9, 9, 9, 9, 1, 0, 0, 0, 9]));
+        assert_eq!(exported.value.as_deref(), Some("Pressure pad"));
+        assert!(!exported.take(&[9, 9, 9, 9, 1, 0, 0]));
+        assert_eq!(exported.value, None);
+    }
+
+    #[test]
+    fn what_udev_would_read_otherwise_is_refused() {
+        for (text, words) in [
+            ("property = \"pad\"", "can't be the name of an exported property"),
+            ("property = \"\"", "can't be the name"),
+            ("property = \"1A\"", "can't be the name"),
+            ("property = \"A=B\"", "can't be the name"),
+            ("property = \"HIDBPF_DRIVER_X\"", "is among the properties that hidbpf goes by"),
+            ("property = \"A\"\nvalues = [\"a\"]", "needs both"),
+            ("property = \"A\"\notherwise = \"a\"", "needs both"),
+            ("property = \"A\"\nvalues = [\"a\", \"\"]\notherwise = \"b\"", "`` can't be a value"),
+            ("property = \"A\"\nvalues = [\" a\"]\notherwise = \"b\"", "` a` can't be a value"),
+            ("property = \"A\"\nvalues = [\"'a'\"]\notherwise = \"b\"", "can't be a value"),
+            ("property = \"A\"\nvalues = ['a\"b']\notherwise = \"b\"", "can't be a value"),
+            ("property = \"A\"\nvalues = ['a\\n']\notherwise = \"b\"", "can't be a value"),
+            ("property = \"A\"\nvalues = [\"a\\nB=1\"]\notherwise = \"b\"", "can't be a value"),
+            ("property = \"A\"\nvalues = [\"a\"]\notherwise = \"ä\"", "can't be a value"),
+        ] {
+            let (_, why) = export(text).check().unwrap_err();
+            assert!(why.contains(words), "{text}: {why}");
+        }
+    }
+}
