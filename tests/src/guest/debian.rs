@@ -55,7 +55,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const RECORD_PATH: &str = "/run/guest-early.json";
 
 /// A driver that no package has, which is a device's of its own.
-const THIRD_PARTY: (&str, usize) = ("dell-dell0a78", 665);
+const THIRD_PARTY: &str = "dell-dell0a78";
 const THIRD_PARTY_OBJECT: &str = "/packages/dell-dell0a78.bpf.o";
 const THIRD_PARTY_INSTALLED: &str = "/etc/hidbpf/drivers/dell-dell0a78.bpf.o";
 
@@ -221,7 +221,7 @@ impl Drop for ReadOnly {
 
 /// A driver from elsewhere is installed where /usr can't be written; packages of a later version change nothing of what is attached.
 fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
-    let touchpad = recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?;
+    let touchpad = cases::touchpad()?;
     let there = bench.plug(&touchpad)?;
     cases::expect_untouched(&there, &touchpad)?;
     let read_only = ReadOnly::begin()?;
@@ -231,7 +231,7 @@ fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
     ensure!(changed.is_empty(), "`install --dry-run` has changed something:\n{}", changed.join("\n"));
     bench.hidbpf(&["install", THIRD_PARTY_OBJECT])?.expect(0)?.answers(&format!("attached to {}", there.name()))?;
     bench.settle()?;
-    expect_pinned(&there, THIRD_PARTY.0)?;
+    expect_pinned(&there, THIRD_PARTY)?;
     drop(read_only);
     port.say("a driver was installed with /usr read-only")?;
 
@@ -245,26 +245,33 @@ fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
     cases::expect_hat_works(&joystick)?;
     bench.unplug(joystick)?;
     bench.unplug(there)?;
-    let there = cases::plug_fixed(THIRD_PARTY, bench)?;
+    let there = plug_third_party(bench)?;
     port.say(&format!("an upgrade to {} left it installed, and what was attached", version.stdout))?;
     bench.unplug(there)
 }
 
+/// Plugs in the device of the driver from elsewhere, which udev attaches.
+fn plug_third_party(bench: &mut Bench) -> Result<Plugged> {
+    let there = bench.plug(&cases::touchpad()?)?;
+    expect_pinned(&there, THIRD_PARTY)?;
+    Ok(there)
+}
+
 /// After the next boot the driver is still there; it is removed where /usr can't be written.
 fn uninstall(bench: &mut Bench, port: &mut Port) -> Result<()> {
-    let there = cases::plug_fixed(THIRD_PARTY, bench)?;
+    let there = plug_third_party(bench)?;
     let read_only = ReadOnly::begin()?;
     let before = files("/etc")?;
-    bench.hidbpf(&["uninstall", THIRD_PARTY.0, "--dry-run"])?.expect(0)?.answers(THIRD_PARTY_INSTALLED)?;
+    bench.hidbpf(&["uninstall", THIRD_PARTY, "--dry-run"])?.expect(0)?.answers(THIRD_PARTY_INSTALLED)?;
     let changed = differences(&before, &files("/etc")?);
     ensure!(changed.is_empty(), "`uninstall --dry-run` has changed something:\n{}", changed.join("\n"));
-    bench.hidbpf(&["uninstall", THIRD_PARTY.0])?.expect(0)?.answers(&format!("taken off {}", there.name()))?;
+    bench.hidbpf(&["uninstall", THIRD_PARTY])?.expect(0)?.answers(&format!("taken off {}", there.name()))?;
     drop(read_only);
     bench.settle()?;
-    cases::expect_untouched(&there, &recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?)?;
+    cases::expect_untouched(&there, &cases::touchpad()?)?;
     ensure!(!Path::new(THIRD_PARTY_INSTALLED).exists(), "`{THIRD_PARTY_INSTALLED}` is still there");
     bench.unplug(there)?;
-    let there = bench.plug(&recordings::device(THIRD_PARTY.0, THIRD_PARTY.1)?)?;
+    let there = bench.plug(&cases::touchpad()?)?;
     ensure!(there.pinned_drivers()?.is_empty(), "it is attached again");
     port.say("the driver was there after the next boot, and is removed with /usr read-only")?;
     bench.unplug(there)

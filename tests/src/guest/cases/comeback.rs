@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libbpf_rs::query::ProgInfoIter;
 
 use super::attach::expect_hat_works;
-use super::drivers::{RAPTOR, TOUCHPAD, plug_fixed};
+use super::drivers::{RAPTOR, TOUCHPAD, plug_fixed, touchpad};
 use super::faults::wait_until;
 use super::fixtures::USB;
 use super::many::Kept;
@@ -86,7 +86,8 @@ fn unbound(bench: &mut Bench) -> Result<()> {
 /// late.
 fn moved_between_drivers(bench: &mut Bench) -> Result<()> {
     const MULTITOUCH: &str = "hid-multitouch";
-    let touchpad = plug_fixed(TOUCHPAD, bench)?;
+    let touchpad = bench.plug(&touchpad()?)?;
+    expect_attached(bench, &touchpad, TOUCHPAD.0)?;
     let bound = |touchpad: &Plugged| -> Result<String> {
         let link = touchpad.syspath.join("driver");
         let driver = fs::read_link(&link).with_context(|| format!("failed to read `{}`", link.display()))?;

@@ -44,6 +44,16 @@ pub fn plug_fixed((driver, size): (&str, usize), bench: &mut Bench) -> Result<Pl
     Ok(device)
 }
 
+/// `TOUCHPAD` with another usage in place of Pad Type, for which there is a driver that is for all touchpads: for cases about one driver.
+pub fn touchpad() -> Result<Spec> {
+    const PAD_TYPE: [u8; 4] = [0x09, 0x55, 0x09, 0x59];
+    let mut spec = recordings::device(TOUCHPAD.0, TOUCHPAD.1)?;
+    let place = spec.descriptor.windows(PAD_TYPE.len()).position(|items| items == PAD_TYPE);
+    let usage = place.and_then(|place| spec.descriptor.get_mut(place + 3)).context("the touchpad has no Pad Type")?;
+    *usage = 0;
+    Ok(spec)
+}
+
 /// Sends reports and compares what one node says to each.
 pub fn expect_answers(device: &Plugged, node: &mut Node, table: &[(&str, &str)]) -> Result<()> {
     for (report, expected) in table {

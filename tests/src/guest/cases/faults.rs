@@ -14,12 +14,12 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use super::attach::{expect_hat_works, expect_untouched};
-use super::drivers::{RAPTOR, TOUCHPAD};
+use super::drivers::{RAPTOR, touchpad};
 use super::fixtures::RIVAL;
 use super::helper::forget_numbers;
 use super::many::Kept;
 use super::trouble::plug_raptor_unseen;
-use super::{Case, STRUCT_OPS, WITH_HID_BPF, case, recordings};
+use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, HIDBPF, Plugged, entries, helper, helper_through_libbpf, write};
 use crate::guest::{machine, shim};
 use crate::monitor::PATIENCE;
@@ -330,7 +330,7 @@ fn load_before_reprobe(
             None
         }
     };
-    let touchpad = bench.plug_unseen_with(&recordings::device(TOUCHPAD.0, TOUCHPAD.1)?, Box::new(answer))?;
+    let touchpad = bench.plug_unseen_with(&touchpad()?, Box::new(answer))?;
     bench.release()?;
     bench.unload(&[&touchpad.name()], &[])?;
     bench.hidbpf(&["load", "--force", &RIVAL.file()?, &touchpad.name()])?.expect(0)?;

@@ -9,6 +9,7 @@ mod configuration;
 mod documentation;
 mod drivers;
 mod evil;
+mod exports;
 mod fast;
 mod faults;
 mod fixtures;
@@ -29,7 +30,7 @@ mod watch;
 mod xppen;
 
 pub use attach::{expect_hat_works, expect_untouched};
-pub use drivers::{RAPTOR, plug_fixed, raptor_report};
+pub use drivers::{RAPTOR, plug_fixed, raptor_report, touchpad};
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -127,6 +128,7 @@ fn table() -> Vec<Case> {
         comeback::CASES,
         faults::CASES,
         evil::CASES,
+        exports::CASES,
         author::CASES,
         documentation::CASES,
         configuration::CASES,
