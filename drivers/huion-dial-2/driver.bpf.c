@@ -107,11 +107,9 @@ static __always_inline int vendor_event(__u8 *report)
 	return huion_wheels_event(report, PAD_ID, buttons);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
 {
-	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
-
-	switch (report ? report[0] : 0) {
+	switch (report[0]) {
 	case HUION_VENDOR_ID:
 		return vendor_event(report);
 	case HUION_KEYS_ID:

@@ -60,11 +60,9 @@ HUION_RDESC_FIXUP("HVAN",
 	HUION_VENDOR_INTERFACE(179, vendor);
 )
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, PEN_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, PEN_ID, PEN_SIZE);
-
-	if (!report)
+	if (report[0] != PEN_ID)
 		return 0;
 	if (huion_of_pad(report)) {
 		*(struct pad_report *)report = (struct pad_report){.id = PAD_ID, .buttons = report[HUION_BUTTONS]};

@@ -63,13 +63,11 @@ static __always_inline int vendor_event(__u8 *report)
 	return huion_write(report, PAD_ID, held | (__u32)(__u8)huion_turn(report) << 16, 3);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
 {
-	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
-
-	if (report && report[0] == HUION_KEYS_ID)
+	if (report[0] == HUION_KEYS_ID)
 		return huion_shortcut_event(report, shortcuts);
-	if (report && report[0] == HUION_VENDOR_ID)
+	if (report[0] == HUION_VENDOR_ID)
 		return vendor_event(report);
 	return 0;
 }

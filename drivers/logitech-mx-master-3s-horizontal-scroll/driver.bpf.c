@@ -10,11 +10,9 @@
 #define REPORT_ID 2
 #define REPORT_PAN 8
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_PAN + 1)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_PAN + 1);
-
-	if (report)
+	if (report[0] == REPORT_ID)
 		hidbpf_negate_s8(report + REPORT_PAN);
 	return 0;
 }

@@ -50,11 +50,9 @@ HIDBPF_RDESC_FIXUP(ctx)
 #define SYSTEM_KEYS 1
 #define WAKE_UP 0x02
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, SYSTEM_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, SYSTEM_ID, SYSTEM_SIZE);
-
-	return report && report[SYSTEM_KEYS] & WAKE_UP ? -EINVAL : 0;
+	return report[0] == SYSTEM_ID && report[SYSTEM_KEYS] & WAKE_UP ? -EINVAL : 0;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -14,13 +14,10 @@
 
 HIDBPF_OPTION_CHOICE(axis, AXIS_Y, AXIS_X, AXIS_BOTH);
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_Y_END)
 {
-	__u8 *report = hidbpf_report(ctx, REPORT_Y_END);
 	__u32 axis = option_axis;
 
-	if (!report)
-		return 0;
 	if (axis != AXIS_X)
 		hidbpf_negate_le16(report + REPORT_Y);
 	if (axis != AXIS_Y)

@@ -22,11 +22,9 @@ static __always_inline void raise(__u8 *axis)
 	hidbpf_put_le16(axis, hidbpf_le16(axis) >> 1 | MIDDLE);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
-
-	if (report) {
+	if (report[0] == REPORT_ID) {
 		raise(report + REPORT_FIRST);
 		raise(report + REPORT_SECOND);
 		raise(report + REPORT_THIRD);

@@ -17,11 +17,9 @@
 #define F13_BIT 0x01
 _Static_assert(REPORT_F13 == REPORT_KEYS_END + F13 / 8 && F13_BIT == 1 << F13 % 8, "the bit of F13");
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
-
-	if (!report)
+	if (report[0] != REPORT_ID)
 		return 0;
 #pragma clang loop unroll(full)
 	for (int i = REPORT_KEYS; i < REPORT_KEYS_END; i++)

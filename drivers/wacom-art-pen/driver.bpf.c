@@ -19,12 +19,11 @@
 static __u16 pressure_was;
 static _Bool in_pair;
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
 	__u16 pressure;
 
-	if (!report || hidbpf_le16(report + REPORT_TOOL) != TOOL_ART_PEN)
+	if (report[0] != REPORT_ID || hidbpf_le16(report + REPORT_TOOL) != TOOL_ART_PEN)
 		return 0;
 	if (!(report[REPORT_FLAGS] & FLAG_TIP)) {
 		pressure_was = 0;

@@ -167,12 +167,11 @@ static __always_inline __u16 even_pressure(__u32 pressure)
 /* The flags of the report before, as they were sent on. */
 static __u8 flags_were;
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, PEN_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, PEN_ID, PEN_SIZE);
 	__u8 flags;
 
-	if (!report)
+	if (report[0] != PEN_ID)
 		return 0;
 	flags = report[PEN_FLAGS];
 	if ((flags & TIP_AND_BUTTON) == TIP_AND_BUTTON && !(flags_were & TIP_AND_BUTTON))

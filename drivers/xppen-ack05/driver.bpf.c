@@ -130,11 +130,9 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return hidbpf_change(ctx, change);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, VENDOR_READ)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_READ);
-
-	if (!report)
+	if (report[0] != VENDOR_ID)
 		return 0;
 	switch (report[VENDOR_SUBJECT]) {
 	case SUBJECT_PAD:

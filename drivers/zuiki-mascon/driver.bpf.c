@@ -15,11 +15,9 @@
 #define REPORT_END 7
 #define LEVER_MASK 0xff00
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, REPORT_END)
 {
-	__u8 *report = hidbpf_report(ctx, REPORT_END);
-
-	if (!report || report[REPORT_FIRST] != 0)
+	if (report[REPORT_FIRST] != 0)
 		return 0;
 	hidbpf_put_le16(report + REPORT_X, 0);
 	hidbpf_put_le16(report + REPORT_Y, hidbpf_le16(report + REPORT_Y) & LEVER_MASK);

@@ -15,7 +15,7 @@
 
 /*
  * HIDBPF_DESCRIPTOR(name, item, ...); defines the array `name`. Not const: the kernel copies only from memory
- * that a program may write to (hidbpf_copy() of report.h).
+ * that a program may write to (hidbpf_put() of report.h).
  */
 #define HIDBPF_DESCRIPTOR(name, ...)                                                                                   \
 	static unsigned char name[] = {__VA_ARGS__};                                                                   \

@@ -31,6 +31,17 @@
 #endif
 
 /*
+ * hidbpf_address(variable): where one of the driver's variables is. By itself clang loads that, with an instruction as long as two, for
+ * each access anew; this it keeps in a register. For variables, or records of them, that a hook needs in several places.
+ */
+#define hidbpf_address(variable)                                                                                       \
+	({                                                                                                             \
+		typeof(variable) *hidbpf_variable = &(variable);                                                       \
+		asm("" : "+r"(hidbpf_variable));                                                                       \
+		hidbpf_variable;                                                                                       \
+	})
+
+/*
  * HIDBPF_DEVICE_EVENT(ctx, type) { ... }
  *
  * Runs on every report that comes from the device; `type` is an enum hid_report_type. ctx->size is the report's size in bytes, the
@@ -45,7 +56,11 @@
 	})                                                                                                             \
 	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
 	{                                                                                                              \
-		return hidbpf_device_event((void *)args[0], (enum hid_report_type)args[1]);                            \
+		/* Volatile, and so in this order: then the context takes the place of `args`, and nothing has to be moved. */ \
+		volatile __u64 *hidbpf_args = args;                                                                    \
+		enum hid_report_type hidbpf_type = (enum hid_report_type)hidbpf_args[1];                               \
+                                                                                                                       \
+		return hidbpf_device_event((void *)hidbpf_args[0], hidbpf_type);                                       \
 	}                                                                                                              \
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                         \
 						       enum hid_report_type type HIDBPF__UNUSED)
@@ -63,6 +78,22 @@
 		return hidbpf_event_type == HID_INPUT_REPORT ? hidbpf_input_event(hidbpf_event_ctx) : 0;               \
 	}                                                                                                              \
 	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
+
+/*
+ * HIDBPF_INPUT_REPORT(ctx, report, size) { ... }
+ *
+ * As HIDBPF_INPUT_EVENT, for input reports of at least `size` bytes, a constant: `report` points to the first `size` bytes, as
+ * hidbpf_report() gives them. Shorter ones, which a device has cut short, are left alone.
+ */
+#define HIDBPF_INPUT_REPORT(ctx, report, size)                                                                         \
+	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx, __u8 *report);                         \
+	HIDBPF_DEVICE_EVENT(hidbpf_event_ctx, hidbpf_event_type)                                                       \
+	{                                                                                                              \
+		__u8 *hidbpf_event_report = hidbpf_report_of_type(hidbpf_event_ctx, hidbpf_event_type, (size));        \
+                                                                                                                       \
+		return hidbpf_event_report ? hidbpf_input_report(hidbpf_event_ctx, hidbpf_event_report) : 0;           \
+	}                                                                                                              \
+	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED, __u8 *report)
 
 /*
  * What user space reads to know whether the kernel ran the descriptor hook: it can skip that and still report success. Aligned, so that

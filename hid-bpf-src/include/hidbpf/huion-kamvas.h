@@ -93,11 +93,9 @@ static __always_inline void kamvas_press(const __u8 *report)
 
 /* KAMVAS_INPUT_EVENT(pen_event) is the event hook, with what is to be done to a pen's report. */
 #define KAMVAS_INPUT_EVENT(pen_event)                                                                                  \
-	HIDBPF_INPUT_EVENT(ctx)                                                                                        \
+	HIDBPF_INPUT_REPORT(ctx, report, KAMVAS_VENDOR_SIZE)                                                           \
 	{                                                                                                              \
-		__u8 *report = hidbpf_report_with_id(ctx, HUION_VENDOR_ID, KAMVAS_VENDOR_SIZE);                        \
-                                                                                                                       \
-		if (!report)                                                                                           \
+		if (report[0] != HUION_VENDOR_ID)                                                                      \
 			return 0;                                                                                      \
 		switch (KAMVAS_KIND(report)) {                                                                         \
 		case KAMVAS_PEN_AWAY:                                                                                  \

@@ -21,24 +21,29 @@
 		hidbpf_starts_with(UDEV_PROP_##name, "" prefix, sizeof(prefix) - 1);                                   \
 	})
 
-static __always_inline __u32 hidbpf_four(const char *text)
+/* The `count` characters of `text`, one to four, as they are in a word of memory. */
+static __always_inline __u32 hidbpf_word(const char *text, const unsigned long count)
 {
-	return (__u32)text[0] | (__u32)text[1] << 8 | (__u32)text[2] << 16 | (__u32)text[3] << 24;
+	__u32 word = 0;
+
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < count; i++)
+		word |= (__u32)(__u8)text[i] << 8 * i;
+	return word;
 }
 
-/* By four characters at once, and what is left one by one. */
+/* By four characters at once; of the last four, by those that count. */
 static __always_inline _Bool hidbpf_starts_with(const volatile char *value, const char *prefix, const unsigned long size)
 {
-	unsigned long i = 0;
+	/* Clang would load the address for each word anew. */
+	asm("" : "+r"(value));
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < size; i += 4) {
+		const unsigned long count = size - i < 4 ? size - i : 4;
 
-#pragma clang loop unroll(full)
-	for (; i + 4 <= size; i += 4)
-		if (*(const volatile __u32 *)(value + i) != hidbpf_four(prefix + i))
+		if (*(const volatile __u32 *)(value + i) << 8 * (4 - count) != hidbpf_word(prefix + i, count) << 8 * (4 - count))
 			return 0;
-#pragma clang loop unroll(full)
-	for (; i < size; i++)
-		if (value[i] != prefix[i])
-			return 0;
+	}
 	return 1;
 }
 

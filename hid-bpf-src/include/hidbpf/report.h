@@ -19,6 +19,19 @@ static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsign
 	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, 0, size), 8) : NULL;
 }
 
+/* The same for HIDBPF_INPUT_REPORT: NULL for all but input reports, too. */
+static __always_inline void *hidbpf_report_of_type(struct hid_bpf_ctx *ctx, enum hid_report_type type, const unsigned long size)
+{
+	void *report = NULL;
+
+	/* The other types have an offset behind the end of any buffer, where there is nothing: this takes no branch. */
+	if (ctx->size >= (int)size)
+		report = hid_bpf_get_data(ctx, (unsigned int)type << 16, size);
+	/* One way to return from here on: with several clang would keep what is returned in a register during the call. */
+	asm volatile("" : "+r"(report));
+	return __builtin_assume_aligned(report, 8);
+}
+
 /* The same for a numbered report, of which `id` is the first byte; NULL for reports with another id. */
 static __always_inline void *hidbpf_report_with_id(struct hid_bpf_ctx *ctx, __u8 id, const unsigned long size)
 {
@@ -141,15 +154,24 @@ static __always_inline _Bool hidbpf_patch_table(struct hid_bpf_ctx *ctx, const s
 }
 
 /*
- * Copies an array of HIDBPF_DESCRIPTOR. The kernel is asked to, since what the verifier takes to look at a program grows with the
- * program's length: a copy word by word takes it longer than all the rest of most drivers. With a length that fits neither call fails.
+ * Puts an array of HIDBPF_DESCRIPTOR into the `room` bytes of the descriptor from `offset` on, `at` bytes behind that. Whether it did.
+ *
+ * The kernel is asked to copy, since what the verifier takes to look at a program grows with the program's length: a copy word by word
+ * takes it longer than all the rest of most drivers.
  */
-static __always_inline void hidbpf_copy(__u8 *to, __u8 *from, const unsigned long size)
+static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned int offset, const unsigned long room,
+					unsigned long at, __u8 *from, unsigned long size)
 {
 	struct bpf_dynptr source;
+	__u8 *data;
 
+	/* With a length that fits neither this nor the reading fails. */
 	bpf_dynptr_from_mem(from, size, 0, &source);
-	bpf_dynptr_read(to, size, &source, 0, 0);
+	data = hid_bpf_get_data(ctx, offset, room);
+	if (!data)
+		return 0;
+	bpf_dynptr_read(data + at, size, &source, 0, 0);
+	return 1;
 }
 
 /*
@@ -159,12 +181,7 @@ static __always_inline void hidbpf_copy(__u8 *to, __u8 *from, const unsigned lon
 
 static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *descriptor, const unsigned long size)
 {
-	__u8 *data = hid_bpf_get_data(ctx, 0, size);
-
-	if (!data)
-		return -EIO;
-	hidbpf_copy(data, descriptor, size);
-	return (int)size;
+	return hidbpf_put(ctx, 0, size, 0, descriptor, size) ? (int)size : -EIO;
 }
 
 /*
@@ -176,12 +193,7 @@ static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *de
 static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 *part,
 						 const unsigned long size)
 {
-	__u8 *data = ctx->size >= (int)(offset + size) ? hid_bpf_get_data(ctx, offset, size) : NULL;
-
-	if (!data)
-		return -EINVAL;
-	hidbpf_copy(data, part, size);
-	return 0;
+	return ctx->size >= (int)(offset + size) && hidbpf_put(ctx, offset, size, 0, part, size) ? 0 : -EINVAL;
 }
 
 /*
@@ -193,12 +205,7 @@ static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const 
 static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, __u8 *descriptor,
 					    const unsigned long added)
 {
-	__u8 *data = ctx->size == (int)size ? hid_bpf_get_data(ctx, size, added) : NULL;
-
-	if (!data)
-		return -EIO;
-	hidbpf_copy(data, descriptor, added);
-	return (int)(size + added);
+	return ctx->size == (int)size && hidbpf_put(ctx, size, added, 0, descriptor, added) ? (int)(size + added) : -EIO;
 }
 
 /*
@@ -210,36 +217,32 @@ struct hidbpf_change {
 	unsigned long size;
 	/* Where they go. */
 	unsigned long offset;
-	/* What the hook is to return. */
-	int result;
+	/* Whether there is more of the descriptor behind them, so that its size stays. */
+	_Bool is_part;
 };
 
 /* The longest descriptor that can come of a struct hidbpf_change. */
 #define HIDBPF_CHANGE_SIZE 512
 
 /* Another descriptor, a part over the first bytes, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
-#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, sizeof(descriptor))
-#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0, 0)
-#define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, (descriptor_size) + sizeof(part))
+#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, 0)
+#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0, 1)
+#define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, 0)
 #define HIDBPF_UNCHANGED() ((struct hidbpf_change){})
-#define HIDBPF__CHANGE(array, at, answer)                                                                              \
+#define HIDBPF__CHANGE(array, at, part)                                                                                \
 	({                                                                                                             \
 		_Static_assert((at) + sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                   \
-		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .result = (answer)};   \
+		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .is_part = (part)};    \
 	})
 
 /* For descriptor hooks. Does it; what the hook is to return. The driver knows how long the device's descriptor is. */
 static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_change change)
 {
-	__u8 *data;
-
 	if (!change.bytes)
 		return 0;
-	data = hid_bpf_get_data(ctx, 0, HIDBPF_CHANGE_SIZE);
-	if (!data)
+	if (!hidbpf_put(ctx, 0, HIDBPF_CHANGE_SIZE, change.offset, change.bytes, change.size))
 		return -EIO;
-	hidbpf_copy(data + change.offset, change.bytes, change.size);
-	return change.result;
+	return change.is_part ? 0 : (int)(change.offset + change.size);
 }
 
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */

@@ -38,17 +38,13 @@ _Static_assert(sizeof(struct hidbpf_contact_report) == 30, "no holes");
 static struct hidbpf_contact_report hidbpf_before __attribute__((aligned(8)));
 
 /*
- * What a contact's two flags say of it, as 0 or 1: whether it is down, and whether it ends. Without comparisons, since the verifier
- * follows both ways of each for each contact.
+ * Whether a contact is down, as 0 or 1; one that is not, and of which the touchpad is confident, ends. Without comparisons, since the
+ * verifier follows both ways of each for each contact.
  */
 _Static_assert(HIDBPF_CONTACT_CONFIDENT == 1 && HIDBPF_CONTACT_TIP == 2, "the two lowest bits");
 static __always_inline __u32 hidbpf_contact_is_down(__u32 flags)
 {
 	return flags & flags >> 1 & 1;
-}
-static __always_inline __u32 hidbpf_contact_ends(__u32 flags)
-{
-	return flags & ~flags >> 1 & 1;
 }
 
 /*
@@ -68,7 +64,7 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 	for (int i = 0; i < HIDBPF_CONTACTS; i++) {
 		__u32 before = hidbpf_before.contacts[i].flags, now = report->contacts[i].flags;
 
-		ended += hidbpf_contact_ends(before);
+		ended += (before & HIDBPF_CONTACT_CONFIDENT) - hidbpf_contact_is_down(before);
 		down |= hidbpf_contact_is_down(before) << (before >> id_shift & id_mask);
 		known |= (now & HIDBPF_CONTACT_CONFIDENT) << (now >> id_shift & id_mask);
 	}
@@ -96,12 +92,11 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
  * The device event hook of such a touchpad: its reports with this id get the contacts that they lack.
  */
 #define HIDBPF_TOUCHPAD_EVENT(report_id, id_shift, id_mask)                                                            \
-	HIDBPF_INPUT_EVENT(ctx)                                                                                        \
+	HIDBPF_INPUT_REPORT(ctx, bytes, sizeof(struct hidbpf_contact_report))                                          \
 	{                                                                                                              \
-		struct hidbpf_contact_report *report =                                                                 \
-			hidbpf_report_with_id(ctx, report_id, sizeof(struct hidbpf_contact_report));                   \
+		struct hidbpf_contact_report *report = (void *)bytes;                                                  \
                                                                                                                        \
-		if (!report)                                                                                           \
+		if (report->id != (report_id))                                                                         \
 			return 0;                                                                                      \
 		hidbpf_lift_lost_contacts(report, id_shift, id_mask);                                                  \
 		__builtin_memcpy(&hidbpf_before, report, sizeof(hidbpf_before));                                       \

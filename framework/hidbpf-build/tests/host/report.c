@@ -84,6 +84,8 @@ int main(void)
 	CHECK(hidbpf_report(&ctx, 8) == buffer && hidbpf_report(&ctx, 9) == NULL);
 	CHECK(hidbpf_report_with_id(&ctx, 7, 8) == buffer && hidbpf_report_with_id(&ctx, 8, 8) == NULL);
 	CHECK(hidbpf_report_with_id(&ctx, 7, 9) == NULL && hidbpf_report_id(&ctx) == 7);
+	CHECK(hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 8) == buffer && !hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 9));
+	CHECK(!hidbpf_report_of_type(&ctx, HID_OUTPUT_REPORT, 8) && !hidbpf_report_of_type(&ctx, HID_FEATURE_REPORT, 8));
 	ctx.size = 0;
 	CHECK(hidbpf_report_id(&ctx) == -1);
 
@@ -110,6 +112,8 @@ int main(void)
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
 	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21k_"));
+	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T22"));
+	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j") && HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_2"));
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_221221_"));
 	return 0;
 }
