@@ -92,11 +92,9 @@ static __always_inline int brightness_event(__u8 *report, __u8 usage)
 	return sizeof(struct consumer_report);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, VENDOR_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, VENDOR_ID, VENDOR_SIZE);
-
-	if (!report)
+	if (report[0] != VENDOR_ID)
 		return 0;
 	switch (report[VENDOR_KEY]) {
 	case KEY_BRIGHTNESS_DOWN:
@@ -116,7 +114,7 @@ HIDBPF_INPUT_EVENT(ctx)
 	default:
 		return 0;
 	}
-	hidbpf_schedule(set_due, ctx, 0);
+	hidbpf_run(set_due, ctx);
 	return 0;
 }
 

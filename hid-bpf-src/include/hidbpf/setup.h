@@ -144,8 +144,10 @@ static __always_inline int hidbpf_send_output(struct hidbpf_device *device, __u8
 	__u8 id = report[0];
 	int result;
 
+#ifndef HIDBPF_STRUCT_OPS_ONLY
 	if (!bpf_ksym_exists(hid_bpf_hw_output_report))
 		return hidbpf_set_report(device, HID_OUTPUT_REPORT, report, size);
+#endif
 	result = hid_bpf_hw_output_report(device->ctx, report, size);
 	return hidbpf_answered(device, result < 0 ? result : 0, id, HID_OUTPUT_REPORT, HIDBPF_OUTPUT);
 }

@@ -55,6 +55,12 @@ struct hidbpf_work {
  */
 #define hidbpf_schedule(name, ctx, milliseconds) hidbpf_schedule_in(&(name), name##_work, (ctx)->hid->id, (milliseconds))
 
+/*
+ * hidbpf_run(name, ctx): the same as soon as can be. It needs no timer, so that HIDBPF_WORK(name) must return 0. If it was to run and has
+ * not yet, it runs once.
+ */
+#define hidbpf_run(name, ctx) hidbpf_run_in(&(name), name##_work, (ctx)->hid->id)
+
 static __always_inline int hidbpf_start(struct hidbpf_work *work, __u32 milliseconds)
 {
 	return (int)bpf_timer_start(&work->timer, milliseconds * 1000000ULL, 0);
@@ -67,23 +73,39 @@ static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, i
 	return 0;
 }
 
-static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid,
-					      __u32 milliseconds)
+/* The map's value, with the work item ready, or NULL. What is ready already says -EBUSY to that, and stays so. */
+static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid)
 {
 	__u32 first = 0;
 	struct hidbpf_work *work = bpf_map_lookup_elem(map, &first);
 
 	if (!work)
-		return -ENODEV;
+		return NULL;
 	work->hid = hid;
-	/* Both say -EBUSY, and do nothing, at any but the first time. */
-	bpf_timer_init(&work->timer, map, CLOCK_MONOTONIC);
-	bpf_timer_set_callback(&work->timer, hidbpf_time_is_up);
 	bpf_wq_init(&work->item, map, 0);
 	if (bpf_ksym_exists(bpf_wq_set_callback))
 		bpf_wq_set_callback(&work->item, callback, 0);
 	else
 		bpf_wq_set_callback_impl(&work->item, callback, 0, NULL);
+	return work;
+}
+
+static __always_inline int hidbpf_run_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid)
+{
+	struct hidbpf_work *work = hidbpf_ready(map, callback, hid);
+
+	return work ? bpf_wq_start(&work->item, 0) : -ENODEV;
+}
+
+static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid,
+					      __u32 milliseconds)
+{
+	struct hidbpf_work *work = hidbpf_ready(map, callback, hid);
+
+	if (!work)
+		return -ENODEV;
+	bpf_timer_init(&work->timer, map, CLOCK_MONOTONIC);
+	bpf_timer_set_callback(&work->timer, hidbpf_time_is_up);
 	return hidbpf_start(work, milliseconds);
 }
 
