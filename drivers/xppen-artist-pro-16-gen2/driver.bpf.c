@@ -64,9 +64,12 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return hidbpf_change(ctx, change);
 }
 
-/* The sine of 0 to 127 degrees, by 32768. After those come zeros: what is no angle moves nothing. */
+/*
+ * The sine, by 32768, of a tilt in degrees as the byte that it comes in: 0 to 127, and then -128 to -1. -128 is no angle, and moves
+ * nothing.
+ */
 #define SINE_ONE 32768
-static const __u16 sine[256] = {
+static const __s32 sine[256] = {
 	0, 572, 1144, 1715, 2286, 2856, 3425, 3993, 4560, 5126, 5690, 6252, 6813, 7371, 7927, 8481,
 	9032, 9580, 10126, 10668, 11207, 11743, 12275, 12803, 13328, 13848, 14365, 14876, 15384, 15886, 16384, 16877,
 	17364, 17847, 18324, 18795, 19261, 19720, 20174, 20622, 21063, 21498, 21926, 22348, 22763, 23170, 23571, 23965,
@@ -75,19 +78,27 @@ static const __u16 sine[256] = {
 	32270, 32365, 32449, 32524, 32588, 32643, 32688, 32723, 32748, 32763, 32768, 32763, 32748, 32723, 32688, 32643,
 	32588, 32524, 32449, 32365, 32270, 32166, 32052, 31928, 31795, 31651, 31499, 31336, 31164, 30983, 30792, 30592,
 	30382, 30163, 29935, 29698, 29452, 29197, 28932, 28660, 28378, 28088, 27789, 27482, 27166, 26842, 26510, 26170,
+	0, -26170, -26510, -26842, -27166, -27482, -27789, -28088, -28378, -28660, -28932, -29197, -29452, -29698, -29935, -30163,
+	-30382, -30592, -30792, -30983, -31164, -31336, -31499, -31651, -31795, -31928, -32052, -32166, -32270, -32365, -32449, -32524,
+	-32588, -32643, -32688, -32723, -32748, -32763, -32768, -32763, -32748, -32723, -32688, -32643, -32588, -32524, -32449, -32365,
+	-32270, -32166, -32052, -31928, -31795, -31651, -31499, -31336, -31164, -30983, -30792, -30592, -30382, -30163, -29935, -29698,
+	-29452, -29197, -28932, -28660, -28378, -28088, -27789, -27482, -27166, -26842, -26510, -26170, -25822, -25466, -25102, -24730,
+	-24351, -23965, -23571, -23170, -22763, -22348, -21926, -21498, -21063, -20622, -20174, -19720, -19261, -18795, -18324, -17847,
+	-17364, -16877, -16384, -15886, -15384, -14876, -14365, -13848, -13328, -12803, -12275, -11743, -11207, -10668, -10126, -9580,
+	-9032, -8481, -7927, -7371, -6813, -6252, -5690, -5126, -4560, -3993, -3425, -2856, -2286, -1715, -1144, -572,
 };
 
 /* How high the coil is, in tenths of a millionth of an inch, and as points of a screen's width or height, by REACH_ONE. */
 #define COIL 556777LL
 #define REACH_ONE 128
+#define REACH_SHIFT 22
+_Static_assert(1 << REACH_SHIFT == REACH_ONE * SINE_ONE, "what a reach times a sine is by");
 #define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
 
 /* Moves X or Y from below the coil to the tip. */
-static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
+static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)
 {
-	__u8 angle = (__u8)(tilt < 0 ? -tilt : tilt);
-	int distance = (reach * sine[angle] + REACH_ONE * SINE_ONE / 2) / (REACH_ONE * SINE_ONE);
-	int at = hidbpf_le16(coordinate) - (tilt < 0 ? -distance : distance);
+	int at = hidbpf_le16(coordinate) - ((reach * sine[tilt] + REACH_ONE * SINE_ONE / 2) >> REACH_SHIFT);
 
 	if (at < 0)
 		at = 0;
@@ -96,13 +107,12 @@ static __always_inline void straighten(__u8 *coordinate, __s8 tilt, int reach)
 	hidbpf_put_le16(coordinate, (__u16)at);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
 	int across = REACH(WIDTH_16);
 	int down = REACH(HEIGHT_16);
 
-	if (!report)
+	if (report[0] != UGEE_PEN_ID)
 		return 0;
 	switch (ctx->hid->product) {
 	case PRO_14:
@@ -114,8 +124,8 @@ HIDBPF_INPUT_EVENT(ctx)
 		down = REACH(HEIGHT_19);
 		break;
 	}
-	straighten(report + UGEE_PEN_X, (__s8)report[UGEE_PEN_X_TILT], across);
-	straighten(report + UGEE_PEN_Y, (__s8)report[UGEE_PEN_Y_TILT], down);
+	straighten(report + UGEE_PEN_X, report[UGEE_PEN_X_TILT], across);
+	straighten(report + UGEE_PEN_Y, report[UGEE_PEN_Y_TILT], down);
 	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)
 		report[UGEE_PEN_FLAGS] ^= UGEE_TIP | UGEE_INVERT | ERASER;
 	return 0;
