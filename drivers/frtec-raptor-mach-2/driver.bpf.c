@@ -27,11 +27,14 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+/*
+ * Neither type nor size is looked at: no feature report has this id, and where a report was cut short there are zeros, which stay so.
+ */
+HIDBPF_DEVICE_EVENT(ctx, type)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_HAT + 1);
+	__u8 *report = hid_bpf_get_data(ctx, 0, REPORT_HAT + 1);
 
-	if (report)
+	if (report && report[0] == REPORT_ID)
 		report[REPORT_HAT] = (__u8)(report[REPORT_HAT] * DIRECTIONS_PER_STEP >> 12);
 	return 0;
 }

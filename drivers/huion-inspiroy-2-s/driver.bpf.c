@@ -62,62 +62,59 @@ HUION_RDESC_FIXUP("HUION_T21j_",
 	HUION_VENDOR_INTERFACE(18, vendor);
 )
 
-/* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen. */
-static __u8 vendor_buttons;
-static struct {
-	_Bool tip_was_down;
-	__u8 second_button_was;
+/* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen's flags as they were sent on. */
+struct before {
+	__u8 buttons;
+	__u8 flags;
 	__u8 lifts_to_ignore;
-} pen;
+};
+static struct before last;
 
-static __always_inline int vendor_pad_event(__u8 *report)
+static __always_inline int vendor_pad_event(__u8 *report, struct before *before)
 {
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
-		vendor_buttons = report[HUION_BUTTONS];
-	return huion_write(report, PAD_ID, vendor_buttons | (__u32)(__u8)huion_turn(report) << 8, 2);
+		before->buttons = report[HUION_BUTTONS];
+	return huion_write(report, PAD_ID, before->buttons | (__u32)(__u8)huion_turn(report) << 8, 2);
 }
 
-static __always_inline int vendor_pen_event(__u8 *report)
+static __always_inline int vendor_pen_event(__u8 *report, struct before *before)
 {
 	__u8 flags = report[HUION_VENDOR_FLAGS];
-	__u8 second_button = flags & HUION_SECOND_BUTTON;
+	__u8 lifts = before->lifts_to_ignore;
 
-	if (pen.tip_was_down && second_button != pen.second_button_was)
+	if (before->flags & HUION_TIP && (flags ^ before->flags) & HUION_SECOND_BUTTON)
 		/* This report is the first that may have a false lift. */
-		pen.lifts_to_ignore = 1 + FALSE_LIFTS;
+		lifts = 1 + FALSE_LIFTS;
 	else if (flags & HUION_TIP)
-		pen.lifts_to_ignore = 0;
-	if (pen.lifts_to_ignore) {
-		pen.lifts_to_ignore--;
+		lifts = 0;
+	if (lifts) {
+		lifts--;
 		flags |= HUION_TIP;
 	}
-	pen.tip_was_down = (flags & HUION_TIP) != 0;
-	pen.second_button_was = second_button;
-	report[HUION_VENDOR_FLAGS] = flags;
+	before->lifts_to_ignore = lifts;
+	before->flags = report[HUION_VENDOR_FLAGS] = flags;
 	return 0;
 }
 
-static __always_inline int pen_left(void)
+static __always_inline int pen_left(struct before *before)
 {
-	__builtin_memset(&pen, 0, sizeof(pen));
+	before->flags = before->lifts_to_ignore = 0;
 	return 0;
 }
 
 static __always_inline int vendor_event(__u8 *report)
 {
+	struct before *before = hidbpf_address(last);
+
 	if (huion_of_pad(report))
-		return vendor_pad_event(report);
+		return vendor_pad_event(report, before);
 	if (report[HUION_VENDOR_FLAGS] & HUION_IN_RANGE)
-		return vendor_pen_event(report);
-	return pen_left();
+		return vendor_pen_event(report, before);
+	return pen_left(before);
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
 {
-	__u8 *report = hidbpf_report(ctx, HUION_KEYS_SIZE);
-
-	if (!report)
-		return 0;
 	switch (report[0]) {
 	case HUION_KEYS_ID:
 		return huion_shortcut_event(report, shortcuts);

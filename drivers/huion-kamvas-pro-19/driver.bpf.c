@@ -44,22 +44,23 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return hidbpf_overwrite(ctx, SWITCHES_AT, switches);
 }
 
-/* What is known of the pen since it came near. */
-static _Bool near;
-static _Bool turned_around;
+/* The flags with which the pen came near; 0 while it is away. */
+static __u8 came_with;
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, HUION_PEN_SIZE)
 {
-	__u8 *report = hidbpf_report_with_id(ctx, HUION_PEN_ID, HUION_PEN_SIZE);
-	_Bool was_near = near;
+	__u8 flags = report[FLAGS];
 
-	if (!report)
+	if (report[0] != HUION_PEN_ID)
 		return 0;
-	near = (report[FLAGS] & IN_RANGE) != 0;
-	if (!was_near)
-		turned_around = (report[FLAGS] & (INVERT | ERASER)) != 0;
-	if (near && !turned_around && report[FLAGS] & INVERT)
-		report[FLAGS] ^= INVERT | THIRD_BUTTON;
+	if (!(flags & IN_RANGE)) {
+		came_with = 0;
+		return 0;
+	}
+	if (!came_with)
+		came_with = flags;
+	if (flags & INVERT && !(came_with & (INVERT | ERASER)))
+		report[FLAGS] = flags ^ (INVERT | THIRD_BUTTON);
 	return 0;
 }
 

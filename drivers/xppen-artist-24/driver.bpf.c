@@ -29,24 +29,26 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-/* The flags of the last report that had the pen near and another state than the one before. */
+/* The flags of the last report that had the pen near. */
 static __u8 flags_were;
 
-HIDBPF_INPUT_EVENT(ctx)
+static __always_inline _Bool is_false(const __u8 *report)
 {
 	const __u8 tip_and_button = UGEE_TIP | UGEE_SECOND_BUTTON;
-	__u8 *report = hidbpf_report_with_id(ctx, UGEE_PEN_ID, UGEE_PEN_SIZE);
-	__u8 changed;
+	__u8 flags = report[UGEE_PEN_FLAGS];
+	__u8 changed = flags ^ flags_were;
 
-	if (!report)
+	if (!(flags & UGEE_IN_RANGE))
+		return flags_were & UGEE_TIP;
+	flags_were = flags;
+	return (changed & tip_and_button) == tip_and_button;
+}
+
+HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
+{
+	if (report[0] != UGEE_PEN_ID || !is_false(report) || option_second_button == SECOND_BUTTON_ERASER)
 		return 0;
-	changed = flags_were ^ report[UGEE_PEN_FLAGS];
-	if (!changed || option_second_button == SECOND_BUTTON_ERASER)
-		return 0;
-	if (!(report[UGEE_PEN_FLAGS] & UGEE_IN_RANGE))
-		return flags_were & UGEE_TIP ? -EINVAL : 0;
-	flags_were = report[UGEE_PEN_FLAGS];
-	return (changed & tip_and_button) == tip_and_button ? -EINVAL : 0;
+	return -EINVAL;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);
