@@ -15,26 +15,31 @@
 #define PAD_ID 6
 #define PAD_BUTTONS 8
 
-/* Logical Minimum (15 81) and Logical Maximum (25 7f) of each tilt in the pen's descriptor: the values. */
-static const struct hidbpf_byte tilt_ranges[] = {
-	{90, (__u8)-127, (__u8)-60},
-	{92, 127, 60},
-	{102, (__u8)-127, (__u8)-60},
-	{104, 127, 60},
-};
-
 HIDBPF_DESCRIPTOR(pad, UgeePad(PAD_ID, PAD_BUTTONS, UgeeNoDial(PAD_BUTTONS)));
+
+/* Of the pen's descriptor: from the range of X tilt, of which the usage is before it, to that of Y tilt. */
+#define TILT_RANGES 89
+HIDBPF_DESCRIPTOR(tilt_ranges,
+	LogicalRange8(-60, 60),
+	ReportSize(8),
+	ReportCount(1),
+	Input(Data, Var, Abs),
+	Usage(Digitizers, YTilt),
+	LogicalRange8(-60, 60));
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
+	struct hidbpf_change change = HIDBPF_UNCHANGED();
+
 	switch (ctx->size) {
 	case PAD_DESCRIPTOR_SIZE:
-		return hidbpf_replace(ctx, pad);
+		change = HIDBPF_REPLACED(pad);
+		break;
 	case PEN_DESCRIPTOR_SIZE:
-		hidbpf_patch_all(ctx, tilt_ranges);
+		change = HIDBPF_OVERWRITTEN(TILT_RANGES, tilt_ranges);
 		break;
 	}
-	return 0;
+	return hidbpf_change(ctx, change);
 }
 
 UGEE_PAD_EVENT(PAD_ID, ugee_alt_pad_keys, UGEE_ALT_PAD_ALT)

@@ -50,7 +50,7 @@
 #define HUION_INTERFACE_PATCHED(descriptor_size, in_vendor_mode, firmware_mode_part)                                   \
 	case (descriptor_size):;                                                                                       \
 		_Static_assert(sizeof(firmware_mode_part) <= (descriptor_size), "longer than the descriptor");         \
-		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_OVERWRITTEN(firmware_mode_part)
+		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_OVERWRITTEN(0, firmware_mode_part)
 /* One that is left alone in firmware mode. */
 #define HUION_INTERFACE_SILENCED(descriptor_size, in_vendor_mode)                                                      \
 	case (descriptor_size):                                                                                        \
@@ -120,8 +120,9 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 /* The flags of a wheel that turns, as a whole. */
 #define HUION_TURN 0xf1
 
-/* Where a wheel turns: which one, from 1, and its direction, 1 or 2. */
+/* Where a wheel turns: which one, 1 or 2, and its direction, 1 or 2. */
 #define HUION_TURN_WHEEL 3
+#define HUION_TURN_WHEELS 3
 #define HUION_TURN_DIRECTION 5
 #define HUION_BACKWARDS 2
 
@@ -148,9 +149,10 @@ static __always_inline __s8 huion_turn(const __u8 *report)
  */
 static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 buttons)
 {
-	const int wheel = report[HUION_TURN_WHEEL] == 1 ? 8 : 16;
+	/* Without asking which wheel, of which there is none in a report of buttons. */
+	const int place = 8 * (report[HUION_TURN_WHEEL] & HUION_TURN_WHEELS);
 
-	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << wheel, 3);
+	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << place, 3);
 }
 
 /* ---- Descriptors of pens -------------------------------------------------------------------------------------------------- */

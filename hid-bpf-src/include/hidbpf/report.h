@@ -224,9 +224,9 @@ struct hidbpf_change {
 /* The longest descriptor that can come of a struct hidbpf_change. */
 #define HIDBPF_CHANGE_SIZE 512
 
-/* Another descriptor, a part over the first bytes, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
+/* Another descriptor, a part over as many bytes from `offset` on, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
 #define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, 0)
-#define HIDBPF_OVERWRITTEN(part) HIDBPF__CHANGE(part, 0, 1)
+#define HIDBPF_OVERWRITTEN(offset, part) HIDBPF__CHANGE(part, offset, 1)
 #define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, 0)
 #define HIDBPF_UNCHANGED() ((struct hidbpf_change){})
 #define HIDBPF__CHANGE(array, at, part)                                                                                \

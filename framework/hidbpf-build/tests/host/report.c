@@ -54,6 +54,7 @@ static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
 HIDBPF_DESCRIPTOR(padding, Padding(8), Padding(16), Padding(3));
 #define EIGHT(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
 HIDBPF_DESCRIPTOR(longest, EIGHT(EIGHT(EIGHT(1, 2, 3, 4, 5, 6, 7, 8))));
+HIDBPF_DESCRIPTOR(two_bytes, 7, 8);
 HIDBPF_DESCRIPTOR(long_and_odd, EIGHT(EIGHT(EIGHT(1, 2, 3))), 9);
 
 HIDBPF_UDEV_PROPERTY(EMPTY);
@@ -105,9 +106,11 @@ int main(void)
 	CHECK(hidbpf_change(&descriptor, HIDBPF_REPLACED(padding)) == 18 && same(padding, 18) && buffer[18] == longest[18]);
 	buffer[0] = 0xff;
 	CHECK(hidbpf_change(&descriptor, HIDBPF_UNCHANGED()) == 0 && buffer[0] == 0xff);
-	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(padding)) == 0 && same(padding, 18));
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(0, padding)) == 0 && same(padding, 18));
 	CHECK(hidbpf_change(&descriptor, HIDBPF_APPENDED(18, padding)) == 36 && same(padding, 18) && buffer[18] == padding[0]);
 	CHECK(buffer[35] == padding[17] && buffer[36] == longest[36]);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(2, two_bytes)) == 0 && buffer[1] == padding[1] && buffer[2] == 7);
+	CHECK(buffer[3] == 8 && buffer[4] == padding[4]);
 	CHECK(hidbpf_change(&ctx, HIDBPF_REPLACED(padding)) == -EIO);
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
