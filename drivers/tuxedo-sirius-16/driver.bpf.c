@@ -17,9 +17,12 @@
 #define F13_BIT 0x01
 _Static_assert(REPORT_F13 == REPORT_KEYS_END + F13 / 8 && F13_BIT == 1 << F13 % 8, "the bit of F13");
 
-HIDBPF_INPUT_REPORT(ctx, report, REPORT_SIZE)
+/* Of any type: no feature report with this id is known of it. */
+HIDBPF_DEVICE_EVENT(ctx, type)
 {
-	if (report[0] != REPORT_ID)
+	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);
+
+	if (!report)
 		return 0;
 #pragma clang loop unroll(full)
 	for (int i = REPORT_KEYS; i < REPORT_KEYS_END; i++)

@@ -29,26 +29,27 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-/* The flags of the last report that had the pen near. */
-static __u8 flags_were;
+/* The pen's report begins with its id and its flags, here as one number; what is above them is X. */
+#define FLAGS(flags) ((flags) << 8 * UGEE_PEN_FLAGS)
+#define ID_MASK 0xff
+#define NEAR (UGEE_PEN_ID | FLAGS(UGEE_IN_RANGE))
+#define TIP_AND_BUTTON FLAGS(UGEE_TIP | UGEE_SECOND_BUTTON)
+/* Of the last report that had the pen near. */
+static __u32 was;
 
-static __always_inline _Bool is_false(const __u8 *report)
+static __always_inline _Bool is_false(__u32 now)
 {
-	const __u8 tip_and_button = UGEE_TIP | UGEE_SECOND_BUTTON;
-	__u8 flags = report[UGEE_PEN_FLAGS];
-	__u8 changed = flags ^ flags_were;
+	__u32 changed = was ^ now;
 
-	if (!(flags & UGEE_IN_RANGE))
-		return flags_were & UGEE_TIP;
-	flags_were = flags;
-	return (changed & tip_and_button) == tip_and_button;
+	if ((now & (ID_MASK | FLAGS(UGEE_IN_RANGE))) != NEAR)
+		return (now & ID_MASK) == UGEE_PEN_ID && was & FLAGS(UGEE_TIP);
+	was = now;
+	return (changed & TIP_AND_BUTTON) == TIP_AND_BUTTON;
 }
 
 HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
 {
-	if (report[0] != UGEE_PEN_ID || !is_false(report) || option_second_button == SECOND_BUTTON_ERASER)
-		return 0;
-	return -EINVAL;
+	return is_false(hidbpf_le32(report)) && option_second_button != SECOND_BUTTON_ERASER ? -EINVAL : 0;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -49,6 +49,12 @@
  * errno to drop the report.
  */
 #define HIDBPF_DEVICE_EVENT(ctx, type)                                                                                 \
+	HIDBPF__EVENT_PROGRAMS(__u64 *)                                                                                \
+	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                         \
+						       enum hid_report_type type HIDBPF__UNUSED)
+
+/* The programs, which read their arguments through a pointer of type `arguments`, the type first. */
+#define HIDBPF__EVENT_PROGRAMS(arguments)                                                                              \
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx, enum hid_report_type type);            \
 	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args) {                              \
 		struct hid_bpf_ctx *hidbpf_ctx = (void *)args[0];                                                      \
@@ -56,14 +62,11 @@
 	})                                                                                                             \
 	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
 	{                                                                                                              \
-		/* Volatile, and so in this order: then the context takes the place of `args`, and nothing has to be moved. */ \
-		volatile __u64 *hidbpf_args = args;                                                                    \
+		arguments hidbpf_args = args;                                                                          \
 		enum hid_report_type hidbpf_type = (enum hid_report_type)hidbpf_args[1];                               \
                                                                                                                        \
 		return hidbpf_device_event((void *)hidbpf_args[0], hidbpf_type);                                       \
-	}                                                                                                              \
-	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                         \
-						       enum hid_report_type type HIDBPF__UNUSED)
+	}
 
 /*
  * HIDBPF_INPUT_EVENT(ctx) { ... }
@@ -87,11 +90,13 @@
  */
 #define HIDBPF_INPUT_REPORT(ctx, report, size)                                                                         \
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx, __u8 *report);                         \
-	HIDBPF_DEVICE_EVENT(hidbpf_event_ctx, hidbpf_event_type)                                                       \
+	/* Volatile, and so in that order: the context takes the place of the arguments, and nothing has to be moved. */\
+	HIDBPF__EVENT_PROGRAMS(volatile __u64 *)                                                                       \
+	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *hidbpf_ctx, enum hid_report_type hidbpf_type)\
 	{                                                                                                              \
-		__u8 *hidbpf_event_report = hidbpf_report_of_type(hidbpf_event_ctx, hidbpf_event_type, (size));        \
+		__u8 *hidbpf_data = hidbpf_report_of_type(hidbpf_ctx, hidbpf_type, (size));                            \
                                                                                                                        \
-		return hidbpf_event_report ? hidbpf_input_report(hidbpf_event_ctx, hidbpf_event_report) : 0;           \
+		return hidbpf_data ? hidbpf_input_report(hidbpf_ctx, hidbpf_data) : 0;                                 \
 	}                                                                                                              \
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED, __u8 *report)
 
