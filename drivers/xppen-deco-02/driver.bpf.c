@@ -50,9 +50,9 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return ctx->size == DESCRIPTOR_SIZE ? hidbpf_replace(ctx, pen_and_pad) : 0;
 }
 
-HIDBPF_INPUT_EVENT(ctx)
+HIDBPF_INPUT_REPORT(ctx, report, UGEE_KEYS_SIZE)
 {
-	return ugee_pad_event(ctx, PAD_ID, meaning_of_key, 0, option_dial_steps);
+	return ugee_pad_event(report, PAD_ID, meaning_of_key, 0, option_dial_steps);
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

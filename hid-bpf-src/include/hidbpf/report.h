@@ -217,22 +217,22 @@ struct hidbpf_change {
 	unsigned long size;
 	/* Where they go. */
 	unsigned long offset;
-	/* Whether there is more of the descriptor behind them, so that its size stays. */
-	_Bool is_part;
+	/* What the hook is to return; as wide as `size`, so that clang sees where both are the same. */
+	unsigned long result;
 };
 
 /* The longest descriptor that can come of a struct hidbpf_change. */
 #define HIDBPF_CHANGE_SIZE 512
 
 /* Another descriptor, a part over as many bytes from `offset` on, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
-#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, 0)
-#define HIDBPF_OVERWRITTEN(offset, part) HIDBPF__CHANGE(part, offset, 1)
-#define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, 0)
+#define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, sizeof(descriptor))
+#define HIDBPF_OVERWRITTEN(offset, part) HIDBPF__CHANGE(part, offset, 0)
+#define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, (descriptor_size) + sizeof(part))
 #define HIDBPF_UNCHANGED() ((struct hidbpf_change){})
-#define HIDBPF__CHANGE(array, at, part)                                                                                \
+#define HIDBPF__CHANGE(array, at, answer)                                                                              \
 	({                                                                                                             \
 		_Static_assert((at) + sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                   \
-		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .is_part = (part)};    \
+		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .result = (answer)};   \
 	})
 
 /* For descriptor hooks. Does it; what the hook is to return. The driver knows how long the device's descriptor is. */
@@ -242,7 +242,7 @@ static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_
 		return 0;
 	if (!hidbpf_put(ctx, 0, HIDBPF_CHANGE_SIZE, change.offset, change.bytes, change.size))
 		return -EIO;
-	return change.is_part ? 0 : (int)(change.offset + change.size);
+	return (int)change.result;
 }
 
 /* A keyboard shortcut that a tablet's firmware sends for one of its buttons. */

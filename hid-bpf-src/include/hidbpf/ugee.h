@@ -61,14 +61,13 @@
 
 /* What the pad is made to send instead, as long as the keyboard report. */
 struct ugee_pad_report {
-	__u8 id;
-	/* TabletPadMarks(), never set. */
-	__u8 marks[3];
+	/* In the lowest byte, and above it TabletPadMarks(), never set. */
+	__u32 id;
 	/* A bit for each button. */
 	__u8 buttons;
 	/* 1 for a step clockwise, -1 for one back. */
 	__s8 dial;
-	__u8 unused[2];
+	__u16 unused;
 };
 _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's size stays");
 
@@ -88,25 +87,23 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 		ReportSize(8), ReportCount(1), Input(Data, Var, Rel), Padding(16)
 
 /*
- * For event hooks. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
+ * For HIDBPF_INPUT_REPORT of UGEE_KEYS_SIZE bytes. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
  * keyboard page what it stands for, nothing for 0; `left_alt` is what that modifier does, and `dial_steps` how much a step of the dial is. What the hook is
  * to return.
  */
-static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, const __u16 *meaning_of_key, __u16 left_alt,
-					  __s32 dial_steps)
+static __always_inline int ugee_pad_event(__u8 *report, __u8 id, const __u16 *meaning_of_key, __u16 left_alt, __s32 dial_steps)
 {
-	__u8 *data = hidbpf_report_with_id(ctx, id, UGEE_KEYS_SIZE);
 	__u64 keys;
-	__u16 down;
+	__u32 down;
 
-	if (!data)
+	if (report[0] != id)
 		return 0;
-	down = data[UGEE_KEYS_MODIFIERS] & UGEE_KEYS_LEFT_ALT ? left_alt : 0;
+	down = report[UGEE_KEYS_MODIFIERS] & UGEE_KEYS_LEFT_ALT ? left_alt : 0;
 	/* Those after the last one that is down are 0, which stands for nothing. */
 #pragma clang loop unroll(disable)
-	for (keys = *(const __u64 *)data >> 8 * UGEE_KEYS_FIRST; keys; keys >>= 8)
+	for (keys = *(const __u64 *)report >> 8 * UGEE_KEYS_FIRST; keys; keys >>= 8)
 		down |= meaning_of_key[(__u8)keys];
-	*(struct ugee_pad_report *)data = (struct ugee_pad_report){
+	*(struct ugee_pad_report *)report = (struct ugee_pad_report){
 		.id = id,
 		.buttons = (__u8)down,
 		.dial = (__s8)((!!(down & UGEE_DIAL_CLOCKWISE) - !!(down & UGEE_DIAL_COUNTERCLOCKWISE)) * dial_steps),
@@ -116,9 +113,9 @@ static __always_inline int ugee_pad_event(struct hid_bpf_ctx *ctx, __u8 id, cons
 
 /* The event hook of a driver that has nothing else to do there. */
 #define UGEE_PAD_EVENT(id, meaning_of_key, left_alt)                                                                   \
-	HIDBPF_INPUT_EVENT(ugee_ctx)                                                                                   \
+	HIDBPF_INPUT_REPORT(ugee_ctx, ugee_report, UGEE_KEYS_SIZE)                                                     \
 	{                                                                                                              \
-		return ugee_pad_event(ugee_ctx, (id), (meaning_of_key), (left_alt), 1);                               \
+		return ugee_pad_event(ugee_report, (id), (meaning_of_key), (left_alt), 1);                             \
 	}
 
 /* The keys of pads whose third button is the left Alt, on which pads with fewer than eight buttons lack the last ones. */
