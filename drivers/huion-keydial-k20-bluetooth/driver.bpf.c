@@ -44,10 +44,11 @@ HIDBPF_RDESC_FIXUP(ctx)
 
 HIDBPF_INPUT_EVENT(ctx)
 {
+	const int size = ctx->size;
 	__u8 *report = keydial_report(ctx);
 	const struct keydial_ids ids = {KEYBOARD_ID, CONSUMER_ID, MOUSE_ID, KEYBOARD_FIRST};
 
-	return report ? keydial_write(report, PAD_ID, keydial_event(ctx, report, ids)) : 0;
+	return report ? keydial_write(report, PAD_ID, keydial_event(size, report, ids)) : 0;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

@@ -38,9 +38,9 @@ HUION_RDESC_FIXUP("HUION_T21h_",
 #define VENDOR_BUTTONS_SIZE 3
 #define VENDOR_BUTTONS_MASK 0xffffff
 
-static __always_inline int vendor_event(struct hid_bpf_ctx *ctx, const __u8 *report)
+static __always_inline int vendor_event(int size, const __u8 *report)
 {
-	if (ctx->size < HUION_BUTTONS + VENDOR_BUTTONS_SIZE)
+	if (size < HUION_BUTTONS + VENDOR_BUTTONS_SIZE)
 		return KEYDIAL_NOTHING;
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
 		keydial_buttons = hidbpf_le32(report + HUION_BUTTONS) & VENDOR_BUTTONS_MASK;
@@ -49,6 +49,7 @@ static __always_inline int vendor_event(struct hid_bpf_ctx *ctx, const __u8 *rep
 
 HIDBPF_INPUT_EVENT(ctx)
 {
+	const int size = ctx->size;
 	__u8 *report = keydial_report(ctx);
 	const struct keydial_ids ids = {KEYBOARD_ID, CONSUMER_ID, MOUSE_ID, KEYBOARD_FIRST};
 	int turn;
@@ -56,9 +57,9 @@ HIDBPF_INPUT_EVENT(ctx)
 	if (!report)
 		return 0;
 	if (report[0] == HUION_VENDOR_ID)
-		turn = vendor_event(ctx, report);
+		turn = vendor_event(size, report);
 	else
-		turn = keydial_event(ctx, report, ids);
+		turn = keydial_event(size, report, ids);
 	return keydial_write(report, PAD_ID, turn);
 }
 

@@ -86,13 +86,13 @@ static __always_inline int keydial_write(__u8 *report, __u8 id, int turn)
 }
 
 /* The keyboard report, of which `first` is the first key, 2 or 3. */
-static __always_inline int keydial_keyboard_event(struct hid_bpf_ctx *ctx, const __u8 *report, const unsigned int first)
+static __always_inline int keydial_keyboard_event(int size, const __u8 *report, const unsigned int first)
 {
 	__u32 modifiers = report[KEYDIAL_MODIFIERS];
 	__u32 buttons = keydial_buttons & KEYDIAL_WHEEL_BUTTON;
 	__u64 keys = *(const __u64 *)report >> 8 * first;
 
-	if (ctx->size < (int)(first + KEYDIAL_KEYS))
+	if (size < (int)(first + KEYDIAL_KEYS))
 		return KEYDIAL_NOTHING;
 	if (first + KEYDIAL_KEYS > sizeof(keys))
 		keys |= (__u64)report[sizeof(keys)] << 8 * (KEYDIAL_KEYS - 1);
@@ -107,11 +107,11 @@ static __always_inline int keydial_keyboard_event(struct hid_bpf_ctx *ctx, const
 	return 0;
 }
 
-static __always_inline int keydial_consumer_event(struct hid_bpf_ctx *ctx, const __u8 *report)
+static __always_inline int keydial_consumer_event(int size, const __u8 *report)
 {
 	__u32 buttons = keydial_buttons & ~KEYDIAL_WHEEL_BUTTON;
 
-	if (ctx->size < KEYDIAL_CONSUMER_SIZE)
+	if (size < KEYDIAL_CONSUMER_SIZE)
 		return KEYDIAL_NOTHING;
 	if (report[KEYDIAL_CONSUMER_USAGE] == KEYDIAL_PLAY_PAUSE)
 		buttons |= KEYDIAL_WHEEL_BUTTON;
@@ -119,9 +119,9 @@ static __always_inline int keydial_consumer_event(struct hid_bpf_ctx *ctx, const
 	return 0;
 }
 
-static __always_inline int keydial_mouse_event(struct hid_bpf_ctx *ctx, const __u8 *report)
+static __always_inline int keydial_mouse_event(int size, const __u8 *report)
 {
-	return ctx->size < KEYDIAL_MOUSE_SIZE ? KEYDIAL_NOTHING : (__s8)report[KEYDIAL_MOUSE_WHEEL];
+	return size < KEYDIAL_MOUSE_SIZE ? KEYDIAL_NOTHING : (__s8)report[KEYDIAL_MOUSE_WHEEL];
 }
 
 /* The ids of the reports of the three, and the first key of the keyboard's. */
@@ -131,13 +131,13 @@ struct keydial_ids {
 };
 
 /* How far the wheel was turned by any of their reports; KEYDIAL_NOTHING by others. */
-static __always_inline int keydial_event(struct hid_bpf_ctx *ctx, const __u8 *report, const struct keydial_ids ids)
+static __always_inline int keydial_event(int size, const __u8 *report, const struct keydial_ids ids)
 {
 	if (report[0] == ids.keyboard)
-		return keydial_keyboard_event(ctx, report, ids.first_key);
+		return keydial_keyboard_event(size, report, ids.first_key);
 	if (report[0] == ids.consumer)
-		return keydial_consumer_event(ctx, report);
-	return report[0] == ids.mouse ? keydial_mouse_event(ctx, report) : KEYDIAL_NOTHING;
+		return keydial_consumer_event(size, report);
+	return report[0] == ids.mouse ? keydial_mouse_event(size, report) : KEYDIAL_NOTHING;
 }
 
 #endif
