@@ -49,17 +49,18 @@ static __u8 came_with;
 
 HIDBPF_INPUT_REPORT(ctx, report, HUION_PEN_SIZE)
 {
+	__u8 *came = hidbpf_address(came_with);
 	__u8 flags = report[FLAGS];
 
 	if (report[0] != HUION_PEN_ID)
 		return 0;
 	if (!(flags & IN_RANGE)) {
-		came_with = 0;
+		*came = 0;
 		return 0;
 	}
-	if (!came_with)
-		came_with = flags;
-	if (flags & INVERT && !(came_with & (INVERT | ERASER)))
+	if (!*came)
+		*came = flags;
+	if (flags & INVERT && !(*came & (INVERT | ERASER)))
 		report[FLAGS] = flags ^ (INVERT | THIRD_BUTTON);
 	return 0;
 }

@@ -72,7 +72,7 @@
  * HIDBPF_INPUT_EVENT(ctx) { ... }
  *
  * As HIDBPF_DEVICE_EVENT, for input reports alone. A device's answers to GET_REPORT for feature reports come through the same hook,
- * and may have the id of an input report: this is what nearly every driver wants.
+ * and may have the id of an input report: this is what nearly every driver wants, or HIDBPF_INPUT_REPORT.
  */
 #define HIDBPF_INPUT_EVENT(ctx)                                                                                        \
 	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx);                                        \

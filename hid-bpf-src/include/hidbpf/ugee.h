@@ -87,9 +87,9 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 		ReportSize(8), ReportCount(1), Input(Data, Var, Rel), Padding(16)
 
 /*
- * For HIDBPF_INPUT_REPORT of UGEE_KEYS_SIZE bytes. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of the 256 usages of the
- * keyboard page what it stands for, nothing for 0; `left_alt` is what that modifier does, and `dial_steps` how much a step of the dial is. What the hook is
- * to return.
+ * For HIDBPF_INPUT_REPORT of UGEE_KEYS_SIZE bytes. Turns the keyboard report `id` into struct ugee_pad_report. The table has for each of
+ * the 256 usages of the keyboard page what it stands for, nothing for 0; `left_alt` is what that modifier does, and `dial_steps` how
+ * much a step of the dial is. What the hook is to return.
  */
 static __always_inline int ugee_pad_event(__u8 *report, __u8 id, const __u16 *meaning_of_key, __u16 left_alt, __s32 dial_steps)
 {
