@@ -109,7 +109,8 @@ static __always_inline int vendor_event(__u8 *report)
 
 HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
 {
-	switch (report[0]) {
+	/* First what comes most often, as in vendor mode all does. */
+	switch (__builtin_expect(report[0], HUION_VENDOR_ID)) {
 	case HUION_VENDOR_ID:
 		return vendor_event(report);
 	case HUION_KEYS_ID:
