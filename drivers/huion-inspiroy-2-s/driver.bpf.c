@@ -62,55 +62,54 @@ HUION_RDESC_FIXUP("HUION_T21j_",
 	HUION_VENDOR_INTERFACE(18, vendor);
 )
 
-/* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen's flags as they were sent on. */
-struct before {
-	__u8 buttons;
-	__u8 flags;
+/* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen. */
+static __u8 vendor_buttons;
+static struct {
+	_Bool tip_was_down;
+	__u8 second_button_was;
 	__u8 lifts_to_ignore;
-};
-static struct before last;
+} pen;
 
-static __always_inline int vendor_pad_event(__u8 *report, struct before *before)
+static __always_inline int vendor_pad_event(__u8 *report)
 {
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
-		before->buttons = report[HUION_BUTTONS];
-	return huion_write(report, PAD_ID, before->buttons | (__u32)(__u8)huion_turn(report) << 8, 2);
+		vendor_buttons = report[HUION_BUTTONS];
+	return huion_write(report, PAD_ID, vendor_buttons | (__u32)(__u8)huion_turn(report) << 8, 2);
 }
 
-static __always_inline int vendor_pen_event(__u8 *report, struct before *before)
+static __always_inline int vendor_pen_event(__u8 *report)
 {
 	__u8 flags = report[HUION_VENDOR_FLAGS];
-	__u8 lifts = before->lifts_to_ignore;
+	__u8 second_button = flags & HUION_SECOND_BUTTON;
 
-	if (before->flags & HUION_TIP && (flags ^ before->flags) & HUION_SECOND_BUTTON)
+	if (pen.tip_was_down && second_button != pen.second_button_was)
 		/* This report is the first that may have a false lift. */
-		lifts = 1 + FALSE_LIFTS;
+		pen.lifts_to_ignore = 1 + FALSE_LIFTS;
 	else if (flags & HUION_TIP)
-		lifts = 0;
-	if (lifts) {
-		lifts--;
+		pen.lifts_to_ignore = 0;
+	if (pen.lifts_to_ignore) {
+		pen.lifts_to_ignore--;
 		flags |= HUION_TIP;
 	}
-	before->lifts_to_ignore = lifts;
-	before->flags = report[HUION_VENDOR_FLAGS] = flags;
+	pen.tip_was_down = (flags & HUION_TIP) != 0;
+	pen.second_button_was = second_button;
+	report[HUION_VENDOR_FLAGS] = flags;
 	return 0;
 }
 
-static __always_inline int pen_left(struct before *before)
+static __always_inline int pen_left(void)
 {
-	before->flags = before->lifts_to_ignore = 0;
+	__builtin_memset(&pen, 0, sizeof(pen));
 	return 0;
 }
 
 static __always_inline int vendor_event(__u8 *report)
 {
-	struct before *before = hidbpf_address(last);
-
 	if (huion_of_pad(report))
-		return vendor_pad_event(report, before);
+		return vendor_pad_event(report);
 	if (report[HUION_VENDOR_FLAGS] & HUION_IN_RANGE)
-		return vendor_pen_event(report, before);
-	return pen_left(before);
+		return vendor_pen_event(report);
+	return pen_left();
 }
 
 HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
