@@ -44,6 +44,18 @@ HIDBPF_DESCRIPTOR(pen_14, PEN(WIDTH_14, HEIGHT_14));
 HIDBPF_DESCRIPTOR(pen_16, PEN(WIDTH_16, HEIGHT_16));
 HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
 
+/* How high the coil is, in tenths of a millionth of an inch, and as points of a screen's width or height, by REACH_ONE. */
+#define COIL 556777LL
+#define REACH_ONE 128
+#define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
+
+/*
+ * Of the model that the driver is attached to. The descriptor hook notes it, the same each time, so that the event hook does not ask for
+ * the product: some kernels take longer to verify that than all the rest.
+ */
+static int across = REACH(WIDTH_16);
+static int down = REACH(HEIGHT_16);
+
 HIDBPF_RDESC_FIXUP(ctx)
 {
 	struct hidbpf_change change = HIDBPF_UNCHANGED();
@@ -53,12 +65,16 @@ HIDBPF_RDESC_FIXUP(ctx)
 	switch (ctx->hid->product) {
 	case PRO_14:
 		change = HIDBPF_REPLACED(pen_14);
+		across = REACH(WIDTH_14);
+		down = REACH(HEIGHT_14);
 		break;
 	case PRO_16:
 		change = HIDBPF_REPLACED(pen_16);
 		break;
 	case PRO_19:
 		change = HIDBPF_REPLACED(pen_19);
+		across = REACH(WIDTH_19);
+		down = REACH(HEIGHT_19);
 		break;
 	}
 	return hidbpf_change(ctx, change);
@@ -69,6 +85,8 @@ HIDBPF_RDESC_FIXUP(ctx)
  * nothing.
  */
 #define SINE_ONE 32768
+#define REACH_SHIFT 22
+_Static_assert(1 << REACH_SHIFT == REACH_ONE * SINE_ONE, "what a reach times a sine is by");
 static const __s32 sine[256] = {
 	0, 572, 1144, 1715, 2286, 2856, 3425, 3993, 4560, 5126, 5690, 6252, 6813, 7371, 7927, 8481,
 	9032, 9580, 10126, 10668, 11207, 11743, 12275, 12803, 13328, 13848, 14365, 14876, 15384, 15886, 16384, 16877,
@@ -88,13 +106,6 @@ static const __s32 sine[256] = {
 	-9032, -8481, -7927, -7371, -6813, -6252, -5690, -5126, -4560, -3993, -3425, -2856, -2286, -1715, -1144, -572,
 };
 
-/* How high the coil is, in tenths of a millionth of an inch, and as points of a screen's width or height, by REACH_ONE. */
-#define COIL 556777LL
-#define REACH_ONE 128
-#define REACH_SHIFT 22
-_Static_assert(1 << REACH_SHIFT == REACH_ONE * SINE_ONE, "what a reach times a sine is by");
-#define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
-
 /* Moves X or Y from below the coil to the tip. */
 static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)
 {
@@ -109,21 +120,8 @@ static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)
 
 HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
 {
-	int across = REACH(WIDTH_16);
-	int down = REACH(HEIGHT_16);
-
 	if (report[0] != UGEE_PEN_ID)
 		return 0;
-	switch (ctx->hid->product) {
-	case PRO_14:
-		across = REACH(WIDTH_14);
-		down = REACH(HEIGHT_14);
-		break;
-	case PRO_19:
-		across = REACH(WIDTH_19);
-		down = REACH(HEIGHT_19);
-		break;
-	}
 	straighten(report + UGEE_PEN_X, report[UGEE_PEN_X_TILT], across);
 	straighten(report + UGEE_PEN_Y, report[UGEE_PEN_Y_TILT], down);
 	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)
