@@ -111,7 +111,7 @@ impl Node {
 
     /// The events that have come since the last call, as `ABS_X 5, BTN_LEFT 1 | REL_Y -1`: the bar is a SYN_REPORT between
     /// frames. Scan codes are left out, for they only repeat the usage; what a clock decides, too: time stamps and the repeats of
-    /// keys that are held.
+    /// keys that are held; and the lights, which are the console's.
     ///
     /// # Errors
     /// The node is gone, or events were lost.
@@ -189,6 +189,8 @@ fn describe_event(event: InputEvent) -> Described {
         EventType::SYNCHRONIZATION if code == SYN_DROPPED => Described::Dropped,
         EventType::MISC if code == MSC_SCAN || code == MSC_TIMESTAMP => Described::Noise,
         EventType::KEY if value == REPEAT => Described::Noise,
+        // What the console has lit on all keyboards, since somebody pressed a lock key on another one.
+        EventType::LED => Described::Noise,
         EventType::KEY => Described::Value(format!("{} {value}", key_name(KeyCode(code)))),
         EventType::RELATIVE => Described::Value(format!("{:?} {value}", RelativeAxisCode(code))),
         EventType::ABSOLUTE => Described::Value(format!("{:?} {value}", AbsoluteAxisCode(code))),
