@@ -265,7 +265,10 @@ impl Lab<'_> {
         let mut wanted = kernels::list()?.modules;
         wanted.needed.extend(DISK_MODULES.map(str::to_owned));
         modules::stage(self.kernel, &wanted, &stage)?;
-        self.system.take(&stage.join("lib/modules"), "/usr/lib/modules")?;
+        let modules = stage.join("lib/modules");
+        // A kernel that has built in all that is needed has none.
+        fs::create_dir_all(&modules).with_context(|| format!("failed to create `{}`", modules.display()))?;
+        self.system.take(&modules, "/usr/lib/modules")?;
         let guest = stage.join("guest");
         guest::strip(Architecture::Amd64, &self.artifacts.guest, &guest)?;
         self.system.take(&guest, "/guest")?;
