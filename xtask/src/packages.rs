@@ -266,8 +266,15 @@ impl Lab<'_> {
         wanted.needed.extend(DISK_MODULES.map(str::to_owned));
         modules::stage(self.kernel, &wanted, &stage)?;
         let modules = stage.join("lib/modules");
-        // A kernel that has built in all that is needed has none.
-        fs::create_dir_all(&modules).with_context(|| format!("failed to create `{}`", modules.display()))?;
+        if self.kernel.modules.is_none() {
+            // What builds an initramfs wants a kernel's directory all the same, with tables, be they empty.
+            let empty = modules.join(&self.kernel.release);
+            fs::create_dir_all(&empty).with_context(|| format!("failed to create `{}`", empty.display()))?;
+            for table in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
+                fs::write(empty.join(table), "").with_context(|| format!("failed to write `{table}`"))?;
+            }
+            process::output(process::command("depmod").arg("-b").arg(&stage).arg(&self.kernel.release))?;
+        }
         self.system.take(&modules, "/usr/lib/modules")?;
         let guest = stage.join("guest");
         guest::strip(Architecture::Amd64, &self.artifacts.guest, &guest)?;
