@@ -21,10 +21,13 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     let file: ElfFile64<'_, Endianness> =
         ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
     let variables: Vec<Variable> = variables(&file).collect();
+    let is_there = |name: &str, section: &str, size: usize| {
+        let is_it = |variable: &Variable| variable.name == name && variable.section == section;
+        variables.iter().any(|variable| is_it(variable) && variable.size == size as u64)
+    };
     for field in &manifest.fields {
         let name = field.variable();
-        let is_it = |variable: &&Variable| variable.name == name && variable.section == CONSTANTS;
-        if variables.iter().find(is_it).is_none_or(|variable| variable.size != fields::SIZE as u64) {
+        if !is_there(&name, CONSTANTS, fields::SIZE) {
             let macro_name = name.strip_prefix(fields::PREFIX).unwrap_or(&name);
             return Err(format!(
                 "driver.toml has the field `{}`, and the source has no `HIDBPF_FIELD({macro_name});`",
@@ -40,10 +43,8 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         }
     }
     for export in &manifest.exports {
-        let name = export.variable();
-        let is_it = |variable: &&Variable| variable.name == name && variable.section == exports::SECTION;
         let property = &export.property;
-        if variables.iter().find(is_it).is_none_or(|variable| variable.size != exports::SIZE as u64) {
+        if !is_there(&export.variable(), exports::SECTION, exports::SIZE) {
             return Err(format!(
                 "driver.toml has the export `{property}`, and the source has no `HIDBPF_EXPORT({property});`"
             ));

@@ -134,12 +134,13 @@ pub struct Miss {
 
 /// Looks whether a driver is for a device. The device must have its own descriptor, not one that a driver has fixed.
 pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
+    let missing = manifest.fields.iter().filter(|field| field.find(&device.rdesc).is_none());
+    let missing: Vec<String> = missing.map(|field| format!("its descriptor does not have {field}")).collect();
     let mut near = Vec::new();
     for (index, rule) in manifest.matches.iter().enumerate() {
         let name = rule.name(index);
         let mut reasons = reasons_against(rule, device);
-        let missing = manifest.fields.iter().filter(|field| field.find(&device.rdesc).is_none());
-        reasons.extend(missing.map(|field| format!("its descriptor does not have {field}")));
+        reasons.extend_from_slice(&missing);
         if reasons.is_empty() {
             return Verdict::Matches { rule: name };
         }

@@ -59,7 +59,8 @@ impl Device {
     /// # Errors
     /// There is no such device, or it vanished while it was read.
     pub fn at(system: &System, name: &HidName, path: &Path) -> Result<Device> {
-        let mut directories = path.ancestors().filter(|path| path.starts_with(system.sysfs.join("devices")));
+        let devices = system.sysfs.join("devices");
+        let mut directories = path.ancestors().take_while(|path| path.starts_with(&devices));
         match directories.find(|path| file_name(path) == Some(name.as_str())) {
             Some(syspath) => Device::read(system, name.clone(), syspath.to_owned()),
             None => Device::open(system, name),
