@@ -24,7 +24,7 @@ pub fn stage(kernel: &Kernel, wanted: &Modules, stage: &Path) -> Result<()> {
     let Some(from) = &kernel.modules else { return Ok(()) };
     let chosen = choose(&Tree::read(from)?, wanted, depends_of)
         .with_context(|| format!("failed to choose modules of Linux {}", kernel.release))?;
-    let to = stage.join("lib/modules").join(&kernel.release);
+    let to = folder(kernel, stage);
     for path in chosen.iter().map(PathBuf::as_path).chain(TABLES.map(Path::new)) {
         let (source, target) = (from.join(path), to.join(path));
         if !source.exists() {
@@ -35,6 +35,28 @@ pub fn stage(kernel: &Kernel, wanted: &Modules, stage: &Path) -> Result<()> {
         fs::copy(&source, &target)
             .with_context(|| format!("failed to copy `{}` to `{}`", source.display(), target.display()))?;
     }
+    depmod(kernel, stage)
+}
+
+/// Makes what [`stage`] makes for a kernel of which no module is needed: tables with nothing in them.
+///
+/// # Errors
+/// A file can't be written, or `depmod` fails.
+pub fn stage_none(kernel: &Kernel, stage: &Path) -> Result<()> {
+    let to = folder(kernel, stage);
+    fs::create_dir_all(&to).with_context(|| format!("failed to create `{}`", to.display()))?;
+    for table in TABLES {
+        fs::write(to.join(table), "").with_context(|| format!("failed to write `{table}` in `{}`", to.display()))?;
+    }
+    depmod(kernel, stage)
+}
+
+/// Where the kernel's modules are below `stage`.
+fn folder(kernel: &Kernel, stage: &Path) -> PathBuf {
+    stage.join("lib/modules").join(&kernel.release)
+}
+
+fn depmod(kernel: &Kernel, stage: &Path) -> Result<()> {
     process::output(process::command("depmod").arg("-b").arg(stage).arg(&kernel.release)).map(drop)
 }
 

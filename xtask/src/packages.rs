@@ -265,17 +265,11 @@ impl Lab<'_> {
         let mut wanted = kernels::list()?.modules;
         wanted.needed.extend(DISK_MODULES.map(str::to_owned));
         modules::stage(self.kernel, &wanted, &stage)?;
-        let modules = stage.join("lib/modules");
         if self.kernel.modules.is_none() {
-            // What builds an initramfs wants a kernel's directory all the same, with tables, be they empty.
-            let empty = modules.join(&self.kernel.release);
-            fs::create_dir_all(&empty).with_context(|| format!("failed to create `{}`", empty.display()))?;
-            for table in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
-                fs::write(empty.join(table), "").with_context(|| format!("failed to write `{table}`"))?;
-            }
-            process::output(process::command("depmod").arg("-b").arg(&stage).arg(&self.kernel.release))?;
+            // What builds an initramfs wants a kernel's directory all the same.
+            modules::stage_none(self.kernel, &stage)?;
         }
-        self.system.take(&modules, "/usr/lib/modules")?;
+        self.system.take(&stage.join("lib/modules"), "/usr/lib/modules")?;
         let guest = stage.join("guest");
         guest::strip(Architecture::Amd64, &self.artifacts.guest, &guest)?;
         self.system.take(&guest, "/guest")?;
