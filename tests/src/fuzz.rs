@@ -506,7 +506,7 @@ fn sections(name: &str) -> io::Result<Vec<Vec<u8>>> {
 
 const STATE: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"x","modalias":"hid:b0003g0001v000011C0p00005606",
     "rdesc":"05 01","drivers":[{"driver":"mouse-invert-y","object":"/x.bpf.o","generation":"struct-ops","hooks":["device-event",
-    "rdesc-fixup"],"rule":"mouse","change":null}],"taken-off":["mouse-invert-y"],"failures":[{"drivers":["mouse-invert-y"],
+    "rdesc-fixup"],"rule":"mouse","change":"fixed"}],"taken-off":["mouse-invert-y"],"failures":[{"drivers":["mouse-invert-y"],
     "message":"m","hint":"h"}]}"#;
 
 const CONFIGURATION: &str = "[driver.mouse-invert-y]\nenabled = true\noptions.axis = \"x\"\n\n[[device]]\nvendor = 0x1234\nbus = \"usb\"\n\

@@ -241,9 +241,7 @@ impl Device {
             }
         };
         let own = std::iter::once(Record::of_hid(&self.syspath));
-        // Above it are directories that are no devices.
-        let is_device = |path: &&Path| !path.ends_with("sys/devices");
-        let parents = self.syspath.ancestors().skip(1).take_while(is_device).filter_map(Record::of);
+        let parents = Record::above(&self.directory, &self.syspath);
         let mut found: BTreeMap<String, String> = BTreeMap::new();
         for place in own.chain(parents).chain(below) {
             if missing.is_empty() {

@@ -375,9 +375,7 @@ impl<'a, L: Loader> Manager<'a, L> {
     pub fn own(&self, device: Device) -> Result<Device> {
         let state = DeviceState::read(self.system, &device.name)?;
         Ok(match state {
-            Some(state) if state.drivers.iter().any(|driver| driver.change == Some(Change::Fixed)) => {
-                state.restore(device)
-            }
+            Some(state) if state.drivers.iter().any(|driver| driver.change == Change::Fixed) => state.restore(device),
             _ => device,
         })
     }
@@ -730,7 +728,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             .into_iter()
             .map(|pinned| {
                 let known = remembered.iter().find(|known| known.driver == pinned.driver);
-                let condition = match known.and_then(|known| known.change) {
+                let condition = match known.map(|known| known.change) {
                     Some(Change::Fixed) if !in_force => Condition::NotInForce,
                     _ => Condition::Attached,
                 };
@@ -762,7 +760,7 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         generation: known.map(|known| known.generation),
         hooks: known.map(|known| known.hooks.clone()).unwrap_or_default(),
         rule: known.and_then(|known| known.rule.clone()),
-        change: known.and_then(|known| known.change),
+        change: known.filter(|_| condition != Condition::Interrupted).map(|known| known.change),
         loaded: known.and_then(|known| known.loaded.clone()),
         exports: known.map(exported).unwrap_or_default(),
         links: Vec::new(),
@@ -930,15 +928,17 @@ impl<L: Loader> Held<'_, L> {
             generation,
             hooks: hooks.clone(),
             rule: rule.clone(),
-            change: None,
+            change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
             exports: driver.exports(),
             set_up: None,
         });
-        // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on.
+        // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on. It says what is
+        // expected, and the pins whether it has come to be; so that as a rule this is all that has to be written.
         self.state.write(self.system)?;
+        let written = self.state.clone();
         let result = plan
             .and_then(Plan::probe)
             .and_then(|probed| probed.load())
@@ -958,14 +958,16 @@ impl<L: Loader> Held<'_, L> {
             Ok((change, pinned, exports)) => {
                 let has_news = !exports.is_empty();
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
-                    known.change = Some(change);
+                    known.change = change;
                     known.exports = exports;
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
                 self.state.resolve(std::slice::from_ref(&driver.name));
                 self.state.taken_off.retain(|taken| *taken != driver.name);
                 self.note_wrong_options(driver, wrong);
-                if let Err(error) = self.state.write(self.system) {
+                if self.state != written
+                    && let Err(error) = self.state.write(self.system)
+                {
                     // The fixed descriptor would be taken for the device's own from now on.
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
                     return Err(error);
@@ -1041,7 +1043,7 @@ impl<L: Loader> Held<'_, L> {
 
     fn try_detach(&mut self, driver: &DriverName) -> Result<()> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
-        let fixed = known.is_some_and(|known| known.change == Some(Change::Fixed));
+        let fixed = known.is_some_and(|known| known.change == Change::Fixed);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
         let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();

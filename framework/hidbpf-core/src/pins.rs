@@ -93,15 +93,19 @@ fn is_data(pin: &str) -> bool {
 /// bpffs can't be written.
 pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
     let staging = staging(system, device);
-    let made = match fs::create_dir(&staging) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(system.device_pins(device)).and_then(|()| fs::create_dir(&staging))
-        }
+    let pins = system.device_pins(device);
+    // Its first driver's, as a rule: not there yet.
+    let made = match fs::create_dir(&pins) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&pins),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    let made = made.and_then(|()| match fs::create_dir(&staging) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             clear(&staging).and_then(|()| fs::create_dir(&staging))
         }
         made => made,
-    };
+    });
     made.map_err(|error| {
         let error = Error::permission_or(ErrorKind::Bpffs, format!("failed to create `{}`", staging.display()), error);
         let hint = match error.kind() {

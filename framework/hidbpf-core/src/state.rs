@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::Change;
@@ -23,6 +24,7 @@ use crate::loader::Way;
 use crate::manifest::{DriverName, HexBytes};
 use crate::object::Hook;
 use crate::options::Values;
+use crate::sys;
 use crate::system::System;
 use crate::text::Hex;
 
@@ -70,8 +72,8 @@ pub struct DriverState {
     pub hooks: Vec<Hook>,
     /// By which rule of its manifest it was chosen; `None` when it was forced on a device that its manifest does not name.
     pub rule: Option<String>,
-    /// What it made of the descriptor; `None` while the attach is under way.
-    pub change: Option<Change>,
+    /// What it made of the descriptor; until it is pinned, what it is expected to make of it.
+    pub change: Change,
     /// Which way its programs went into the kernel.
     #[serde(default)]
     pub loaded: Option<Way>,
@@ -194,7 +196,7 @@ impl DeviceState {
     /// # Errors
     /// The file is there and can't be removed.
     pub fn forget(system: &System, device: &HidName) -> Result<()> {
-        for path in [system.set_up_mark(device), system.state(device), system.lock(device)] {
+        for path in [system.set_up_mark(device), system.state(device)] {
             remove_if_there(&path)?;
         }
         Ok(())
@@ -297,7 +299,8 @@ fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// A device's lock: whoever holds it is the only one to attach, detach or write state there.
+/// A device's lock: whoever holds it is the only one to attach, detach or write state there. It is on one byte of a file, that at the
+/// device's number, so that nothing is made and removed for each device.
 #[derive(Debug)]
 pub struct DeviceLock {
     _file: File,
@@ -310,35 +313,27 @@ impl DeviceLock {
     /// Waits for the device's lock and takes it.
     ///
     /// # Errors
-    /// The lock's file can't be made, or another process has held the lock for too long.
+    /// The file can't be made, or another process has held the lock for too long.
     pub fn take(system: &System, device: &HidName) -> Result<DeviceLock> {
-        let path = system.lock(device);
-        let directory = path.parent().unwrap_or(&system.run);
+        let path = system.lock();
+        // Whoever can open it could keep others waiting.
+        let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = in_dir([&system.run], open)?.map_err(|error| {
+            let what = format!("failed to open the lock `{}`", path.display());
+            Error::permission_or(ErrorKind::Io, what, error).with_hint("run the command as root, for example with sudo")
+        })?;
         let started = Instant::now();
         loop {
-            let open = || File::options().create(true).truncate(false).write(true).open(&path);
-            let file = in_dir([&system.run, directory], open)?.map_err(|error| {
-                Error::because(ErrorKind::Io, format!("failed to open the lock `{}`", path.display()), error)
-            })?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // The file is removed with the device's state, and a lock on a removed file locks nothing.
-                Ok(()) if is_at(&file, &path) => return Ok(DeviceLock { _file: file }),
-                Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < DeviceLock::PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Err(Error::new(
-                        ErrorKind::Busy,
-                        format!(
-                            "another process has worked on the device `{device}` for {} s",
-                            DeviceLock::PATIENCE.as_secs()
-                        ),
-                    )
-                    .with_hint(format!("`fuser {}` names the process", path.display())));
+            match sys::lock_byte(file.as_fd(), device.id().0.into()) {
+                Ok(true) => return Ok(DeviceLock { _file: file }),
+                Ok(false) if started.elapsed() < DeviceLock::PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                Ok(false) => {
+                    let patience = DeviceLock::PATIENCE.as_secs();
+                    let what = format!("another process has worked on the device `{device}` for {patience} s");
+                    return Err(Error::new(ErrorKind::Busy, what)
+                        .with_hint(format!("`fuser -v {}` names the process", path.display())));
                 }
                 Err(error) => {
-                    let error = io::Error::from(error);
                     return Err(Error::because(ErrorKind::Io, format!("failed to lock `{}`", path.display()), error));
                 }
             }
@@ -346,10 +341,21 @@ impl DeviceLock {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
-        _ => false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_locked_by_one_and_others_are_not() {
+        let run = tempfile::tempdir().unwrap();
+        let system = System { run: run.path().join("hidbpf"), ..System::default() };
+        let [one, other] = ["0003:0001:0001.0001", "0003:0001:0001.FFFFFFFF"].map(|name| name.parse().unwrap());
+        let held = DeviceLock::take(&system, &one).unwrap();
+        let _other = DeviceLock::take(&system, &other).unwrap();
+        let file = File::options().write(true).open(system.lock()).unwrap();
+        let is_free = || sys::lock_byte(file.as_fd(), one.id().0.into()).unwrap();
+        assert!(!is_free());
+        drop(held);
+        assert!(is_free());
     }
 }

@@ -1,5 +1,6 @@
 //! All that the compiler can't check: calls of which std and rustix know nothing. These are bpf()'s, each with no more of `union bpf_attr`
-//! (include/uapi/linux/bpf.h) than it takes, since the kernel takes what is not given for zeros, and one that says what a signal does.
+//! (include/uapi/linux/bpf.h) than it takes, since the kernel takes what is not given for zeros, one that says what a signal does, and one
+//! that locks a byte of a file.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -34,6 +35,26 @@ const NAME_LENGTH: usize = 16;
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: no code of ours is to run for the signal. It can't fail: the signal is one that may be ignored.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Locks a byte of a file until the file is closed, for this opening of it alone (`F_OFD_SETLK`). Returns whether it was free.
+///
+/// # Errors
+/// As fcntl(2).
+pub(crate) fn lock_byte(file: BorrowedFd<'_>, at: u64) -> io::Result<bool> {
+    let start = libc::off_t::try_from(at).map_err(io::Error::other)?;
+    // SAFETY: it is made of numbers alone, of which each may be zero; some systems have more of them than are named here.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence, lock.l_start, lock.l_len) =
+        (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short, start, 1);
+    // SAFETY: the kernel reads the struct, which outlives the call.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
+        0.. => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if [Some(libc::EAGAIN), Some(libc::EACCES)].contains(&error.raw_os_error()) => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 /// Calls bpf().

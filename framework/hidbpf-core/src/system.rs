@@ -107,9 +107,9 @@ impl System {
         std::fs::read_to_string(self.sysfs.join("kernel/uevent_seqnum")).ok()?.trim().parse().ok()
     }
 
-    /// The file that a process locks while it works on a device.
-    pub fn lock(&self, device: &HidName) -> PathBuf {
-        self.run.join("lock").join(device.as_str())
+    /// The file of which a process locks one byte while it works on a device.
+    pub fn lock(&self) -> PathBuf {
+        self.run.join("devices.lock")
     }
 
     /// Where a driver's object is, in the first directory that has it.

@@ -3,6 +3,7 @@
 //! libudev reads the same files (systemd's src/libsystemd/sd-device/sd-device.c, `device_read_db_internal()`). It exists only as a
 //! shared library, and would be most of what a small program is made of.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,20 @@ impl Record {
     /// That of a device; `None` of a directory that is none.
     pub(crate) fn of(syspath: &Path) -> Option<Record> {
         let subsystem = sysfs::link(&syspath.join("subsystem")).ok()?;
-        let id = match number(&Directory::open(syspath).ok()?) {
-            Some(number) => format!("{}{number}", if subsystem == "block" { 'b' } else { 'c' }),
-            None => format!("+{subsystem}:{}", syspath.file_name()?.to_str()?),
-        };
-        Some(Record::new(syspath, id))
+        let number = sysfs::read(&syspath.join(NUMBER)).ok();
+        Record::with(syspath, &subsystem, number)
+    }
+
+    /// Those of the devices above one whose directory is open, the nearest first.
+    pub(crate) fn above(directory: &Directory, syspath: &Path) -> impl Iterator<Item = Record> {
+        // Above it are directories that are no devices.
+        let is_device = |path: &&Path| !path.ends_with("sys/devices");
+        let mut up = String::new();
+        syspath.ancestors().skip(1).take_while(is_device).filter_map(move |path| {
+            up.push_str("../");
+            let subsystem = directory.link(&format!("{up}subsystem")).ok()?;
+            Record::with(path, &subsystem, directory.read(&format!("{up}{NUMBER}")).ok())
+        })
     }
 
     /// That of a HID device, which has no node of its own.
@@ -40,13 +50,21 @@ impl Record {
 
     /// That of a character device; `None` of a directory that is none.
     pub(crate) fn of_node(syspath: &Path) -> Option<Record> {
-        let number = number(&Directory::open(syspath).ok()?)?;
-        Some(Record::new(syspath, format!("c{number}")))
+        let number = sysfs::read(&syspath.join(NUMBER)).ok()?;
+        Some(Record::new(syspath, format!("c{}", number_text(&number))))
     }
 
     /// Whether udev has dealt with the device.
     pub(crate) fn is_kept(&self, database: &Path) -> bool {
         database.join(&self.id).exists()
+    }
+
+    fn with(syspath: &Path, subsystem: &str, number: Option<Vec<u8>>) -> Option<Record> {
+        let id = match number {
+            Some(number) => format!("{}{}", if subsystem == "block" { 'b' } else { 'c' }, number_text(&number)),
+            None => format!("+{subsystem}:{}", syspath.file_name()?.to_str()?),
+        };
+        Some(Record::new(syspath, id))
     }
 
     fn new(syspath: &Path, id: String) -> Record {
@@ -73,9 +91,11 @@ fn value(text: &[u8], prefix: &str, name: &str) -> Option<String> {
     })
 }
 
-/// The number of a device's node: `13:64`.
-fn number(directory: &Directory) -> Option<String> {
-    Some(String::from_utf8_lossy(&directory.read("dev").ok()?).trim_end().to_owned())
+/// The attribute with the number of a device's node: `13:64`.
+const NUMBER: &str = "dev";
+
+fn number_text(number: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(number.trim_ascii_end())
 }
 
 #[cfg(test)]
