@@ -20,7 +20,8 @@ impl fmt::Display for Printable<'_> {
 
 /// The two hex digits of a byte.
 pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 0xf].map(|value| b"0123456789abcdef"[usize::from(value)])
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]
 }
 
 /// Prints bytes in hex, with spaces between them: `05 00 01`.
