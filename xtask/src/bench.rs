@@ -104,7 +104,8 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
          In the second, `attach` is what it takes to attach the driver to the one of its recorded devices for which it takes most, in \
          million\ninstructions, and `verified` what of that the kernel took to verify and compile its programs. `an event` is the mean \
          of what its\nprograms take for a recorded report, in instructions, counting included; kernels up to 6.10 don't count that. \
-         Nothing is said where\nno driver is for the device, or nothing of it was in the kernel afterwards.\n",
+         A preference is\nswitched on in the configuration, and reading that is part of its attach. Nothing is said where no driver is \
+         for the device, or nothing of\nit was in the kernel afterwards.\n",
     );
     for kernel in kernels {
         // Writing to a String can't fail.

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::system::System;
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -213,9 +215,7 @@ impl Meter<'_> {
             if *newer_only && self.bench.generation != Generation::StructOps {
                 continue;
             }
-            let mut cost = DriverCost::default();
-            recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))
-                .with_context(|| format!("the driver `{driver}`"))?;
+            let cost = self.cost_of(driver).with_context(|| format!("the driver `{driver}`"))?;
             // What udev's events leave alone has been attached nowhere.
             if cost.attach > 0 {
                 self.figure(driver, "attach", cost.attach)?;
@@ -227,6 +227,20 @@ impl Meter<'_> {
             }
         }
         Ok(())
+    }
+
+    fn cost_of(&mut self, driver: &str) -> Result<DriverCost> {
+        let mut cost = DriverCost::default();
+        recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))?;
+        if cost.attach == 0 && self.other.is_none() {
+            // A preference, which the machine's owner has to want.
+            let wish = Path::new(System::CONFIG).join("hidbpf.toml.d/50-preference.toml");
+            fs::create_dir_all(wish.parent().context("it has a folder")?)?;
+            fs::write(&wish, format!("[driver.{driver}]\nenabled = true\n"))?;
+            recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))?;
+            fs::remove_file(&wish)?;
+        }
+        Ok(cost)
     }
 
     fn driver(&mut self, driver: &str, session: &recordings::Session<'_>, cost: &mut DriverCost) -> Result<()> {
