@@ -33,18 +33,26 @@ HIDBPF_RDESC_FIXUP(ctx)
 #define FLAGS(flags) ((flags) << 8 * UGEE_PEN_FLAGS)
 #define ID_MASK 0xff
 #define NEAR (UGEE_PEN_ID | FLAGS(UGEE_IN_RANGE))
+#define NEAR_MASK (ID_MASK | FLAGS(UGEE_IN_RANGE))
 #define TIP_AND_BUTTON FLAGS(UGEE_TIP | UGEE_SECOND_BUTTON)
-/* Of the last report that had the pen near. */
-static __u32 was;
+/* These of the last report that had the pen near. */
+static __u32 last;
 
-static __always_inline _Bool is_false(__u32 now)
+static __always_inline _Bool is_false(__u32 report)
 {
-	__u32 changed = was ^ now;
+	__u32 *last_near = hidbpf_address(last), was = *last_near;
+	__u32 now = report & (NEAR_MASK | TIP_AND_BUTTON);
 
-	if ((now & (ID_MASK | FLAGS(UGEE_IN_RANGE))) != NEAR)
-		return (now & ID_MASK) == UGEE_PEN_ID && was & FLAGS(UGEE_TIP);
-	was = now;
-	return (changed & TIP_AND_BUTTON) == TIP_AND_BUTTON;
+	/* Clang would mask the report twice, and copy it for that. */
+	asm("" : "+r"(now));
+
+	/* What comes most often. */
+	if (now == was)
+		return 0;
+	if ((now & NEAR_MASK) != NEAR)
+		return was & FLAGS(UGEE_TIP) && (now & ID_MASK) == UGEE_PEN_ID;
+	*last_near = now;
+	return (was ^ now) == TIP_AND_BUTTON;
 }
 
 HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)

@@ -95,8 +95,13 @@
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *hidbpf_ctx, enum hid_report_type hidbpf_type)\
 	{                                                                                                              \
 		__u8 *hidbpf_data = hidbpf_report_of_type(hidbpf_ctx, hidbpf_type, (size));                            \
+		int hidbpf_result = hidbpf_data ? hidbpf_input_report(hidbpf_ctx, hidbpf_data) : 0;                    \
                                                                                                                        \
-		return hidbpf_data ? hidbpf_input_report(hidbpf_ctx, hidbpf_data) : 0;                                 \
+		if (hidbpf_result)                                                                                     \
+			return hidbpf_result;                                                                          \
+		/* One place for that: clang would set what is returned before each branch to the end. */              \
+		asm volatile("");                                                                                      \
+		return 0;                                                                                              \
 	}                                                                                                              \
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED, __u8 *report)
 

@@ -22,14 +22,8 @@ static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsign
 /* The same for HIDBPF_INPUT_REPORT: NULL for all but input reports, too. */
 static __always_inline void *hidbpf_report_of_type(struct hid_bpf_ctx *ctx, enum hid_report_type type, const unsigned long size)
 {
-	void *report = NULL;
-
 	/* The other types have an offset behind the end of any buffer, where there is nothing: this takes no branch. */
-	if (ctx->size >= (int)size)
-		report = hid_bpf_get_data(ctx, (unsigned int)type << 16, size);
-	/* One way to return from here on: with several clang would keep what is returned in a register during the call. */
-	asm volatile("" : "+r"(report));
-	return __builtin_assume_aligned(report, 8);
+	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, (unsigned int)type << 16, size), 8) : NULL;
 }
 
 /* The same for a numbered report, of which `id` is the first byte; NULL for reports with another id. */
