@@ -114,7 +114,7 @@ HIDBPF_INPUT_REPORT(ctx, report, VENDOR_SIZE)
 	default:
 		return 0;
 	}
-	hidbpf_run(set_due, ctx);
+	hidbpf_run(set_due);
 	return 0;
 }
 

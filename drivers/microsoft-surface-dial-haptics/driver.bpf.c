@@ -71,7 +71,7 @@ HIDBPF_INPUT_EVENT(ctx)
 	__s32 turn;
 
 	if (last && now - last > PAUSE)
-		hidbpf_schedule(click_again, ctx, 0);
+		hidbpf_schedule(click_again, 0);
 	last = now;
 	if (!report || clicks <= 0)
 		return 0;

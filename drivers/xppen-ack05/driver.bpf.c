@@ -145,7 +145,7 @@ HIDBPF_INPUT_REPORT(ctx, report, VENDOR_READ)
 		return BATTERY_SIZE;
 	case SUBJECT_DONGLE:
 		if (hidbpf_le16(report + DONGLE_EVENT) == DONGLE_REMOTE_IS_BACK)
-			hidbpf_schedule(speak, ctx, AFTER_RETURN);
+			hidbpf_schedule(speak, AFTER_RETURN);
 		break;
 	}
 	return 0;

@@ -49,32 +49,21 @@ HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
 #define REACH_ONE 128
 #define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
 
-/*
- * Of the model that the driver is attached to. The descriptor hook notes it, the same each time, so that the event hook does not ask for
- * the product: some kernels take longer to verify that than all the rest.
- */
-static int across = REACH(WIDTH_16);
-static int down = REACH(HEIGHT_16);
-
 HIDBPF_RDESC_FIXUP(ctx)
 {
 	struct hidbpf_change change = HIDBPF_UNCHANGED();
 
 	if (ctx->size != DESCRIPTOR_SIZE)
 		return 0;
-	switch (ctx->hid->product) {
+	switch (hidbpf_ids.product) {
 	case PRO_14:
 		change = HIDBPF_REPLACED(pen_14);
-		across = REACH(WIDTH_14);
-		down = REACH(HEIGHT_14);
 		break;
 	case PRO_16:
 		change = HIDBPF_REPLACED(pen_16);
 		break;
 	case PRO_19:
 		change = HIDBPF_REPLACED(pen_19);
-		across = REACH(WIDTH_19);
-		down = REACH(HEIGHT_19);
 		break;
 	}
 	return hidbpf_change(ctx, change);
@@ -120,8 +109,20 @@ static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)
 
 HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
 {
+	int across = REACH(WIDTH_16), down = REACH(HEIGHT_16);
+
 	if (report[0] != UGEE_PEN_ID)
 		return 0;
+	switch (hidbpf_ids.product) {
+	case PRO_14:
+		across = REACH(WIDTH_14);
+		down = REACH(HEIGHT_14);
+		break;
+	case PRO_19:
+		across = REACH(WIDTH_19);
+		down = REACH(HEIGHT_19);
+		break;
+	}
 	straighten(report + UGEE_PEN_X, report[UGEE_PEN_X_TILT], across);
 	straighten(report + UGEE_PEN_Y, report[UGEE_PEN_Y_TILT], down);
 	if ((report[UGEE_PEN_FLAGS] & ERASING) == ERASING)

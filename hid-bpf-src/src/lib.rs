@@ -83,6 +83,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/huion-kamvas.h", include_str!("../include/hidbpf/huion-kamvas.h")),
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
+    ("hidbpf/ids.h", include_str!("../include/hidbpf/ids.h")),
     ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
     ("hidbpf/option.h", include_str!("../include/hidbpf/option.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),
@@ -192,6 +193,18 @@ impl Refusal {
     pub const OUTPUT: u8 = 0;
 }
 
+/// `struct hidbpf_ids` of hidbpf/ids.h: the variable `hidbpf_ids` of a driver that asks for which device it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ids {
+    /// The device's number.
+    pub hid: u32,
+    /// Its vendor.
+    pub vendor: u32,
+    /// Its product.
+    pub product: u32,
+}
+
 /// `struct hidbpf_fixup_record` of hidbpf/driver.h: the variable `hidbpf_fixup` of a driver that has a descriptor hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -244,6 +257,8 @@ const _: () = {
     assert!(size_of::<FieldPlace>() == 8);
     assert!(offset_of!(FieldPlace, size) == 2);
     assert!(offset_of!(FieldPlace, offset) == 4);
+    assert!(size_of::<Ids>() == 12);
+    assert!(offset_of!(Ids, product) == 8);
     assert!(size_of::<FixupRecord>() == 8);
     assert!(offset_of!(FixupRecord, result) == 4);
 };

@@ -118,18 +118,19 @@ fn timers_and_work_items_have_their_maps_and_callbacks() {
     let (driver, warnings) = struct_ops_only(
         "#include <hidbpf/work.h>
 HIDBPF_WORK(later, ctx) { return 0; }
-HIDBPF_INPUT_EVENT(ctx) { return hidbpf_schedule(later, ctx, 10); }
+HIDBPF_INPUT_EVENT(ctx) { return hidbpf_schedule(later, 10); }
 HIDBPF_DRIVER(device_event);
 ",
     );
     assert_eq!(warnings, Vec::<String>::new());
     let prelinked = driver.prelinked().unwrap();
     let [program] = prelinked.programs[..] else { panic!("{:?}", prelinked.programs) };
-    let [map] = prelinked.maps[..] else { panic!("{:?}", prelinked.maps) };
+    let [map, ids] = prelinked.maps[..] else { panic!("{:?}", prelinked.maps) };
     assert_eq!((map.name, map.is_data()), ("later", false));
+    assert_eq!((ids.name, ids.attributes.value_size.get()), (".rodata", 12));
     let attributes =
         [map.attributes.kind, map.attributes.key_size, map.attributes.value_size, map.attributes.max_entries];
-    assert_eq!(attributes.map(|number| number.get()), [2, 4, 40, 1]);
+    assert_eq!(attributes.map(|number| number.get()), [2, 4, 32, 1]);
     // By which the kernel finds the timer and the work item in a value.
     assert!(map.attributes.value_type.get() != 0);
     for name in [&b"\0bpf_timer\0"[..], b"\0bpf_wq\0"] {

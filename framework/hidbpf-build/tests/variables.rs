@@ -1,11 +1,13 @@
-//! Fields and exports: that manifest and source agree on them, and what of them is in the object.
+//! Fields and exports: that manifest and source agree on them, and what of them is in the object. And the ids of the device.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use common::{Folder, MANIFEST};
+use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::object::DriverObject;
+use hidbpf::replay::{Device, Driver, Generation, Object, Report, Settings};
 
 const DECLARED: &str = r#"
 [[field]]
@@ -49,6 +51,40 @@ fn the_object_has_what_the_manifest_says() {
     // Both ways into the kernel keep the map of what is exported.
     let prelinked = driver.prelinked().unwrap();
     assert!(prelinked.maps.iter().any(|map| map.name == hidbpf::exports::SECTION));
+}
+
+/// A device with one report of twelve bytes.
+fn device() -> Device {
+    Device {
+        id: HidId(7),
+        bus: Bus::USB,
+        group: Group::GENERIC,
+        vendor: VendorId(0x28bd),
+        product: ProductId(0x95a),
+        name: "Pen".to_owned(),
+        phys: String::new(),
+        uniq: String::new(),
+        descriptor: vec![0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x75, 0x08, 0x95, 12, 0x81, 0x02, 0xc0],
+    }
+}
+
+#[test]
+fn a_driver_that_asks_is_told_for_which_device_it_is_loaded() {
+    let tell = "__u32 *words = (__u32 *)report;
+words[0] = hidbpf_ids.hid; words[1] = hidbpf_ids.vendor; words[2] = hidbpf_ids.product;";
+    let told = [&[7, 0, 0, 0][..], &[0xbd, 0x28, 0, 0], &[0x5a, 0x09, 0, 0]].concat();
+    for (tell, expected) in [(tell, Report::Changed(told)), ("", Report::Unchanged)] {
+        let hook = format!("HIDBPF_INPUT_REPORT(ctx, report, 12) {{ {tell} return 0; }}");
+        let source = format!("#include <hidbpf/driver.h>\n{hook}\nHIDBPF_DRIVER(device_event);");
+        let folder = Folder::new("a-driver", &source);
+        let driver = DriverObject::read(&folder.compile().unwrap().object).unwrap();
+        assert_eq!(driver.globals.contains_key(hidbpf::object::IDS), !tell.is_empty());
+        let object = Object::parse(driver.bytes()).unwrap();
+        for generation in [Generation::FmodRet, Generation::StructOps] {
+            let mut driver = Driver::new(&object, generation, &device(), &Settings::default()).unwrap();
+            assert_eq!(driver.event(&[0; 12]).unwrap().report, expected, "{generation}");
+        }
+    }
 }
 
 #[test]

@@ -3,16 +3,16 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use hid_bpf_src::{FixupRecord, ProbeArgs};
+use hid_bpf_src::{FixupRecord, Ids, ProbeArgs};
 use serde::{Deserialize, Serialize};
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::object::{Global, ObjectFile, PROPERTY_PREFIX};
+use crate::object::{Global, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
 
@@ -95,22 +95,30 @@ pub struct Setting<'a> {
     pub bytes: Vec<u8>,
 }
 
-/// The variables that a device's udev properties are written to, for the properties that it has, and those of the driver's options and
-/// fields.
+/// The variables that a device's udev properties are written to, for the properties that it has, those of the driver's options and
+/// fields, and the one with the device's ids.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {
             return Some(Setting { name, global, bytes: bytes.clone() });
         }
-        let value = device.property(name.strip_prefix(PROPERTY_PREFIX)?)?;
+        let (value, room) = if name == IDS {
+            (ids(device).as_bytes().to_vec(), global.size)
+        } else {
+            // The last byte stays NUL: the program reads a C string.
+            (device.property(name.strip_prefix(PROPERTY_PREFIX)?)?.into_bytes(), global.size.saturating_sub(1))
+        };
         let mut bytes = vec![0; global.size];
-        // The last byte stays NUL: the program reads a C string.
-        for (to, from) in bytes.iter_mut().zip(value.bytes().take(global.size.saturating_sub(1))) {
+        for (to, from) in bytes.iter_mut().zip(value.into_iter().take(room)) {
             *to = from;
         }
         Some(Setting { name, global, bytes })
     };
     driver.globals.iter().filter_map(setting).collect()
+}
+
+fn ids(device: &Device) -> Ids {
+    Ids { hid: device.name.id().0, vendor: device.modalias.vendor.0, product: device.modalias.product.0 }
 }
 
 /// What a driver's probe program is asked.

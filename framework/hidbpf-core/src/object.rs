@@ -108,6 +108,9 @@ pub struct Global {
 /// The prefix of globals that udev properties are written to.
 pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 
+/// The global that tells a driver for which device it is loaded: [`hid_bpf_src::Ids`].
+pub const IDS: &str = "hidbpf_ids";
+
 /// The global in which the SDK notes that the descriptor hook has run: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 

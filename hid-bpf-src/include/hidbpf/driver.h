@@ -15,6 +15,7 @@
 
 #include <hidbpf/descriptor.h>
 #include <hidbpf/field.h>
+#include <hidbpf/ids.h>
 #include <hidbpf/option.h>
 #include <hidbpf/property.h>
 #include <hidbpf/report.h>

@@ -14,8 +14,6 @@
 struct hidbpf_work {
 	struct bpf_timer timer;
 	struct bpf_wq item;
-	/* The device's number, for the worker, which has no context. */
-	__u32 hid;
 };
 
 /*
@@ -36,7 +34,7 @@ struct hidbpf_work {
 	static int name##_work(void *hidbpf_map HIDBPF__UNUSED, int *hidbpf_key HIDBPF__UNUSED, void *hidbpf_value)    \
 	{                                                                                                              \
 		struct hidbpf_work *hidbpf_work = hidbpf_value;                                                        \
-		struct hid_bpf_ctx *hidbpf_ctx = hid_bpf_allocate_context(hidbpf_work->hid);                           \
+		struct hid_bpf_ctx *hidbpf_ctx = hid_bpf_allocate_context(hidbpf_ids.hid);                             \
 		__u32 hidbpf_again;                                                                                    \
                                                                                                                        \
 		if (!hidbpf_ctx)                                                                                       \
@@ -50,16 +48,16 @@ struct hidbpf_work {
 	static __always_inline __u32 name##_body(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
 
 /*
- * hidbpf_schedule(name, ctx, milliseconds): has HIDBPF_WORK(name) run after that time, for the device of a hook's ctx. If it was
- * scheduled before and has not run yet, it runs once, at the new time. Returns 0 or a negative errno.
+ * hidbpf_schedule(name, milliseconds): has HIDBPF_WORK(name) run after that time. If it was scheduled before and has not run yet, it runs
+ * once, at the new time. Returns 0 or a negative errno.
  */
-#define hidbpf_schedule(name, ctx, milliseconds) hidbpf_schedule_in(&(name), name##_work, (ctx)->hid->id, (milliseconds))
+#define hidbpf_schedule(name, milliseconds) hidbpf_schedule_in(&(name), name##_work, (milliseconds))
 
 /*
- * hidbpf_run(name, ctx): the same as soon as can be. It needs no timer, so that HIDBPF_WORK(name) must return 0. If it was to run and has
+ * hidbpf_run(name): the same as soon as can be. It needs no timer, so that HIDBPF_WORK(name) must return 0. If it was to run and has
  * not yet, it runs once.
  */
-#define hidbpf_run(name, ctx) hidbpf_run_in(&(name), name##_work, (ctx)->hid->id)
+#define hidbpf_run(name) hidbpf_run_in(&(name), name##_work)
 
 static __always_inline int hidbpf_start(struct hidbpf_work *work, __u32 milliseconds)
 {
@@ -74,14 +72,13 @@ static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, i
 }
 
 /* The map's value, with the work item ready, or NULL. What is ready already says -EBUSY to that, and stays so. */
-static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid)
+static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callback)(void *map, int *key, void *value))
 {
 	__u32 first = 0;
 	struct hidbpf_work *work = bpf_map_lookup_elem(map, &first);
 
 	if (!work)
 		return NULL;
-	work->hid = hid;
 	bpf_wq_init(&work->item, map, 0);
 	if (bpf_ksym_exists(bpf_wq_set_callback))
 		bpf_wq_set_callback(&work->item, callback, 0);
@@ -90,17 +87,16 @@ static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callbac
 	return work;
 }
 
-static __always_inline int hidbpf_run_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid)
+static __always_inline int hidbpf_run_in(void *map, int (*callback)(void *map, int *key, void *value))
 {
-	struct hidbpf_work *work = hidbpf_ready(map, callback, hid);
+	struct hidbpf_work *work = hidbpf_ready(map, callback);
 
 	return work ? bpf_wq_start(&work->item, 0) : -ENODEV;
 }
 
-static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 hid,
-					      __u32 milliseconds)
+static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 milliseconds)
 {
-	struct hidbpf_work *work = hidbpf_ready(map, callback, hid);
+	struct hidbpf_work *work = hidbpf_ready(map, callback);
 
 	if (!work)
 		return -ENODEV;

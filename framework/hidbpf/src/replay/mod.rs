@@ -17,13 +17,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hid_bpf_src::{PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
+use hid_bpf_src::{Ids, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::exports::Export;
 use crate::fields::{self, DriverField};
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
-use crate::object::{DriverObject, PROPERTY_PREFIX};
+use crate::object::{DriverObject, IDS, PROPERTY_PREFIX};
 use crate::recording::{self, Recording};
 use crate::setup::NotSetUp;
 
@@ -310,6 +310,10 @@ impl Driver {
             descriptor: device.descriptor.clone(),
             reports: None,
         };
+        if let Some(variable) = driver.object.global(IDS).and_then(|global| driver.global_bytes(global)) {
+            let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
+            variable.iter_mut().zip(ids.as_bytes()).for_each(|(to, from)| *to = *from);
+        }
         for (name, value) in &settings.properties {
             driver.set_property(name, value);
         }
