@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Finds the numbers by which the running kernel knows what drivers need: its own functions and types, and where the members of its
- * struct hid_bpf_ops are. The kernel looks them up in memory; user space would have to read megabytes of type information.
+ * Finds the numbers by which the running kernel knows what drivers need: its own functions and types, and where it has the members of
+ * some structs. The kernel looks them up in memory; user space would have to read megabytes of type information.
  */
 #include <hidbpf/kernel.h>
 #include <bpf/bpf_core_read.h>
@@ -17,8 +17,7 @@ struct bpf_struct_ops_hid_bpf_ops {
 
 #define VALUE struct bpf_struct_ops_hid_bpf_ops
 
-/* User space knows these offsets. */
-struct resolve_ops_args {
+struct resolve_ops {
 	__u32 ops_type;
 	__u32 value_type;
 	__u32 value_size;
@@ -31,18 +30,55 @@ struct resolve_ops_args {
 	__u32 hw_output_report;
 };
 
-/* Where there is no such type the kernel can't resolve this, and refuses to load it: that is how user space tells the generations. */
-SEC("syscall") int resolve_ops(struct resolve_ops_args *args)
+/* In bytes. */
+struct resolve_member {
+	__u32 offset;
+	__u32 size;
+};
+
+/* What nearly all drivers access. The order is that of `MEMBERS` in framework/hidbpf-prelink/src/format.rs. */
+struct resolve_members {
+	struct resolve_member size;
+	/* Zeros where kernels pass it as an argument. */
+	struct resolve_member report_type;
+};
+
+/* User space knows these offsets. */
+struct resolve_args {
+	struct resolve_ops ops;
+	struct resolve_members members;
+};
+
+static __always_inline void resolve_size(struct resolve_member *size)
 {
-	args->ops_type = bpf_core_type_id_kernel(struct hid_bpf_ops);
-	args->value_type = bpf_core_type_id_kernel(VALUE);
-	args->value_size = bpf_core_type_size(VALUE);
-	args->hid_id = bpf_core_field_offset(VALUE, data.hid_id);
-	args->flags = bpf_core_field_offset(VALUE, data.flags);
-	args->device_event = bpf_core_field_offset(VALUE, data.hid_device_event);
-	args->rdesc_fixup = bpf_core_field_offset(VALUE, data.hid_rdesc_fixup);
-	args->hw_request = bpf_core_field_offset(VALUE, data.hid_hw_request);
-	args->hw_output_report = bpf_core_field_offset(VALUE, data.hid_hw_output_report);
+	size->offset = bpf_core_field_offset(struct hid_bpf_ctx, size);
+	size->size = bpf_core_field_size(struct hid_bpf_ctx, size);
+}
+
+/* Where there is no such type the kernel can't resolve this, and refuses to load it: that is how user space tells the generations. */
+SEC("syscall") int resolve_ops(struct resolve_args *args)
+{
+	struct resolve_ops *ops = &args->ops;
+
+	ops->ops_type = bpf_core_type_id_kernel(struct hid_bpf_ops);
+	ops->value_type = bpf_core_type_id_kernel(VALUE);
+	ops->value_size = bpf_core_type_size(VALUE);
+	ops->hid_id = bpf_core_field_offset(VALUE, data.hid_id);
+	ops->flags = bpf_core_field_offset(VALUE, data.flags);
+	ops->device_event = bpf_core_field_offset(VALUE, data.hid_device_event);
+	ops->rdesc_fixup = bpf_core_field_offset(VALUE, data.hid_rdesc_fixup);
+	ops->hw_request = bpf_core_field_offset(VALUE, data.hid_hw_request);
+	ops->hw_output_report = bpf_core_field_offset(VALUE, data.hid_hw_output_report);
+	resolve_size(&args->members.size);
+	return 0;
+}
+
+/* For kernels without that type. */
+SEC("syscall") int resolve_fmod(struct resolve_args *args)
+{
+	resolve_size(&args->members.size);
+	args->members.report_type.offset = bpf_core_field_offset(struct hid_bpf_ctx, report_type);
+	args->members.report_type.size = bpf_core_field_size(struct hid_bpf_ctx, report_type);
 	return 0;
 }
 

@@ -16,9 +16,12 @@ pub const ATTACH_PROGRAM: &str = "attach_prog";
 /// The syscall programs that find the numbers of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
 pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
 
-/// The program of [`RESOLVE_PRELINKED`] that looks at `struct hid_bpf_ops`; its context is [`ResolveOpsArgs`]. It loads on kernels of the
-/// second generation alone.
+/// The program of [`RESOLVE_PRELINKED`] that finds all of [`ResolveArgs`], which is its context. It loads on kernels of the second generation
+/// alone.
 pub const RESOLVE_OPS_PROGRAM: &str = "resolve_ops";
+
+/// The same for kernels of the first generation, which have no `struct hid_bpf_ops`.
+pub const RESOLVE_FMOD_PROGRAM: &str = "resolve_fmod";
 
 /// The program of [`RESOLVE_PRELINKED`] that looks up one of the kernel's functions; its context is [`ResolveFunctionArgs`].
 pub const RESOLVE_FUNCTION_PROGRAM: &str = "resolve_func";
@@ -109,10 +112,30 @@ pub struct AttachProgArgs {
     pub retval: i32,
 }
 
-/// `struct resolve_ops_args` of resolve.bpf.c. All is filled by the program. Offsets are in bytes, in the value of a struct_ops map.
+/// `struct resolve_args` of resolve.bpf.c. All is filled by the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct ResolveOpsArgs {
+pub struct ResolveArgs {
+    /// What `struct hid_bpf_ops` is like; zeros on kernels of the first generation.
+    pub ops: ResolvedOps,
+    /// Where the members are that nearly all drivers access, in the order of `hidbpf_prelink::MEMBERS`.
+    pub members: [ResolvedMember; 2],
+}
+
+/// `struct resolve_member` of resolve.bpf.c: where a member is in its struct. Zeros where a kernel has no such member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ResolvedMember {
+    /// Its first byte.
+    pub offset: u32,
+    /// How many bytes it has.
+    pub size: u32,
+}
+
+/// `struct resolve_ops` of resolve.bpf.c. Offsets are in bytes, in the value of a struct_ops map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ResolvedOps {
     /// The number of the type `struct hid_bpf_ops`.
     pub ops_type: u32,
     /// The number of the type of a map's value.
@@ -238,8 +261,9 @@ const _: () = {
     assert!(offset_of!(AttachProgArgs, hid) == 4);
     assert!(offset_of!(AttachProgArgs, flags) == 8);
     assert!(offset_of!(AttachProgArgs, retval) == 12);
-    assert!(size_of::<ResolveOpsArgs>() == 36);
-    assert!(offset_of!(ResolveOpsArgs, hw_output_report) == 32);
+    assert!(size_of::<ResolveArgs>() == 52);
+    assert!(offset_of!(ResolvedOps, hw_output_report) == 32);
+    assert!(offset_of!(ResolveArgs, members) == 36);
     assert!(size_of::<ResolveFunctionArgs>() == 40);
     assert!(offset_of!(ResolveFunctionArgs, id) == 32);
     assert!(size_of::<ProbeArgs>() == 4108);

@@ -20,7 +20,7 @@ use hidbpf::descriptor::{
     reports_difference,
 };
 use hidbpf::device::{Device, has_input_report};
-use hidbpf::fast::{KernelIdentity, ResolveOpsArgs, ResolvedIds};
+use hidbpf::fast::{KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
 use hidbpf::manifest::{Embedded, HexBytes, Manifest, Seal};
@@ -31,7 +31,7 @@ use hidbpf::replay::{self, Driver, Object, RequestKind, Settings};
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
 use hidbpf::text::Printable;
-use hidbpf_prelink::Prelinked;
+use hidbpf_prelink::{MEMBERS, Prelinked};
 use object::{Object as _, ObjectSection as _, SectionFlags};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
@@ -174,7 +174,7 @@ pub fn numbers(bytes: &[u8]) {
 
 /// Those of some kernel.
 fn kept() -> Vec<u8> {
-    let ops = ResolveOpsArgs {
+    let ops = ResolvedOps {
         ops_type: 100,
         value_type: 200,
         value_size: 256,
@@ -187,7 +187,8 @@ fn kept() -> Vec<u8> {
     };
     let functions = [("hid_bpf_get_data", 7), ("bpf_wq_set_callback", 0)];
     let functions = functions.map(|(name, id)| (name.to_owned(), id)).into();
-    ResolvedIds { ops: Some(ops), functions }.to_bytes(&KernelIdentity::new_zeroed())
+    let members = MEMBERS.map(|member| ResolvedMember { offset: 8 * member.size, size: member.size });
+    ResolvedIds { ops: Some(ops), members, functions }.to_bytes(&KernelIdentity::new_zeroed())
 }
 
 /// A file of `/etc/hidbpf`. What is written of it says the same.

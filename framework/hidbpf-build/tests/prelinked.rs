@@ -6,7 +6,7 @@ mod common;
 
 use common::{Folder, MANIFEST};
 use hidbpf::object::DriverObject;
-use hidbpf_prelink::{Prelinked, Program, ReferenceKind, SECTION, Unusable};
+use hidbpf_prelink::{MEMBERS, Prelinked, Program, ReferenceKind, SECTION, Unusable};
 use object::build::elf::{Builder, SectionData};
 
 /// Two hooks and a probe, with a call of a call, each kind of data, a table, a kfunc that need not be there.
@@ -22,7 +22,7 @@ HIDBPF_INPUT_EVENT(ctx)
 {
 	__u8 *data = hid_bpf_get_data(ctx, 0, 3);
 
-	if (data && bpf_ksym_exists(hid_bpf_try_input_report))
+	if (data && ctx->allocated_size > 64 && bpf_ksym_exists(hid_bpf_try_input_report))
 		data[1] = inner(data[2]);
 	return 0;
 }
@@ -52,6 +52,7 @@ fn referred(prelinked: &Prelinked<'_>, program: &Program<'_>) -> Vec<(ReferenceK
         let name = match reference.kind() {
             ReferenceKind::Map | ReferenceKind::MapValue => prelinked.maps[index].name,
             ReferenceKind::KfuncCall | ReferenceKind::KfuncAddress => prelinked.kfuncs[index].name,
+            ReferenceKind::Member => MEMBERS[index].name,
         };
         if !referred.contains(&(reference.kind(), name.to_owned())) {
             referred.push((reference.kind(), name.to_owned()));
@@ -91,7 +92,6 @@ fn an_object_carries_its_programs_as_they_are_loaded() {
         let end = &fixup.instructions[..info.instruction.get() as usize];
         assert!(end.last().is_none_or(|last| last[0] == 0x95), "a function begins behind the end of another");
     }
-    assert!(!fixup.relocations.is_empty());
 
     // Data, where the last byte of the bss is not among the contents.
     let maps: Vec<_> = prelinked.maps.iter().map(|map| (map.name, map.attributes.is_read_only())).collect();
@@ -110,7 +110,44 @@ fn an_object_carries_its_programs_as_they_are_loaded() {
     assert!(event.contains(&(ReferenceKind::KfuncCall, "hid_bpf_get_data".to_owned())), "{event:?}");
     assert!(event.contains(&(ReferenceKind::KfuncAddress, "hid_bpf_try_input_report".to_owned())), "{event:?}");
     assert!(prelinked.kfuncs.iter().all(|kfunc| kfunc.weak));
+    assert!(event.contains(&(ReferenceKind::Member, "report_type".to_owned())), "{event:?}");
     assert_eq!(referred(&prelinked, prelinked.program("probe").unwrap()), []);
+}
+
+#[test]
+fn members_that_loaders_know_take_no_relocation() {
+    let hook = |body: &str| {
+        let source =
+            format!("#include <hidbpf/driver.h>\nHIDBPF_RDESC_FIXUP(ctx) {{ {body} }}\nHIDBPF_DRIVER(rdesc_fixup);\n");
+        let (driver, warnings) = compile(&source);
+        assert_eq!(warnings, Vec::<String>::new());
+        let prelinked = driver.prelinked().unwrap();
+        let program = prelinked.program("fixup_ops").unwrap();
+        let members = referred(&prelinked, program).into_iter();
+        let members = members.filter(|(kind, _)| *kind == ReferenceKind::Member).map(|(_, name)| name).collect();
+        for reference in program.references.iter().filter(|reference| reference.kind() == ReferenceKind::Member) {
+            assert_eq!(program.instructions[reference.at()][2..4], [0; 2], "the offset is still to come");
+        }
+        let mut relocations: Vec<_> = program.relocations.iter().map(|relocation| relocation.kind.get()).collect();
+        relocations.dedup();
+        (members, relocations)
+    };
+    let expect = |body: &str, members: &[&str], relocations: &[u32]| {
+        let (found, left): (Vec<String>, Vec<u32>) = hook(body);
+        assert_eq!((found, &*left), (members.iter().map(|name| (*name).to_owned()).collect(), relocations), "{body}");
+    };
+    expect("return ctx->size == 80 ? 10 : 0;", &["size"], &[]);
+    expect("ctx->size = 7; return 0;", &["size"], &[]);
+    // All else is for the kernel: other members, the same of other structs, a part of one, numbers.
+    expect("return ctx->allocated_size;", &[], &[0]);
+    expect("return ctx->size + ctx->hid->name[3];", &["size"], &[0]);
+    expect("return *(__u8 *)&ctx->size;", &[], &[0]);
+    expect("return __builtin_preserve_field_info(ctx->size, 0);", &[], &[0]);
+    expect("return __builtin_preserve_field_info(ctx->size, 1);", &[], &[1]);
+    expect("return __builtin_preserve_field_info(ctx->report_type, 2);", &[], &[2]);
+    let other =
+        "struct other { int size; } __attribute__((preserve_access_index)); return ((struct other *)ctx)->size;";
+    expect(other, &[], &[0]);
 }
 
 #[test]
@@ -249,6 +286,11 @@ fn what_is_truncated_of_another_version_or_out_of_range_is_refused() {
     refuse("a reference's place", &|parts| parts.references[0].instruction = parts.length.into());
     refuse("a reference to another instruction", &|parts| parts.references[0].instruction = 0.into());
     refuse("a reference's index", &|parts| parts.references[0].index = 100.into());
+    let event = *driver.prelinked().unwrap().program("event_fmod").unwrap();
+    let position = |kind| event.references.iter().position(|reference| reference.kind() == kind).unwrap();
+    let (member, call) = (position(ReferenceKind::Member), position(ReferenceKind::KfuncCall));
+    refuse("a member's index", &|parts| parts.references[member].index = (MEMBERS.len() as u32).into());
+    refuse("a member in a call", &|parts| parts.references[member].instruction = parts.references[call].instruction);
 }
 
 struct Parts {

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hidbpf_prelink::{CoreRelocation, FunctionInfo, Instruction, MapAttributes};
+use zerocopy::IntoBytes as _;
 
 /// Commands of `enum bpf_cmd`.
 const MAP_CREATE: libc::c_int = 0;
@@ -150,6 +151,10 @@ pub(crate) fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
     unsafe { bpf_opens(BTF_LOAD, &mut attributes) }
 }
 
+/// Type information that is as small as the kernel takes it: the header, an int without a name, no string but the empty one
+/// (Documentation/bpf/btf.rst).
+const SMALLEST_BTF: [u32; 11] = [0x0001_eb9f, 24, 0, 16, 16, 4, 0, 1 << 24, 4, 32, 0];
+
 #[repr(C)]
 #[derive(Default)]
 struct MapAttr {
@@ -220,12 +225,12 @@ impl AsFd for Map {
 }
 
 impl Map {
-    /// Makes a map (`BPF_MAP_CREATE`). The types are those of `btf`.
+    /// Makes a map (`BPF_MAP_CREATE`). The types are those of `btf`, which must be there if it has any.
     ///
     /// # Errors
     /// As bpf(2).
-    pub(crate) fn create(text: &str, map: &MapAttributes, btf: BorrowedFd<'_>) -> io::Result<Map> {
-        let typed = map.value_type.get() != 0;
+    pub(crate) fn create(text: &str, map: &MapAttributes, btf: Option<BorrowedFd<'_>>) -> io::Result<Map> {
+        let types = btf.filter(|_| map.value_type.get() != 0);
         Map::new(MapAttr {
             kind: map.kind.get(),
             key_size: map.key_size.get(),
@@ -233,20 +238,34 @@ impl Map {
             max_entries: map.max_entries.get(),
             flags: map.flags.get(),
             name: name(text),
-            btf_fd: if typed { raw(btf) } else { 0 },
+            btf_fd: types.map_or(0, raw),
             key_type: map.key_type.get(),
             value_type: map.value_type.get(),
             ..MapAttr::default()
         })
     }
 
-    /// Makes a struct_ops map, whose value's type is one of the kernel's own.
+    /// Makes a struct_ops map, whose value's type is one of the kernel's own. The kernel wants some other type information where a value
+    /// has a type, and does not look into it: `btf` is what there is.
     ///
     /// # Errors
     /// As bpf(2): the type is none for such a map, or of another size.
-    pub(crate) fn struct_ops(text: &str, value_type: u32, value_size: u32, btf: BorrowedFd<'_>) -> io::Result<Map> {
+    pub(crate) fn struct_ops(
+        text: &str,
+        value_type: u32,
+        value_size: u32,
+        btf: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Map> {
         /// `BPF_F_LINK`.
         const LINK: u32 = 1 << 13;
+        let smallest;
+        let btf = match btf {
+            Some(btf) => btf,
+            None => {
+                smallest = load_btf(SMALLEST_BTF.as_bytes())?;
+                smallest.as_fd()
+            }
+        };
         Map::new(MapAttr {
             kind: STRUCT_OPS,
             key_size: size_of::<u32>() as u32,
@@ -254,7 +273,6 @@ impl Map {
             max_entries: 1,
             flags: LINK,
             name: name(text),
-            // The kernel wants some type information where a value has a type, and does not look into it.
             btf_fd: raw(btf),
             vmlinux_value_type: value_type,
             ..MapAttr::default()
@@ -368,7 +386,7 @@ pub(crate) struct ProgramSpec<'a> {
     pub sleepable: bool,
     pub license: &'a CStr,
     pub instructions: &'a [Instruction],
-    /// What the rest refers to; without it there must be no rest.
+    /// What the rest refers to; without it the kernel is given nothing of the rest.
     pub btf: Option<BorrowedFd<'a>>,
     pub functions: &'a [FunctionInfo],
     pub relocations: &'a [CoreRelocation],

@@ -30,6 +30,8 @@ const INFO: usize = 1;
 const REFERRED: usize = 2;
 
 /// `BTF_KIND_*`, as far as they differ here.
+pub(crate) const STRUCT: u32 = 4;
+pub(crate) const UNION: u32 = 5;
 pub(crate) const TYPEDEF: u32 = 8;
 pub(crate) const FUNC: u32 = 12;
 pub(crate) const VAR: u32 = 14;
@@ -59,7 +61,7 @@ impl Shape {
             // ARRAY
             3 => shape(1, 3, None, &[0, 1], false),
             // STRUCT, UNION
-            4 | 5 => shape(count, 3, Some(0), &[1], false),
+            STRUCT | UNION => shape(count, 3, Some(0), &[1], false),
             // ENUM
             6 => shape(count, 2, Some(0), &[], false),
             // FWD, FLOAT
@@ -230,7 +232,7 @@ impl<'a> Btf<'a> {
     fn size_within(&self, id: u32, depth: u32) -> Option<u32> {
         let (ty, depth) = (self.get(id), depth.checked_sub(1)?);
         match ty.kind() {
-            1 | 4..=6 | 19 => Some(ty.referred()),
+            1 | STRUCT | UNION | 6 | 19 => Some(ty.referred()),
             2 => Some(8),
             TYPEDEF | 9..=11 | 18 => self.size_within(ty.referred(), depth),
             3 => self.size_within(ty.word(HEAD), depth)?.checked_mul(ty.elements()),

@@ -19,7 +19,7 @@ use crate::btf::Extent;
 pub const SECTION: &str = ".hidbpf.prelinked";
 
 /// The version of what is in the section. A reader knows one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The first bytes of the section.
 const MAGIC: [u8; 4] = *b"HBPL";
@@ -110,6 +110,23 @@ pub struct Kfunc<'a> {
     pub weak: bool,
 }
 
+/// A member of one of the kernel's structs that nearly all programs access, so that loaders look up once a boot where the running kernel has
+/// it. For other members each program has a [`CoreRelocation`]: the kernel goes through all of its types for each struct that is asked for
+/// first, which takes longer than loading a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The name of the struct.
+    pub of: &'static str,
+    /// Its own name; it may be in a union without one.
+    pub name: &'static str,
+    /// Its bytes. Programs that were compiled for as many have to be changed where a kernel has it larger or smaller.
+    pub size: u32,
+}
+
+/// The members that [`Reference::index`] counts. `struct resolve_members` of hid-bpf-src/resolve.bpf.c has the same order.
+pub const MEMBERS: [Member; 2] =
+    [Member { of: "hid_bpf_ctx", name: "size", size: 4 }, Member { of: "hid_bpf_ctx", name: "report_type", size: 4 }];
+
 /// `struct bpf_func_info`: a function's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -142,7 +159,7 @@ pub struct Reference {
     pub instruction: U32,
     /// One of [`ReferenceKind`].
     kind: U32,
-    /// Which map or kfunc.
+    /// Which map, kfunc or member of [`MEMBERS`].
     pub index: U32,
 }
 
@@ -158,13 +175,15 @@ pub enum ReferenceKind {
     KfuncCall = 2,
     /// The address of a kfunc, 0 where there is none.
     KfuncAddress = 3,
+    /// An access to a member: the instruction's offset becomes the member's.
+    Member = 4,
 }
 
 impl ReferenceKind {
     fn of(number: u32) -> Option<ReferenceKind> {
-        [ReferenceKind::Map, ReferenceKind::MapValue, ReferenceKind::KfuncCall, ReferenceKind::KfuncAddress]
-            .into_iter()
-            .find(|kind| *kind as u32 == number)
+        use ReferenceKind::{KfuncAddress, KfuncCall, Map, MapValue, Member};
+        let kinds = [Map, MapValue, KfuncCall, KfuncAddress, Member];
+        kinds.into_iter().find(|kind| *kind as u32 == number)
     }
 }
 
@@ -373,6 +392,10 @@ impl<'a> Reader<'a> {
                     first.is_some_and(|first| opcode::is_kfunc_call(*first)) && index < kfuncs
                 }
                 Some(ReferenceKind::KfuncAddress) => is_load && index < kfuncs,
+                Some(ReferenceKind::Member) => {
+                    let accessed = first.and_then(|first| opcode::accessed(*first));
+                    MEMBERS.get(index).is_some_and(|member| Some(member.size) == accessed)
+                }
                 None => false,
             };
             if !fits {
@@ -404,6 +427,17 @@ pub(crate) mod opcode {
 
     pub(crate) fn is_kfunc_call(instruction: Instruction) -> bool {
         instruction[0] == CALL && instruction[1] >> 4 == CALL_KFUNC
+    }
+
+    /// How many bytes an instruction reads from memory or writes to it, at its offset from an address; `None` for one that does neither.
+    pub(crate) fn accessed([code, ..]: Instruction) -> Option<u32> {
+        /// `BPF_MEM` with `BPF_LDX`, `BPF_ST` and `BPF_STX`.
+        const ACCESSES: [u8; 3] = [0x61, 0x62, 0x63];
+        /// The bits for the size.
+        const SIZE: u8 = 0x18;
+        // `BPF_W`, `BPF_H`, `BPF_B`, `BPF_DW`.
+        let size = [4, 2, 1, 8][usize::from((code & SIZE) >> 3)];
+        ACCESSES.contains(&(code & !SIZE)).then_some(size)
     }
 }
 

@@ -12,8 +12,8 @@ use object::{
 
 use crate::btf::{self, Btf, Pruned};
 use crate::format::{
-    CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, Map,
-    MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
+    CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, MEMBERS,
+    Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
 };
 
 /// Why an object can't be prelinked. It can still be loaded by libbpf.
@@ -349,7 +349,10 @@ impl<'a> Linker<'a, '_> {
         for relocation in self.about.relocations.get(place.0).into_iter().flatten() {
             if (place.1..end).contains(&relocation.offset) {
                 let offset = relocation.offset - place.1 + (base * INSTRUCTION_SIZE) as u32;
-                program.relocations.push(AboutRelocation { offset, ..*relocation });
+                let relocation = AboutRelocation { offset, ..*relocation };
+                if !refer_to_member(program, self.types, &relocation) {
+                    program.relocations.push(relocation);
+                }
             }
         }
         let mut skip = false;
@@ -546,6 +549,38 @@ impl<'a> Linker<'a, '_> {
             value_type: value.1.into(),
         })
     }
+}
+
+/// Makes a reference of a relocation, if it is for an access to one of [`MEMBERS`]; whether it was. An offset as a number is for the kernel:
+/// so loaders find the members' places, which must not take them from themselves.
+fn refer_to_member(program: &mut Linked<'_>, types: &Btf<'_>, relocation: &AboutRelocation<'_>) -> bool {
+    /// `BPF_CORE_FIELD_BYTE_OFFSET`.
+    const BYTE_OFFSET: u32 = 0;
+    let (at, part) = (relocation.offset as usize / INSTRUCTION_SIZE, relocation.offset as usize % INSTRUCTION_SIZE);
+    let (Some(index), Some(instruction)) = (member(types, relocation), program.instructions.get_mut(at)) else {
+        return false;
+    };
+    let is_access = opcode::accessed(*instruction) == Some(MEMBERS[index].size);
+    if relocation.kind != BYTE_OFFSET || part != 0 || !is_access {
+        return false;
+    }
+    instruction[2..4].fill(0);
+    program.references.push(Reference::new(at, ReferenceKind::Member, index));
+    true
+}
+
+/// Which of [`MEMBERS`] it is that a relocation's text leads to: `0:3:1` is the second member of the fourth of the struct that a pointer is
+/// to, a union without a name.
+fn member(types: &Btf<'_>, relocation: &AboutRelocation<'_>) -> Option<usize> {
+    let (of, path) = (types.name(relocation.ty), relocation.access.strip_prefix("0:")?);
+    let (mut name, mut found) = ("", relocation.ty);
+    for index in path.split(':') {
+        let is_through = name.is_empty() && [btf::STRUCT, btf::UNION].contains(&types.get(found).kind());
+        let (label, inner) = types.get(found).members().nth(index.parse().ok()?).filter(|_| is_through)?;
+        (name, found) = (types.string(label), inner);
+    }
+    let size = types.size_of(found);
+    MEMBERS.iter().position(|known| (known.of, known.name, Some(known.size)) == (of, name, size))
 }
 
 fn set_immediate(instruction: &mut Instruction, immediate: i64) {

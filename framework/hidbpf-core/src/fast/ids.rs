@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 
-use hid_bpf_src::ResolveOpsArgs;
-use hidbpf_prelink::{Checksum, Kfunc};
+use hid_bpf_src::{ResolvedMember, ResolvedOps};
+use hidbpf_prelink::{Checksum, Kfunc, MEMBERS};
 use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -35,10 +35,12 @@ impl KernelIdentity {
 }
 
 /// The numbers of a kernel that were looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedIds {
     /// What `struct hid_bpf_ops` is like; `None` for a kernel of the first generation.
-    pub ops: Option<ResolveOpsArgs>,
+    pub ops: Option<ResolvedOps>,
+    /// Where each of [`MEMBERS`] is.
+    pub members: [ResolvedMember; MEMBERS.len()],
     /// The numbers of functions, 0 for one that the kernel has not.
     pub functions: BTreeMap<String, u32>,
 }
@@ -49,7 +51,7 @@ const SLOTS: usize = 24;
 const MAGIC: [u8; 8] = *b"HIDBPFID";
 
 /// The version of a record.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -68,7 +70,8 @@ struct Record {
     /// 1 or 2.
     generation: u32,
     kernel: KernelIdentity,
-    ops: ResolveOpsArgs,
+    ops: ResolvedOps,
+    members: [ResolvedMember; MEMBERS.len()],
     slots: [Slot; SLOTS],
     padding: u32,
     /// The XXH3 of all before it.
@@ -103,7 +106,11 @@ impl ResolvedIds {
             _ => return None,
         };
         let known = (record.magic, record.version, record.kernel) == (MAGIC, VERSION, *kernel);
-        if !known || record.sum != record.sum_up() || !ops.as_ref().is_none_or(is_sane) {
+        if !known
+            || record.sum != record.sum_up()
+            || !ops.as_ref().is_none_or(is_sane)
+            || !record.members.iter().all(is_near)
+        {
             return None;
         }
         let mut functions = BTreeMap::new();
@@ -111,7 +118,7 @@ impl ResolvedIds {
             let name = CStr::from_bytes_until_nul(&slot.name).ok()?;
             functions.insert(name.to_str().ok()?.to_owned(), slot.id);
         }
-        Some(ResolvedIds { ops, functions })
+        Some(ResolvedIds { ops, members: record.members, functions })
     }
 
     /// The numbers as a record of a fixed size. Functions for which it has no room are left out.
@@ -122,6 +129,7 @@ impl ResolvedIds {
         record.generation = if self.ops.is_some() { 2 } else { 1 };
         record.kernel = *kernel;
         record.ops = self.ops.unwrap_or_default();
+        record.members = self.members;
         let fitting = self.functions.iter().filter(|(name, _)| name.len() <= Kfunc::NAME_MAX);
         for (slot, (name, id)) in record.slots.iter_mut().zip(fitting) {
             slot.name[..name.len()].copy_from_slice(name.as_bytes());
@@ -141,7 +149,7 @@ impl Record {
 
 /// Whether the kernel's `struct hid_bpf_ops` is one that a loader can fill: the numbers that it needs are there, and the members are in the
 /// order that all kernels have had, since the kernel also wants to know which member it is that a program is for.
-pub(super) fn is_sane(ops: &ResolveOpsArgs) -> bool {
+pub(super) fn is_sane(ops: &ResolvedOps) -> bool {
     let members = [ops.hid_id, ops.flags, ops.device_event, ops.rdesc_fixup, ops.hw_request, ops.hw_output_report];
     let hooks = &members[2..];
     ops.ops_type != 0
@@ -153,6 +161,12 @@ pub(super) fn is_sane(ops: &ResolveOpsArgs) -> bool {
         && hooks.windows(2).all(|pair| pair[0].checked_add(HOOK_SIZE) == Some(pair[1]))
         && ops.hid_id.is_multiple_of(4)
         && ops.device_event.is_multiple_of(HOOK_SIZE)
+}
+
+/// Whether a member is where an instruction can reach it, and where the verifier would let it: an offset has 16 bits, with a sign.
+pub(super) fn is_near(member: &ResolvedMember) -> bool {
+    member.offset.checked_add(member.size).is_some_and(|end| end <= i16::MAX as u32)
+        && member.offset.is_multiple_of(member.size.max(1))
 }
 
 /// Bytes of a member that is a hook: a pointer.
@@ -169,8 +183,8 @@ mod tests {
         KernelIdentity { boot: [byte; 36], padding: [0; 4], btf_size: 5_000_000 }
     }
 
-    fn ops() -> ResolveOpsArgs {
-        ResolveOpsArgs {
+    fn ops() -> ResolvedOps {
+        ResolvedOps {
             ops_type: 100,
             value_type: 101,
             value_size: 192,
@@ -183,9 +197,17 @@ mod tests {
         }
     }
 
+    fn members() -> [ResolvedMember; MEMBERS.len()] {
+        MEMBERS.map(|member| ResolvedMember { offset: member.size * 3, size: member.size })
+    }
+
     fn ids() -> ResolvedIds {
         let functions = [("hid_bpf_get_data", 7), ("hid_bpf_try_input_report", 9), ("bpf_wq_set_callback", 0)];
-        ResolvedIds { ops: Some(ops()), functions: functions.map(|(name, id)| (name.to_owned(), id)).into() }
+        ResolvedIds {
+            ops: Some(ops()),
+            members: members(),
+            functions: functions.map(|(name, id)| (name.to_owned(), id)).into(),
+        }
     }
 
     #[test]
@@ -215,15 +237,15 @@ mod tests {
     fn members_that_make_no_sense_are_none() {
         assert!(is_sane(&ops()));
         for wrong in [
-            ResolveOpsArgs { ops_type: 0, ..ops() },
-            ResolveOpsArgs { value_type: 100, ..ops() },
-            ResolveOpsArgs { value_size: 183, ..ops() },
-            ResolveOpsArgs { value_size: u32::MAX, ..ops() },
-            ResolveOpsArgs { hid_id: 130, ..ops() },
-            ResolveOpsArgs { flags: 152, ..ops() },
-            ResolveOpsArgs { device_event: 160, rdesc_fixup: 152, ..ops() },
-            ResolveOpsArgs { device_event: 144, ..ops() },
-            ResolveOpsArgs { hw_output_report: u32::MAX - 3, ..ops() },
+            ResolvedOps { ops_type: 0, ..ops() },
+            ResolvedOps { value_type: 100, ..ops() },
+            ResolvedOps { value_size: 183, ..ops() },
+            ResolvedOps { value_size: u32::MAX, ..ops() },
+            ResolvedOps { hid_id: 130, ..ops() },
+            ResolvedOps { flags: 152, ..ops() },
+            ResolvedOps { device_event: 160, rdesc_fixup: 152, ..ops() },
+            ResolvedOps { device_event: 144, ..ops() },
+            ResolvedOps { hw_output_report: u32::MAX - 3, ..ops() },
         ] {
             assert!(!is_sane(&wrong), "{wrong:?}");
             let bytes = ResolvedIds { ops: Some(wrong), ..ids() }.to_bytes(&kernel(b'a'));
@@ -232,9 +254,28 @@ mod tests {
     }
 
     #[test]
+    fn members_that_no_instruction_reaches_are_none() {
+        let far = i16::MAX as u32 + 1;
+        for (offset, size, is_good) in [
+            (0, 0, true),
+            (far - 8, 4, true),
+            (far - 4, 4, false),
+            (far, 0, false),
+            (u32::MAX - 3, 4, false),
+            (8, u32::MAX, false),
+            (6, 4, false),
+        ] {
+            let mut ids = ids();
+            ids.members[1] = ResolvedMember { offset, size };
+            let read = ResolvedIds::from_bytes(&ids.to_bytes(&kernel(b'a')), &kernel(b'a'));
+            assert_eq!(read, is_good.then_some(ids), "{offset}, {size}");
+        }
+    }
+
+    #[test]
     fn functions_without_room_are_left_out() {
         let functions: BTreeMap<_, _> = (0..SLOTS as u32 + 3).map(|id| (format!("function_{id:02}"), id)).collect();
-        let ids = ResolvedIds { ops: None, functions };
+        let ids = ResolvedIds { ops: None, members: members(), functions };
         let read = ResolvedIds::from_bytes(&ids.to_bytes(&kernel(b'a')), &kernel(b'a')).unwrap();
         assert_eq!(read.functions.len(), SLOTS);
         assert!(read.functions.iter().all(|(name, id)| ids.functions[name] == *id));

@@ -10,13 +10,13 @@ mod resolve;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use hid_bpf_src::{
     ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
 };
-use hidbpf_prelink::{Instruction, Prelinked, Program, ReferenceKind, Unusable};
+use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, ReferenceKind, Unusable};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::device::Device;
@@ -28,7 +28,7 @@ use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
-pub use hid_bpf_src::ResolveOpsArgs;
+pub use hid_bpf_src::{ResolvedMember, ResolvedOps};
 use ids::{HOOK_SIZE, is_sane};
 pub use ids::{KernelIdentity, ResolvedIds};
 use resolve::ATTACH_KFUNC;
@@ -59,6 +59,9 @@ pub enum Failure {
     /// A program needs a function of a module's.
     #[error("the kernel's function `{0}` is in a module, which only libbpf can link with")]
     InModule(String),
+    /// A program accesses a member of a struct of the kernel's that this kernel has not, or not of that size.
+    #[error("the kernel's `struct {}` has no `{}` of {} bytes that can be reached", .0.of, .0.name, .0.size)]
+    NoMember(Member),
     /// The kernel's types are such as are not known here.
     #[error("the kernel's `struct hid_bpf_ops` is one that only libbpf can fill")]
     UnknownOps,
@@ -145,7 +148,7 @@ impl Fast {
             let mut fresh = resolve::generation()?;
             resolve::functions(&mut fresh, functions)?;
             let is_other = |name: &&str| fresh.functions.get(*name) != kept.functions.get(*name);
-            let others = fresh.ops != kept.ops || functions.iter().any(is_other);
+            let others = fresh.ops != kept.ops || fresh.members != kept.members || functions.iter().any(is_other);
             let again = if others { act(&fresh) } else { result };
             self.ids.replace(Some(fresh));
             return again;
@@ -249,6 +252,11 @@ fn is_sleepable(program: &Program<'_>) -> bool {
     program.section == "syscall" || program.section.split_once('/').is_some_and(|(kind, _)| kind.ends_with(".s"))
 }
 
+/// Whether the kernel looks at types when it loads a program: for relocations, and for functions besides the program.
+fn is_typed(program: &Program<'_>) -> bool {
+    !program.relocations.is_empty() || program.functions.len() > 1
+}
+
 /// The names of the kernel's functions that programs refer to.
 fn kfuncs<'a>(prelinked: &Prelinked<'a>, programs: &[&Program<'_>]) -> BTreeSet<&'a str> {
     let references = programs.iter().flat_map(|program| program.references);
@@ -269,7 +277,8 @@ struct LoadedMap {
 struct Loading<'a, 'i> {
     prelinked: &'a Prelinked<'a>,
     ids: &'i ResolvedIds,
-    btf: OwnedFd,
+    /// The types, where the kernel looks at them.
+    btf: Option<OwnedFd>,
     /// By the maps' places in the prelinked data; those that no program refers to are not made.
     maps: Vec<Option<LoadedMap>>,
 }
@@ -289,7 +298,6 @@ impl<'a, 'i> Loading<'a, 'i> {
                 return Err(Failure::NoFunction(missing.name.to_owned()));
             }
         }
-        let btf = sys::load_btf(prelinked.btf).map_err(Failure::refused("take", "the types of the programs"))?;
         let mut used = vec![false; prelinked.maps.len()];
         for reference in programs.iter().flat_map(|program| program.references) {
             if let (ReferenceKind::Map | ReferenceKind::MapValue, Some(used)) =
@@ -298,23 +306,27 @@ impl<'a, 'i> Loading<'a, 'i> {
                 *used = true;
             }
         }
-        let mut maps = Vec::new();
-        for (map, used) in prelinked.maps.iter().zip(used) {
-            maps.push(if used { Some(LoadedMap::new(map, &settings, &btf)?) } else { None });
-        }
+        let used = || prelinked.maps.iter().zip(&used).map(|(map, used)| used.then_some(map));
+        let is_typed = programs.iter().any(|program| is_typed(program))
+            || used().flatten().any(|map| map.attributes.value_type.get() != 0);
+        let btf = is_typed.then(|| sys::load_btf(prelinked.btf)).transpose();
+        let btf = btf.map_err(Failure::refused("take", "the types of the programs"))?;
+        let types = btf.as_ref().map(AsFd::as_fd);
+        let maps = used().map(|map| map.map(|map| LoadedMap::new(map, &settings, types)).transpose());
+        let maps = maps.collect::<Result<_, _>>()?;
         Ok(Loading { prelinked, ids, btf, maps })
     }
 
     fn program(&self, program: &Program<'_>, role: Role) -> Result<OwnedFd, Failure> {
         let map_fd = |index: usize| Some(self.maps.get(index)?.as_ref()?.map.as_fd().as_raw_fd());
-        let instructions = patched(self.prelinked, program, self.ids, map_fd);
+        let instructions = patched(self.prelinked, program, self.ids, map_fd)?;
         sys::load_program(&ProgramSpec {
             name: program.name,
             role,
             sleepable: is_sleepable(program),
             license: self.prelinked.license,
             instructions: &instructions,
-            btf: Some(self.btf.as_fd()),
+            btf: self.btf.as_ref().filter(|_| is_typed(program)).map(AsFd::as_fd),
             functions: program.functions,
             relocations: program.relocations,
         })
@@ -324,7 +336,7 @@ impl<'a, 'i> Loading<'a, 'i> {
     fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId) -> Result<Attach, Failure> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
         let name = self.prelinked.ops;
-        let map = Map::struct_ops(name, ops.value_type, ops.value_size, self.btf.as_fd())
+        let map = Map::struct_ops(name, ops.value_type, ops.value_size, self.btf.as_ref().map(AsFd::as_fd))
             .map_err(Failure::refused("make the map", name))?;
         let mut value = vec![0; ops.value_size as usize];
         let mut put = |offset: u32, bytes: &[u8]| {
@@ -374,9 +386,12 @@ impl<'a, 'i> Loading<'a, 'i> {
 }
 
 impl LoadedMap {
-    fn new(map: &hidbpf_prelink::Map<'_>, settings: &[Setting<'_>], btf: &OwnedFd) -> Result<LoadedMap, Failure> {
-        let made =
-            Map::create(map.name, &map.attributes, btf.as_fd()).map_err(Failure::refused("make the map", map.name))?;
+    fn new(
+        map: &hidbpf_prelink::Map<'_>,
+        settings: &[Setting<'_>],
+        btf: Option<BorrowedFd<'_>>,
+    ) -> Result<LoadedMap, Failure> {
+        let made = Map::create(map.name, &map.attributes, btf).map_err(Failure::refused("make the map", map.name))?;
         if map.is_data() {
             let mut value = vec![0; map.attributes.value_size.get() as usize];
             // The reader has seen that there are no more contents than that.
@@ -397,14 +412,14 @@ impl LoadedMap {
     }
 }
 
-/// A program's instructions with the numbers of maps and of the kernel's functions in them, as libbpf writes them
-/// (`bpf_object__relocate_data()`, tools/lib/bpf/libbpf.c).
+/// A program's instructions with the numbers of maps and of the kernel's functions and members in them, as libbpf writes them
+/// (`bpf_object__relocate_data()`, tools/lib/bpf/libbpf.c, and `bpf_core_patch_insn()`, tools/lib/bpf/relo_core.c).
 fn patched(
     prelinked: &Prelinked<'_>,
     program: &Program<'_>,
     ids: &ResolvedIds,
     map_fd: impl Fn(usize) -> Option<i32>,
-) -> Vec<Instruction> {
+) -> Result<Vec<Instruction>, Failure> {
     /// The second register of a load of what is the kernel's (`BPF_PSEUDO_BTF_ID`).
     const KERNEL: u8 = 3;
     /// A call that the verifier refuses where it can be reached; libbpf has the same number.
@@ -417,6 +432,13 @@ fn patched(
         let kind = reference.kind();
         if let ReferenceKind::Map | ReferenceKind::MapValue = kind {
             put(map_fd(index).unwrap_or(-1) as u32);
+            continue;
+        }
+        if kind == ReferenceKind::Member {
+            let Some(member) = MEMBERS.get(index) else { continue };
+            let place = ids.members.get(index).filter(|place| place.size == member.size);
+            let place = place.and_then(|place| u16::try_from(place.offset).ok()).ok_or(Failure::NoMember(*member))?;
+            instruction[2..4].copy_from_slice(&place.to_le_bytes());
             continue;
         }
         let Some(kfunc) = prelinked.kfuncs.get(index) else { continue };
@@ -433,29 +455,14 @@ fn patched(
             (_, id) => put(id),
         }
     }
-    instructions
+    Ok(instructions)
 }
 
 /// Loads one of our own syscall programs.
 fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Failure> {
     let prelinked = Prelinked::parse(prelinked)?;
     let program = prelinked.program(name).ok_or(Unusable::Absent)?;
-    let instructions = patched(&prelinked, program, ids, |_| None);
-    // The kernel looks at types only for relocations, and for functions besides the program.
-    let typed = !program.relocations.is_empty() || program.functions.len() > 1;
-    let btf = typed.then(|| sys::load_btf(prelinked.btf).map_err(Failure::refused("take", "the types of a program")));
-    let btf = btf.transpose()?;
-    sys::load_program(&ProgramSpec {
-        name,
-        role: Role::Syscall,
-        sleepable: true,
-        license: prelinked.license,
-        instructions: &instructions,
-        btf: btf.as_ref().map(AsFd::as_fd),
-        functions: program.functions,
-        relocations: program.relocations,
-    })
-    .map_err(Failure::refused("load", name))
+    Loading::new(&prelinked, &[program], Vec::new(), ids)?.program(program, Role::Syscall)
 }
 
 /// How programs are tied to a device.

@@ -5,30 +5,31 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use hid_bpf_src::{
-    RESOLVE_FUNCTION_PROGRAM, RESOLVE_OPS_PROGRAM, RESOLVE_PRELINKED, ResolveFunctionArgs, ResolveOpsArgs,
+    RESOLVE_FMOD_PROGRAM, RESOLVE_FUNCTION_PROGRAM, RESOLVE_OPS_PROGRAM, RESOLVE_PRELINKED, ResolveArgs,
+    ResolveFunctionArgs, ResolvedMember,
 };
 use zerocopy::IntoBytes;
 
-use super::ids::is_sane;
+use super::ids::{is_near, is_sane};
 use super::{Failure, ResolvedIds, tool};
 use crate::sys;
 
 /// The kfunc that only the first generation has.
 pub(super) const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
 
-/// Finds out of which generation the kernel is. `struct hid_bpf_ops` tells; 6.6 has another struct of that name, so that the question is
-/// whether struct_ops maps can hold one.
+/// Finds out of which generation the kernel is, and where it has the members that drivers access. `struct hid_bpf_ops` tells the generation;
+/// 6.6 has another struct of that name, so that the question is whether struct_ops maps can hold one.
 ///
 /// # Errors
 /// The kernel has no HID-BPF, or one that is not known here.
 pub(super) fn generation() -> Result<ResolvedIds, Failure> {
-    let mut ids = ResolvedIds { ops: None, functions: Default::default() };
+    let mut ids = ResolvedIds::default();
+    let mut args = ResolveArgs::default();
     match tool(RESOLVE_PRELINKED, RESOLVE_OPS_PROGRAM, &ids) {
         Ok(program) => {
-            let mut ops = ResolveOpsArgs::default();
-            sys::run(program.as_fd(), ops.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_OPS_PROGRAM))?;
-            match is_sane(&ops) {
-                true => ids.ops = Some(ops),
+            sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_OPS_PROGRAM))?;
+            match is_sane(&args.ops) {
+                true => ids.ops = Some(args.ops),
                 false => return Err(Failure::UnknownOps),
             }
         }
@@ -38,9 +39,13 @@ pub(super) fn generation() -> Result<ResolvedIds, Failure> {
             if ids.function(ATTACH_KFUNC) == 0 {
                 return Err(Failure::NoHidBpf);
             }
+            let program = tool(RESOLVE_PRELINKED, RESOLVE_FMOD_PROGRAM, &ids)?;
+            sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_FMOD_PROGRAM))?;
         }
         Err(failure) => return Err(failure),
     }
+    // One that is out of reach is as good as none.
+    ids.members = args.members.map(|member| if is_near(&member) { member } else { ResolvedMember::default() });
     Ok(ids)
 }
 

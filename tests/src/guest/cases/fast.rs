@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use hidbpf::attach::{Change, Plan};
 use hidbpf::config::Config;
 use hidbpf::device::Device;
-use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolveOpsArgs, ResolvedIds};
+use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader};
 use hidbpf::manifest::DriverName;
@@ -190,7 +190,7 @@ fn kept(fast: &Fast, name: &str, device: &Device) -> Result<Keep> {
 type Wrong<'a, T> = (&'a str, &'a dyn Fn(&mut T));
 
 /// The same of the members' places.
-type Changes = fn(&mut ResolveOpsArgs);
+type Changes = fn(&mut ResolvedOps);
 
 /// A driver that is loaded with numbers of which `wrong` makes others must be loaded all the same, and the right numbers kept.
 fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name: &str, size: usize) -> Result<()> {
@@ -236,6 +236,16 @@ fn wrong_numbers_are_looked_up_again(bench: &mut Bench) -> Result<()> {
     let next = change("hid_bpf_get_data", 1);
     let mut wrong: Vec<Wrong<'_, ResolvedIds>> =
         vec![("a function that is not there", &missing), ("no function", &far), ("another function", &next)];
+    // All that the driver accesses.
+    let each = |change: fn(&mut ResolvedMember)| move |ids: &mut ResolvedIds| ids.members.iter_mut().for_each(change);
+    let no_members = each(|member| *member = ResolvedMember::default());
+    let smaller = each(|member| member.size /= 2);
+    let outside = each(|member| member.offset += 16 << 10);
+    wrong.extend([
+        ("no members", &no_members as &dyn Fn(&mut ResolvedIds)),
+        ("members of another size", &smaller),
+        ("members outside of their structs", &outside),
+    ]);
     let hook = change("hid_bpf_rdesc_fixup", 1);
     if bench.generation == Generation::FmodRet {
         wrong.push(("another hook", &hook));
