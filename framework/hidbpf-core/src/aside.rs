@@ -32,7 +32,7 @@ impl Aside {
     /// What keeps hidbpf off a device, if anything does.
     pub fn of(system: &System, device: &Device) -> Option<Aside> {
         let command_line = sysfs::read(&system.root.join("proc/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&command_line).split_whitespace().any(|word| word == COMMAND_LINE_WORD) {
+        if command_line.split(u8::is_ascii_whitespace).any(|word| word == COMMAND_LINE_WORD.as_bytes()) {
             return Some(Aside::CommandLine);
         }
         if device.inherited_property(IGNORE_PROPERTY).is_some_and(|value| value == "1") {

@@ -305,7 +305,7 @@ impl HidName {
 
     /// The name as one component of a path in bpffs, where a name must not hold a dot (kernel/bpf/inode.c, `bpf_lookup()`).
     pub fn pin_name(&self) -> String {
-        self.text.replace([':', '.'], "_")
+        self.text.chars().map(|c| if c == ':' || c == '.' { '_' } else { c }).collect()
     }
 
     /// The name that [`HidName::pin_name`] was made from.

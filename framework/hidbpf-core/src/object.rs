@@ -310,16 +310,16 @@ fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
     let mut whole = Xxh3::new();
     whole.update(&source);
     for section in elf.sections() {
-        let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
-        let fail = |error| damaged(path, &format!("the section `{name}`"), error);
+        let name = section.name_bytes().map_err(|error| damaged(path, "the name of a section", error))?;
+        let fail = |error| damaged(path, &format!("the section `{}`", name.escape_ascii()), error);
         if hidbpf_prelink::is_source(&section).map_err(fail)? {
             continue;
         }
         let data = section.data().map_err(fail)?;
         whole.update(&(name.len() as u64).to_le_bytes());
-        whole.update(name.as_bytes());
+        whole.update(name);
         whole.update(&(data.len() as u64).to_le_bytes());
-        let seal = if name == manifest::SECTION { place_of(sealed, data) } else { None };
+        let seal = if name == manifest::SECTION.as_bytes() { place_of(sealed, data) } else { None };
         match seal {
             Some(seal) => {
                 whole.update(&data[..seal.start]);

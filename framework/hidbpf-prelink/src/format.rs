@@ -276,9 +276,9 @@ pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
         if !is_source(&section)? {
             continue;
         }
-        let (name, data) = (section.name()?, section.data()?);
+        let (name, data) = (section.name_bytes()?, section.data()?);
         sum.update([name.len() as u64, data.len() as u64, section.size()].as_bytes());
-        sum.update(name.as_bytes());
+        sum.update(name);
         sum.update(data);
     }
     Ok(sum.digest128().to_le_bytes())
@@ -291,7 +291,7 @@ pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
 pub fn is_source(section: &ElfSection64<'_, '_>) -> object::Result<bool> {
     let loaded =
         matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_ALLOC));
-    Ok(loaded || [".BTF", ".BTF.ext"].contains(&section.name()?))
+    Ok(loaded || [&b".BTF"[..], b".BTF.ext"].contains(&section.name_bytes()?))
 }
 
 /// The part of the section that has not been read yet.
