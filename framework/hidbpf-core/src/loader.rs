@@ -102,16 +102,15 @@ pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>>
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {
             return Some(Setting { name, global, bytes: bytes.clone() });
         }
-        let (value, room) = if name == IDS {
-            (ids(device).as_bytes().to_vec(), global.size)
+        let mut bytes = if name == IDS {
+            ids(device).as_bytes().to_vec()
         } else {
+            let mut value = device.property(name.strip_prefix(PROPERTY_PREFIX)?)?.into_bytes();
             // The last byte stays NUL: the program reads a C string.
-            (device.property(name.strip_prefix(PROPERTY_PREFIX)?)?.into_bytes(), global.size.saturating_sub(1))
+            value.truncate(global.size.saturating_sub(1));
+            value
         };
-        let mut bytes = vec![0; global.size];
-        for (to, from) in bytes.iter_mut().zip(value.into_iter().take(room)) {
-            *to = from;
-        }
+        bytes.resize(global.size, 0);
         Some(Setting { name, global, bytes })
     };
     driver.globals.iter().filter_map(setting).collect()

@@ -93,14 +93,8 @@ fn is_data(pin: &str) -> bool {
 /// bpffs can't be written.
 pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
     let staging = staging(system, device);
-    let pins = system.device_pins(device);
-    // Its first driver's, as a rule: not there yet.
-    let made = match fs::create_dir(&pins) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&pins),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    };
-    let made = made.and_then(|()| match fs::create_dir(&staging) {
+    // Its first driver's, as a rule: the directory is not there yet, and one call makes it.
+    let made = fs::create_dir_all(system.device_pins(device)).and_then(|()| match fs::create_dir(&staging) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             clear(&staging).and_then(|()| fs::create_dir(&staging))
         }

@@ -230,7 +230,7 @@ impl Map {
     /// # Errors
     /// As bpf(2).
     pub(crate) fn create(text: &str, map: &MapAttributes, btf: Option<BorrowedFd<'_>>) -> io::Result<Map> {
-        let types = btf.filter(|_| map.value_type.get() != 0);
+        let types = btf.filter(|_| map.is_typed());
         Map::new(MapAttr {
             kind: map.kind.get(),
             key_size: map.key_size.get(),

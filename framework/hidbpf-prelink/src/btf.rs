@@ -60,7 +60,6 @@ impl Shape {
             1 => shape(1, 1, None, &[], false),
             // ARRAY
             3 => shape(1, 3, None, &[0, 1], false),
-            // STRUCT, UNION
             STRUCT | UNION => shape(count, 3, Some(0), &[1], false),
             // ENUM
             6 => shape(count, 2, Some(0), &[], false),

@@ -77,6 +77,11 @@ impl MapAttributes {
     /// `BPF_F_RDONLY_PROG`: programs only read it.
     pub const READ_ONLY: u32 = 1 << 7;
 
+    /// Whether its value has a type, by which the kernel finds what is its own in there: timers and work items.
+    pub fn is_typed(&self) -> bool {
+        self.value_type.get() != 0
+    }
+
     /// Whether programs only read it, so that it is frozen before they are loaded.
     pub fn is_read_only(&self) -> bool {
         self.flags.get() & MapAttributes::READ_ONLY != 0

@@ -307,8 +307,8 @@ impl<'a, 'i> Loading<'a, 'i> {
             }
         }
         let used = || prelinked.maps.iter().zip(&used).map(|(map, used)| used.then_some(map));
-        let is_typed = programs.iter().any(|program| is_typed(program))
-            || used().flatten().any(|map| map.attributes.value_type.get() != 0);
+        let is_typed =
+            programs.iter().any(|program| is_typed(program)) || used().flatten().any(|map| map.attributes.is_typed());
         let btf = is_typed.then(|| sys::load_btf(prelinked.btf)).transpose();
         let btf = btf.map_err(Failure::refused("take", "the types of the programs"))?;
         let types = btf.as_ref().map(AsFd::as_fd);

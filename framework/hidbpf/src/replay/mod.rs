@@ -310,10 +310,6 @@ impl Driver {
             descriptor: device.descriptor.clone(),
             reports: None,
         };
-        if let Some(variable) = driver.object.global(IDS).and_then(|global| driver.global_bytes(global)) {
-            let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
-            variable.iter_mut().zip(ids.as_bytes()).for_each(|(to, from)| *to = *from);
-        }
         for (name, value) in &settings.properties {
             driver.set_property(name, value);
         }
@@ -321,11 +317,14 @@ impl Driver {
             driver.set_option(name, *value)?;
         }
         let missing = |field: &DriverField| ReplayError::NoField(field.clone());
-        for (name, place) in fields::variables(&settings.fields, &device.descriptor).map_err(missing)? {
+        let mut variables = fields::variables(&settings.fields, &device.descriptor).map_err(missing)?;
+        let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
+        variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
+        for (name, bytes) in variables {
             let global = driver.object.global(&name);
-            // A field that no program reads has no variable.
+            // What no program reads has no variable.
             if let Some(variable) = global.and_then(|global| driver.global_bytes(global)) {
-                variable.iter_mut().zip(place).for_each(|(to, from)| *to = from);
+                variable.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
             }
         }
         Ok(driver)
