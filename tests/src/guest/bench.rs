@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use hidbpf::manifest::DriverName;
+use hidbpf::object::DriverObject;
+use hidbpf::system::System;
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
@@ -536,6 +539,16 @@ pub fn plain_mouse() -> Spec {
 pub fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
     const FEATURE: u8 = 0;
     Box::new(move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned())
+}
+
+/// A driver that is installed.
+///
+/// # Errors
+/// It is not, or can't be read.
+pub fn installed(driver: &str) -> Result<DriverObject> {
+    let path = System::default().find_driver(&DriverName::new(driver)?);
+    let path = path.with_context(|| format!("the driver `{driver}` is not installed"))?;
+    Ok(DriverObject::read(&path)?)
 }
 
 /// What the rules start, in the environment that udev gives it; after the words of [`shim`], where there are any.

@@ -6,17 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use hidbpf::system::System;
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::bench::{Bench, Plugged, helper, helper_through_libbpf};
+use super::bench::{Bench, Plugged, helper, helper_through_libbpf, installed};
+use super::cases::configuration::Files;
 use super::cases::recordings;
 use super::port::Port;
 use super::shim;
@@ -230,16 +229,13 @@ impl Meter<'_> {
     }
 
     fn cost_of(&mut self, driver: &str) -> Result<DriverCost> {
+        let files = Files::new()?;
+        if self.other.is_none() && !installed(driver)?.manifest.is_automatic() {
+            // What is a preference the machine's owner has to want.
+            files.write("hidbpf.toml.d/50-preference.toml", &format!("[driver.{driver}]\nenabled = true\n"))?;
+        }
         let mut cost = DriverCost::default();
         recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))?;
-        if cost.attach == 0 && self.other.is_none() {
-            // A preference, which the machine's owner has to want.
-            let wish = Path::new(System::CONFIG).join("hidbpf.toml.d/50-preference.toml");
-            fs::create_dir_all(wish.parent().context("it has a folder")?)?;
-            fs::write(&wish, format!("[driver.{driver}]\nenabled = true\n"))?;
-            recordings::for_each(driver, |session| self.driver(driver, &session, &mut cost))?;
-            fs::remove_file(&wish)?;
-        }
         Ok(cost)
     }
 

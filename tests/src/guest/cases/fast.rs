@@ -9,7 +9,6 @@ use hidbpf::device::Device;
 use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader};
-use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::options;
 use hidbpf::system::System;
@@ -19,7 +18,7 @@ use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use super::helper::loaded_way;
 use super::recordings::{self, Session};
 use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
-use crate::guest::bench::{Bench, Plugged, entries};
+use crate::guest::bench::{Bench, Plugged, entries, installed};
 use crate::protocol::Generation;
 
 pub const CASES: &[Case] = &[
@@ -94,13 +93,6 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
     Ok(programs)
 }
 
-fn driver(name: &str) -> Result<DriverObject> {
-    let system = System::default();
-    let path =
-        system.find_driver(&DriverName::new(name)?).with_context(|| format!("the driver `{name}` is not installed"))?;
-    Ok(DriverObject::read(&path)?)
-}
-
 fn opened(device: &Plugged) -> Result<Device> {
     Ok(Device::open(&System::default(), &device.name().parse()?)?)
 }
@@ -120,7 +112,7 @@ fn both_ways_load_the_same(bench: &mut Bench) -> Result<()> {
     let system = System::default();
     for_each(bench, |bench, session| {
         let plugged = session.plug(bench)?;
-        let (driver, device) = (driver(session.driver)?, opened(&plugged)?);
+        let (driver, device) = (installed(session.driver)?, opened(&plugged)?);
         let fast = loaded(&Fast::new(&system, None), &driver, &device)?;
         let libbpf = loaded(&Libbpf::default(), &driver, &device)?;
         if fast != libbpf {
@@ -137,7 +129,7 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
     let mut kept = None;
     for_each(bench, |bench, session| {
         let plugged = session.plug(bench)?;
-        let driver = driver(session.driver)?;
+        let driver = installed(session.driver)?;
         if loaded_way(bench, &plugged)?["way"] == "fast" {
             bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;
             bench.settle()?;
@@ -181,7 +173,7 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
 
 /// What a loader keeps that has loaded a driver, and that again when it was given that.
 fn kept(fast: &Fast, name: &str, device: &Device) -> Result<Keep> {
-    let driver = driver(name)?;
+    let driver = installed(name)?;
     loaded(fast, &driver, device)?;
     Ok(fast.keep())
 }

@@ -5,15 +5,13 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
-use hidbpf::object::DriverObject;
 use hidbpf::system::System;
 use hidbpf::text::Hex;
 
 use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
+use crate::guest::bench::{Bench, Plugged, installed, plain_mouse, write};
 use crate::protocol::Generation;
 use crate::uhid::Spec;
 
@@ -216,8 +214,7 @@ fn attached_anew(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["reload"])?.expect(3)?.says("no driver is attached to any device")?;
     // As `hidbpf build --device` does where nothing was attached before.
     let system = System::default();
-    let path = system.find_driver(&DriverName::new(RAPTOR.0)?).context("the driver is not installed")?;
-    Manager::new(&system).reload(&DriverObject::read(&path)?, &joystick.name().parse()?)?;
+    Manager::new(&system).reload(&installed(RAPTOR.0)?, &joystick.name().parse()?)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
 }

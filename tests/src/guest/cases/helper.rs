@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::fast::{KernelIdentity, ResolvedIds};
-use hidbpf::manifest::{DriverName, Seal};
-use hidbpf::object::{DriverObject, seal};
+use hidbpf::manifest::Seal;
+use hidbpf::object::seal;
 use hidbpf::system::System;
 use hidbpf_prelink::SECTION;
 use object::build::elf::{Builder, SectionData};
@@ -19,7 +19,7 @@ use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
 use super::trouble::raptor_object;
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HELPER, Plugged, write};
+use crate::guest::bench::{Bench, HELPER, Plugged, installed, write};
 use crate::process::{Run, command};
 use crate::protocol::Generation;
 
@@ -173,10 +173,7 @@ fn told(run: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
 /// Prelinked programs that can't be used are passed over, and people are told why.
 fn leaves_to_libbpf(bench: &mut Bench) -> Result<()> {
     const VERSION: usize = 4;
-    let other = System::default()
-        .find_driver(&DriverName::new("hp-elite-presenter")?)
-        .context("the other driver is not installed")?;
-    let other = DriverObject::read(&other)?.prelinked()?.to_bytes();
+    let other = installed("hp-elite-presenter")?.prelinked()?.to_bytes();
     let with = |at: usize, value: u8| {
         move |whole: &[u8]| {
             let mut changed = whole.to_vec();

@@ -5,7 +5,7 @@ mod asus;
 mod attach;
 mod author;
 mod comeback;
-mod configuration;
+pub(super) mod configuration;
 mod documentation;
 mod drivers;
 mod evil;
