@@ -1,0 +1,216 @@
+//! One device: which drivers there are for it, why each is on it or is not, and whether it is fixed.
+
+use super::kernel::kernel;
+use super::{Finding, Grade};
+use crate::aside::Aside;
+use crate::attach::Change;
+use crate::catalog::{Catalog, Miss, Verdict};
+use crate::config::{Config, Problem};
+use crate::device::Device;
+use crate::error::Result;
+use crate::hwdb;
+use crate::ids::HidName;
+use crate::kernel::Generation;
+use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
+use crate::object::DriverObject;
+use crate::others;
+use crate::system::System;
+use crate::text::Printable;
+
+/// Looks at one device: which drivers there are for it, why each is on it or is not, and whether it is fixed.
+///
+/// # Errors
+/// What is attached can't be found out, or the device's state can't be read.
+pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let generation = kernel(system, &mut findings);
+    findings.push(kernel_driver(device));
+    let aside = Aside::of(system, device);
+    if let Some(aside) = &aside {
+        let message = format!("udev's events attach nothing: {aside}");
+        findings.push(Finding::not_good("device", Grade::Warning, message, aside.remedy(&device.name)));
+    }
+    for error in Config::read(system).problems.iter().map(Problem::error) {
+        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
+    }
+    let manager = Manager::new(system);
+    let status = manager.status()?.into_iter().find(|status| status.device == device.name);
+    let catalog = Catalog::read(system);
+    let candidates = manager.candidates(&catalog, device)?;
+    for candidate in &candidates {
+        let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == candidate.driver) else { continue };
+        findings.extend(of_candidate(driver, candidate, status.as_ref(), generation, device));
+    }
+    for driver in status.iter().flat_map(|status| &status.drivers) {
+        // Forced on the device, or installed no more.
+        if !candidates.iter().any(|candidate| candidate.driver == driver.driver) {
+            findings.push(condition(driver, device));
+        }
+    }
+    findings.extend(others(system, &device.name));
+    if candidates.is_empty() {
+        findings.push(Finding::good("drivers", "no installed driver is for it"));
+    }
+    for failure in status.iter().flat_map(|status| &status.failures) {
+        let remedy = failure.hint.as_deref().unwrap_or("unplug the device and plug it in");
+        findings.push(Finding::not_good("drivers", Grade::Warning, failure.message.clone(), remedy));
+    }
+    Ok(findings)
+}
+
+/// Programs that somebody else has attached to the device: they change what our drivers see, or what they have done.
+fn others(system: &System, device: &HidName) -> Vec<Finding> {
+    const CHECK: &str = "other programs";
+    match others::on_device(system, device) {
+        Ok(others) => others
+            .iter()
+            .map(|other| {
+                let message = format!(
+                    "`{}`, which hidbpf has not attached, is on it too (struct_ops map {}, link {})",
+                    Printable(&other.name),
+                    other.map_id,
+                    other.link_id
+                );
+                let remedy =
+                    format!("`bpftool link show id {}` tells more; who has attached it can take it off", other.link_id);
+                Finding::not_good(CHECK, Grade::Warning, message, remedy)
+            })
+            .collect(),
+        Err(error) => vec![Finding::not_good(CHECK, Grade::Warning, error.to_string(), "run hidbpf as root")],
+    }
+}
+
+fn kernel_driver(device: &Device) -> Finding {
+    match device.driver.as_deref() {
+        Some(driver) if ["hid-generic", "hid-multitouch"].contains(&driver) => Finding::good("kernel driver", driver),
+        Some(driver) => Finding::good(
+            "kernel driver",
+            format!(
+                "{driver}, a special one: it may deal with the device's reports in its own way, after the drivers here"
+            ),
+        ),
+        None => Finding::not_good(
+            "kernel driver",
+            Grade::Bad,
+            "none is bound to it: it can't be used, nor can drivers that change reports be attached",
+            "load the module `hid-generic`, or the device's special one",
+        ),
+    }
+}
+
+/// How a driver that is for the device, or nearly, stands.
+fn of_candidate(
+    driver: &DriverObject,
+    candidate: &Candidate,
+    status: Option<&DeviceStatus>,
+    generation: Option<Generation>,
+    device: &Device,
+) -> Vec<Finding> {
+    let name = &candidate.driver;
+    let rule = match &candidate.verdict {
+        Verdict::Matches { rule } => rule,
+        Verdict::NearMiss { rules } => {
+            let miss = |miss: &Miss| {
+                let reasons = miss.reasons.join("; ");
+                Finding::good("drivers", format!("`{name}` is not for it, by {}: {reasons}", miss.rule))
+            };
+            return rules.iter().map(miss).collect();
+        }
+        Verdict::No => return Vec::new(),
+    };
+    if let Some(attached) = status.and_then(|status| status.drivers.iter().find(|driver| driver.driver == *name)) {
+        return vec![condition(attached, device)];
+    }
+    let not_attached = |why: String, remedy: String| {
+        let message = format!("`{name}` is for it, by {rule}, and not attached: {why}");
+        vec![Finding::not_good("drivers", Grade::Warning, message, remedy)]
+    };
+    if let Some(why) = status.and_then(|status| status.left_off.get(name)) {
+        let remedy = format!("`hidbpf enable {name}`, or a change of that file, has it attached");
+        return not_attached(why.clone(), remedy);
+    }
+    let load = format!("`hidbpf load {name} {}` attaches it", device.name);
+    match generation.map(|generation| driver.hooks_for(generation)) {
+        Some(Err(error)) => not_attached(error.to_string(), error.hint().unwrap_or("boot a newer kernel").to_owned()),
+        None => not_attached("this kernel can't".to_owned(), "see above".to_owned()),
+        Some(Ok(_)) if status.is_some_and(|status| status.taken_off.contains(name)) => {
+            not_attached("it was taken off by hand".to_owned(), load)
+        }
+        Some(Ok(_)) if !candidate.automatic => {
+            let message = format!("`{name}` is for it, by {rule}; it is attached when asked for");
+            vec![Finding { remedy: Some(load), ..Finding::good("drivers", message) }]
+        }
+        // Why it failed is told with the failures.
+        Some(Ok(_))
+            if status.is_some_and(|status| status.failures.iter().any(|failed| failed.drivers.contains(name))) =>
+        {
+            Vec::new()
+        }
+        Some(Ok(_)) => not_attached(
+            match device.property(hwdb::PROPERTY) {
+                Some(_) => "udev has not asked for it".to_owned(),
+                None => "udev knew nothing of it when the device was plugged in: rules and hwdb are newer".to_owned(),
+            },
+            format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}` as root", device.name),
+        ),
+    }
+}
+
+/// How a driver stands that is on a device, or should be.
+fn condition(driver: &DriverStatus, device: &Device) -> Finding {
+    let name = &driver.driver;
+    if let Some(wrong) = wrong(driver) {
+        let message = format!("`{name}` {wrong}");
+        return Finding::not_good("drivers", Grade::Warning, message, reload(driver, &device.name));
+    }
+    let change = match driver.change {
+        Some(Change::Fixed) => "the descriptor in force is the one that it fixed",
+        Some(Change::Unchanged) => "its hook left the descriptor as it is",
+        Some(Change::NotWanted) | None => "it does not touch the descriptor",
+    };
+    let seen = if driver.condition == Condition::Attached { "is attached" } else { "was attached" };
+    Finding::good("drivers", format!("`{name}` {seen}: {change}"))
+}
+
+/// What is wrong with a driver on a device, if anything is.
+fn wrong(driver: &DriverStatus) -> Option<&'static str> {
+    match driver.condition {
+        Condition::Attached | Condition::Unverified => None,
+        Condition::NotInForce => Some("is attached, and the descriptor in force is not its own"),
+        Condition::Interrupted => Some("was being attached when something interrupted it"),
+    }
+}
+
+fn reload(driver: &DriverStatus, device: &HidName) -> String {
+    format!("run `hidbpf reload {} {device}` as root", driver.driver)
+}
+
+pub(super) fn devices(system: &System, findings: &mut Vec<Finding>) {
+    let status = match Manager::new(system).status() {
+        Ok(status) => status,
+        Err(error) => {
+            let remedy = error.hint().unwrap_or("run hidbpf as root").to_owned();
+            findings.push(Finding::not_good("devices", Grade::Warning, error.to_string(), remedy));
+            return;
+        }
+    };
+    let name = |device: &DeviceStatus| format!("{} ({})", device.device, Printable(&device.hid_name));
+    for device in &status {
+        for failure in &device.failures {
+            findings.push(Finding::not_good(
+                "devices",
+                Grade::Warning,
+                format!("{}: {}", name(device), failure.message),
+                failure.hint.as_deref().unwrap_or("unplug the device and plug it in"),
+            ));
+        }
+        for driver in &device.drivers {
+            let Some(wrong) = wrong(driver) else { continue };
+            let message = format!("{}: the driver `{}` {wrong}", name(device), driver.driver);
+            findings.push(Finding::not_good("devices", Grade::Warning, message, reload(driver, &device.device)));
+        }
+    }
+    let attached = status.iter().filter(|device| !device.drivers.is_empty()).count();
+    findings.push(Finding::good("devices", format!("{attached} with a driver")));
+}

@@ -1,0 +1,54 @@
+//! The installed drivers, and what the configuration says of them.
+
+use super::{Finding, Grade};
+use crate::catalog::Catalog;
+use crate::config::{Config, Key, Problem};
+use crate::system::System;
+use crate::text::Printable;
+
+pub(super) fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Finding>) {
+    let dirs: Vec<String> = system.driver_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    if catalog.drivers.is_empty() {
+        findings.push(Finding::not_good(
+            "drivers",
+            Grade::Warning,
+            format!("no drivers are installed in {}", dirs.join(", ")),
+            "install a package of drivers, or copy `.bpf.o` files to /etc/hidbpf/drivers",
+        ));
+    } else {
+        findings.push(Finding::good("drivers", format!("{} installed", catalog.drivers.len())));
+    }
+    for problem in &catalog.problems {
+        let remedy = problem.hint().unwrap_or("install the driver again");
+        findings.push(Finding::not_good("drivers", Grade::Warning, problem.to_string(), remedy));
+    }
+}
+
+pub(super) fn configuration(config: &Config, catalog: &Catalog, findings: &mut Vec<Finding>) {
+    for error in config.problems.iter().map(Problem::error) {
+        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
+    }
+    for entry in config.in_force() {
+        let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == entry.driver) else {
+            let message = format!("{} is about the driver `{}`, which is not installed", entry.source, entry.driver);
+            let remedy = "`hidbpf drivers` lists the drivers";
+            findings.push(Finding::not_good("configuration", Grade::Warning, message, remedy));
+            continue;
+        };
+        let Key::Option(name) = &entry.key else { continue };
+        let why = match driver.manifest.option(name) {
+            Some(option) => option.number(&entry.value).err(),
+            None => Some("the driver has no such option".to_owned()),
+        };
+        if let Some(why) = why {
+            let message = format!("{} sets the option `{}` of `{}`: {why}", entry.source, Printable(name), driver.name);
+            let remedy = format!("`hidbpf get {}` shows the options", driver.name);
+            findings.push(Finding::not_good("configuration", Grade::Warning, message, remedy));
+        }
+    }
+    if !config.files.is_empty() && config.problems.is_empty() {
+        let files: Vec<String> = config.files.iter().map(|file| file.display().to_string()).collect();
+        findings.push(Finding::good("configuration", files.join(", ")));
+    }
+}

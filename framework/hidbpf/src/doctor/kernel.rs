@@ -1,0 +1,141 @@
+//! What the running kernel can do, and what keeps this process from using it.
+
+use std::fs;
+
+use super::{Finding, Grade};
+use crate::kernel::{self, Generation, Support};
+use crate::system::System;
+
+pub(super) fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
+    let kernel = match kernel::detect(system) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            findings.push(Finding::not_good("kernel", Grade::Bad, error.to_string(), "boot another kernel"));
+            return None;
+        }
+    };
+    if let Support::Present(generation) = kernel.support {
+        findings.push(Finding::good("kernel", format!("{} has HID-BPF with {generation} hooks", kernel.release)));
+        return Some(generation);
+    }
+    if let Err(error) = kernel.generation() {
+        let config = config_says(system, &kernel.release).map(|line| format!("; its configuration says `{line}`"));
+        let remedy = match distribution_has(system) {
+            Some(since) => since.to_owned(),
+            None => error.hint().unwrap_or("boot another kernel").to_owned(),
+        };
+        let message = match version(&kernel.release) {
+            Some(version) if version < (6, 3) => {
+                format!("the running kernel, {}, is older than HID-BPF, which came with Linux 6.3", kernel.release)
+            }
+            _ => format!("{error}{}", config.unwrap_or_default()),
+        };
+        findings.push(Finding::not_good("kernel", Grade::Bad, message, remedy));
+    }
+    None
+}
+
+/// Major and minor version of a release, as `7.3.4+deb13-amd64`. For words only: what a kernel can do is in its BTF.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Since when the kernels of this machine's distribution have HID-BPF, by os-release(5), where that is known.
+fn distribution_has(system: &System) -> Option<&'static str> {
+    const KNOWN: [(&str, &str); 5] = [
+        (
+            "debian",
+            "Debian's kernels have it since 6.16.3: install linux-image-amd64 of trixie-backports or newer, and boot it",
+        ),
+        ("fedora", "Fedora's kernels have it since Fedora 40: update the system, and boot its newest kernel"),
+        ("arch", "Arch's kernel `linux` has it: update the system, and boot it"),
+        ("steamos", "SteamOS has it since 3.7: update the system"),
+        ("void", "Void's kernels have it since July 2026: update the system, and boot its newest kernel"),
+    ];
+    let text = fs::read_to_string(system.root.join("etc/os-release")).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("ID="))?.trim_matches('"');
+    KNOWN.iter().find(|(known, _)| *known == id).map(|(_, since)| *since)
+}
+
+/// What the configuration beside the kernel says of HID-BPF, as far as there is one.
+fn config_says(system: &System, release: &str) -> Option<String> {
+    let text = fs::read_to_string(system.root.join(format!("boot/config-{release}"))).ok()?;
+    let line = text.lines().find(|line| line.contains("CONFIG_HID_BPF=") || line.contains("CONFIG_HID_BPF is"));
+    Some(line.unwrap_or("nothing of CONFIG_HID_BPF").to_owned())
+}
+
+pub(super) fn privileges(generation: Generation) -> Finding {
+    match kernel::missing_capabilities(generation) {
+        Ok(missing) if missing.is_empty() => Finding::good("privileges", "this process may attach drivers"),
+        Ok(missing) => Finding::not_good(
+            "privileges",
+            Grade::Warning,
+            format!("this process lacks {}, and can attach nothing", missing.join(", ")),
+            "run hidbpf as root, for example with sudo; udev does so",
+        ),
+        Err(error) => Finding::not_good("privileges", Grade::Warning, error.to_string(), "run hidbpf as root"),
+    }
+}
+
+/// The kernel's lockdown, where it has it. HID-BPF works in each of its modes.
+pub(super) fn lockdown(system: &System) -> Option<Finding> {
+    let text = fs::read_to_string(system.sysfs.join("kernel/security/lockdown")).ok()?;
+    let mode = text.split_once('[')?.1.split_once(']')?.0;
+    let why = if mode == "none" {
+        ""
+    } else {
+        "; that keeps off programs that read the kernel's memory, which drivers don't"
+    };
+    Some(Finding::good("lockdown", format!("{mode}{why}")))
+}
+
+pub(super) fn hid_core(system: &System) -> Finding {
+    if system.hid_devices().is_dir() {
+        Finding::good("hid", "the HID core is there")
+    } else {
+        Finding::not_good(
+            "hid",
+            Grade::Warning,
+            "the HID core is not loaded, or sysfs not mounted",
+            "run `modprobe hid` as root",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::machine;
+    use super::*;
+
+    #[test]
+    fn releases_are_read_for_what_is_said_of_them() {
+        assert_eq!(version("7.3.4+deb13-amd64"), Some((7, 3)));
+        assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(version("6"), None);
+        assert_eq!(version("next"), None);
+    }
+
+    #[test]
+    fn the_distribution_is_known_by_its_id() {
+        let (_root, debian) = machine(&[("etc/os-release", "NAME=\"Debian GNU/Linux\"\nID=debian\n")]);
+        assert!(distribution_has(&debian).unwrap().contains("6.16.3"));
+        let (_root, quoted) = machine(&[("etc/os-release", "ID=\"fedora\"\n")]);
+        assert!(distribution_has(&quoted).unwrap().contains("Fedora 40"));
+        let (_root, unknown) = machine(&[("etc/os-release", "ID=plan9\n")]);
+        assert_eq!(distribution_has(&unknown), None);
+        assert_eq!(distribution_has(&machine(&[]).1), None);
+    }
+
+    #[test]
+    fn lockdown_is_shown_where_the_kernel_has_it() {
+        const FILE: &str = "sys/kernel/security/lockdown";
+        let (_root, locked) = machine(&[(FILE, "none [integrity] confidentiality\n")]);
+        let finding = lockdown(&locked).unwrap();
+        assert_eq!(finding.grade, Grade::Good);
+        assert!(finding.message.starts_with("integrity; "), "{}", finding.message);
+        let (_root, open) = machine(&[(FILE, "[none] integrity confidentiality\n")]);
+        assert_eq!(lockdown(&open).unwrap().message, "none");
+        assert_eq!(lockdown(&machine(&[]).1), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! What stands between this machine, or one device, and being fixed: a list of findings, each with a way to mend it.
+
+mod device;
+mod drivers;
+mod kernel;
+mod places;
+mod udev;
+
+use serde::Serialize;
+
+pub use self::device::examine_device;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::system::System;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// What was looked at: `kernel`, `bpffs`, `rules`.
+    pub check: &'static str,
+    /// How it is.
+    pub grade: Grade,
+    /// What was found.
+    pub message: String,
+    /// What mends it, as a sentence or command.
+    pub remedy: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// As it should be.
+    Good,
+    /// Something will not work, or only for some.
+    Warning,
+    /// No device is fixed like this.
+    Bad,
+}
+
+impl Finding {
+    fn good(check: &'static str, message: impl Into<String>) -> Finding {
+        Finding { check, grade: Grade::Good, message: message.into(), remedy: None }
+    }
+
+    fn not_good(check: &'static str, grade: Grade, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { check, grade, message: message.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Looks at everything. What can't be looked at is a finding as well.
+pub fn examine(system: &System) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let generation = kernel::kernel(system, &mut findings);
+    if let Some(generation) = generation {
+        findings.push(kernel::privileges(generation));
+    }
+    findings.push(places::bpffs(system));
+    findings.push(places::run(system));
+    findings.extend(kernel::lockdown(system));
+    findings.push(kernel::hid_core(system));
+    findings.push(places::own_libbpf());
+    let catalog = Catalog::read(system);
+    drivers::drivers(system, &catalog, &mut findings);
+    findings.push(udev::rules(system));
+    findings.push(udev::udev(system));
+    let config = Config::read(system);
+    drivers::configuration(&config, &catalog, &mut findings);
+    findings.push(udev::hwdb_text(system, &catalog, &config));
+    findings.push(udev::compiled_hwdb(system, &catalog, &config));
+    findings.extend(places::udev_hid_bpf(system));
+    device::devices(system, &mut findings);
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    pub(super) fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let system = System {
+            root: root.path().to_owned(),
+            sysfs: root.path().join("sys"),
+            run: root.path().join("run/hidbpf"),
+            ..System::default()
+        };
+        (root, system)
+    }
+}

@@ -1,0 +1,86 @@
+//! What else is needed on the machine: bpffs, a place for state, libbpf, and nobody else who attaches drivers.
+
+use super::{Finding, Grade};
+use crate::libbpf;
+use crate::pins;
+use crate::system::System;
+
+pub(super) fn bpffs(system: &System) -> Finding {
+    if let Err(error) = pins::check_bpffs(system) {
+        return Finding::not_good("bpffs", Grade::Bad, error.to_string(), error.hint().unwrap_or_default());
+    }
+    let flags = rustix::fs::statvfs(&system.bpffs).map(|stat| stat.f_flag);
+    if flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
+        return Finding::not_good(
+            "bpffs",
+            Grade::Bad,
+            format!("`{}` is mounted read-only", system.bpffs.display()),
+            format!("run `mount -o remount,rw {}` as root", system.bpffs.display()),
+        );
+    }
+    Finding::good("bpffs", format!("mounted on {}", system.bpffs.display()))
+}
+
+/// Whether what is done can be noted: without that nothing is attached.
+pub(super) fn run(system: &System) -> Finding {
+    const CHECK: &str = "run";
+    let there = system.run.ancestors().find(|path| path.exists()).unwrap_or(&system.run);
+    let bad = |what: String, remedy: &str| Finding::not_good(CHECK, Grade::Bad, what, remedy);
+    match rustix::fs::statvfs(there) {
+        Ok(stat) if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => {
+            let what = format!(
+                "`{}` is read-only, so that nothing can be noted in `{}`",
+                there.display(),
+                system.run.display()
+            );
+            bad(what, "mount a tmpfs on /run, as systemd does")
+        }
+        // Some file systems have no limit, and say 0 for all.
+        Ok(stat) if stat.f_blocks > 0 && stat.f_bavail == 0 => {
+            let what =
+                format!("`{}` is full, so that nothing can be noted in `{}`", there.display(), system.run.display());
+            bad(
+                what,
+                "see with `du -x /run` what fills it; then run `udevadm trigger --action=add --subsystem-match=hid`",
+            )
+        }
+        Ok(_) => Finding::good(CHECK, format!("`{}` can be written", system.run.display())),
+        Err(error) => bad(format!("failed to look at `{}`: {error}", there.display()), "mount a tmpfs on /run"),
+    }
+}
+
+/// What loads the programs that are not prelinked, and builds drivers.
+pub(super) fn own_libbpf() -> Finding {
+    const CHECK: &str = "libbpf";
+    match libbpf::check() {
+        Ok(()) => Finding::good(CHECK, libbpf::version().to_string()),
+        Err(error) => Finding::not_good(CHECK, Grade::Warning, error.to_string(), error.hint().unwrap_or_default()),
+    }
+}
+
+/// The other loader of such drivers. Both may be there: what it has fixed is left alone.
+pub(super) fn udev_hid_bpf(system: &System) -> Option<Finding> {
+    const PLACES: [&str; 2] = ["usr/bin/udev-hid-bpf", "usr/local/bin/udev-hid-bpf"];
+    let path = PLACES.iter().map(|place| system.root.join(place)).find(|path| path.exists())?;
+    let message = format!("`{}` is installed too: a device gets the driver of whichever comes first", path.display());
+    Some(Finding::not_good("udev-hid-bpf", Grade::Warning, message, "remove one of the two packages"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::machine;
+    use super::*;
+
+    #[test]
+    fn another_loader_is_named() {
+        let (_root, both) = machine(&[("usr/bin/udev-hid-bpf", "")]);
+        assert!(udev_hid_bpf(&both).unwrap().message.contains("usr/bin/udev-hid-bpf"));
+        assert_eq!(udev_hid_bpf(&machine(&[]).1), None);
+    }
+
+    #[test]
+    fn a_place_that_can_be_written_is_good() {
+        let (_root, system) = machine(&[("run/x", "")]);
+        assert_eq!(run(&system).grade, Grade::Good);
+    }
+}
