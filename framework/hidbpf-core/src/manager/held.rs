@@ -1,0 +1,240 @@
+//! A device whose lock is held: attaching to it, and keeping its state file true.
+
+use std::collections::BTreeMap;
+
+use super::LoadReport;
+use crate::attach::{Change, Plan};
+use crate::config::Config;
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::fields;
+use crate::kernel::Generation;
+use crate::loader::{Loader, Way};
+use crate::manifest::DriverName;
+use crate::object::{DriverObject, Hook};
+use crate::options;
+use crate::pins;
+use crate::state::{DeviceLock, DeviceState, DriverState};
+use crate::system::System;
+
+/// A device whose lock is held, with what is remembered of it.
+pub(crate) struct Held<'a, L> {
+    pub(crate) system: &'a System,
+    pub(super) loader: &'a L,
+    pub(crate) device: Device,
+    pub(crate) state: DeviceState,
+    pub(super) pinned: Vec<pins::Pinned>,
+    pub(super) _lock: DeviceLock,
+}
+
+impl<L: Loader> Held<'_, L> {
+    pub(crate) fn is_pinned(&self, driver: &DriverName) -> bool {
+        self.pinned.iter().any(|pinned| pinned.driver == *driver)
+    }
+
+    /// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is
+    /// missing is no news: those of a node are for a while, when the kernel has probed the device again.
+    pub(super) fn has_news_for(&self, driver: &DriverObject) -> bool {
+        let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
+        known.is_some_and(|known| {
+            let now = self.device.properties(driver.all_properties());
+            now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
+        })
+    }
+
+    /// Reads the udev properties that a driver asks for, once: the node that has them goes when the kernel probes the device again.
+    pub(crate) fn keep_properties(&mut self, driver: &DriverObject) {
+        let properties = self.device.properties(driver.all_properties());
+        self.device = self.device.clone().with_properties(properties);
+    }
+
+    /// Attaches a driver, and where it is attached takes it off before: what it was told can't be changed in place.
+    pub(crate) fn attach_anew(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
+        if self.is_pinned(&driver.name) {
+            // Once it is off, the kernel probes the device again, and the properties of its nodes are gone: too late to change the way.
+            if self.loader.way() == Way::Fast {
+                let what = format!("the driver `{}` is to be taken off and attached anew", driver.name);
+                return Err(Error::new(ErrorKind::NotFast, what));
+            }
+            self.detach(&driver.name)?;
+            self.device = self.device.read_again(self.system)?;
+        }
+        self.attach(generation, driver, rule)
+    }
+
+    /// Attaches a driver and notes how it went.
+    pub(crate) fn attach(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
+        let device = self.device.name.clone();
+        let attached = self.try_attach(generation, driver, rule);
+        attached.map_err(|error| error.during(Step::Prepare).on(&device).of(&driver.name))
+    }
+
+    fn try_attach(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        rule: Option<String>,
+    ) -> Result<LoadReport> {
+        if self.is_pinned(&driver.name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyAttached,
+                format!("the driver `{}` is attached to the device `{}` already", driver.name, self.device.name),
+            )
+            .with_hint(format!("`hidbpf unload {}` takes it off", driver.name)));
+        }
+        let hooks: Vec<Hook> = driver.hooks_for(generation)?.keys().copied().collect();
+        if driver.fixes_descriptor()
+            && let Some(holder) = self.descriptor_holder()
+        {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the drivers `{}` and `{holder}` both fix the descriptor of the device `{}`, and the kernel lets only one do so",
+                    driver.name, self.device.name
+                ),
+            )
+            .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
+        }
+        let (mut variables, mut wrong) = (BTreeMap::new(), Vec::new());
+        if !driver.manifest.options.is_empty() {
+            let config = Config::read(self.system);
+            let (options, problems) =
+                options::resolve(driver, Some(&self.device), &config, &self.state.set_by_hand(&driver.name));
+            (variables, wrong) = (options::variables(&options), problems);
+        }
+        if !driver.manifest.fields.is_empty() {
+            // Reports are as the device says, whatever another driver makes of its descriptor.
+            let own = self.state.restore(self.device.clone());
+            let places = fields::variables(&driver.manifest.fields, &own.rdesc).map_err(|missing| {
+                let (driver, device) = (&driver.name, &self.device.name);
+                let what = format!("the driver `{driver}` reads {missing}, which the device `{device}` does not have");
+                Error::new(ErrorKind::NoMatch, what).with_hint("the driver is not for this device").during(Step::Choose)
+            })?;
+            variables.extend(places);
+        }
+        if !variables.is_empty() {
+            self.device = self.device.clone().with_variables(variables);
+        }
+        // Planned before the state is written: a device that can't take the driver yet leaves no trace.
+        let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
+            Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
+            plan => plan,
+        };
+        self.state.drivers.retain(|known| known.driver != driver.name);
+        self.state.drivers.push(DriverState {
+            driver: driver.name.clone(),
+            object: driver.path.clone(),
+            generation,
+            hooks: hooks.clone(),
+            rule: rule.clone(),
+            change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
+            loaded: Some(self.loader.way()),
+            properties: self.device.properties(driver.all_properties()),
+            options: driver.option_places(),
+            exports: driver.exports(),
+            set_up: None,
+        });
+        // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on. It says what is
+        // expected, and the pins whether it has come to be; so that as a rule this is all that has to be written.
+        self.state.write(self.system)?;
+        let written = self.state.clone();
+        let result = plan
+            .and_then(Plan::probe)
+            .and_then(|probed| probed.load())
+            .and_then(|loaded| loaded.attach())
+            .and_then(|attached| attached.verify())
+            .and_then(|verified| verified.set_up())
+            .and_then(|ready| ready.pin())
+            .and_then(|(change, pinned)| {
+                let mut exports = driver.exports();
+                if let Err(error) = pins::read_exports(self.system, &pinned, &mut exports) {
+                    pins::unpin(self.system, &self.device.name, &driver.name)?;
+                    return Err(error.during(Step::SetUp));
+                }
+                Ok((change, pinned, exports))
+            });
+        match result {
+            Ok((change, pinned, exports)) => {
+                let has_news = !exports.is_empty();
+                if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
+                    known.change = change;
+                    known.exports = exports;
+                    known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
+                }
+                self.state.resolve(std::slice::from_ref(&driver.name));
+                self.state.taken_off.retain(|taken| *taken != driver.name);
+                self.note_wrong_options(driver, wrong);
+                if self.state != written
+                    && let Err(error) = self.state.write(self.system)
+                {
+                    // The fixed descriptor would be taken for the device's own from now on.
+                    pins::unpin(self.system, &self.device.name, &driver.name)?;
+                    return Err(error);
+                }
+                self.pinned.push(pinned);
+                if has_news {
+                    self.device.trigger(self.system, true);
+                }
+                Ok(LoadReport {
+                    device: self.device.name.clone(),
+                    hid_name: self.device.hid_name.clone(),
+                    driver: driver.name.clone(),
+                    rule,
+                    generation,
+                    change,
+                    hooks,
+                    set_up: driver.has_setup,
+                })
+            }
+            Err(error) => {
+                pins::discard(self.system, &self.device.name);
+                self.state.drivers.retain(|known| known.driver != driver.name);
+                if error.kind() == ErrorKind::Gone || !self.device.is_present() {
+                    pins::unpin_all(self.system, &self.device.name)?;
+                    DeviceState::forget(self.system, &self.device.name)?;
+                } else if self.loader.way() == Way::Fast && error.kind() == ErrorKind::NotFixed {
+                    // The other way may do better, and finds more words for it if it does not.
+                    let what =
+                        format!("the driver `{}` did not do its work when it was attached the fast way", driver.name);
+                    return Err(Error::because(ErrorKind::NotFast, what, error));
+                } else if error.kind() != ErrorKind::NotFast {
+                    self.state.fail(vec![driver.name.clone()], &error);
+                    // What failed first is told, whether or not it could be written down.
+                    if let Err(unwritten) = self.state.write(self.system) {
+                        tracing::warn!("{unwritten}");
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Has it seen in the status that an option is set to what it can't be.
+    pub(crate) fn note_wrong_options(&mut self, driver: &DriverObject, wrong: Vec<String>) {
+        if !wrong.is_empty() {
+            let error = Error::new(ErrorKind::Config, wrong.join("; "))
+                .with_hint(format!("what is wrong is passed over; `hidbpf get {}` shows what holds", driver.name));
+            tracing::error!("{error}");
+            self.state.fail(vec![driver.name.clone()], &error);
+        }
+    }
+
+    /// The attached driver that fixes the descriptor.
+    fn descriptor_holder(&self) -> Option<&DriverName> {
+        self.pinned.iter().map(|pinned| &pinned.driver).find(|pinned| {
+            let known = self.state.drivers.iter().find(|known| known.driver == **pinned);
+            // Of a driver that nothing is known about the safe guess is that it does.
+            known.is_none_or(|known| known.hooks.contains(&Hook::RdescFixup))
+        })
+    }
+}

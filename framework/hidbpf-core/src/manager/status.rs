@@ -1,0 +1,205 @@
+//! What is known of each device that hidbpf has to do with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Manager;
+use crate::aside::Aside;
+use crate::attach::Change;
+use crate::catalog::{Catalog, Verdict, judge};
+use crate::config::Config;
+use crate::device::Device;
+use crate::error::{ErrorKind, Result};
+use crate::ids::HidName;
+use crate::kernel::Generation;
+use crate::loader::{Loader, Way};
+use crate::manifest::DriverName;
+use crate::object::Hook;
+use crate::pins;
+use crate::state::{DeviceState, DriverState, Failure};
+
+/// What is known of a device that hidbpf has to do with.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceStatus {
+    /// The device.
+    pub device: HidName,
+    /// The name that the device gives itself.
+    pub hid_name: String,
+    /// Whether the device is there.
+    pub present: bool,
+    /// The drivers on it.
+    pub drivers: Vec<DriverStatus>,
+    /// Drivers that a person took off.
+    pub taken_off: Vec<DriverName>,
+    /// Drivers that are for the device, and that the configuration or something else keeps off, with the reason: [`Aside`].
+    pub left_off: BTreeMap<DriverName, String>,
+    /// Failures that have not been resolved.
+    pub failures: Vec<Failure>,
+}
+
+/// What is known of a driver on a device.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DriverStatus {
+    /// The driver.
+    pub driver: DriverName,
+    /// How things stand.
+    pub condition: Condition,
+    /// The object that it was loaded from, as far as is remembered.
+    pub object: Option<PathBuf>,
+    /// How it was attached.
+    pub generation: Option<Generation>,
+    /// The hooks that it uses.
+    pub hooks: Vec<Hook>,
+    /// By which rule of its manifest; `None` where it was forced.
+    pub rule: Option<String>,
+    /// What became of the descriptor.
+    pub change: Option<Change>,
+    /// Which way its programs went into the kernel.
+    pub loaded: Option<Way>,
+    /// The udev properties that it gives the device.
+    pub exports: BTreeMap<String, String>,
+    /// The names of its pinned links.
+    pub links: Vec<String>,
+}
+
+/// How things stand with a driver on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Pinned, and where it fixes the descriptor, the one in force is not the device's own.
+    Attached,
+    /// Pinned, and yet the descriptor in force is the device's own.
+    NotInForce,
+    /// The state file has it and the pins do not: an attach was interrupted, or somebody removed the pins.
+    Interrupted,
+    /// Only root can look at the pins; this is what the state file says.
+    Unverified,
+}
+
+impl<L: Loader> Manager<'_, L> {
+    /// What is known of each device that hidbpf has to do with.
+    ///
+    /// # Errors
+    /// sysfs or a state file can't be read. That only root can look into bpffs is no error: see [`Condition::Unverified`].
+    pub fn status(&self) -> Result<Vec<DeviceStatus>> {
+        let (pinned_devices, may_look) = match pins::devices(self.system) {
+            Ok(devices) => (devices, true),
+            Err(error) if error.kind() == ErrorKind::Permission => (Vec::new(), false),
+            Err(error) => return Err(error),
+        };
+        let mut left_off = self.left_off()?;
+        let mut names = DeviceState::devices(self.system);
+        names.extend(pinned_devices);
+        names.extend(left_off.keys().cloned());
+        names.sort();
+        names.dedup();
+        names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
+    }
+
+    /// The devices that a driver is kept off which is for them, by the configuration or by what keeps hidbpf off, with the reasons.
+    fn left_off(&self) -> Result<BTreeMap<HidName, BTreeMap<DriverName, String>>> {
+        let config = Config::read(self.system);
+        let mut left_off: BTreeMap<HidName, BTreeMap<DriverName, String>> = BTreeMap::new();
+        let mut devices = Vec::new();
+        for device in Device::all(self.system)? {
+            let aside = Aside::of(self.system, &device);
+            if aside.is_some() || config != Config::default() {
+                devices.push((self.own(device)?, aside));
+            }
+        }
+        if devices.is_empty() {
+            return Ok(left_off);
+        }
+        for driver in Catalog::read(self.system).drivers {
+            for (own, aside) in &devices {
+                // Whoever attaches it by hand knows better.
+                let is_attached = || {
+                    let state = DeviceState::read(self.system, &own.name).ok().flatten();
+                    state.is_some_and(|state| state.drivers.iter().any(|attached| attached.driver == driver.name))
+                };
+                let aside = || aside.as_ref().filter(|_| driver.manifest.is_automatic() && !is_attached());
+                let why = config.wish(&driver.name, own).against().or_else(|| aside().map(ToString::to_string));
+                let is_for_it = match judge(&driver.manifest, own) {
+                    Verdict::Matches { .. } => true,
+                    // Whose descriptor another tool has fixed, its own is not to be had.
+                    Verdict::NearMiss { .. } => matches!(aside(), Some(Aside::UdevHidBpf(_))),
+                    Verdict::No => false,
+                };
+                if let (Some(why), true) = (why, is_for_it) {
+                    left_off.entry(own.name.clone()).or_default().insert(driver.name.clone(), why);
+                }
+            }
+        }
+        Ok(left_off)
+    }
+
+    fn status_of(
+        &self,
+        name: &HidName,
+        may_look: bool,
+        left_off: BTreeMap<DriverName, String>,
+    ) -> Result<DeviceStatus> {
+        let device = match Device::open(self.system, name) {
+            Ok(device) => Some(device),
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => None,
+            Err(error) => return Err(error),
+        };
+        let state = DeviceState::read(self.system, name)?;
+        let pinned = if may_look { pins::of_device(self.system, name)? } else { Vec::new() };
+        let own = state.as_ref().and_then(DeviceState::own_rdesc);
+        let in_force = match (&device, &own) {
+            (Some(device), Some(own)) => device.rdesc != *own,
+            _ => true,
+        };
+        let remembered = state.as_ref().map_or(&[][..], |state| &state.drivers);
+        let mut drivers: Vec<DriverStatus> = pinned
+            .into_iter()
+            .map(|pinned| {
+                let known = remembered.iter().find(|known| known.driver == pinned.driver);
+                let condition = match known.map(|known| known.change) {
+                    Some(Change::Fixed) if !in_force => Condition::NotInForce,
+                    _ => Condition::Attached,
+                };
+                DriverStatus { links: pinned.links, ..driver_status(pinned.driver, known, condition) }
+            })
+            .collect();
+        for known in remembered {
+            if !drivers.iter().any(|there| there.driver == known.driver) {
+                let condition = if may_look { Condition::Interrupted } else { Condition::Unverified };
+                drivers.push(driver_status(known.driver.clone(), Some(known), condition));
+            }
+        }
+        let hid_name = match (&device, &state) {
+            (Some(device), _) => device.hid_name.clone(),
+            (None, Some(state)) => state.hid_name.clone(),
+            (None, None) => String::new(),
+        };
+        let (taken_off, failures) = state.map(|state| (state.taken_off, state.failures)).unwrap_or_default();
+        let present = device.is_some();
+        Ok(DeviceStatus { device: name.clone(), hid_name, present, drivers, taken_off, left_off, failures })
+    }
+}
+
+fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Condition) -> DriverStatus {
+    DriverStatus {
+        driver,
+        condition,
+        object: known.map(|known| known.object.clone()),
+        generation: known.map(|known| known.generation),
+        hooks: known.map(|known| known.hooks.clone()).unwrap_or_default(),
+        rule: known.and_then(|known| known.rule.clone()),
+        change: known.filter(|_| condition != Condition::Interrupted).map(|known| known.change),
+        loaded: known.and_then(|known| known.loaded.clone()),
+        exports: known.map(exported).unwrap_or_default(),
+        links: Vec::new(),
+    }
+}
+
+fn exported(known: &DriverState) -> BTreeMap<String, String> {
+    let exports = known.exports.iter();
+    exports.filter_map(|exported| Some((exported.export.property.clone(), exported.value.clone()?))).collect()
+}
