@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::ids::HidName;
 use crate::sysfs;
 use crate::system::System;
+use crate::text::Printable;
 
 /// The word on the kernel's command line that keeps hidbpf off all devices.
 pub const COMMAND_LINE_WORD: &str = "hidbpf=off";
@@ -17,13 +18,17 @@ pub const COMMAND_LINE_WORD: &str = "hidbpf=off";
 /// The udev property that keeps hidbpf off a device, and off those below it, where it is `1`.
 pub const IGNORE_PROPERTY: &str = "HIDBPF_IGNORE";
 
+/// The udev property that keeps udev-hid-bpf off a device, whatever its value. The kernel's HID selftests and hid-tools set it on the
+/// devices that they make (tools/testing/selftests/hid/tests/base.py), and load drivers by hand.
+pub const FOREIGN_IGNORE_PROPERTY: &str = "HID_BPF_IGNORE_DEVICE";
+
 /// Why udev's events attach nothing to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aside {
     /// The kernel's command line has [`COMMAND_LINE_WORD`].
     CommandLine,
-    /// The device has [`IGNORE_PROPERTY`].
-    Property,
+    /// The device has one of [`IGNORE_PROPERTY`] and [`FOREIGN_IGNORE_PROPERTY`], with this value.
+    Property(&'static str, String),
     /// udev-hid-bpf has these on it.
     UdevHidBpf(Vec<String>),
 }
@@ -35,8 +40,12 @@ impl Aside {
         if command_line.split(u8::is_ascii_whitespace).any(|word| word == COMMAND_LINE_WORD.as_bytes()) {
             return Some(Aside::CommandLine);
         }
-        if device.inherited_property(IGNORE_PROPERTY).is_some_and(|value| value == "1") {
-            return Some(Aside::Property);
+        let mut properties = device.inherited_properties([IGNORE_PROPERTY, FOREIGN_IGNORE_PROPERTY]);
+        let ignores = |name: &str, value: &str| name == FOREIGN_IGNORE_PROPERTY || value == "1";
+        for name in [IGNORE_PROPERTY, FOREIGN_IGNORE_PROPERTY] {
+            if let Some(value) = properties.remove(name).filter(|value| ignores(name, value)) {
+                return Some(Aside::Property(name, value));
+            }
         }
         let others = udev_hid_bpf(system, &device.name);
         (!others.is_empty()).then_some(Aside::UdevHidBpf(others))
@@ -46,7 +55,7 @@ impl Aside {
     pub fn remedy(&self, device: &HidName) -> String {
         match self {
             Aside::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
-            Aside::Property => format!("remove the udev rule that sets {IGNORE_PROPERTY}"),
+            Aside::Property(name, _) => format!("remove the udev rule that sets {name}"),
             Aside::UdevHidBpf(_) => {
                 format!("run `udev-hid-bpf remove /sys/bus/hid/devices/{device}` as root, or remove that package")
             }
@@ -58,7 +67,7 @@ impl fmt::Display for Aside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Aside::CommandLine => write!(f, "the kernel's command line says `{COMMAND_LINE_WORD}`"),
-            Aside::Property => write!(f, "its udev property {IGNORE_PROPERTY} is 1"),
+            Aside::Property(name, value) => write!(f, "its udev property {name} is {}", Printable(value)),
             Aside::UdevHidBpf(programs) => write!(f, "udev-hid-bpf has put {} on it", programs.join(" and ")),
         }
     }

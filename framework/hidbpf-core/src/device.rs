@@ -221,9 +221,9 @@ impl Device {
         self.properties([name]).remove(name)
     }
 
-    /// A udev property that counts for what is below: the device's own, else that of its nearest parent that has it.
-    pub fn inherited_property(&self, name: &str) -> Option<String> {
-        self.properties_of([name], std::iter::empty()).remove(name)
+    /// Those of these udev properties that count for what is below: each is the device's own, else that of its nearest parent that has it.
+    pub fn inherited_properties<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, String> {
+        self.properties_of(names, std::iter::empty())
     }
 
     /// Those of the device, of its parents, and of what is below.
@@ -559,7 +559,7 @@ mod tests {
             assert_eq!((device.uniq.as_str(), device.interface), ("7", Some(2)));
             assert_eq!(device.property("HUION_FIRMWARE_ID").as_deref(), Some("x"));
             // What is below a device does not count for it.
-            assert_eq!(device.inherited_property("HIDBPF_IGNORE"), None);
+            assert!(device.inherited_properties(["HIDBPF_IGNORE"]).is_empty());
         }
         let device = Device::open(&system, &name).unwrap();
         fs::remove_dir_all(&syspath).unwrap();

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::sysfs::{self, Directory};
 
-/// What the names of hidbpf's own properties begin with.
-const OWN_PREFIX: &str = "HIDBPF";
+/// Prefixes of the properties that only rules set: hidbpf's own and udev-hid-bpf's.
+const SET_BY_RULES: [&str; 2] = ["HIDBPF", "HID_BPF_"];
 
 /// What there is to know of one device. Nothing is read before it is asked for, and all once.
 pub(crate) struct Record {
@@ -72,12 +72,13 @@ impl Record {
     }
 
     /// A property of this very device: from udev's database, else from what the kernel says in `uevent`. A line break in a device's name
-    /// makes lines of its own there, so that hidbpf's own properties count only where a rule has set them.
+    /// makes lines of its own there, so that [`SET_BY_RULES`] are read from udev's database alone.
     pub(crate) fn property(&self, database: &Path, name: &str) -> Option<String> {
         let by_udev = self.by_udev.get_or_init(|| fs::read(database.join(&self.id)).unwrap_or_default());
         value(by_udev, "E:", name).or_else(|| {
             let by_kernel = || fs::read(self.syspath.join("uevent")).unwrap_or_default();
-            let by_kernel = (!name.starts_with(OWN_PREFIX)).then(|| self.by_kernel.get_or_init(by_kernel));
+            let is_rules = SET_BY_RULES.iter().any(|prefix| name.starts_with(prefix));
+            let by_kernel = (!is_rules).then(|| self.by_kernel.get_or_init(by_kernel));
             value(by_kernel?, "", name)
         })
     }
@@ -114,7 +115,11 @@ mod tests {
         symlink("/sys/bus/hid", path("devices/0003:256C:0066.0001/subsystem")).unwrap();
         symlink("/sys/class/hidraw", path("devices/hidraw3/subsystem")).unwrap();
         fs::write(path("devices/hidraw3/dev"), "243:3\n").unwrap();
-        fs::write(path("devices/0003:256C:0066.0001/uevent"), "HID_NAME=Tablet\nID=kernel\nHIDBPF_IGNORE=1\n").unwrap();
+        fs::write(
+            path("devices/0003:256C:0066.0001/uevent"),
+            "HID_NAME=Tablet\nID=kernel\nHIDBPF_IGNORE=1\nHID_BPF_IGNORE_DEVICE=1\n",
+        )
+        .unwrap();
         fs::write(path("data/+hid:0003:256C:0066.0001"), "I:123\nE:ID=udev\nE:IDS=no\nE:EMPTY=\n").unwrap();
         fs::write(path("data/c243:3"), "E:HUION_FIRMWARE_ID=HUION_T21j\n").unwrap();
         for (device, name, expected) in [
@@ -122,6 +127,7 @@ mod tests {
             ("0003:256C:0066.0001", "HID_NAME", Some("Tablet")),
             ("0003:256C:0066.0001", "EMPTY", Some("")),
             ("0003:256C:0066.0001", "HIDBPF_IGNORE", None),
+            ("0003:256C:0066.0001", "HID_BPF_IGNORE_DEVICE", None),
             ("0003:256C:0066.0001", "I", None),
             ("hidraw3", "HUION_FIRMWARE_ID", Some("HUION_T21j")),
             ("hidraw3", "HUION_FIRMWARE", None),

@@ -13,9 +13,11 @@ use super::{Case, STRUCT_OPS, WITH_HID_BPF, beside_udev_hid_bpf, case, recording
 use crate::guest::bench::{Bench, Plugged, helper, plain_mouse, write};
 use crate::guest::udev_hid_bpf::UdevHidBpf;
 use crate::process::{Run, Started};
+use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
     case("ignored-by-property", WITH_HID_BPF, ignored_by_property),
+    case("ignored-by-property-of-the-kernels-tests", WITH_HID_BPF, ignored_by_tests),
     case("off-by-command-line", WITH_HID_BPF, off_by_command_line),
     case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf),
     beside_udev_hid_bpf("fixed-by-udev-hid-bpf", STRUCT_OPS, fixed_by_udev_hid_bpf),
@@ -44,6 +46,35 @@ fn ignored_by_property(bench: &mut Bench) -> Result<()> {
     let other = bench.plug_with(&spec, &[("HIDBPF_IGNORE", "0")], Default::default())?;
     expect_hat_works(&other)?;
     bench.unplug(other)
+}
+
+/// The rule is the one that the kernel's HID selftests write, and comes after hidbpf's. They load their drivers by hand.
+fn ignored_by_tests(bench: &mut Bench) -> Result<()> {
+    const RULES: &str = "/run/udev/rules.d/91-uhid-test-device.rules";
+    const MARK: &str = "KERNELS==\"*hid*\", ENV{HID_NAME}==\"*uhid test *\", ENV{HID_BPF_IGNORE_DEVICE}=\"1\"\n";
+    write(Path::new(RULES), MARK.as_bytes())?;
+    bench.reload()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let tested = Spec { name: format!("uhid test {}", spec.name), ..spec.clone() };
+    let result = bench.plug(&tested).and_then(|joystick| {
+        for action in ["add", "bind", "change"] {
+            bench.trigger(action, &joystick)?;
+            expect_left_alone(bench, &joystick, "its udev property HID_BPF_IGNORE_DEVICE is 1")?;
+        }
+        bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
+        expect_hat_works(&joystick)?;
+        bench.settle()?;
+        bench.hidbpf(&["unload", &joystick.name()])?.expect(0)?;
+        bench.settle()?;
+        expect_left_alone(bench, &joystick, "its udev property HID_BPF_IGNORE_DEVICE is 1")?;
+        bench.unplug(joystick)
+    });
+    fs::remove_file(RULES).with_context(|| format!("failed to remove `{RULES}`"))?;
+    bench.reload()?;
+    result?;
+    let joystick = bench.plug(&tested)?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)
 }
 
 fn off_by_command_line(bench: &mut Bench) -> Result<()> {
