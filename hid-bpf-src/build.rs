@@ -5,10 +5,10 @@ use std::{env, fs};
 
 use anyhow::Context;
 
-const SOURCES: [&str; 4] = ["attach", "request", "resolve", "tap"];
+const SOURCES: [&str; 5] = ["attach", "descriptor", "request", "resolve", "tap"];
 
 /// Those that are loaded without libbpf as well.
-const PRELINKED: [&str; 2] = ["attach", "resolve"];
+const PRELINKED: [&str; 3] = ["attach", "descriptor", "resolve"];
 
 const HEADERS: &str = "include";
 

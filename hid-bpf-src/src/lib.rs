@@ -13,6 +13,15 @@ pub const ATTACH_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/at
 /// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
 pub const ATTACH_PROGRAM: &str = "attach_prog";
 
+/// The object with [`DESCRIPTOR_PROGRAM`], for every kernel with HID-BPF.
+pub const DESCRIPTOR_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bpf.o"));
+
+/// What [`DESCRIPTOR_OBJECT`] is loaded from without libbpf, for `hidbpf_prelink::Prelinked::parse`.
+pub const DESCRIPTOR_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.prelinked"));
+
+/// The syscall program that copies a device's original or fixed descriptor; its context is [`DescriptorArgs`].
+pub const DESCRIPTOR_PROGRAM: &str = "descriptor";
+
 /// The syscall programs that find the numbers of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
 pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
 
@@ -110,6 +119,33 @@ pub struct AttachProgArgs {
     pub flags: u32,
     /// Filled by the program: a link's file descriptor, which the caller owns, or a negative errno.
     pub retval: i32,
+}
+
+/// `struct descriptor_args` of descriptor.bpf.c.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DescriptorArgs {
+    /// The device's number.
+    pub hid: u32,
+    /// [`DescriptorArgs::ORIGINAL`] or [`DescriptorArgs::FIXED`].
+    pub which: u32,
+    /// The first byte that is wanted, a multiple of 8.
+    pub offset: u32,
+    /// Filled by the program: bytes of the whole descriptor, or a negative errno.
+    pub size: i32,
+    /// Filled by the program, up to the descriptor's end.
+    pub part: [u8; DescriptorArgs::PART],
+}
+
+impl DescriptorArgs {
+    /// What the device sent.
+    pub const ORIGINAL: u32 = 0;
+
+    /// What the descriptor hook made of it. Since Linux 6.13: older kernels do not keep it, which is `EOPNOTSUPP`.
+    pub const FIXED: u32 = 1;
+
+    /// Bytes that one run of the program copies at most.
+    pub const PART: usize = 512;
 }
 
 /// `struct resolve_args` of resolve.bpf.c. All is filled by the program.
@@ -261,6 +297,9 @@ const _: () = {
     assert!(offset_of!(AttachProgArgs, hid) == 4);
     assert!(offset_of!(AttachProgArgs, flags) == 8);
     assert!(offset_of!(AttachProgArgs, retval) == 12);
+    assert!(size_of::<DescriptorArgs>() == 528);
+    assert!(offset_of!(DescriptorArgs, size) == 12);
+    assert!(offset_of!(DescriptorArgs, part) == 16);
     assert!(size_of::<ResolveArgs>() == 52);
     assert!(offset_of!(ResolvedOps, hw_output_report) == 32);
     assert!(offset_of!(ResolveArgs, members) == 36);

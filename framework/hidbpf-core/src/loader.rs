@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use hid_bpf_src::{FixupRecord, Ids, ProbeArgs};
+use hid_bpf_src::{DescriptorArgs, FixupRecord, Ids, ProbeArgs};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -12,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
+use crate::manifest::MAX_DESCRIPTOR_SIZE;
 use crate::object::{Global, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
@@ -44,6 +46,13 @@ pub trait Loader {
     /// It has no HID-BPF, or what says so can't be read.
     fn generation(&self, system: &System) -> Result<Generation>;
 
+    /// Reads a descriptor that the kernel keeps of a device and sysfs does not show. Nothing happens to the device. `None` for a fixed one
+    /// that this kernel does not keep.
+    ///
+    /// # Errors
+    /// The device has gone, or the kernel refused the program that reads.
+    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>>;
+
     /// Runs the driver's own probe program, if it has one.
     ///
     /// # Errors
@@ -55,6 +64,56 @@ pub trait Loader {
     /// # Errors
     /// The loader or the kernel's verifier refused; the error has their log.
     fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> Result<Self::Loaded<'a>>;
+}
+
+/// A descriptor that the kernel keeps of a device (`hid_device_probe()`, drivers/hid/hid-core.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The original descriptor: what the device sent.
+    Original,
+    /// The fixed descriptor: what the descriptor hook made of it, or the original one where there is no hook. Since Linux 6.13.
+    Fixed,
+}
+
+/// Has a syscall program ([`hid_bpf_src::DESCRIPTOR_PROGRAM`]) copy a descriptor, part by part; `run` runs it.
+///
+/// # Errors
+/// `run` fails, or the device has gone.
+pub fn copy_descriptor(
+    device: HidId,
+    kept: Kept,
+    mut run: impl FnMut(&mut DescriptorArgs) -> io::Result<()>,
+) -> io::Result<Option<Vec<u8>>> {
+    let which = match kept {
+        Kept::Original => DescriptorArgs::ORIGINAL,
+        Kept::Fixed => DescriptorArgs::FIXED,
+    };
+    let mut descriptor = Vec::new();
+    loop {
+        let mut args = DescriptorArgs { hid: device.0, which, ..DescriptorArgs::new_zeroed() };
+        args.offset = descriptor.len() as u32;
+        run(&mut args)?;
+        let size = match usize::try_from(args.size) {
+            Ok(size) => size.min(MAX_DESCRIPTOR_SIZE as usize),
+            Err(_) if -args.size == Errno::OPNOTSUPP.raw_os_error() => return Ok(None),
+            Err(_) => return Err(io::Error::from_raw_os_error(-args.size)),
+        };
+        let part = size.saturating_sub(descriptor.len()).min(args.part.len());
+        descriptor.extend_from_slice(&args.part[..part]);
+        if descriptor.len() >= size {
+            descriptor.truncate(size);
+            return Ok(Some(descriptor));
+        }
+    }
+}
+
+/// The error of [`Loader::descriptor`] for a device, where the program that reads can be loaded.
+pub fn no_descriptor(error: io::Error) -> Error {
+    let kind = match Errno::from_io_error(&error) {
+        Some(Errno::NODEV) => ErrorKind::Gone,
+        _ => ErrorKind::Io,
+    };
+    Error::permission_or(kind, "failed to read the device's descriptor from the kernel", error)
 }
 
 /// A driver whose programs are loaded.

@@ -4,7 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hid_bpf_src::{ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
+use hid_bpf_src::{
+    ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_OBJECT, DESCRIPTOR_PROGRAM, DescriptorArgs, FixupRecord,
+    PROBE_PROGRAM, SETUP_PROGRAM,
+};
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
@@ -19,9 +22,9 @@ use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section
 use crate::system::System;
 use crate::{libbpf, sys, verifier};
 
-use hidbpf_core::loader::{KEPT_SECTIONS, Setting, probe_answer, probe_args, settings};
+use hidbpf_core::loader::{KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor, probe_answer, probe_args, settings};
 
-pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, Way};
+pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Way};
 
 /// libbpf, which reads an object and the kernel's BTF anew for each load.
 #[derive(Clone, Debug)]
@@ -45,6 +48,10 @@ impl Loader for Libbpf {
 
     fn generation(&self, system: &System) -> Result<Generation> {
         kernel::detect(system)?.generation()
+    }
+
+    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
+        descriptor(device, kept)
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {
@@ -159,6 +166,36 @@ fn misplaced(driver: &ObjectFile, global: &str) -> Error {
         ErrorKind::BadObject,
         format!("the driver `{}` has its global `{global}` outside of its section", driver.name),
     )
+}
+
+fn descriptor(device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
+    let log = Log::start();
+    let failed = |error: libbpf_rs::Error| {
+        let what = format!("failed to load the syscall program `{DESCRIPTOR_PROGRAM}`");
+        let kind = match error.kind() {
+            libbpf_rs::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            _ => ErrorKind::Load,
+        };
+        Error::because(kind, what, io_error(&error)).with_log(log.text())
+    };
+    libbpf::check()?;
+    let mut object = ObjectBuilder::default()
+        .name("hidbpf_desc")
+        .and_then(|builder| builder.open_memory(DESCRIPTOR_OBJECT))
+        .map_err(failed)?;
+    for mut program in object.progs_mut() {
+        program.set_autoload(true);
+    }
+    let object = object.load().map_err(failed)?;
+    let program = object.progs_mut().find(|program| program.name() == DESCRIPTOR_PROGRAM).ok_or_else(|| {
+        let what = format!("there is no syscall program `{DESCRIPTOR_PROGRAM}` in this build of hidbpf");
+        Error::new(ErrorKind::Load, what)
+    })?;
+    let run = |args: &mut DescriptorArgs| {
+        let input = ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() };
+        program.test_run(input).map(drop).map_err(|error| io::Error::other(io_error(&error)))
+    };
+    copy_descriptor(device, kept, run).map_err(no_descriptor)
 }
 
 fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {

@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use hid_bpf_src::{
-    ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
+    ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_PRELINKED, DESCRIPTOR_PROGRAM, DescriptorArgs,
+    FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
 };
 use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, ReferenceKind, Unusable};
 use zerocopy::{FromBytes, IntoBytes};
@@ -23,7 +24,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result as CoreResult};
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::loader::{self, AttachedLink, Loaded, Loader, Setting, Way};
+use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Setting, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
@@ -157,6 +158,12 @@ impl Fast {
         result
     }
 
+    fn descriptor_program(&self) -> Result<OwnedFd, Failure> {
+        let prelinked = Prelinked::parse(DESCRIPTOR_PRELINKED)?;
+        let program = prelinked.program(DESCRIPTOR_PROGRAM).ok_or(Unusable::Absent)?;
+        self.with_ids(&kfuncs(&prelinked, &[program]), |ids| tool(DESCRIPTOR_PRELINKED, DESCRIPTOR_PROGRAM, ids))
+    }
+
     fn try_probe(&self, driver: &ObjectFile, device: &Device) -> Result<ProbeArgs, Failure> {
         let prelinked = driver.prelinked()?;
         let program = prelinked.program(PROBE_PROGRAM).ok_or(Failure::OtherHooks)?;
@@ -227,6 +234,15 @@ impl Loader for Fast {
     fn generation(&self, _: &System) -> CoreResult<Generation> {
         self.with_ids(&BTreeSet::new(), |ids| Ok(ids.generation()))
             .map_err(|failure| Error::because(ErrorKind::NotFast, "failed to find out what the kernel offers", failure))
+    }
+
+    fn descriptor(&self, device: HidId, kept: Kept) -> CoreResult<Option<Vec<u8>>> {
+        let program = self.descriptor_program().map_err(|failure| {
+            self.failed.set(self.failed.get() || failure.may_be_numbers());
+            Error::because(ErrorKind::NotFast, "failed to load the program that reads descriptors", failure)
+        })?;
+        let run = |args: &mut DescriptorArgs| sys::run(program.as_fd(), args.as_mut_bytes());
+        loader::copy_descriptor(device, kept, run).map_err(loader::no_descriptor)
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> CoreResult<()> {

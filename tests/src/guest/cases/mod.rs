@@ -6,6 +6,7 @@ mod attach;
 mod author;
 mod comeback;
 pub(super) mod configuration;
+mod descriptors;
 mod documentation;
 mod drivers;
 mod evil;
@@ -115,6 +116,7 @@ fn table() -> Vec<Case> {
         drivers::CASES,
         fast::CASES,
         attach::CASES,
+        descriptors::CASES,
         aside::CASES,
         fixtures::CASES,
         helper::CASES,

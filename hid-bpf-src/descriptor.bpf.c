@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Copies a device's original or fixed report descriptor to user space. sysfs has neither: it shows the current one, which the bound
+ * kernel driver may have changed, and nothing for a device without one. Changes nothing, and makes the kernel bind nothing again.
+ *
+ * Run with BPF_PROG_RUN, once for each DESCRIPTOR_PART bytes. Not with bpf_probe_read_kernel(), which lockdown's confidentiality mode
+ * and kernels without CONFIG_BPF_EVENTS refuse.
+ */
+#include <hidbpf/kernel.h>
+#include <bpf/bpf_core_read.h>
+
+#define DESCRIPTOR_PART 512
+
+enum descriptor {
+	/* What the device sent. */
+	DESCRIPTOR_ORIGINAL = 0,
+	/* What the descriptor hook made of it, on kernels that keep that. */
+	DESCRIPTOR_FIXED = 1,
+};
+
+/* User space knows these offsets. */
+struct descriptor_args {
+	/* The device's number. */
+	__u32 hid;
+	/* enum descriptor */
+	__u32 which;
+	/* The first byte that is wanted, a multiple of 8. */
+	__u32 offset;
+	/* Bytes of the whole descriptor, or a negative errno. */
+	__s32 size;
+	/* Up to the descriptor's end; the bytes behind it in the last word are not of it. */
+	__u64 words[DESCRIPTOR_PART / 8];
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* More of struct hid_device. The sizes are bytes. */
+struct hid_device___descriptors {
+	const __u8 *dev_rdesc;
+	/* Since Linux 6.13. */
+	const __u8 *bpf_rdesc;
+	unsigned int dev_rsize;
+	unsigned int bpf_rsize;
+};
+
+#pragma clang attribute pop
+
+/*
+ * Bytes of a struct that can be read as words: the verifier lets an access cross the elements of an array of integers, not its end
+ * (btf_struct_walk(), kernel/bpf/btf.c).
+ */
+#define WINDOW 128
+#define WINDOW_OFFSET bpf_core_field_offset(struct hid_device, name)
+
+_Static_assert(sizeof(((struct hid_device *)0)->name) == WINDOW, "the window is an array of the kernel's");
+
+static __always_inline void copy_window(struct descriptor_args *args, __u64 descriptor, int window)
+{
+	const int left = args->size - args->offset;
+	const __u64 start = descriptor + args->offset + window * WINDOW;
+	/* A kfunc of Linux 6.2: reads through what it returns can't fault, whatever the address. */
+	const char *base = (char *)bpf_core_cast((void *)(start - WINDOW_OFFSET), struct hid_device) + WINDOW_OFFSET;
+	int at;
+
+#pragma unroll
+	for (at = 0; at < WINDOW; at += 8) {
+		if (window * WINDOW + at >= left)
+			return;
+		args->words[(window * WINDOW + at) / 8] = *(const __u64 *)(base + at);
+	}
+}
+
+SEC("syscall") int descriptor(struct descriptor_args *args)
+{
+	struct hid_bpf_ctx *ctx = hid_bpf_allocate_context(args->hid);
+	struct hid_device___descriptors *device;
+	__u64 descriptor = 0;
+	int window;
+
+	args->size = -ENODEV;
+	if (!ctx)
+		return 0;
+	device = (void *)ctx->hid;
+	if (args->which == DESCRIPTOR_ORIGINAL) {
+		descriptor = (__u64)device->dev_rdesc;
+		args->size = device->dev_rsize;
+	} else if (bpf_core_field_exists(device->bpf_rdesc)) {
+		descriptor = (__u64)device->bpf_rdesc;
+		args->size = device->bpf_rsize;
+	} else {
+		args->size = -EOPNOTSUPP;
+	}
+	if (args->size > 0 && args->offset < (__u32)args->size) {
+#pragma unroll
+		for (window = 0; window < DESCRIPTOR_PART / WINDOW; window++)
+			copy_window(args, descriptor, window);
+	}
+	hid_bpf_release_context(ctx);
+	return 0;
+}
+
+char hidbpf_license[] SEC("license") = "GPL";
