@@ -55,6 +55,8 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Attach a driver to a device, or to all devices that it is for
+    ///
+    /// A driver that is attached already, from the same object, is left as it is. `hidbpf reload` replaces one from another object.
     #[command(after_help = "Examples:\n  hidbpf load hp-elite-presenter\n  hidbpf load ./my-mouse.bpf.o /dev/hidraw3")]
     Load {
         /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
@@ -67,6 +69,8 @@ pub enum Command {
         force: bool,
     },
     /// Take a driver off a device
+    ///
+    /// The kernel then binds the device again without the fix. The command waits up to 5 s for that, and warns if the device needs longer.
     Unload {
         /// A driver's name, or a device; a device alone means all of its drivers
         #[arg(required_unless_present = "all")]
@@ -77,6 +81,9 @@ pub enum Command {
         /// Take all drivers off all devices
         #[arg(long, conflicts_with_all = ["what", "device"])]
         all: bool,
+        /// End as soon as the driver is off, and do not wait for the device
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Attach drivers anew, as they are installed now
     ///

@@ -7,7 +7,6 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Wish};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manager::{LoadReport, Manager, UnloadReport, rule_for};
 use crate::manifest::DriverName;
@@ -46,15 +45,6 @@ impl<L: Loader> Manager<'_, L> {
         Ok(applied)
     }
 
-    /// Takes a driver off a device, which udev may attach again.
-    ///
-    /// # Errors
-    /// As [`Manager::unload`].
-    pub fn take_off(&self, device: &HidName, driver: &DriverName) -> Result<()> {
-        let mut held = self.hold(device)?;
-        if held.is_pinned(driver) { held.detach(driver) } else { Ok(()) }
-    }
-
     fn apply_to(
         &self,
         device: &Device,
@@ -68,11 +58,7 @@ impl<L: Loader> Manager<'_, L> {
         let is_meant = |name: &DriverName| only.is_none_or(|only| only == name);
         for driver in pinned.iter().map(|pinned| &pinned.driver).filter(|name| is_meant(name)) {
             if matches!(config.wish(driver, &own), Wish::Disabled(_)) {
-                let mut held = self.hold(&device.name)?;
-                if held.is_pinned(driver) {
-                    held.detach(driver)?;
-                    applied.taken_off.push(UnloadReport { device: device.name.clone(), driver: driver.clone() });
-                }
+                applied.taken_off.extend(self.take_off(&device.name, driver)?);
             }
         }
         let taken_off = DeviceState::read(self.system, &device.name)?.map(|state| state.taken_off).unwrap_or_default();

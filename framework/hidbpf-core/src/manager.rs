@@ -28,8 +28,9 @@ use crate::pins;
 use crate::state::{DeviceLock, DeviceState};
 use crate::system::System;
 
+pub use detach::Wait;
 pub(crate) use held::Held;
-pub use report::{AddReport, LoadReport, SetUpReport, UnloadReport, tell};
+pub use report::{AddReport, Comeback, LoadReport, SetUpReport, UnloadReport, tell};
 pub use status::{Condition, DeviceStatus, DriverStatus};
 
 /// The drivers that match a device or nearly do.
@@ -108,10 +109,10 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, _lock: lock })
     }
 
-    /// Attaches a driver to a device.
+    /// Attaches a driver to a device. If it is attached already, from the same object, nothing is done: [`LoadReport::already`].
     ///
     /// # Errors
-    /// The driver is not for the device and `force` is false; it is attached already; another driver has the device's
+    /// The driver is not for the device and `force` is false; it is attached from another object; another driver has the device's
     /// descriptor; or a step of the attach failed, and all before it was undone.
     pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
         self.try_load(driver, name, force).map_err(|error| error.on(name).of(&driver.name))
@@ -119,6 +120,9 @@ impl<'a, L: Loader> Manager<'a, L> {
 
     fn try_load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
         let (generation, mut held) = self.hold_for(driver, name)?;
+        if let Some(attached) = held.attached_already(driver)? {
+            return Ok(attached);
+        }
         let own = held.state.restore(held.device.clone());
         // Newer kernels show no descriptor of a device that no kernel driver has parsed, and then no rule can be asked.
         if own.rdesc.is_empty() {

@@ -144,6 +144,8 @@ pub struct DriverObject {
     pub name: DriverName,
     /// The manifest.
     pub manifest: Manifest,
+    /// The sum of its object: another version of the driver has another one.
+    pub seal: Seal,
     /// The programs.
     pub file: ObjectFile,
 }
@@ -224,7 +226,7 @@ impl DriverObject {
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
         let file = ObjectFile { source: Some(sums.source), ..file };
-        Ok(DriverObject { name, manifest, file })
+        Ok(DriverObject { name, manifest, seal, file })
     }
 
     /// The udev properties that the driver's programs and rules ask for, each once.

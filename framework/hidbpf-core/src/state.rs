@@ -21,7 +21,7 @@ use crate::exports::Exported;
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::Way;
-use crate::manifest::{DriverName, HexBytes};
+use crate::manifest::{DriverName, HexBytes, Seal};
 use crate::object::Hook;
 use crate::options::Values;
 use crate::sys;
@@ -66,6 +66,9 @@ pub struct DriverState {
     pub driver: DriverName,
     /// The object that it was loaded from.
     pub object: PathBuf,
+    /// The sum of that object: [`crate::object::DriverObject::seal`].
+    #[serde(default)]
+    pub seal: Option<Seal>,
     /// How it was attached.
     pub generation: Generation,
     /// The hooks that it uses.

@@ -6,7 +6,7 @@ use hidbpf::error::Error;
 use hidbpf::local::Renewal;
 use hidbpf::manager::Manager;
 
-use super::{Context, load, set};
+use super::{Context, load, set, unload};
 use crate::output::{self, Failures, Outcome};
 
 pub fn run(context: &Context, apply: bool) -> Outcome {
@@ -50,13 +50,12 @@ pub fn show(context: &Context, applied: Applied) -> Outcome {
     if context.json {
         output::json("applied", &applied)?;
     } else {
-        for report in &applied.taken_off {
-            output::text(format_args!("{} taken off {}\n", report.driver, report.device))?;
-        }
+        applied.taken_off.iter().try_for_each(unload::line)?;
         for report in &applied.tuned {
             output::text(format_args!("{}\n", set::line(report)))?;
         }
         load::show(context, &applied.attached)?;
     }
+    applied.taken_off.iter().for_each(unload::warn);
     if applied.failed.is_empty() { Ok(()) } else { Err(Failures::from(applied.failed)) }
 }

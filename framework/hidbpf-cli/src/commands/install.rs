@@ -15,7 +15,7 @@ use hidbpf::object::DriverObject;
 use hidbpf_build::{Clang, Sdk};
 
 use super::build::failed;
-use super::{Context, config};
+use super::{Context, config, unload};
 use crate::output::{self, Failures, Outcome};
 
 pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
@@ -73,7 +73,12 @@ pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome
     let mut failures = Vec::new();
     for device in on {
         match manager.take_off(&device, name) {
-            Ok(()) => say(context, &format!("{name} taken off {device}"))?,
+            Ok(report) => {
+                if !context.json {
+                    report.iter().try_for_each(unload::line)?;
+                }
+                report.iter().for_each(unload::warn);
+            }
             Err(error) => failures.push(error),
         }
     }

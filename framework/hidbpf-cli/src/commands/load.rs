@@ -4,7 +4,6 @@ use std::fmt;
 
 use hidbpf::attach::Change;
 use hidbpf::device::Device;
-use hidbpf::error::ErrorKind;
 use hidbpf::manager::{LoadReport, Manager};
 use hidbpf::text::Printable;
 
@@ -27,10 +26,6 @@ pub fn run(context: &Context, driver: &str, device: Option<&str>, force: bool) -
         }
     }
     show(context, &loaded)?;
-    // With some devices fixed just now, that others were before is nothing to fail for.
-    if !loaded.is_empty() {
-        failures.retain(|error| error.kind() != ErrorKind::AlreadyAttached);
-    }
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
@@ -44,6 +39,10 @@ struct Lines<'a>(&'a [LoadReport]);
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for report in self.0 {
+            if report.already {
+                writeln!(f, "{} is attached to {} already", report.driver, report.device)?;
+                continue;
+            }
             let mut what = match report.change {
                 Change::Fixed => vec!["descriptor fixed"],
                 Change::Unchanged => vec!["descriptor left as it is"],

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use hidbpf::catalog::Catalog;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::manager::Wait;
 use hidbpf::object::DriverObject;
 use hidbpf::system::{OBJECT_SUFFIX, System};
 
@@ -57,7 +58,10 @@ pub fn run(args: Args) -> Outcome {
     let context = Context { system, json: args.json };
     match args.command {
         Command::Load { driver, device, force } => load::run(&context, &driver, device.as_deref(), force),
-        Command::Unload { what, device, all: _ } => unload::run(&context, what.as_deref(), device.as_deref()),
+        Command::Unload { what, device, all: _, no_wait } => {
+            let wait = if no_wait { Wait::No } else { Wait::Shortly };
+            unload::run(&context, what.as_deref(), device.as_deref(), wait)
+        }
         Command::Reload { driver, device } => reload::run(&context, driver.as_deref(), device.as_deref()),
         Command::Enable { driver, device, force } => enable::enable(&context, &driver, &device, force),
         Command::Disable { driver, device } => enable::disable(&context, &driver, &device),

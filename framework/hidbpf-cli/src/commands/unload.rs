@@ -3,13 +3,13 @@
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::HidName;
-use hidbpf::manager::Manager;
+use hidbpf::manager::{Manager, UnloadReport, Wait};
 use hidbpf::manifest::DriverName;
 
 use super::Context;
 use crate::output::{self, Outcome};
 
-pub fn run(context: &Context, what: Option<&str>, device: Option<&str>) -> Outcome {
+pub fn run(context: &Context, what: Option<&str>, device: Option<&str>, wait: Wait) -> Outcome {
     let manager = Manager::new(&context.system);
     // A device's name has a colon, a path a slash, a driver's name neither.
     let (driver, device) = match (what, device) {
@@ -27,7 +27,7 @@ pub fn run(context: &Context, what: Option<&str>, device: Option<&str>) -> Outco
     let mut unloaded = Vec::new();
     let mut failures = Vec::new();
     for name in names {
-        match manager.unload(&name, driver.as_ref()) {
+        match manager.unload(&name, driver.as_ref(), wait) {
             Ok(reports) => unloaded.extend(reports),
             // Without a device named, those that the driver is not on are not meant.
             Err(error) if error.kind() == ErrorKind::NotAttached && device.is_none() => {}
@@ -44,11 +44,22 @@ pub fn run(context: &Context, what: Option<&str>, device: Option<&str>) -> Outco
     if context.json {
         output::json("unloaded", &unloaded)?;
     } else {
-        output::write(|stdout| {
-            unloaded.iter().try_for_each(|report| writeln!(stdout, "{} taken off {}", report.driver, report.device))
-        })?;
+        unloaded.iter().try_for_each(line)?;
     }
+    unloaded.iter().for_each(warn);
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
+}
+
+/// Says what was taken off.
+pub fn line(report: &UnloadReport) -> Outcome {
+    output::text(format_args!("{} taken off {}\n", report.driver, report.device))
+}
+
+/// Says what a person should know beside that.
+pub fn warn(report: &UnloadReport) {
+    if let Some((what, hint)) = report.warning() {
+        tracing::warn!("{what} ({hint})");
+    }
 }
 
 /// A device that has gone is still known by its name.

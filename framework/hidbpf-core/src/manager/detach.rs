@@ -1,7 +1,10 @@
 //! Taking drivers off devices, by hand and after a device has gone.
 
-use super::{Held, Manager, UnloadReport};
-use crate::attach::{Change, RESTORE_LIMIT};
+use std::time::Duration;
+
+use super::report::COMEBACK_LIMIT;
+use super::{Comeback, Held, Manager, UnloadReport};
+use crate::attach::Change;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
@@ -26,11 +29,12 @@ impl<L: Loader> Manager<'_, L> {
         remove().map_err(|error| error.during(Step::CleanUp).on(name))
     }
 
-    /// Takes a driver, or all drivers, off a device, and waits until the device has its own descriptor again.
+    /// Takes a driver, or all drivers, off a device because a person wants so: udev leaves them off until the device is plugged in again.
+    /// That the device is not back within the time limit is no error, see [`UnloadReport::warning`]: the drivers are off.
     ///
     /// # Errors
-    /// No such driver is attached there, or its pins can't be removed, or the device does not come back.
-    pub fn unload(&self, name: &HidName, driver: Option<&DriverName>) -> Result<Vec<UnloadReport>> {
+    /// No such driver is attached there, or its pins can't be removed, or the state can't be written.
+    pub fn unload(&self, name: &HidName, driver: Option<&DriverName>, wait: Wait) -> Result<Vec<UnloadReport>> {
         let mut held = match self.hold(name) {
             Ok(held) => held,
             // What is left of a device that has gone is removed all the same.
@@ -40,10 +44,8 @@ impl<L: Loader> Manager<'_, L> {
                     return Err(error);
                 }
                 self.remove(name)?;
-                return Ok(left
-                    .into_iter()
-                    .map(|pinned| UnloadReport { device: name.clone(), driver: pinned.driver })
-                    .collect());
+                let report = |driver| UnloadReport { device: name.clone(), driver, comeback: Comeback::Done };
+                return Ok(left.into_iter().map(|pinned| report(pinned.driver)).collect());
             }
             Err(error) => return Err(error),
         };
@@ -60,63 +62,106 @@ impl<L: Loader> Manager<'_, L> {
             };
             return Err(Error::new(ErrorKind::NotAttached, what).with_hint("`hidbpf status` shows what is attached"));
         }
-        for driver in &chosen {
-            held.take_off(driver)?;
+        let mut unloaded = Vec::new();
+        for driver in chosen {
+            held.state.taken_off.push(driver.clone());
+            unloaded.push(held.detach(&driver, wait)?);
         }
-        Ok(chosen.into_iter().map(|driver| UnloadReport { device: name.clone(), driver }).collect())
+        Ok(unloaded)
+    }
+
+    /// Takes a driver off a device, which udev may attach again. `None` if it is not attached.
+    ///
+    /// # Errors
+    /// Its pins can't be removed, or the state can't be written.
+    pub fn take_off(&self, device: &HidName, driver: &DriverName) -> Result<Option<UnloadReport>> {
+        let mut held = self.hold(device)?;
+        if held.is_pinned(driver) { held.detach(driver, Wait::Shortly).map(Some) } else { Ok(None) }
+    }
+}
+
+/// How long to wait for a device that a driver was taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// As long as a person would.
+    Shortly,
+    /// Until slow devices are back, too.
+    Long,
+}
+
+impl Wait {
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Wait::No => None,
+            Wait::Shortly => Some(COMEBACK_LIMIT),
+            Wait::Long => Some(Duration::from_secs(15)),
+        }
     }
 }
 
 impl<L: Loader> Held<'_, L> {
-    /// Takes a driver off because a person wants so.
-    fn take_off(&mut self, driver: &DriverName) -> Result<()> {
-        self.state.taken_off.push(driver.clone());
-        self.detach(driver)
-    }
-
-    /// Removes a driver's pins, and returns when the device is what it is without.
-    pub(crate) fn detach(&mut self, driver: &DriverName) -> Result<()> {
+    /// Removes a driver's pins, and waits for the device.
+    pub(crate) fn detach(&mut self, driver: &DriverName, wait: Wait) -> Result<UnloadReport> {
         let device = self.device.name.clone();
-        self.try_detach(driver).map_err(|error| error.during(Step::Detach).on(&device).of(driver))
+        let comeback = self.try_detach(driver, wait);
+        let comeback = comeback.map_err(|error| error.during(Step::Detach).on(&device).of(driver))?;
+        Ok(UnloadReport { device, driver: driver.clone(), comeback })
     }
 
-    fn try_detach(&mut self, driver: &DriverName) -> Result<()> {
+    /// The same, to attach something to the device afterwards.
+    ///
+    /// # Errors
+    /// Also if the device is not back.
+    pub(crate) fn detach_fully(&mut self, driver: &DriverName) -> Result<()> {
+        let report = self.detach(driver, Wait::Long)?;
+        match report.warning() {
+            None => Ok(()),
+            Some((what, hint)) => {
+                let error = Error::new(ErrorKind::NotFixed, what).with_hint(hint);
+                Err(error.during(Step::Detach).on(&report.device).of(driver))
+            }
+        }
+    }
+
+    fn try_detach(&mut self, driver: &DriverName, wait: Wait) -> Result<Comeback> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Change::Fixed);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
         let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
-        let uevents = if probes { Some(Uevents::listen()?) } else { None };
+        let limit = if probes { wait.limit() } else { Some(Duration::ZERO) };
+        let uevents = limit.filter(|_| probes).map(|_| Uevents::listen()).transpose()?;
         pins::unpin(self.system, &self.device.name, driver)?;
         self.pinned.retain(|pinned| pinned.driver != *driver);
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
-        let result = self.wait_for_own(driver, uevents, fixed);
+        let comeback = match (uevents, limit) {
+            (Some(uevents), Some(limit)) => self.wait_for_own(&uevents, limit, fixed)?,
+            (None, Some(_)) => Comeback::Done,
+            (_, None) => Comeback::NotAwaited,
+        };
         if exports {
             // All of them: what the kernel makes anew may have been seen before the properties were taken back.
             self.device.trigger(self.system, false);
         }
-        result
+        Ok(comeback)
     }
 
-    /// Waits until the kernel has probed the device again of which a driver was taken off, if it does, and looks what came of it.
-    fn wait_for_own(&self, driver: &DriverName, uevents: Option<Uevents>, fixed: bool) -> Result<()> {
-        let Some(uevents) = uevents else { return Ok(()) };
-        let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, RESTORE_LIMIT)?;
+    /// Waits until the kernel has probed the device again of which a driver was taken off, and looks what came of it.
+    fn wait_for_own(&self, uevents: &Uevents, limit: Duration, fixed: bool) -> Result<Comeback> {
+        let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, limit)?;
         let now = match Device::open(self.system, &self.device.name) {
             // Unplugged meanwhile: its removal is udev's.
-            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Comeback::Done),
             now => now?,
         };
-        let why = match self.state.own_rdesc() {
-            Some(own) if fixed && now.rdesc != own => "still has the driver's descriptor",
-            _ if rebound == Rebound::NotYet => "was not probed again by the kernel",
-            _ => return Ok(()),
-        };
-        let limit = RESTORE_LIMIT.as_secs();
-        let what =
-            format!("the driver `{driver}` was taken off the device `{}`, which {why} after {limit} s", now.name);
-        Err(Error::new(ErrorKind::NotFixed, what).with_hint("unplug the device and plug it in"))
+        Ok(match self.state.own_rdesc() {
+            _ if rebound == Rebound::NotYet => Comeback::NotBound,
+            Some(own) if fixed && now.rdesc != own => Comeback::StillFixed,
+            _ => Comeback::Done,
+        })
     }
 }

@@ -61,7 +61,7 @@ impl<L: Loader> Held<'_, L> {
                 let what = format!("the driver `{}` is to be taken off and attached anew", driver.name);
                 return Err(Error::new(ErrorKind::NotFast, what));
             }
-            self.detach(&driver.name)?;
+            self.detach_fully(&driver.name)?;
             self.device = self.device.read_again(self.system)?;
         }
         self.attach(generation, driver, rule)
@@ -90,7 +90,7 @@ impl<L: Loader> Held<'_, L> {
                 ErrorKind::AlreadyAttached,
                 format!("the driver `{}` is attached to the device `{}` already", driver.name, self.device.name),
             )
-            .with_hint(format!("`hidbpf unload {}` takes it off", driver.name)));
+            .with_hint(format!("`hidbpf reload {} {}` attaches it anew", driver.name, self.device.name)));
         }
         let hooks: Vec<Hook> = driver.hooks_for(generation)?.keys().copied().collect();
         if driver.fixes_descriptor()
@@ -134,6 +134,7 @@ impl<L: Loader> Held<'_, L> {
         self.state.drivers.push(DriverState {
             driver: driver.name.clone(),
             object: driver.path.clone(),
+            seal: Some(driver.seal.clone()),
             generation,
             hooks: hooks.clone(),
             rule: rule.clone(),
@@ -194,6 +195,7 @@ impl<L: Loader> Held<'_, L> {
                     change,
                     hooks,
                     set_up: driver.has_setup,
+                    already: false,
                 })
             }
             Err(error) => {
@@ -227,6 +229,41 @@ impl<L: Loader> Held<'_, L> {
             tracing::error!("{error}");
             self.state.fail(vec![driver.name.clone()], &error);
         }
+    }
+
+    /// A driver that is attached already; `None` if it is not.
+    ///
+    /// # Errors
+    /// It is attached from another object.
+    pub(super) fn attached_already(&self, driver: &DriverObject) -> Result<Option<LoadReport>> {
+        if !self.is_pinned(&driver.name) {
+            return Ok(None);
+        }
+        let Some(known) = self.state.drivers.iter().find(|known| known.driver == driver.name) else { return Ok(None) };
+        let is_same = match &known.seal {
+            Some(seal) => *seal == driver.seal,
+            None => known.object == driver.path,
+        };
+        if !is_same {
+            let (name, device, path) = (&driver.name, &self.device.name, driver.path.display());
+            let what = format!(
+                "failed to attach the driver `{name}` to the device `{device}`: another version of it is attached, from `{}`",
+                known.object.display()
+            );
+            let hint = format!("`hidbpf reload {path} {device}` attaches the one of `{path}` in its place");
+            return Err(Error::new(ErrorKind::AlreadyAttached, what).with_hint(hint).during(Step::Choose));
+        }
+        Ok(Some(LoadReport {
+            device: self.device.name.clone(),
+            hid_name: self.device.hid_name.clone(),
+            driver: driver.name.clone(),
+            rule: known.rule.clone(),
+            generation: known.generation,
+            change: known.change,
+            hooks: known.hooks.clone(),
+            set_up: driver.has_setup,
+            already: true,
+        }))
     }
 
     /// The attached driver that fixes the descriptor.

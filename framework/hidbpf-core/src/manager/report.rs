@@ -1,5 +1,7 @@
 //! What the manager's callers are told of an attach, a detach, and an event of udev's.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::attach::Change;
@@ -29,6 +31,8 @@ pub struct LoadReport {
     pub hooks: Vec<Hook>,
     /// Whether it has talked to the device.
     pub set_up: bool,
+    /// Whether it was attached before, from the same object, so that nothing was done.
+    pub already: bool,
 }
 
 /// A driver whose device was told again what the driver wants of it.
@@ -61,7 +65,45 @@ pub struct UnloadReport {
     pub device: HidName,
     /// The driver.
     pub driver: DriverName,
+    /// Whether the device is back without it.
+    pub comeback: Comeback,
 }
+
+/// How a device is when a driver was taken off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Comeback {
+    /// It is as it is without the driver, or has gone.
+    Done,
+    /// The kernel has not bound it again within the time limit. A device that answers late may take longer.
+    NotBound,
+    /// The kernel has bound it again, with the descriptor that the driver has fixed.
+    StillFixed,
+    /// Nobody has waited for it.
+    NotAwaited,
+}
+
+impl UnloadReport {
+    /// What a person should know, and a hint, if the device is not back.
+    pub fn warning(&self) -> Option<(String, &'static str)> {
+        let UnloadReport { device, driver, comeback } = self;
+        let (what, hint) = match comeback {
+            Comeback::Done | Comeback::NotAwaited => return None,
+            Comeback::NotBound => (
+                format!("the kernel did not bind it again within {} s", COMEBACK_LIMIT.as_secs()),
+                "a device that answers late comes back later; if it does not, unplug it and plug it in again",
+            ),
+            Comeback::StillFixed => {
+                ("it still has the driver's descriptor".to_owned(), "unplug the device and plug it in again")
+            }
+        };
+        Some((format!("the driver `{driver}` was taken off the device `{device}`, which is not back: {what}"), hint))
+    }
+}
+
+/// How long `unload` waits for a device. With a kernel driver that asks a slow touch screen, the kernel needs up to 11 s, and no program
+/// is to wait for that.
+pub(super) const COMEBACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What `udev add` did with one device.
 #[derive(Debug, Default)]

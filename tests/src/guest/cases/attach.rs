@@ -7,18 +7,20 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 use serde_json::Value;
 
-use super::drivers::{MOUSE, RAPTOR, plug_fixed, raptor_report};
+use super::drivers::{MOUSE, RAPTOR, plug_fixed, raptor_report, touchpad};
+use super::helper::relinked;
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, entries, plain_mouse};
+use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, entries, plain_mouse, write};
 use crate::nodes::expect_events;
 use crate::process::{Run, Started, command};
-use crate::uhid::Spec;
+use crate::uhid::{Mood, Spec};
 
 pub const CASES: &[Case] = &[
     case("udev-attaches-at-plug", WITH_HID_BPF, udev_attaches_at_plug),
     case("udev-attaches-at-coldplug", WITH_HID_BPF, udev_attaches_at_coldplug),
     case("unplug-leaves-nothing", WITH_HID_BPF, unplug_leaves_nothing),
     case("load-status-unload-by-hand", WITH_HID_BPF, load_status_unload),
+    case("unload-of-a-device-that-is-late", WITH_HID_BPF, unload_of_late_device),
     case("unloaded-by-hand-stays-off", WITH_HID_BPF, unloaded_stays_off),
     case("add-twice", WITH_HID_BPF, add_twice),
     case("helpers-at-once", WITH_HID_BPF, helpers_at_once),
@@ -135,9 +137,7 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers(MOUSE.0)?;
     let answer = bench.hidbpf(&["status", "--json"])?.expect(0)?.answers(&name)?.answers(MOUSE.0)?;
     serde_json::from_str::<serde_json::Value>(&answer.stdout).context("status --json is not JSON")?;
-    // The same again is refused, and nothing changes.
-    bench.hidbpf(&["load", MOUSE.0, &name])?.expect(1)?.says("already")?;
-    ensure!(mouse.pinned_drivers()? == [MOUSE.0], "pinned: {:?}", mouse.pinned_drivers()?);
+    loads_once(bench, &mouse)?;
     bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(0)?.answers(&name)?;
     expect_untouched(&mouse, &spec)?;
     bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(1)?.says("not attached")?;
@@ -152,6 +152,59 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     bench.unload(&["--all"], &[&mouse])?;
     expect_untouched(&mouse, &spec)?;
     bench.unplug(mouse)
+}
+
+/// As with modprobe, loading what is loaded is success: by its name, by a copy of its object, and where no device is named. Another version is
+/// not taken for it.
+fn loads_once(bench: &Bench, mouse: &Plugged) -> Result<()> {
+    const COPY: &str = "/tmp/copy.bpf.o";
+    const OTHER: &str = "/tmp/other-version.bpf.o";
+    let name = mouse.name();
+    let installed = format!("/usr/lib/hidbpf/drivers/{}.bpf.o", MOUSE.0);
+    fs::copy(&installed, COPY).with_context(|| format!("failed to copy `{installed}`"))?;
+    write(Path::new(OTHER), &relinked(MOUSE.0, |_| None)?)?;
+    let (pins, state) = (entries(&mouse.pins().join(MOUSE.0))?, fs::read(mouse.state())?);
+    for arguments in [&["load", MOUSE.0, &name][..], &["load", MOUSE.0], &["load", COPY, &name]] {
+        bench.hidbpf(arguments)?.expect(0)?.answers(&format!("{} is attached to {name} already", MOUSE.0))?;
+    }
+    bench.hidbpf(&["--json", "load", MOUSE.0])?.expect(0)?.answers("\"already\": true")?;
+    for arguments in [&["load", OTHER][..], &["load", OTHER, &name], &["load", "--force", OTHER, &name]] {
+        let refused =
+            bench.hidbpf(arguments)?.expect(1)?.says("another version of it is attached")?.says(&installed)?;
+        refused.says(&format!("`hidbpf reload {OTHER} {name}`"))?;
+    }
+    ensure!(mouse.pinned_drivers()? == [MOUSE.0], "pinned: {:?}", mouse.pinned_drivers()?);
+    ensure!(entries(&mouse.pins().join(MOUSE.0))? == pins, "the pins have changed");
+    ensure!(fs::read(mouse.state())? == state, "the state has changed");
+    bench.hidbpf(&["reload", OTHER, &name])?.expect(0)?;
+    bench.hidbpf(&["load", OTHER, &name])?.expect(0)?.answers("already")?;
+    bench.hidbpf(&["load", MOUSE.0])?.expect(1)?.says(OTHER)?.says("hidbpf reload")?;
+    bench.hidbpf(&["reload", MOUSE.0])?.expect(0)?;
+    Ok(())
+}
+
+/// A touchpad that the kernel driver asks when it is bound, and that answers after nobody waits any longer. The driver is off all the same.
+fn unload_of_late_device(bench: &mut Bench) -> Result<()> {
+    const LATE: &str = "which is not back: the kernel did not bind it again within 5 s";
+    let spec = touchpad()?;
+    for options in [&[][..], &["--no-wait"]] {
+        let touchpad = bench.plug(&spec)?;
+        let name = touchpad.name();
+        bench.hidbpf(&["load", "--force", RAPTOR.0, &name])?.expect(0)?;
+        bench.settle()?;
+        touchpad.device.set_mood(Mood::Silent);
+        bench.udev.forget();
+        let run = bench.hidbpf(&[&["unload", &name], options].concat())?.expect(0)?;
+        ensure!(run.stderr.contains(LATE) == options.is_empty(), "{run}");
+        let run = run.answers(&format!("{} taken off {name}", RAPTOR.0))?;
+        ensure!(touchpad.pinned_drivers()?.is_empty(), "pinned: {:?}\n{run}", touchpad.pinned_drivers()?);
+        touchpad.device.set_mood(Mood::Willing);
+        bench.udev.wait_for("late binding", |event| event.is_hid("bind", &touchpad.syspath))?;
+        bench.settle()?;
+        expect_untouched(&touchpad, &spec)?;
+        bench.unplug(touchpad)?;
+    }
+    Ok(())
 }
 
 fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {

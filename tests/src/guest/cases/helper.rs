@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use super::attach::expect_hat_works;
 use super::drivers::RAPTOR;
-use super::trouble::raptor_object;
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, HELPER, Plugged, installed, write};
 use crate::process::{Run, command};
@@ -130,9 +129,9 @@ fn looks_again(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// The joystick's driver with something else for its prelinked programs, or without; whole as an object.
-fn relinked(change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>> {
-    let original = raptor_object()?;
+/// An installed driver with something else for its prelinked programs, or without; whole as an object.
+pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>> {
+    let original = installed(driver)?.bytes().to_vec();
     let mut builder = Builder::read(original.as_slice()).context("failed to read the object")?;
     let section = builder.sections.iter_mut().find(|section| section.name.as_slice() == SECTION.as_bytes());
     let section = section.context("the driver is not prelinked")?;
@@ -183,12 +182,12 @@ fn leaves_to_libbpf(bench: &mut Bench) -> Result<()> {
     };
     let path = format!("/etc/hidbpf/drivers/{}.bpf.o", RAPTOR.0);
     for (why, object) in [
-        ("without prelinked programs", relinked(|_| None)?),
-        ("of version 99", relinked(with(VERSION, 99))?),
-        ("damaged at byte", relinked(|whole| Some(whole[..whole.len() - 1].to_vec()))?),
-        ("damaged at byte", relinked(|whole| Some(whole[..20].to_vec()))?),
-        ("damaged at byte", relinked(|_| Some(Vec::new()))?),
-        ("made from another object", relinked(move |_| Some(other))?),
+        ("without prelinked programs", relinked(RAPTOR.0, |_| None)?),
+        ("of version 99", relinked(RAPTOR.0, with(VERSION, 99))?),
+        ("damaged at byte", relinked(RAPTOR.0, |whole| Some(whole[..whole.len() - 1].to_vec()))?),
+        ("damaged at byte", relinked(RAPTOR.0, |whole| Some(whole[..20].to_vec()))?),
+        ("damaged at byte", relinked(RAPTOR.0, |_| Some(Vec::new()))?),
+        ("made from another object", relinked(RAPTOR.0, move |_| Some(other))?),
     ] {
         write(Path::new(&path), &object)?;
         let entries = told(|| {
