@@ -48,10 +48,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
     Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
+    Target { name: "link", run: link, seeds: || Ok(objects().to_vec()) },
     Target { name: "program", run: program, seeds: || Ok(programs()) },
     Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
     Target { name: "manifest", run: manifest, seeds: manifests },
@@ -116,6 +117,13 @@ pub fn object(bytes: &[u8]) {
         let _ = DriverObject::parse(path, sealed);
     }
     run(bytes);
+}
+
+/// An object as a build has it, which is linked. What comes out can be read.
+pub fn link(bytes: &[u8]) {
+    if let Ok(linked) = hidbpf_prelink::link(bytes) {
+        Prelinked::parse(&linked).expect("what was linked can be read");
+    }
 }
 
 /// Instructions: the first two bytes choose a driver and one of its sections, the rest is what stands there instead.

@@ -7,10 +7,11 @@ use std::path::Path;
 use hidbpf::error::ErrorKind;
 use hidbpf::ids::HidName;
 use hidbpf::manifest::Embedded;
-use hidbpf::object::DriverObject;
+use hidbpf::object::{DriverObject, seal};
+use hidbpf::replay::Object;
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
-use hidbpf_tests::fuzz::TARGETS;
+use hidbpf_tests::fuzz::{TARGETS, unsealed};
 use hidbpf_tests::random::Random;
 
 /// How many random changes each text or file gets.
@@ -60,6 +61,75 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
             }
         }
     }
+}
+
+/// Byte offsets in an ELF header and in a section's (elf(5)).
+const SHOFF: usize = 40;
+const SHNUM: usize = 60;
+const SECTION_HEADER: usize = 64;
+const SH_TYPE: usize = 4;
+const SH_FLAGS: usize = 8;
+const SH_OFFSET: usize = 24;
+const SH_SIZE: usize = 32;
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+fn read<const N: usize>(bytes: &[u8], at: usize) -> usize {
+    bytes[at..at + N].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+/// Where the headers of an object's sections lie.
+fn section_headers(object: &[u8]) -> impl Iterator<Item = usize> + use<> {
+    let (start, count) = (read::<8>(object, SHOFF), read::<2>(object, SHNUM));
+    (0..count).map(move |index| start + index * SECTION_HEADER)
+}
+
+/// Every reader of objects refuses it with this reason.
+fn expect_refused(object: &[u8], reason: &str) {
+    let mut sealed = object.to_vec();
+    seal(Path::new("x.bpf.o"), &mut sealed).expect("it can be sealed");
+    let error = DriverObject::parse(Path::new("x.bpf.o"), sealed).expect_err("it is refused");
+    assert!(error.kind() == ErrorKind::BadObject && error.to_string().contains(reason), "{error}");
+    let error = Object::parse(object).expect_err("it is refused").to_string();
+    assert!(error.contains(reason), "{error}");
+    let error = hidbpf_prelink::link(object).expect_err("it is refused").to_string();
+    assert!(error.contains(reason), "{error}");
+}
+
+/// A section may be the bytes of another one, and a name the rest of a longer one: so a file of a few megabytes can have terabytes of both.
+#[test]
+fn sections_and_names_of_an_object_are_bounded() {
+    const SHT_STRTAB: usize = 3;
+    const EXECINSTR: usize = 4;
+    let whole = unsealed(&objects().swap_remove(0).1);
+
+    let mut shared = whole.clone();
+    for header in section_headers(&whole).filter(|header| read::<8>(&whole, header + SH_FLAGS) & EXECINSTR != 0) {
+        put(&mut shared, header + SH_OFFSET, &0u64.to_le_bytes());
+        put(&mut shared, header + SH_SIZE, &(whole.len() as u64).to_le_bytes());
+    }
+    expect_refused(&shared, "sections share bytes");
+
+    let mut long = whole.clone();
+    let strings =
+        section_headers(&whole).find(|header| read::<4>(&whole, header + SH_TYPE) == SHT_STRTAB).expect("it has names");
+    let (start, size) = (read::<8>(&whole, strings + SH_OFFSET), read::<8>(&whole, strings + SH_SIZE));
+    let text = [&whole[start..start + size], &[b'x'; 600], b"\0"].concat();
+    put(&mut long, strings + SH_OFFSET, &(whole.len() as u64).to_le_bytes());
+    put(&mut long, strings + SH_SIZE, &(text.len() as u64).to_le_bytes());
+    long.extend(text);
+    expect_refused(&long, "a name of more than 511 bytes");
+
+    let mut many = whole.clone();
+    let headers: Vec<u8> =
+        section_headers(&whole).flat_map(|header| &whole[header..header + SECTION_HEADER]).copied().collect();
+    put(&mut many, SHOFF, &(whole.len() as u64).to_le_bytes());
+    put(&mut many, SHNUM, &1100u16.to_le_bytes());
+    many.extend(&headers);
+    many.resize(whole.len() + 1100 * SECTION_HEADER, 0);
+    expect_refused(&many, "1100 sections, more than 1024");
 }
 
 #[test]

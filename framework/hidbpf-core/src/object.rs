@@ -21,6 +21,8 @@ use crate::manifest::{self, Digest, DriverName, Embedded, Manifest, Requirement,
 use crate::options;
 use crate::trusted;
 
+pub use hidbpf_prelink::limits;
+
 /// What the names of source files in a driver's BTF begin with, for the directory that they were compiled in.
 pub const SOURCE_ROOT: &str = "hidbpf:";
 
@@ -210,6 +212,7 @@ impl DriverObject {
     /// The bytes are no driver: no ELF, truncated, not for BPF, without a manifest, or without a hook.
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<DriverObject> {
         let elf = elf(path, &bytes)?;
+        limits::check(&elf).map_err(|why| bad(path, why))?;
         let section = elf
             .section_by_name(manifest::SECTION)
             .ok_or_else(|| bad(path, format!("it has no manifest (the ELF section `{}`)", manifest::SECTION)))?;

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::limits::MAX_NAME;
+
 /// `struct btf_header`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -192,13 +194,16 @@ impl<'a> Btf<'a> {
     /// The bytes are no type information; why.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Btf<'a>, String> {
         let (mut words, strings) = parts(bytes)?;
-        let mut types = vec![Type(&[])];
+        let mut btf = Btf { types: vec![Type(&[])], strings };
         while !words.is_empty() {
             let (ty, rest) = Type::split(words)?;
-            types.push(ty);
+            for at in ty.places().1 {
+                btf.name_at(ty.word(at))?;
+            }
+            btf.types.push(ty);
             words = rest;
         }
-        Ok(Btf { types, strings })
+        Ok(btf)
     }
 
     /// A type; void where there is none of the number.
@@ -206,11 +211,23 @@ impl<'a> Btf<'a> {
         self.types.get(id as usize).copied().unwrap_or(Type(&[]))
     }
 
-    /// The string at an offset; `""` where there is none.
-    pub(crate) fn string(&self, offset: u32) -> &'a str {
+    /// Returns the name at an offset of the strings; `""` where there is none.
+    ///
+    /// # Errors
+    /// It is longer than the kernel takes. Names may overlap, so that short type information could hold any number of long ones.
+    pub(crate) fn name_at(&self, offset: u32) -> Result<&'a str, String> {
         let bytes = self.strings.get(offset as usize..).unwrap_or_default();
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        std::str::from_utf8(&bytes[..end]).unwrap_or_default()
+        let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
+        match bytes.iter().position(|byte| *byte == 0) {
+            Some(end) => Ok(std::str::from_utf8(&bytes[..end]).unwrap_or_default()),
+            None if bytes.len() > MAX_NAME => Err(format!("it has a name of more than {MAX_NAME} bytes")),
+            None => Ok(std::str::from_utf8(bytes).unwrap_or_default()),
+        }
+    }
+
+    /// The same for the names of types, which [`Btf::parse`] has checked.
+    pub(crate) fn string(&self, offset: u32) -> &'a str {
+        self.name_at(offset).unwrap_or_default()
     }
 
     pub(crate) fn name(&self, id: u32) -> &'a str {

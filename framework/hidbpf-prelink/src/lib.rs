@@ -9,6 +9,7 @@
 
 mod btf;
 mod format;
+pub mod limits;
 mod link;
 
 pub use format::{

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
+use std::ops::Range;
 
 use object::read::elf::ElfFile64;
 use object::{
@@ -15,6 +16,7 @@ use crate::format::{
     CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, MEMBERS,
     Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
 };
+use crate::limits;
 
 /// Why an object can't be prelinked. It can still be loaded by libbpf.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,23 +55,38 @@ const MAPS: &str = ".maps";
 const SIMPLE_MAPS: [u32; 5] = [1, ARRAY, 5, 6, 9];
 const ARRAY: u32 = 2;
 
+/// The most maps and kfuncs of an object, and how deep functions may call each other: what the kernel takes of one program
+/// (`MAX_USED_MAPS`, `MAX_KFUNC_DESCS` and `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h and kernel/bpf/verifier.c).
+const MAX_MAPS: usize = 64;
+const MAX_KFUNCS: usize = 256;
+const MAX_CALLS: usize = 8;
+
 /// Makes the content of the section [`crate::SECTION`] from an object: one that was compiled and run through libbpf's static linker.
 ///
 /// # Errors
 /// It needs something of libbpf's that is not done here.
 pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
     let elf = Elf::parse(object)?;
+    limits::check(&elf)?;
     let section = |name: &str| elf.section_by_name(name).ok_or_else(|| format!("the object has no section `{name}`"));
     let types =
         Btf::parse(section(".BTF")?.data()?).map_err(|error| format!("the section `.BTF` is damaged: {error}"))?;
     let about = About::parse(section(".BTF.ext")?.data()?, &types)?;
     let license = CStr::from_bytes_with_nul(section("license")?.data()?)
         .map_err(|_| NotPrelinked::from("the section `license` is no C string"))?;
+    let functions = functions(&elf)?;
+    let mut starts = HashMap::new();
+    for (index, function) in functions.iter().enumerate() {
+        // Of several names for one function the first counts.
+        starts.entry((function.section, function.start)).or_insert(index);
+    }
     let mut linker = Linker {
         elf: &elf,
         types: &types,
         about: &about,
-        functions: functions(&elf)?,
+        functions,
+        starts,
+        total: 0,
         references: references(&elf)?,
         maps: Vec::new(),
         map_places: HashMap::new(),
@@ -163,19 +180,30 @@ impl<'a> About<'a> {
             return Err("the section `.BTF.ext` is of a version that is not known".into());
         }
         let header = word(4)? as usize;
-        // Where in the header the parts are told: on functions, on lines, on relocations.
-        let part = |at: usize| -> Result<Vec<(&'a str, [u32; 4])>> {
+        // Where in the header the parts are told: on functions, on lines, on relocations. `least` is how many bytes of a record are read.
+        let part = |at: usize, least: usize| -> Result<Vec<(&'a str, [u32; 4])>> {
             let mut records = Vec::new();
             let start = header.saturating_add(word(at)? as usize);
             let end = start.saturating_add(word(at + 4)? as usize);
             if start == end {
                 return Ok(records);
             }
+            if end > bytes.len() {
+                return Err("the header of the section `.BTF.ext` points outside of it".into());
+            }
             let size = word(start)? as usize;
+            if size < least || !size.is_multiple_of(4) {
+                return Err(format!("the section `.BTF.ext` has records of {size} bytes").into());
+            }
             let mut place = start + 4;
             while place < end {
-                let (section, count) = (types.string(word(place)?), word(place + 4)?);
+                let (section, count) = (types.name_at(word(place)?)?, word(place + 4)? as usize);
                 place += 8;
+                if count > end.saturating_sub(place) / size {
+                    return Err(
+                        format!("the section `.BTF.ext` ends before the {count} records that it announces").into()
+                    );
+                }
                 for _ in 0..count {
                     let mut record = [0; 4];
                     for (index, to) in record.iter_mut().enumerate().take(size / 4) {
@@ -187,13 +215,22 @@ impl<'a> About<'a> {
             }
             Ok(records)
         };
-        let functions = part(8)?.into_iter().map(|(section, [offset, ty, ..])| ((section, offset), ty)).collect();
-        let mut relocations: HashMap<_, Vec<_>> = HashMap::new();
-        for (section, [offset, ty, access, kind]) in if header >= 32 { part(24)? } else { Vec::new() } {
-            let access = types.string(access);
+        let functions = part(8, 8)?.into_iter().map(|(section, [offset, ty, ..])| ((section, offset), ty)).collect();
+        let mut relocations: HashMap<_, Vec<AboutRelocation<'_>>> = HashMap::new();
+        for (section, [offset, ty, access, kind]) in if header >= 32 { part(24, 16)? } else { Vec::new() } {
+            let access = types.name_at(access)?;
             relocations.entry(section).or_default().push(AboutRelocation { offset, ty, access, kind });
         }
+        // By where they are, so that a function's are found without a look at all others. libbpf keeps those of one place in their order.
+        relocations.values_mut().for_each(|of_section| of_section.sort_by_key(|relocation| relocation.offset));
         Ok(About { functions, relocations })
+    }
+
+    /// The relocations of a part of a section.
+    fn relocations(&self, section: &str, part: Range<u32>) -> &[AboutRelocation<'a>] {
+        let all = self.relocations.get(section).map(Vec::as_slice).unwrap_or_default();
+        let before = |end: u32| all.partition_point(|relocation| relocation.offset < end);
+        all.get(before(part.start)..before(part.end)).unwrap_or_default()
     }
 }
 
@@ -214,6 +251,7 @@ struct Function<'a> {
 
 fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>> {
     let mut functions: Vec<Function<'a>> = Vec::new();
+    let mut total = 0;
     for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
         let (Some(section), name) = (symbol.section_index(), symbol.name()?) else { continue };
         let in_section = elf.section_by_index(section)?;
@@ -224,6 +262,11 @@ fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>> {
         };
         if instructions.is_empty() {
             return Err(format!("the function `{name}` has no instructions").into());
+        }
+        // Functions can be the same instructions.
+        total += instructions.len();
+        if total > MAX_INSTRUCTIONS {
+            return Err(too_many_instructions("its functions have"));
         }
         let visibility = symbol.elf_symbol().st_other.visibility();
         let hidden = [object::elf::STV_HIDDEN, object::elf::STV_INTERNAL].contains(&visibility);
@@ -238,6 +281,10 @@ fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>> {
         });
     }
     Ok(functions)
+}
+
+fn too_many_instructions(what: &str) -> NotPrelinked {
+    format!("{what} more than {MAX_INSTRUCTIONS} instructions").into()
 }
 
 /// What an instruction's relocation is to.
@@ -301,6 +348,8 @@ struct Linked<'a> {
     references: Vec<Reference>,
     /// Where each function went, by its index.
     placed: HashMap<usize, usize>,
+    /// How many functions are being put there, each for a call in the one before.
+    depth: usize,
 }
 
 struct Linker<'a, 'o> {
@@ -308,6 +357,10 @@ struct Linker<'a, 'o> {
     types: &'o Btf<'a>,
     about: &'o About<'a>,
     functions: Vec<Function<'a>>,
+    /// Functions by where they begin, in bytes.
+    starts: HashMap<(SectionIndex, u64), usize>,
+    /// The instructions of all programs so far.
+    total: usize,
     references: References<'a>,
     maps: Vec<Map<'a>>,
     /// By section, and for those that the source defines by where they are in it.
@@ -326,6 +379,7 @@ impl<'a> Linker<'a, '_> {
             relocations: Vec::new(),
             references: Vec::new(),
             placed: HashMap::new(),
+            depth: 0,
         };
         self.append(&mut program, index)?;
         Ok(program)
@@ -338,21 +392,20 @@ impl<'a> Linker<'a, '_> {
         let (name, section, start, length) =
             (function.name, function.section, function.start, function.instructions.len());
         let base = program.instructions.len();
-        if base + length > MAX_INSTRUCTIONS {
-            return Err(format!("the program `{}` has more than {MAX_INSTRUCTIONS} instructions", program.name).into());
+        self.total += length;
+        if self.total > MAX_INSTRUCTIONS {
+            return Err(too_many_instructions("its programs, each with the functions that it calls, have"));
         }
         function.ty = *self.about.functions.get(&place).ok_or_else(|| format!("the function `{name}` has no type"))?;
         program.placed.insert(index, base);
         program.instructions.extend_from_slice(&function.instructions);
         program.functions.push(FunctionInfo { instruction: (base as u32).into(), ty: function.ty.into() });
         let end = start as u32 + (length * INSTRUCTION_SIZE) as u32;
-        for relocation in self.about.relocations.get(place.0).into_iter().flatten() {
-            if (place.1..end).contains(&relocation.offset) {
-                let offset = relocation.offset - place.1 + (base * INSTRUCTION_SIZE) as u32;
-                let relocation = AboutRelocation { offset, ..*relocation };
-                if !refer_to_member(program, self.types, &relocation) {
-                    program.relocations.push(relocation);
-                }
+        for relocation in self.about.relocations(place.0, place.1..end) {
+            let offset = relocation.offset - place.1 + (base * INSTRUCTION_SIZE) as u32;
+            let relocation = AboutRelocation { offset, ..*relocation };
+            if !refer_to_member(program, self.types, &relocation) {
+                program.relocations.push(relocation);
             }
         }
         let mut skip = false;
@@ -442,16 +495,20 @@ impl<'a> Linker<'a, '_> {
 
     /// Where in the program a function is, which is put there if it isn't yet.
     fn place(&mut self, program: &mut Linked<'a>, section: SectionIndex, address: u64) -> Result<usize> {
-        let is_it = |function: &Function<'_>| function.section == section && function.start == address;
-        let index = self.functions.iter().position(is_it).ok_or("a call is to the middle of a function")?;
+        let index = *self.starts.get(&(section, address)).ok_or("a call is to the middle of a function")?;
         if self.functions[index].section_name != FUNCTIONS {
             return Err(format!("a call is to the program `{}`", self.functions[index].name).into());
         }
         match program.placed.get(&index) {
             Some(place) => Ok(*place),
             None => {
+                if program.depth == MAX_CALLS {
+                    return Err(format!("functions call each other more than {MAX_CALLS} deep").into());
+                }
                 let place = program.instructions.len();
+                program.depth += 1;
                 self.append(program, index)?;
+                program.depth -= 1;
                 Ok(place)
             }
         }
@@ -466,6 +523,9 @@ impl<'a> Linker<'a, '_> {
         }
         if name.len() > Kfunc::NAME_MAX {
             return Err(format!("the kfunc's name `{name}` is longer than {} characters", Kfunc::NAME_MAX).into());
+        }
+        if self.kfuncs.len() == MAX_KFUNCS {
+            return Err(format!("the object calls more than {MAX_KFUNCS} kfuncs").into());
         }
         self.kfuncs.push(Kfunc { name, weak });
         Ok(self.kfuncs.len() - 1)
@@ -493,9 +553,7 @@ impl<'a> Linker<'a, '_> {
             key_type: 0.into(),
             value_type: 0.into(),
         };
-        self.map_places.insert((section.index(), None), self.maps.len());
-        self.maps.push(Map { name, attributes, contents: section.data()? });
-        Ok(self.maps.len() - 1)
+        self.map((section.index(), None), Map { name, attributes, contents: section.data()? })
     }
 
     /// A map that the source defines.
@@ -508,8 +566,15 @@ impl<'a> Linker<'a, '_> {
         };
         let name = self.elf.symbols().find(is_it).ok_or("an address is that of the middle of a map")?.name()?;
         let attributes = self.map_attributes(name).map_err(|why| format!("the map `{name}` {why}"))?;
-        self.map_places.insert((section, Some(address)), self.maps.len());
-        self.maps.push(Map { name, attributes, contents: &[] });
+        self.map((section, Some(address)), Map { name, attributes, contents: &[] })
+    }
+
+    fn map(&mut self, place: (SectionIndex, Option<u64>), map: Map<'a>) -> Result<usize> {
+        if self.maps.len() == MAX_MAPS {
+            return Err(format!("the object has more than {MAX_MAPS} maps").into());
+        }
+        self.map_places.insert(place, self.maps.len());
+        self.maps.push(map);
         Ok(self.maps.len() - 1)
     }
 
@@ -585,4 +650,65 @@ fn member(types: &Btf<'_>, relocation: &AboutRelocation<'_>) -> Option<usize> {
 
 fn set_immediate(instruction: &mut Instruction, immediate: i64) {
     instruction[4..].copy_from_slice(&(immediate as i32).to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::IntoBytes as _;
+
+    use super::*;
+
+    /// Type information without types, with these strings.
+    fn types(strings: &[u8]) -> Vec<u8> {
+        let header = [u32::from(btf::MAGIC) | 1 << 16, 24, 0, 0, 0, strings.len() as u32];
+        [header.as_bytes(), strings].concat()
+    }
+
+    /// A `.BTF.ext` of which one part has these numbers, functions or relocations.
+    fn about(is_relocations: bool, part: &[u32]) -> Vec<u8> {
+        let length = part.len() as u32 * 4;
+        let (functions, relocations) = if is_relocations { (0, length) } else { (length, 0) };
+        let header = [u32::from(btf::MAGIC) | 1 << 16, 32, 0, functions, 0, 0, 0, relocations];
+        [header.as_bytes(), part.as_bytes()].concat()
+    }
+
+    #[test]
+    fn counts_and_sizes_of_records_are_checked_before_anything_is_read() {
+        let bytes = types(b"\0.text\0");
+        let types = Btf::parse(&bytes).unwrap();
+        let parse = |is_relocations, part: &[u32]| About::parse(&about(is_relocations, part), &types).map(drop);
+        assert_eq!(parse(false, &[8, 1, 1, 0, 5]), Ok(()));
+        assert_eq!(parse(true, &[16, 1, 1, 0, 5, 1, 0]), Ok(()));
+        for (is_relocations, part) in [
+            // Records that are empty, or shorter than what is read of them: nothing would ever be read past the end.
+            (false, &[0, 1, u32::MAX][..]),
+            (false, &[4, 1, u32::MAX, 0, 0]),
+            (true, &[0, 1, u32::MAX]),
+            (true, &[8, 1, 2, 0, 0, 0, 0]),
+            (false, &[9, 1, 1, 0, 0, 0]),
+            (false, &[u32::MAX, 1, 1, 0, 0]),
+            // More of them than there are.
+            (false, &[8, 1, 2, 0, 5]),
+            (true, &[16, 1, u32::MAX, 0, 5, 1, 0]),
+        ] {
+            let error = parse(is_relocations, part).unwrap_err().to_string();
+            assert!(error.contains(".BTF.ext"), "{part:?}: {error}");
+        }
+        let mut outside = about(false, &[8, 1, 1, 0, 5]);
+        outside[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(About::parse(&outside, &types).is_err());
+    }
+
+    #[test]
+    fn names_that_overlap_are_short() {
+        let long = [b"\0", vec![b'x'; 600].as_slice(), b"\0"].concat();
+        let bytes = types(&long);
+        let error = About::parse(&about(false, &[8, 1, 0]), &Btf::parse(&bytes).unwrap()).map(drop).unwrap_err();
+        assert!(error.to_string().contains("511 bytes"), "{error}");
+        // FWD, with the long name.
+        let ty = [1u32, 7 << 24, 0];
+        let header = [u32::from(btf::MAGIC) | 1 << 16, 24, 0, 12, 12, long.len() as u32];
+        let bytes = [header.as_bytes(), ty.as_bytes(), &long].concat();
+        assert!(Btf::parse(&bytes).is_err_and(|why| why.contains("511 bytes")));
+    }
 }

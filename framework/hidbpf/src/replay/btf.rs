@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::error::{ObjectError, SourceLine};
 use crate::object::SOURCE_ROOT;
+use crate::object::limits::MAX_NAME;
 
 /// The number of a type in an object's BTF. 0 is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +88,7 @@ pub(crate) struct Btf {
 /// How far aliases and arrays are followed: farther than any real type goes, and an end to types that hold themselves.
 const MAX_DEPTH: usize = 32;
 
-/// The most members that are looked at in a record and the records in it.
+/// The most members that are looked at in the descriptions of a record, with those of the records in it.
 pub(crate) const MAX_MEMBERS: usize = 1 << 10;
 
 const MAGIC: u16 = 0xeb9f;
@@ -150,6 +151,17 @@ impl<'a> Reader<'a> {
         let bytes = self.bytes.get(..start.saturating_add(length as usize)).filter(|bytes| start <= bytes.len());
         let bytes = bytes.ok_or_else(|| self.fail("its header points outside of it"))?;
         Ok(Reader { section: self.section, bytes, offset: start })
+    }
+}
+
+/// The name at an offset of a string table, `""` where there is none. One that is longer than any name is an error: names may overlap, so
+/// that a short file could hold any number of long ones.
+fn name(reader: &Reader<'_>, strings: &[u8], offset: u32) -> Result<String, ObjectError> {
+    let bytes = strings.get(offset as usize..).unwrap_or_default();
+    let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
+    match bytes.iter().position(|byte| *byte == 0) {
+        None if bytes.len() > MAX_NAME => Err(reader.fail(format!("it has a name of more than {MAX_NAME} bytes"))),
+        end => Ok(String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()),
     }
 }
 
@@ -263,7 +275,8 @@ fn name_of(ty: &Type) -> Option<&str> {
 fn read_type(reader: &mut Reader<'_>, strings: &[u8]) -> Result<Type, ObjectError> {
     let start = reader.offset;
     let (name_at, info, size_or_type) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    let name = string(strings, name_at);
+    let named = |reader: &Reader<'_>, at| name(reader, strings, at);
+    let name = named(reader, name_at)?;
     let (kind, count, flag) = (info >> 24 & 0x1f, info & 0xffff, info >> 31 == 1);
     let (size, ty) = (size_or_type, TypeId(size_or_type));
     Ok(match kind {
@@ -279,17 +292,17 @@ fn read_type(reader: &mut Reader<'_>, strings: &[u8]) -> Result<Type, ObjectErro
         4 | 5 => {
             let mut members = Vec::with_capacity(reader.room_for(count, 12)?);
             for _ in 0..count {
-                let (name, ty, offset) = (string(strings, reader.u32()?), TypeId(reader.u32()?), reader.u32()?);
+                let (name, ty, offset) = (reader.u32()?, TypeId(reader.u32()?), reader.u32()?);
                 let (bit_offset, bit_size) = if flag { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
-                members.push(Member { name, ty, bit_offset, bit_size });
+                members.push(Member { name: named(reader, name)?, ty, bit_offset, bit_size });
             }
             Type::Record { name, size, members }
         }
         6 => {
             let mut values = Vec::with_capacity(reader.room_for(count, 8)?);
             for _ in 0..count {
-                let (name, value) = (string(strings, reader.u32()?), reader.u32()?);
-                values.push((name, if flag { i64::from(value as i32) as u64 } else { value.into() }));
+                let (name, value) = (reader.u32()?, reader.u32()?);
+                values.push((named(reader, name)?, if flag { i64::from(value as i32) as u64 } else { value.into() }));
             }
             Type::Enum { name, size, signed: flag, values }
         }
@@ -320,8 +333,8 @@ fn read_type(reader: &mut Reader<'_>, strings: &[u8]) -> Result<Type, ObjectErro
         19 => {
             let mut values = Vec::with_capacity(reader.room_for(count, 12)?);
             for _ in 0..count {
-                let (name, low, high) = (string(strings, reader.u32()?), reader.u32()?, reader.u32()?);
-                values.push((name, u64::from(high) << 32 | u64::from(low)));
+                let (name, low, high) = (reader.u32()?, reader.u32()?, reader.u32()?);
+                values.push((named(reader, name)?, u64::from(high) << 32 | u64::from(low)));
             }
             Type::Enum { name, size, signed: flag, values }
         }
@@ -390,7 +403,7 @@ impl BtfExt {
             let (at, length) = (reader.u32()?, reader.u32()?);
             let record = |record: &mut Reader<'_>| {
                 let (offset, ty, access, kind) = (record.u32()?, TypeId(record.u32()?), record.u32()?, record.u32()?);
-                Ok(CoreRelocation { offset, ty, access: string(&btf.strings, access), kind })
+                Ok(CoreRelocation { offset, ty, access: name(record, &btf.strings, access)?, kind })
             };
             for (section, relocations) in sections(reader.part(header, at, length)?, btf, record)? {
                 ext.relocations.entry(section).or_default().extend(relocations);
@@ -430,7 +443,7 @@ fn sections<T>(
         return Err(reader.fail(format!("its records have {size} bytes, too few")));
     }
     while !reader.at_end() {
-        let (name, count) = (reader.u32()?, reader.u32()?);
+        let (section, count) = (reader.u32()?, reader.u32()?);
         let count = reader.room_for(count, size)?;
         let mut records = Vec::with_capacity(count);
         for _ in 0..count {
@@ -438,7 +451,25 @@ fn sections<T>(
             records.push(read(&mut reader)?);
             reader.offset = next;
         }
-        found.push((string(&btf.strings, name), records));
+        found.push((name(&reader, &btf.strings, section)?, records));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_overlap_are_short() {
+        // Two declarations (FWD), whose names are one long text from its first and from its second byte on.
+        let parse = |length: usize| {
+            let strings = [b"\0", vec![b'x'; length].as_slice(), b"\0"].concat();
+            let numbers = [0x1_eb9f, 24, 0, 24, 24, strings.len() as u32, 1, 7 << 24, 0, 2, 7 << 24, 0];
+            let numbers = numbers.iter().flat_map(|number: &u32| number.to_le_bytes());
+            Btf::parse(&numbers.chain(strings).collect::<Vec<u8>>())
+        };
+        assert!(parse(MAX_NAME).is_ok());
+        assert!(parse(MAX_NAME + 1).is_err_and(|error| error.to_string().contains("511 bytes")));
+    }
 }

@@ -69,9 +69,10 @@ impl Layout {
         let mut descriptions: Vec<_> = btf.flavours("hid_device").collect();
         descriptions.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
         let mut layout = Layout::default();
+        let mut most = MAX_MEMBERS;
         for (_, members, size) in descriptions {
             let mut described = Vec::new();
-            collect(btf, members, 0, &mut described, &mut { MAX_MEMBERS });
+            collect(btf, members, 0, &mut described, &mut most);
             let base = layout.size.saturating_mul(8);
             described.retain(|field: &Field| layout.field(&field.name).is_none());
             if !described.is_empty() && size < MAX_RECORD {

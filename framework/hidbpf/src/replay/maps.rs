@@ -35,6 +35,9 @@ pub(crate) struct Map {
 /// What a map says to a program: 0 or a value, or a negative errno.
 pub(crate) type Answer = Result<(), i32>;
 
+/// The most bytes of a hash's key (`htab_map_alloc_check()`, kernel/bpf/hashtab.c). Keys are not counted as the program's memory.
+const MAX_KEY: u32 = 512;
+
 const ENOENT: i32 = 2;
 const E2BIG: i32 = 7;
 const EEXIST: i32 = 17;
@@ -50,6 +53,7 @@ impl Map {
         let hash = |evicts| Store::Hash { slots: Vec::new(), by_key: HashMap::new(), evicts };
         // One CPU, so that maps with a value for each have one value.
         let store = match definition.kind {
+            1 | 5 | 9 | 10 if definition.key_size > MAX_KEY => Store::Other,
             1 | 5 => hash(false),
             9 | 10 => hash(true),
             2 | 6 if definition.key_size == 4 => Store::Array(HashMap::new()),
@@ -236,6 +240,14 @@ mod tests {
         assert_eq!(removed.len(), 1);
         assert_eq!(map.update(b"cccc", &[3, 3], 0, &mut memory, &mut removed), Ok(Ok(())));
         assert_eq!((map.slot_from(0), map.key_of(0)), (Some(0), b"cccc".to_vec()));
+    }
+
+    #[test]
+    fn keys_are_as_short_as_the_kernel_wants_them() {
+        for (key_size, usable) in [(MAX_KEY, true), (MAX_KEY + 1, false), (u32::MAX, false)] {
+            let definition = MapDefinition { name: "m".to_owned(), kind: 1, key_size, value_size: 2, max_entries: 2 };
+            assert_eq!(Map::new(definition, 0, &mut Memory::new(1 << 20)).unwrap().is_usable(), usable, "{key_size}");
+        }
     }
 
     #[test]

@@ -15,13 +15,16 @@ use super::Generation;
 use super::btf::{Btf, BtfExt, Type, essential_name};
 use super::error::ObjectError;
 use super::insn::{self, Raw};
-use crate::object::{PROPERTY_PREFIX, is_or_below};
+use crate::object::{PROPERTY_PREFIX, is_or_below, limits};
 
 /// More instructions than any driver has: the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_INSTRUCTIONS: usize = 1_000_000;
 
 /// More bytes of data than any driver has.
 const MAX_DATA: u64 = 16 << 20;
+
+/// More maps, and variables in the section of the struct_ops map, than any driver has.
+const MAX_MAPS: usize = 256;
 
 /// A driver's object.
 #[derive(Clone, Debug)]
@@ -168,6 +171,7 @@ impl Object {
             let order = if elf.is_little_endian() { "little" } else { "big" };
             return Err(ObjectError::NotBpf(format!("{order}-endian, machine {}", machine.0)));
         }
+        limits::check(&elf).map_err(ObjectError::Damaged)?;
         let section = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
         let btf = section(".BTF").map_or_else(|| Ok(Btf::default()), Btf::parse)?;
         let ext = section(".BTF.ext").map_or_else(|| Ok(BtfExt::default()), |bytes| BtfExt::parse(bytes, &btf))?;
@@ -348,6 +352,9 @@ impl Loader {
                 if instructions > MAX_INSTRUCTIONS {
                     return Err(ObjectError::TooLarge(format!("more than {MAX_INSTRUCTIONS} instructions")));
                 }
+                if self.object.code.iter().any(|section| section.name == name) {
+                    return Err(ObjectError::Damaged(format!("it has more than one section `{name}`")));
+                }
                 let words = words.iter().map(|word| Raw::read(*word)).collect();
                 self.object.code.push(CodeSection {
                     name: name.to_owned(),
@@ -423,6 +430,9 @@ impl Loader {
                 continue;
             }
             let name = symbol.name().unwrap_or_default();
+            if self.object.maps.len() == MAX_MAPS {
+                return Err(ObjectError::TooLarge(format!("more than {MAX_MAPS} maps")));
+            }
             let definition = self.map(name).map_err(|reason| ObjectError::Map { map: name.to_owned(), reason })?;
             self.map_offsets.insert(symbol.address(), self.object.maps.len());
             self.object.maps.push(definition);
@@ -558,6 +568,9 @@ impl Loader {
                 .symbols()
                 .filter(|symbol| symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Data)
                 .collect();
+            if variables.len() > MAX_MAPS {
+                return Err(ObjectError::TooLarge(format!("more than {MAX_MAPS} struct_ops maps")));
+            }
             for (offset, relocation) in section.relocations() {
                 let RelocationTarget::Symbol(index) = relocation.target() else { continue };
                 if relocation_type(relocation.flags()) != Some(R_BPF_64_ABS64) {
