@@ -35,8 +35,8 @@ pub(super) fn run(system: &System) -> Finding {
             );
             bad(what, "mount a tmpfs on /run, as systemd does")
         }
-        // Some file systems have no limit, and say 0 for all.
-        Ok(stat) if stat.f_blocks > 0 && stat.f_bavail == 0 => {
+        // Some file systems have no limit of bytes, or of inodes, and say 0 for all.
+        Ok(stat) if stat.f_blocks > 0 && stat.f_bavail == 0 || stat.f_files > 0 && stat.f_favail == 0 => {
             let what =
                 format!("`{}` is full, so that nothing can be noted in `{}`", there.display(), system.run.display());
             bad(

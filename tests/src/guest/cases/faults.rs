@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::system::System;
 use nix::errno::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
@@ -214,30 +215,55 @@ fn full_bpffs(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Nothing can be noted, so that nothing is attached either: what was not noted would not be cleaned up after.
+/// Nothing can be noted, so that nothing is attached either: what was not noted would not be cleaned up after. A disk that is full lets
+/// files be made and not written; one without inodes does not even let them be made.
 fn full_run(bench: &mut Bench) -> Result<()> {
-    const RUN: &str = "/run/hidbpf";
-    fs::create_dir_all(RUN).with_context(|| format!("failed to make `{RUN}`"))?;
+    let system = System::default();
+    let run = &system.run;
+    fs::create_dir_all(run).with_context(|| format!("failed to make `{}`", run.display()))?;
     let before = Kept::now();
-    let (joystick, spec) = plug_raptor_unseen(bench)?;
-    mount("tmpfs", RUN, "tmpfs", MountFlags::NOSUID, c"size=64k,mode=755").context("failed to mount a small tmpfs")?;
-    let result = (|| {
-        fs::create_dir(Path::new(RUN).join("devices")).context("failed to make the folder of states")?;
-        fs::create_dir(Path::new(RUN).join("lock")).context("failed to make the folder of locks")?;
-        let mut filler = File::create(Path::new(RUN).join("filler")).context("failed to make a file")?;
-        while filler.write_all(&[0; 4096]).is_ok() {}
-        drop(filler);
-        bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says(RUN)?.says("no space left")?;
-        expect_untouched(&joystick, &spec)?;
-        bench.hidbpf(&["doctor"])?.expect(1)?.answers(RUN)?.answers("is full")?;
-        bench.hidbpf(&["status"])?.expect(0)?;
-        bench.release()?;
-        expect_untouched(&joystick, &spec)
-    })();
-    unmount(RUN, UnmountFlags::empty()).context("failed to unmount a small tmpfs")?;
-    result?;
-    expect_healed(bench, joystick)?;
+    for (options, may_make_files) in [(c"size=64k,mode=755", true), (c"nr_inodes=2,mode=755", false)] {
+        let (joystick, spec) = plug_raptor_unseen(bench)?;
+        mount("tmpfs", run, "tmpfs", MountFlags::NOSUID, options).context("failed to mount a small tmpfs")?;
+        let result = expect_nothing_noted(bench, &system, may_make_files, &joystick, &spec);
+        unmount(run, UnmountFlags::empty()).context("failed to unmount a small tmpfs")?;
+        result.with_context(|| format!("with {options:?}"))?;
+        expect_healed(bench, joystick)?;
+    }
     before.expect_no_more()
+}
+
+fn expect_nothing_noted(
+    bench: &mut Bench,
+    system: &System,
+    may_make_files: bool,
+    joystick: &Plugged,
+    spec: &Spec,
+) -> Result<()> {
+    let shown = system.run.display().to_string();
+    if may_make_files {
+        // All that is made before anything is written, so that it is the writing that fails.
+        for folder in [system.states(), system.set_up_marks()] {
+            fs::create_dir(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+        }
+        File::create(system.lock()).context("failed to make the file of locks")?;
+    }
+    let mut filler = File::create(system.run.join("filler")).context("failed to make a file")?;
+    if may_make_files {
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+    drop(filler);
+    bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says(&shown)?.says("no space left")?;
+    expect_untouched(joystick, spec)?;
+    if may_make_files {
+        let place = system.state(&joystick.name().parse()?).display().to_string();
+        let (state, _) = place.rsplit_once('.').context("the state file has no suffix")?;
+        bench.hidbpf(&["load", RAPTOR.0])?.expect(1)?.says(state)?;
+    }
+    bench.hidbpf(&["doctor"])?.expect(1)?.answers(&shown)?.answers("is full")?;
+    bench.hidbpf(&["status"])?.expect(0)?;
+    bench.release()?;
+    expect_untouched(joystick, spec)
 }
 
 /// As where systemd has not mounted bpffs, and something else is there.
