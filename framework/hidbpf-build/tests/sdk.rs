@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::INCLUDE;
+use common::{Folder, INCLUDE};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 fn clang(source: &Path, arguments: &[&str]) -> Output {
@@ -186,6 +186,91 @@ fn usages_have_the_width_of_their_number() {
         assert!(names.insert(name), "{line}");
     }
     assert!(names.len() > 500, "{}", names.len());
+}
+
+/// A driver with this body of its descriptor hook.
+fn descriptor_hook(body: &str) -> Folder {
+    let source = format!(
+        "#include <hidbpf/driver.h>
+HIDBPF_DESCRIPTOR(other, Padding(8), Padding(16), Padding(3));
+static const struct hidbpf_byte table[] __attribute__((unused)) = {{{{5, 1, 2}}, {{9, 3, 4}}}};
+HIDBPF_RDESC_FIXUP(ctx)
+{{
+	if (ctx->size == 4000)
+		return hidbpf_replace(ctx, other);
+	{body}
+}}
+HIDBPF_DRIVER(rdesc_fixup);
+"
+    );
+    Folder::new("a-driver", &source)
+}
+
+#[test]
+fn hooks_that_return_a_truth_value_do_not_compile() {
+    const MESSAGE: &str = "this one returns a truth value";
+    for body in [
+        "return 0;",
+        "return ctx->size - 1;",
+        "return hidbpf_patch_byte(ctx, 79, 2, 1) ? 0 : -EINVAL;",
+        "if (hidbpf_patch_byte(ctx, 79, 2, 1)) return 0; return ctx->size == 5 ? -EIO : hidbpf_overwrite(ctx, 5, other);",
+        "return hidbpf_append(ctx, 50, other);",
+        "__u8 *d = hid_bpf_get_data(ctx, 0, 50); return d && d[3] == 4 ? d[7] : 0;",
+        "int r = 0; if (ctx->size > 60) r = -EINVAL; if (ctx->size == 70) r = -EIO; if (ctx->size < 10) r = 12; return r;",
+        "__u8 *d = hid_bpf_get_data(ctx, 0, 50); int r = 0; if (!d) return -EIO; \
+         switch (d[4]) { case 1: r = -EIO; break; case 2: r = -EINVAL; break; case 9: d[1] = 2; break; } return r;",
+        "for (int i = 0; i < 40; i++) { __u8 *d = hid_bpf_get_data(ctx, i, 1); if (d && *d == 9) return i + 2; } return 0;",
+    ] {
+        let driver = descriptor_hook(body).compile().unwrap_or_else(|error| panic!("{body}: {error}"));
+        assert_eq!(driver.warnings, Vec::<String>::new(), "{body}");
+    }
+    for body in [
+        "return hidbpf_patch_byte(ctx, 79, 2, 1);",
+        "return !hidbpf_patch_byte(ctx, 79, 2, 1);",
+        "return ctx->size == 80;",
+        "return ctx->size > 80 && hidbpf_patch_input(ctx, 50, 3, 2);",
+        "int changed = 0; changed |= hidbpf_patch_byte(ctx, 79, 2, 1); changed |= hidbpf_patch_byte(ctx, 89, 2, 1); return changed;",
+        "_Bool changed = 0; __u8 *d = hid_bpf_get_data(ctx, 0, 50); if (d && d[4] == 5) { d[4] = 6; changed = 1; } return changed;",
+        "if (ctx->size == 3) return -EIO; return hidbpf_patch_all(ctx, table);",
+        "if (ctx->size == 50) return 1; return 0;",
+        "return 1;",
+    ] {
+        // With a size on another way the compiler can't know; so this hook has none.
+        let folder = descriptor_hook(body);
+        let source = fs::read_to_string(folder.path().join("driver.bpf.c")).unwrap();
+        folder.write_source(&source.replace("\tif (ctx->size == 4000)\n\t\treturn hidbpf_replace(ctx, other);\n", ""));
+        let error = folder.error();
+        assert!(error.contains(MESSAGE) && error.contains("driver.bpf.c:"), "{body}: {error}");
+    }
+    for hook in [
+        "HIDBPF_INPUT_REPORT(ctx, report, 4) { return report[2] == 1; } HIDBPF_DRIVER(device_event);",
+        "HIDBPF_INPUT_EVENT(ctx) { return hidbpf_report_id(ctx) == 3; } HIDBPF_DRIVER(device_event);",
+        "HIDBPF_RDESC_FIXUP(ctx) { return 0; } HIDBPF_PROBE(args) { return args->rdesc_size == 50; } HIDBPF_DRIVER(rdesc_fixup);",
+    ] {
+        let error = Folder::new("a-driver", &format!("#include <hidbpf/driver.h>\n{hook}\n")).error();
+        assert!(error.contains(MESSAGE), "{hook}: {error}");
+    }
+    // A report of one byte can be meant.
+    let short = "#include <hidbpf/driver.h>\nHIDBPF_INPUT_REPORT(ctx, report, 4) { report[0] = 5; return hidbpf_size(1); }\nHIDBPF_DRIVER(device_event);\n";
+    assert_eq!(Folder::new("a-driver", short).compile().unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_const_array_is_as_good_as_another() {
+    for body in [
+        "return hidbpf_append(ctx, 50, part);",
+        "return hidbpf_overwrite(ctx, 5, part);",
+        "return hidbpf_replace(ctx, part);",
+        "return hidbpf_change(ctx, ctx->size == 50 ? HIDBPF_APPENDED(50, part) : HIDBPF_REPLACED(part));",
+    ] {
+        for part in ["static const __u8 part[]", "static const unsigned char part[]", "static __u8 part[]"] {
+            let source = format!(
+                "#include <hidbpf/driver.h>\n{part} = {{Padding(8)}};\nHIDBPF_RDESC_FIXUP(ctx) {{ {body} }}\nHIDBPF_DRIVER(rdesc_fixup);\n"
+            );
+            let driver = Folder::new("a-driver", &source).compile().unwrap();
+            assert_eq!(driver.warnings, Vec::<String>::new(), "{part}: {body}");
+        }
+    }
 }
 
 #[test]

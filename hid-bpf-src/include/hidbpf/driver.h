@@ -43,6 +43,34 @@
 	})
 
 /*
+ * HIDBPF__RESULT(result): what a hook returns, as it is. A compile error where clang can tell that it is a truth value, as of
+ * `return hidbpf_patch_byte(...)` or `return report[0] == 1`: the kernel would take "true" for a size of one byte.
+ *
+ * clang knows the range of what a comparison gives, and it knows none of a size: the result that can't be above 1, and may be 1, is the
+ * one that is refused. Nothing of this is left in the program. A size of 1 that is meant is hidbpf_size(1).
+ */
+#define HIDBPF__RESULT(result)                                                                                         \
+	({                                                                                                             \
+		int hidbpf_returned = (result);                                                                        \
+                                                                                                                       \
+		if (__builtin_constant_p(hidbpf_returned <= 1) && hidbpf_returned <= 1 &&                              \
+		    !(__builtin_constant_p(hidbpf_returned != 1) && hidbpf_returned != 1))                             \
+			hidbpf_hook_returns_a_truth_value();                                                           \
+		hidbpf_returned;                                                                                       \
+	})
+
+extern void hidbpf_hook_returns_a_truth_value(void) __attribute__((error(
+	"a hook returns 0, a size in bytes or a negative errno, and this one returns a truth value, which the kernel takes for a size of 1 "
+	"byte; if you mean that size, return hidbpf_size(1)")));
+
+/* hidbpf_size(bytes): a size for a hook to return, that may be 1. */
+static __always_inline int hidbpf_size(int bytes)
+{
+	asm("" : "+r"(bytes));
+	return bytes;
+}
+
+/*
  * HIDBPF_DEVICE_EVENT(ctx, type) { ... }
  *
  * Runs on every report that comes from the device; `type` is an enum hid_report_type. ctx->size is the report's size in bytes, the
@@ -59,14 +87,14 @@
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx, enum hid_report_type type);            \
 	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args) {                              \
 		struct hid_bpf_ctx *hidbpf_ctx = (void *)args[0];                                                      \
-		return hidbpf_device_event(hidbpf_ctx, hidbpf_ctx->report_type);                                       \
+		return HIDBPF__RESULT(hidbpf_device_event(hidbpf_ctx, hidbpf_ctx->report_type));                       \
 	})                                                                                                             \
 	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
 	{                                                                                                              \
 		arguments hidbpf_args = args;                                                                          \
 		enum hid_report_type hidbpf_type = (enum hid_report_type)hidbpf_args[1];                               \
                                                                                                                        \
-		return hidbpf_device_event((void *)hidbpf_args[0], hidbpf_type);                                       \
+		return HIDBPF__RESULT(hidbpf_device_event((void *)hidbpf_args[0], hidbpf_type));                       \
 	}
 
 /*
@@ -153,7 +181,7 @@ struct hidbpf_fixup_record {
 	static __always_inline int hidbpf_rdesc_fixup(struct hid_bpf_ctx *ctx);                                        \
 	static __always_inline int hidbpf_record_fixup(struct hid_bpf_ctx *hidbpf_ctx)                                 \
 	{                                                                                                              \
-		int hidbpf_result = hidbpf_rdesc_fixup(hidbpf_ctx);                                                    \
+		int hidbpf_result = HIDBPF__RESULT(hidbpf_rdesc_fixup(hidbpf_ctx));                                    \
                                                                                                                        \
 		hidbpf_fixup = (struct hidbpf_fixup_record){.ran = 1, .result = hidbpf_result};                        \
 		return hidbpf_result;                                                                                  \
@@ -185,7 +213,7 @@ struct hidbpf_request {
 			.request = (enum hid_class_request)args[3],                                                    \
 			.source = args[4],                                                                             \
 		};                                                                                                     \
-		return hidbpf_hw_request((void *)args[0], hidbpf_asked);                                               \
+		return HIDBPF__RESULT(hidbpf_hw_request((void *)args[0], hidbpf_asked));                               \
 	}                                                                                                              \
 	static __always_inline int hidbpf_hw_request(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                           \
 						     struct hidbpf_request request HIDBPF__UNUSED)
@@ -200,7 +228,7 @@ struct hidbpf_request {
 	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx, __u64 source);                     \
 	SEC("?struct_ops.s/hid_hw_output_report") int output_ops(__u64 *args)                                          \
 	{                                                                                                              \
-		return hidbpf_hw_output_report((void *)args[0], args[1]);                                              \
+		return HIDBPF__RESULT(hidbpf_hw_output_report((void *)args[0], args[1]));                              \
 	}                                                                                                              \
 	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                     \
 							   __u64 source HIDBPF__UNUSED)
@@ -226,7 +254,7 @@ struct hid_bpf_probe_args {
 	static __always_inline int hidbpf_probe(struct hid_bpf_probe_args *args);                                      \
 	SEC("?syscall") int probe(struct hid_bpf_probe_args *hidbpf_args)                                              \
 	{                                                                                                              \
-		hidbpf_args->retval = hidbpf_probe(hidbpf_args);                                                       \
+		hidbpf_args->retval = HIDBPF__RESULT(hidbpf_probe(hidbpf_args));                                       \
 		return 0;                                                                                              \
 	}                                                                                                              \
 	static __always_inline int hidbpf_probe(struct hid_bpf_probe_args *args HIDBPF__UNUSED)

@@ -169,9 +169,30 @@ static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned 
 }
 
 /*
+ * An array that hidbpf_put() can copy from: the array itself, or where it is const a copy of it. The kernel copies only from memory that
+ * programs may write to (bpf_dynptr_from_mem()), and only into such memory from any other (bpf_dynptr_write()). HIDBPF_DESCRIPTOR makes
+ * arrays that need no copy.
+ */
+#define HIDBPF__WRITABLE(array)                                                                                        \
+	({                                                                                                             \
+		static __u8 hidbpf_copy[_Generic(&(array)[0], const __u8 *: sizeof(array), default: 1)]                \
+			__attribute__((unused));                                                                       \
+		_Generic(&(array)[0], const __u8 *: hidbpf_copied(hidbpf_copy, (array), sizeof(array)), default: (array));\
+	})
+
+static __always_inline __u8 *hidbpf_copied(__u8 *copy, const __u8 *from, unsigned long size)
+{
+	struct bpf_dynptr into;
+
+	bpf_dynptr_from_mem(copy, size, 0, &into);
+	bpf_dynptr_write(&into, 0, (void *)from, size, 0);
+	return copy;
+}
+
+/*
  * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR in the place of the device's descriptor; what the hook is to return.
  */
-#define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), (descriptor), sizeof(descriptor))
+#define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
 
 static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *descriptor, const unsigned long size)
 {
@@ -182,7 +203,7 @@ static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *de
  * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR over as many bytes of the device's descriptor, from `offset` on; what the
  * hook is to return. The size stays.
  */
-#define hidbpf_overwrite(ctx, offset, part) hidbpf_overwrite_with((ctx), (offset), (part), sizeof(part))
+#define hidbpf_overwrite(ctx, offset, part) hidbpf_overwrite_with((ctx), (offset), HIDBPF__WRITABLE(part), sizeof(part))
 
 static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 *part,
 						 const unsigned long size)
@@ -194,7 +215,7 @@ static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const 
  * For descriptor hooks. Adds an array of HIDBPF_DESCRIPTOR at the end of the device's descriptor, which must have `size` bytes; what
  * the hook is to return.
  */
-#define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), (descriptor), sizeof(descriptor))
+#define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
 
 static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, __u8 *descriptor,
 					    const unsigned long added)
@@ -226,7 +247,8 @@ struct hidbpf_change {
 #define HIDBPF__CHANGE(array, at, answer)                                                                              \
 	({                                                                                                             \
 		_Static_assert((at) + sizeof(array) <= HIDBPF_CHANGE_SIZE, "too long for a choice");                   \
-		(struct hidbpf_change){.bytes = (array), .size = sizeof(array), .offset = (at), .result = (answer)};   \
+		(struct hidbpf_change){                                                                                \
+			.bytes = HIDBPF__WRITABLE(array), .size = sizeof(array), .offset = (at), .result = (answer)};  \
 	})
 
 /* For descriptor hooks. Does it; what the hook is to return. The driver knows how long the device's descriptor is. */

@@ -55,7 +55,7 @@ struct hidbpf_device {
 			hidbpf_args->retval = -ENODEV;                                                                 \
 			return 0;                                                                                      \
 		}                                                                                                      \
-		hidbpf_args->retval = hidbpf_setup(&hidbpf_device);                                                    \
+		hidbpf_args->retval = HIDBPF__RESULT(hidbpf_setup(&hidbpf_device));                                    \
 		hid_bpf_release_context(hidbpf_device.ctx);                                                            \
 		return 0;                                                                                              \
 	}                                                                                                              \

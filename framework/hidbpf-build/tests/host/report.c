@@ -26,6 +26,14 @@ long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u
 	return 0;
 }
 
+long bpf_dynptr_write(const struct bpf_dynptr *pointer, __u64 offset, void *from, __u64 size, __u64 flags __attribute__((unused)))
+{
+	if (offset + size > pointer->opaque[1])
+		return -7;
+	__builtin_memcpy((void *)(pointer->opaque[0] + offset), from, size);
+	return 0;
+}
+
 #define CHECK(condition)                                                                                               \
 	if (!(condition)) {                                                                                            \
 		__builtin_printf("%s:%d: " #condition "\n", __FILE__, __LINE__);                                       \
@@ -55,6 +63,7 @@ HIDBPF_DESCRIPTOR(padding, Padding(8), Padding(16), Padding(3));
 #define EIGHT(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
 HIDBPF_DESCRIPTOR(longest, EIGHT(EIGHT(EIGHT(1, 2, 3, 4, 5, 6, 7, 8))));
 HIDBPF_DESCRIPTOR(two_bytes, 7, 8);
+static const __u8 constant[] = {Padding(5)};
 HIDBPF_DESCRIPTOR(long_and_odd, EIGHT(EIGHT(EIGHT(1, 2, 3))), 9);
 
 HIDBPF_UDEV_PROPERTY(EMPTY);
@@ -112,6 +121,9 @@ int main(void)
 	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(2, two_bytes)) == 0 && buffer[1] == padding[1] && buffer[2] == 7);
 	CHECK(buffer[3] == 8 && buffer[4] == padding[4]);
 	CHECK(hidbpf_change(&ctx, HIDBPF_REPLACED(padding)) == -EIO);
+	CHECK(hidbpf_replace(&descriptor, constant) == 6 && same(constant, 6) && buffer[6] == padding[6]);
+	CHECK(hidbpf_append(&descriptor, 18, constant) == 24 && buffer[18] == constant[0] && buffer[23] == constant[5]);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(3, constant)) == 0 && buffer[3] == constant[0] && buffer[9] == padding[9]);
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
 	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21k_"));

@@ -8,7 +8,7 @@ use super::memory::{Kind, Memory, RegionId};
 use super::vm::{MAX_LOOPS, Problem};
 
 /// Names of helpers, those that aren't there included if a driver could want them.
-const NAMES: [(u32, &str); 46] = [
+const NAMES: [(u32, &str); 47] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
     (3, "bpf_map_delete_elem"),
@@ -54,6 +54,7 @@ const NAMES: [(u32, &str); 46] = [
     (195, "bpf_map_lookup_percpu_elem"),
     (197, "bpf_dynptr_from_mem"),
     (201, "bpf_dynptr_read"),
+    (202, "bpf_dynptr_write"),
     (208, "bpf_ktime_get_tai_ns"),
 ];
 
@@ -119,6 +120,7 @@ impl Machine {
             182 => self.strncmp(a, b as u32, c),
             197 => self.dynptr_from_memory(a, b as u32, c, d),
             201 => self.dynptr_read(a, b as u32, c, d as u32, e),
+            202 => self.dynptr_write(a, b as u32, c, d as u32, e),
             _ => {
                 let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
                 Err(Reason::UnknownHelper { number, name }.into())
@@ -248,10 +250,35 @@ impl Machine {
         Ok(refused.map_or(0, negative))
     }
 
-    fn dynptr_read(&mut self, to: u64, size: u32, pointer: u64, offset: u32, flags: u64) -> Result<u64, Problem> {
+    /// The address and the size in a `struct bpf_dynptr`.
+    fn dynptr(&self, pointer: u64) -> Result<(u64, u64), Problem> {
         let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
         let (address, whole) = self.input(pointer, DYNPTR_SIZE)?.split_at(8);
-        let (address, whole) = (number(address), number(whole));
+        Ok((number(address), number(whole)))
+    }
+
+    fn dynptr_read(&mut self, to: u64, size: u32, pointer: u64, offset: u32, flags: u64) -> Result<u64, Problem> {
+        let (address, whole) = self.dynptr(pointer)?;
+        let from = address.wrapping_add(offset.into());
+        self.dynptr_copy((address, whole), offset, size, flags, from, to)
+    }
+
+    fn dynptr_write(&mut self, pointer: u64, offset: u32, from: u64, size: u32, flags: u64) -> Result<u64, Problem> {
+        let (address, whole) = self.dynptr(pointer)?;
+        let to = address.wrapping_add(offset.into());
+        self.dynptr_copy((address, whole), offset, size, flags, from, to)
+    }
+
+    /// Copies bytes into or out of the memory of a dynptr, if they are within it.
+    fn dynptr_copy(
+        &mut self,
+        (address, whole): (u64, u64),
+        offset: u32,
+        size: u32,
+        flags: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<u64, Problem> {
         if address == 0 || flags != 0 {
             return Ok(negative(EINVAL));
         }
@@ -259,7 +286,7 @@ impl Machine {
             return Ok(negative(E2BIG));
         }
         self.charge(size as usize)?;
-        let bytes = self.input(address.wrapping_add(offset.into()), size)?.to_vec();
+        let bytes = self.input(from, size)?.to_vec();
         self.output(to, size)?.copy_from_slice(&bytes);
         Ok(0)
     }

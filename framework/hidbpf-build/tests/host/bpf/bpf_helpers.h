@@ -9,3 +9,4 @@
 struct bpf_dynptr;
 long bpf_dynptr_from_mem(void *data, __u64 size, __u64 flags, struct bpf_dynptr *pointer);
 long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u64 offset, __u64 flags);
+long bpf_dynptr_write(const struct bpf_dynptr *pointer, __u64 offset, void *from, __u64 size, __u64 flags);
