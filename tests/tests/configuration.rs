@@ -63,7 +63,11 @@ fn what_can_not_be_is_refused_and_nothing_is_written() {
     check(&with_config(dir.path(), &["enable", "mouse-invert-y"]), 1, &["99.toml:2, which is read after"]);
     fs::write(dir.path().join("hidbpf.toml"), "[driver.x]\nenabled = 1\n").expect("it can be written");
     let place = "hidbpf.toml:2:11: invalid type: integer `1`, expected a boolean";
-    check(&with_config(dir.path(), &["config"]), 1, &[place, "mend the file"]);
+    check(
+        &with_config(dir.path(), &["config"]),
+        1,
+        &[place, "correct the file; until then udev leaves the drivers that the file names off"],
+    );
     let output = with_config(dir.path(), &["doctor"]);
     assert!(stdout(&output).contains(place), "{}", stdout(&output));
 }

@@ -2,12 +2,21 @@
 
 use std::io::IsTerminal;
 
+use hidbpf::error::Error;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Command};
+
+/// Warns of something that the command can do without, with what to do about it.
+pub fn warn(error: &Error) {
+    match error.hint() {
+        Some(hint) => tracing::warn!("{error}\n  {hint}"),
+        None => tracing::warn!("{error}"),
+    }
+}
 
 pub fn start(args: &Args) {
     let from_udev = matches!(args.command, Command::Udev { .. });

@@ -1,7 +1,7 @@
 //! What the machine's owner wants: `hidbpf.toml` and the files of `hidbpf.toml.d` in /etc/hidbpf.
 //!
-//! A file is read whole or not at all. What a broken one says can't be known, so that the drivers that it names are left off by udev
-//! until it is mended: a device without its driver is as its maker sold it, and a driver that its owner has ruled out may do harm.
+//! A file holds as a whole or not at all. Where it is broken, or others than root could have written it, udev leaves off the drivers that it
+//! names until it is corrected: without its driver a device is as its maker sold it, whereas a driver that the owner has ruled out may do harm.
 //! Where there are no files, nothing is read but their directory.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
@@ -168,14 +168,16 @@ impl Entry {
     }
 }
 
-/// A file that can't be taken for what it says.
+/// A file that does not hold: it is broken, not to be trusted, or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
     /// What is wrong, with the place.
     message: String,
-    /// What it says, where it could be read.
+    /// What to do about it, if that is not to correct the file.
+    remedy: Option<String>,
+    /// Its text, where it can be read. Only names of drivers are looked for in it.
     text: Option<String>,
 }
 
@@ -191,11 +193,12 @@ impl Problem {
         })
     }
 
-    /// The failure, with what it means and how to mend it.
+    /// The failure, with what it means for drivers and what to do about it.
     pub fn error(&self) -> Error {
-        let which = if self.text.is_some() { "the drivers that it names are" } else { "all drivers are" };
+        let which = if self.text.is_some() { "the drivers that the file names" } else { "all drivers" };
+        let remedy = self.remedy.as_deref().unwrap_or("correct the file");
         Error::new(ErrorKind::Config, self.to_string())
-            .with_hint(format!("mend the file; until then {which} left off when a device is plugged in"))
+            .with_hint(format!("{remedy}; until then udev leaves {which} off when a device is plugged in"))
     }
 }
 
@@ -231,7 +234,7 @@ impl Wish<'_> {
     pub fn against(&self) -> Option<String> {
         match self {
             Wish::Disabled(source) => Some(format!("it is disabled by {source}")),
-            Wish::InDoubt(problem) => Some(format!("the configuration can't be read: {problem}")),
+            Wish::InDoubt(problem) => Some(format!("it may be disabled in a file that does not hold: {problem}")),
             Wish::Unsaid | Wish::Enabled(_) | Wish::Bound(_) => None,
         }
     }
@@ -268,7 +271,7 @@ impl Config {
             Err(error) => {
                 let path = system.config.join(DIRECTORY);
                 let message = format!("failed to list `{}`: {error}", path.display());
-                config.problems.push(Problem { path, message, text: None });
+                config.problems.push(Problem { path, message, remedy: None, text: None });
             }
         }
         config
@@ -292,22 +295,19 @@ impl Config {
                 self.entries.extend(entries);
                 self.files.push(path);
             }
-            Err(message) => self.problems.push(Problem { path, message, text: Some(text) }),
+            Err(message) => self.problems.push(Problem { path, message, remedy: None, text: Some(text) }),
         }
     }
 
     fn read_one(&mut self, path: PathBuf, open: Open) {
-        let read = || -> io::Result<String> {
-            let mut text = String::new();
-            open(&path)?.take(MAX_SIZE + 1).read_to_string(&mut text)?;
-            if text.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
-        };
-        match read() {
+        match open(&path).and_then(read_text) {
             Ok(text) => self.add(path, text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
             Err(error) => {
                 let message = format!("failed to read `{}`: {error}", path.display());
-                self.problems.push(Problem { path, message, text: None });
+                let remedy = trusted::hint(&error);
+                let text = open_regular(&path).and_then(read_text).ok();
+                self.problems.push(Problem { path, message, remedy, text });
             }
         }
     }
@@ -371,10 +371,24 @@ impl Config {
     }
 }
 
+fn read_text(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(MAX_SIZE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+}
+
+/// Opens a file that need not be root's, and waits for nobody who might write it.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 /// The files that there may be, in the order in which they are read.
 fn paths(system: &System) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    match fs::read_dir(system.config.join(DIRECTORY)) {
+    let directory = system.config.join(DIRECTORY);
+    match fs::read_dir(&directory) {
         Ok(entries) => {
             for entry in entries {
                 let path = entry?.path();
@@ -384,13 +398,13 @@ fn paths(system: &System) -> io::Result<Vec<PathBuf>> {
                 }
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_symlink() => {}
         Err(error) => return Err(error),
     }
     paths.sort();
     let first = system.config.join(FILE);
-    // Opening a file by a way that is only root's takes a dozen system calls before it is seen not to be there.
-    if first.try_exists().unwrap_or(true) {
+    // Walking to a file takes a dozen system calls before it turns out to be missing.
+    if !matches!(first.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         paths.insert(0, first);
     }
     Ok(paths)
@@ -679,6 +693,8 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::ids::{Group, Modalias};
 
@@ -810,20 +826,53 @@ bind = true
         for other in ["mouse", "invert", "mouse-invert-yy", "other"] {
             assert_eq!(config.wish(&driver(other), &device), Wish::Unsaid, "{other}");
         }
-        assert!(config.problems[0].error().hint().unwrap().contains("the drivers that it names"));
+        assert!(config.problems[0].error().hint().unwrap().contains("the drivers that the file names"));
         fs::write(root.path().join("hidbpf.toml.d/10.toml"), b"\xff\xfe").unwrap();
-        let config = Config::read(&system);
-        assert!(matches!(config.wish(&driver("other"), &device), Wish::InDoubt(_)));
-        assert!(config.problems[0].error().hint().unwrap().contains("all drivers"));
+        expect_all_in_doubt(&system, "did not contain valid UTF-8");
+    }
+
+    /// One problem, which keeps all drivers off.
+    fn expect_all_in_doubt(system: &System, words: &str) {
+        let config = Config::read(system);
+        let [problem] = &config.problems[..] else { panic!("{words}: {config:?}") };
+        assert!(problem.to_string().contains(words), "{words}: {problem}");
+        assert!(problem.error().hint().unwrap().contains("leaves all drivers off"), "{words}");
+        assert!(matches!(config.wish(&driver("other"), &device(1, "", "")), Wish::InDoubt(_)), "{words}");
     }
 
     #[test]
-    fn files_that_others_can_write_are_refused_where_udev_asks() {
-        let (_root, system) = system(&[(FILE, MAIN)]);
+    fn links_that_lead_nowhere_are_problems_and_not_missing_files() {
+        for (link, target, words) in [
+            (FILE, "hidbpf.toml", "symbolic links"),
+            (FILE, "hidbpf.toml.d/missing", "No such file"),
+            ("hidbpf.toml.d/10.toml", "11.toml", "No such file"),
+            (DIRECTORY, DIRECTORY, "symbolic links"),
+            (DIRECTORY, "missing", "No such file"),
+        ] {
+            let (root, system) = system(&[]);
+            let path = root.path().join(link);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, &path).unwrap();
+            expect_all_in_doubt(&system, words);
+        }
+    }
+
+    #[test]
+    fn what_others_could_have_written_does_not_hold_and_leaves_off_what_it_names() {
+        let text = "[driver.fine]\noptions.x = 1\n[driver.mouse-invert-y]\nenabled = true\n";
+        let (_root, system) = system(&[(FILE, text)]);
+        let device = device(1, "", "");
         // A temporary directory is anybody's.
         let config = Config::read_each(&system, trusted::open);
         assert_eq!(config.entries, []);
-        assert!(matches!(config.wish(&driver("other"), &device(1, "", "")), Wish::InDoubt(_)));
+        for named in ["fine", MOUSE] {
+            assert!(matches!(config.wish(&driver(named), &device), Wish::InDoubt(_)), "{named}");
+        }
+        assert_eq!(config.wish(&driver("other"), &device), Wish::Unsaid);
+        let error = config.problems[0].error();
+        assert!(error.to_string().contains("can be written by everybody"), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("chmod go-w") && hint.contains("leaves the drivers that the file names off"), "{hint}");
         let none = System { config: "/nonexistent/hidbpf".into(), ..System::default() };
         assert_eq!(Config::read_each(&none, trusted::open), Config::default());
     }

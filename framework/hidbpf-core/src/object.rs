@@ -186,15 +186,17 @@ impl DriverObject {
         DriverObject::read_from(path, trusted::open(path))
     }
 
+    /// Checks that udev's events may read the object: that nobody but root can have put it there.
+    ///
+    /// # Errors
+    /// Somebody else could write the file or a directory above it, or it can't be opened.
+    pub fn check_trusted(path: &Path) -> Result<()> {
+        trusted::open(path).map(drop).map_err(|error| unreadable(path, error))
+    }
+
     fn read_from(path: &Path, file: std::io::Result<fs::File>) -> Result<DriverObject> {
         use std::io::Read;
-        let fail = |error: std::io::Error| {
-            let what = format!("failed to read the driver `{}`", path.display());
-            match error.kind() {
-                std::io::ErrorKind::NotFound => Error::because(ErrorKind::NoDriver, what, error),
-                _ => Error::permission_or(ErrorKind::Io, what, error),
-            }
-        };
+        let fail = |error| unreadable(path, error);
         let file = file.map_err(fail)?;
         let size = file.metadata().map_err(fail)?.len().min(DriverObject::MAX_SIZE);
         // One byte more, which the end is found at without another allocation.
@@ -472,6 +474,19 @@ fn is_data(section: &str) -> bool {
 /// Whether a section is `.data`, or `.data.` and something; `.database` is neither.
 pub fn is_or_below(section: &str, prefix: &str) -> bool {
     section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let what = format!("failed to read the driver `{}`", path.display());
+    let hint = trusted::hint(&error);
+    let error = match error.kind() {
+        std::io::ErrorKind::NotFound => Error::because(ErrorKind::NoDriver, what, error),
+        _ => Error::permission_or(ErrorKind::Io, what, error),
+    };
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 fn bad(path: &Path, why: String) -> Error {

@@ -1,5 +1,6 @@
 //! Where things are on the machine. Tests put another tree in place of `/`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::HidName;
@@ -112,9 +113,12 @@ impl System {
         self.run.join("devices.lock")
     }
 
-    /// Where a driver's object is, in the first directory that has it.
+    /// Where a driver's object is, in the first directory that has the name. Reading tells what is wrong with it: a link may lead nowhere.
     pub fn find_driver(&self, name: &DriverName) -> Option<PathBuf> {
-        self.driver_dirs.iter().map(|dir| System::object_in(dir, name)).find(|path| path.is_file())
+        let is_missing =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        let paths = self.driver_dirs.iter().map(|dir| System::object_in(dir, name));
+        paths.into_iter().find(|path| !path.symlink_metadata().as_ref().is_err_and(is_missing))
     }
 
     /// Where a driver's object is in a directory of drivers.

@@ -8,6 +8,7 @@ pub mod cases;
 pub mod costs;
 pub mod debian;
 pub mod demo;
+pub mod links;
 pub mod machine;
 pub mod measure;
 pub mod memory;

@@ -8,6 +8,7 @@ use hidbpf::manifest::DriverName;
 use hidbpf::tune::OptionStatus;
 
 use super::Context;
+use crate::log;
 use crate::output::{self, Outcome};
 
 pub fn run(context: &Context, driver: Option<&str>, device: Option<&str>) -> Outcome {
@@ -18,7 +19,7 @@ pub fn run(context: &Context, driver: Option<&str>, device: Option<&str>) -> Out
     let manager = Manager::new(system);
     let config = Config::read(system);
     for problem in &config.problems {
-        tracing::warn!("{}", problem.error());
+        log::warn(&problem.error());
     }
     let drivers = catalog.drivers.iter().filter(|driver| named.is_none_or(|named| named.name == driver.name));
     let mut answers = Vec::new();

@@ -36,6 +36,7 @@ use hidbpf::object::DriverObject;
 use hidbpf::system::{OBJECT_SUFFIX, System};
 
 use crate::args::{Args, Command, UdevEvent};
+use crate::log;
 use crate::output::Outcome;
 
 /// How long to wait for reports before looking whether to end.
@@ -101,7 +102,7 @@ impl Context {
     fn catalog(&self) -> Catalog {
         let catalog = Catalog::read(&self.system);
         for problem in &catalog.problems {
-            tracing::warn!("{problem}");
+            log::warn(problem);
         }
         catalog
     }

@@ -9,6 +9,7 @@ use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, Manager};
 use hidbpf::text::Printable;
 
 use super::Context;
+use crate::log;
 use crate::output::{self, Outcome};
 
 pub fn run(context: &Context) -> Outcome {
@@ -17,7 +18,7 @@ pub fn run(context: &Context) -> Outcome {
         tracing::warn!("only root can look at the pins; this is what was remembered when the drivers were attached");
     }
     for problem in Config::read(&context.system).problems {
-        tracing::warn!("{}", problem.error());
+        log::warn(&problem.error());
     }
     if context.json { output::json("status", &status) } else { output::text(Lines(&status)) }
 }

@@ -120,12 +120,12 @@ impl<L: Loader> Manager<'_, L> {
         if named.is_empty() {
             let catalog = Catalog::read_trusted(self.system);
             drivers = catalog.drivers;
-            failed.extend(catalog.problems.into_iter().map(|error| (None, with_owner(error))));
+            failed.extend(catalog.problems.into_iter().map(|error| (None, error)));
         }
         let unnamed = wanted.iter().copied().filter(|name| !named.is_empty() && !named.contains(name));
         for name in named.iter().chain(unnamed) {
             let result = match self.system.find_driver(name) {
-                Some(path) => DriverObject::read_trusted(&path).map_err(with_owner),
+                Some(path) => DriverObject::read_trusted(&path),
                 None if named.contains(name) => Err(Error::new(
                     ErrorKind::NoDriver,
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),
@@ -142,12 +142,4 @@ impl<L: Loader> Manager<'_, L> {
         drivers.retain(|driver| driver.manifest.is_automatic() || wanted.contains(&driver.name));
         (drivers, failed)
     }
-}
-
-/// Says how a driver becomes one that udev's events may load.
-fn with_owner(error: Error) -> Error {
-    if error.kind() != ErrorKind::Permission {
-        return error;
-    }
-    error.with_hint("udev's events load what is root's alone: see to owner and mode with `chown root` and `chmod go-w`")
 }

@@ -31,7 +31,7 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
         findings.push(Finding::not_good("device", Grade::Warning, message, aside.remedy(&device.name)));
     }
     for error in Config::read(system).problems.iter().map(Problem::error) {
-        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        let remedy = error.hint().unwrap_or("correct the file").to_owned();
         findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
     }
     let manager = Manager::new(system);

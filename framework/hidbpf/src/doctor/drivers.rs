@@ -1,8 +1,11 @@
 //! The installed drivers, and what the configuration says of them.
 
+use std::path::{Path, PathBuf};
+
 use super::{Finding, Grade};
 use crate::catalog::Catalog;
 use crate::config::{Config, Key, Problem};
+use crate::object::DriverObject;
 use crate::system::System;
 use crate::text::Printable;
 
@@ -18,6 +21,15 @@ pub(super) fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Fin
     } else {
         findings.push(Finding::good("drivers", format!("{} installed", catalog.drivers.len())));
     }
+    // udev's helper takes them from nowhere else.
+    let places = System::DRIVER_DIRS.map(Path::new);
+    let looked_at_by_udev = |path: &&PathBuf| path.parent().is_some_and(|directory| places.contains(&directory));
+    for path in catalog.drivers.iter().map(|driver| &driver.path).filter(looked_at_by_udev) {
+        if let Err(error) = DriverObject::check_trusted(path) {
+            let message = format!("udev does not attach it: {error}");
+            findings.push(Finding::not_good("drivers", Grade::Warning, message, error.hint().unwrap_or_default()));
+        }
+    }
     for problem in &catalog.problems {
         let remedy = problem.hint().unwrap_or("install the driver again");
         findings.push(Finding::not_good("drivers", Grade::Warning, problem.to_string(), remedy));
@@ -26,7 +38,7 @@ pub(super) fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Fin
 
 pub(super) fn configuration(config: &Config, catalog: &Catalog, findings: &mut Vec<Finding>) {
     for error in config.problems.iter().map(Problem::error) {
-        let remedy = error.hint().unwrap_or("mend the file").to_owned();
+        let remedy = error.hint().unwrap_or("correct the file").to_owned();
         findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
     }
     for entry in config.in_force() {

@@ -1,7 +1,7 @@
 //! Cases about /etc/hidbpf: drivers that are left off, attached or bound because it says so, and files that can't be read.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,7 @@ use super::attach::{expect_hat_works, expect_untouched};
 use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, write};
+use crate::guest::links::{self, Links, remove};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -18,6 +19,8 @@ pub const CASES: &[Case] = &[
     case("configuration-enables-an-example", WITH_HID_BPF, enables_an_example),
     case("configuration-binds-a-driver", WITH_HID_BPF, binds),
     case("configuration-that-is-broken", WITH_HID_BPF, broken),
+    case("configuration-by-way-of-links", WITH_HID_BPF, by_way_of_links),
+    case("configuration-that-is-a-link-loop", WITH_HID_BPF, link_loop),
 ];
 
 pub const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
@@ -162,8 +165,9 @@ fn binds(bench: &mut Bench) -> Result<()> {
     bench.reload()
 }
 
+const PRESENTER: (&str, usize) = ("hp-elite-presenter", 264);
+
 fn broken(bench: &mut Bench) -> Result<()> {
-    const PRESENTER: (&str, usize) = ("hp-elite-presenter", 264);
     let files = Files::new()?;
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     files.write("hidbpf.toml.d/10-mine.toml", &format!("[driver.{}]\nenable = false\n", RAPTOR.0))?;
@@ -172,7 +176,11 @@ fn broken(bench: &mut Bench) -> Result<()> {
     expect_untouched(&joystick, &spec)?;
     let log = bench.take_log();
     ensure!(log.contains("failed with exit code 1"), "the helper took no offence: {log}");
-    bench.hidbpf(&["status"])?.expect(0)?.answers("left off: the configuration can't be read")?.says(place)?;
+    bench
+        .hidbpf(&["status"])?
+        .expect(0)?
+        .answers("left off: it may be disabled in a file that does not hold: ")?
+        .says(place)?;
     bench.hidbpf(&["doctor"])?.answers(place)?;
     bench.hidbpf(&["doctor", &joystick.name()])?.answers(place)?;
     bench.hidbpf(&["config"])?.expect(1)?.says(place)?;
@@ -180,18 +188,93 @@ fn broken(bench: &mut Bench) -> Result<()> {
     // A driver that the file says nothing of is none of its business.
     let presenter = plug_fixed(PRESENTER, bench)?;
     bench.unplug(presenter)?;
-    // What anybody could have written is not gone by, and nor is anything else until that is mended.
+    // What anybody could have written does not hold, and the drivers that it names are left off until that is corrected.
     let mine = "/etc/hidbpf/hidbpf.toml.d/10-mine.toml";
-    files.write("hidbpf.toml.d/10-mine.toml", "")?;
+    files.write("hidbpf.toml.d/10-mine.toml", &format!("[driver.{}]\nenabled = true\n", RAPTOR.0))?;
     fs::set_permissions(mine, Permissions::from_mode(0o666)).with_context(|| format!("failed to chmod `{mine}`"))?;
-    let presenter = bench.plug(&recordings::device(PRESENTER.0, PRESENTER.1)?)?;
-    expect_attached(&presenter, &[])?;
-    bench.hidbpf(&["status"])?.expect(0)?.says("can be written by others than root")?;
+    let presenter = plug_fixed(PRESENTER, bench)?;
+    bench.trigger("add", &joystick)?;
+    expect_untouched(&joystick, &spec)?;
+    let why = format!("`{mine}` can be written by everybody");
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&why)?.says(&why)?.says("chmod go-w")?;
+    bench.hidbpf(&["doctor"])?.answers(&why)?.answers("the drivers that the file names")?;
+    bench.hidbpf(&["doctor", &joystick.name()])?.answers(&why)?.answers("chmod go-w")?;
     fs::set_permissions(mine, Permissions::from_mode(0o644)).with_context(|| format!("failed to chmod `{mine}`"))?;
     bench.trigger("add", &joystick)?;
     expect_hat_works(&joystick)?;
     for device in [joystick, presenter] {
         bench.unplug(device)?;
+    }
+    Ok(())
+}
+
+/// As on NixOS, where what /etc has leads to a store whose builders may add to it.
+fn by_way_of_links(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    write(Path::new("/nix/store/2-toml"), format!("[driver.{}]\nenabled = false\n", RAPTOR.0).as_bytes())?;
+    fs::set_permissions("/nix/store/2-toml", Permissions::from_mode(0o444)).context("failed to set a mode")?;
+    fs::create_dir_all("/nix/store/1-etc/etc/hidbpf").context("failed to make a directory")?;
+    fs::set_permissions("/nix/store", Permissions::from_mode(0o1775)).context("failed to share the store")?;
+    chown("/nix/store", None, Some(30000)).context("failed to share the store")?;
+    let links = Links::make(&[
+        ("/etc/hidbpf/hidbpf.toml", "/etc/static/hidbpf/hidbpf.toml"),
+        ("/etc/static", "/nix/store/1-etc/etc"),
+        ("/nix/store/1-etc/etc/hidbpf/hidbpf.toml", "../../../2-toml"),
+    ])?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    let why = "it is disabled by /etc/hidbpf/hidbpf.toml:2";
+    let status = bench.hidbpf(&["status"])?.expect(0)?.answers(why)?;
+    ensure!(status.stderr.is_empty(), "`hidbpf status` warns: {}", status.stderr);
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    let presenter = plug_fixed(PRESENTER, bench)?;
+    bench.unplug(presenter)?;
+    drop(links);
+    bench.trigger("add", &joystick)?;
+    expect_hat_works(&joystick)?;
+    bench.unplug(joystick)?;
+    remove("/nix")
+}
+
+/// What such a file says can't be known, so that all drivers are left off, and everything says why.
+fn link_loop(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let loops: [(&str, links::Spec<'_>, &str); 4] = [
+        (
+            "itself",
+            &[("/etc/hidbpf/hidbpf.toml", "hidbpf.toml")],
+            "`/etc/hidbpf/hidbpf.toml` comes after 40 other links",
+        ),
+        (
+            "each other",
+            &[
+                ("/etc/hidbpf/hidbpf.toml.d/1.toml", "../hidbpf.toml.d/2.toml"),
+                ("/etc/hidbpf/hidbpf.toml.d/2.toml", "1.toml"),
+            ],
+            "comes after 40 other links",
+        ),
+        ("a directory", &[("/etc/hidbpf/hidbpf.toml.d", "hidbpf.toml.d")], "Too many levels of symbolic links"),
+        ("nothing", &[("/etc/hidbpf/hidbpf.toml", "nowhere.toml")], "No such file or directory"),
+    ];
+    for (kind, links, words) in loops {
+        let links = Links::make(links)?;
+        let joystick = bench.plug(&spec)?;
+        let result = (|| {
+            expect_untouched(&joystick, &spec)?;
+            let log = bench.take_log();
+            ensure!(log.contains("failed with exit code 1"), "the helper did not fail: {log}");
+            bench.hidbpf(&["status"])?.expect(0)?.answers(words)?.says("leaves all drivers off")?;
+            bench.hidbpf(&["doctor"])?.answers(words)?.answers("leaves all drivers off")?;
+            bench.hidbpf(&["doctor", &joystick.name()])?.answers(words)?;
+            bench.hidbpf(&["config"])?.expect(1)?.says(words)?;
+            drop(links);
+            bench.trigger("add", &joystick)?;
+            expect_hat_works(&joystick)
+        })();
+        result.with_context(|| format!("a link to {kind}"))?;
+        bench.unplug(joystick)?;
     }
     Ok(())
 }
