@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::kernels::Architecture;
 use crate::process;
+use crate::screen::{self, Step};
 
 /// How long the lists of a suite are believed before the archive is asked again.
 const LISTS_FRESH: Duration = Duration::from_secs(12 * 60 * 60);
@@ -37,22 +38,22 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Opens the suite called `name`, with its packages for one architecture, and its lists in a folder of `aptdir`. They are fetched where they are missing or old; old
-    /// ones are kept, with a warning, where that fails.
+    /// Opens the suite called `name`, with its packages for one architecture, and its lists in a folder of `aptdir`. They are
+    /// fetched where they are missing or old; old ones are kept, with a warning, where that fails.
     ///
     /// # Errors
     /// There are no lists, and this machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
-    pub fn open(aptdir: &Path, name: &str, architecture: Architecture) -> Result<Self> {
+    pub fn open(aptdir: &Path, name: &str, architecture: Architecture, step: &Step) -> Result<Self> {
         let folder = aptdir.join(format!("{name}-{}", architecture.debian()));
         let suite = Self { name: name.to_owned(), architecture, folder };
         if !suite.is_fresh()
-            && let Err(error) = suite.update()
+            && let Err(error) = suite.update(step)
         {
             // Whoever has run this before can go on without a network. Whoever has not has no lists to go on with.
             if !suite.stamp().is_file() {
                 return Err(error);
             }
-            eprintln!("warning: going on with old lists of `{name}`: {error:#}");
+            step.note(&format!("going on with old lists of `{name}`: {error:#}"));
         }
         Ok(suite)
     }
@@ -106,15 +107,15 @@ impl Suite {
     ///
     /// # Errors
     /// The archive can't be reached, or what it sends is not what Debian signed.
-    pub fn download(&self, packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
-        let attempt = || process::output(self.apt("apt-get").arg("download").args(packages).current_dir(folder));
+    pub fn download(&self, packages: &[String], folder: &Path, step: &Step) -> Result<Vec<PathBuf>> {
+        let attempt = || follow(self.apt("apt-get").arg("download").args(packages).current_dir(folder), step);
         with_retries(
             &format!("failed to download {} from `{}`", packages.join(", "), self.name),
             FIRST_WAIT,
             |tried| {
                 // A package that is gone from the archive is the mark of a list that is out of date.
                 if tried > 0 {
-                    self.refresh()?;
+                    self.refresh(step)?;
                 }
                 attempt()
             },
@@ -159,12 +160,13 @@ impl Suite {
         command
     }
 
-    fn refresh(&self) -> Result<()> {
-        process::output(self.apt("apt-get").arg("update")).map(drop)
+    fn refresh(&self, step: &Step) -> Result<()> {
+        step.say(&format!("fetching the lists of `{}`", self.name));
+        follow(self.apt("apt-get").arg("update"), step)
     }
 
     /// Writes the configuration and fetches the lists, from the first of the machine's archives that has the suite.
-    fn update(&self) -> Result<()> {
+    fn update(&self, step: &Step) -> Result<()> {
         let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).is_file()).ok_or_else(|| {
             anyhow!("Debian's keys are not at `{}`: install the package debian-archive-keyring", KEYRINGS[0])
         })?;
@@ -188,7 +190,7 @@ impl Suite {
             match with_retries(
                 &format!("failed to fetch the lists of `{}` from {archive}", self.name),
                 FIRST_WAIT,
-                |_| self.refresh(),
+                |_| self.refresh(step),
             ) {
                 Ok(()) => return self.write("updated", ""),
                 Err(error) => failures.push_str(&format!("\n  {error:#}")),
@@ -201,6 +203,29 @@ impl Suite {
         let path = self.folder.join(name);
         fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))
     }
+}
+
+/// Runs an apt command and shows how far it is.
+///
+/// # Errors
+/// It can't be started, or it fails.
+pub fn follow(command: &mut Command, step: &Step) -> Result<()> {
+    command.args(["-o", "APT::Status-Fd=1"]);
+    process::follow(command, &mut |line| {
+        if let Some((percent, what)) = parse_status(line) {
+            step.at_percent(percent, what);
+        }
+    })
+}
+
+/// Reads a line of what apt writes for programs: `dlstatus:` or `pmstatus:`, a number or a package, how many of a hundred parts
+/// are done, and the rest for people. See README.progress-reporting of apt.
+fn parse_status(line: &str) -> Option<(f64, &str)> {
+    let rest = line.strip_prefix("dlstatus:").or_else(|| line.strip_prefix("pmstatus:"))?;
+    // A package's name can have its architecture behind a colon.
+    let (before, what) = rest.rsplit_once(':')?;
+    let (_, percent) = before.rsplit_once(':')?;
+    Some((percent.parse().ok()?, what))
 }
 
 /// The configuration of an apt that lives in `folder`.
@@ -244,7 +269,7 @@ fn with_retries<T>(failure: &str, mut wait: Duration, mut what: impl FnMut(u32) 
             Ok(done) => return Ok(done),
             Err(error) if tried + 1 == ATTEMPTS => return Err(error.context(format!("{failure}, {ATTEMPTS} times"))),
             Err(error) => {
-                eprintln!("{failure}, trying again in {} s: {error:#}", wait.as_secs());
+                screen::line(&format!("{failure}, trying again in {} s: {error:#}", wait.as_secs()));
                 sleep(wait);
                 wait *= 2;
             }
@@ -266,6 +291,19 @@ mod tests {
         });
         assert_eq!(result.unwrap(), 7);
         assert_eq!(tries, [0, 1]);
+    }
+
+    #[test]
+    fn the_progress_of_apt_is_read() {
+        for (line, status) in [
+            ("dlstatus:1:12.5:Retrieving file 1 of 2", Some((12.5, "Retrieving file 1 of 2"))),
+            ("pmstatus:libelf1:amd64:40.0000:Unpacking libelf1 (amd64)", Some((40.0, "Unpacking libelf1 (amd64)"))),
+            ("Get:1 http://mirror.example/debian trixie InRelease", None),
+            ("pmstatus:clang", None),
+            ("dlstatus:1:x:y", None),
+        ] {
+            assert_eq!(parse_status(line), status, "{line}");
+        }
     }
 
     #[test]

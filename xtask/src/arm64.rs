@@ -9,19 +9,21 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::apt::Suite;
 use crate::artifacts::{self, ARM64, Artifacts, Profile};
+use crate::boot::{self, Lab};
 use crate::dist::files;
 use crate::guest::{Packer, Userland};
 use crate::kernels::{self, Architecture, Entry, Pick};
 use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::{Generation, Outcome, Task};
-use crate::qemu::{Accelerator, Limits};
-use crate::report::{Report, Screen, case_line};
+use crate::qemu::Limits;
+use crate::report::{Report, case_line};
+use crate::screen;
 use crate::setup::{self, Need};
 use crate::transcript::Tally;
-use crate::vm::{self, Lab};
 
 /// What `cargo xtask arm64` is told.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,6 +47,7 @@ const PACKAGES: &str = "kmod,libc6-dev,libelf-dev,libudev-dev,strace,systemd,ude
 /// # Errors
 /// The machinery fails before a case could run, or the code does not compile.
 pub fn run(options: &Options) -> Result<Report> {
+    Choice::emulation_only("the processor is another one than the host's")?;
     setup::install(&[Need::Build, Need::Machines, Need::Packages, Need::Arm64])?;
     check_target()?;
     let paths = Paths::find()?;
@@ -54,11 +57,10 @@ pub fn run(options: &Options) -> Result<Report> {
     let other = artifacts::build_for_arm64(&paths.root, &system)?.artifacts()?;
 
     let started = Instant::now();
-    let screen = Screen::default();
     let mut tally = Tally::default();
     let outcome = compare(&own.objects, &other.objects)?;
     tally.count(&outcome);
-    screen.line(&case_line(NAME, "objects-are-those-of-x86-64", &outcome, 0));
+    screen::line(&case_line(NAME, "objects-are-those-of-x86-64", &outcome, 0));
 
     let entry = Entry {
         name: NAME.to_owned(),
@@ -69,12 +71,16 @@ pub fn run(options: &Options) -> Result<Report> {
         may_skip: true,
         architecture: Architecture::Arm64,
     };
-    let kernel = entry.fetch(&paths, &mut |text| screen.line(text))?;
+    let kernel = entry.fetch(&paths)?;
     let packed = Artifacts { objects: own.objects.clone(), ..other };
     let userland = Userland::Unpacked { root: &system, hidbpf: &own.hidbpf };
-    let lab = Lab::with(&paths, Packer::new(&paths, kernels::list()?.modules, &packed, userland)?, Accelerator::Tcg);
+    let lab = Lab::with(
+        &paths,
+        Packer::new(&paths, kernels::list()?.modules, &packed, userland)?,
+        Accelerators::emulation(Accelerator::Tcg),
+    );
     let task = Task::Test { filters: options.filters.clone(), rounds: 1, udev_hid_bpf: false };
-    let (mut part, _) = vm::watch(NAME, &kernel, &screen, &|hear| lab.boot(&kernel, task.clone(), limits(), hear));
+    let (mut part, _) = boot::watch(NAME, &kernel, &|hear| lab.boot(&kernel, task.clone(), limits(), hear));
     part.tally += tally;
     part.took = started.elapsed();
     Ok(Report { parts: vec![part], ..Report::default() })
@@ -83,7 +89,7 @@ pub fn run(options: &Options) -> Result<Report> {
 /// An emulated processor of another kind is slower than one of the host's.
 fn limits() -> Limits {
     let usual = Limits::default();
-    Limits { silence: 2 * usual.silence, whole: 4 * usual.whole }
+    Limits { boot: 2 * usual.boot, silence: 2 * usual.silence, whole: 4 * usual.whole, ..usual }
 }
 
 /// rustc has the standard library only for the machines that it was asked to have it for.
@@ -120,13 +126,15 @@ fn compare(own: &Path, other: &Path) -> Result<Outcome> {
 
 /// Unpacks Debian's packages for arm64, or takes what was unpacked from the lists that apt has.
 fn unpack_system(paths: &Paths) -> Result<PathBuf> {
-    let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Arm64)?;
+    let step = screen::step(NAME, "looking for the packages to link with");
+    let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Arm64, &step)?;
     let root = paths.vm.join("arm64");
     let stamp = paths.vm.join("arm64.made");
     if !suite.is_newer_than(&stamp) {
         return Ok(root);
     }
     remove_folder(&root)?;
+    step.say("unpacking the packages to link with");
     let mut command = process::command("mmdebstrap");
     command.args(["--quiet", "--mode=root", "--variant=extract", "--architectures=arm64"]);
     process::output(command.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&root).arg(suite.sources()))?;
@@ -134,5 +142,6 @@ fn unpack_system(paths: &Paths) -> Result<PathBuf> {
     let link = root.join("lib");
     std::os::unix::fs::symlink("usr/lib", &link).with_context(|| format!("failed to create `{}`", link.display()))?;
     fs::write(&stamp, "").with_context(|| format!("failed to write `{}`", stamp.display()))?;
+    step.done("the packages to link with are unpacked");
     Ok(root)
 }

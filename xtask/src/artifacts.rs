@@ -1,15 +1,16 @@
 //! Builds the workspace with cargo, and learns from cargo's messages where the results are.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use cargo_metadata::{Message, TargetKind};
 
 use crate::Fault;
+use crate::cargo;
 use crate::libbpf::Libbpf;
 use crate::process;
+use crate::screen::{self, Step};
 
 /// What a build has left, as far as the virtual machines need it.
 #[derive(Clone, Debug)]
@@ -80,20 +81,6 @@ pub struct Build {
     pub compiled: Vec<String>,
 }
 
-/// Cargo, as the one that runs this program.
-pub fn cargo() -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = process::command(program);
-    // These describe the package that is run, not those that are built.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&*name);
-        }
-    }
-    command
-}
-
 /// The packages that the parts of [`Product`] are in.
 const INSTALLED: [&str; 4] = ["--package", "hidbpf-cli", "--package", "hidbpf-drivers"];
 
@@ -118,6 +105,7 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
 /// # Errors
 /// As [`build`].
 pub fn build_with(root: &Path, profile: Profile, libbpf: Option<&Libbpf>) -> Result<Build> {
+    let step = screen::step("build", "looking for what there is to do");
     let mut build = Build { libbpf: libbpf.cloned(), ..Build::default() };
     let linked = |mut command: Command| {
         if let Some(libbpf) = libbpf {
@@ -126,18 +114,18 @@ pub fn build_with(root: &Path, profile: Profile, libbpf: Option<&Libbpf>) -> Res
         }
         anyhow::Ok(command)
     };
-    let mut command = cargo();
-    command.arg("build");
+    let mut command = cargo::command(root, &["build"]);
     match profile {
         Profile::Dev if libbpf.is_some() => command.args(INSTALLED),
         Profile::Dev => command.args(["--workspace", "--exclude", "hidbpf-helper"]),
         Profile::Release => command.arg("--release").args(INSTALLED).args(TESTS),
         Profile::Package => command.arg("--release").args(INSTALLED),
     };
-    build.run(linked(command)?, root, profile, &[])?;
-    let mut command = cargo();
-    command.arg("rustc").args(HELPER).args((profile != Profile::Dev).then_some("--profile=helper"));
-    build.run(linked(command)?, root, profile, &STATIC)?;
+    build.run(linked(command)?, &step, profile, &[])?;
+    let mut command = cargo::command(root, &["rustc"]);
+    command.args(HELPER).args((profile != Profile::Dev).then_some("--profile=helper"));
+    build.run(linked(command)?, &step, profile, &STATIC)?;
+    step.done("hidbpf and its drivers are built");
     Ok(build)
 }
 
@@ -149,13 +137,15 @@ pub const ARM64: &str = "aarch64-unknown-linux-gnu";
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build_for_arm64(root: &Path, system: &Path) -> Result<Build> {
+    let step = screen::step("build", "looking for what there is to do for arm64");
     let mut build = Build::default();
-    let mut command = cargo();
-    command.arg("build").args(INSTALLED).args(TESTS);
-    build.run(cross(command, system), root, Profile::Dev, &[])?;
-    let mut command = cargo();
-    command.arg("rustc").args(HELPER);
-    build.run(cross(command, system), root, Profile::Dev, &STATIC)?;
+    let mut command = cargo::command(root, &["build"]);
+    command.args(INSTALLED).args(TESTS);
+    build.run(cross(command, system), &step, Profile::Dev, &[])?;
+    let mut command = cargo::command(root, &["rustc"]);
+    command.args(HELPER);
+    build.run(cross(command, system), &step, Profile::Dev, &STATIC)?;
+    step.done("hidbpf is built for arm64");
     Ok(build)
 }
 
@@ -183,45 +173,38 @@ fn without_own_paths() -> Vec<String> {
 }
 
 impl Build {
-    fn run(&mut self, mut command: Command, root: &Path, profile: Profile, last: &[&str]) -> Result<()> {
-        command.current_dir(root).arg("--message-format=json-render-diagnostics");
+    fn run(&mut self, mut command: Command, step: &Step, profile: Profile, last: &[&str]) -> Result<()> {
         if profile != Profile::Dev {
             command.args(without_own_paths());
         }
-        let mut child = command.args(last).stdout(Stdio::piped()).spawn().context("failed to start `cargo`")?;
-        let stdout = child.stdout.take().context("failed to read what `cargo` says")?;
-        let read = self.read(BufReader::new(stdout));
-        let status = child.wait().context("failed to wait for `cargo`")?;
-        if !status.success() {
-            return Err(Fault::Failed("`cargo build` failed".to_owned()).into());
+        if cargo::run(command, last, step, &mut |message| self.hear(message))? {
+            Ok(())
+        } else {
+            Err(Fault::Failed("`cargo build` failed".to_owned()).into())
         }
-        read
     }
 
-    fn read(&mut self, messages: impl BufRead) -> Result<()> {
-        for message in Message::parse_stream(messages) {
-            match message.context("failed to read what `cargo build` says")? {
-                Message::CompilerArtifact(artifact) => {
-                    let is_program = artifact.target.kind.contains(&TargetKind::Bin);
-                    if let Some(path) = artifact.executable.filter(|_| is_program) {
-                        match artifact.target.name.as_str() {
-                            "vm-guest" => self.guest = Some(path.into()),
-                            "hidbpf" => self.hidbpf = Some(path.into()),
-                            "hidbpf-udev" => self.helper = Some(path.into()),
-                            _ => {}
-                        }
-                    }
-                    if !artifact.fresh {
-                        self.compiled.push(artifact.target.name);
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::CompilerArtifact(artifact) => {
+                let is_program = artifact.target.kind.contains(&TargetKind::Bin);
+                if let Some(path) = artifact.executable.filter(|_| is_program) {
+                    match artifact.target.name.as_str() {
+                        "vm-guest" => self.guest = Some(path.into()),
+                        "hidbpf" => self.hidbpf = Some(path.into()),
+                        "hidbpf-udev" => self.helper = Some(path.into()),
+                        _ => {}
                     }
                 }
-                Message::BuildScriptExecuted(script) if script.package_id.repr.contains("hidbpf-drivers") => {
-                    self.objects = Some(script.out_dir.join("objects").into());
+                if !artifact.fresh {
+                    self.compiled.push(artifact.target.name);
                 }
-                _ => {}
             }
+            Message::BuildScriptExecuted(script) if script.package_id.repr.contains("hidbpf-drivers") => {
+                self.objects = Some(script.out_dir.join("objects").into());
+            }
+            _ => {}
         }
-        Ok(())
     }
 
     /// What the virtual machines need of it.

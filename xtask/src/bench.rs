@@ -9,15 +9,19 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::artifacts::{self, Profile};
+use crate::boot::{Lab, watch};
 use crate::costs::Figures;
 use crate::paths::Paths;
 use crate::protocol::{Task, Way};
-use crate::qemu::{Accelerator, Limits};
-use crate::report::{Part, Report, Screen, Sum};
+use crate::qemu::Limits;
+use crate::report::{Part, Report, Sum};
+use crate::screen;
 use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
-use crate::vm::{KernelOptions, Lab, Wanted, usual_jobs, watch, with_each};
+use crate::vm::{usual_jobs, with_each};
+use crate::wanted::{KernelOptions, Wanted};
 
 /// Where the tables are kept, from the workspace's root.
 const PAGE: &str = "docs/performance.md";
@@ -39,26 +43,26 @@ struct Kernel {
 /// # Errors
 /// The machinery fails before anything could be measured, or the code does not compile.
 pub fn run(options: &KernelOptions) -> Result<Report> {
+    Choice::emulation_only("instructions are counted")?;
     let wanted = Wanted::with_hid_bpf(options)?;
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Release)?.artifacts()?;
-    let screen = Screen::default();
-    let other = UdevHidBpf::fetch(&paths, &mut |text| screen.line(text));
+    let other = UdevHidBpf::fetch(&paths);
     if let Err(error) = &other {
-        screen.line(&format!("not compared with udev-hid-bpf: {error:#}"));
+        screen::line(&format!("not compared with udev-hid-bpf: {error:#}"));
     }
-    let lab = Lab::new(&paths, &artifacts, other.as_ref().ok(), Accelerator::CountedTcg)?;
+    let lab = Lab::new(&paths, &artifacts, other.as_ref().ok(), Accelerators::emulation(Accelerator::CountedTcg))?;
     let mut report = Report::default();
     let mut kernels = Vec::new();
-    let results = with_each(&paths, &wanted, usual_jobs(), &screen, &|kernel| {
+    let results = with_each(&paths, &wanted, usual_jobs(), &|kernel| {
         let mut counted = Kernel { release: kernel.release.clone(), ways: BTreeMap::new() };
         let mut parts = Vec::new();
         for (way, name) in WAYS.into_iter().filter(|(way, _)| *way != Way::UdevHidBpf || other.is_ok()) {
             let name = format!("{} {name}", kernel.name);
             let (part, figures) =
-                watch(&name, kernel, &screen, &|hear| lab.boot(kernel, Task::Measure { way }, Limits::default(), hear));
+                watch(&name, kernel, &|hear| lab.boot(kernel, Task::Measure { way }, Limits::default(), hear));
             parts.push(part);
             counted.ways.insert(way, figures);
         }
@@ -78,7 +82,7 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
         return Ok(report);
     }
     let text = page(&kernels, &other);
-    screen.line(&text);
+    screen::line(&text);
     let path = paths.root.join(PAGE);
     fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))?;
     Ok(report)

@@ -14,12 +14,14 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::accelerator::Choice;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::paths::Paths;
 use crate::process;
 use crate::report::{Report, Sum};
 use crate::setup;
-use crate::vm::{self, KernelOptions, Ran, Wanted};
+use crate::vm::{self, Ran};
+use crate::wanted::{KernelOptions, Wanted};
 
 /// Where the figures are kept, and shown, from the workspace's root.
 const TABLE: &str = "docs/costs.json";
@@ -53,6 +55,7 @@ struct Table {
 /// # Errors
 /// The machinery fails, or the code does not compile.
 pub fn run(options: &KernelOptions) -> Result<Report> {
+    Choice::from_environment()?;
     let wanted = Wanted::with_hid_bpf(options)?;
     setup::run()?;
     let paths = Paths::find()?;

@@ -5,13 +5,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::Fault;
+use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Profile};
+use crate::boot::{Lab, News};
 use crate::paths::Paths;
 use crate::protocol::{Generation, Message, Outcome, Task};
-use crate::qemu::{Accelerator, End, Limits};
-use crate::report::{Screen, seconds};
+use crate::qemu::{End, Limits};
+use crate::screen::{self, seconds};
 use crate::setup;
-use crate::vm::{KernelOptions, Lab, Wanted};
+use crate::wanted::{KernelOptions, Wanted};
 
 /// Installs what is missing, builds, boots a kernel, and shows what the guest shows.
 ///
@@ -19,32 +21,39 @@ use crate::vm::{KernelOptions, Lab, Wanted};
 /// The machinery fails, or the demonstration does: [`Fault::Failed`].
 pub fn run(options: &KernelOptions) -> Result<()> {
     let started = Instant::now();
+    Choice::from_environment()?;
     let wanted = choose(options)?;
-    println!("[1/4] Looking for the Debian packages that this needs");
+    screen::line("[1/4] Looking for the Debian packages that this needs");
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
-    println!("[2/4] Building hidbpf and its drivers");
+    screen::line("[2/4] Building hidbpf and its drivers");
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
-    println!("[3/4] Getting a kernel from Debian's archive");
-    let screen = Screen::default();
-    let progress = screen.progress(&wanted.name());
-    progress.say("looking for the kernel");
-    let kernel = wanted.get(&paths, &screen)?;
+    screen::line("[3/4] Getting a kernel from Debian's archive");
+    let kernel = wanted.get(&paths)?;
     if kernel.generation == Generation::None {
         bail!("Linux {} can't show anything: it has no HID-BPF", kernel.release);
     }
-    progress.say("packing the first root");
-    let lab = Lab::new(&paths, &artifacts, None, Accelerator::probe())?;
-    screen.line(&format!("[4/4] Booting Linux {} in a virtual machine\n", kernel.release));
-    progress.say("booting, a few seconds");
-    let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |message| match message {
-        Message::Ready { .. } => progress.say("running"),
-        Message::Say { text } => screen.line(text),
-        Message::Outcome { outcome: Outcome::Failed { why }, .. } => screen.line(&format!("\nThis went wrong:\n{why}")),
-        _ => {}
+    let step = screen::step(&kernel.name, "packing the first root");
+    let lab = Lab::new(&paths, &artifacts, None, Accelerators::open(&paths)?)?;
+    screen::line(&format!("[4/4] Booting Linux {} in a virtual machine\n", kernel.release));
+    step.say("booting, a few seconds");
+    let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |news| match news {
+        News::Restart(line) => {
+            if let Some(line) = line {
+                screen::line(line);
+            }
+        }
+        News::Message(message) => match message {
+            Message::Ready { .. } => step.say("running"),
+            Message::Say { text } => screen::line(text),
+            Message::Outcome { outcome: Outcome::Failed { why }, .. } => {
+                screen::line(&format!("\nThis went wrong:\n{why}"))
+            }
+            _ => {}
+        },
     })?;
-    drop(progress);
+    drop(step);
     match run.end {
         End::Verdict(tally) if tally.failed == 0 => {
             println!(

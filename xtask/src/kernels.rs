@@ -11,6 +11,7 @@ use crate::apt::Suite;
 use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::Generation;
+use crate::screen::{self, Step};
 
 /// The list of kernels.
 const LIST: &str = include_str!("../kernels.toml");
@@ -42,6 +43,14 @@ impl Architecture {
         match self {
             Self::Amd64 => "amd64",
             Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The program of QEMU's that runs machines of this kind.
+    pub fn qemu(self) -> &'static str {
+        match self {
+            Self::Amd64 => "qemu-system-x86_64",
+            Self::Arm64 => "qemu-system-aarch64",
         }
     }
 }
@@ -159,13 +168,15 @@ impl Entry {
     ///
     /// # Errors
     /// The archive can't be reached, has no such kernel, or the kernel is not built as the entry says.
-    pub fn fetch(&self, paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Kernel> {
-        let suite = Suite::open(&paths.vm.join("apt"), &self.suite, self.architecture)?;
+    pub fn fetch(&self, paths: &Paths) -> Result<Kernel> {
+        let step = screen::step(&self.name, "looking for the kernel");
+        let suite = Suite::open(&paths.vm.join("apt"), &self.suite, self.architecture, &step)?;
         let release = self.resolve(&suite.package_names(IMAGE_PREFIX)?)?;
         let folder = paths.vm.join("kernels").join(&release);
         if !folder.is_dir() {
-            say(&format!("fetching Linux {release} from {}", suite.name()));
-            unpack(&suite, &release, &folder)?;
+            step.say(&format!("fetching Linux {release} from {}", suite.name()));
+            unpack(&suite, &release, &folder, &step)?;
+            step.note(&format!("Linux {release} is fetched from {}", suite.name()));
         }
         let config = folder.join(CONFIG);
         let text = fs::read_to_string(&config).with_context(|| format!("failed to read `{}`", config.display()))?;
@@ -190,7 +201,7 @@ impl Entry {
 }
 
 /// Downloads the packages of the kernel `release` and puts what is needed of them at `folder`, whole or not at all.
-fn unpack(suite: &Suite, release: &str, folder: &Path) -> Result<()> {
+fn unpack(suite: &Suite, release: &str, folder: &Path, step: &Step) -> Result<()> {
     let image = format!("{IMAGE_PREFIX}{release}");
     // Since 6.19 the image package is empty and depends on others of the same release that hold the parts.
     let mut packages: Vec<String> = suite.dependencies(&image)?;
@@ -206,7 +217,9 @@ fn unpack(suite: &Suite, release: &str, folder: &Path) -> Result<()> {
     for folder in [&debs, &root, &done] {
         fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
     }
-    for deb in suite.download(&packages, &debs)? {
+    let debs = suite.download(&packages, &debs, step)?;
+    step.say(&format!("unpacking Linux {release}"));
+    for deb in debs {
         process::output(process::command("dpkg-deb").arg("--extract").arg(&deb).arg(&root))?;
     }
     let modules = first_that_is_there(

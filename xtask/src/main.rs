@@ -2,10 +2,13 @@
 //!
 //! Depends on nothing that needs a system package, because it is what installs those.
 
+mod accelerator;
 mod apt;
 mod arm64;
 mod artifacts;
 mod bench;
+mod boot;
+mod cargo;
 mod console;
 mod costs;
 mod deb;
@@ -25,11 +28,13 @@ mod process;
 mod protocol;
 mod qemu;
 mod report;
+mod screen;
 mod setup;
 mod suite;
 mod transcript;
 mod udev_hid_bpf;
 mod vm;
+mod wanted;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -50,6 +55,9 @@ const BROKEN: u8 = 69;
 /// Tasks for those who work on hidbpf.
 ///
 /// Exit codes: 0 passed; 1 failed; 2 bad usage; 69 the machinery failed (no network, no QEMU, a machine that never came up).
+///
+/// The environment variable HIDBPF_ACCEL chooses how virtual machines run: auto (default), kvm, or tcg, which is emulation. auto
+/// uses KVM for each kernel that has really booted under it, and keeps what it finds for a day.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -60,15 +68,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Show what hidbpf does: a real kernel, a device with a defect, before and after
-    Demo(vm::KernelOptions),
+    Demo(wanted::KernelOptions),
     /// Run everything that is tested: checks, tests on this machine, tests in virtual machines
     Test(vm::Options),
     /// Run the cases in virtual machines only
     Vm(vm::Options),
     /// Count what attaching costs, beside what it costs others, and write docs/performance.md anew
-    Bench(vm::KernelOptions),
+    Bench(wanted::KernelOptions),
     /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json anew
-    Costs(vm::KernelOptions),
+    Costs(wanted::KernelOptions),
     /// Write the pages about devices, docs/devices, anew from the drivers' manifests
     Docs,
     /// Lay out the files of an installed hidbpf

@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::MetadataCommand;
 use clap::Args;
 
+use crate::accelerator::{Accelerators, Choice};
 use crate::apt::Suite;
 use crate::artifacts::{self, Artifacts, Profile};
+use crate::boot;
 use crate::deb::{self, Made};
 use crate::dist;
 use crate::guest;
@@ -23,11 +25,12 @@ use crate::modules;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
-use crate::qemu::{Accelerator, Limits, Logs, Machine};
-use crate::report::{Part, Report, Screen, case_line};
+use crate::qemu::{Limits, Logs, Machine};
+use crate::report::{Part, Report, case_line};
+use crate::screen;
 use crate::setup::{self, Need};
 use crate::transcript::Tally;
-use crate::vm::{self, KernelOptions, Wanted};
+use crate::wanted::{KernelOptions, Wanted};
 
 /// What `cargo xtask packages` is told.
 #[derive(Args, Clone, Debug, Default)]
@@ -71,6 +74,7 @@ const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 /// # Errors
 /// The machinery fails before anything could be tested, or the code does not compile.
 pub fn run(options: &Options) -> Result<Report> {
+    Choice::from_environment()?;
     let mut asked = options.kernels.clone();
     if asked.only.is_empty() && asked.user.is_empty() {
         asked.only.push("newest".to_owned());
@@ -93,7 +97,6 @@ pub fn run(options: &Options) -> Result<Report> {
 fn builds(paths: &Paths, profile: Profile) -> Part {
     const NAME: &str = "builds";
     let started = Instant::now();
-    let screen = Screen::default();
     let mut part = Part {
         name: NAME.to_owned(),
         note: String::new(),
@@ -107,7 +110,7 @@ fn builds(paths: &Paths, profile: Profile) -> Part {
             Err(error) => Outcome::Failed { why: format!("{error:#}") },
         };
         part.tally.count(&outcome);
-        screen.line(&case_line(NAME, name, &outcome, 0));
+        screen::line(&case_line(NAME, name, &outcome, 0));
     };
     case("the-systems-libbpf-is-linked-where-it-is-asked-for", with_system_libbpf(paths, profile));
     if profile == Profile::Release {
@@ -201,15 +204,14 @@ pub fn test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Part {
 }
 
 fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Part> {
-    let screen = Screen::default();
     let made = deb::build(paths, &artifacts.product(), &[])?;
     let mut tally = Tally::default();
     let outcome =
         if deb::lint(&made)? { Outcome::Passed } else { Outcome::Failed { why: "it finds errors".to_owned() } };
     tally.count(&outcome);
-    screen.line(&case_line(NAME, "lintian-finds-no-error", &outcome, 0));
+    screen::line(&case_line(NAME, "lintian-finds-no-error", &outcome, 0));
 
-    let kernel = wanted.get(paths, &screen)?;
+    let kernel = wanted.get(paths)?;
     let lab = Lab { paths, artifacts, made: &made, kernel: &kernel, system: System::make(paths)? };
     lab.furnish()?;
     let plain = lab.initramfs_tools("plain")?;
@@ -220,6 +222,7 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
     let installed = lab.system.disk("installed")?;
 
     let mut part = Part { name: NAME.to_owned(), note: String::new(), tally, took: Duration::ZERO, broken: None };
+    let accelerators = Accelerators::open(paths)?;
     let boots = [
         ("install", Task::Install, &plain, &untouched),
         ("early", Task::Early, &early, &installed),
@@ -228,16 +231,16 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
     ];
     for (boot, task, initramfs, disk) in boots {
         let machine = Machine {
+            qemu: kernel.architecture.qemu().into(),
             image: kernel.image.clone(),
             initramfs: lab.told(&task, initramfs)?,
             disk: Some(disk.clone()),
             architecture: kernel.architecture,
-            accelerator: Accelerator::probe(),
             is_checked: false,
-            limits: Limits::default(),
+            limits: limits(),
             logs: Logs::create(&paths.logs(), &format!("{NAME}-{boot}"))?,
         };
-        let (booted, _) = vm::watch(NAME, &kernel, &screen, &|hear| vm::boot(&kernel, machine.clone(), hear));
+        let (booted, _) = boot::watch(NAME, &kernel, &|hear| boot::boot(&kernel, &machine, &accelerators, hear));
         part.tally += booted.tally;
         part.note = booted.note;
         part.broken = booted.broken;
@@ -247,6 +250,12 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
         }
     }
     Ok(part)
+}
+
+/// A system that systemd boots from a disk needs longer until it starts the guest.
+fn limits() -> Limits {
+    let usual = Limits::default();
+    Limits { boot: 2 * usual.boot, ..usual }
 }
 
 /// What the machines are made of.
@@ -399,12 +408,14 @@ impl System {
         if !rustix::process::geteuid().is_root() {
             bail!("only root can make a Debian system to install packages in");
         }
-        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64)?;
+        let step = screen::step(NAME, "looking for the packages of a Debian system");
+        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64, &step)?;
         let folder = paths.vm.join("debian");
         fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
         let (plain, stamp) = (folder.join("plain"), folder.join("made"));
         if suite.is_newer_than(&stamp) {
             remove_folder(&plain)?;
+            step.say("making a Debian system");
             let mut command = process::command("mmdebstrap");
             command.args(["--quiet", "--mode=root", "--variant=minbase", "--skip=cleanup/reproducible"]);
             process::output(command.arg(format!("--include={SYSTEM}")).arg(SUITE).arg(&plain).arg(suite.sources()))?;

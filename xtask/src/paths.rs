@@ -8,6 +8,8 @@ use cargo_metadata::MetadataCommand;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::screen;
+
 /// The folders that the tasks work in.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -51,7 +53,7 @@ impl Paths {
         let file = File::create(&path).with_context(|| format!("failed to create `{}`", path.display()))?;
         let taken = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
-                eprintln!("waiting for another run that uses `{}`", self.vm.display());
+                let _step = screen::step("lock", &format!("waiting for another run that uses `{}`", self.vm.display()));
                 flock(&file, FlockOperation::LockExclusive)
             }
             other => other,

@@ -1,8 +1,10 @@
 //! Runs other programs, and says what went wrong with the program's own words.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -34,6 +36,36 @@ pub fn output(command: &mut Command) -> Result<String> {
         bail!("`{name}` failed, {}{}", output.status, talk(&output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` to its end and calls `heard` with each line that it writes to its standard output.
+///
+/// # Errors
+/// As for [`output`].
+pub fn follow(command: &mut Command, heard: &mut dyn FnMut(&str)) -> Result<()> {
+    let name = name(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("failed to start `{name}`"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, mut stderr) = stdout.zip(stderr).with_context(|| format!("failed to read what `{name}` says"))?;
+    let (mut said, mut errors) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        // What can't be read is missing in an error.
+        scope.spawn(|| stderr.read_to_end(&mut errors));
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            heard(&String::from_utf8_lossy(&line));
+            said.extend(line);
+            said.push(b'\n');
+        }
+    });
+    let status = child.wait().with_context(|| format!("failed to wait for `{name}`"))?;
+    if !status.success() {
+        bail!("`{name}` failed, {status}{}", talk(&Output { status, stdout: said, stderr: errors }));
+    }
+    Ok(())
 }
 
 /// Runs `command` with its output passed through.
@@ -85,6 +117,20 @@ mod tests {
         let error = output(command("sh").arg("-c").arg("echo first; echo no such thing >&2; exit 3")).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("exit status: 3") && text.contains("no such thing"), "{text}");
+    }
+
+    #[test]
+    fn lines_are_heard_as_they_come_and_a_failure_repeats_them() {
+        let mut heard = Vec::new();
+        let run = |script: &str, heard: &mut Vec<String>| {
+            follow(command("sh").args(["-c", script]), &mut |line| heard.push(line.to_owned()))
+        };
+        run("echo one; echo two", &mut heard).unwrap();
+        assert_eq!(heard, ["one", "two"]);
+        let text = run("echo first; echo no such thing >&2; exit 3", &mut heard).unwrap_err().to_string();
+        assert!(text.contains("exit status: 3") && text.contains("no such thing"), "{text}");
+        let text = run("echo first; exit 3", &mut heard).unwrap_err().to_string();
+        assert!(text.contains("first"), "{text}");
     }
 
     #[test]

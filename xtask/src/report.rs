@@ -1,64 +1,39 @@
-//! What people see: a line for each case as it ends, progress on a terminal, a table at the end, and the sum as the last line.
+//! What comes of a run: a line for each case as it ends, a table at the end, and the sum as the last line.
 
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
 use crate::protocol::{Message, Outcome};
+use crate::screen::{self, Step, row, seconds};
 use crate::transcript::Tally;
 
-/// Where lines and progress go. Lines go to the standard output and stay; progress is drawn only on a terminal.
-#[derive(Clone, Debug, Default)]
-pub struct Screen {
-    bars: MultiProgress,
-}
-
-impl Screen {
-    /// Prints a line above all progress.
-    pub fn line(&self, text: &str) {
-        self.bars.suspend(|| println!("{text}"));
-    }
-
-    /// Progress of the thing called `name`, until it is dropped.
-    pub fn progress(&self, name: &str) -> Progress {
-        let bar = self.bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:12} {elapsed:>4} {msg}") {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Progress { bar, cases: 0, done: 0 }
-    }
-}
-
-/// A line on a terminal that says what is going on.
+/// Shows how far a guest is.
 #[derive(Debug)]
 pub struct Progress {
-    bar: ProgressBar,
+    step: Step,
     cases: usize,
     done: usize,
 }
 
 impl Progress {
-    /// Says what is going on now.
-    pub fn say(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+    /// Progress of the machine called `name`, which does `what` first.
+    pub fn new(name: &str, what: &str) -> Self {
+        Self { step: screen::step(name, what), cases: 0, done: 0 }
+    }
+
+    /// Follows a guest that starts again from the beginning.
+    pub fn restart(&mut self) {
+        self.done = 0;
+        self.step.say("booting once more");
     }
 
     /// Follows a guest.
     pub fn hear(&mut self, message: &Message) {
         match message {
             Message::Ready { cases, .. } => self.cases = *cases,
-            Message::Begin { case } => self.say(&format!("[{}/{}] {case}", self.done + 1, self.cases)),
+            Message::Begin { case } => self.step.at(self.done + 1, self.cases, case),
             Message::Outcome { .. } => self.done += 1,
             Message::Say { .. } | Message::Figure { .. } | Message::Verdict { .. } => {}
         }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 
@@ -66,24 +41,14 @@ impl Drop for Progress {
 pub fn case_line(kernel: &str, case: &str, outcome: &Outcome, millis: u64) -> String {
     let took = seconds(Duration::from_millis(millis));
     match outcome {
-        Outcome::Passed => format!("{kernel:<12} ok    {case} ({took})"),
-        Outcome::Failed { why } => format!("{kernel:<12} FAIL  {case} ({took}){}", indented(why)),
-        Outcome::Skipped { why } => format!("{kernel:<12} skip  {case}: {why}"),
+        Outcome::Passed => row(kernel, "ok", &format!("{case} ({took})")),
+        Outcome::Failed { why } => row(kernel, "FAIL", &format!("{case} ({took}){}", indented(why))),
+        Outcome::Skipped { why } => row(kernel, "skip", &format!("{case}: {why}")),
     }
 }
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("\n        {line}")).collect()
-}
-
-/// A time as people read it.
-pub fn seconds(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{} min {:02.0} s", time.as_secs() / 60, seconds % 60.0)
-    }
 }
 
 /// A part of the tests: one kernel, or one kind of check on the host.

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 
+use crate::apt;
 use crate::process;
+use crate::screen::{self, Step};
 
 /// What the packages are needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,20 +64,22 @@ pub fn install(needs: &[Need]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("These Debian packages are missing:");
+    screen::line("These Debian packages are missing:");
     for (name, _, purpose) in PACKAGES.iter().filter(|(name, ..)| missing.contains(name)) {
-        println!("  {name:<24}{purpose}");
+        screen::line(&format!("  {name:<24}{purpose}"));
     }
     let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
     if !rustix::process::geteuid().is_root() {
         bail!("only root can install packages. Run this, then try again:\n    sudo {install}");
     }
-    println!("Installing them: {install}");
+    let step = screen::step("packages", &install);
     // Images of machines often come without lists of what the archive has. Old lists name packages that are gone.
-    apt_get(&["update"])?;
+    apt_get(&["update"], &step)?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(&missing);
-    apt_get(&arguments)
+    apt_get(&arguments, &step)?;
+    step.done(&install);
+    Ok(())
 }
 
 fn missing(needs: &[Need]) -> Result<Vec<&'static str>> {
@@ -97,15 +101,12 @@ fn parse_installed(listed: &str) -> Vec<&str> {
     installed.map(|(name, _)| name.split(':').next().unwrap_or(name)).collect()
 }
 
-fn apt_get(arguments: &[&str]) -> Result<()> {
+fn apt_get(arguments: &[&str], step: &Step) -> Result<()> {
     let mut command = process::command("apt-get");
     // Without a terminal of its own dpkg draws no progress into logs.
     command.args(["--quiet", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0"]).args(arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    if !process::passes(&mut command)? {
-        bail!("`apt-get {}` failed", arguments.join(" "));
-    }
-    Ok(())
+    apt::follow(&mut command, step)
 }
 
 #[cfg(test)]

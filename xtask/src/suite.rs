@@ -1,39 +1,44 @@
 //! `cargo xtask test`: everything that is tested, in one command.
 
+mod host;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::Message;
 
-use crate::artifacts::{self, Profile, cargo};
+use crate::accelerator::Choice;
+use crate::artifacts::{self, Profile};
+use crate::cargo;
 use crate::costs;
 use crate::dist;
 use crate::paths::Paths;
 use crate::process;
 use crate::report::{Part, Report};
+use crate::screen::{self, Step, row, seconds};
 use crate::setup;
 use crate::transcript::Tally;
-use crate::vm::{self, Wanted};
+use crate::vm;
+use crate::wanted::Wanted;
 
 /// Installs what is missing, builds, checks, tests on this machine, and tests in virtual machines.
 ///
 /// # Errors
 /// The machinery fails before all of that could be tried, or the code does not compile.
 pub fn run(options: &vm::Options) -> Result<Report> {
+    Choice::from_environment()?;
     let wanted = Wanted::select(&options.kernels)?;
     setup::run()?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let root = &paths.root;
     tell_space(root)?;
-    heading("build");
     let artifacts = artifacts::build(root, Profile::Dev)?.artifacts()?;
     let mut report = Report::default();
-    report.parts.push(run_part("host", || host_tests(root))?);
-    report.parts.push(run_part("checks", || checks(root))?);
-    heading("virtual machines");
+    report.parts.push(run_part(HOST, || host_tests(root))?);
+    report.parts.push(run_part(CHECKS, || checks(root))?);
     let mut ran = vm::run_cases(&paths, &artifacts, &wanted, options)?;
     report.parts.append(&mut ran.report.parts);
     let mut figures = costs::on_this_machine(root, &artifacts);
@@ -49,12 +54,10 @@ fn tell_space(root: &Path) -> Result<()> {
     let disk =
         rustix::fs::statvfs(root).with_context(|| format!("failed to look at the disk of `{}`", root.display()))?;
     let gigabytes = disk.f_bavail as f64 * disk.f_frsize as f64 / 1e9;
-    println!("{gigabytes:.1} GB are free here; to build and test everything for the first time takes some 2.5 GB");
+    screen::line(&format!(
+        "{gigabytes:.1} GB are free here; to build and test everything for the first time takes some 2.5 GB"
+    ));
     Ok(())
-}
-
-fn heading(text: &str) {
-    println!("\n== {text}");
 }
 
 fn run_part(name: &str, what: impl FnOnce() -> Result<Tally>) -> Result<Part> {
@@ -63,121 +66,115 @@ fn run_part(name: &str, what: impl FnOnce() -> Result<Tally>) -> Result<Part> {
     Ok(Part { name: name.to_owned(), note: String::new(), tally, took: started.elapsed(), broken: None })
 }
 
-/// Runs `cargo test`, shows what it writes, and counts.
+/// What reports call the tests on this machine, and the checks of the sources.
+const HOST: &str = "host";
+const CHECKS: &str = "checks";
+
+/// Builds and runs the tests of all packages, and counts.
 fn host_tests(root: &Path) -> Result<Tally> {
-    heading("tests on this machine");
-    let mut command = in_root(root, &["test", "--workspace", "--no-fail-fast"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start `cargo test`")?;
-    let stdout = child.stdout.take().context("failed to read what `cargo test` says")?;
-    let mut tally = Tally::default();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("failed to read what `cargo test` says")?;
-        println!("{line}");
-        if let Some(counted) = parse_result(&line) {
-            tally += counted;
+    let step = screen::step(HOST, "building the tests");
+    let mut programs = 0;
+    let build = cargo::command(root, &["test", "--workspace", "--no-fail-fast", "--no-run"]);
+    let built = cargo::run(build, &[], &step, &mut |message| {
+        if let Message::CompilerArtifact(artifact) = message {
+            programs += usize::from(artifact.profile.test && artifact.executable.is_some());
         }
+    })?;
+    if !built {
+        screen::line(&row(HOST, "FAIL", "the tests are not built"));
+        return Ok(Tally { failed: 1, ..Tally::default() });
+    }
+    let mut tests = host::Tests::new(&step, programs);
+    // Both streams in one, so that what cargo says is where it belongs among what the tests say.
+    let (read, write) = std::io::pipe().context("failed to make a pipe")?;
+    let mut command = cargo::command(root, &["test", "--workspace", "--no-fail-fast"]);
+    command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
+    command.stdout(write.try_clone().context("failed to copy a file descriptor")?).stderr(write);
+    let mut child = command.spawn().context("failed to start `cargo test`")?;
+    drop(command);
+    for line in BufReader::new(read).split(b'\n') {
+        tests.hear(&String::from_utf8_lossy(&line.context("failed to read what `cargo test` says")?));
     }
     let passed = child.wait().context("failed to wait for `cargo test`")?.success();
-    if !passed && tally.failed == 0 {
-        // A test program that did not compile, or died, has counted nothing.
-        println!("FAIL  `cargo test` did not come to its end");
-        tally.failed = 1;
-    }
+    let tally = tests.end(passed);
+    step.done(&tally.to_string());
     Ok(tally)
-}
-
-/// Reads the line with which each test program ends: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
-fn parse_result(line: &str) -> Option<Tally> {
-    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
-    let count = |what: &str| -> Option<usize> {
-        let found = counts.split(';').find_map(|count| count.trim().strip_suffix(what));
-        found?.trim().parse().ok()
-    };
-    Some(Tally { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
 }
 
 /// A check of the sources. Each counts as one case.
 struct Check {
     name: &'static str,
-    passes: fn(&Path) -> Result<bool>,
+    passes: fn(&Path, &Step) -> Result<bool>,
 }
 
-const CHECKS: [Check; 5] = [
+const ALL_CHECKS: [Check; 5] = [
     Check {
         name: "the code is formatted",
-        passes: |root| process::passes(&mut in_root(root, &["fmt", "--all", "--check"])),
+        passes: |root, _| {
+            let formatted = process::output(&mut cargo::command(root, &["fmt", "--all", "--check"]));
+            Ok(shown(formatted))
+        },
     },
     Check {
         name: "clippy finds nothing",
-        passes: |root| {
-            let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-            process::passes(&mut in_root(root, &arguments))
+        passes: |root, step| {
+            let command = cargo::command(root, &["clippy", "--workspace", "--all-targets"]);
+            cargo::run(command, &["--", "--deny", "warnings"], step, &mut |_| {})
         },
     },
     Check {
         name: "the documentation has no dead link",
-        passes: |root| {
-            let arguments = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
-            process::passes(in_root(root, &arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+        passes: |root, step| {
+            let mut command = cargo::command(root, &["doc", "--workspace", "--no-deps", "--document-private-items"]);
+            command.env("RUSTDOCFLAGS", "--deny warnings");
+            cargo::run(command, &[], step, &mut |_| {})
         },
     },
     Check {
         name: "a second build does nothing",
-        passes: |root| {
+        passes: |root, _| {
             let compiled = artifacts::build(root, Profile::Dev)?.compiled;
             if !compiled.is_empty() {
-                println!("built again: {}", compiled.join(", "));
+                screen::line(&format!("built again: {}", compiled.join(", ")));
             }
             Ok(compiled.is_empty())
         },
     },
     Check {
         name: "the same files are laid out twice",
-        passes: |root| {
+        passes: |root, _| {
             let product = artifacts::build(root, Profile::Dev)?.product()?;
             dist::is_repeatable(root, &product, &Paths::find()?.packages.join("twice"))
         },
     },
 ];
 
+/// Whether a program succeeded. What it said is printed where it did not.
+fn shown(result: Result<String>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(error) => {
+            screen::line(&format!("{error:#}"));
+            false
+        }
+    }
+}
+
 fn checks(root: &Path) -> Result<Tally> {
     for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        if process::output(in_root(root, &[tool, "--version"]).stderr(Stdio::null())).is_err() {
+        if process::output(&mut cargo::command(root, &[tool, "--version"])).is_err() {
             bail!("cargo has no `{tool}` here: install it with `rustup component add {component}`");
         }
     }
     let mut tally = Tally::default();
-    for check in CHECKS {
-        heading(check.name);
-        if (check.passes)(root)? {
-            println!("ok");
-            tally.passed += 1;
-        } else {
-            println!("FAIL");
-            tally.failed += 1;
-        }
+    for (number, check) in ALL_CHECKS.iter().enumerate() {
+        let step = screen::step(CHECKS, &format!("[{}/{}] {}", number + 1, ALL_CHECKS.len(), check.name));
+        let started = Instant::now();
+        let passed = (check.passes)(root, &step)?;
+        tally.passed += usize::from(passed);
+        tally.failed += usize::from(!passed);
+        let word = if passed { "ok" } else { "FAIL" };
+        screen::line(&row(CHECKS, word, &format!("{} ({})", check.name, seconds(started.elapsed()))));
     }
     Ok(tally)
-}
-
-fn in_root(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = cargo();
-    command.current_dir(root).args(arguments);
-    command
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_counts_of_test_programs_are_read() {
-        let line = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s";
-        assert_eq!(parse_result(line), Some(Tally { passed: 3, failed: 0, skipped: 1 }));
-        let line = "test result: FAILED. 2 passed; 12 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(parse_result(line), Some(Tally { passed: 2, failed: 12, skipped: 0 }));
-        for line in ["", "test a ... ok", "test result: ok", "test result: ok. 3 passed; x failed; 0 ignored"] {
-            assert_eq!(parse_result(line), None, "{line}");
-        }
-    }
 }

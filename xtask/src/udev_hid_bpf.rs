@@ -13,6 +13,7 @@ use crate::initramfs::Tree;
 use crate::kernels::Architecture;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
+use crate::screen::{self, Step};
 
 /// The package, and the suite that has it.
 const PACKAGE: &str = "udev-hid-bpf";
@@ -37,13 +38,15 @@ impl UdevHidBpf {
     ///
     /// # Errors
     /// The archive can't be reached, or has no such package.
-    pub fn fetch(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<Self> {
-        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64)?;
+    pub fn fetch(paths: &Paths) -> Result<Self> {
+        let step = screen::step(PACKAGE, "looking for the package");
+        let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64, &step)?;
         let version = suite.version(PACKAGE)?;
         let folder = paths.vm.join(PACKAGE).join(version.replace(':', "_"));
         if !folder.is_dir() {
-            say(&format!("fetching {PACKAGE} {version} from {}", suite.name()));
-            unpack(&suite, &folder)?;
+            step.say(&format!("fetching {PACKAGE} {version} from {}", suite.name()));
+            unpack(&suite, &folder, &step)?;
+            step.note(&format!("{PACKAGE} {version} is fetched from {}", suite.name()));
         }
         Ok(Self { version, folder })
     }
@@ -85,7 +88,7 @@ impl UdevHidBpf {
 }
 
 /// Downloads the package and the libraries that it needs, and unpacks them at `folder`, whole or not at all.
-fn unpack(suite: &Suite, folder: &Path) -> Result<()> {
+fn unpack(suite: &Suite, folder: &Path, step: &Step) -> Result<()> {
     let mut packages = vec![PACKAGE.to_owned()];
     let mut looked_at = 0;
     while let Some(package) = packages.get(looked_at).cloned() {
@@ -102,7 +105,7 @@ fn unpack(suite: &Suite, folder: &Path) -> Result<()> {
     for folder in [&debs, &root] {
         fresh_folder(folder)?;
     }
-    for deb in suite.download(&packages, &debs)? {
+    for deb in suite.download(&packages, &debs, step)? {
         process::output(process::command("dpkg-deb").arg("--extract").arg(&deb).arg(&root))?;
     }
     fs::rename(&root, folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
