@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use hidbpf::ids::Bus;
 use hidbpf::manifest::{Manifest, Requirement};
+use hidbpf::recording::Recording;
 use hidbpf_build::{Clang, Sdk};
 
 const FIXTURES: &str = "fixtures/drivers";
@@ -20,7 +22,7 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     compile_fixtures(&out.join("fixtures"));
-    fs::write(out.join("recorded_drivers.rs"), format!("&{:?}", recorded_drivers()))
+    fs::write(out.join("recorded_drivers.rs"), format!("&{:#?}", recorded_drivers()))
         .expect("failed to write the list of drivers");
 }
 
@@ -36,15 +38,43 @@ fn compile_fixtures(out: &Path) {
     }
 }
 
-/// Each with whether it is for struct_ops kernels only.
-fn recorded_drivers() -> Vec<(String, bool)> {
+/// A driver that has recordings; the guest has a type of the same name.
+#[derive(Debug)]
+#[expect(dead_code, reason = "only written as Rust")]
+struct Recorded {
+    driver: String,
+    /// Whether it is for struct_ops kernels only.
+    newer_only: bool,
+    /// Whether it has a recording of a device on a USB bus.
+    on_usb: bool,
+}
+
+fn recorded_drivers() -> Vec<Recorded> {
     let mut drivers = Vec::new();
     for folder in hidbpf_build::driver_folders(Path::new(DRIVERS)).unwrap_or_else(|error| panic!("{error}")) {
         let name = folder.file_name().and_then(OsStr::to_str).filter(|_| folder.join("recordings").is_dir());
         if let Some(name) = name {
             let manifest = Manifest::read(&folder.join("driver.toml")).unwrap_or_else(|error| panic!("{error}"));
-            drivers.push((name.to_owned(), manifest.requires.contains(&Requirement::StructOps)));
+            drivers.push(Recorded {
+                driver: name.to_owned(),
+                newer_only: manifest.requires.contains(&Requirement::StructOps),
+                on_usb: is_on_usb(&folder.join("recordings")),
+            });
         }
     }
     drivers
+}
+
+/// Whether a recording in a folder is of a device on a USB bus.
+fn is_on_usb(folder: &Path) -> bool {
+    let recordings =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("failed to list `{}`: {error}", folder.display()));
+    recordings.map(|entry| entry.expect("failed to list recordings").path()).any(|path| {
+        path.extension() == Some(OsStr::new("hid"))
+            && Recording::read(&path)
+                .unwrap_or_else(|error| panic!("{error}"))
+                .devices
+                .iter()
+                .any(|device| device.bus == Bus::USB)
+    })
 }

@@ -10,5 +10,7 @@ pub mod protocol;
 pub mod random;
 mod sys;
 pub mod trace;
+pub mod transport;
 pub mod uhid;
+pub mod usb;
 pub mod walkthrough;

@@ -39,8 +39,8 @@ pub const STATE: &str = "/run/hidbpf/devices";
 const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
 const HID_DEVICES: &str = "/sys/bus/hid/devices";
-/// Where uhid's are.
-const VIRTUAL: &str = "/sys/devices/virtual";
+/// Where those of uhid are, and those of the virtual USB bus.
+const VIRTUAL: [&str; 2] = ["/sys/devices/virtual", "/sys/devices/platform/vhci_hcd"];
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
@@ -219,15 +219,29 @@ impl Bench {
         (folder, properties): (&str, &[(&str, &str)]),
         answer: Box<Answer>,
     ) -> Result<(Device, String)> {
+        let uniq = self.next_uniq(folder, properties)?;
+        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, answer, self.mood)
+            .with_context(|| format!("failed to plug in `{}`", spec.name))?;
+        Ok((device, uniq))
+    }
+
+    /// A unique id for a device that is about to be plugged in, and to which udev gives properties.
+    fn next_uniq(&mut self, folder: &str, properties: &[(&str, &str)]) -> Result<String> {
         self.plugged += 1;
         let uniq = format!("bench-{}", self.plugged);
         if !properties.is_empty() {
             let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             write(&Path::new(folder).join(&uniq), lines.as_bytes())?;
         }
-        let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, answer, self.mood)
-            .with_context(|| format!("failed to plug in `{}`", spec.name))?;
-        Ok((device, uniq))
+        Ok(uniq)
+    }
+
+    /// The same, for one that has a serial number.
+    ///
+    /// # Errors
+    /// The properties can't be written.
+    pub fn next_serial(&mut self, properties: &[(&str, &str)]) -> Result<String> {
+        self.next_uniq(PROPERTIES, properties)
     }
 
     /// Unplugs a device and returns when udevd is done with that.
@@ -387,7 +401,7 @@ impl Bench {
         for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS)] {
             for path in entries(Path::new(place))? {
                 // The machine may have devices of its own.
-                if what == "device" && !path.canonicalize().is_ok_and(|device| device.starts_with(VIRTUAL)) {
+                if what == "device" && !path.canonicalize().is_ok_and(|device| is_virtual(&device)) {
                     continue;
                 }
                 left.push(format!("{what} {}", path.display()));
@@ -401,16 +415,16 @@ impl Bench {
     }
 }
 
-/// A device that is plugged in.
+/// A HID device that is plugged in.
 #[derive(Debug)]
-pub struct Plugged {
-    /// The wire.
-    pub device: Device,
+pub struct Plugged<D = Device> {
+    /// The device's end of the wire.
+    pub device: D,
     /// Its directory below /sys/devices.
     pub syspath: PathBuf,
 }
 
-impl Plugged {
+impl<D> Plugged<D> {
     /// Its name, as `0003:11C0:5606.0001`.
     pub fn name(&self) -> String {
         self.syspath.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -569,6 +583,10 @@ pub fn helper_through_libbpf(words: &[&str], action: &str, driver: &str, syspath
 fn named(driver: &str) -> [(String, String); 2] {
     let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
     [("HIDBPF".to_owned(), "1".to_owned()), (property, driver.to_owned())]
+}
+
+fn is_virtual(device: &Path) -> bool {
+    VIRTUAL.iter().any(|place| device.as_os_str().as_encoded_bytes().starts_with(place.as_bytes()))
 }
 
 fn is_added(event: &Uevent, uniq: &str) -> bool {

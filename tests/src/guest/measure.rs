@@ -16,7 +16,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::bench::{Bench, Plugged, helper, helper_through_libbpf, installed};
 use super::cases::configuration::Files;
-use super::cases::recordings;
+use super::cases::recordings::{self, Recorded};
 use super::port::Port;
 use super::shim;
 use super::udev_hid_bpf::UdevHidBpf;
@@ -210,8 +210,8 @@ impl Meter<'_> {
     fn drivers(&mut self) -> Result<()> {
         fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")
             .context("failed to have the kernel count runs of programs")?;
-        for (driver, newer_only) in recordings::DRIVERS {
-            if *newer_only && self.bench.generation != Generation::StructOps {
+        for &Recorded { driver, newer_only, .. } in recordings::DRIVERS {
+            if newer_only && self.bench.generation != Generation::StructOps {
                 continue;
             }
             let cost = self.cost_of(driver).with_context(|| format!("the driver `{driver}`"))?;

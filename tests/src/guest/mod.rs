@@ -15,6 +15,7 @@ pub mod memory;
 pub mod port;
 pub mod shim;
 pub mod udev_hid_bpf;
+pub mod usb;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,7 @@ use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, entries, plain_mouse, write};
 use crate::nodes::expect_events;
 use crate::process::{Run, Started, command};
+use crate::transport::Transport;
 use crate::uhid::{Mood, Spec};
 
 pub const CASES: &[Case] = &[
@@ -35,7 +36,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The joystick works: its hat answers in directions.
-pub fn expect_hat_works(joystick: &Plugged) -> Result<()> {
+pub fn expect_hat_works(joystick: &Plugged<impl Transport>) -> Result<()> {
     let mut node = joystick.only_node()?;
     joystick.device.send(&raptor_report(0, 0))?;
     joystick.device.send(&raptor_report(210, 0))?;
@@ -46,7 +47,7 @@ pub fn expect_hat_works(joystick: &Plugged) -> Result<()> {
 }
 
 /// Neither pinned nor changed.
-pub fn expect_untouched(device: &Plugged, spec: &Spec) -> Result<()> {
+pub fn expect_untouched<D>(device: &Plugged<D>, spec: &Spec) -> Result<()> {
     ensure!(device.pinned_drivers()?.is_empty(), "attached: {:?}", device.pinned_drivers()?);
     ensure!(device.descriptor()? == spec.descriptor, "the descriptor was changed");
     ensure!(!device.nodes()?.is_empty(), "the device has lost its nodes");

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, entries};
 use crate::nodes::{Node, compare, describe_all, expect_events, unhex};
+use crate::transport::Transport;
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -55,7 +56,7 @@ pub fn touchpad() -> Result<Spec> {
 }
 
 /// Sends reports and compares what one node says to each.
-pub fn expect_answers(device: &Plugged, node: &mut Node, table: &[(&str, &str)]) -> Result<()> {
+pub fn expect_answers(device: &Plugged<impl Transport>, node: &mut Node, table: &[(&str, &str)]) -> Result<()> {
     for (report, expected) in table {
         device.device.send(&unhex(report)?)?;
         expect_events(&format!("report {report}"), expected, &node.events()?)?;

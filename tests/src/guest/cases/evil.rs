@@ -38,7 +38,7 @@ fn damaged_descriptors(bench: &mut Bench) -> Result<()> {
     without_magic_keys()?;
     let mut random = Random::new(1);
     for number in 0..DEVICES * bench.rounds {
-        let (driver, _) = recordings::DRIVERS[random.below(recordings::DRIVERS.len())];
+        let driver = recordings::DRIVERS[random.below(recordings::DRIVERS.len())].driver;
         let mut spec = recordings::any_device(driver)?;
         spec.descriptor = random.change(&spec.descriptor);
         spec.descriptor.truncate(4096);
@@ -53,7 +53,7 @@ fn random_descriptors(bench: &mut Bench) -> Result<()> {
     without_magic_keys()?;
     let mut random = Random::new(2);
     for number in 0..DEVICES * bench.rounds {
-        let (driver, _) = recordings::DRIVERS[random.below(recordings::DRIVERS.len())];
+        let driver = recordings::DRIVERS[random.below(recordings::DRIVERS.len())].driver;
         let descriptor = if random.below(2) == 0 { random.bytes(512) } else { random_items(&mut random) };
         // The kernel takes no device without one.
         let descriptor = if descriptor.is_empty() { vec![0xc0] } else { descriptor };

@@ -16,7 +16,7 @@ use libbpf_rs::ProgramType;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 
 use super::helper::loaded_way;
-use super::recordings::{self, Session};
+use super::recordings::{self, Recorded, Session};
 use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, Plugged, entries, installed};
 use crate::protocol::Generation;
@@ -100,7 +100,7 @@ fn opened(device: &Plugged) -> Result<Device> {
 /// Calls something for each driver that the kernel can run, with one of its recordings; the cases about recordings have them all.
 fn for_each(bench: &mut Bench, mut act: impl FnMut(&mut Bench, &Session<'_>) -> Result<()>) -> Result<()> {
     let struct_ops = bench.generation == Generation::StructOps;
-    for (driver, newer_only) in recordings::DRIVERS {
+    for &Recorded { driver, newer_only, .. } in recordings::DRIVERS {
         if struct_ops || !newer_only {
             recordings::first(driver, |session| act(bench, &session)).with_context(|| format!("driver `{driver}`"))?;
         }

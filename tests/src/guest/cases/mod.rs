@@ -27,11 +27,13 @@ mod request;
 mod security;
 mod setup;
 mod trouble;
+mod usb;
 mod watch;
 mod xppen;
 
 pub use attach::{expect_hat_works, expect_untouched};
 pub use drivers::{RAPTOR, plug_fixed, raptor_report, touchpad};
+pub use faults::wait_until;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -73,6 +75,8 @@ enum Test {
     Written(fn(&mut Bench) -> Result<()>),
     /// The recordings of this driver.
     Recordings(&'static str),
+    /// Those that are of devices on a USB bus, on such a bus.
+    UsbRecordings(&'static str),
     /// One that has something to say to people.
     Speaking(fn(&mut Bench, &mut Port) -> Result<()>),
     /// What it costs to attach drivers this way.
@@ -105,11 +109,17 @@ impl Case {
 }
 
 fn table() -> Vec<Case> {
-    let recorded = recordings::DRIVERS.iter().map(|(driver, newer_only)| Case {
-        name: Cow::Owned(format!("recordings-of-{driver}")),
-        generations: if *newer_only { STRUCT_OPS } else { WITH_HID_BPF },
+    let recorded = recordings::DRIVERS.iter().map(|recorded| Case {
+        name: Cow::Owned(format!("recordings-of-{}", recorded.driver)),
+        generations: if recorded.newer_only { STRUCT_OPS } else { WITH_HID_BPF },
         udev_hid_bpf: false,
-        run: Test::Recordings(driver),
+        run: Test::Recordings(recorded.driver),
+    });
+    let over_usb = recordings::DRIVERS.iter().filter(|recorded| recorded.on_usb).map(|recorded| Case {
+        name: Cow::Owned(format!("usb-recordings-of-{}", recorded.driver)),
+        generations: STRUCT_OPS,
+        udev_hid_bpf: false,
+        run: Test::UsbRecordings(recorded.driver),
     });
     let written = [
         kernel::CASES,
@@ -127,6 +137,7 @@ fn table() -> Vec<Case> {
         security::CASES,
         setup::CASES,
         trouble::CASES,
+        usb::CASES,
         comeback::CASES,
         faults::CASES,
         evil::CASES,
@@ -141,7 +152,7 @@ fn table() -> Vec<Case> {
         xppen::CASES,
     ]
     .concat();
-    written.into_iter().chain(recorded).collect()
+    written.into_iter().chain(recorded).chain(over_usb).collect()
 }
 
 /// Prints one line of JSON a case. That the reader has heard enough is no failure.
@@ -206,6 +217,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let result = catch_unwind(AssertUnwindSafe(|| match test {
         Test::Written(run) => run(bench),
         Test::Recordings(driver) => recordings::run(driver, bench, port),
+        Test::UsbRecordings(driver) => recordings::run_over_usb(driver, bench),
         Test::Speaking(run) => run(bench, port),
         Test::Measure(way) => measure::run(way, bench, port),
     }))

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use hidbpf::ids::Bus;
 use hidbpf::recording::{Asked, Device, Event, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
@@ -14,19 +15,59 @@ use crate::expectation::{Expectation, Kernel, Watch};
 use crate::guest::bench::{Bench, Plugged, entries, features_of};
 use crate::guest::costs::{Before, Costs};
 use crate::guest::port::Port;
+use crate::guest::usb::spec_of;
+use crate::transport::Transport;
 use crate::uhid::Spec;
+use crate::usb;
 
 /// Where the drivers' recordings are in the guest.
 const RECORDINGS: &str = "/recordings";
 
-/// The drivers that have recordings, and whether each is for struct_ops kernels only.
-pub const DRIVERS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/recorded_drivers.rs"));
+/// A driver that has recordings.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// Its name.
+    pub driver: &'static str,
+    /// Whether it is for struct_ops kernels only.
+    pub newer_only: bool,
+    /// Whether it has a recording of a device on a USB bus.
+    pub on_usb: bool,
+}
+
+/// All of them.
+pub const DRIVERS: &[Recorded] = include!(concat!(env!("OUT_DIR"), "/recorded_drivers.rs"));
 
 /// Plugs in each recorded device of a driver and compares.
 pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let mut costs = Costs::default();
     for_each(driver, |session| session.run(bench, &mut costs))?;
     costs.send(driver, port)
+}
+
+/// Plugs all recorded devices of a driver that were on a USB bus into a virtual one, and compares.
+pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
+    let mut sessions = sessions(driver, usize::MAX)?;
+    sessions.retain(Session::is_on_usb);
+    // All at once, for the kernel takes its time for each.
+    bench.usb_bus()?;
+    bench.udev.forget();
+    let mut devices = Vec::new();
+    for session in sessions {
+        let recorded = only_device(&session.sent)?;
+        let device = bench.plug_usb_unwatched(&session.usb_spec()?, &properties(recorded), usb::usual())?;
+        devices.push((session, device));
+    }
+    for (session, device) in devices {
+        let run = || {
+            let device = bench.finish_usb(device)?;
+            attach(driver, bench, device.only()?)?;
+            session.check(device.only()?)?;
+            session.compare(device.only()?, None)?;
+            bench.unplug_usb(device)
+        };
+        run().with_context(|| format!("recording `{}`", session.name()))?;
+    }
+    Ok(())
 }
 
 /// The same on two devices of a kind at once, one a report behind the other: what the driver keeps of one must not tell on the other.
@@ -51,20 +92,27 @@ pub fn first(driver: &str, run: impl FnMut(Session<'_>) -> Result<()>) -> Result
 }
 
 fn for_some(driver: &str, most: usize, mut run: impl FnMut(Session<'_>) -> Result<()>) -> Result<()> {
+    for session in sessions(driver, most)? {
+        let name = session.name();
+        run(session).with_context(|| format!("recording `{name}`"))?;
+    }
+    Ok(())
+}
+
+/// The first recordings of a driver, `most` of them.
+fn sessions(driver: &str, most: usize) -> Result<Vec<Session<'_>>> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
-    for path in paths.into_iter().take(most) {
-        let session = Session {
+    let session = |path: PathBuf| {
+        Ok(Session {
             driver,
             sent: Recording::read(&path)?,
             expected: Recording::read(&path.with_extension("expected.hid"))?,
             nodes: path.with_extension("nodes"),
-            path: &path,
-        };
-        let name = path.file_stem().unwrap_or_default().display();
-        run(session).with_context(|| format!("recording `{name}`"))?;
-    }
-    Ok(())
+            path,
+        })
+    };
+    paths.into_iter().take(most).map(session).collect()
 }
 
 /// The recorded device of `driver` whose descriptor has this size.
@@ -130,24 +178,51 @@ pub struct Session<'a> {
     /// The file that says which nodes and events are expected.
     nodes: PathBuf,
     /// The recording's own.
-    path: &'a Path,
+    path: PathBuf,
 }
 
 impl Session<'_> {
+    fn name(&self) -> String {
+        self.path.file_stem().unwrap_or_default().display().to_string()
+    }
+
     fn run(&self, bench: &mut Bench, costs: &mut Costs) -> Result<()> {
-        let replayed = Replayed::of(self.driver, self.path, bench)?;
+        let replayed = Replayed::of(self.driver, &self.path, bench)?;
         let before = Before::now();
         let device = self.plug(bench)?;
         costs.add(&before)?;
+        replayed.compare_descriptor(0, &device.descriptor()?, &mut bench.compared)?;
+        self.check(&device)?;
+        self.compare(&device, Some((&replayed, &mut bench.compared)))?;
+        bench.unplug(device)
+    }
+
+    /// The recorded device for a USB bus, with an interface of the number that was recorded.
+    fn usb_spec(&self) -> Result<usb::Spec> {
+        let recorded = only_device(&self.sent)?;
+        let mut spec = spec_of(&spec(recorded));
+        let has_output = Reports::parse(&recorded.descriptor)
+            .is_ok_and(|reports| reports.iter().any(|(kind, _, _)| kind == ReportType::Output));
+        for interface in &mut spec.interfaces {
+            interface.features = recorded.features.clone();
+            interface.takes_output = has_output;
+        }
+        Ok(spec)
+    }
+
+    /// Compares what a device has become with what was expected.
+    fn check(&self, device: &Plugged<impl Transport>) -> Result<()> {
         let (descriptor, expected) = (device.descriptor()?, &only_device(&self.expected)?.descriptor);
         ensure!(descriptor == *expected, "expected the descriptor\n  {}\ngot\n  {}", Hex(expected), Hex(&descriptor));
-        replayed.compare_descriptor(0, &descriptor, &mut bench.compared)?;
-        expect_asked(&device, &only_device(&self.expected)?.asked)?;
+        expect_asked(device, &only_device(&self.expected)?.asked)?;
         for (name, value) in &only_device(&self.expected)?.exported {
             device.expect_property(name, Some(value))?;
         }
-        self.compare(&device, &replayed, &mut bench.compared)?;
-        bench.unplug(device)
+        Ok(())
+    }
+
+    fn is_on_usb(&self) -> bool {
+        self.sent.devices.iter().all(|device| device.bus == Bus::USB)
     }
 
     fn run_on_two(&self, bench: &mut Bench) -> Result<()> {
@@ -172,9 +247,7 @@ impl Session<'_> {
     /// The device is not there, or not with the driver.
     pub fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
-        let properties: Vec<_> =
-            recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let device = bench.plug_with(&spec(recorded), &properties, recorded.features.clone())?;
+        let device = bench.plug_with(&spec(recorded), &properties(recorded), recorded.features.clone())?;
         attach(self.driver, bench, &device)?;
         Ok(device)
     }
@@ -205,7 +278,7 @@ impl Session<'_> {
         events.try_for_each(|event| device.device.send(&event.report).context("failed to send a report"))
     }
 
-    fn watch(&self, device: &Plugged) -> Result<Watch> {
+    fn watch<D>(&self, device: &Plugged<D>) -> Result<Watch> {
         let expectation = Expectation::read(&self.nodes, &Kernel::running(&device.syspath)?)?;
         expectation.fits(&self.sent)?;
         expectation.watch(device.nodes()?)
@@ -216,22 +289,34 @@ impl Session<'_> {
     /// # Errors
     /// Something else came of it than was expected.
     pub fn compare_events(&self, device: &Plugged, bench: &Bench) -> Result<()> {
-        let replayed = Replayed::of(self.driver, self.path, bench)?;
-        self.compare(device, &replayed, &mut Compared::default())
+        let replayed = Replayed::of(self.driver, &self.path, bench)?;
+        self.compare(device, Some((&replayed, &mut Compared::default())))
     }
 
-    fn compare(&self, device: &Plugged, replayed: &Replayed, compared: &mut Compared) -> Result<()> {
+    /// Sends what was recorded, and compares what comes of it with what was expected, and with what `hidbpf replay` says.
+    fn compare<T: Transport>(
+        &self,
+        device: &Plugged<T>,
+        mut replayed: Option<(&Replayed, &mut Compared)>,
+    ) -> Result<()> {
         let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
             .context("failed to parse the expected descriptor")?;
+        // What was recorded elsewhere, or made up, may be longer than what a device can send on this bus.
+        let bound = if T::BOUNDED { longest(&only_device(&self.sent)?.descriptor)? } else { usize::MAX };
+        let cut = |report: &[u8]| report[..report.len().min(bound)].to_vec();
         let mut hidraw = device.hidraw()?;
         let mut watch = self.watch(device)?;
         let mut rest = self.expected.events.iter().peekable();
         for event in &self.sent.events {
-            send(device, event, &mut watch)?;
+            let report = cut(&event.report);
+            device.device.send(&report).context("failed to send a report")?;
+            watch.look(event)?;
             let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
             // A dropped report has no line of its time.
-            let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| wanted.report.as_slice());
-            let passes = match (wanted, wanted.map(|wanted| kernel_takes(&declared, wanted))) {
+            let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| &wanted.report);
+            // A driver that makes a report of its own makes all of it.
+            let wanted = wanted.map(|of| if of.len() == event.report.len() { cut(of) } else { of.clone() });
+            let passes = match (&wanted, wanted.as_ref().map(|wanted| kernel_takes(&declared, wanted))) {
                 (Some(wanted), Some(Takes::Always)) => seen == [Hex(wanted).to_string()],
                 (Some(wanted), Some(Takes::Perhaps)) => seen.is_empty() || seen == [Hex(wanted).to_string()],
                 _ => seen.is_empty(),
@@ -240,22 +325,31 @@ impl Session<'_> {
                 passes,
                 "line {}: sent\n  {}\nexpected\n  {}\ngot\n  {}",
                 event.line.unwrap_or_default(),
-                Hex(&event.report),
-                wanted.map_or("nothing".to_owned(), |report| Hex(report).to_string()),
+                Hex(&report),
+                wanted.map_or("nothing".to_owned(), |report| Hex(&report).to_string()),
                 if seen.is_empty() { "nothing".to_owned() } else { seen.join("\n  ") }
             );
             let takes = |report: &[u8]| kernel_takes(&declared, report);
-            replayed
-                .compare_reports(event.line, &seen, takes, compared)
-                .with_context(|| format!("line {}", event.line.unwrap_or_default()))?;
+            if let Some((replayed, compared)) = &mut replayed {
+                replayed
+                    .compare_reports(event.line, &seen, takes, compared)
+                    .with_context(|| format!("line {}", event.line.unwrap_or_default()))?;
+            }
         }
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
         watch.end()
     }
 }
 
+/// The bytes of the longest input report that a descriptor declares.
+fn longest(descriptor: &[u8]) -> Result<usize> {
+    let declared = Reports::parse(descriptor).context("failed to parse the recorded descriptor")?;
+    let lengths = declared.iter().filter(|(kind, _, _)| *kind == ReportType::Input).map(|(_, _, length)| length);
+    lengths.max().context("the device declares no input report")
+}
+
 /// The device was asked and told all of this, in this order. The kernel's own drivers ask as well.
-fn expect_asked(device: &Plugged, expected: &[Asked]) -> Result<()> {
+fn expect_asked(device: &Plugged<impl Transport>, expected: &[Asked]) -> Result<()> {
     let seen = device.device.asked();
     let mut rest = seen.iter();
     for asked in expected {
@@ -264,9 +358,14 @@ fn expect_asked(device: &Plugged, expected: &[Asked]) -> Result<()> {
     Ok(())
 }
 
-fn send(device: &Plugged, event: &Event, watch: &mut Watch) -> Result<()> {
+fn send(device: &Plugged<impl Transport>, event: &Event, watch: &mut Watch) -> Result<()> {
     device.device.send(&event.report).context("failed to send a report")?;
     watch.look(event)
+}
+
+/// The udev properties that a device was recorded with.
+fn properties(recorded: &Device) -> Vec<(&str, &str)> {
+    recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 fn only_device(recording: &Recording) -> Result<&Device> {
@@ -277,7 +376,7 @@ fn only_device(recording: &Recording) -> Result<&Device> {
 }
 
 /// Attaches a driver that udev leaves alone, such as an example.
-fn attach(driver: &str, bench: &mut Bench, device: &Plugged) -> Result<()> {
+fn attach<D>(driver: &str, bench: &mut Bench, device: &Plugged<D>) -> Result<()> {
     if device.pinned_drivers()?.is_empty() {
         bench.hidbpf(&["load", driver, &device.name()])?.expect(0)?;
         bench.settle()?;
