@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use hidbpf::ids::Bus;
@@ -22,6 +23,7 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     compile_fixtures(&out.join("fixtures"));
+    compile_policy(&out.join("deny.bpf.o"));
     fs::write(out.join("recorded_drivers.rs"), format!("&{:#?}", recorded_drivers()))
         .expect("failed to write the list of drivers");
 }
@@ -36,6 +38,17 @@ fn compile_fixtures(out: &Path) {
             println!("cargo::warning={warning}");
         }
     }
+}
+
+/// Compiles what forbids to load programs, which is no driver.
+fn compile_policy(object: &Path) {
+    const SOURCE: &str = "fixtures/lsm/deny.bpf.c";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    let clang = hidbpf_build::ENVIRONMENT.iter().find_map(env::var_os).unwrap_or_else(|| "clang".into());
+    let mut command = Command::new(&clang);
+    command.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-c", SOURCE, "-o"]).arg(object);
+    let status = command.status().unwrap_or_else(|error| panic!("failed to run `{}`: {error}", clang.display()));
+    assert!(status.success(), "failed to compile `{SOURCE}`");
 }
 
 /// A driver that has recordings; the guest has a type of the same name.

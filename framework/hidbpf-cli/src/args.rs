@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Say more on standard error
+    /// Say more on standard error; of a driver that the kernel refuses, all that its verifier says
     #[arg(short, long, global = true)]
     pub verbose: bool,
 

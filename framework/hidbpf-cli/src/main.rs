@@ -15,10 +15,11 @@ use crate::output::{Failure, Failures};
 fn main() -> ExitCode {
     let args = Args::parse();
     log::start(&args);
+    let verbose = args.verbose;
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failures(failures)) => {
-            failures.iter().for_each(output::complain);
+            failures.iter().for_each(|failure| output::complain(failure, verbose));
             // Of several failures the first decides, so that one device among many that failed is not hidden by the others.
             failures.first().map_or(ExitCode::FAILURE, Failure::exit)
         }

@@ -74,18 +74,20 @@ impl Failure {
     }
 }
 
-/// Prints a failure on standard error.
-pub fn complain(failure: &Failure) {
-    let mut stderr = anstream::stderr().lock();
+/// Prints a failure on standard error; `verbose` is whether all that the kernel said is wanted, or what matters of it.
+pub fn complain(failure: &Failure, verbose: bool) {
+    // A verifier's log has a hundred thousand lines at times.
+    let mut stderr = io::BufWriter::new(io::stderr().lock());
     // Nothing is left to be told to when standard error is closed.
     let _ = match failure {
-        Failure::Library(error) => write_error(&mut stderr, error),
+        Failure::Library(error) => write_error(&mut stderr, error, verbose),
         Failure::Output(error) => writeln!(stderr, "hidbpf: failed to write the answer: {error}"),
         Failure::Told => Ok(()),
-    };
+    }
+    .and_then(|()| stderr.flush());
 }
 
-fn write_error(to: &mut impl Write, error: &Error) -> io::Result<()> {
+fn write_error(to: &mut impl Write, error: &Error, verbose: bool) -> io::Result<()> {
     writeln!(to, "hidbpf: {error}")?;
     let place = error.place().to_string();
     if !place.is_empty() {
@@ -94,12 +96,15 @@ fn write_error(to: &mut impl Write, error: &Error) -> io::Result<()> {
     if let Some(hint) = error.hint() {
         writeln!(to, "  {hint}")?;
     }
-    if let Some(log) = error.log() {
-        for line in log.lines() {
-            writeln!(to, "  | {line}")?;
-        }
+    let (shown, whole) = (error.log().unwrap_or_default(), error.whole_log().unwrap_or_default());
+    let shown = if verbose { whole } else { shown };
+    for line in shown.lines() {
+        writeln!(to, "  | {line}")?;
     }
-    Ok(())
+    match whole.lines().count().saturating_sub(shown.lines().count()) {
+        0 => Ok(()),
+        more => writeln!(to, "  | ({more} more lines with --verbose)"),
+    }
 }
 
 /// Prints an answer as text.

@@ -141,6 +141,7 @@ struct Failure {
     what: String,
     hint: Option<String>,
     log: Option<String>,
+    excerpt: Option<String>,
     place: Place,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -149,7 +150,15 @@ impl Error {
     /// An error without a cause below it. `what` reads "failed to attach `x` to `y`".
     #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        let failure = Failure { kind, what: what.into(), hint: None, log: None, place: Place::default(), source: None };
+        let failure = Failure {
+            kind,
+            what: what.into(),
+            hint: None,
+            log: None,
+            excerpt: None,
+            place: Place::default(),
+            source: None,
+        };
         Error(Box::new(failure))
     }
 
@@ -192,6 +201,14 @@ impl Error {
         self
     }
 
+    /// Adds the lines of the log that matter, where not all do.
+    #[cold]
+    #[must_use]
+    pub fn with_excerpt(mut self, excerpt: impl Into<String>) -> Error {
+        self.0.excerpt = Some(excerpt.into());
+        self
+    }
+
     /// Adds the step, unless a more exact one is known.
     #[cold]
     #[must_use]
@@ -231,8 +248,13 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// What libbpf and the kernel's verifier said, many lines at times.
+    /// What libbpf and the kernel's verifier said, the lines that matter: the verifier's own log has a hundred thousand at times.
     pub fn log(&self) -> Option<&str> {
+        self.0.excerpt.as_deref().or(self.whole_log())
+    }
+
+    /// All that libbpf and the kernel's verifier said.
+    pub fn whole_log(&self) -> Option<&str> {
         self.0.log.as_deref()
     }
 }
@@ -255,7 +277,7 @@ impl fmt::Debug for Error {
         if let Some(hint) = &self.0.hint {
             write!(f, " ({hint})")?;
         }
-        if let Some(log) = &self.0.log {
+        if let Some(log) = self.log() {
             write!(f, "\n{log}")?;
         }
         Ok(())

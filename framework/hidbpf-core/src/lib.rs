@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod object;
 pub mod options;
 pub mod pins;
+pub mod refusal;
 pub mod setup;
 pub mod start;
 pub mod state;

@@ -462,6 +462,29 @@ pub(crate) fn load_program(program: &ProgramSpec<'_>) -> io::Result<OwnedFd> {
     unsafe { bpf_opens(PROG_LOAD, &mut attributes) }
 }
 
+/// The first part of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_length: u32,
+}
+
+/// Whether the kernel has compiled a program (`BPF_OBJ_GET_INFO_BY_FD`); else it would interpret it.
+///
+/// # Errors
+/// As bpf(2).
+pub(crate) fn is_compiled(program: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut info = ProgramInfo::default();
+    let info_len = size_of::<ProgramInfo>() as u32;
+    let mut attributes = InfoAttr { bpf_fd: raw(program), info_len, info: &raw mut info as u64 };
+    // SAFETY: the kernel writes no more than `info_len` bytes to `info`, which outlives the call.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    Ok(info.jited_length != 0)
+}
+
 #[repr(C)]
 #[derive(Default)]
 struct RunAttr {

@@ -93,7 +93,11 @@ fn add(path: &Path) -> Result<(), Option<Error>> {
     );
     let error = Command::new(HIDBPF).args(["udev", "add", "--not-fast"]).arg(why.to_string()).arg(path).exec();
     let what = format!("failed to start `{HIDBPF}`, which was to attach through libbpf since {why}");
-    Err(Some(Error::because(ErrorKind::Io, what, error)))
+    let error = Error::because(ErrorKind::Io, what, error);
+    Err(Some(match why.hint() {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }))
 }
 
 /// Whether the kernel has taken a driver that then did not fix its device, which wrong numbers may be the reason of.

@@ -55,5 +55,5 @@ pub mod manager {
 
 pub use hidbpf_core::{
     apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, object, options,
-    pins, setup, state, system, text, tune,
+    pins, refusal, setup, state, system, text, tune,
 };

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
+use crate::refusal::{self, Refusal};
 use crate::system::System;
 use crate::{libbpf, sys, verifier};
 
@@ -77,7 +78,12 @@ impl Log {
     fn start() -> Log {
         let owner = locked(&LOG_OWNER);
         locked(&LOG).clear();
-        libbpf_rs::set_print(Some((PrintLevel::Info, |_, line| locked(&LOG).push_str(&line))));
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_, line| {
+            // Of hidbpf's own sections, which libbpf is to pass over.
+            if !line.contains("skipping unrecognized data section") {
+                locked(&LOG).push_str(&line);
+            }
+        })));
         Log(owner)
     }
 
@@ -133,12 +139,36 @@ fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
 fn failed(kind: ErrorKind, verb: &str, driver: &ObjectFile, error: libbpf_rs::Error, log: &Log) -> Error {
     let what = format!("failed to {verb} the driver `{}` ({})", driver.name, driver.path.display());
     let log = log.text();
-    let error = Error::because(kind, what, io_error(&error));
-    match verifier::explain(&log, driver) {
-        Some(explanation) => error.with_hint(explanation),
+    let refused = refused_by_kernel(kind, what.clone(), &error);
+    let explanation = verifier::explain(&log, driver).filter(|_| refused.kind() != ErrorKind::Kernel);
+    let error = match explanation {
+        Some(explanation) => Error::because(kind, what, io_error(&error)).with_hint(explanation),
+        None => refused,
+    };
+    with_log(error, log)
+}
+
+/// An error of libbpf's, with what is behind the kernel's errno if that is known to come from no fault of the program's.
+fn refused_by_kernel(kind: ErrorKind, what: String, error: &libbpf_rs::Error) -> Error {
+    let text = io_error(error);
+    let Some(errno) = refusal::errno_of_text(&text) else { return Error::because(kind, what, text) };
+    // libbpf-rs hands on no number; the C library has no word for each.
+    let words = refusal::words(&io::Error::from_raw_os_error(errno));
+    let text = text.rsplit_once(": ").map_or_else(|| words.clone(), |(context, _)| format!("{context}: {words}"));
+    match Refusal::of(&System::default(), errno) {
+        Some(Refusal { kind, cause, hint }) => Error::because(kind, what, format!("{text}: {cause}")).with_hint(hint),
+        None => Error::because(kind, what, text),
+    }
+}
+
+/// Adds what libbpf and the kernel have said, and which lines of it matter.
+fn with_log(error: Error, log: String) -> Error {
+    let excerpt = verifier::excerpt(&log);
+    let error = error.with_log(log);
+    match excerpt {
+        Some(excerpt) => error.with_excerpt(excerpt),
         None => error,
     }
-    .with_log(log)
 }
 
 /// The whole chain of a libbpf-rs error as one; `{:#}` is how it prints its chain.
@@ -334,18 +364,17 @@ impl LoadedObject<'_> {
     /// The kernel's two ways to say that another program has the device's one slot for a descriptor fix are also its ways to
     /// say other things, so that they are a hint and no more.
     fn refused(&self, name: &str, error: io::Error) -> Error {
+        let what = format!("the kernel refused to attach `{name}` of the driver `{}`", self.driver.name);
+        if let Some(Refusal { kind, cause, hint }) = Refusal::of_error(&System::default(), &error) {
+            return Error::because(kind, what, format!("{}: {cause}", refusal::words(&error))).with_hint(hint);
+        }
         let hint = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::INVAL | rustix::io::Errno::TOOBIG) if self.driver.fixes_descriptor() => {
                 "the device is gone, or another program already fixes its descriptor; `hidbpf status` shows ours"
             }
             _ => "`hidbpf doctor` looks for what this kernel lacks",
         };
-        Error::because(
-            ErrorKind::Attach,
-            format!("the kernel refused to attach `{name}` of the driver `{}`", self.driver.name),
-            error,
-        )
-        .with_hint(hint)
+        Error::because(ErrorKind::Attach, what, error).with_hint(hint)
     }
 
     fn attach_struct_ops(&self) -> Result<Vec<AttachedLink>> {
@@ -353,7 +382,8 @@ impl LoadedObject<'_> {
         let mut links = Vec::new();
         for map in self.object.maps().filter(|map| map.map_type() == MapType::StructOps) {
             let name = map.name().to_string_lossy().into_owned();
-            let link = sys::attach_struct_ops(&map).map_err(|error| self.refused(&name, error).with_log(log.text()))?;
+            let link =
+                sys::attach_struct_ops(&map).map_err(|error| with_log(self.refused(&name, error), log.text()))?;
             links.push(AttachedLink { name, link });
         }
         Ok(links)
@@ -365,12 +395,8 @@ impl LoadedObject<'_> {
         }
         let log = Log::start();
         let attach_failed = |verb: &str, error: libbpf_rs::Error| {
-            Error::because(
-                ErrorKind::Attach,
-                format!("failed to {verb} the syscall program `{ATTACH_PROGRAM}`"),
-                io_error(&error),
-            )
-            .with_log(log.text())
+            let what = format!("failed to {verb} the syscall program `{ATTACH_PROGRAM}`");
+            with_log(refused_by_kernel(ErrorKind::Attach, what, &error), log.text())
         };
         let mut attacher = ObjectBuilder::default()
             .name("hidbpf_attach")

@@ -1,6 +1,7 @@
 //! What the kernel's verifier has against a program, in the words of the driver's author: source file and line, and the reason.
 //!
-//! The verifier names the instruction it stopped at, and kernels up to 6.8 no file. The object's line information (`.BTF.ext`) has it.
+//! The verifier names the instruction it stopped at, and kernels up to 6.8 no file. The object's line information (`.BTF.ext`) has it. Its log
+//! tells of each instruction on the way there, round by round where the program has a loop; what matters are the last few lines.
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -17,7 +18,7 @@ enum Complaint<'a> {
         /// The last instruction that it looked at, counted from 0.
         instruction: u64,
         /// What it said then.
-        reason: String,
+        reason: Vec<&'a str>,
         /// The line of source that it printed before the instruction.
         source: Option<&'a str>,
     },
@@ -34,7 +35,68 @@ pub(crate) fn explain(log: &str, driver: &ObjectFile) -> Option<String> {
         Complaint::Program { name, instruction, reason, source } => {
             let place = line_of(driver, name, instruction).or_else(|| source.map(|source| format!("`{source}`")));
             let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
-            Some(format!("the verifier stopped{place}: {reason} (instruction {instruction} of `{name}`)"))
+            let is_too_long = TOO_LONG.iter().any(|words| reason.iter().any(|line| line.contains(words)));
+            let advice = if is_too_long { format!("; {ADVICE}") } else { String::new() };
+            let reason = if reason.is_empty() { "it gave no reason".to_owned() } else { reason.join("; ") };
+            Some(format!("the verifier stopped{place}: {reason} (instruction {instruction} of `{name}`){advice}"))
+        }
+    }
+}
+
+/// The verifier's words where a program is too much for it (`do_check()` and `push_stack()`, kernel/bpf/verifier.c).
+const TOO_LONG: [&str; 2] = ["BPF program is too large", "jumps is too complex"];
+
+/// What to do about that.
+const ADVICE: &str = "it follows each round of a loop, with all ways through it: give the loop fewer rounds, or walk a descriptor \
+                      with hidbpf_walk(), which it follows once";
+
+/// The lines of a log that matter: libbpf's own, and of the verifier's the line of source and the instruction where it stopped, the reason
+/// and the counts. `None` where that is all of the log.
+pub(crate) fn excerpt(log: &str) -> Option<String> {
+    /// The most lines that are shown of libbpf's, and of the verifier's reason.
+    const MOST: usize = 8;
+    let (mut own, mut last) = (Vec::new(), Stop::default());
+    let mut is_verifiers = false;
+    for line in log.lines() {
+        match (line.ends_with(BEGIN), line.starts_with(END)) {
+            (true, _) => (is_verifiers, last) = (true, Stop::default()),
+            (_, true) => is_verifiers = false,
+            _ if is_verifiers => last.look_at(line),
+            _ => own.push(line),
+        }
+    }
+    let before = own.len().saturating_sub(MOST);
+    let Stop { source, at, reason, counts, .. } = &last;
+    let reason = &reason[reason.len().saturating_sub(MOST)..];
+    let lines = own[before..].iter().chain(source).chain(at).chain(reason).chain(counts);
+    let lines: Vec<&str> = lines.copied().collect();
+    (lines.len() + 2 < log.lines().count()).then(|| lines.join("\n"))
+}
+
+const BEGIN: &str = "-- BEGIN PROG LOAD LOG --";
+const END: &str = "-- END PROG LOAD LOG --";
+
+/// Where the verifier stopped, as far as its log was looked at.
+#[derive(Default)]
+struct Stop<'a> {
+    source: Option<&'a str>,
+    at: Option<&'a str>,
+    instruction: Option<u64>,
+    reason: Vec<&'a str>,
+    counts: Option<&'a str>,
+}
+
+impl<'a> Stop<'a> {
+    fn look_at(&mut self, line: &'a str) {
+        if line.starts_with("processed ") {
+            self.counts = Some(line);
+        } else if line.starts_with("; ") {
+            self.source = Some(line);
+        } else if let Some(number) = instruction_number(line) {
+            (self.instruction, self.at) = (Some(number), Some(line));
+            self.reason.clear();
+        } else if self.counts.is_none() && !line.trim().is_empty() {
+            self.reason.push(line.trim());
         }
     }
 }
@@ -46,24 +108,14 @@ fn complaint(log: &str) -> Option<Complaint<'_>> {
             return Some(Complaint::NoFunction(name));
         }
     }
-    let begin = log.lines().position(|line| line.ends_with("-- BEGIN PROG LOAD LOG --"))?;
+    let begin = log.lines().position(|line| line.ends_with(BEGIN))?;
     let name = log.lines().nth(begin)?.strip_prefix("libbpf: prog '")?.split('\'').next()?;
-    let (mut instruction, mut source, mut reason) = (None, None, Vec::new());
-    for line in log.lines().skip(begin + 1) {
-        if line.starts_with("-- END PROG LOAD LOG --") || line.starts_with("processed ") {
-            break;
-        }
-        if let Some(text) = line.strip_prefix("; ") {
-            source = Some(text);
-        } else if let Some(number) = instruction_number(line) {
-            instruction = Some(number);
-            reason.clear();
-        } else if !line.trim().is_empty() {
-            reason.push(line.trim());
-        }
+    let mut stop = Stop::default();
+    for line in log.lines().skip(begin + 1).take_while(|line| !line.starts_with(END)) {
+        stop.look_at(line);
     }
-    let reason = if reason.is_empty() { "it gave no reason".to_owned() } else { reason.join("; ") };
-    Some(Complaint::Program { name, instruction: instruction?, reason, source })
+    let source = stop.source.and_then(|source| source.strip_prefix("; "));
+    Some(Complaint::Program { name, instruction: stop.instruction?, reason: stop.reason, source })
 }
 
 /// The number in `5: (73) *(u8 *)(r0 +0) = r1`.
@@ -118,10 +170,43 @@ libbpf: prog 'hid_device_event': failed to load: -EACCES
         let expected = Complaint::Program {
             name: "hid_device_event",
             instruction: 4,
-            reason: "R0 invalid mem access 'mem_or_null'".to_owned(),
+            reason: vec!["R0 invalid mem access 'mem_or_null'"],
             source: Some("report[0] = 0; @ driver.bpf.c:9"),
         };
         assert_eq!(complaint(LOG), Some(expected));
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_of_the_verifiers_part_matters() {
+        let round = "; if (d[i] == 0x81) @ driver.bpf.c:12\n25: (bf) r4 = r0   ; R4=mem(sz=4096)\n28: (56) if w5 != 0x81 goto pc-17\n";
+        let log = LOG.replace("0: R1=ctx() R10=fp0\n", &round.repeat(30_000));
+        let expected = [
+            "libbpf: prog 'hid_device_event': BPF program load failed: -EACCES",
+            "libbpf: prog 'hid_device_event': failed to load: -EACCES",
+            "; report[0] = 0; @ driver.bpf.c:9",
+            "4: (73) *(u8 *)(r0 +0) = r1",
+            "R0 invalid mem access 'mem_or_null'",
+            "processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0",
+        ];
+        assert_eq!(excerpt(&log).unwrap().lines().collect::<Vec<_>>(), expected);
+        // A log that is short already is shown as it is.
+        for short in ["", "libbpf: failed to find BTF", "libbpf: a\nlibbpf: b"] {
+            assert_eq!(excerpt(short), None, "{short}");
+        }
+        let talk = "libbpf: and on\n".repeat(100);
+        assert_eq!(excerpt(&talk).unwrap().lines().count(), 8);
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_verifier_gets_advice() {
+        let (_, end) = LOG.split_once("4: (73)").unwrap();
+        for reason in ["The sequence of 8193 jumps is too complex.", "BPF program is too large. Processed 1000001 insn"]
+        {
+            let log = LOG.replace(end, &format!(" r1 = 0\n{reason}\nprocessed 69634 insns (limit 1000000)\n{END}\n"));
+            let Some(Complaint::Program { reason: found, .. }) = complaint(&log) else { panic!("{log}") };
+            assert_eq!(found, [reason]);
+            assert!(TOO_LONG.iter().any(|words| reason.contains(words)));
+        }
     }
 
     #[test]

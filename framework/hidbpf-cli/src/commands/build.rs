@@ -40,7 +40,7 @@ pub fn run(context: &Context, request: &Request) -> Outcome {
     let (_watcher, changes) = watch(&request.folder)?;
     loop {
         if let Err(Failures(failures)) = once() {
-            failures.iter().for_each(output::complain);
+            failures.iter().for_each(|failure| output::complain(failure, context.verbose));
         }
         eprintln!("waiting for a change in {}", request.folder.display());
         loop {

@@ -46,6 +46,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 struct Context {
     system: System,
     json: bool,
+    /// Whether all that the kernel says is wanted.
+    verbose: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -56,7 +58,7 @@ pub fn run(args: Args) -> Outcome {
     if let Some(config) = args.config {
         system.config = config;
     }
-    let context = Context { system, json: args.json };
+    let context = Context { system, json: args.json, verbose: args.verbose };
     match args.command {
         Command::Load { driver, device, force } => load::run(&context, &driver, device.as_deref(), force),
         Command::Unload { what, device, all: _, no_wait } => {

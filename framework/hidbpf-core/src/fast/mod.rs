@@ -26,6 +26,7 @@ use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Setting, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
+use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
@@ -52,7 +53,7 @@ pub enum Failure {
         /// With what.
         name: String,
         /// What it said.
-        source: io::Error,
+        source: Errno,
     },
     /// A program needs a function that the kernel has not.
     #[error("the kernel has no function `{0}`")]
@@ -71,10 +72,28 @@ pub enum Failure {
     NoHidBpf,
 }
 
+/// An error of the kernel's, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", refusal::words(.0))]
+pub struct Errno(pub io::Error);
+
 impl Failure {
     fn refused(verb: &'static str, name: &str) -> impl FnOnce(io::Error) -> Failure {
         let name = name.to_owned();
-        move |source| Failure::Refused { verb, name, source }
+        move |error| Failure::Refused { verb, name, source: Errno(error) }
+    }
+
+    /// The error of a loader that can't do it, with what is behind the kernel's errno if no other loader can do it either.
+    fn not_fast(self, what: String) -> Error {
+        let refusal = match &self {
+            Failure::Refused { source: Errno(error), .. } => Refusal::of_error(&System::default(), error),
+            _ => None,
+        };
+        let error = Error::because(ErrorKind::NotFast, what, self);
+        match refusal {
+            Some(Refusal { cause, hint, .. }) => error.with_hint(format!("{cause}; {hint}")),
+            None => error,
+        }
     }
 
     /// Whether wrong numbers of the kernel's may be why.
@@ -128,8 +147,7 @@ impl Fast {
 
     fn not_fast(&self, driver: &ObjectFile, failure: Failure) -> Error {
         self.failed.set(self.failed.get() || failure.may_be_numbers());
-        let what = format!("the driver `{}` can't be attached without libbpf", driver.name);
-        Error::because(ErrorKind::NotFast, what, failure)
+        failure.not_fast(format!("the driver `{}` can't be attached without libbpf", driver.name))
     }
 
     /// Does something with the kernel's numbers, of which all in `functions` are there. Where that fails with numbers from a file, they are
@@ -233,7 +251,7 @@ impl Loader for Fast {
 
     fn generation(&self, _: &System) -> CoreResult<Generation> {
         self.with_ids(&BTreeSet::new(), |ids| Ok(ids.generation()))
-            .map_err(|failure| Error::because(ErrorKind::NotFast, "failed to find out what the kernel offers", failure))
+            .map_err(|failure| failure.not_fast("failed to find out what the kernel offers".to_owned()))
     }
 
     fn descriptor(&self, device: HidId, kept: Kept) -> CoreResult<Option<Vec<u8>>> {
@@ -503,8 +521,7 @@ pub struct FastLoaded<'a> {
 impl FastLoaded<'_> {
     fn not_fast(&self, failure: Failure) -> Error {
         self.failed.set(true);
-        let what = format!("the driver `{}` can't be attached without libbpf", self.driver.name);
-        Error::because(ErrorKind::NotFast, what, failure)
+        failure.not_fast(format!("the driver `{}` can't be attached without libbpf", self.driver.name))
     }
 
     fn try_attach(&self, hid: HidId) -> Result<Vec<AttachedLink>, Failure> {

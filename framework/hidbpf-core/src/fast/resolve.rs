@@ -11,7 +11,7 @@ use hid_bpf_src::{
 use zerocopy::IntoBytes;
 
 use super::ids::{is_near, is_sane};
-use super::{Failure, ResolvedIds, tool};
+use super::{Errno, Failure, ResolvedIds, tool};
 use crate::sys;
 
 /// The kfunc that only the first generation has.
@@ -34,7 +34,7 @@ pub(super) fn generation() -> Result<ResolvedIds, Failure> {
             }
         }
         // The kernel can't resolve the program: there is no such type. Without the privilege it would not even try.
-        Err(Failure::Refused { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
+        Err(Failure::Refused { source: Errno(error), .. }) if error.kind() != io::ErrorKind::PermissionDenied => {
             functions(&mut ids, &BTreeSet::from([ATTACH_KFUNC]))?;
             if ids.function(ATTACH_KFUNC) == 0 {
                 return Err(Failure::NoHidBpf);

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{Finding, Grade};
 use crate::kernel::{self, Generation, Support};
+use crate::refusal::{self, Jit, Refusal};
 use crate::system::System;
 
 pub(super) fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Generation> {
@@ -75,6 +76,33 @@ pub(super) fn privileges(generation: Generation) -> Finding {
             "run hidbpf as root, for example with sudo; udev does so",
         ),
         Err(error) => Finding::not_good("privileges", Grade::Warning, error.to_string(), "run hidbpf as root"),
+    }
+}
+
+/// Whether the kernel takes programs, which a process can only try that may load some, and compiles them.
+pub(super) fn programs(system: &System, generation: Generation) -> Finding {
+    const CHECK: &str = "programs";
+    let bad = |refusal: Refusal| Finding::not_good(CHECK, Grade::Bad, refusal.cause, refusal.hint);
+    let jit = Jit::of(system).refusal();
+    if !kernel::missing_capabilities(generation).is_ok_and(|missing| missing.is_empty()) {
+        return jit.map_or_else(|| Finding::good(CHECK, "the kernel's BPF JIT compiler is on"), bad);
+    }
+    match (refusal::try_program(), jit) {
+        (Ok(true), _) => Finding::good(CHECK, "the kernel loads programs, and compiles them"),
+        (Ok(false), Some(refusal)) => bad(refusal),
+        (Ok(false), None) => {
+            let message = "the kernel loads programs, and does not compile them, without which drivers can't run";
+            Finding::not_good(CHECK, Grade::Bad, message, "boot a kernel with CONFIG_BPF_JIT=y")
+        }
+        (Err(error), _) => {
+            let what = format!("failed to load a program that does nothing: {}", refusal::words(&error));
+            match Refusal::of_error(system, &error) {
+                Some(refusal) => {
+                    Finding::not_good(CHECK, Grade::Bad, format!("{what}: {}", refusal.cause), refusal.hint)
+                }
+                None => Finding::not_good(CHECK, Grade::Bad, what, "look for it in the kernel's log: `journalctl -k`"),
+            }
+        }
     }
 }
 

@@ -55,6 +55,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     let generation = kernel::kernel(system, &mut findings);
     if let Some(generation) = generation {
         findings.push(kernel::privileges(generation));
+        findings.push(kernel::programs(system, generation));
     }
     findings.push(places::bpffs(system));
     findings.push(places::run(system));

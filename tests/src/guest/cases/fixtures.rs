@@ -53,6 +53,8 @@ pub const USB: Fixture = fixture!("bench-usb");
 pub const SETUP: Fixture = fixture!("bench-setup");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
+/// Has a loop that is too much for the verifier.
+pub const ENDLESS: Fixture = fixture!("bench-endless");
 /// The drivers that docs/writing-a-driver.md makes.
 pub const WHEEL: Fixture = fixture!("example-wheel-mouse");
 pub const QUIET: Fixture = fixture!("example-quiet-mouse");

@@ -152,7 +152,7 @@ pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> 
 }
 
 /// What the journal is told while `run` runs.
-fn told(run: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+pub fn told(run: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
     const SOCKET: &str = "/run/systemd/journal/socket";
     let path = Path::new(SOCKET);
     fs::create_dir_all("/run/systemd/journal").context("failed to make the journal's folder")?;

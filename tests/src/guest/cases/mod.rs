@@ -23,6 +23,7 @@ mod many;
 mod microsoft;
 mod options;
 pub mod recordings;
+mod refusals;
 mod request;
 mod security;
 mod setup;
@@ -133,6 +134,7 @@ fn table() -> Vec<Case> {
         install::CASES,
         many::CASES,
         options::CASES,
+        refusals::CASES,
         request::CASES,
         security::CASES,
         setup::CASES,
