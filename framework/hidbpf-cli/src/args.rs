@@ -175,7 +175,7 @@ pub enum Command {
     },
     /// Show the configuration: what holds, and which line of which file says so
     Config {
-        /// Bring udev's hwdb and the devices that are there in line with it
+        /// Bring udev's hwdb, compiled anew where it is out of date, and the devices that are there in line with it
         #[arg(long)]
         apply: bool,
     },
@@ -300,8 +300,11 @@ pub enum Command {
         /// The device: which drivers there are for it, and why each is on it or is not
         device: Option<String>,
     },
-    /// Print udev's hwdb for the installed drivers
-    #[command(after_help = "Example:\n  hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update")]
+    /// Print udev's hwdb entries for the installed drivers, for packages
+    ///
+    /// A package of drivers installs them as a file of its own in /usr/lib/udev/hwdb.d, whose name has `hidbpf` in it. On a machine, `hidbpf
+    /// config --apply` writes the entries that no package has.
+    #[command(after_help = "Example:\n  hidbpf --drivers build hwdb > 81-hidbpf-example.hwdb")]
     Hwdb,
     /// What the udev rules call
     Udev {

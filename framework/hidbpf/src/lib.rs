@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod compiled;
 pub mod descriptor;
 pub mod doctor;
 pub mod install;
@@ -34,6 +35,7 @@ pub mod request;
 mod running;
 mod sys;
 pub mod tap;
+mod udev_files;
 mod verifier;
 
 pub mod kernel {

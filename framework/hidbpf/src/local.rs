@@ -1,16 +1,16 @@
 //! The part of udev's hwdb that is this machine's own, kept in line with its drivers and its configuration.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::catalog::Catalog;
+use crate::compiled;
 use crate::config::{Config, write_whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hwdb::{Entries, LOCAL_FILE};
 use crate::system::System;
+use crate::udev_files;
 
 /// Where the file is.
 pub fn path(system: &System) -> PathBuf {
@@ -23,6 +23,10 @@ pub struct Renewal {
     path: PathBuf,
     old: Option<String>,
     new: Option<String>,
+    /// What all hwdb files say of drivers afterwards.
+    sources: Entries,
+    /// Whether udev's compiled hwdb does not have what its sources say as it is.
+    is_behind: bool,
 }
 
 impl Renewal {
@@ -41,12 +45,17 @@ impl Renewal {
             }
         };
         let new = (!entries.is_empty()).then(|| entries.to_text());
-        Ok(Renewal { path, old, new })
+        let others = udev_files::hwdb_sources(system).into_iter().filter(|other| *other != path);
+        // Who compiles them tells of those that can't be read.
+        let texts = others.filter_map(|other| fs::read_to_string(other).ok());
+        let sources = texts.fold(entries, |all, text| all.and(Entries::of_text(&text)));
+        let is_behind = compiled::is_behind(system, &sources);
+        Ok(Renewal { path, old, new, sources, is_behind })
     }
 
     /// Whether there is something to do.
     pub fn is_due(&self) -> bool {
-        self.old != self.new
+        self.old != self.new || self.is_behind
     }
 
     /// Writes the file, has udev's hwdb compiled, and tells udev.
@@ -57,10 +66,16 @@ impl Renewal {
         if !self.is_due() {
             return Ok(());
         }
-        put(&self.path, self.new.as_deref())?;
-        compile(system).and_then(|()| reload(system)).inspect_err(|_| {
-            // The error is the first one's. What was compiled meanwhile names a driver too many or too few, which the next run mends.
-            let _ = put(&self.path, self.old.as_deref()).and_then(|()| compile(system));
+        let is_changed = self.old != self.new;
+        if is_changed {
+            put(&self.path, self.new.as_deref())?;
+        }
+        let compile = || compiled::compile(system, &self.sources);
+        compile().and_then(|()| compiled::reload(system)).inspect_err(|_| {
+            // The error is the first one's. What was compiled meanwhile names a driver too many or too few, which the next run corrects.
+            if is_changed {
+                let _ = put(&self.path, self.old.as_deref()).and_then(|()| compile());
+            }
         })
     }
 }
@@ -82,82 +97,33 @@ fn put(path: &Path, text: Option<&str>) -> Result<()> {
     })
 }
 
-/// Whether udev's hwdb has to be compiled into /etc, where it hides the one of /usr: for files in /etc, and where there is no other.
-fn is_own_needed(system: &System) -> bool {
-    let entries = fs::read_dir(system.root.join("etc/udev/hwdb.d")).into_iter().flatten().flatten();
-    let has_files = entries.map(|entry| entry.path()).any(|path| path.extension() == Some(OsStr::new("hwdb")));
-    has_files || !system.root.join("usr/lib/udev/hwdb.bin").exists()
-}
-
-/// Has udev's hwdb compiled, into /etc: by systemd's program, or by that of older and other udevs.
-fn compile(system: &System) -> Result<()> {
-    if !is_own_needed(system) {
-        let path = system.root.join("etc/udev/hwdb.bin");
-        return match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::permission_or(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error))
-            }
-            _ => Ok(()),
-        };
-    }
-    let root = system.root.as_os_str();
-    let mut systemd = Command::new("systemd-hwdb");
-    systemd.arg("update").arg("--root").arg(root);
-    let mut other = Command::new("udevadm");
-    other.arg("hwdb").arg("--update").arg("--root").arg(root);
-    match run(&mut systemd) {
-        Err(error) if error.kind() == ErrorKind::NoProgram => run(&mut other),
-        result => result,
-    }
-}
-
-/// Tells udev that its files have changed. One that does not run reads them when it starts, and one that does looks for itself every
-/// 3 seconds at the latest.
-fn reload(system: &System) -> Result<()> {
-    if !system.root.join("run/udev/control").exists() {
-        return Ok(());
-    }
-    run(Command::new("udevadm").arg("control").arg("--reload"))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| {
-        let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NoProgram } else { ErrorKind::Io };
-        Error::because(kind, format!("failed to run `{name}`"), error).with_hint("it belongs to udev")
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(ErrorKind::Io, format!("`{name}` failed ({})", output.status)).with_log(said))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
     fn what_was_compiled_goes_with_the_last_file_that_it_was_compiled_for() {
         let root = tempfile::tempdir().unwrap();
         let system = System { root: root.path().to_owned(), ..System::default() };
-        let file = |path: &str| {
+        let file = |path: &str, text: &str| {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "").unwrap();
+            fs::write(&path, text).unwrap();
             path
         };
-        assert!(is_own_needed(&system));
-        file("usr/lib/udev/hwdb.bin");
-        assert!(!is_own_needed(&system));
-        let other = file("etc/udev/hwdb.d/70-keyboard.hwdb");
-        assert!(is_own_needed(&system));
-        fs::remove_file(other).unwrap();
-        file("etc/udev/hwdb.d/README");
-        let (compiled, path) = (file("etc/udev/hwdb.bin"), path(&system));
-        let renewal = Renewal { path: path.clone(), old: Some(String::new()), new: None };
-        file("etc/udev/hwdb.d/82-hidbpf-local.hwdb");
-        renewal.run(&system).unwrap();
-        assert!(!compiled.exists() && !path.exists());
+        let local = file("etc/udev/hwdb.d/82-hidbpf-local.hwdb", "hidbpf:hid:b0003\n HIDBPF_DRIVER_X=x\n");
+        let compiled = file("etc/udev/hwdb.bin", "");
+        let packages = file("usr/lib/udev/hwdb.bin", "");
+        let soon = SystemTime::now() + Duration::from_secs(60);
+        File::options().write(true).open(packages).unwrap().set_modified(soon).unwrap();
+        let none = System { driver_dirs: Vec::new(), ..system };
+        let renewal = Renewal::of(&none, &Catalog::default(), &Config::default()).unwrap();
+        assert!(renewal.is_due());
+        renewal.run(&none).unwrap();
+        assert!(!compiled.exists() && !local.exists());
+        assert!(!Renewal::of(&none, &Catalog::default(), &Config::default()).unwrap().is_due());
     }
 }

@@ -46,7 +46,7 @@ const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
 
 /// Where an administrator puts entries for udev's hwdb.
-const HWDB: &str = "/etc/udev/hwdb.d/81-hidbpf.hwdb";
+const HWDB: &str = "/usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 
 /// A device that is always there and that no rule does anything with, for events of our own.
 const MARKED: &str = "/sys/devices/virtual/mem/null/uevent";
@@ -334,14 +334,18 @@ impl Bench {
         self.settle()
     }
 
-    /// Makes udev's hwdb anew from the drivers that are installed now, in the way that the manual page says.
+    /// Makes udev's hwdb anew from the drivers that are installed now, as their package would.
     ///
     /// # Errors
     /// hidbpf or systemd-hwdb fails, or udevd hangs.
     pub fn renew_hwdb(&mut self) -> Result<()> {
         let hwdb = self.hidbpf(&["hwdb"])?.expect(0)?;
         write(Path::new(HWDB), hwdb.stdout.as_bytes())?;
-        Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        Run::of(command("systemd-hwdb").args(["update", "--usr"]))?.expect(0)?;
+        // As where the machine's own entries needed one.
+        if Path::new("/etc/udev/hwdb.bin").exists() {
+            Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+        }
         self.reload()
     }
 

@@ -130,7 +130,7 @@ impl<L: Loader> Manager<'_, L> {
                     ErrorKind::NoDriver,
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),
                 )
-                .with_hint("the hwdb is older than the drivers: make it anew from `hidbpf hwdb`")),
+                .with_hint("the hwdb is older than the drivers: run `hidbpf config --apply` as root")),
                 // The configuration alone names it, maybe for another device: `hidbpf doctor` points it out.
                 None => continue,
             };

@@ -68,7 +68,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     findings.push(udev::udev(system));
     let config = Config::read(system);
     drivers::configuration(&config, &catalog, &mut findings);
-    findings.push(udev::hwdb_text(system, &catalog, &config));
+    findings.extend(udev::hwdb_files(system, &catalog, &config));
     findings.push(udev::compiled_hwdb(system, &catalog, &config));
     findings.extend(places::udev_hid_bpf(system));
     device::devices(system, &mut findings);

@@ -6,35 +6,34 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, Grade};
 use crate::catalog::Catalog;
+use crate::compiled;
 use crate::config::Config;
 use crate::hwdb::{self, Entries};
 use crate::system::System;
+use crate::udev_files;
 
-/// Where a file of udev's is looked for, the first wins: udev(7), hwdb(7).
-fn udev_files<'a>(system: &'a System, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-    ["etc/udev", "run/udev", "usr/local/lib/udev", "usr/lib/udev", "lib/udev"]
-        .into_iter()
-        .map(move |dir| system.root.join(dir).join(name))
-        .filter(|path| path.exists())
-}
+/// Brings what is in /etc in line with the drivers and the configuration, and compiles the hwdb where that is needed.
+const RENEW: &str = "run `hidbpf config --apply` as root";
 
 pub(super) fn rules(system: &System) -> Finding {
-    match udev_files(system, "rules.d/81-hidbpf.rules").next() {
-        // A link to /dev/null is how an administrator turns a rules file off.
-        Some(path) if fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) => Finding::not_good(
-            "rules",
-            Grade::Warning,
-            format!("`{}` masks the rules: udev attaches nothing", path.display()),
-            format!("remove `{}`", path.display()),
-        ),
-        Some(path) => Finding::good("rules", path.display().to_string()),
-        None => Finding::not_good(
-            "rules",
-            Grade::Bad,
-            "udev has no 81-hidbpf.rules, so that devices are fixed only by `hidbpf load`",
-            "install udev-rules/81-hidbpf.rules to /etc/udev/rules.d and run `udevadm control --reload`",
-        ),
+    const CHECK: &str = "rules";
+    let files = udev_files::all(system, udev_files::RULES);
+    let [first, hidden @ ..] = &files[..] else {
+        let message = "udev has no 81-hidbpf.rules, so only `hidbpf load` attaches drivers";
+        let hint = "install the package of hidbpf again: the file belongs into /usr/lib/udev/rules.d";
+        return Finding::not_good(CHECK, Grade::Bad, message, hint);
+    };
+    let path = first.display();
+    if udev_files::is_mask(first) {
+        let message = format!("`{path}` masks the rules: udev attaches nothing");
+        return Finding::not_good(CHECK, Grade::Warning, message, format!("remove `{path}`"));
     }
+    if let [packages, ..] = hidden {
+        let message = format!("`{path}` hides `{}`, which updates of hidbpf change", packages.display());
+        let hint = format!("run `rm {path} && udevadm control --reload` as root");
+        return Finding::not_good(CHECK, Grade::Warning, message, hint);
+    }
+    Finding::good(CHECK, path.to_string())
 }
 
 pub(super) fn udev(system: &System) -> Finding {
@@ -45,64 +44,195 @@ pub(super) fn udev(system: &System) -> Finding {
     }
 }
 
-const MAKE_HWDB: &str = "run `hidbpf hwdb > /etc/udev/hwdb.d/81-hidbpf.hwdb && systemd-hwdb update` as root";
-
-/// How the file of what this machine has beside the package is made.
-const MAKE_LOCAL_HWDB: &str = "run `hidbpf config --apply` as root";
-
-pub(super) fn hwdb_text(system: &System, catalog: &Catalog, config: &Config) -> Finding {
-    let not_good = |grade, message, remedy| Finding::not_good("hwdb", grade, message, remedy);
-    let mut there = Entries::default();
-    let mut paths = Vec::new();
-    for name in [hwdb::FILE, hwdb::LOCAL_FILE] {
-        let Some(path) = udev_files(system, &format!("hwdb.d/{name}")).next() else { continue };
+/// Looks whether the hwdb files that are in force say what the drivers and the configuration want.
+pub(super) fn hwdb_files(system: &System, catalog: &Catalog, config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut not_good = |grade, message: String, hint: String| {
+        findings.push(Finding::not_good("hwdb", grade, message, hint));
+    };
+    for name in udev_files::hwdb_names(system) {
+        let files = udev_files::all(system, Path::new("hwdb.d").join(&name));
+        if let Some((path, hides)) = hiding(system, &name, &files) {
+            let message =
+                format!("`{}` hides {hides}: udev does not learn of drivers that a package adds", path.display());
+            not_good(Grade::Warning, message, format!("run `rm {} && hidbpf config --apply` as root", path.display()));
+        }
+    }
+    let mut said = Vec::new();
+    for path in udev_files::hwdb_sources(system) {
         match fs::read_to_string(&path) {
-            Ok(text) => there = there.and(Entries::of_text(&text)),
+            Ok(text) => said.push((path, Entries::of_text(&text))),
             Err(error) => {
-                return not_good(Grade::Bad, format!("failed to read `{}`: {error}", path.display()), MAKE_HWDB);
+                let message = format!("failed to read `{}`: {error}", path.display());
+                not_good(Grade::Bad, message, "correct its owner and permissions".to_owned());
             }
         }
-        paths.push(path.display().to_string());
     }
-    let there: BTreeSet<_> = there.pairs().collect();
-    let knows = |pair| there.contains(&pair);
-    let (local, all) = (Entries::local(system, catalog, config), Entries::automatic(&catalog.drivers));
-    if let Some((driver, _)) = local.pairs().find(|pair| !knows(*pair)) {
-        let message = format!("udev has no entry, or an old one, for the driver `{driver}` of this machine");
-        return not_good(Grade::Warning, message, MAKE_LOCAL_HWDB);
+    let all: BTreeSet<_> = said.iter().flat_map(|(_, entries)| entries.pairs()).collect();
+    let lacking = |wanted: &Entries| -> BTreeSet<String> {
+        wanted.pairs().filter(|pair| !all.contains(pair)).map(|(driver, _)| driver.to_owned()).collect()
+    };
+    let local = lacking(&Entries::local(system, catalog, config));
+    let packaged = &lacking(&Entries::automatic(&catalog.drivers)) - &local;
+    if !local.is_empty() {
+        let message = format!("no hwdb file has this machine's entries for {}", list(&local));
+        not_good(Grade::Warning, message, RENEW.to_owned());
     }
-    if paths.is_empty() {
-        return not_good(Grade::Bad, format!("udev has no {}", hwdb::FILE), MAKE_HWDB);
+    if !packaged.is_empty() {
+        let message = format!("no hwdb file has the entries for the packaged drivers {}", list(&packaged));
+        let grade = if all.is_empty() { Grade::Bad } else { Grade::Warning };
+        not_good(grade, message, "install the package that has them again".to_owned());
     }
-    let is_gone = |name: &str| !catalog.drivers.iter().any(|driver| driver.name.as_str() == name);
-    let stale = there.iter().any(|(driver, _)| is_gone(driver));
-    if stale || !all.pairs().all(knows) {
-        let message = format!("`{}` is not the one of the installed drivers", paths.join("` and `"));
-        return not_good(Grade::Warning, message, MAKE_HWDB);
+    for (path, entries) in &said {
+        let is_gone = |name: &str| !catalog.drivers.iter().any(|driver| driver.name.as_str() == name);
+        let stale: BTreeSet<String> =
+            entries.pairs().map(|(driver, _)| driver).filter(|name| is_gone(name)).map(str::to_owned).collect();
+        if !stale.is_empty() {
+            let message =
+                format!("`{}` has entries for drivers that are not installed: {}", path.display(), list(&stale));
+            let hint = match path.ends_with(hwdb::LOCAL_FILE) {
+                true => RENEW,
+                false => "remove the file, or install the drivers' package again",
+            };
+            not_good(Grade::Warning, message, hint.to_owned());
+        }
     }
-    Finding::good("hwdb", paths.join(", "))
+    if findings.is_empty() {
+        let paths: Vec<String> = said.iter().map(|(path, _)| path.display().to_string()).collect();
+        let message = if paths.is_empty() { "none is needed".to_owned() } else { paths.join(", ") };
+        findings.push(Finding::good("hwdb", message));
+    }
+    findings
 }
 
-/// Asks the compiled database for each driver, as udev will.
-pub(super) fn compiled_hwdb(system: &System, catalog: &Catalog, config: &Config) -> Finding {
-    let database = match ::udev::Hwdb::new() {
-        Ok(database) => database,
-        Err(error) => {
-            let message = format!("failed to open udev's compiled hwdb: {error}");
-            return Finding::not_good("compiled hwdb", Grade::Bad, message, MAKE_HWDB);
+/// A file of the administrator's that takes the place of a package's: the file, and what it hides.
+fn hiding(system: &System, name: &str, files: &[PathBuf]) -> Option<(PathBuf, String)> {
+    let [first, hidden @ ..] = files else { return None };
+    match hidden {
+        _ if name == hwdb::LOCAL_FILE => None,
+        [packages, ..] => Some((first.clone(), format!("`{}`", packages.display()))),
+        // Its name is the one that the drivers' package uses.
+        [] if name == hwdb::FILE && first.starts_with(system.root.join("etc")) => {
+            Some((first.clone(), "the file of the drivers' package".to_owned()))
         }
+        [] => None,
+    }
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Asks the compiled hwdb for each driver, as udev will.
+pub(super) fn compiled_hwdb(system: &System, catalog: &Catalog, config: &Config) -> Finding {
+    const CHECK: &str = "compiled hwdb";
+    let Some(path) = compiled::path(system) else {
+        let message = "there is none, so udev attaches nothing";
+        // A udev that has found none when it started does not look again.
+        let hint = format!("{RENEW}, then `systemctl restart systemd-udevd`");
+        return Finding::not_good(CHECK, Grade::Bad, message, hint);
     };
+    let path = path.display();
+    if let Some(outdated) = compiled::outdated(system) {
+        let message = format!("`{}` hides a newer one in /usr", outdated.display());
+        return Finding::not_good(CHECK, Grade::Warning, message, RENEW);
+    }
     let wanted = Entries::automatic(&catalog.drivers).and(Entries::local(system, catalog, config));
-    let is_unknown = |&(driver, pattern): &(&str, &str)| {
-        let query = format!("{}{}", hwdb::PREFIX, hwdb::example(pattern));
-        !database.query(query).any(|entry| entry.value().to_str() == Some(driver))
-    };
-    let unknown: BTreeSet<&str> = wanted.pairs().filter(is_unknown).map(|(driver, _)| driver).collect();
-    if unknown.is_empty() {
-        Finding::good("compiled hwdb", "knows every installed driver that udev attaches")
-    } else {
-        let unknown = Vec::from_iter(unknown).join(", ");
-        let message = format!("udev's compiled hwdb does not know {unknown}");
-        Finding::not_good("compiled hwdb", Grade::Bad, message, "run `systemd-hwdb update` as root")
+    match compiled::unknown(&wanted) {
+        Ok(unknown) if unknown.is_empty() => {
+            Finding::good(CHECK, format!("`{path}` knows every installed driver that udev attaches"))
+        }
+        Ok(unknown) => {
+            let unknown = unknown.into_iter().map(str::to_owned).collect();
+            let message = format!("`{path}` does not know {}", list(&unknown));
+            Finding::not_good(CHECK, Grade::Bad, message, RENEW)
+        }
+        Err(error) => {
+            let message = format!("failed to open `{path}`: {error}");
+            Finding::not_good(CHECK, Grade::Bad, message, RENEW)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::tests::machine;
+    use super::*;
+
+    const ETC: &str = "etc/udev/hwdb.d/81-hidbpf.hwdb";
+    const USR: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
+
+    fn of_files(files: &[(&str, &str)]) -> Vec<Finding> {
+        let (_root, system) = machine(files);
+        hwdb_files(&system, &Catalog::default(), &Config::default())
+    }
+
+    #[test]
+    fn a_file_that_hides_a_packages_is_found() {
+        for (files, hides) in [
+            (&[(ETC, ""), (USR, "")][..], "usr/lib/udev/hwdb.d/81-hidbpf.hwdb`: udev does not learn"),
+            (&[(ETC, "")], "hides the file of the drivers' package"),
+            (
+                &[("etc/udev/hwdb.d/81-hidbpf-x.hwdb", ""), ("usr/lib/udev/hwdb.d/81-hidbpf-x.hwdb", "")],
+                "81-hidbpf-x.hwdb` hides",
+            ),
+        ] {
+            let findings = of_files(files);
+            let [finding] = &findings[..] else { panic!("{findings:?}") };
+            assert_eq!(finding.grade, Grade::Warning);
+            assert!(finding.message.contains(hides), "{}", finding.message);
+            let remedy = finding.remedy.as_deref().unwrap();
+            assert!(
+                remedy.contains("etc/udev/hwdb.d/81-hidbpf") && remedy.contains("hidbpf config --apply"),
+                "{remedy}"
+            );
+        }
+        for files in [&[(USR, "")][..], &[("etc/udev/hwdb.d/82-hidbpf-local.hwdb", ""), (USR, "")], &[]] {
+            let findings = of_files(files);
+            assert!(findings.iter().all(|finding| finding.grade == Grade::Good), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn entries_for_drivers_that_are_gone_are_found() {
+        let text = "hidbpf:hid:b0003g*v1p2\n HIDBPF=1\n HIDBPF_DRIVER_GONE=gone\n";
+        for (path, remedy) in
+            [(USR, "remove the file, or"), ("etc/udev/hwdb.d/82-hidbpf-local.hwdb", "`hidbpf config --apply`")]
+        {
+            let findings = of_files(&[(path, text)]);
+            let [finding] = &findings[..] else { panic!("{findings:?}") };
+            assert!(finding.message.ends_with("not installed: `gone`"), "{}", finding.message);
+            assert!(finding.remedy.as_deref().unwrap().contains(remedy), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_compiled_hwdb_is_not_well() {
+        let (_root, system) = machine(&[(USR, "")]);
+        let finding = compiled_hwdb(&system, &Catalog::default(), &Config::default());
+        assert_eq!((finding.grade, finding.message.as_str()), (Grade::Bad, "there is none, so udev attaches nothing"));
+        assert!(finding.remedy.as_deref().unwrap().starts_with(RENEW), "{finding:?}");
+    }
+
+    #[test]
+    fn rules_that_are_missing_masked_or_hidden_are_found() {
+        const IN_ETC: &str = "etc/udev/rules.d/81-hidbpf.rules";
+        const IN_USR: &str = "usr/lib/udev/rules.d/81-hidbpf.rules";
+        for (files, grade, words) in [
+            (&[][..], Grade::Bad, "udev has no 81-hidbpf.rules"),
+            (&[(IN_USR, "")], Grade::Good, IN_USR),
+            (&[(IN_ETC, "")], Grade::Good, IN_ETC),
+            (&[(IN_ETC, ""), (IN_USR, "")], Grade::Warning, "usr/lib/udev/rules.d/81-hidbpf.rules`, which updates"),
+        ] {
+            let (_root, system) = machine(files);
+            let finding = rules(&system);
+            assert_eq!(finding.grade, grade);
+            assert!(finding.message.contains(words), "{}", finding.message);
+        }
+        let (root, system) = machine(&[(IN_USR, ""), ("etc/udev/rules.d/x", "")]);
+        symlink("/dev/null", root.path().join(IN_ETC)).unwrap();
+        assert!(rules(&system).message.contains("masks the rules"));
     }
 }

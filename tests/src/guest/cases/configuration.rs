@@ -11,6 +11,7 @@ use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, write};
 use crate::guest::links::{self, Links, remove};
+use crate::process::{Run, command};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -18,6 +19,8 @@ pub const CASES: &[Case] = &[
     case("configuration-is-for-one-device", WITH_HID_BPF, one_device),
     case("configuration-enables-an-example", WITH_HID_BPF, enables_an_example),
     case("configuration-binds-a-driver", WITH_HID_BPF, binds),
+    case("hwdb-that-hides-the-packages", WITH_HID_BPF, hides_the_packages),
+    case("hwdb-that-is-not-compiled", WITH_HID_BPF, not_compiled),
     case("configuration-that-is-broken", WITH_HID_BPF, broken),
     case("configuration-by-way-of-links", WITH_HID_BPF, by_way_of_links),
     case("configuration-that-is-a-link-loop", WITH_HID_BPF, link_loop),
@@ -162,6 +165,54 @@ fn binds(bench: &mut Bench) -> Result<()> {
     fs::remove_file("/etc/hidbpf/hidbpf.toml").context("failed to remove the configuration")?;
     bench.hidbpf(&["config", "--apply"])?.expect(0)?;
     ensure!(!Path::new(LOCAL_HWDB).exists(), "`{LOCAL_HWDB}` is left");
+    bench.reload()
+}
+
+const PACKAGES_HWDB: &str = "/usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
+const COMPILED: [&str; 2] = ["/etc/udev/hwdb.bin", "/usr/lib/udev/hwdb.bin"];
+
+/// A file in /etc of the name that the drivers' package uses: the package's next drivers would stay unknown.
+fn hides_the_packages(bench: &mut Bench) -> Result<()> {
+    const OWN_HWDB: &str = "/etc/udev/hwdb.d/81-hidbpf.hwdb";
+    let _files = Files::new()?;
+    write(Path::new(OWN_HWDB), b"# As made for an older package.\n")?;
+    Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
+    bench.reload()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug(&spec)?;
+    expect_untouched(&joystick, &spec)?;
+    let remedy = format!("rm {OWN_HWDB} && hidbpf config --apply");
+    let doctor = bench.hidbpf(&["doctor"])?.expect(1)?;
+    doctor.answers(&format!("`{OWN_HWDB}` hides `{PACKAGES_HWDB}`"))?.answers(&remedy)?;
+    remove(OWN_HWDB)?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?;
+    bench.reload()?;
+    ensure!(!Path::new(COMPILED[0]).exists(), "`{}` is left", COMPILED[0]);
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    bench.unplug(joystick)?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    bench.unplug(joystick)
+}
+
+fn not_compiled(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    for place in COMPILED.into_iter().filter(|place| Path::new(place).exists()) {
+        remove(place)?;
+    }
+    // udev keeps the one that it has read. Once it has seen that there is none it would have to be started again.
+    bench
+        .hidbpf(&["doctor"])?
+        .expect(1)?
+        .answers("there is none, so udev attaches nothing")?
+        .answers("config --apply")?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?;
+    bench.hidbpf(&["doctor"])?.expect(0)?;
+    bench.reload()?;
+    let joystick = plug_fixed(RAPTOR, bench)?;
+    bench.unplug(joystick)?;
+    // As packages leave it, for what comes next.
+    bench.renew_hwdb()?;
+    remove(COMPILED[0])?;
     bench.reload()
 }
 
