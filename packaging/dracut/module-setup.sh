@@ -1,6 +1,9 @@
 #!/bin/bash
 # Puts the drivers, and the helper that attaches them, into the initramfs, for keyboards that are needed before the root is there.
 # Only where it is asked for: add_dracutmodules+=" hidbpf " in a file of /etc/dracut.conf.d.
+#
+# dracut sets the variables.
+# shellcheck disable=SC2154
 
 check() {
     return 255
@@ -22,7 +25,8 @@ install() {
     inst /usr/bin/hidbpf
     for folder in /etc/hidbpf /usr/local/lib/hidbpf /usr/lib/hidbpf; do
         if [[ -d "$dracutsysrootdir$folder" ]]; then
-            find "$dracutsysrootdir$folder" -type f -printf "$folder/%P\n" | while read -r file; do inst_simple "$file"; done
+            # Links may lead elsewhere: NixOS has them to its store.
+            find -L "$dracutsysrootdir$folder" -type f -printf "$folder/%P\n" | while read -r file; do inst_simple "$file"; done
         fi
     done
     # udev reads this one, where there is one, instead of that in /usr.

@@ -37,6 +37,9 @@ pub fn run(options: &Options) -> Result<()> {
     let paths = Paths::find()?;
     let product = options.choice.build(&paths.root)?;
     let made = build(&paths, &product, &options.choice.with)?;
+    if !check_scripts(&paths.root)? {
+        return Err(Fault::Failed("shellcheck found mistakes".to_owned()).into());
+    }
     if !lint(&made)? {
         return Err(Fault::Failed("lintian found errors".to_owned()).into());
     }
@@ -96,6 +99,33 @@ pub fn lint(made: &Made) -> Result<bool> {
     process::passes(process::command("lintian").args(arguments).arg(&made.changes))
 }
 
+/// Whether shellcheck finds nothing in the scripts of packaging/. Shows what it finds.
+///
+/// # Errors
+/// The folder can't be read, or shellcheck can't be started.
+pub fn check_scripts(root: &Path) -> Result<bool> {
+    process::passes(process::command("shellcheck").args(scripts(&root.join("packaging"))?))
+}
+
+/// The scripts below a folder: with a line that names a shell, for the shell itself or for shellcheck alone.
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in files(folder)? {
+        if path.is_dir() {
+            found.extend(scripts(&path)?);
+            continue;
+        }
+        let text = fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let is_script = ["#!/bin/sh\n", "#!/bin/bash\n", "# shellcheck shell="]
+            .iter()
+            .any(|start| text.starts_with(start.as_bytes()));
+        if is_script {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("failed to create `{}`", to.display()))?;
     for path in files(from)? {
@@ -116,6 +146,28 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn all_scripts_are_found() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+        let found = scripts(&root).unwrap();
+        let names: Vec<_> = found.iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect();
+        let expected = [
+            "PKGBUILD",
+            "debian/hidbpf.postinst",
+            "debian/hidbpf.postrm",
+            "debian/hidbpf.prerm",
+            "dracut/module-setup.sh",
+            "dracut/mount-bpffs.sh",
+            "hidbpf.install",
+            "initramfs-tools/hook",
+            "initramfs-tools/init-top",
+            "system-sleep",
+        ];
+        assert_eq!(names, expected);
+    }
+
     /// Whoever raises the version writes what is new.
     #[test]
     fn the_changelog_is_of_this_version() {

@@ -88,7 +88,9 @@ const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 const TMPFILES: &str = "usr/lib/tmpfiles.d/hidbpf.conf";
-const SLEEP: &str = "usr/lib/systemd/system-sleep/hidbpf";
+/// Where systemd, elogind and pm-utils look for what to run when the machine wakes up.
+const SLEEP: [&str; 3] =
+    ["usr/lib/systemd/system-sleep/hidbpf", "usr/lib/elogind/system-sleep/hidbpf", "usr/lib/pm-utils/sleep.d/50hidbpf"];
 const INCLUDE: &str = "usr/include/hidbpf";
 const MAN: &str = "usr/share/man/man8";
 const DOC: &str = "usr/share/doc/hidbpf";
@@ -124,7 +126,9 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     }
     layout.folder(&root.join("udev-rules"), RULES, &["rules"])?;
     layout.copy(&root.join("packaging/tmpfiles.conf"), TMPFILES, 0o644)?;
-    layout.copy(&root.join("packaging/system-sleep"), SLEEP, 0o755)?;
+    for place in SLEEP {
+        layout.copy(&root.join("packaging/system-sleep"), place, 0o755)?;
+    }
     for (from, to) in EARLY {
         layout.copy(&root.join("packaging").join(from), to, 0o755)?;
     }

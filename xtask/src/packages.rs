@@ -210,6 +210,12 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
         if deb::lint(&made)? { Outcome::Passed } else { Outcome::Failed { why: "it finds errors".to_owned() } };
     tally.count(&outcome);
     screen::line(&case_line(NAME, "lintian-finds-no-error", &outcome, 0));
+    let outcome = match deb::check_scripts(&paths.root)? {
+        true => Outcome::Passed,
+        false => Outcome::Failed { why: "it finds mistakes".to_owned() },
+    };
+    tally.count(&outcome);
+    screen::line(&case_line(NAME, "shellcheck-finds-nothing", &outcome, 0));
 
     let kernel = wanted.get(paths)?;
     let lab = Lab { paths, artifacts, made: &made, kernel: &kernel, system: System::make(paths)? };

@@ -20,7 +20,7 @@ pub enum Need {
 }
 
 /// Every package that is not on each Debian machine, what needs it, and what for.
-const PACKAGES: [(&str, Need, &str); 21] = [
+const PACKAGES: [(&str, Need, &str); 22] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
     ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
@@ -39,6 +39,7 @@ const PACKAGES: [(&str, Need, &str); 21] = [
     ("pkg-config", Need::Build, "finds the libraries above"),
     ("qemu-system-arm", Need::Arm64, "runs the virtual machines for arm64"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
+    ("shellcheck", Need::Packages, "looks for mistakes in the packages' scripts"),
     ("strace", Need::Machines, "counts system calls in the virtual machine"),
     ("udev", Need::Build, "runs in the virtual machine, and compiles the hwdb"),
     ("zlib1g-dev", Need::Build, "libelf needs it"),

@@ -37,3 +37,6 @@ mod trusted;
 pub mod tune;
 mod udev;
 mod uevents;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("hidbpf needs a little-endian machine: its drivers are compiled to little-endian BPF objects");
