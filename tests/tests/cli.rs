@@ -45,7 +45,7 @@ fn drivers_are_listed_with_what_they_are_for() {
     let output = with_drivers(&["--json", "drivers", "mouse-invert-y"]);
     check(&output, 0, &[]);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
-    assert_eq!(answer["version"], 1);
+    assert_eq!(answer["version"], 2);
     let driver = &answer["drivers"][0];
     assert_eq!(driver["driver"], "mouse-invert-y");
     assert_eq!(driver["automatic"], false);

@@ -175,7 +175,7 @@ fn json_has_items_fields_and_usages() {
     let output = with_drivers(&["--json", "inspect", "--items", "--reports", MOUSE]);
     check(&output, 0, &[]);
     let answer = answer(&output);
-    assert_eq!(answer["version"], 1);
+    assert_eq!(answer["version"], 2);
     let descriptor = &answer["descriptor"];
     assert_eq!((&descriptor["size"], &descriptor["refused"]), (&json!(45), &Value::Null));
     assert_eq!(

@@ -8,7 +8,7 @@ use hidbpf::error::{Error, ErrorKind};
 use serde::Serialize;
 
 /// The version of the JSON answers. It grows when a key is removed or changes its meaning, not when one is added.
-const JSON_VERSION: u32 = 1;
+const JSON_VERSION: u32 = 2;
 
 /// Why a command did not do all that was asked.
 #[derive(Debug)]

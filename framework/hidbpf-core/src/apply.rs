@@ -4,14 +4,15 @@ use serde::Serialize;
 
 use crate::aside::Aside;
 use crate::catalog::Catalog;
-use crate::config::{Config, Wish};
+use crate::config::Config;
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::ids::HidName;
 use crate::loader::Loader;
-use crate::manager::{LoadReport, Manager, UnloadReport, rule_for};
+use crate::manager::{LoadReport, Manager, Query, UnloadReport, Wait};
 use crate::manifest::DriverName;
-use crate::pins;
-use crate::state::DeviceState;
+use crate::object::DriverObject;
+use crate::policy::{Asked, Decision, Reason};
 use crate::tune::{TuneReport, Tuned};
 
 /// What was done to the devices.
@@ -38,8 +39,11 @@ impl<L: Loader> Manager<'_, L> {
     pub fn apply(&self, catalog: &Catalog, config: &Config, only: Option<&DriverName>) -> Result<Applied> {
         let mut applied = Applied::default();
         for device in Device::all(self.system)? {
-            if let Err(error) = self.apply_to(&device, catalog, config, only, &mut applied) {
-                applied.failed.push(error);
+            match self.apply_to(&device.name, catalog, config, only, &mut applied) {
+                Err(error) if !matches!(error.kind(), ErrorKind::Gone | ErrorKind::NoDevice) => {
+                    applied.failed.push(error.on(&device.name));
+                }
+                _ => {}
             }
         }
         Ok(applied)
@@ -47,52 +51,53 @@ impl<L: Loader> Manager<'_, L> {
 
     fn apply_to(
         &self,
-        device: &Device,
+        name: &HidName,
         catalog: &Catalog,
         config: &Config,
         only: Option<&DriverName>,
         applied: &mut Applied,
     ) -> Result<()> {
-        let own = self.own(device.clone())?;
-        let pinned = pins::of_device(self.system, &device.name)?;
-        let is_meant = |name: &DriverName| only.is_none_or(|only| only == name);
-        for driver in pinned.iter().map(|pinned| &pinned.driver).filter(|name| is_meant(name)) {
-            if matches!(config.wish(driver, &own), Wish::Disabled(_)) {
-                applied.taken_off.extend(self.take_off(&device.name, driver)?);
+        let is_meant = |driver: &DriverName| only.is_none_or(|only| only == driver);
+        let asked = |driver: &DriverObject| if only == Some(&driver.name) { Asked::Enabled } else { Asked::No };
+        let mut held = self.hold(name)?;
+        let generation = self.generation();
+        let aside = Aside::of(self.system, &held.device);
+        let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
+        let attached = held.attached();
+        let decisions = held.decide_attached(&query, &attached);
+        for (driver, decision) in attached.iter().zip(decisions).filter(|(driver, _)| is_meant(driver)) {
+            if matches!(decision, Decision::Leave(Reason::Disabled(_))) {
+                match held.detach(driver, Wait::Shortly) {
+                    Ok(report) => applied.taken_off.push(report),
+                    Err(error) => applied.failed.push(error),
+                }
+                held.device = held.device.read_again(self.system)?;
             }
         }
-        let taken_off = DeviceState::read(self.system, &device.name)?.map(|state| state.taken_off).unwrap_or_default();
-        for driver in catalog.drivers.iter().filter(|driver| is_meant(&driver.name)) {
-            let wish = config.wish(&driver.name, &own);
-            let is_wanted = match wish {
-                Wish::Disabled(_) | Wish::InDoubt(_) => false,
-                Wish::Enabled(_) | Wish::Bound(_) => true,
-                Wish::Unsaid => driver.manifest.is_automatic(),
-            };
-            let is_there = pinned.iter().any(|pinned| pinned.driver == driver.name);
-            if is_there && !driver.manifest.options.is_empty() && wish.against().is_none() {
-                let (generation, mut held) = self.hold_for(driver, &device.name)?;
-                let tuned = held.tune(generation, driver, config)?;
-                held.state.write(self.system)?;
-                if tuned != Tuned::Unchanged {
-                    let (device, driver) = (device.name.clone(), driver.name.clone());
-                    applied.tuned.push(TuneReport { device, driver, tuned });
+        held.keep_properties(&catalog.drivers);
+        let decisions = held.decide(&query, &catalog.drivers, asked);
+        for (driver, decision) in catalog.drivers.iter().zip(decisions).filter(|(driver, _)| is_meant(&driver.name)) {
+            match (decision, &generation) {
+                (Decision::Leave(Reason::Attached), Ok(generation)) if !driver.manifest.options.is_empty() => {
+                    let tuned = held.tune(*generation, driver, config);
+                    match tuned.and_then(|tuned| held.state.write(self.system).map(|()| tuned)) {
+                        Ok(Tuned::Unchanged) => {}
+                        Ok(tuned) => {
+                            let (device, driver) = (name.clone(), driver.name.clone());
+                            applied.tuned.push(TuneReport { device, driver, tuned });
+                        }
+                        Err(error) => applied.failed.push(error.on(name).of(&driver.name)),
+                    }
                 }
-            }
-            let is_kept_off = only.is_none() && taken_off.contains(&driver.name);
-            let Ok(rule) = rule_for(driver, &own, &wish) else { continue };
-            // One that can't be attached yet is attached when its kernel driver is bound, by the event of that.
-            if !is_wanted || is_there || is_kept_off || device.driver.is_none() {
-                continue;
-            }
-            if Aside::of(self.system, &own).is_some() {
-                return Ok(());
-            }
-            let (generation, mut held) = self.hold_for(driver, &device.name)?;
-            match held.attach(generation, driver, Some(rule)) {
-                Ok(report) => applied.attached.push(report),
-                Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::AlreadyAttached) => {}
-                Err(error) => applied.failed.push(error),
+                (Decision::Attach { rule }, Ok(generation)) => match held.attach_anew(*generation, driver, rule) {
+                    Ok(report) => applied.attached.push(report),
+                    Err(error) if error.kind() == ErrorKind::Gone => return Ok(()),
+                    Err(error) => applied.failed.push(error),
+                },
+                (Decision::Leave(reason), _) if reason.is_failure() => {
+                    applied.failed.push(reason.error(&driver.name, name).during(Step::Choose));
+                }
+                (Decision::Leave(_) | Decision::Attach { .. }, _) => {}
             }
         }
         Ok(())

@@ -262,7 +262,7 @@ impl<'a, L: Loader> Attached<'a, L> {
         if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
             return Ok(Change::NotWanted);
         }
-        let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why)));
+        let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why).of_kind(ErrorKind::Skipped)));
         let not_yet = |why: &str| Err(Unready::NotYet(self.not_fixed(why)));
         let mut now = device.clone();
         now.refresh().map_err(Unready::ForGood)?;

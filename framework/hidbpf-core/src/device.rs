@@ -191,6 +191,13 @@ impl Device {
         Device { properties: Properties::Given(properties), ..self }
     }
 
+    /// Reads these udev properties, and knows no others from then on; the first call decides.
+    pub(crate) fn keep_properties(&mut self, names: impl IntoIterator<Item = String>) {
+        if matches!(self.properties, Properties::Udev(_)) {
+            self.properties = Properties::Given(self.properties(names));
+        }
+    }
+
     /// The same device, for a driver whose variables are to be set so.
     #[must_use]
     pub fn with_variables(self, variables: BTreeMap<String, Vec<u8>>) -> Device {
@@ -261,6 +268,11 @@ impl Device {
         self.rdesc = attribute(&self.name, &self.directory, RDESC)?;
         self.driver = self.directory.link("driver").ok();
         Ok(())
+    }
+
+    /// The kernel driver that is bound to it now.
+    pub(crate) fn kernel_driver(&self) -> Option<String> {
+        self.directory.link("driver").ok()
     }
 
     /// Whether the device is still there.

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Attach,
     /// All steps succeeded and yet the device is not fixed.
     NotFixed,
+    /// The same, since the kernel did not run the driver's descriptor hook.
+    Skipped,
     /// The device did not do what it was told, or did not answer.
     NotSetUp,
     /// Another process holds the device's lock.
@@ -182,6 +184,14 @@ impl Error {
             _ => kind,
         };
         Error::because(kind, what, source)
+    }
+
+    /// Makes it one of another kind.
+    #[cold]
+    #[must_use]
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Error {
+        self.0.kind = kind;
+        self
     }
 
     /// Adds the way out.

@@ -3,6 +3,7 @@
 
 mod add;
 mod detach;
+mod facts;
 mod held;
 mod report;
 mod resume;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::aside::Aside;
 use crate::attach::{Change, check_ready};
 use crate::catalog::{Catalog, Verdict, judge};
-use crate::config::Wish;
+use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
@@ -25,13 +26,16 @@ use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::DriverObject;
 use crate::pins;
+use crate::policy::{Asked, Decision};
 use crate::state::{DeviceLock, DeviceState};
 use crate::system::System;
 
+pub use add::Event;
 pub use detach::Wait;
+pub(crate) use facts::Query;
 pub(crate) use held::Held;
 pub use report::{AddReport, Comeback, LoadReport, SetUpReport, UnloadReport, tell};
-pub use status::{Condition, DeviceStatus, DriverStatus};
+pub use status::{Condition, DeviceStatus, DriverStatus, LeftOff};
 
 /// The drivers that match a device or nearly do.
 #[derive(Clone, Debug, Serialize)]
@@ -72,7 +76,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         &self.loader
     }
 
-    fn generation(&self) -> Result<Generation> {
+    pub(crate) fn generation(&self) -> Result<Generation> {
         if let Some(generation) = self.generation.get() {
             return Ok(*generation);
         }
@@ -101,7 +105,7 @@ impl<'a, L: Loader> Manager<'a, L> {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
                     (state.taken_off, state.failures, state.set) = (old.taken_off, old.failures, old.set);
-                    state.marked = old.marked;
+                    (state.marked, state.is_kept) = (old.marked, old.is_kept);
                 }
                 state
             }
@@ -128,22 +132,14 @@ impl<'a, L: Loader> Manager<'a, L> {
         if own.rdesc.is_empty() {
             check_ready(&own, &format!("the driver `{}`", driver.name)).map_err(|error| error.during(Step::Prepare))?;
         }
-        let verdict = judge(&driver.manifest, &own);
-        // Who asks by hand knows what the machine's owner wants, and not what another tool has done. The descriptor that a rule asks for may
-        // be another for that alone.
-        if !force
-            && verdict != Verdict::No
-            && let Some(aside @ Aside::UdevHidBpf(_)) = Aside::of(self.system, &own)
-        {
-            let what = format!("the driver `{}` is not attached to the device `{name}`: {aside}", driver.name);
-            let remedy = aside.remedy(name);
-            let hint = format!("{remedy}; `--force` goes ahead");
-            return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint).during(Step::Choose));
-        }
-        let rule = match verdict {
-            Verdict::Matches { rule } => Some(rule),
-            _ if force => None,
-            verdict => return Err(no_match(driver, &own, &verdict).during(Step::Choose)),
+        let asked = if force { Asked::Forced } else { Asked::Loaded };
+        let aside = Aside::of(self.system, &own);
+        let query = Query { config: &Config::read(self.system), generation: Ok(generation), aside, just_bound: false };
+        let decisions = held.decide(&query, std::slice::from_ref(driver), |_| asked);
+        let rule = match decisions.into_iter().next() {
+            Some(Decision::Attach { rule }) => rule,
+            Some(Decision::Leave(reason)) => return Err(reason.error(&driver.name, name).during(Step::Choose)),
+            None => None,
         };
         held.attach(generation, driver, rule)
     }
@@ -162,7 +158,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
-        held.keep_properties(driver);
+        held.keep_properties([driver]);
         held.attach_anew(generation, driver, rule)
     }
 
@@ -251,42 +247,4 @@ impl<'a, L: Loader> Manager<'a, L> {
     pub fn attached_devices(&self) -> Result<Vec<HidName>> {
         pins::devices(self.system)
     }
-}
-
-fn no_match(driver: &DriverObject, device: &Device, verdict: &Verdict) -> Error {
-    let reasons = match verdict {
-        Verdict::NearMiss { rules } => rules
-            .iter()
-            .map(|miss| format!("{}: {}", miss.rule, miss.reasons.join("; ")))
-            .collect::<Vec<_>>()
-            .join(", "),
-        _ => format!("it is for {}", driver.manifest.device),
-    };
-    Error::new(
-        ErrorKind::NoMatch,
-        format!("the driver `{}` is not for the device `{}`: {reasons}", driver.name, device.name),
-    )
-    .with_hint("`--force` attaches it all the same")
-}
-
-/// By which rule a driver is attached to a device that has its own descriptor: one of its manifest, or a line of the configuration.
-pub(crate) fn rule_for(driver: &DriverObject, own: &Device, wish: &Wish<'_>) -> Result<String> {
-    match (judge(&driver.manifest, own), wish) {
-        (Verdict::Matches { rule }, _) => Ok(rule),
-        (_, Wish::Bound(source)) => Ok(source.to_string()),
-        (verdict, _) => Err(no_match(driver, own, &verdict)),
-    }
-}
-
-fn conflict(device: &Device, rivals: &[DriverName]) -> Error {
-    let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
-    Error::new(
-        ErrorKind::Conflict,
-        format!(
-            "the drivers {} all fix the descriptor of the device `{}`, and the kernel lets only one do so; none was attached",
-            names.join(" and "),
-            device.name
-        ),
-    )
-    .with_hint(format!("choose one with `hidbpf load <driver> {}`", device.name))
 }

@@ -24,6 +24,8 @@ use crate::loader::Way;
 use crate::manifest::{DriverName, HexBytes, Seal};
 use crate::object::Hook;
 use crate::options::Values;
+use crate::policy::MAX_TRIES;
+use crate::settled;
 use crate::sys;
 use crate::system::System;
 use crate::text::Hex;
@@ -56,6 +58,9 @@ pub struct DeviceState {
     /// Whether there may be a [`System::set_up_mark`].
     #[serde(skip)]
     pub(crate) marked: bool,
+    /// Whether there is a file of it.
+    #[serde(skip)]
+    pub(crate) is_kept: bool,
 }
 
 /// What is remembered of a driver on a device.
@@ -108,6 +113,17 @@ pub struct Failure {
     /// At which step.
     #[serde(default)]
     pub step: Option<Step>,
+    /// How often in a row the kernel passed over the driver's descriptor hook: [`ErrorKind::Skipped`].
+    #[serde(default)]
+    pub skipped: u32,
+}
+
+impl Failure {
+    /// Whether an event of a binding brings another attempt: the kernel passes over a descriptor hook when it is about to bind the device for
+    /// another reason.
+    pub fn may_be_tried_again(&self) -> bool {
+        (1..MAX_TRIES).contains(&self.skipped)
+    }
 }
 
 impl DeviceState {
@@ -124,6 +140,7 @@ impl DeviceState {
             failures: Vec::new(),
             set: BTreeMap::new(),
             marked: false,
+            is_kept: false,
         }
     }
 
@@ -143,7 +160,7 @@ impl DeviceState {
         match serde_json::from_slice::<DeviceState>(&text) {
             Ok(state) if state.version == VERSION && state.device == *device => {
                 let marked = state.drivers.iter().any(|driver| driver.set_up.is_some());
-                Ok(Some(DeviceState { marked, ..state }))
+                Ok(Some(DeviceState { marked, is_kept: true, ..state }))
             }
             Ok(_) => Ok(None),
             Err(error) => {
@@ -169,6 +186,7 @@ impl DeviceState {
         serde_json::to_writer(&mut text, self).map_err(|error| failed_to_write(&path, error.into()))?;
         text.push(b'\n');
         replace([&system.run, &system.states()], &path, &text)?;
+        self.is_kept = true;
         let mark = system.set_up_mark(&self.device);
         if self.drivers.iter().any(|driver| driver.set_up.is_some()) {
             self.marked = true;
@@ -199,6 +217,7 @@ impl DeviceState {
     /// # Errors
     /// The file is there and can't be removed.
     pub fn forget(system: &System, device: &HidName) -> Result<()> {
+        settled::forget(system, device)?;
         for path in [system.set_up_mark(device), system.state(device)] {
             remove_if_there(&path)?;
         }
@@ -240,13 +259,14 @@ impl DeviceState {
 
     /// Notes a failure in place of older ones about the same drivers.
     pub fn fail(&mut self, drivers: Vec<DriverName>, error: &Error) {
+        let before = self.failures.iter().find(|failure| failure.drivers == drivers);
+        let skipped = match error.kind() {
+            ErrorKind::Skipped => before.map_or(0, |failure| failure.skipped) + 1,
+            _ => 0,
+        };
         self.resolve(&drivers);
-        self.failures.push(Failure {
-            drivers,
-            message: error.to_string(),
-            hint: error.hint().map(str::to_owned),
-            step: error.place().step,
-        });
+        let (message, hint, step) = (error.to_string(), error.hint().map(str::to_owned), error.place().step);
+        self.failures.push(Failure { drivers, message, hint, step, skipped });
     }
 
     /// Drops failures that are about any of these drivers.
@@ -255,9 +275,9 @@ impl DeviceState {
     }
 }
 
-/// Opens or makes a file in the last of these directories. They are there but for the first time, and seeing so takes longer than
-/// opening the file.
-fn in_dir<const N: usize>(dirs: [&Path; N], open: impl Fn() -> io::Result<File>) -> Result<io::Result<File>> {
+/// Makes something in the last of these directories. They are there but for the first time, and seeing so takes longer than
+/// making it.
+pub(crate) fn in_dir<T, const N: usize>(dirs: [&Path; N], open: impl Fn() -> io::Result<T>) -> Result<io::Result<T>> {
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             dirs.into_iter().try_for_each(make_dir)?;
@@ -294,7 +314,7 @@ fn failed_to_write(path: &Path, error: io::Error) -> Error {
         .with_hint("/run must be writable, and this must run as root")
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -103,6 +103,16 @@ impl System {
         self.set_up_marks().join(device.as_str())
     }
 
+    /// The directory of the marks of [`crate::settled`].
+    pub(crate) fn settled_marks(&self) -> PathBuf {
+        self.run.join("settled")
+    }
+
+    /// The mark of a device there.
+    pub fn settled_mark(&self, device: &HidName) -> PathBuf {
+        self.settled_marks().join(device.as_str())
+    }
+
     /// The number of the last event that the kernel has sent to udev, if it tells.
     pub(crate) fn uevent_seqnum(&self) -> Option<u64> {
         std::fs::read_to_string(self.sysfs.join("kernel/uevent_seqnum")).ok()?.trim().parse().ok()

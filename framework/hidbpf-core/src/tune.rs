@@ -187,7 +187,7 @@ impl<L: Loader> Held<'_, L> {
             to.copy_from_slice(&bytes);
         }
         let tuned = if anew {
-            self.keep_properties(driver);
+            self.keep_properties([driver]);
             self.attach_anew(generation, driver, rule)?;
             Tuned::Anew
         } else if new != old {

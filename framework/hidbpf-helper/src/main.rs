@@ -22,7 +22,7 @@ use hidbpf_core::hwdb;
 use hidbpf_core::ids::HidName;
 use hidbpf_core::kept;
 use hidbpf_core::kernel::{self, Generation};
-use hidbpf_core::manager::{AddReport, Manager, SetUpReport, tell};
+use hidbpf_core::manager::{AddReport, Event, Manager, SetUpReport, tell};
 use hidbpf_core::manifest::DriverName;
 use hidbpf_core::start;
 use hidbpf_core::system::System;
@@ -68,7 +68,8 @@ fn bad_usage() -> c_int {
 fn add(path: &Path) -> Result<(), Option<Error>> {
     let system = System::default();
     let manager = Manager::with(&system, Fast::new(&system, kept::read(&system).as_deref()));
-    let added = manager.confine().and_then(|()| manager.add(path, &hwdb::named(std::env::vars_os())));
+    let added =
+        manager.confine().and_then(|()| manager.add(path, &hwdb::named(std::env::vars_os()), Event::of_environment()));
     let keep = match &added {
         Ok(AddReport { not_fast: Some(why), .. }) if did_not_work(why) => Keep::Nothing,
         _ => manager.loader().keep(),
@@ -103,7 +104,7 @@ fn add(path: &Path) -> Result<(), Option<Error>> {
 /// Whether the kernel has taken a driver that then did not fix its device, which wrong numbers may be the reason of.
 fn did_not_work(why: &Error) -> bool {
     let cause = why.source().and_then(|cause| cause.downcast_ref::<Error>());
-    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFixed)
+    cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::NotFixed | ErrorKind::Skipped))
 }
 
 /// Has a device told again what its drivers want of it, for which nothing is loaded.

@@ -57,5 +57,5 @@ pub mod manager {
 
 pub use hidbpf_core::{
     apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, object, options,
-    pins, refusal, setup, state, system, text, tune,
+    pins, policy, refusal, setup, state, system, text, tune,
 };

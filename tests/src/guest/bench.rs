@@ -35,6 +35,9 @@ pub const PINS: &str = "/sys/fs/bpf/hidbpf";
 /// Where hidbpf keeps what people may read.
 pub const STATE: &str = "/run/hidbpf/devices";
 
+/// Where hidbpf marks the devices for which a binding changes nothing.
+const SETTLED: &str = "/run/hidbpf/settled";
+
 /// Where hidbpf keeps a file for each device that a driver talks to.
 const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
@@ -402,7 +405,9 @@ impl Bench {
         }
         let mut left = Vec::new();
         self.mood = Mood::default();
-        for (what, place) in [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS)] {
+        for (what, place) in
+            [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS), ("mark", SETTLED)]
+        {
             for path in entries(Path::new(place))? {
                 // The machine may have devices of its own.
                 if what == "device" && !path.canonicalize().is_ok_and(|device| is_virtual(&device)) {
@@ -527,6 +532,11 @@ impl<D> Plugged<D> {
     /// bpffs can't be read.
     pub fn pinned_drivers(&self) -> Result<Vec<String>> {
         Ok(entries(&self.pins())?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    /// The mark that a binding changes nothing for it.
+    pub fn settled(&self) -> PathBuf {
+        Path::new(SETTLED).join(self.name())
     }
 
     /// Its state file.

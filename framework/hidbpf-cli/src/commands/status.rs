@@ -5,7 +5,8 @@ use std::fmt;
 use hidbpf::attach::Change;
 use hidbpf::config::Config;
 use hidbpf::loader::Way;
-use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, Manager};
+use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, LeftOff, Manager};
+use hidbpf::manifest::DriverName;
 use hidbpf::text::Printable;
 
 use super::Context;
@@ -39,10 +40,11 @@ impl fmt::Display for Lines<'_> {
                     writeln!(f, "    gives it the udev property {property}={value}")?;
                 }
             }
-            for (driver, why) in &device.left_off {
-                writeln!(f, "  {driver}: left off: {why}")?;
+            for LeftOff { driver, reason, hint } in &device.left_off {
+                writeln!(f, "  {driver}: left off: {reason}\n    {hint}")?;
             }
-            for driver in &device.taken_off {
+            let is_listed = |driver: &DriverName| device.left_off.iter().any(|left| left.driver == *driver);
+            for driver in device.taken_off.iter().filter(|driver| !is_listed(driver)) {
                 writeln!(f, "  {driver}: taken off by hand")?;
             }
             for failure in &device.failures {

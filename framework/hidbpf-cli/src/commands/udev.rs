@@ -7,7 +7,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::hwdb;
 use hidbpf::ids::HidName;
 use hidbpf::loader::Libbpf;
-use hidbpf::manager::{Manager, SetUpReport, tell};
+use hidbpf::manager::{Event, Manager, SetUpReport, tell};
 
 use super::Context;
 use crate::output::{Failure, Failures, Outcome};
@@ -15,7 +15,9 @@ use crate::output::{Failure, Failures, Outcome};
 pub fn add(context: &Context, syspath: &Path, why_not_fast: Option<String>) -> Outcome {
     let loader = why_not_fast.map_or_else(Libbpf::default, |why_not_fast| Libbpf { why_not_fast });
     let manager = Manager::with(&context.system, loader);
-    let added = manager.confine().and_then(|()| manager.add(syspath, &hwdb::named(std::env::vars_os())));
+    let added = manager
+        .confine()
+        .and_then(|()| manager.add(syspath, &hwdb::named(std::env::vars_os()), Event::of_environment()));
     let report = added.map_err(|error| told(vec![error]))?;
     report.tell();
     if report.failed.is_empty() { Ok(()) } else { Err(outcome(report.failed)) }

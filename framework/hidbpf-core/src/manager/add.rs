@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{AddReport, Manager, conflict, rule_for};
+use super::{AddReport, Manager, Query};
 use crate::aside::Aside;
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -12,6 +12,23 @@ use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::DriverObject;
+use crate::policy::{Asked, Decision, keeps_off_all};
+
+/// What has happened to a device, as udev's `ACTION` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It has appeared, somebody asks udev to look at it again, or it has news.
+    Add,
+    /// A kernel driver was bound to it.
+    Bind,
+}
+
+impl Event {
+    /// The event that a process was started for by udev's rules.
+    pub fn of_environment() -> Event {
+        if std::env::var_os("ACTION").is_some_and(|action| action == "bind") { Event::Bind } else { Event::Add }
+    }
+}
 
 impl<L: Loader> Manager<'_, L> {
     /// What udev asks for when a HID device appears, when a kernel driver is bound to it, or when one of its nodes, whose path
@@ -20,7 +37,7 @@ impl<L: Loader> Manager<'_, L> {
     ///
     /// # Errors
     /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.
-    pub fn add(&self, path: &Path, named: &[DriverName]) -> Result<AddReport> {
+    pub fn add(&self, path: &Path, named: &[DriverName], event: Event) -> Result<AddReport> {
         let mut report = AddReport::default();
         let name = HidName::of_path(path)?;
         // Of what nothing can be looked at there are only the names that udev's hwdb gives.
@@ -37,8 +54,9 @@ impl<L: Loader> Manager<'_, L> {
             }
             Err(error) => return Err(blame(error)),
         };
-        if let Some(aside) = Aside::of(self.system, &held.device) {
-            report.notes.push(format!("the device `{name}` is left alone: {aside}"));
+        let aside = Aside::of(self.system, &held.device);
+        if let Some(reason) = keeps_off_all(aside.as_ref()) {
+            report.notes.push(format!("the device `{name}` is left alone: {reason}"));
             return Ok(report);
         }
         let config = Config::read(self.system);
@@ -47,52 +65,33 @@ impl<L: Loader> Manager<'_, L> {
         for (driver, error) in unreadable {
             let error = error.during(Step::Choose).on(&name);
             let error = driver.iter().fold(error, Error::of);
-            // Of a device that is not bound yet no trace may be left, or the event of its binding is passed over.
-            if let Some(driver) = driver.filter(|_| held.device.driver.is_some()) {
+            if let Some(driver) = driver {
                 held.state.fail(vec![driver], &error);
                 held.state.write(self.system)?;
             }
             report.failed.push(error);
         }
-        // Read once: the node that has them goes when the kernel probes the device again.
-        let properties = held.device.properties(drivers.iter().flat_map(DriverObject::all_properties));
-        held.device = held.device.with_properties(properties);
-        let own = held.state.restore(held.device.clone());
-        let mut wanted = Vec::new();
-        for driver in &drivers {
-            let wish = config.wish(&driver.name, &own);
-            if let Some(why) = wish.against() {
-                report.notes.push(format!("the driver `{}` is left off: {why}", driver.name));
-            } else if held.is_pinned(&driver.name) && !held.has_news_for(driver) {
-                report.notes.push(format!("the driver `{}` is attached already", driver.name));
-            } else if held.state.taken_off.contains(&driver.name) {
-                report.notes.push(format!(
-                    "the driver `{}` was taken off by hand; `hidbpf load {}` attaches it again",
-                    driver.name, driver.name
-                ));
-            } else {
-                match rule_for(driver, &own, &wish) {
-                    Ok(rule) => wanted.push((driver, rule)),
-                    Err(error) => report.notes.push(error.to_string()),
+        held.keep_properties(&drivers);
+        let query = Query { config: &config, generation: Ok(generation), aside, just_bound: event == Event::Bind };
+        let decisions = held.decide(&query, &drivers, |_| Asked::No);
+        let (mut wanted, mut waits) = (Vec::new(), false);
+        for (driver, decision) in drivers.iter().zip(decisions) {
+            match decision {
+                Decision::Attach { rule } => wanted.push((driver, rule)),
+                Decision::Leave(reason) if reason.is_failure() => {
+                    report.failed.push(reason.error(&driver.name, &name).during(Step::Choose));
+                }
+                Decision::Leave(reason) => {
+                    waits |= reason.waits_for_binding();
+                    report.notes.push(format!("the driver `{}` is left as it is: {reason}", driver.name));
                 }
             }
         }
-        let rivals: Vec<DriverName> = wanted
-            .iter()
-            .filter(|(driver, _)| driver.fixes_descriptor())
-            .map(|(driver, _)| driver.name.clone())
-            .collect();
-        if rivals.len() > 1 {
-            wanted.retain(|(driver, _)| !rivals.contains(&driver.name));
-            let error = conflict(&held.device, &rivals).during(Step::Choose).on(&name);
-            held.state.fail(rivals, &error);
-            held.state.write(self.system)?;
-            report.failed.push(error);
-        }
         for (driver, rule) in wanted {
-            match held.attach_anew(generation, driver, Some(rule)) {
+            match held.attach_anew(generation, driver, rule) {
                 Ok(attached) => report.attached.push(attached),
                 Err(error) if error.kind() == ErrorKind::NotReady && held.device.driver.is_none() => {
+                    waits = true;
                     report.notes.push(format!("{error}; the event of its binding will follow"));
                 }
                 Err(error) if error.kind() == ErrorKind::Gone => {
@@ -105,6 +104,9 @@ impl<L: Loader> Manager<'_, L> {
                 }
                 Err(error) => report.failed.push(error),
             }
+        }
+        if !waits && report.not_fast.is_none() {
+            held.settle();
         }
         Ok(report)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::LoadReport;
+use super::facts::{Facts, Query, holder};
 use crate::attach::{Change, Plan};
 use crate::config::Config;
 use crate::device::Device;
@@ -14,7 +15,9 @@ use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::options;
 use crate::pins;
-use crate::state::{DeviceLock, DeviceState, DriverState};
+use crate::policy::{Asked, Decision, Reason, decide};
+use crate::settled;
+use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
 
 /// A device whose lock is held, with what is remembered of it.
@@ -32,20 +35,48 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
 
-    /// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is
-    /// missing is no news: those of a node are for a while, when the kernel has probed the device again.
-    pub(super) fn has_news_for(&self, driver: &DriverObject) -> bool {
-        let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
-        known.is_some_and(|known| {
-            let now = self.device.properties(driver.all_properties());
-            now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
-        })
+    /// Decides which of these drivers should be on the device now. `asked` says who asks for each.
+    pub(crate) fn decide(
+        &self,
+        query: &Query<'_>,
+        drivers: &[DriverObject],
+        asked: impl Fn(&DriverObject) -> Asked,
+    ) -> Vec<Decision> {
+        let (own, attached) = (self.state.restore(self.device.clone()), self.attached());
+        let facts = Facts { query, device: &self.device, own: &own, state: &self.state, attached: &attached };
+        let drivers: Vec<_> = drivers.iter().map(|driver| facts.of_driver(driver, asked(driver))).collect();
+        decide(&facts.of_device(), &drivers)
     }
 
-    /// Reads the udev properties that a driver asks for, once: the node that has them goes when the kernel probes the device again.
-    pub(crate) fn keep_properties(&mut self, driver: &DriverObject) {
-        let properties = self.device.properties(driver.all_properties());
-        self.device = self.device.clone().with_properties(properties);
+    /// Decides about attached drivers, installed or not.
+    pub(crate) fn decide_attached(&self, query: &Query<'_>, attached: &[DriverName]) -> Vec<Decision> {
+        let own = self.state.restore(self.device.clone());
+        let facts = Facts { query, device: &self.device, own: &own, state: &self.state, attached };
+        let drivers: Vec<_> = attached.iter().map(|name| facts.of_attached(name)).collect();
+        decide(&facts.of_device(), &drivers)
+    }
+
+    /// Marks the device as settled, if it is: udev's events of bindings then start nothing.
+    pub(super) fn settle(&self) {
+        // Only the state file has the rules clean up when the device goes.
+        if !self.state.is_kept || self.state.failures.iter().any(Failure::may_be_tried_again) {
+            return;
+        }
+        let Some(kernel_driver) = self.device.kernel_driver() else { return };
+        // Without the mark the next event of a binding costs a process, and nothing else.
+        if let Err(error) = settled::mark(self.system, &self.device.name, &kernel_driver) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// The names of the attached drivers.
+    pub(crate) fn attached(&self) -> Vec<DriverName> {
+        self.pinned.iter().map(|pinned| pinned.driver.clone()).collect()
+    }
+
+    /// Reads the udev properties that these drivers ask for, once: the node that has them goes when the kernel probes the device again.
+    pub(crate) fn keep_properties<'d>(&mut self, drivers: impl IntoIterator<Item = &'d DriverObject>) {
+        self.device.keep_properties(drivers.into_iter().flat_map(DriverObject::all_properties));
     }
 
     /// Attaches a driver, and where it is attached takes it off before: what it was told can't be changed in place.
@@ -94,16 +125,9 @@ impl<L: Loader> Held<'_, L> {
         }
         let hooks: Vec<Hook> = driver.hooks_for(generation)?.keys().copied().collect();
         if driver.fixes_descriptor()
-            && let Some(holder) = self.descriptor_holder()
+            && let Some(holder) = holder(&self.state, &self.attached())
         {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!(
-                    "the drivers `{}` and `{holder}` both fix the descriptor of the device `{}`, and the kernel lets only one do so",
-                    driver.name, self.device.name
-                ),
-            )
-            .with_hint(format!("`hidbpf unload {holder} {}` takes the attached one off", self.device.name)));
+            return Err(Reason::Held(holder.clone()).error(&driver.name, &self.device.name));
         }
         let (mut variables, mut wrong) = (BTreeMap::new(), Vec::new());
         if !driver.manifest.options.is_empty() {
@@ -204,7 +228,9 @@ impl<L: Loader> Held<'_, L> {
                 if error.kind() == ErrorKind::Gone || !self.device.is_present() {
                     pins::unpin_all(self.system, &self.device.name)?;
                     DeviceState::forget(self.system, &self.device.name)?;
-                } else if self.loader.way() == Way::Fast && error.kind() == ErrorKind::NotFixed {
+                } else if self.loader.way() == Way::Fast
+                    && matches!(error.kind(), ErrorKind::NotFixed | ErrorKind::Skipped)
+                {
                     // The other way may do better, and finds more words for it if it does not.
                     let what =
                         format!("the driver `{}` did not do its work when it was attached the fast way", driver.name);
@@ -265,13 +291,14 @@ impl<L: Loader> Held<'_, L> {
             already: true,
         }))
     }
+}
 
-    /// The attached driver that fixes the descriptor.
-    fn descriptor_holder(&self) -> Option<&DriverName> {
-        self.pinned.iter().map(|pinned| &pinned.driver).find(|pinned| {
-            let known = self.state.drivers.iter().find(|known| known.driver == **pinned);
-            // Of a driver that nothing is known about the safe guess is that it does.
-            known.is_none_or(|known| known.hooks.contains(&Hook::RdescFixup))
-        })
-    }
+/// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is missing is no news:
+/// those of a node are for a while, when the kernel has probed the device again.
+pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
+    let known = state.drivers.iter().find(|known| known.driver == driver.name);
+    known.is_some_and(|known| {
+        let now = device.properties(driver.all_properties());
+        now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
+    })
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Manager;
+use super::facts::{Facts, Query};
 use crate::aside::Aside;
 use crate::attach::Change;
-use crate::catalog::{Catalog, Verdict, judge};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{ErrorKind, Result};
@@ -18,6 +19,7 @@ use crate::loader::{Loader, Way};
 use crate::manifest::DriverName;
 use crate::object::Hook;
 use crate::pins;
+use crate::policy::{Asked, Decision, decide};
 use crate::state::{DeviceState, DriverState, Failure};
 
 /// What is known of a device that hidbpf has to do with.
@@ -34,10 +36,22 @@ pub struct DeviceStatus {
     pub drivers: Vec<DriverStatus>,
     /// Drivers that a person took off.
     pub taken_off: Vec<DriverName>,
-    /// Drivers that are for the device, and that the configuration or something else keeps off, with the reason: [`Aside`].
-    pub left_off: BTreeMap<DriverName, String>,
+    /// Drivers that would be attached but for a reason: [`crate::policy::Reason`].
+    pub left_off: Vec<LeftOff>,
     /// Failures that have not been resolved.
     pub failures: Vec<Failure>,
+}
+
+/// A driver that is left off a device.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LeftOff {
+    /// The driver.
+    pub driver: DriverName,
+    /// Why.
+    pub reason: String,
+    /// What to do so that it is attached.
+    pub hint: String,
 }
 
 /// What is known of a driver on a device.
@@ -100,49 +114,55 @@ impl<L: Loader> Manager<'_, L> {
         names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
     }
 
-    /// The devices that a driver is kept off which is for them, by the configuration or by what keeps hidbpf off, with the reasons.
-    fn left_off(&self) -> Result<BTreeMap<HidName, BTreeMap<DriverName, String>>> {
-        let config = Config::read(self.system);
-        let mut left_off: BTreeMap<HidName, BTreeMap<DriverName, String>> = BTreeMap::new();
-        let mut devices = Vec::new();
-        for device in Device::all(self.system)? {
-            let aside = Aside::of(self.system, &device);
-            if aside.is_some() || config != Config::default() {
-                devices.push((self.own(device)?, aside));
+    /// Decides for each driver of a catalogue whether it should be on a device now, as udev's events do; in the order of the drivers. Where only
+    /// root can look at the pins, what is remembered counts.
+    ///
+    /// # Errors
+    /// The device's state or pins can't be read.
+    pub fn decide(&self, catalog: &Catalog, config: &Config, device: &Device) -> Result<Vec<Decision>> {
+        let state = DeviceState::read(self.system, &device.name)?.unwrap_or_else(|| DeviceState::new(device));
+        let attached: Vec<DriverName> = match pins::of_device(self.system, &device.name) {
+            Ok(pinned) => pinned.into_iter().map(|pinned| pinned.driver).collect(),
+            Err(error) if error.kind() == ErrorKind::Permission => {
+                state.drivers.iter().map(|known| known.driver.clone()).collect()
             }
-        }
-        if devices.is_empty() {
-            return Ok(left_off);
-        }
-        for driver in Catalog::read(self.system).drivers {
-            for (own, aside) in &devices {
-                // Whoever attaches it by hand knows better.
-                let is_attached = || {
-                    let state = DeviceState::read(self.system, &own.name).ok().flatten();
-                    state.is_some_and(|state| state.drivers.iter().any(|attached| attached.driver == driver.name))
-                };
-                let aside = || aside.as_ref().filter(|_| driver.manifest.is_automatic() && !is_attached());
-                let why = config.wish(&driver.name, own).against().or_else(|| aside().map(ToString::to_string));
-                let is_for_it = match judge(&driver.manifest, own) {
-                    Verdict::Matches { .. } => true,
-                    // Whose descriptor another tool has fixed, its own is not to be had.
-                    Verdict::NearMiss { .. } => matches!(aside(), Some(Aside::UdevHidBpf(_))),
-                    Verdict::No => false,
-                };
-                if let (Some(why), true) = (why, is_for_it) {
-                    left_off.entry(own.name.clone()).or_default().insert(driver.name.clone(), why);
-                }
-            }
-        }
-        Ok(left_off)
+            Err(error) => return Err(error),
+        };
+        let generation = self.generation();
+        let aside = Aside::of(self.system, device);
+        let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
+        let own = self.own(device.clone())?;
+        let facts = Facts { query: &query, device, own: &own, state: &state, attached: &attached };
+        let drivers: Vec<_> = catalog.drivers.iter().map(|driver| facts.of_driver(driver, Asked::No)).collect();
+        Ok(decide(&facts.of_device(), &drivers))
     }
 
-    fn status_of(
-        &self,
-        name: &HidName,
-        may_look: bool,
-        left_off: BTreeMap<DriverName, String>,
-    ) -> Result<DeviceStatus> {
+    /// The devices for which there are drivers that are left off, with the reasons.
+    fn left_off(&self) -> Result<BTreeMap<HidName, Vec<LeftOff>>> {
+        let (catalog, config) = (Catalog::read(self.system), Config::read(self.system));
+        let mut all = BTreeMap::new();
+        for device in Device::all(self.system)? {
+            let decisions = self.decide(&catalog, &config, &device)?;
+            let left_off: Vec<LeftOff> = catalog
+                .drivers
+                .iter()
+                .zip(decisions)
+                .filter_map(|(driver, decision)| match decision {
+                    Decision::Leave(reason) if reason.is_against_wanted() => {
+                        let (reason, hint) = (reason.to_string(), reason.hint(&driver.name, &device.name));
+                        Some(LeftOff { driver: driver.name.clone(), reason, hint })
+                    }
+                    _ => None,
+                })
+                .collect();
+            if !left_off.is_empty() {
+                all.insert(device.name, left_off);
+            }
+        }
+        Ok(all)
+    }
+
+    fn status_of(&self, name: &HidName, may_look: bool, left_off: Vec<LeftOff>) -> Result<DeviceStatus> {
         let device = match Device::open(self.system, name) {
             Ok(device) => Some(device),
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => None,

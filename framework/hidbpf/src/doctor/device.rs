@@ -4,16 +4,17 @@ use super::kernel::kernel;
 use super::{Finding, Grade};
 use crate::aside::Aside;
 use crate::attach::Change;
-use crate::catalog::{Catalog, Miss, Verdict};
+use crate::catalog::Catalog;
 use crate::config::{Config, Problem};
 use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb;
 use crate::ids::HidName;
-use crate::kernel::Generation;
-use crate::manager::{Candidate, Condition, DeviceStatus, DriverStatus, Manager};
+use crate::manager::{Condition, DeviceStatus, DriverStatus, Manager};
+use crate::manifest::DriverName;
 use crate::object::DriverObject;
 use crate::others;
+use crate::policy::{Decision, Reason};
 use crate::system::System;
 use crate::text::Printable;
 
@@ -23,35 +24,34 @@ use crate::text::Printable;
 /// What is attached can't be found out, or the device's state can't be read.
 pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let generation = kernel(system, &mut findings);
+    kernel(system, &mut findings);
     findings.push(kernel_driver(device));
     let aside = Aside::of(system, device);
     if let Some(aside) = &aside {
         let message = format!("udev's events attach nothing: {aside}");
         findings.push(Finding::not_good("device", Grade::Warning, message, aside.remedy(&device.name)));
     }
-    for error in Config::read(system).problems.iter().map(Problem::error) {
+    let config = Config::read(system);
+    for error in config.problems.iter().map(Problem::error) {
         let remedy = error.hint().unwrap_or("correct the file").to_owned();
         findings.push(Finding::not_good("configuration", Grade::Warning, error.to_string(), remedy));
     }
     let manager = Manager::new(system);
     let status = manager.status()?.into_iter().find(|status| status.device == device.name);
     let catalog = Catalog::read(system);
-    let candidates = manager.candidates(&catalog, device)?;
-    for candidate in &candidates {
-        let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == candidate.driver) else { continue };
-        findings.extend(of_candidate(driver, candidate, status.as_ref(), generation, device));
+    let decisions = manager.decide(&catalog, &config, device)?;
+    let is_listed = |name: &DriverName| catalog.drivers.iter().any(|driver| driver.name == *name);
+    let before = findings.len();
+    for (driver, decision) in catalog.drivers.iter().zip(decisions) {
+        findings.extend(of_driver(driver, &decision, status.as_ref(), device));
     }
-    for driver in status.iter().flat_map(|status| &status.drivers) {
-        // Forced on the device, or installed no more.
-        if !candidates.iter().any(|candidate| candidate.driver == driver.driver) {
-            findings.push(condition(driver, device));
-        }
-    }
-    findings.extend(others(system, &device.name));
-    if candidates.is_empty() {
+    // Installed no more.
+    let unlisted = status.iter().flat_map(|status| &status.drivers).filter(|driver| !is_listed(&driver.driver));
+    findings.extend(unlisted.map(|driver| condition(driver, device)));
+    if findings.len() == before {
         findings.push(Finding::good("drivers", "no installed driver is for it"));
     }
+    findings.extend(others(system, &device.name));
     for failure in status.iter().flat_map(|status| &status.failures) {
         let remedy = failure.hint.as_deref().unwrap_or("unplug the device and plug it in");
         findings.push(Finding::not_good("drivers", Grade::Warning, failure.message.clone(), remedy));
@@ -99,61 +99,48 @@ fn kernel_driver(device: &Device) -> Finding {
     }
 }
 
-/// How a driver that is for the device, or nearly, stands.
-fn of_candidate(
+/// How a driver stands that is attached, or is for the device, or nearly.
+fn of_driver(
     driver: &DriverObject,
-    candidate: &Candidate,
+    decision: &Decision,
     status: Option<&DeviceStatus>,
-    generation: Option<Generation>,
     device: &Device,
-) -> Vec<Finding> {
-    let name = &candidate.driver;
-    let rule = match &candidate.verdict {
-        Verdict::Matches { rule } => rule,
-        Verdict::NearMiss { rules } => {
-            let miss = |miss: &Miss| {
-                let reasons = miss.reasons.join("; ");
-                Finding::good("drivers", format!("`{name}` is not for it, by {}: {reasons}", miss.rule))
-            };
-            return rules.iter().map(miss).collect();
-        }
-        Verdict::No => return Vec::new(),
-    };
-    if let Some(attached) = status.and_then(|status| status.drivers.iter().find(|driver| driver.driver == *name)) {
-        return vec![condition(attached, device)];
+) -> Option<Finding> {
+    let name = &driver.name;
+    if let Some(known) = status.and_then(|status| status.drivers.iter().find(|known| known.driver == *name)) {
+        return Some(condition(known, device));
     }
-    let not_attached = |why: String, remedy: String| {
-        let message = format!("`{name}` is for it, by {rule}, and not attached: {why}");
-        vec![Finding::not_good("drivers", Grade::Warning, message, remedy)]
-    };
-    if let Some(why) = status.and_then(|status| status.left_off.get(name)) {
-        let remedy = format!("`hidbpf enable {name}`, or a change of that file, has it attached");
-        return not_attached(why.clone(), remedy);
-    }
-    let load = format!("`hidbpf load {name} {}` attaches it", device.name);
-    match generation.map(|generation| driver.hooks_for(generation)) {
-        Some(Err(error)) => not_attached(error.to_string(), error.hint().unwrap_or("boot a newer kernel").to_owned()),
-        None => not_attached("this kernel can't".to_owned(), "see above".to_owned()),
-        Some(Ok(_)) if status.is_some_and(|status| status.taken_off.contains(name)) => {
-            not_attached("it was taken off by hand".to_owned(), load)
+    match decision {
+        // Attached since the status was asked for.
+        Decision::Leave(Reason::Attached) => None,
+        Decision::Leave(Reason::NotForIt { misses, .. }) if misses.is_empty() => None,
+        Decision::Leave(reason @ Reason::NotForIt { .. }) => {
+            Some(Finding::good("drivers", format!("`{name}`: {reason}")))
         }
-        Some(Ok(_)) if !candidate.automatic => {
-            let message = format!("`{name}` is for it, by {rule}; it is attached when asked for");
-            vec![Finding { remedy: Some(load), ..Finding::good("drivers", message) }]
+        Decision::Leave(reason @ Reason::OnRequest) => {
+            let remedy = Some(reason.hint(name, &device.name));
+            Some(Finding { remedy, ..Finding::good("drivers", format!("`{name}` is for it: {reason}")) })
+        }
+        Decision::Leave(reason) => {
+            let message = format!("`{name}` is not attached: {reason}");
+            Some(Finding::not_good("drivers", Grade::Warning, message, reason.hint(name, &device.name)))
         }
         // Why it failed is told with the failures.
-        Some(Ok(_))
+        Decision::Attach { .. }
             if status.is_some_and(|status| status.failures.iter().any(|failed| failed.drivers.contains(name))) =>
         {
-            Vec::new()
+            None
         }
-        Some(Ok(_)) => not_attached(
-            match device.property(hwdb::PROPERTY) {
-                Some(_) => "udev has not asked for it".to_owned(),
-                None => "udev knew nothing of it when the device was plugged in: rules and hwdb are newer".to_owned(),
-            },
-            format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}` as root", device.name),
-        ),
+        Decision::Attach { rule } => {
+            let why = match device.property(hwdb::PROPERTY) {
+                Some(_) => "udev has not asked for it",
+                None => "udev did not know of it when the device was plugged in: rules and hwdb are newer",
+            };
+            let rule = rule.as_deref().unwrap_or("force");
+            let message = format!("`{name}` is for it, by {rule}, and not attached: {why}");
+            let remedy = format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{}` as root", device.name);
+            Some(Finding::not_good("drivers", Grade::Warning, message, remedy))
+        }
     }
 }
 

@@ -182,7 +182,7 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
     let mut mended = spec.clone();
     mended.descriptor[177] = 7;
     let mended = bench.plug(&mended)?;
-    let near = format!("`{}` is not for it", RAPTOR.0);
+    let near = format!("`{}`: it is not for the device, by rule 1", RAPTOR.0);
     doctor(bench, &mended)?.answers(&near)?.answers("byte 177 of its descriptor is 07")?;
     let mouse = bench.plug(&plain_mouse())?;
     doctor(bench, &mouse)?.answers("no installed driver is for it")?;

@@ -44,6 +44,10 @@ macro_rules! fixture {
 
 /// Wants the descriptor that another driver has.
 pub const RIVAL: Fixture = fixture!("bench-rival");
+/// Fixes the descriptor of the mouse whose reports [`PROBE`] fixes.
+pub const SIBLING: Fixture = fixture!("bench-sibling");
+/// Makes a descriptor that the kernel refuses.
+pub const BREAKS: Fixture = fixture!("bench-breaks");
 const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");

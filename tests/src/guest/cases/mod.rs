@@ -22,6 +22,7 @@ mod logitech;
 mod many;
 mod microsoft;
 mod options;
+mod policy;
 pub mod recordings;
 mod refusals;
 mod request;
@@ -135,6 +136,7 @@ fn table() -> Vec<Case> {
         many::CASES,
         options::CASES,
         refusals::CASES,
+        policy::CASES,
         request::CASES,
         security::CASES,
         setup::CASES,

@@ -1,0 +1,155 @@
+//! Why a driver is not attached to a device, or not attached now; and what to do about it.
+
+use std::fmt;
+
+use crate::aside::Aside;
+use crate::catalog::Miss;
+use crate::config::{Problem, Source};
+use crate::error::{Error, ErrorKind};
+use crate::ids::HidName;
+use crate::manifest::DriverName;
+
+/// Why nothing is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No rule of the driver's manifest is met.
+    NotForIt {
+        /// Those that nearly are.
+        misses: Vec<Miss>,
+        /// The device that it is for.
+        device: String,
+    },
+    /// This line of the configuration disables it.
+    Disabled(Source),
+    /// A configuration file that may be about it can't be read.
+    InDoubt(Problem),
+    /// Something keeps hidbpf off the device.
+    Aside(Aside),
+    /// It is attached.
+    Attached,
+    /// It is one that is attached when a person asks for it.
+    OnRequest,
+    /// A person took it off.
+    TakenOff,
+    /// It has no programs for this kernel.
+    Unsupported {
+        /// Why.
+        why: String,
+        /// What kernel would do.
+        hint: String,
+    },
+    /// It failed, and is not tried again before the device is plugged in again.
+    Failed(String),
+    /// No kernel driver is bound to the device, which the driver needs.
+    NotBound,
+    /// This attached driver has the descriptor.
+    Held(DriverName),
+    /// All of these would fix the descriptor.
+    Rivals(Vec<DriverName>),
+}
+
+impl Reason {
+    /// Whether it is a failure that udev's log is to have: somebody wants the driver attached, and it can't be.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Reason::Unsupported { .. } | Reason::Held(_) | Reason::Rivals(_))
+    }
+
+    /// Whether it stands against somebody's wish: the driver is one that would be attached otherwise.
+    pub(crate) fn is_against_wanted(&self) -> bool {
+        !matches!(self, Reason::NotForIt { .. } | Reason::OnRequest | Reason::Attached)
+    }
+
+    /// Whether the kernel's next event of a binding may change it.
+    pub(crate) fn waits_for_binding(&self) -> bool {
+        matches!(self, Reason::NotBound)
+    }
+
+    /// The error of somebody who wants the driver attached.
+    pub fn error(&self, driver: &DriverName, device: &HidName) -> Error {
+        let kind = match self {
+            Reason::NotForIt { .. } | Reason::OnRequest => ErrorKind::NoMatch,
+            Reason::Disabled(_) | Reason::InDoubt(_) => ErrorKind::Config,
+            Reason::Aside(_) | Reason::Held(_) | Reason::Rivals(_) | Reason::TakenOff => ErrorKind::Conflict,
+            Reason::Attached => ErrorKind::AlreadyAttached,
+            Reason::Unsupported { .. } => ErrorKind::Kernel,
+            Reason::Failed(_) => ErrorKind::NotFixed,
+            Reason::NotBound => ErrorKind::NotReady,
+        };
+        let what = format!("failed to attach the driver `{driver}` to the device `{device}`: {self}");
+        Error::new(kind, what).with_hint(self.hint(driver, device)).on(device).of(driver)
+    }
+
+    /// What a person can do so that the driver is attached to the device.
+    pub fn hint(&self, driver: &DriverName, device: &HidName) -> String {
+        let load = format!("`hidbpf load {driver} {device}`");
+        let again = format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{device}` as root");
+        match self {
+            Reason::NotForIt { .. } => format!("{load} with `--force` attaches it all the same"),
+            Reason::Disabled(source) => {
+                format!("run `hidbpf enable {driver} {device}` as root, or change {source} and run `hidbpf config --apply`")
+            }
+            Reason::InDoubt(problem) => {
+                let hint = problem.error().hint().unwrap_or("correct the file").to_owned();
+                format!("{hint}; then {again}")
+            }
+            Reason::Aside(aside @ Aside::CommandLine) => {
+                format!("{}; until then {load} attaches it", aside.remedy(device))
+            }
+            Reason::Aside(aside @ Aside::Property(..)) => format!("{load} attaches it; or {}, and {again}", aside.remedy(device)),
+            Reason::Aside(aside @ Aside::UdevHidBpf(_)) => {
+                format!("{}; then {load} attaches it, and with `--force` without that", aside.remedy(device))
+            }
+            Reason::Attached => format!("`hidbpf reload {driver} {device}` attaches it anew"),
+            Reason::OnRequest => {
+                format!("{load} attaches it now, and `hidbpf enable {driver}` from now on")
+            }
+            Reason::TakenOff => format!("{load} attaches it"),
+            Reason::Unsupported { hint, .. } => hint.clone(),
+            Reason::Failed(_) => format!("{load} tries it again"),
+            Reason::NotBound => {
+                "load the kernel module `hid-generic`, or the device's special one; udev attaches the driver once the device is bound"
+                    .to_owned()
+            }
+            Reason::Held(holder) => format!("`hidbpf unload {holder} {device}` takes that one off; then {load}"),
+            Reason::Rivals(rivals) => {
+                let other = rivals.iter().find(|rival| *rival != driver).unwrap_or(driver);
+                format!("choose one: {load} attaches this one now, and `hidbpf disable {other}` leaves the other one off from now on")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NotForIt { misses, device } if misses.is_empty() => {
+                write!(f, "it is not for the device but for {device}")
+            }
+            Reason::NotForIt { misses, .. } => {
+                let misses: Vec<String> =
+                    misses.iter().map(|miss| format!("{}: {}", miss.rule, miss.reasons.join("; "))).collect();
+                write!(f, "it is not for the device, by {}", misses.join(", "))
+            }
+            Reason::Disabled(source) => write!(f, "it is disabled by {source}"),
+            Reason::InDoubt(problem) => write!(f, "the configuration can't be read: {problem}"),
+            Reason::Aside(aside) => aside.fmt(f),
+            Reason::Attached => f.write_str("it is attached already"),
+            Reason::OnRequest => f.write_str("it is attached only on request"),
+            Reason::TakenOff => f.write_str("it was taken off by hand"),
+            Reason::Unsupported { why, .. } => f.write_str(why),
+            Reason::Failed(message) => write!(f, "it failed: {message}"),
+            Reason::NotBound => f.write_str("no kernel driver is bound to the device"),
+            Reason::Held(holder) => {
+                write!(f, "the attached driver `{holder}` fixes the descriptor too, and the kernel lets only one do so")
+            }
+            Reason::Rivals(rivals) => {
+                let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
+                write!(
+                    f,
+                    "the drivers {} all fix the descriptor, and the kernel lets only one do so",
+                    names.join(" and ")
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The decision as a table, and what holds of all combinations of facts.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use super::*;
+use crate::catalog::Miss;
+use crate::config::{Config, Problem, Source};
+use crate::ids::HidName;
+
+static SOURCE: LazyLock<Source> = LazyLock::new(|| Source { path: "/etc/hidbpf/hidbpf.toml".into(), line: 5 });
+static PROBLEM: LazyLock<Problem> =
+    LazyLock::new(|| Config::of_text(Path::new("/etc/hidbpf/hidbpf.toml"), "broken").problems.remove(0));
+static NAMES: LazyLock<[DriverName; 3]> =
+    LazyLock::new(|| ["tested", "other", "third"].map(|name| DriverName::new(name).unwrap()));
+static SKIPPED: LazyLock<Failure> = LazyLock::new(|| failure(MAX_TRIES - 1));
+static GIVEN_UP: LazyLock<Failure> = LazyLock::new(|| failure(MAX_TRIES));
+static REFUSED: LazyLock<Failure> = LazyLock::new(|| failure(0));
+
+fn failure(skipped: u32) -> Failure {
+    let (drivers, message) = (vec![NAMES[0].clone()], "it did not work".to_owned());
+    Failure { drivers, message, hint: None, step: None, skipped }
+}
+
+fn near() -> Verdict {
+    let miss = Miss { rule: "rule 1".to_owned(), reasons: vec!["its bus is usb, expected i2c".to_owned()] };
+    Verdict::NearMiss { rules: vec![miss] }
+}
+
+fn matches() -> Verdict {
+    Verdict::Matches { rule: "rule 1".to_owned() }
+}
+
+fn theirs() -> Aside {
+    Aside::UdevHidBpf(vec!["Their__Program".to_owned()])
+}
+
+/// A fix for a device that is bound, of which nothing is said and nothing was done.
+fn plain(name: &'static DriverName) -> DriverFacts<'static> {
+    DriverFacts {
+        name,
+        made_for: "a mouse",
+        asked: Asked::No,
+        verdict: matches(),
+        wish: Wish::Unsaid,
+        is_automatic: true,
+        fixes_descriptor: false,
+        needs_binding: false,
+        unsupported: None,
+        standing: Standing::Off,
+        taken_off: false,
+        failure: None,
+    }
+}
+
+fn bound() -> DeviceFacts {
+    DeviceFacts { is_bound: true, ..DeviceFacts::default() }
+}
+
+fn unsupported() -> (String, String) {
+    ("it has no programs".to_owned(), "boot another kernel".to_owned())
+}
+
+/// What is decided, in a word.
+fn word(decision: &Decision) -> String {
+    let Decision::Leave(reason) = decision else {
+        let Decision::Attach { rule } = decision else { return String::new() };
+        return format!("attach by {}", rule.as_deref().unwrap_or("force"));
+    };
+    match reason {
+        Reason::NotForIt { misses, .. } if misses.is_empty() => "not for it",
+        Reason::NotForIt { .. } => "nearly for it",
+        Reason::Disabled(_) => "disabled",
+        Reason::InDoubt(_) => "in doubt",
+        Reason::Aside(Aside::CommandLine) => "command line",
+        Reason::Aside(Aside::Property(..)) => "property",
+        Reason::Aside(Aside::UdevHidBpf(_)) => "udev-hid-bpf",
+        Reason::Attached => "attached",
+        Reason::OnRequest => "on request",
+        Reason::TakenOff => "taken off",
+        Reason::Unsupported { .. } => "unsupported",
+        Reason::Failed(_) => "failed",
+        Reason::NotBound => "not bound",
+        Reason::Held(_) => "held",
+        Reason::Rivals(_) => "rivals",
+    }
+    .to_owned()
+}
+
+type Change = fn(&mut DeviceFacts, &mut DriverFacts<'static>);
+
+/// What changes against a plain driver, and what is decided if nobody asks, if a person enables it, loads it, and forces it.
+const TABLE: &[(Change, [&str; 4])] = &[
+    (|_, _| {}, ["attach by rule 1"; 4]),
+    (|_, driver| driver.verdict = Verdict::No, ["not for it", "not for it", "not for it", "attach by force"]),
+    (|_, driver| driver.verdict = near(), ["nearly for it", "nearly for it", "nearly for it", "attach by force"]),
+    (
+        |_, driver| driver.wish = Wish::Disabled(&SOURCE),
+        ["disabled", "disabled", "attach by rule 1", "attach by rule 1"],
+    ),
+    (
+        |_, driver| driver.wish = Wish::InDoubt(&PROBLEM),
+        ["in doubt", "in doubt", "attach by rule 1", "attach by rule 1"],
+    ),
+    // The configuration binds it to a device that its manifest does not name.
+    (
+        |_, driver| (driver.verdict, driver.wish) = (near(), Wish::Bound(&SOURCE)),
+        ["attach by /etc/hidbpf/hidbpf.toml:5"; 4],
+    ),
+    (|_, driver| driver.wish = Wish::Enabled(&SOURCE), ["attach by rule 1"; 4]),
+    (|_, driver| driver.is_automatic = false, ["on request", "on request", "attach by rule 1", "attach by rule 1"]),
+    (|_, driver| (driver.is_automatic, driver.wish) = (false, Wish::Enabled(&SOURCE)), ["attach by rule 1"; 4]),
+    // A person knows better than the machine, and not than another tool.
+    (
+        |device, _| device.aside = Some(Aside::CommandLine),
+        ["command line", "command line", "attach by rule 1", "attach by rule 1"],
+    ),
+    (
+        |device, _| device.aside = Some(Aside::Property("HIDBPF_IGNORE", "1".to_owned())),
+        ["property", "property", "attach by rule 1", "attach by rule 1"],
+    ),
+    (|device, _| device.aside = Some(theirs()), ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by rule 1"]),
+    (
+        |device, driver| (device.aside, driver.verdict) = (Some(theirs()), near()),
+        ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by force"],
+    ),
+    (
+        |device, driver| (device.aside, driver.verdict) = (Some(theirs()), Verdict::No),
+        ["not for it", "not for it", "not for it", "attach by force"],
+    ),
+    (|_, driver| driver.standing = Standing::Attached, ["attached"; 4]),
+    // The configuration takes it off, unless a person loads it.
+    (
+        |_, driver| (driver.standing, driver.wish) = (Standing::Attached, Wish::Disabled(&SOURCE)),
+        ["disabled", "disabled", "attached", "attached"],
+    ),
+    // What is attached stays, also on a device that it is not for, with another tool beside it, and by request alone.
+    (|_, driver| (driver.standing, driver.verdict) = (Standing::Attached, Verdict::No), ["attached"; 4]),
+    (|device, driver| (device.aside, driver.standing) = (Some(theirs()), Standing::Attached), ["attached"; 4]),
+    (|_, driver| (driver.standing, driver.is_automatic) = (Standing::Attached, false), ["attached"; 4]),
+    // It is attached anew if the device has other properties, by the rule that it meets now.
+    (
+        |_, driver| driver.standing = Standing::Outdated,
+        ["attach by rule 1", "attach by rule 1", "attached", "attached"],
+    ),
+    (
+        |_, driver| (driver.standing, driver.verdict) = (Standing::Outdated, near()),
+        ["nearly for it", "nearly for it", "attached", "attached"],
+    ),
+    (|_, driver| driver.taken_off = true, ["taken off", "attach by rule 1", "attach by rule 1", "attach by rule 1"]),
+    (|_, driver| driver.unsupported = Some(unsupported()), ["unsupported"; 4]),
+    (|device, driver| (device.is_bound, driver.needs_binding) = (false, true), ["not bound"; 4]),
+    (|device, _| device.is_bound = false, ["attach by rule 1"; 4]),
+    // One that failed is tried again when the device is plugged in, and when it is bound only if that may be why.
+    (|_, driver| driver.failure = Some(&GIVEN_UP), ["attach by rule 1"; 4]),
+    (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*SKIPPED)), ["attach by rule 1"; 4]),
+    (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*GIVEN_UP)), ["failed"; 4]),
+    (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*REFUSED)), ["failed"; 4]),
+    // The kernel takes one descriptor hook a device.
+    (|device, driver| (device.holder, driver.fixes_descriptor) = (Some(NAMES[1].clone()), true), ["held"; 4]),
+    (|device, _| device.holder = Some(NAMES[1].clone()), ["attach by rule 1"; 4]),
+    (
+        |device, driver| {
+            (device.holder, driver.fixes_descriptor) = (Some(NAMES[0].clone()), true);
+            driver.standing = Standing::Outdated;
+        },
+        ["attach by rule 1", "attach by rule 1", "attached", "attached"],
+    ),
+];
+
+const ASKED: [Asked; 4] = [Asked::No, Asked::Enabled, Asked::Loaded, Asked::Forced];
+
+#[test]
+fn each_fact_has_its_answer() {
+    for (index, (change, expected)) in TABLE.iter().enumerate() {
+        for (asked, expected) in ASKED.into_iter().zip(expected) {
+            let (mut device, mut driver) = (bound(), DriverFacts { asked, ..plain(&NAMES[0]) });
+            change(&mut device, &mut driver);
+            let decisions = decide(&device, std::slice::from_ref(&driver));
+            assert_eq!(word(&decisions[0]), *expected, "row {index}, {device:?}, {driver:?}");
+        }
+    }
+}
+
+#[test]
+fn of_rivals_for_the_descriptor_none_is_attached() {
+    let fixer = |name| DriverFacts { fixes_descriptor: true, ..plain(name) };
+    let [first, second, third] = [&NAMES[0], &NAMES[1], &NAMES[2]];
+    let words = |device: &DeviceFacts, drivers: &[DriverFacts<'_>]| {
+        decide(device, drivers).iter().map(word).collect::<Vec<_>>().join(", ")
+    };
+    let event = plain(third);
+    assert_eq!(words(&bound(), &[fixer(first), fixer(second), event.clone()]), "rivals, rivals, attach by rule 1");
+    // Also if a person enables one of them.
+    let enabled = DriverFacts { asked: Asked::Enabled, ..fixer(first) };
+    assert_eq!(words(&bound(), &[enabled, fixer(second)]), "rivals, rivals");
+    // One that is left off for another reason is no rival.
+    for (other, expected) in [
+        (DriverFacts { wish: Wish::Disabled(&SOURCE), ..fixer(second) }, "attach by rule 1, disabled"),
+        (DriverFacts { is_automatic: false, ..fixer(second) }, "attach by rule 1, on request"),
+        (DriverFacts { verdict: near(), ..fixer(second) }, "attach by rule 1, nearly for it"),
+        (DriverFacts { taken_off: true, ..fixer(second) }, "attach by rule 1, taken off"),
+        (DriverFacts { unsupported: Some(unsupported()), ..fixer(second) }, "attach by rule 1, unsupported"),
+    ] {
+        assert_eq!(words(&bound(), &[fixer(first), other]), expected);
+    }
+    // The one that has the descriptor keeps it, also while it is attached anew.
+    let device = DeviceFacts { holder: Some(first.clone()), ..bound() };
+    for (standing, expected) in [(Standing::Attached, "attached, held"), (Standing::Outdated, "attach by rule 1, held")]
+    {
+        assert_eq!(words(&device, &[DriverFacts { standing, ..fixer(first) }, fixer(second)]), expected);
+    }
+}
+
+/// Calls `check` with every combination of facts about one driver.
+fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &Decision)) {
+    let asides =
+        [None, Some(Aside::CommandLine), Some(Aside::Property("HIDBPF_IGNORE", "1".to_owned())), Some(theirs())];
+    let wishes =
+        [Wish::Unsaid, Wish::Enabled(&SOURCE), Wish::Bound(&SOURCE), Wish::Disabled(&SOURCE), Wish::InDoubt(&PROBLEM)];
+    let standings = [Standing::Off, Standing::Attached, Standing::Outdated];
+    let holders = [None, Some(NAMES[0].clone()), Some(NAMES[1].clone())];
+    let failures = [None, Some(&*SKIPPED), Some(&*GIVEN_UP), Some(&*REFUSED)];
+    // Every bit is a fact that holds or not.
+    for bits in 0u32..1 << 7 {
+        let bit = |number: u32| bits & 1 << number != 0;
+        for (aside, holder) in asides.iter().flat_map(|aside| holders.iter().map(move |holder| (aside, holder))) {
+            let device =
+                DeviceFacts { aside: aside.clone(), is_bound: bit(0), holder: holder.clone(), just_bound: bit(1) };
+            for (wish, standing) in
+                wishes.iter().flat_map(|wish| standings.iter().map(move |standing| (wish, standing)))
+            {
+                for (verdict, failure) in [Verdict::No, near(), matches()]
+                    .iter()
+                    .flat_map(|v| failures.iter().map(move |failure| (v, failure)))
+                {
+                    for asked in ASKED {
+                        let driver = DriverFacts {
+                            asked,
+                            verdict: verdict.clone(),
+                            wish: *wish,
+                            is_automatic: bit(2),
+                            fixes_descriptor: bit(3),
+                            needs_binding: bit(4),
+                            unsupported: bit(5).then(unsupported),
+                            standing: *standing,
+                            taken_off: bit(6),
+                            failure: *failure,
+                            ..plain(&NAMES[0])
+                        };
+                        let decisions = decide(&device, std::slice::from_ref(&driver));
+                        check(&device, &driver, &decisions[0]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_attached_is_wanted_possible_and_for_the_device() {
+    all_combinations(|device, driver, decision| {
+        let is_for_it = driver.verdict == matches() || matches!(driver.wish, Wish::Bound(_));
+        let is_said = matches!(driver.wish, Wish::Enabled(_) | Wish::Bound(_));
+        let is_wanted = is_said || driver.wish == Wish::Unsaid && driver.is_automatic;
+        let is_possible = driver.unsupported.is_none()
+            && (device.is_bound || !driver.needs_binding)
+            && !(driver.fixes_descriptor && device.holder.as_ref().is_some_and(|holder| holder != driver.name))
+            && driver.failure.is_none_or(|failure| !device.just_bound || failure.may_be_tried_again());
+        let is_expected = is_possible
+            && match driver.asked {
+                Asked::No | Asked::Enabled => {
+                    let is_kept_off = driver.taken_off && driver.asked == Asked::No;
+                    is_for_it
+                        && is_wanted
+                        && device.aside.is_none()
+                        && driver.standing != Standing::Attached
+                        && !is_kept_off
+                }
+                Asked::Loaded => {
+                    let is_theirs = device.aside == Some(theirs()) && driver.verdict != Verdict::No;
+                    is_for_it && !is_theirs && driver.standing == Standing::Off
+                }
+                Asked::Forced => driver.standing == Standing::Off,
+            };
+        let is_attached = matches!(decision, Decision::Attach { .. });
+        assert_eq!(is_attached, is_expected, "{decision:?} of {device:?}, {driver:?}");
+    });
+}
+
+#[test]
+fn each_reason_is_true_and_has_a_hint() {
+    let device_name: HidName = "0003:0001:0001.0001".parse().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    all_combinations(|device, driver, decision| {
+        let Decision::Leave(reason) = decision else { return };
+        let is_true = match reason {
+            Reason::NotForIt { .. } => driver.verdict != matches(),
+            Reason::Disabled(_) => matches!(driver.wish, Wish::Disabled(_)),
+            Reason::InDoubt(_) => matches!(driver.wish, Wish::InDoubt(_)),
+            Reason::Aside(aside) => device.aside.as_ref() == Some(aside),
+            Reason::Attached => driver.standing != Standing::Off,
+            Reason::OnRequest => !driver.is_automatic,
+            Reason::TakenOff => driver.taken_off,
+            Reason::Unsupported { .. } => driver.unsupported.is_some(),
+            Reason::Failed(_) => driver.failure.is_some() && device.just_bound,
+            Reason::NotBound => !device.is_bound,
+            Reason::Held(holder) => device.holder.as_ref() == Some(holder) && holder != driver.name,
+            // Of one driver there are none.
+            Reason::Rivals(_) => false,
+        };
+        assert!(is_true, "{reason:?} of {device:?}, {driver:?}");
+        if seen.insert(word(decision)) {
+            let hint = reason.hint(driver.name, &device_name);
+            assert!(hint.len() > 10 && !reason.to_string().is_empty(), "{reason}: {hint}");
+            assert_eq!(reason.error(driver.name, &device_name).hint(), Some(&*hint));
+        }
+    });
+    let expected = "attached, command line, disabled, failed, held, in doubt, nearly for it, not bound, not for it, on request, \
+                    property, taken off, udev-hid-bpf, unsupported";
+    assert_eq!(Vec::from_iter(seen).join(", "), expected);
+}

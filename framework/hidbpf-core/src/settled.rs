@@ -1,0 +1,72 @@
+//! The mark of a device for which nothing is left to be decided, as long as its kernel driver stays.
+//!
+//! Attaching a descriptor hook makes the kernel bind the device again, and udev's event of that must not cost a process. The mark is a
+//! symbolic link to the device in the directory of its kernel driver. The udev rules follow it: it leads nowhere when another kernel driver
+//! has taken the device, and then the helper decides again.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidName;
+use crate::state::{in_dir, remove_if_there};
+use crate::system::System;
+
+/// Marks a device that `kernel_driver` is bound to.
+///
+/// # Errors
+/// The mark can't be made.
+pub(crate) fn mark(system: &System, device: &HidName, kernel_driver: &str) -> Result<()> {
+    let mark = system.settled_mark(device);
+    let target = system.sysfs.join("bus/hid/drivers").join(kernel_driver).join(device.as_str());
+    let made = in_dir([&*system.run, &system.settled_marks()], || symlink(&target, &mark))?;
+    let made = match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::read_link(&mark).is_ok_and(|old| old == target) {
+                return Ok(());
+            }
+            fs::remove_file(&mark).and_then(|()| symlink(&target, &mark))
+        }
+        made => made,
+    };
+    made.map_err(|error| Error::because(ErrorKind::Io, format!("failed to make the link `{}`", mark.display()), error))
+}
+
+/// Removes the mark of a device. That there is none is no error.
+///
+/// # Errors
+/// It can't be removed.
+pub(crate) fn forget(system: &System, device: &HidName) -> Result<()> {
+    remove_if_there(&system.settled_mark(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_holds_for_one_kernel_driver() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { run: root.path().join("run"), sysfs: root.path().join("sys"), ..System::default() };
+        let device: HidName = "0003:0001:0001.0001".parse().unwrap();
+        let bind = |driver: &str| {
+            let directory = system.sysfs.join("bus/hid/drivers").join(driver).join(device.as_str());
+            fs::create_dir_all(&directory).unwrap();
+            directory
+        };
+        let (generic, mark_path) = (bind("hid-generic"), system.settled_mark(&device));
+        mark(&system, &device, "hid-generic").unwrap();
+        mark(&system, &device, "hid-generic").unwrap();
+        assert!(mark_path.exists());
+        fs::remove_dir(generic).unwrap();
+        bind("hid-multitouch");
+        assert!(!mark_path.exists());
+        mark(&system, &device, "hid-multitouch").unwrap();
+        assert!(mark_path.exists());
+        for _ in 0..2 {
+            forget(&system, &device).unwrap();
+            assert!(mark_path.symlink_metadata().is_err());
+        }
+    }
+}
