@@ -75,9 +75,7 @@ impl Kernel {
             Support::NoHidBpf => "CONFIG_HID_BPF (its BTF has neither `struct hid_bpf_ops` nor `hid_bpf_attach_prog`)",
         };
         Err(Error::new(ErrorKind::Kernel, format!("the running kernel, {}, was built without {missing}", self.release))
-            .with_hint(
-                "boot a kernel of 6.3 or later that has HID-BPF; Debian's have it since 6.16.3, also in backports",
-            ))
+            .with_hint("boot Linux 6.3 or later, built with CONFIG_HID_BPF and CONFIG_DEBUG_INFO_BTF"))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Finding, Grade};
+use super::{Finding, Grade, built};
+use crate::error::Error;
 use crate::kernel::{self, Generation, Support};
 use crate::refusal::{self, Jit, Refusal};
 use crate::system::System;
@@ -20,50 +21,34 @@ pub(super) fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Gen
         return Some(generation);
     }
     if let Err(error) = kernel.generation() {
-        let config = config_says(system, &kernel.release).map(|line| format!("; its configuration says `{line}`"));
-        let remedy = match distribution_has(system) {
-            Some(since) => since.to_owned(),
-            None => error.hint().unwrap_or("boot another kernel").to_owned(),
-        };
-        let message = match version(&kernel.release) {
-            Some(version) if version < (6, 3) => {
+        let message = match (version(&kernel.release), built::missing(system, &kernel.release)) {
+            (Some(version), _) if version < (6, 3) => {
                 format!("the running kernel, {}, is older than HID-BPF, which came with Linux 6.3", kernel.release)
             }
-            _ => format!("{error}{}", config.unwrap_or_default()),
+            (_, Some(missing)) if !missing.is_empty() => {
+                format!("{error}; its configuration does not set {}", missing.join(" and "))
+            }
+            _ => error.to_string(),
         };
-        findings.push(Finding::not_good("kernel", Grade::Bad, message, remedy));
+        findings.push(Finding::not_good("kernel", Grade::Bad, message, better_kernel(system, &kernel.release, &error)));
     }
     None
+}
+
+/// Which kernel to boot: one that is installed, if its configuration says so.
+fn better_kernel(system: &System, running: &str, error: &Error) -> String {
+    let installed: Vec<String> = built::with_hid_bpf(system, running).into_iter().collect();
+    match &installed[..] {
+        [] => error.hint().unwrap_or("boot another kernel").to_owned(),
+        [one] => format!("boot the installed kernel {one}, which was built with HID-BPF"),
+        several => format!("boot one of the installed kernels that were built with HID-BPF: {}", several.join(", ")),
+    }
 }
 
 /// Major and minor version of a release, as `7.3.4+deb13-amd64`. For words only: what a kernel can do is in its BTF.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// Since when the kernels of this machine's distribution have HID-BPF, by os-release(5), where that is known.
-fn distribution_has(system: &System) -> Option<&'static str> {
-    const KNOWN: [(&str, &str); 5] = [
-        (
-            "debian",
-            "Debian's kernels have it since 6.16.3: install linux-image-amd64 of trixie-backports or newer, and boot it",
-        ),
-        ("fedora", "Fedora's kernels have it since Fedora 40: update the system, and boot its newest kernel"),
-        ("arch", "Arch's kernel `linux` has it: update the system, and boot it"),
-        ("steamos", "SteamOS has it since 3.7: update the system"),
-        ("void", "Void's kernels have it since July 2026: update the system, and boot its newest kernel"),
-    ];
-    let text = fs::read_to_string(system.root.join("etc/os-release")).ok()?;
-    let id = text.lines().find_map(|line| line.strip_prefix("ID="))?.trim_matches('"');
-    KNOWN.iter().find(|(known, _)| *known == id).map(|(_, since)| *since)
-}
-
-/// What the configuration beside the kernel says of HID-BPF, as far as there is one.
-fn config_says(system: &System, release: &str) -> Option<String> {
-    let text = fs::read_to_string(system.root.join(format!("boot/config-{release}"))).ok()?;
-    let line = text.lines().find(|line| line.contains("CONFIG_HID_BPF=") || line.contains("CONFIG_HID_BPF is"));
-    Some(line.unwrap_or("nothing of CONFIG_HID_BPF").to_owned())
 }
 
 pub(super) fn privileges(generation: Generation) -> Finding {
@@ -135,6 +120,7 @@ pub(super) fn hid_core(system: &System) -> Finding {
 mod tests {
     use super::super::tests::machine;
     use super::*;
+    use crate::kernel::Kernel;
 
     #[test]
     fn releases_are_read_for_what_is_said_of_them() {
@@ -145,14 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn the_distribution_is_known_by_its_id() {
-        let (_root, debian) = machine(&[("etc/os-release", "NAME=\"Debian GNU/Linux\"\nID=debian\n")]);
-        assert!(distribution_has(&debian).unwrap().contains("6.16.3"));
-        let (_root, quoted) = machine(&[("etc/os-release", "ID=\"fedora\"\n")]);
-        assert!(distribution_has(&quoted).unwrap().contains("Fedora 40"));
-        let (_root, unknown) = machine(&[("etc/os-release", "ID=plan9\n")]);
-        assert_eq!(distribution_has(&unknown), None);
-        assert_eq!(distribution_has(&machine(&[]).1), None);
+    fn an_installed_kernel_that_can_is_named() {
+        const CONFIG: &str = "CONFIG_DEBUG_INFO_BTF=y\nCONFIG_HID_BPF=y\n";
+        let error = Kernel { release: "1".to_owned(), support: Support::NoHidBpf }.generation().unwrap_err();
+        let hint = |files: &[(&str, &str)]| better_kernel(&machine(files).1, "1", &error);
+        assert!(hint(&[]).contains("CONFIG_HID_BPF and CONFIG_DEBUG_INFO_BTF"), "{}", hint(&[]));
+        assert_eq!(hint(&[("boot/config-2", CONFIG)]), "boot the installed kernel 2, which was built with HID-BPF");
+        assert!(hint(&[("boot/config-2", CONFIG), ("lib/modules/3/config", CONFIG)]).ends_with(": 2, 3"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What stands between this machine, or one device, and being fixed: a list of findings, each with a way to mend it.
 
+mod built;
 mod device;
 mod drivers;
 mod kernel;
