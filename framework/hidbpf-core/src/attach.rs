@@ -321,7 +321,7 @@ impl<'a, L: Loader> Verified<'a, L> {
     pub fn set_up(self) -> Result<Ready<'a, L>> {
         let Plan { system, device, driver, .. } = &self.plan;
         let Some(setup) = self.links.iter().find(|link| link.name == SETUP_PROGRAM) else { return Ok(Ready(self)) };
-        match setup::run(setup.link.as_fd(), &driver.name, &device.name, device.rdesc.len()) {
+        match setup::run(system, setup.link.as_fd(), &driver.name, &device.name, device.rdesc.len()) {
             Ok(()) => Ok(Ready(self)),
             Err(error) => {
                 pins::discard(system, &device.name);

@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod aside;
 pub mod attach;
+mod awake;
 pub mod catalog;
 pub mod config;
 pub mod device;

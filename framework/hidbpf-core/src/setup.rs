@@ -11,10 +11,12 @@ use hid_bpf_src::{Refusal, SetupArgs};
 use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::awake::Awake;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::manifest::DriverName;
 use crate::sys;
+use crate::system::System;
 
 /// How long a device may take. The kernel waits up to 5 s for the answer to one request (`USB_CTRL_GET_TIMEOUT`,
 /// include/linux/usb.h; `uhid_hid_get_report()`, drivers/hid/uhid.c), and its error tells more than that time is up.
@@ -46,17 +48,55 @@ where
     over.recv_timeout(LIMIT).unwrap_or_else(|_| Err(late()))
 }
 
+/// The same for a device that may be asleep: then it is woken, and the program run once more. `retval` tells what came of a run, 0 or a
+/// negative errno.
+///
+/// # Errors
+/// As [`run_in_time`].
+pub fn run_awake<T>(
+    program: BorrowedFd<'_>,
+    args: T,
+    (system, device): (&System, &HidName),
+    retval: impl Fn(&T) -> i32,
+) -> io::Result<T>
+where
+    T: FromBytes + IntoBytes + Immutable + Clone + Send + 'static,
+{
+    let done = run_in_time(program, args.clone())?;
+    if !Awake::is_wanted(-retval(&done)) {
+        return Ok(done);
+    }
+    match Awake::wake(system, device) {
+        Ok(awake) => {
+            let done = run_in_time(program, args);
+            drop(awake);
+            done
+        }
+        Err(error) => {
+            tracing::warn!("the device `{device}` sleeps and can't be woken: {error}");
+            Ok(done)
+        }
+    }
+}
+
 /// Runs a driver's set-up for a device; `rdesc_size` is the size of the device's own descriptor, in bytes.
 ///
 /// # Errors
 /// The device does not do what it was told, or not in time, or the kernel does not run the program.
-pub(crate) fn run(program: BorrowedFd<'_>, driver: &DriverName, device: &HidName, rdesc_size: usize) -> Result<()> {
-    run_or_advise("load", program, driver, device, rdesc_size)
+pub(crate) fn run(
+    system: &System,
+    program: BorrowedFd<'_>,
+    driver: &DriverName,
+    device: &HidName,
+    rdesc_size: usize,
+) -> Result<()> {
+    run_or_advise("load", system, program, driver, device, rdesc_size)
 }
 
 /// `command` is what tries again.
 fn run_or_advise(
     command: &str,
+    system: &System,
     program: BorrowedFd<'_>,
     driver: &DriverName,
     device: &HidName,
@@ -65,7 +105,7 @@ fn run_or_advise(
     let what = format!("the driver `{driver}` failed to set up the device `{device}`");
     let ask = format!("wake the device up or plug it in again, then `hidbpf {command} {driver} {device}`");
     let args = SetupArgs { hid: device.id().0, rdesc_size: rdesc_size as u32, ..SetupArgs::default() };
-    let args = run_in_time(program, args)
+    let args = run_awake(program, args, (system, device), |args| args.retval)
         .map_err(|error| Error::because(ErrorKind::NotSetUp, what.clone(), error).with_hint(ask.clone()))?;
     let Some(refused) = NotSetUp::of(&args) else { return Ok(()) };
     let hint = match refused.meaning() {
@@ -131,7 +171,8 @@ pub fn meaning(errno: i32) -> Option<&'static str> {
         Errno::TIMEDOUT => "the device did not answer in time",
         Errno::IO => "the device refused, or did not answer in time",
         Errno::INVAL => "the descriptor in force declares no such report",
-        Errno::NODEV | Errno::SHUTDOWN | Errno::REMOTEIO => "the device is gone, or asleep",
+        Errno::NODEV | Errno::SHUTDOWN | Errno::REMOTEIO => "the device is gone",
+        Errno::HOSTUNREACH => "the device sleeps",
         Errno::NOSYS | Errno::OPNOTSUPP => "the device's bus has no such request",
         _ => return None,
     })
@@ -139,13 +180,14 @@ pub fn meaning(errno: i32) -> Option<&'static str> {
 
 /// The same for a device that the machine has woken up with, or that has just been bound: it may need a moment.
 pub(crate) fn run_patiently(
+    system: &System,
     program: BorrowedFd<'_>,
     driver: &DriverName,
     device: &HidName,
     rdesc_size: usize,
 ) -> Result<()> {
     const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
-    let ask = || run_or_advise("reload", program, driver, device, rdesc_size);
+    let ask = || run_or_advise("reload", system, program, driver, device, rdesc_size);
     PAUSES.iter().fold(ask(), |result, pause| {
         result.or_else(|_| {
             std::thread::sleep(*pause);

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use hid_bpf_src::{REQUEST_OBJECT, REQUEST_PROGRAM, Refusal, RequestArgs};
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder};
+use rustix::io::Errno;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,8 +44,14 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
         retval: 0,
     };
     let failed = |error: io::Error| {
-        let meaning = error.raw_os_error().and_then(meaning);
-        let hint = meaning.unwrap_or("see whether the device is awake, and what its maker's own tool sends");
+        let errno = error.raw_os_error();
+        let has_no_channel =
+            asked.kind == RequestKind::Output && errno.is_some_and(|errno| NO_CHANNEL.contains(&errno));
+        let hint = match errno.and_then(meaning) {
+            _ if has_no_channel => "output reports have no channel of their own here: send it with `set output`",
+            Some(meaning) => meaning,
+            None => "see whether the device is awake, and what its maker's own tool sends",
+        };
         Error::because(ErrorKind::NotSetUp, what.clone(), error).with_hint(hint)
     };
     let object = load(&asked.data)?;
@@ -55,7 +62,7 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
         let what = format!("there is no syscall program `{REQUEST_PROGRAM}` in this build of hidbpf");
         return Err(Error::new(ErrorKind::Load, what));
     };
-    let args = setup::run_in_time(program.as_fd(), args).map_err(failed)?;
+    let args = setup::run_awake(program.as_fd(), args, (system, &device.name), |args| args.retval).map_err(failed)?;
     let Ok(answered) = usize::try_from(args.retval) else {
         return Err(failed(io::Error::from_raw_os_error(-args.retval)));
     };
@@ -71,6 +78,10 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
 }
 
 const BSS: &str = ".bss";
+
+/// The answers for a device that takes output reports with SET_REPORT only (`usbhid_output_report()`, drivers/hid/usbhid/hid-core.c), and of
+/// Linux 6.10 and before, where programs can't send them otherwise.
+const NO_CHANNEL: [i32; 2] = [Errno::NOSYS.raw_os_error(), Errno::OPNOTSUPP.raw_os_error()];
 
 /// `enum hid_class_request` (include/linux/hid.h).
 const GET_REPORT: u32 = 1;

@@ -32,6 +32,7 @@ typedef __u32 __wsum;
 #define EIO 5
 #define ENODEV 19
 #define EINVAL 22
+#define ENOSYS 38
 #define EOPNOTSUPP 95
 
 enum hid_report_type {

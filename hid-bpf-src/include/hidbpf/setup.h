@@ -136,8 +136,9 @@ static __always_inline int hidbpf_set_feature(struct hidbpf_device *device, __u8
 }
 
 /*
- * An output report, on the device's own channel for those where it has one. Up to Linux 6.10 the kernel lets programs only do
- * SET_REPORT, which most devices take as well. Returns 0 or a negative errno.
+ * An output report, on the device's own channel for those where it has one, and else with SET_REPORT, as hidraw sends it
+ * (drivers/hid/hidraw.c:hidraw_send_report). Up to Linux 6.10 the kernel lets programs only do SET_REPORT, which most devices take as
+ * well. Returns 0 or a negative errno.
  */
 static __always_inline int hidbpf_send_output(struct hidbpf_device *device, __u8 *report, const unsigned long size)
 {
@@ -149,6 +150,8 @@ static __always_inline int hidbpf_send_output(struct hidbpf_device *device, __u8
 		return hidbpf_set_report(device, HID_OUTPUT_REPORT, report, size);
 #endif
 	result = hid_bpf_hw_output_report(device->ctx, report, size);
+	if (result == -ENOSYS)
+		return hidbpf_set_report(device, HID_OUTPUT_REPORT, report, size);
 	return hidbpf_answered(device, result < 0 ? result : 0, id, HID_OUTPUT_REPORT, HIDBPF_OUTPUT);
 }
 

@@ -46,6 +46,9 @@ pub fn run(context: &Context, device: &str, ask: &Ask) -> Outcome {
         if asked.kind != RequestKind::Get {
             return writeln!(stdout, "{} took it: {asked}", device.name);
         }
+        if bytes.is_empty() {
+            return writeln!(stdout, "{} answered with 0 bytes: {asked}", device.name);
+        }
         writeln!(stdout, "{}", Hex(bytes))?;
         decoded.iter().try_for_each(|decoded| writeln!(stdout, "{}", all(&plain(decoded))))
     })

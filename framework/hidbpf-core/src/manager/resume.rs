@@ -34,7 +34,7 @@ impl<L: Loader> Manager<'_, L> {
                 continue;
             }
             let program = pins::open(self.system, pinned, SETUP_PROGRAM)?;
-            let mut result = setup::run_patiently(program.as_fd(), &pinned.driver, name, rdesc_size);
+            let mut result = setup::run_patiently(self.system, program.as_fd(), &pinned.driver, name, rdesc_size);
             if let Some(known) = known {
                 known.set_up = Some(self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 if result.is_ok() {

@@ -1,0 +1,53 @@
+//! Waking a device that the kernel has put to sleep to save power.
+//!
+//! The kernel wakes a device for those who open its nodes, and for its own drivers. It refuses a program's request to one that sleeps:
+//! `usb_hcd_link_urb_to_ep()` (drivers/usb/core/hcd.c) answers EHOSTUNREACH.
+
+use std::fs::{self, File};
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::ids::HidName;
+use crate::system::System;
+
+/// Keeps a device awake while it lives, as all who have its hidraw node open do (`hidraw_open()`, drivers/hid/hidraw.c).
+#[derive(Debug)]
+pub(crate) struct Awake {
+    _node: File,
+}
+
+impl Awake {
+    /// Whether this is the kernel's answer for a device that sleeps; `errno` is positive.
+    pub(crate) fn is_wanted(errno: i32) -> bool {
+        errno == Errno::HOSTUNREACH.raw_os_error()
+    }
+
+    /// Wakes a device.
+    ///
+    /// # Errors
+    /// The device has no hidraw node, this process may not open it, or the device does not wake up.
+    pub(crate) fn wake(system: &System, device: &HidName) -> io::Result<Awake> {
+        let nodes = system.hid_devices().join(device.as_str()).join("hidraw");
+        let node = fs::read_dir(&nodes)?.next().ok_or(io::ErrorKind::NotFound)??;
+        Ok(Awake { _node: File::open(system.root.join("dev").join(node.file_name()))? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hidraw_node_is_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System { root: root.path().to_owned(), sysfs: root.path().join("sys"), ..System::default() };
+        let device: HidName = "0003:1234:5678.0001".parse().unwrap();
+        assert_eq!(Awake::wake(&system, &device).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::create_dir_all(system.hid_devices().join("0003:1234:5678.0001/hidraw/hidraw7")).unwrap();
+        assert_eq!(Awake::wake(&system, &device).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::create_dir(root.path().join("dev")).unwrap();
+        fs::write(root.path().join("dev/hidraw7"), "").unwrap();
+        assert!(Awake::wake(&system, &device).is_ok());
+    }
+}
