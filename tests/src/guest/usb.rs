@@ -1,7 +1,7 @@
 //! USB devices on the bench: plugging them in and out with udevd at work, and finding the HID devices that the kernel makes of their
 //! interfaces.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::bench::{Bench, Plugged, entries};
 use super::cases::wait_until;
 use crate::process::{Run, command};
+use crate::sys::reset_usb;
 use crate::uhid;
 use crate::usb::{self, Behaviour, Device, Interface, InterfaceSpec, PRODUCT, SERIAL, Spec};
 
@@ -91,6 +92,21 @@ fn hid_devices(device: &Device) -> Result<Vec<UsbInterface>> {
     Ok(found)
 }
 
+/// Resets the USB device whose directory in sysfs this is, as programs do.
+///
+/// # Errors
+/// The kernel can't reset it.
+pub fn reset(device: &Path) -> Result<()> {
+    let number = |attribute: &str| -> Result<u32> {
+        let path = device.join(attribute);
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        text.trim().parse().with_context(|| format!("`{}` is `{text}`", path.display()))
+    };
+    let node = format!("/dev/bus/usb/{:03}/{:03}", number("busnum")?, number("devnum")?);
+    let file = File::options().write(true).open(&node).with_context(|| format!("failed to open `{node}`"))?;
+    reset_usb(&file).with_context(|| format!("failed to reset `{}`", device.display()))
+}
+
 /// What a device of another bus is on this one: an interface of the number that its physical path ends with.
 pub fn spec_of(other: &uhid::Spec) -> Spec {
     let number = other.phys.rsplit_once("/input").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
@@ -161,9 +177,21 @@ impl Bench {
     /// The kernel or udevd doesn't take it.
     pub fn finish_usb(&mut self, device: Device) -> Result<UsbPlugged> {
         let path = device.path().to_owned();
-        self.udev
-            .wait_for("udev event for the new USB device", |event| event.action == "bind" && event.syspath == path)?;
+        let what = format!("udev event for the USB device `{}`", path.display());
+        self.udev.wait_for(&what, |event| event.action == "bind" && event.syspath == path)?;
         self.settle()?;
+        let interfaces = hid_devices(&device)?;
+        Ok(UsbPlugged { device, interfaces })
+    }
+
+    /// The same while udevd is held: waits for the kernel alone.
+    ///
+    /// # Errors
+    /// The kernel doesn't take it.
+    pub fn finish_usb_unseen(&mut self, device: Device) -> Result<UsbPlugged> {
+        let path = device.path().to_owned();
+        let what = format!("kernel event for the USB device `{}`", path.display());
+        self.kernel.wait_for(&what, |event| event.action == "bind" && event.syspath == path)?;
         let interfaces = hid_devices(&device)?;
         Ok(UsbPlugged { device, interfaces })
     }

@@ -7,14 +7,16 @@ use zerocopy::byteorder::little_endian::U16;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 const DEVICE: u8 = 1;
-const CONFIGURATION: u8 = 2;
+/// The type of the descriptor that has those of all interfaces.
+pub const CONFIGURATION: u8 = 2;
 const STRING: u8 = 3;
 const INTERFACE: u8 = 4;
 const ENDPOINT: u8 = 5;
 const BOS: u8 = 15;
 const CAPABILITY: u8 = 16;
 const HID: u8 = 0x21;
-const REPORT: u8 = 0x22;
+/// The type of report descriptors.
+pub const REPORT: u8 = 0x22;
 const COMPANION: u8 = 48;
 
 const HID_CLASS: u8 = 3;

@@ -26,7 +26,7 @@ use nix::errno::Errno;
 pub use descriptors::{InterfaceSpec, MANUFACTURER, PRODUCT, SERIAL, Spec, Speed, utf16};
 pub use vhci::is_there;
 
-use descriptors::THE_CONFIGURATION;
+use descriptors::{CONFIGURATION, REPORT, THE_CONFIGURATION};
 use ip::{Command, Setup, Submit};
 use vhci::Port;
 
@@ -34,7 +34,7 @@ use vhci::Port;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request on the control pipe, as the kernel makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// `bmRequestType`.
     pub kind: u8,
@@ -74,9 +74,6 @@ const SET_REPORT: u8 = 9;
 const SET_IDLE: u8 = 10;
 const SET_PROTOCOL: u8 = 11;
 
-/// The type of report descriptors.
-const REPORT: u8 = 0x22;
-
 impl Request {
     fn of(submit: &Submit) -> Request {
         let Setup { kind, request, value, index, length } = submit.setup;
@@ -93,6 +90,40 @@ impl Request {
     /// Whether the report descriptor of an interface is asked for.
     pub fn is_for_report_descriptor(&self) -> bool {
         self.kind == TO_HOST | TO_INTERFACE && self.request == GET_DESCRIPTOR && self.value >> 8 == u16::from(REPORT)
+    }
+
+    /// What another device sends, where a descriptor is asked for.
+    pub fn descriptor_of(&self, other: &Spec) -> Option<Vec<u8>> {
+        let [index, kind] = self.value.to_le_bytes();
+        match (self.kind, self.request) {
+            (TO_HOST, GET_DESCRIPTOR) => other.descriptor(kind, index),
+            (target, GET_DESCRIPTOR) if target == TO_HOST | TO_INTERFACE => {
+                other.interface_descriptor(u8::try_from(self.index).ok()?, kind)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a report is asked for or told.
+    pub fn is_for_report(&self) -> bool {
+        self.report().is_some()
+    }
+
+    /// Whether a descriptor of the configuration or of an interface is asked for.
+    pub fn is_for_interfaces(&self) -> bool {
+        let [_, kind] = self.value.to_le_bytes();
+        self.request == GET_DESCRIPTOR
+            && (self.kind == TO_HOST | TO_INTERFACE || self.kind == TO_HOST && kind == CONFIGURATION)
+    }
+
+    /// Whether the device is asked to wake the machine up, or no more; `None` if it is about something else.
+    pub fn wakeup(&self) -> Option<bool> {
+        const REMOTE_WAKEUP: u16 = 1;
+        match self.request {
+            SET_FEATURE if self.kind == 0 && self.value == REMOTE_WAKEUP => Some(true),
+            CLEAR_FEATURE if self.kind == 0 && self.value == REMOTE_WAKEUP => Some(false),
+            _ => None,
+        }
     }
 
     /// Whether the halt of an endpoint is ended.
@@ -124,7 +155,7 @@ impl Request {
     }
 }
 
-impl fmt::Display for Request {
+impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Request { kind, request, value, index, length, data } = self;
         write!(f, "{kind:02x} {request:02x} {value:04x} {index:04x} {length:04x} {data:02x?}")
@@ -179,7 +210,6 @@ pub struct Device {
 }
 
 /// The device's end of the wire.
-#[derive(Debug)]
 struct Shared {
     spec: Spec,
     wire: UnixStream,
@@ -187,6 +217,12 @@ struct Shared {
     writing: Mutex<()>,
     state: Mutex<State>,
     news: Condvar,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.spec.vendor, self.spec.product)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -279,6 +315,15 @@ impl Device {
     /// The kernel doesn't let it go.
     pub fn unplug(mut self) -> io::Result<()> {
         self.destroy()
+    }
+
+    /// Waits until a device that unplugs itself has done so; nothing of it is in sysfs when this returns.
+    ///
+    /// # Errors
+    /// It doesn't, or the kernel doesn't let it go.
+    pub fn wait_until_gone(mut self) -> io::Result<()> {
+        let gone = self.shared.wait(|state| state.is_gone.then_some(()));
+        gone.and_then(|()| self.destroy())
     }
 
     fn destroy(&mut self) -> io::Result<()> {
@@ -505,11 +550,9 @@ impl Shared {
     /// What the device does as a rule: what it sends, or nothing for a request that it takes; `None` where it refuses.
     fn usual(&self, request: &Request) -> Option<Vec<u8>> {
         let done = Some(Vec::new());
-        let [low, high] = request.value.to_le_bytes();
-        let interface = u8::try_from(request.index).ok();
+        let [low, _] = request.value.to_le_bytes();
         match (request.kind & !TO_HOST, request.request) {
-            (0, GET_DESCRIPTOR) => self.spec.descriptor(high, low),
-            (TO_INTERFACE, GET_DESCRIPTOR) => self.spec.interface_descriptor(interface?, high),
+            (0 | TO_INTERFACE, GET_DESCRIPTOR) => request.descriptor_of(&self.spec),
             (0, SET_CONFIGURATION) => {
                 self.state().configuration = low;
                 done

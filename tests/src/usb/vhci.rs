@@ -90,7 +90,7 @@ impl Listed {
         for entry in fs::read_dir(&folder).map_err(|error| named(&folder, error))? {
             let hub = entry?.path();
             let name = hub.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some(bus) = name.strip_prefix("usb") else { continue };
+            let Some(bus) = name.strip_prefix("usb").and_then(|bus| bus.parse::<u32>().ok()) else { continue };
             let megabits = fs::read_to_string(hub.join("speed")).unwrap_or_default();
             if (megabits.trim() == "480") == (speed == Speed::High) {
                 return Ok(hub.join(format!("{bus}-{}", self.place + 1)));

@@ -1,6 +1,6 @@
 //! Cases in which a device, or the machine, goes and comes back: the fix is there again, and what is said of it is true.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -14,10 +14,10 @@ use super::many::Kept;
 use super::trouble::raptor_object;
 use super::{Case, STRUCT_OPS, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, write};
+use crate::guest::usb::reset;
 use crate::monitor::Uevent;
 use crate::nodes::{self, Node};
 use crate::process::{Run, command};
-use crate::sys::reset_usb;
 
 pub const CASES: &[Case] = &[
     case("suspend-keeps-a-fix", STRUCT_OPS, suspend),
@@ -139,15 +139,7 @@ fn usb_mouse(bench: &mut Bench) -> Result<()> {
         let usb = mouse.parent().and_then(Path::parent).context("the mouse is on no bus")?.to_owned();
         expect_fixed_usb_mouse(bench, &mouse)?;
 
-        let number = |attribute: &str| -> Result<u32> {
-            let path = usb.join(attribute);
-            let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-            text.trim().parse().with_context(|| format!("`{}` is `{text}`", path.display()))
-        };
-        let node = format!("/dev/bus/usb/{:03}/{:03}", number("busnum")?, number("devnum")?);
-        let file = File::options().write(true).open(&node).with_context(|| format!("failed to open `{node}`"))?;
-        reset_usb(&file).context("failed to reset the mouse")?;
-        drop(file);
+        reset(&usb)?;
         bench.settle()?;
         expect_fixed_usb_mouse(bench, &mouse).context("after a reset")?;
 

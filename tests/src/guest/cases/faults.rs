@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
 const OBJ_PIN: u64 = 6;
 
 /// What udev starts for the joystick, under the eyes of this process.
-pub fn add_traced(device: &Plugged) -> Result<Traced> {
+pub fn add_traced<D>(device: &Plugged<D>) -> Result<Traced> {
     Traced::new(&mut helper(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
 }
 

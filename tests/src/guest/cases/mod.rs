@@ -141,7 +141,6 @@ fn table() -> Vec<Case> {
         security::CASES,
         setup::CASES,
         trouble::CASES,
-        usb::CASES,
         comeback::CASES,
         faults::CASES,
         evil::CASES,
@@ -156,7 +155,7 @@ fn table() -> Vec<Case> {
         xppen::CASES,
     ]
     .concat();
-    written.into_iter().chain(recorded).chain(over_usb).collect()
+    written.into_iter().chain(usb::cases()).chain(recorded).chain(over_usb).collect()
 }
 
 /// Prints one line of JSON a case. That the reader has heard enough is no failure.

@@ -44,6 +44,16 @@ pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
     costs.send(driver, port)
 }
 
+/// The recordings of a driver whose names begin like this.
+///
+/// # Errors
+/// One can't be read.
+pub fn named<'a>(driver: &'a str, prefix: &str) -> Result<Vec<Session<'a>>> {
+    let mut sessions = sessions(driver, usize::MAX)?;
+    sessions.retain(|session| session.name().starts_with(prefix));
+    Ok(sessions)
+}
+
 /// Plugs all recorded devices of a driver that were on a USB bus into a virtual one, and compares.
 pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
     let mut sessions = sessions(driver, usize::MAX)?;
@@ -61,8 +71,9 @@ pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
         let run = || {
             let device = bench.finish_usb(device)?;
             attach(driver, bench, device.only()?)?;
-            session.check(device.only()?)?;
-            session.compare(device.only()?, None)?;
+            let interface = device.only()?;
+            session.check(interface)?;
+            session.compare(interface, Some(session.watch(interface)?), None)?;
             bench.unplug_usb(device)
         };
         run().with_context(|| format!("recording `{}`", session.name()))?;
@@ -193,12 +204,15 @@ impl Session<'_> {
         costs.add(&before)?;
         replayed.compare_descriptor(0, &device.descriptor()?, &mut bench.compared)?;
         self.check(&device)?;
-        self.compare(&device, Some((&replayed, &mut bench.compared)))?;
+        self.compare(&device, Some(self.watch(&device)?), Some((&replayed, &mut bench.compared)))?;
         bench.unplug(device)
     }
 
     /// The recorded device for a USB bus, with an interface of the number that was recorded.
-    fn usb_spec(&self) -> Result<usb::Spec> {
+    ///
+    /// # Errors
+    /// The recording has more than one.
+    pub fn usb_spec(&self) -> Result<usb::Spec> {
         let recorded = only_device(&self.sent)?;
         let mut spec = spec_of(&spec(recorded));
         let has_output = Reports::parse(&recorded.descriptor)
@@ -208,6 +222,17 @@ impl Session<'_> {
             interface.takes_output = has_output;
         }
         Ok(spec)
+    }
+
+    /// Sends what was recorded, and compares the device, its nodes and its reports with what was expected. Events are left out, for a node
+    /// has none for what it was sent before.
+    ///
+    /// # Errors
+    /// They differ, or the kernel doesn't take a report.
+    pub fn expect_fixed(&self, device: &Plugged<impl Transport>) -> Result<()> {
+        self.check(device)?;
+        self.watch(device)?;
+        self.compare(device, None, None)
     }
 
     /// Compares what a device has become with what was expected.
@@ -290,13 +315,14 @@ impl Session<'_> {
     /// Something else came of it than was expected.
     pub fn compare_events(&self, device: &Plugged, bench: &Bench) -> Result<()> {
         let replayed = Replayed::of(self.driver, &self.path, bench)?;
-        self.compare(device, Some((&replayed, &mut Compared::default())))
+        self.compare(device, Some(self.watch(device)?), Some((&replayed, &mut Compared::default())))
     }
 
     /// Sends what was recorded, and compares what comes of it with what was expected, and with what `hidbpf replay` says.
     fn compare<T: Transport>(
         &self,
         device: &Plugged<T>,
+        mut watch: Option<Watch>,
         mut replayed: Option<(&Replayed, &mut Compared)>,
     ) -> Result<()> {
         let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
@@ -305,12 +331,13 @@ impl Session<'_> {
         let bound = if T::BOUNDED { longest(&only_device(&self.sent)?.descriptor)? } else { usize::MAX };
         let cut = |report: &[u8]| report[..report.len().min(bound)].to_vec();
         let mut hidraw = device.hidraw()?;
-        let mut watch = self.watch(device)?;
         let mut rest = self.expected.events.iter().peekable();
         for event in &self.sent.events {
             let report = cut(&event.report);
             device.device.send(&report).context("failed to send a report")?;
-            watch.look(event)?;
+            if let Some(watch) = &mut watch {
+                watch.look(event)?;
+            }
             let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
             // A dropped report has no line of its time.
             let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| &wanted.report);
@@ -337,7 +364,7 @@ impl Session<'_> {
             }
         }
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
-        watch.end()
+        watch.map_or(Ok(()), Watch::end)
     }
 }
 

@@ -1,0 +1,14 @@
+//! Cases on a USB bus, with the kernel's usbhid.
+
+mod faulty;
+mod host;
+mod many;
+mod sleep;
+mod tablet;
+
+use super::Case;
+
+/// All of them.
+pub fn cases() -> Vec<Case> {
+    [host::CASES, sleep::CASES, faulty::CASES, many::CASES].concat()
+}
