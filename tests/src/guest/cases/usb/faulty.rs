@@ -172,12 +172,17 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
         1 => {
             // The kernel has a HID device of it, and no driver that takes it.
             let name = mouse.only()?.name();
-            expect_nothing_known(bench)?;
+            let is_left_off = |bench: &Bench| {
+                let status = bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers("left off")?;
+                status.answers("no kernel driver is bound")
+            };
+            is_left_off(bench)?;
             bench.hidbpf(&["devices"])?.expect(0)?.answers(&name)?.answers("no kernel driver")?;
             bench.hidbpf(&["doctor", &name])?.expect(1)?.answers("none is bound to it")?;
             bench.hidbpf(&["load", SETUP.name])?.expect(1)?.says(&name)?.says("no kernel driver is bound")?;
             bench.hidbpf(&["load", "--force", MOUSE.0, &name])?.expect(1)?.says("no kernel driver is bound")?;
-            expect_nothing_known(bench)?;
+            ensure!(mouse.only()?.pinned_drivers()?.is_empty(), "pinned: {:?}", mouse.only()?.pinned_drivers()?);
+            is_left_off(bench)?;
         }
         _ => {
             ensure!(mouse.interfaces.is_empty(), "there is a HID device: {:?}", mouse.interfaces);
