@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
-use crate::config::{Config, write_whole};
+use crate::config::{ChangeLock, Config, write_whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::Renewal;
 use crate::manifest::DriverName;
@@ -18,12 +18,13 @@ use crate::system::System;
 #[derive(Debug)]
 pub struct Change<'a> {
     system: &'a System,
+    name: DriverName,
+    /// What is installed; `None` if the driver is removed.
+    driver: Option<DriverObject>,
     /// The driver's object, where it is or will be.
     pub target: PathBuf,
     /// What it was before; `None` for nothing.
     old: Option<Vec<u8>>,
-    /// What it will be.
-    new: Option<Vec<u8>>,
     /// The drivers that are installed afterwards.
     pub catalog: Catalog,
     /// What happens to udev's hwdb; `None` where udev does not go by the directory.
@@ -43,7 +44,7 @@ impl<'a> Change<'a> {
         catalog.drivers.retain(|other| other.name != driver.name);
         catalog.drivers.push(installed);
         catalog.drivers.sort_by(|one, other| one.name.cmp(&other.name));
-        Change::new(system, target, Some(driver.bytes().to_vec()), catalog)
+        Change::new(system, &driver.name, Some(driver), target, catalog)
     }
 
     /// A driver is removed that was installed in this way.
@@ -73,10 +74,16 @@ impl<'a> Change<'a> {
         if let Some(path) = below.find_driver(name) {
             catalog.drivers.push(DriverObject::read(&path)?);
         }
-        Change::new(system, target, None, catalog)
+        Change::new(system, name, None, target, catalog)
     }
 
-    fn new(system: &'a System, target: PathBuf, new: Option<Vec<u8>>, catalog: Catalog) -> Result<Change<'a>> {
+    fn new(
+        system: &'a System,
+        name: &DriverName,
+        driver: Option<&DriverObject>,
+        target: PathBuf,
+        catalog: Catalog,
+    ) -> Result<Change<'a>> {
         let old = match fs::read(&target) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -89,26 +96,31 @@ impl<'a> Change<'a> {
             true => Some(Renewal::of(system, &catalog, &Config::read(system))?),
             false => None,
         };
-        Ok(Change { system, target, old, new, catalog, renewal })
+        Ok(Change { system, name: name.clone(), driver: driver.cloned(), target, old, catalog, renewal })
     }
 
     /// Whether there is another version of the driver.
     pub fn replaces(&self) -> bool {
-        self.old.is_some() && self.new.is_some()
+        self.old.is_some() && self.driver.is_some()
     }
 
-    /// Makes the change.
+    /// Makes the change, by what is installed and configured at this time: another process may have changed that since this was made.
     ///
     /// # Errors
     /// A step fails; all before it was undone.
-    pub fn run(&self) -> Result<()> {
-        put(&self.target, self.new.as_deref())?;
+    pub fn run(&mut self) -> Result<()> {
+        let lock = lock(self.system)?;
+        *self = match &self.driver {
+            Some(driver) => Change::install(self.system, driver)?,
+            None => Change::uninstall(self.system, &self.name)?,
+        };
+        put(&self.target, self.driver.as_ref().map(|driver| driver.bytes()))?;
         let rest = || -> Result<()> {
             // What udev's helper would not take is not installed.
-            if self.new.is_some() && is_systems(self.system) {
+            if self.driver.is_some() && is_systems(self.system) {
                 DriverObject::read_trusted(&self.target)?;
             }
-            self.renewal.as_ref().map_or(Ok(()), |renewal| renewal.run(self.system))
+            self.renewal.as_ref().map_or(Ok(()), |renewal| renewal.run(self.system, &lock))
         };
         rest().map_err(|error| match put(&self.target, self.old.as_deref()) {
             Ok(()) => error,
@@ -120,6 +132,14 @@ impl<'a> Change<'a> {
 /// Whether udev goes by the directory that drivers are installed to.
 pub fn is_systems(system: &System) -> bool {
     system.driver_dirs.first().map(PathBuf::as_path) == Some(Path::new(System::DRIVER_DIRS[0]))
+}
+
+/// Locks what a driver is installed to: the system's configuration, which udev's hwdb is made of too, or another directory of drivers alone.
+fn lock(system: &System) -> Result<ChangeLock> {
+    match system.driver_dirs.first() {
+        Some(directory) if !is_systems(system) => ChangeLock::take_of(directory),
+        _ => ChangeLock::take(system),
+    }
 }
 
 fn target(system: &System, name: &DriverName) -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
 use crate::compiled;
-use crate::config::{Config, write_whole};
+use crate::config::{ChangeLock, Config, write_whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hwdb::{Entries, LOCAL_FILE};
 use crate::system::System;
@@ -58,11 +58,11 @@ impl Renewal {
         self.old != self.new || self.is_behind
     }
 
-    /// Writes the file, has udev's hwdb compiled, and tells udev.
+    /// Writes the file, has udev's hwdb compiled, and tells udev. It must have been made under the same lock.
     ///
     /// # Errors
     /// One of these fails; the file is then what it was before.
-    pub fn run(&self, system: &System) -> Result<()> {
+    pub fn run(&self, system: &System, _lock: &ChangeLock) -> Result<()> {
         if !self.is_due() {
             return Ok(());
         }
@@ -122,7 +122,8 @@ mod tests {
         let none = System { driver_dirs: Vec::new(), ..system };
         let renewal = Renewal::of(&none, &Catalog::default(), &Config::default()).unwrap();
         assert!(renewal.is_due());
-        renewal.run(&none).unwrap();
+        let config = System { config: root.path().join("etc/hidbpf"), ..none.clone() };
+        renewal.run(&none, &ChangeLock::take(&config).unwrap()).unwrap();
         assert!(!compiled.exists() && !local.exists());
         assert!(!Renewal::of(&none, &Catalog::default(), &Config::default()).unwrap().is_due());
     }

@@ -1,7 +1,7 @@
 //! `hidbpf config`.
 
 use hidbpf::apply::Applied;
-use hidbpf::config::{Config, DIRECTORY, FILE};
+use hidbpf::config::{ChangeLock, Config, DIRECTORY, FILE};
 use hidbpf::error::Error;
 use hidbpf::local::Renewal;
 use hidbpf::manager::Manager;
@@ -10,9 +10,10 @@ use super::{Context, load, set, unload};
 use crate::output::{self, Failures, Outcome};
 
 pub fn run(context: &Context, apply: bool) -> Outcome {
+    let lock = apply.then(|| ChangeLock::take(&context.system)).transpose()?;
     let config = Config::read(&context.system);
     let problems: Vec<Error> = config.problems.iter().map(hidbpf::config::Problem::error).collect();
-    if !apply {
+    let Some(lock) = lock else {
         if context.json {
             let in_force: Vec<_> = config.in_force();
             let answer =
@@ -22,13 +23,14 @@ pub fn run(context: &Context, apply: bool) -> Outcome {
             output::text(text(context, &config))?;
         }
         return if problems.is_empty() { Ok(()) } else { Err(problems.into()) };
-    }
+    };
     // What can't be read would be taken for not said.
     if !problems.is_empty() {
         return Err(problems.into());
     }
     let catalog = context.catalog();
-    Renewal::of(&context.system, &catalog, &config)?.run(&context.system)?;
+    Renewal::of(&context.system, &catalog, &config)?.run(&context.system, &lock)?;
+    drop(lock);
     show(context, Manager::new(&context.system).apply(&catalog, &config, None)?)
 }
 

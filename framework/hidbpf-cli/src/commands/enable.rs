@@ -89,8 +89,8 @@ fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> 
 /// Writes the configuration and brings udev's hwdb in line with it, both or neither, and then the devices.
 fn change(context: &Context, name: &DriverName, edits: &[Edit]) -> Outcome {
     let system = &context.system;
-    let catalog = context.catalog();
     let undo = config::edit(system, edits)?;
+    let catalog = context.catalog();
     if !context.json {
         output::text(format_args!("{name}: written to {}\n", undo.path().display()))?;
     }
@@ -99,11 +99,12 @@ fn change(context: &Context, name: &DriverName, edits: &[Edit]) -> Outcome {
         return if context.json { show(context, Applied::default()) } else { Ok(()) };
     }
     let config = Config::read(system);
-    let renewed = Renewal::of(system, &catalog, &config).and_then(|renewal| renewal.run(system));
+    let renewed = Renewal::of(system, &catalog, &config).and_then(|renewal| renewal.run(system, undo.lock()));
     if let Err(error) = renewed {
         undo.run()?;
         return Err(error.into());
     }
+    drop(undo);
     let unmoved = config.in_force().into_iter().filter(|entry| {
         entry.driver == *name && entry.device.is_some() && edits.iter().all(|edit| edit.device.is_none())
     });

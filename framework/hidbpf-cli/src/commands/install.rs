@@ -21,7 +21,7 @@ use crate::output::{self, Failures, Outcome};
 pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
     let system = &context.system;
     let driver = if what.is_dir() { built(what)? } else { DriverObject::read(what)? };
-    let change = Change::install(system, &driver)?;
+    let mut change = Change::install(system, &driver)?;
     let (verb, done) = if change.replaces() { ("replace", "replaced") } else { ("install", "installed") };
     if dry_run {
         say(context, &format!("would {verb} {}: {}", driver.name, change.target.display()))?;
@@ -55,7 +55,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
 
 pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome {
     let system = &context.system;
-    let change = Change::uninstall(system, name)?;
+    let mut change = Change::uninstall(system, name)?;
     let manager = Manager::new(system);
     let mut on = Vec::new();
     for device in if is_systems(system) { manager.attached_devices()? } else { Vec::new() } {

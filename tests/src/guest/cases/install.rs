@@ -6,15 +6,18 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::attach::{expect_hat_works, expect_untouched};
-use super::configuration::{Files, LOCAL_HWDB};
-use super::drivers::{RAPTOR, plug_fixed};
+use super::configuration::{Files, LOCAL_HWDB, OWN};
+use super::drivers::{MOUSE, RAPTOR, plug_fixed};
+use super::fixtures::{PROBE, RIVAL};
 use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, write};
+use crate::guest::bench::{Bench, HIDBPF, write};
+use crate::process::{Started, command};
 
 pub const CASES: &[Case] = &[
     case("install-and-uninstall", WITH_HID_BPF, install_and_uninstall),
     case("install-over-a-package", WITH_HID_BPF, over_a_package),
     case("install-that-fails-leaves-nothing", WITH_HID_BPF, fails),
+    case("changes-at-once-all-last", WITH_HID_BPF, at_once),
 ];
 
 const PACKAGED: &str = "/usr/lib/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
@@ -31,6 +34,43 @@ fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) ->
     write(Path::new(PACKAGED), &object)?;
     bench.renew_hwdb()?;
     result
+}
+
+/// Each command changes what another one reads: the configuration, the installed drivers, and the hwdb that is made of both. None is lost.
+fn at_once(bench: &mut Bench) -> Result<()> {
+    const ROUNDS: usize = 4;
+    let _files = Files::new()?;
+    let objects = [PROBE.file()?, RIVAL.file()?];
+    let all = |commands: &[&[&str]]| -> Result<()> {
+        let started: Vec<Started> =
+            commands.iter().map(|arguments| Started::new(command(HIDBPF).args(*arguments))).collect::<Result<_>>()?;
+        started.into_iter().try_for_each(|started| started.finish()?.expect(0).map(drop))
+    };
+    for round in 0..ROUNDS {
+        all(&[
+            &["install", &objects[0]],
+            &["enable", MOUSE.0],
+            &["install", &objects[1]],
+            &["set", MOUSE.0, "axis=both", "--save"],
+        ])?;
+        let read = |path: &str| fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"));
+        let (hwdb, own) = (read(LOCAL_HWDB)?, read(OWN)?);
+        for driver in [PROBE.name, RIVAL.name, MOUSE.0] {
+            ensure!(hwdb.contains(&format!("={driver}\n")), "round {round}: `{driver}` is missing in\n{hwdb}");
+        }
+        for line in ["enabled = true\n", "axis\" = \"both\"\n"] {
+            ensure!(own.contains(line), "round {round}: `{line}` is missing in\n{own}");
+        }
+        bench.hidbpf(&["doctor"])?.answers("knows every installed driver")?;
+        all(&[
+            &["uninstall", PROBE.name],
+            &["disable", MOUSE.0],
+            &["uninstall", RIVAL.name],
+            &["set", MOUSE.0, "axis=", "--save"],
+        ])?;
+        ensure!(!Path::new(LOCAL_HWDB).exists(), "round {round}: `{LOCAL_HWDB}` is left");
+    }
+    bench.reload()
 }
 
 fn install_and_uninstall(bench: &mut Bench) -> Result<()> {
