@@ -209,7 +209,7 @@ pub struct ResolveFunctionArgs {
 pub struct ProbeArgs {
     /// The device's number.
     pub hid: u32,
-    /// Bytes of the device's own descriptor.
+    /// Bytes of the original descriptor.
     pub rdesc_size: u32,
     /// The descriptor; zeros after `rdesc_size`.
     pub rdesc: [u8; 4096],
@@ -223,7 +223,7 @@ pub struct ProbeArgs {
 pub struct SetupArgs {
     /// The device's number.
     pub hid: u32,
-    /// Bytes of the device's own descriptor.
+    /// Bytes of the original descriptor.
     pub rdesc_size: u32,
     /// Filled by the program: 0 or more if the device does what it was told, else a negative errno.
     pub retval: i32,

@@ -233,7 +233,7 @@ pub fn device(bytes: &[u8]) {
     let [uevent, database, descriptor] = std::array::from_fn(|_| parts.next().unwrap_or_default());
     PLACE.write(uevent, database, descriptor);
     let device = Device::open(&PLACE.system, &PLACE.name).expect("a device can be read");
-    assert_eq!(device.rdesc, descriptor);
+    assert_eq!(device.current, descriptor);
     assert_eq!(device.modalias.to_string(), Place::MODALIAS);
     for text in [&device.hid_name, &device.phys, &device.uniq] {
         assert!(!Printable(text).to_string().chars().any(char::is_control), "{text:?}");
@@ -243,6 +243,7 @@ pub fn device(bytes: &[u8]) {
     assert_eq!(device.property("HIDBPF_IGNORE").is_some(), is_set);
     let _ = Aside::of(&PLACE.system, &device);
     let _ = (device.is_for_input(), device.has_input_report(), device.nodes());
+    let device = device.with_original(descriptor.to_vec());
     for manifest in &*MANIFESTS {
         let _ = judge(manifest, &device);
         let properties = manifest.options.iter().map(|option| option.property("mouse-invert-y"));

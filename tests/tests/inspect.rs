@@ -140,8 +140,8 @@ fn what_is_none_of_these_is_named() {
         check(&output, 1, &["is no driver, device, file or descriptor in hex"]);
         assert!(!stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
     }
-    check(&with_drivers(&["inspect", "mouse-invert-y", "--items"]), 1, &["no report descriptor of its own", "--diff"]);
-    check(&with_drivers(&["inspect", MOUSE, "--diff"]), 1, &["it is no device", "name a driver"]);
+    check(&with_drivers(&["inspect", "mouse-invert-y", "--items"]), 1, &["has no report descriptor", "--diff"]);
+    check(&with_drivers(&["inspect", MOUSE, "--diff"]), 1, &["it is not a device", "name a driver"]);
     check(&with_drivers(&["inspect", MOUSE, "--diff", "nothing"]), 1, &["there is no driver `nothing`"]);
     check(
         &with_drivers(&["inspect", MOUSE, "--svg", "/nonexistent/x.svg"]),
@@ -347,7 +347,7 @@ fn a_device_is_shown_as_it_is_and_as_it_was() {
     for words in [
         "a\\u{1b}[2J joystick\n",
         "  usb, generic, vendor 11C0",
-        "fixed by a driver: `--diff`",
+        "the original descriptor differs from the current one: `--diff` shows both",
         "Hat Switch             0..7 ",
     ] {
         assert!(said.contains(words), "{words}: {said}");

@@ -18,6 +18,7 @@ Exit status:
 const INSPECT_EXAMPLES: &str = "\
 Examples:
   hidbpf inspect /dev/hidraw3
+  hidbpf inspect /dev/hidraw3 --descriptor original
   hidbpf inspect --items '05 01 09 02 a1 01 ...'
   hidbpf inspect mouse.hid --diff my-mouse --svg mouse.svg";
 
@@ -222,7 +223,7 @@ pub enum Command {
     },
     /// Ask a device for a report, or tell it one
     ///
-    /// The report must be one that the descriptor in force declares. What a device does that is told something which its maker's tool would
+    /// The report must be one that the current descriptor declares. What a device does that is told something which its maker's tool would
     /// not have told it is between you and the device.
     #[command(after_help = REQUEST_EXAMPLES)]
     Request {
@@ -236,7 +237,7 @@ pub enum Command {
     Inspect(Inspect),
     /// Record what a device sends, as hid-recorder does, until it is unplugged or Ctrl-C is pressed
     ///
-    /// The recording has the device's own descriptor, and the reports as the device sent them, also when a driver is attached.
+    /// The recording has the original descriptor, and the reports as the device sent them, also when a driver is attached.
     #[command(after_help = "Example:\n  hidbpf record /dev/hidraw3 -o my-mouse.hid")]
     Record {
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
@@ -247,8 +248,8 @@ pub enum Command {
     },
     /// Show what a device sends, what its drivers make of that, and what input events come of it, as it happens
     ///
-    /// `sent` is a report as it came from the device, read by the device's own descriptor. `fixed` is what the drivers made of it, read
-    /// by the descriptor in force, with a `*` before what the device did not say so; `same` stands where they let it pass, and `dropped`
+    /// `sent` is a report as it came from the device, read by the original descriptor. `fixed` is what the drivers made of it, read
+    /// by the current descriptor, with a `*` before what the device did not say so; `same` stands where they let it pass, and `dropped`
     /// where they did not. `input` is an event that came of it. Of the fields, those are named that the report before of the same id
     /// had not so. Of more than 20 reports a second the others are counted. Ends when the device is unplugged, or with Ctrl-C.
     Monitor {
@@ -425,13 +426,27 @@ pub struct Inspect {
     /// Show the reports that the descriptor declares, with the fields of each: the default, unless --items is given
     #[arg(long)]
     pub reports: bool,
-    /// Show what differs between the descriptor and what DRIVER makes of it, which is run for that in user space; without DRIVER, between
-    /// a device's own descriptor and the one in force
+    /// Of a device, show this one of its descriptors. Default: the current one, or the original if there is no current one
+    #[arg(long, value_name = "WHICH", conflicts_with = "diff")]
+    pub descriptor: Option<WhichDescriptor>,
+    /// Show what differs between the original descriptor and what DRIVER makes of it, which is run for that in user space; without DRIVER,
+    /// between a device's original descriptor and the current one
     #[arg(long, value_name = "DRIVER")]
     pub diff: Option<Option<String>>,
     /// Draw the bits of each report into FILE, as SVG; with --diff, before and after
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+}
+
+/// One of a device's descriptors.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum WhichDescriptor {
+    /// What the device sent
+    Original,
+    /// What the descriptor hook of the attached driver returned
+    Fixed,
+    /// What the kernel parsed, after the hook and after the kernel driver's own changes
+    Current,
 }
 
 #[derive(Debug, Subcommand)]

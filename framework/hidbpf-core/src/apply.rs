@@ -75,7 +75,8 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         held.keep_properties(&catalog.drivers);
-        let decisions = held.decide(&query, &catalog.drivers, asked);
+        let (decisions, unread) = held.decide(&query, &catalog.drivers, asked).into_parts();
+        applied.failed.extend(unread.map(|error| error.on(name)));
         for (driver, decision) in catalog.drivers.iter().zip(decisions).filter(|(driver, _)| is_meant(&driver.name)) {
             match (decision, &generation) {
                 (Decision::Leave(Reason::Attached), Ok(generation)) if !driver.manifest.options.is_empty() => {

@@ -87,7 +87,7 @@ fn plain(name: &str) -> String {
 }
 
 /// What udev-hid-bpf has pinned for a device. What can't be looked at is nobody's: only root can look, and only root attaches.
-fn udev_hid_bpf(system: &System, device: &HidName) -> Vec<String> {
+pub(crate) fn udev_hid_bpf(system: &System, device: &HidName) -> Vec<String> {
     let wanted = plain(device.as_str());
     let is_devices = |path: &Path| path.file_name().is_some_and(|name| plain(&name.to_string_lossy()) == wanted);
     let directories = names(&system.bpffs.join(UDEV_HID_BPF)).into_iter();

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
-use crate::loader::{AttachedLink, Loaded as _, Loader};
+use crate::loader::{AttachedLink, Kept, Loaded as _, Loader};
+use crate::manifest::MAX_DESCRIPTOR_SIZE;
 use crate::object::{DriverObject, Hook};
 use crate::pins::{self, Pinned};
 use crate::setup;
@@ -25,20 +26,21 @@ use crate::uevents::Uevents;
 /// # Errors
 /// No kernel driver is bound, or no input report was parsed: the kernel would crash at the first report.
 pub fn check_ready(device: &Device, what: &str) -> Result<()> {
-    let refuse = |why: &str, hint: &str| {
+    let refuse = |why: &str, hint: String| {
         let what = format!("{what} can't be attached to the device `{}`: {why}", device.name);
         Err(Error::new(ErrorKind::NotReady, what).with_hint(hint))
     };
     if device.driver.is_none() {
-        return refuse(
-            "no kernel driver is bound to it, and the kernel would crash at its first report",
-            "load the module `hid-generic`, or the device's special one; udev attaches the driver once it is bound",
+        let hint = format!(
+            "`hidbpf doctor {}` says why none is bound; udev attaches the driver once one is, after a fix of the descriptor too",
+            device.name
         );
+        return refuse("no kernel driver is bound to it, and the kernel would crash at its first report", hint);
     }
     if !device.has_input_report() {
         return refuse(
-            "its descriptor declares no input report, and the kernel would crash at its first one",
-            "the device is defective in a way that the driver does not know",
+            "its current descriptor declares no input report, and the kernel would crash at its first one",
+            "the device is defective in a way that the driver does not know".to_owned(),
         );
     }
     Ok(())
@@ -52,8 +54,17 @@ pub enum Change {
     NotWanted,
     /// The kernel ran the driver's hook, which left the descriptor as it was.
     Unchanged,
-    /// The descriptor in force is the driver's.
+    /// The kernel ran the driver's hook, and went on with the descriptor that it returned.
     Fixed,
+}
+
+/// What came of a driver's descriptor hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixup {
+    /// What the driver made of the descriptor.
+    pub change: Change,
+    /// Bytes of the fixed descriptor, if the kernel driver may have changed it since.
+    pub fixed_size: Option<usize>,
 }
 
 /// How long the kernel may take to bind a device anew after a descriptor hook was taken off, which it does from a work queue.
@@ -89,7 +100,7 @@ pub struct Verified<'a, L: Loader> {
     plan: Plan<'a, L>,
     links: Vec<AttachedLink>,
     /// What became of the descriptor.
-    pub change: Change,
+    pub fixup: Fixup,
 }
 
 /// A driver that has told its device what it wanted to.
@@ -117,7 +128,8 @@ impl<'a, L: Loader> Plan<'a, L> {
         if driver.has_setup && device.driver.is_none() {
             let why = "no kernel driver is bound to it, through which it could be talked to";
             let what = format!("the driver `{}` can't be attached to the device `{}`: {why}", driver.name, device.name);
-            return Err(Error::new(ErrorKind::NotReady, what).with_hint("udev attaches the driver once one is bound"));
+            let hint = format!("`hidbpf doctor {}` says why; udev attaches the driver once one is bound", device.name);
+            return Err(Error::new(ErrorKind::NotReady, what).with_hint(hint));
         }
         Ok(Plan { loader, system, driver, device, generation })
     }
@@ -191,23 +203,24 @@ impl<'a, L: Loader> Attached<'a, L> {
     /// How long may pass between two looks: a device that is ready for longer than this is being waited for in vain.
     const MAX_PAUSE: Duration = Duration::from_millis(80);
 
-    /// Looks whether the device is fixed and ready to use.
+    /// Looks whether the kernel has run the descriptor hook, whether that returned what it should, and whether the device is ready to use.
+    /// The current descriptor proves nothing: the kernel driver may have changed it again.
     ///
     /// The kernel passes over the reprobe, and reports success, when another one is due (`hid_bpf_reconnect()`,
     /// drivers/hid/bpf/hid_bpf_dispatch.c). The other one may run the hook as well; where it has begun before, the driver is attached
     /// again.
     ///
     /// # Errors
-    /// Within 2.5 s the kernel did not run the descriptor hook, or the descriptor in force is another one, or no kernel driver took
-    /// the device with its new descriptor. That the device has no input device by then is a warning.
+    /// The descriptor hook failed, or within 2.5 s the kernel did not run it, or bound no kernel driver to the device with its fixed
+    /// descriptor. That the device has no input device by then is a warning.
     pub fn verify(mut self) -> Result<Verified<'a, L>> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
         let last = loop {
             let unready = match self.look() {
-                Ok(change) => {
+                Ok(fixup) => {
                     let Attached { plan, links, .. } = self;
-                    return Ok(Verified { plan, links, change });
+                    return Ok(Verified { plan, links, fixup });
                 }
                 Err(unready) => unready,
             };
@@ -215,14 +228,14 @@ impl<'a, L: Loader> Attached<'a, L> {
             match unready {
                 Unready::ForGood(error) => break error,
                 Unready::Skipped(error) | Unready::NotYet(error) if is_over => break error,
-                Unready::WithoutNodes(change) if is_over => {
+                Unready::WithoutNodes(fixup) if is_over => {
                     let (driver, device) = (&self.plan.driver.name, &self.plan.device.name);
                     let limit = Attached::<L>::PATIENCE.as_secs_f32();
                     tracing::warn!(
                         "the driver `{driver}` has fixed the device `{device}`, which has no input device after {limit} s"
                     );
                     let Attached { plan, links, .. } = self;
-                    return Ok(Verified { plan, links, change });
+                    return Ok(Verified { plan, links, fixup });
                 }
                 Unready::Skipped(error) => {
                     tracing::info!("{error}; it is attached again in {} ms", pause.as_millis());
@@ -257,46 +270,63 @@ impl<'a, L: Loader> Attached<'a, L> {
         .with_hint("the driver was taken off again; unplug the device and plug it in, and see `hidbpf status`")
     }
 
-    fn look(&self) -> std::result::Result<Change, Unready> {
-        let device = self.plan.device;
+    fn look(&self) -> std::result::Result<Fixup, Unready> {
+        let Plan { device, loader, .. } = self.plan;
         if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
-            return Ok(Change::NotWanted);
+            return Ok(Fixup { change: Change::NotWanted, fixed_size: None });
         }
         let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why).of_kind(ErrorKind::Skipped)));
         let not_yet = |why: &str| Err(Unready::NotYet(self.not_fixed(why)));
+        let for_good = |why: &str| Err(Unready::ForGood(self.not_fixed(why)));
         let mut now = device.clone();
         now.refresh().map_err(Unready::ForGood)?;
-        let changed = now.rdesc != device.rdesc;
-        let change = match self.object.fixup_record().map_err(Unready::ForGood)? {
+        let is_other = now.current != device.current;
+        let original = device.original();
+        let fixed_size = match self.object.fixup_record().map_err(Unready::ForGood)? {
             Some(FixupRecord { ran: 0, .. }) => {
                 return skipped("the kernel did not run its descriptor hook");
             }
-            Some(FixupRecord { result, .. }) if result < 0 => {
-                let error = std::io::Error::from_raw_os_error(-result);
-                return Err(Unready::ForGood(self.not_fixed(&format!("its descriptor hook failed: {error}"))));
-            }
-            Some(FixupRecord { result, .. }) => {
-                let expected = if result > 0 { result as usize } else { device.rdesc.len() };
-                if now.rdesc.len() != expected {
-                    let found = now.rdesc.len();
-                    return not_yet(&format!(
-                        "the hook made a descriptor of {expected} bytes, and the one in force has {found}"
+            Some(FixupRecord { result: 0, .. }) => original.map(<[u8]>::len),
+            Some(FixupRecord { result, .. }) => match usize::try_from(result) {
+                // The kernel goes on with the original (`call_hid_bpf_rdesc_fixup()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+                Ok(size) if size > MAX_DESCRIPTOR_SIZE as usize => {
+                    let most = MAX_DESCRIPTOR_SIZE;
+                    return for_good(&format!(
+                        "its descriptor hook returned {size} bytes, and a descriptor has {most} at most"
                     ));
                 }
-                if changed { Change::Fixed } else { Change::Unchanged }
-            }
+                Ok(size) => Some(size),
+                Err(_) => {
+                    let error = std::io::Error::from_raw_os_error(-result);
+                    return for_good(&format!("its descriptor hook failed: {error}"));
+                }
+            },
             // An object from elsewhere has no record; then only a difference shows that the hook ran.
-            None if changed => Change::Fixed,
+            None if is_other => None,
             None => return skipped("its descriptor is the same as before"),
         };
-        if now.driver.is_none() && device.driver.is_some() {
-            return not_yet("no kernel driver took it with its new descriptor");
+        if now.driver.is_none() {
+            return not_yet("no kernel driver took it with its fixed descriptor");
         }
+        if now.current.is_empty() {
+            return not_yet("the kernel has not parsed its fixed descriptor");
+        }
+        let is_as_fixed = now.is_taken_as_it_is();
+        let is_resized = || original.zip(fixed_size).is_some_and(|(original, size)| original.len() != size);
+        // With a kernel driver that replaces whatever it is given, both are the same.
+        let is_kept = || {
+            let kept =
+                (!is_as_fixed).then(|| loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten()).flatten();
+            original.zip(kept.as_deref()).is_some_and(|(original, fixed)| original != fixed)
+        };
+        let change = if is_other || is_resized() || is_kept() { Change::Fixed } else { Change::Unchanged };
+        let fixup = Fixup { change, fixed_size: fixed_size.filter(|_| !is_as_fixed) };
         // Some kernel drivers make them after their probe, from a work queue.
-        if change == Change::Fixed && device.has_input && now.is_for_input() && !now.has_nodes() {
-            return Err(Unready::WithoutNodes(change));
+        let expects_nodes = device.has_input || device.driver.is_none();
+        if change == Change::Fixed && expects_nodes && now.is_for_input() && !now.has_nodes() {
+            return Err(Unready::WithoutNodes(fixup));
         }
-        Ok(change)
+        Ok(fixup)
     }
 }
 
@@ -307,21 +337,22 @@ enum Unready {
     /// What is missing may still come.
     NotYet(Error),
     /// It is fixed, and has no input device; perhaps it never will.
-    WithoutNodes(Change),
+    WithoutNodes(Fixup),
     /// It will not change.
     ForGood(Error),
 }
 
 impl<'a, L: Loader> Verified<'a, L> {
-    /// Lets the driver talk to its device, if it has something to say: once the descriptor in force is the driver's, since the kernel
-    /// lets only such reports pass as that declares, and before anybody is told that the device is ready.
+    /// Lets the driver talk to its device, if it has something to say: once the kernel has parsed the fixed descriptor, since it lets only
+    /// such reports pass as that declares, and before anybody is told that the device is ready.
     ///
     /// # Errors
     /// The device did not do what it was told, or not in time; the driver is detached again.
     pub fn set_up(self) -> Result<Ready<'a, L>> {
         let Plan { system, device, driver, .. } = &self.plan;
         let Some(setup) = self.links.iter().find(|link| link.name == SETUP_PROGRAM) else { return Ok(Ready(self)) };
-        match setup::run(system, setup.link.as_fd(), &driver.name, &device.name, device.rdesc.len()) {
+        let original = device.original().unwrap_or(&device.current);
+        match setup::run(system, setup.link.as_fd(), &driver.name, &device.name, original.len()) {
             Ok(()) => Ok(Ready(self)),
             Err(error) => {
                 pins::discard(system, &device.name);
@@ -344,8 +375,8 @@ impl<L: Loader> Ready<'_, L> {
     ///
     /// # Errors
     /// bpffs would not take the pins; the driver is detached again.
-    pub fn pin(self) -> Result<(Change, Pinned)> {
-        let Ready(Verified { plan, links, change }) = &self;
+    pub fn pin(self) -> Result<(Fixup, Pinned)> {
+        let Ready(Verified { plan, links, fixup }) = &self;
         let Plan { system, device, driver, .. } = plan;
         let pinned = pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;
         // A device that went before the pin was there has been cleaned up after already, or never will be.
@@ -353,6 +384,6 @@ impl<L: Loader> Ready<'_, L> {
             pins::unpin_all(system, &device.name)?;
             return Err(plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));
         }
-        Ok((*change, pinned))
+        Ok((*fixup, pinned))
     }
 }

@@ -18,11 +18,11 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
-use crate::catalog::fits;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{Bus, ProductId, VendorId};
 use crate::manifest::{DriverName, position};
+use crate::matching::fits;
 use crate::options::Value;
 use crate::system::System;
 use crate::text::Printable;

@@ -31,12 +31,15 @@ pub struct Device {
     pub uniq: String,
     /// The kernel driver that is bound to it.
     pub driver: Option<String>,
-    /// The report descriptor in force: after a descriptor fix where there is one.
-    pub rdesc: Vec<u8>,
+    /// The current descriptor: what the kernel has parsed, after the descriptor hook and after the kernel driver's own fixup. Empty if no
+    /// kernel driver is bound, as with a descriptor that the kernel refuses.
+    pub current: Vec<u8>,
     /// The number of its USB interface.
     pub interface: Option<u8>,
     /// Whether the kernel has made something of it that is for input.
     pub has_input: bool,
+    /// The original descriptor, if it is known.
+    pub(crate) original: Option<Vec<u8>>,
     directory: Directory,
     properties: Properties,
     /// What the variables of the driver are set to that is being attached, its options.
@@ -82,7 +85,7 @@ impl Device {
 
     fn read(system: &System, name: HidName, syspath: PathBuf) -> Result<Device> {
         let directory = directory(&name, &syspath)?;
-        let rdesc = attribute(&name, &directory, RDESC)?;
+        let current = attribute(&name, &directory, RDESC)?;
         let uevent = attribute(&name, &directory, "uevent")?;
         let uevent = String::from_utf8_lossy(&uevent);
         // Behind all that the device says of itself, which may have line breaks in it.
@@ -107,7 +110,8 @@ impl Device {
             has_input: directory.has(INPUT),
             properties: Properties::Udev(system.udev_database()),
             variables: BTreeMap::new(),
-            rdesc,
+            original: None,
+            current,
             name,
             syspath,
             directory,
@@ -177,12 +181,24 @@ impl Device {
             phys: phys.to_owned(),
             uniq: uniq.to_owned(),
             driver: None,
-            rdesc: Vec::new(),
+            current: Vec::new(),
+            original: None,
             interface: None,
             has_input: false,
             properties: Properties::Given(BTreeMap::new()),
             variables: BTreeMap::new(),
         }
+    }
+
+    /// The original descriptor: what the device sent. `None` if it is not known here.
+    pub fn original(&self) -> Option<&[u8]> {
+        self.original.as_deref()
+    }
+
+    /// The same device with this original descriptor.
+    #[must_use]
+    pub fn with_original(self, original: Vec<u8>) -> Device {
+        Device { original: Some(original), ..self }
     }
 
     /// The same device with these udev properties and no others.
@@ -209,9 +225,10 @@ impl Device {
         &self.variables
     }
 
-    /// The same device as it is now, with the udev properties that it was given.
+    /// The same device as it is now, with the udev properties that it was given, and with what does not change.
     pub(crate) fn read_again(&self, system: &System) -> Result<Device> {
-        Ok(Device { properties: self.properties.clone(), ..Device::open(system, &self.name)? })
+        let (properties, original) = (self.properties.clone(), self.original.clone());
+        Ok(Device { properties, original, ..Device::open(system, &self.name)? })
     }
 
     /// Those of these udev properties that the device has, with their values: each is the device's own, else that of its nearest parent
@@ -260,12 +277,12 @@ impl Device {
         found
     }
 
-    /// Looks again which descriptor is in force, and which kernel driver is bound.
+    /// Reads the current descriptor again, and which kernel driver is bound.
     ///
     /// # Errors
     /// The device has gone.
     pub fn refresh(&mut self) -> Result<()> {
-        self.rdesc = attribute(&self.name, &self.directory, RDESC)?;
+        self.current = attribute(&self.name, &self.directory, RDESC)?;
         self.driver = self.directory.link("driver").ok();
         Ok(())
     }
@@ -280,12 +297,12 @@ impl Device {
         self.directory.has(RDESC)
     }
 
-    /// Whether the descriptor in force declares an input report.
+    /// Whether the current descriptor declares an input report.
     ///
     /// The kernel sizes the buffer of event hooks by the parsed input reports, and crashes on the first report when there
     /// were none (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
     pub fn has_input_report(&self) -> bool {
-        has_input_report(&self.rdesc)
+        has_input_report(&self.current)
     }
 
     /// Whether the device has evdev nodes, now.
@@ -296,9 +313,9 @@ impl Device {
         inputs.any(|name| name.as_bytes().starts_with(INPUT.as_bytes()) && has_node(name))
     }
 
-    /// Whether the descriptor in force has something for which the kernel makes an input device.
+    /// Whether the current descriptor has something for which the kernel makes an input device.
     pub fn is_for_input(&self) -> bool {
-        is_for_input(&self.rdesc)
+        is_for_input(&self.current)
     }
 
     /// Has udev look again at the device and its input devices, for which the kernel makes an event. With `known` it passes over those that
@@ -407,7 +424,7 @@ fn is_for_input(rdesc: &[u8]) -> bool {
     })
 }
 
-/// The attribute with the descriptor that is in force.
+/// The attribute with the current descriptor.
 const RDESC: &str = "report_descriptor";
 
 /// The directory of a device's inputs, and what the names of these begin with.

@@ -1,7 +1,7 @@
 //! The fields of reports that a driver reads wherever the device has them.
 //!
-//! A manifest says by type of report and usage which fields these are. When the driver is attached each is looked up in the device's
-//! own descriptor, and its place told to the programs, in a variable that the SDK's macro declares. A device without one of them is
+//! A manifest says by type of report and usage which fields these are. When the driver is attached each is looked up in the
+//! original descriptor, and its place told to the programs, in a variable that the SDK's macro declares. A device without one of them is
 //! none of the driver's.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl DriverField {
     }
 }
 
-/// The variables of a driver's fields and their bytes, for a device with this descriptor of its own.
+/// The variables of a driver's fields and their bytes, for a device with this original descriptor.
 ///
 /// # Errors
 /// The descriptor has no such field; the error is the field.

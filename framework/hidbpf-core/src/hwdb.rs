@@ -11,7 +11,7 @@ use std::fmt::Write;
 use crate::catalog::Catalog;
 use crate::config::{Config, Key};
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::manifest::{DriverName, Match};
+use crate::manifest::{DriverName, IdsFrom, Match};
 use crate::object::DriverObject;
 use crate::options::Value;
 use crate::system::System;
@@ -143,9 +143,17 @@ pub fn named(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A glob for the modaliases that a rule allows.
+/// A glob for the modaliases, or the names, that a rule allows. The rules file looks both up; no name begins like a modalias.
 fn pattern(rule: &Match) -> String {
-    glob(rule.bus, rule.group, rule.vendor, rule.product)
+    match rule.ids_from {
+        IdsFrom::Modalias => glob(rule.bus, rule.group, rule.vendor, rule.product),
+        IdsFrom::Name => {
+            let part = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| format!("{number:04X}"));
+            let bus = part(rule.bus.map(|bus| bus.0.into()));
+            let (vendor, product) = (rule.vendor.map(|vendor| vendor.0), rule.product.map(|product| product.0));
+            format!("{bus}:{}:{}.*", part(vendor), part(product))
+        }
+    }
 }
 
 fn glob(bus: Option<Bus>, group: Option<Group>, vendor: Option<VendorId>, product: Option<ProductId>) -> String {
@@ -177,6 +185,8 @@ mod tests {
         let rule = Match { bus: Some(Bus::USB), vendor: Some(VendorId(0x256c)), ..Match::default() };
         assert_eq!(pattern(&rule), "hid:b0003g*v0000256Cp*");
         assert_eq!(example(&pattern(&rule)), "hid:b0003g0v0000256Cp0");
+        let rule = Match { ids_from: IdsFrom::Name, ..rule };
+        assert_eq!(pattern(&rule), "0003:256C:*.*");
     }
 
     #[test]

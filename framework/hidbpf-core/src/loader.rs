@@ -183,10 +183,9 @@ fn ids(device: &Device) -> Ids {
 pub fn probe_args(device: &Device) -> ProbeArgs {
     let mut args = ProbeArgs::new_zeroed();
     args.hid = device.name.id().0;
-    args.rdesc_size = device.rdesc.len() as u32;
-    for (to, from) in args.rdesc.iter_mut().zip(&device.rdesc) {
-        *to = *from;
-    }
+    let original = device.original().unwrap_or(&device.current);
+    args.rdesc_size = original.len() as u32;
+    args.rdesc.iter_mut().zip(original).for_each(|(to, from)| *to = *from);
     args
 }
 

@@ -15,8 +15,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::aside::Aside;
-use crate::attach::{Change, check_ready};
-use crate::catalog::{Catalog, Verdict, judge};
+use crate::catalog::{Catalog, Verdict};
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -98,9 +97,10 @@ impl<'a, L: Loader> Manager<'a, L> {
         let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
         let remembered = DeviceState::read(self.system, name)?;
+        let device = device.unfixed(remembered.as_ref(), !pinned.is_empty());
         let state = match remembered {
             Some(state) if !pinned.is_empty() => state,
-            // Without pins the descriptor in force is the device's own, whatever was remembered.
+            // Without pins nothing is attached, whatever was remembered.
             old => {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
@@ -127,16 +127,11 @@ impl<'a, L: Loader> Manager<'a, L> {
         if let Some(attached) = held.attached_already(driver)? {
             return Ok(attached);
         }
-        let own = held.state.restore(held.device.clone());
-        // Newer kernels show no descriptor of a device that no kernel driver has parsed, and then no rule can be asked.
-        if own.rdesc.is_empty() {
-            check_ready(&own, &format!("the driver `{}`", driver.name)).map_err(|error| error.during(Step::Prepare))?;
-        }
         let asked = if force { Asked::Forced } else { Asked::Loaded };
-        let aside = Aside::of(self.system, &own);
+        let aside = Aside::of(self.system, &held.device);
         let query = Query { config: &Config::read(self.system), generation: Ok(generation), aside, just_bound: false };
-        let decisions = held.decide(&query, std::slice::from_ref(driver), |_| asked);
-        let rule = match decisions.into_iter().next() {
+        let decided = held.decide(&query, std::slice::from_ref(driver), |_| asked);
+        let rule = match decided.into_result()?.into_iter().next() {
             Some(Decision::Attach { rule }) => rule,
             Some(Decision::Leave(reason)) => return Err(reason.error(&driver.name, name).during(Step::Choose)),
             None => None,
@@ -154,7 +149,7 @@ impl<'a, L: Loader> Manager<'a, L> {
 
     fn try_reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
         let (generation, mut held) = self.hold_for(driver, name)?;
-        let rule = match judge(&driver.manifest, &held.state.restore(held.device.clone())) {
+        let rule = match held.device.judge(&driver.manifest, &self.loader)? {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
@@ -178,11 +173,12 @@ impl<'a, L: Loader> Manager<'a, L> {
         let mut near = Vec::new();
         let mut matching = Vec::new();
         for device in Device::all(self.system)? {
-            let own = self.own(device)?;
-            match judge(&driver.manifest, &own) {
-                Verdict::Matches { .. } => matching.push(own),
+            let mut device = self.unfixed(device)?;
+            match self.judge(&driver.manifest, &mut device) {
+                Verdict::Matches { .. } => matching.push(device),
+                Verdict::Undecided { rule, lacks } => near.push(format!("{} ({rule}): {lacks}", device.name)),
                 Verdict::NearMiss { rules } => near.extend(
-                    rules.iter().map(|miss| format!("{} ({}): {}", own.name, miss.rule, miss.reasons.join("; "))),
+                    rules.iter().map(|miss| format!("{} ({}): {}", device.name, miss.rule, miss.reasons.join("; "))),
                 ),
                 Verdict::No => {}
             }
@@ -202,31 +198,19 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(matching)
     }
 
-    /// A device as it was before any driver of ours.
-    ///
-    /// # Errors
-    /// Its state can not be read.
-    pub fn own(&self, device: Device) -> Result<Device> {
-        let state = DeviceState::read(self.system, &device.name)?;
-        Ok(match state {
-            Some(state) if state.drivers.iter().any(|driver| driver.change == Change::Fixed) => state.restore(device),
-            _ => device,
-        })
-    }
-
     /// The drivers of a catalogue that match a device or nearly do.
     ///
     /// # Errors
     /// The device's state can't be read.
     pub fn candidates(&self, catalog: &Catalog, device: &Device) -> Result<Vec<Candidate>> {
-        let own = self.own(device.clone())?;
+        let mut device = self.unfixed(device.clone())?;
         Ok(catalog
             .drivers
             .iter()
             .map(|driver| Candidate {
                 driver: driver.name.clone(),
                 automatic: driver.manifest.is_automatic(),
-                verdict: judge(&driver.manifest, &own),
+                verdict: self.judge(&driver.manifest, &mut device),
             })
             .filter(|candidate| candidate.verdict != Verdict::No)
             .collect())

@@ -19,9 +19,13 @@ use crate::text::{Hex, hex_digits};
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of what [`SECTION`] holds.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
-/// The version before, which is read as well: it knows neither fields nor exports, and is written where there are none.
+/// The version before, which is read as well. It has no [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`],
+/// and is written where no rule needs them.
+const WITHOUT_KERNEL_DRIVERS: u32 = 4;
+
+/// The one before that. It has no fields and no exports.
 const WITHOUT_FIELDS: u32 = 3;
 
 /// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
@@ -120,19 +124,28 @@ pub struct Match {
     /// The HID group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
+    /// Where the device has the bus, the vendor and the product that this rule asks for.
+    #[serde(default, skip_serializing_if = "IdsFrom::is_default")]
+    pub ids_from: IdsFrom,
     /// The vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<VendorId>,
     /// The product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductId>,
-    /// The size of the device's own report descriptor, in bytes.
+    /// The kernel driver: one of these must be bound to the device.
+    #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
+    pub kernel_driver: KernelDrivers,
+    /// The kernel driver: another one than these must be bound to the device.
+    #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
+    pub not_kernel_driver: KernelDrivers,
+    /// The size of the original descriptor, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdesc_size: Option<u32>,
-    /// The SHA-256 of the device's own report descriptor, in hex.
+    /// The SHA-256 of the original descriptor, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdesc_sha256: Option<Sha256>,
-    /// Bytes of the device's own report descriptor.
+    /// Bytes of the original descriptor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rdesc_bytes: Vec<BytesAt>,
     /// The device's name (`HID_NAME`), where `*` stands for any text.
@@ -144,6 +157,80 @@ pub struct Match {
     /// A udev property of the device, of a parent or of its hidraw child.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property: Option<PropertyRule>,
+}
+
+/// Where a device has its ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdsFrom {
+    /// `MODALIAS`, which a kernel driver can change when it binds the device.
+    #[default]
+    Modalias,
+    /// The device's name in `/sys/bus/hid/devices`, which is made once, of what the device said (`hid_add_device()`,
+    /// drivers/hid/hid-core.c).
+    Name,
+}
+
+impl IdsFrom {
+    fn is_default(&self) -> bool {
+        *self == IdsFrom::default()
+    }
+}
+
+/// Kernel drivers by their names in `/sys/bus/hid/drivers`: one name, or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct KernelDrivers(pub Vec<String>);
+
+impl KernelDrivers {
+    /// Whether none is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this one is among them. The kernel's modules are named `hid-uclogic`, and some of their drivers `uclogic`: both stand for
+    /// the driver.
+    pub fn contains(&self, driver: &str) -> bool {
+        fn plain(name: &str) -> &str {
+            name.strip_prefix("hid-").unwrap_or(name)
+        }
+        self.0.iter().any(|name| plain(name) == plain(driver))
+    }
+}
+
+impl fmt::Display for KernelDrivers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|name| format!("`{name}`")).collect();
+        f.write_str(&names.join(" or "))
+    }
+}
+
+impl<'de> Deserialize<'de> for KernelDrivers {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> serde::de::Visitor<'de> for Names {
+            type Value = KernelDrivers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a kernel driver, such as \"hid-generic\", or a list of such names")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<KernelDrivers, E> {
+                Ok(KernelDrivers(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<KernelDrivers, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    all.push(name);
+                }
+                Ok(KernelDrivers(all))
+            }
+        }
+
+        deserializer.deserialize_any(Names)
+    }
 }
 
 /// Bytes that a report descriptor has at an offset.
@@ -428,6 +515,28 @@ impl Manifest {
                     format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR_SIZE} bytes"),
                 ));
             }
+            for (key, drivers) in
+                [("kernel-driver", &rule.kernel_driver), ("not-kernel-driver", &rule.not_kernel_driver)]
+            {
+                let is_name = |name: &String| {
+                    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                    !name.is_empty() && name.bytes().all(fits)
+                };
+                if !drivers.0.iter().all(is_name) {
+                    return Err((key, format!("`{key}`: expected names as in /sys/bus/hid/drivers")));
+                }
+            }
+            if !rule.kernel_driver.is_empty() && !rule.not_kernel_driver.is_empty() {
+                let message =
+                    "`kernel-driver` names all drivers that will do: leave `not-kernel-driver` out".to_owned();
+                return Err(("not-kernel-driver", message));
+            }
+            let four_digits = 0..=0xffff;
+            let fits = |id: Option<u32>| id.is_none_or(|id| four_digits.contains(&id));
+            let ids = [rule.vendor.map(|vendor| vendor.0), rule.product.map(|product| product.0)];
+            if rule.ids_from == IdsFrom::Name && !ids.into_iter().all(fits) {
+                return Err(("ids-from", "a device's name has a vendor and a product of up to 0xffff".to_owned()));
+            }
             if let Some(property) = &rule.property
                 && (property.name.is_empty() || !property.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
             {
@@ -481,7 +590,11 @@ impl Match {
     /// What else must hold, in words: by this the driver's device is told from others with the same ids.
     pub fn conditions(&self) -> Vec<String> {
         let mut conditions = Vec::new();
+        conditions.extend((self.ids_from == IdsFrom::Name).then(|| "these ids in its name".to_owned()));
         conditions.extend(self.group.map(|group| format!("group {group}")));
+        let (drivers, others) = (&self.kernel_driver, &self.not_kernel_driver);
+        conditions.extend((!drivers.is_empty()).then(|| format!("the kernel driver {drivers}")));
+        conditions.extend((!others.is_empty()).then(|| format!("a kernel driver other than {others}")));
         conditions.extend(self.rdesc_size.map(|size| format!("a descriptor of {size} bytes")));
         conditions.extend(self.rdesc_sha256.as_ref().map(|sha256| format!("a descriptor with the SHA-256 {sha256}")));
         let at = |BytesAt { offset, bytes }: &BytesAt| format!("{bytes} at byte {offset} of the descriptor");
@@ -497,7 +610,16 @@ impl Match {
 impl Embedded {
     /// What an object is given that is not sealed yet.
     pub fn new(name: DriverName, driver: Manifest) -> Embedded {
-        let format = if driver.fields.is_empty() && driver.exports.is_empty() { WITHOUT_FIELDS } else { FORMAT };
+        let has_new_key = |rule: &Match| {
+            !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
+        };
+        let format = if driver.matches.iter().any(has_new_key) {
+            FORMAT
+        } else if driver.fields.is_empty() && driver.exports.is_empty() {
+            WITHOUT_FIELDS
+        } else {
+            WITHOUT_KERNEL_DRIVERS
+        };
         Embedded { format, name, seal: Seal::UNSEALED, driver }
     }
 
@@ -569,7 +691,11 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
         assert!(manifest.is_automatic());
         let field = "[[field]]\nname = \"x\"\nreport = \"input\"\nusage-page = 1\nusage = 0x30\n";
         let with_field = parse(&format!("{GOOD}{field}")).unwrap();
-        for (manifest, format) in [(manifest, WITHOUT_FIELDS), (with_field, FORMAT)] {
+        let bound = parse(&format!("{GOOD}not-kernel-driver = \"uclogic\"\n")).unwrap();
+        let by_name = parse(&format!("{GOOD}ids-from = \"name\"\n{field}")).unwrap();
+        for (manifest, format) in
+            [(manifest, WITHOUT_FIELDS), (with_field, WITHOUT_KERNEL_DRIVERS), (bound, FORMAT), (by_name, FORMAT)]
+        {
             let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
             assert_eq!(embedded.format, format);
             let section = embedded.to_section().unwrap();
@@ -602,6 +728,29 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     }
 
     #[test]
+    fn kernel_drivers_are_one_name_or_several() {
+        let rule = |line: &str| parse(&format!("{GOOD}{line}\n")).map(|manifest| manifest.matches[0].clone());
+        let one = rule("kernel-driver = \"hid-generic\"").unwrap();
+        assert!(one.kernel_driver.contains("hid-generic") && !one.kernel_driver.contains("uclogic"));
+        let others = rule("not-kernel-driver = [\"hid-uclogic\", \"kye\"]").unwrap().not_kernel_driver;
+        assert!(others.contains("uclogic") && others.contains("hid-kye") && !others.contains("hid-generic"));
+        assert_eq!(others.to_string(), "`hid-uclogic` or `kye`");
+        for (line, words) in [
+            ("kernel-driver = 5", "expected the name of a kernel driver"),
+            ("kernel-driver = [5]", "expected a string"),
+            ("kernel-driver = \"../x\"", "expected names as in /sys/bus/hid/drivers"),
+            ("kernel-driver = \"\"", "expected names as in /sys/bus/hid/drivers"),
+            ("kernel-driver = \"a\"\nnot-kernel-driver = \"b\"", "leave `not-kernel-driver` out"),
+            ("ids-from = \"bus\"", "unknown variant `bus`, expected `modalias` or `name`"),
+        ] {
+            let error = rule(line).unwrap_err().to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+        let far = GOOD.replace("0x11c0", "0x10000") + "ids-from = \"name\"\n";
+        assert!(parse(&far).unwrap_err().to_string().contains("up to 0xffff"));
+    }
+
+    #[test]
     fn a_manifest_must_say_what_it_is_for() {
         let (head, _) = GOOD.split_once("[[match]]").unwrap();
         let missing = parse(head).unwrap_err().to_string();
@@ -623,18 +772,26 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
             name: Some("HUION *".to_owned()),
             interface: Some(1),
             property: Some(PropertyRule { name: "HUION_FIRMWARE_ID".to_owned(), value: "HVAN*".to_owned() }),
+            not_kernel_driver: KernelDrivers(vec!["uclogic".to_owned()]),
+            ids_from: IdsFrom::Name,
             ..Match::default()
         };
         assert_eq!(rule.ids(), "any any:006E");
-        let words = ["USB interface 1", "the name `HUION *`", "the udev property HUION_FIRMWARE_ID `HVAN*`"];
+        let words = [
+            "these ids in its name",
+            "a kernel driver other than `uclogic`",
+            "USB interface 1",
+            "the name `HUION *`",
+            "the udev property HUION_FIRMWARE_ID `HVAN*`",
+        ];
         assert_eq!(rule.conditions(), words);
     }
 
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 5, "future": true}"#).unwrap_err().to_string();
-        assert!(error.contains("format 5") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 6, "future": true}"#).unwrap_err().to_string();
+        assert!(error.contains("format 6") && error.contains("update hidbpf"), "{error}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ where
     }
 }
 
-/// Runs a driver's set-up for a device; `rdesc_size` is the size of the device's own descriptor, in bytes.
+/// Runs a driver's set-up for a device; `rdesc_size` is the size of the original descriptor, in bytes.
 ///
 /// # Errors
 /// The device does not do what it was told, or not in time, or the kernel does not run the program.
@@ -170,7 +170,7 @@ pub fn meaning(errno: i32) -> Option<&'static str> {
         Errno::PIPE => "the device does not know this report",
         Errno::TIMEDOUT => "the device did not answer in time",
         Errno::IO => "the device refused, or did not answer in time",
-        Errno::INVAL => "the descriptor in force declares no such report",
+        Errno::INVAL => "the current descriptor declares no such report",
         Errno::NODEV | Errno::SHUTDOWN | Errno::REMOTEIO => "the device is gone",
         Errno::HOSTUNREACH => "the device sleeps",
         Errno::NOSYS | Errno::OPNOTSUPP => "the device's bus has no such request",

@@ -1,6 +1,6 @@
 //! What hidbpf remembers of a device until the next boot: one JSON file a device in `/run/hidbpf/devices`.
 //!
-//! The pins in bpffs say what is attached. The file says what they can't: the device's own descriptor, by which rule a driver
+//! The pins in bpffs say what is attached. The file says what they can't: the original descriptor, by which rule a driver
 //! was chosen, what failed, and what a person took off. Where the two disagree the pins are right. The udev rules test for
 //! the file, so that it is also the mark of a device that needs cleaning up when it goes.
 
@@ -44,8 +44,9 @@ pub struct DeviceState {
     pub hid_name: String,
     /// Its ids before a driver was attached, as `MODALIAS`.
     pub modalias: String,
-    /// Its own report descriptor, in hex.
-    pub rdesc: String,
+    /// Its original descriptor, in hex. Empty if it is not known.
+    #[serde(alias = "rdesc")]
+    pub original: String,
     /// The drivers that were attached, or are being attached.
     pub drivers: Vec<DriverState>,
     /// The drivers that a person took off; udev leaves them off until the device is plugged in again.
@@ -82,6 +83,12 @@ pub struct DriverState {
     pub rule: Option<String>,
     /// What it made of the descriptor; until it is pinned, what it is expected to make of it.
     pub change: Change,
+    /// Bytes of the fixed descriptor, if the kernel driver may have changed it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_size: Option<usize>,
+    /// Whether no kernel driver was bound to the device before: the kernel has refused the original descriptor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbound_before: bool,
     /// Which way its programs went into the kernel.
     #[serde(default)]
     pub loaded: Option<Way>,
@@ -134,7 +141,7 @@ impl DeviceState {
             device: device.name.clone(),
             hid_name: device.hid_name.clone(),
             modalias: device.modalias.to_string(),
-            rdesc: Hex(&device.rdesc).to_string(),
+            original: Hex(device.original().unwrap_or_default()).to_string(),
             drivers: Vec::new(),
             taken_off: Vec::new(),
             failures: Vec::new(),
@@ -230,26 +237,23 @@ impl DeviceState {
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()).collect()
     }
 
-    /// The device's own report descriptor.
-    pub fn own_rdesc(&self) -> Option<Vec<u8>> {
-        let HexBytes(bytes) = self.rdesc.parse().ok()?;
+    /// The device's original descriptor, if it is known.
+    pub fn original(&self) -> Option<Vec<u8>> {
+        let HexBytes(bytes) = self.original.parse().ok()?;
         Some(bytes)
     }
 
-    /// The device as it was before drivers were attached, for matching: with its own descriptor and group.
-    #[must_use]
-    pub fn restore(&self, mut device: Device) -> Device {
-        // What no driver is on has its own.
+    /// Remembers the device's original descriptor.
+    pub(crate) fn set_original(&mut self, original: &[u8]) {
+        self.original = Hex(original).to_string();
+    }
+
+    /// The device's ids before drivers were attached. `None` if none is: a kernel driver may have changed them since.
+    pub(crate) fn ids(&self) -> Option<Modalias> {
         if self.drivers.is_empty() {
-            return device;
+            return None;
         }
-        if let Some(rdesc) = self.own_rdesc() {
-            device.rdesc = rdesc;
-        }
-        if let Ok(modalias) = self.modalias.parse::<Modalias>() {
-            device.modalias = modalias;
-        }
-        device
+        self.modalias.parse().ok()
     }
 
     /// What a person has set of a driver's options.

@@ -17,7 +17,7 @@ use crate::system::System;
 /// What became of a device that was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rebound {
-    /// A kernel driver is bound to it, and its nodes are there.
+    /// The event came that was waited for.
     Bound,
     /// It was unplugged.
     Gone,
@@ -46,12 +46,24 @@ impl Uevents {
         socket.map(Uevents).map_err(|error| failed("failed to listen to the kernel's events about devices", error))
     }
 
-    /// Waits until the kernel has bound its driver to the HID device at `syspath`: the event comes when the probe is over, so that the
-    /// device's nodes are there (`driver_bound()`, drivers/base/dd.c).
+    /// Waits until the kernel has bound a kernel driver to the HID device at `syspath`: the event comes when the probe is over, so that
+    /// the device's nodes are there (`driver_bound()`, drivers/base/dd.c).
     ///
     /// # Errors
     /// The socket fails.
     pub(crate) fn wait_for_bind(&self, system: &System, syspath: &Path, limit: Duration) -> Result<Rebound> {
+        self.wait_for(b"bind", system, syspath, limit)
+    }
+
+    /// The same for the kernel driver to let go of the device.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub(crate) fn wait_for_unbind(&self, system: &System, syspath: &Path, limit: Duration) -> Result<Rebound> {
+        self.wait_for(b"unbind", system, syspath, limit)
+    }
+
+    fn wait_for(&self, wanted: &[u8], system: &System, syspath: &Path, limit: Duration) -> Result<Rebound> {
         let fail = |error| failed("failed to wait for the kernel's events about devices", error);
         let started = Instant::now();
         let mut buffer = vec![0; Uevents::MOST];
@@ -59,7 +71,7 @@ impl Uevents {
             match recvfrom(&self.0, &mut buffer[..], RecvFlags::empty()) {
                 Ok((size, _, sender)) if sender.as_ref().is_some_and(is_kernel) => {
                     match action(&buffer[..size], &system.sysfs, syspath) {
-                        Some(b"bind") => return Ok(Rebound::Bound),
+                        Some(action) if action == wanted => return Ok(Rebound::Bound),
                         Some(b"remove") => return Ok(Rebound::Gone),
                         _ => {}
                     }

@@ -21,6 +21,7 @@
 
 mod compiled;
 pub mod descriptor;
+pub mod descriptors;
 pub mod doctor;
 pub mod install;
 pub mod libbpf;
@@ -56,6 +57,6 @@ pub mod manager {
 }
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, object, options,
-    pins, policy, refusal, setup, state, system, text, tune,
+    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, matching, object,
+    options, original, pins, policy, refusal, setup, state, system, text, tune,
 };

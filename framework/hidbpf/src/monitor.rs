@@ -46,8 +46,8 @@ pub enum Happening {
 #[derive(Debug)]
 pub struct Monitor {
     device: Device,
-    /// The device's own descriptor.
-    own: Vec<u8>,
+    /// The original descriptor, or the current one if it is not known.
+    original: Vec<u8>,
     reports: Reports,
     /// When a report was sent of which nothing more is known yet.
     pending: Option<Duration>,
@@ -78,7 +78,8 @@ impl Monitor {
     /// The device's hidraw node can't be opened, or what is remembered of the device can't be read. That it can't be tapped is no
     /// error: see [`Monitor::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
-        let own = Manager::new(system).own(device.clone())?.rdesc;
+        let original = Manager::new(system).with_original_if_possible(device.clone())?;
+        let original = original.original().unwrap_or(&device.current).to_vec();
         let hidraw = Hidraw::open(device)?;
         let taps = kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
             let tap = |place| Tap::open(generation, device, place);
@@ -87,7 +88,8 @@ impl Monitor {
             Ok(Reports::Tapped { before: tap(Place::BeforeDrivers)?, behind })
         });
         let reports = taps.unwrap_or_else(Reports::Hidraw);
-        let mut monitor = Monitor { device: device.clone(), own, reports, pending: None, hidraw, nodes: Vec::new() };
+        let mut monitor =
+            Monitor { device: device.clone(), original, reports, pending: None, hidraw, nodes: Vec::new() };
         monitor.open_nodes();
         // The watching begins when all is open.
         if let Reports::Tapped { before, behind } = &monitor.reports {
@@ -105,18 +107,18 @@ impl Monitor {
         }
     }
 
-    /// The device's own descriptor, by which [`Happening::Sent`] is to be read.
-    pub fn own_descriptor(&self) -> &[u8] {
+    /// The original descriptor, by which [`Happening::Sent`] is to be read.
+    pub fn original_descriptor(&self) -> &[u8] {
         match &self.reports {
-            Reports::Tapped { .. } => &self.own,
+            Reports::Tapped { .. } => &self.original,
             // What is seen there has passed the drivers.
-            Reports::Hidraw(_) => self.descriptor(),
+            Reports::Hidraw(_) => self.current_descriptor(),
         }
     }
 
-    /// The descriptor in force, by which [`Happening::Left`] is to be read.
-    pub fn descriptor(&self) -> &[u8] {
-        &self.device.rdesc
+    /// The current descriptor, by which [`Happening::Left`] is to be read.
+    pub fn current_descriptor(&self) -> &[u8] {
+        &self.device.current
     }
 
     /// The nodes whose events are seen, with their names.

@@ -1,4 +1,4 @@
-//! Recording what a device sends, as it sends it: with its own descriptor, and its reports from before any driver.
+//! Recording what a device sends, as it sends it: with its original descriptor, and its reports from before any driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -33,7 +33,8 @@ pub struct Recorder {
     first: Option<Duration>,
 }
 
-/// A device as a recording names it, with the descriptor that it is given here and those udev properties that drivers ask for.
+/// A device as a recording names it, with those udev properties that drivers ask for. It has the original descriptor, or the current one if
+/// the original is not known.
 pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
     let wanted: BTreeSet<&str> = catalog.drivers.iter().flat_map(DriverObject::properties).collect();
     recording::Device {
@@ -43,7 +44,7 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
         bus: device.modalias.bus,
         vendor: device.modalias.vendor,
         product: device.modalias.product,
-        descriptor: device.rdesc.clone(),
+        descriptor: device.original().unwrap_or(&device.current).to_vec(),
         properties: device.properties(wanted),
         features: BTreeMap::new(),
         asked: Vec::new(),
@@ -57,17 +58,22 @@ impl Recorder {
     /// # Errors
     /// The device's hidraw node can't be opened. That no tap can be attached is no error: see [`Recorder::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Recorder> {
-        let own = Manager::new(system).own(device.clone())?;
+        let described = Manager::new(system).with_original_if_possible(device.clone())?;
         let hidraw = Hidraw::open(device)?;
         let tap = kernel::detect(system)
             .and_then(|kernel| kernel.generation())
             .and_then(|generation| Tap::open(generation, device, Place::BeforeDrivers));
-        Ok(Recorder { device: own, hidraw, tap, started: Instant::now(), first: None })
+        Ok(Recorder { device: described, hidraw, tap, started: Instant::now(), first: None })
     }
 
     /// The device as a recording names it: see [`described`].
     pub fn device(&self, catalog: &Catalog) -> recording::Device {
         described(&self.device, catalog)
+    }
+
+    /// Whether the recording has the original descriptor. If not, it has the current one.
+    pub fn has_original(&self) -> bool {
+        self.device.original().is_some()
     }
 
     /// Why the reports may not be those that the device sent: a driver is attached, and no tap could be put before it.

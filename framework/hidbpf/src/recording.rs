@@ -28,6 +28,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::ids::{Bus, ProductId, VendorId};
+use crate::manifest::Manifest;
+use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
 use crate::replay::reports::{ReportType, Reports};
 use crate::replay::{Request, RequestKind};
 use crate::text::Hex;
@@ -575,6 +577,27 @@ impl Recording {
             findings.push(Finding { line: None, oddity: Oddity::NoReports });
         }
         findings
+    }
+}
+
+impl Device {
+    /// Looks whether a driver's match rules take this device, with these udev properties. What a recording does not have will do: the
+    /// group and the kernel driver, and the interface where the physical path does not end like that of a USB device.
+    pub fn judge(&self, manifest: &Manifest, properties: &BTreeMap<String, String>) -> Verdict {
+        let ids = (self.bus, self.vendor, self.product);
+        let is_usb = self.bus == Bus::USB && self.phys.starts_with("usb-");
+        let interface = self.phys.rsplit_once("/input").filter(|_| is_usb).and_then(|(_, number)| number.parse().ok());
+        let subject = Subject {
+            ids,
+            name_ids: ids,
+            group: None,
+            hid_name: &self.name,
+            interface: interface.map(Some),
+            kernel_driver: KernelDriver::Any,
+            original: Some(&self.descriptor),
+            property: &|name| properties.get(name).cloned(),
+        };
+        judge_subject(manifest, &subject)
     }
 }
 

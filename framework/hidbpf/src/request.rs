@@ -21,7 +21,7 @@ use crate::system::System;
 /// `asked.data`, begins with its id, or with 0 where the device does not number its reports; bytes that are missing at its end are 0.
 ///
 /// # Errors
-/// The descriptor in force declares no such report, or a shorter one; this process or this kernel can't; or the device refuses, or does
+/// The current descriptor declares no such report, or a shorter one; this process or this kernel can't; or the device refuses, or does
 /// not answer in time.
 pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8>> {
     let what = format!("failed to {asked} on the device `{}`", device.name);
@@ -93,9 +93,9 @@ fn size(device: &Device, asked: &Asked) -> Result<usize> {
         let what = format!("the device `{}` can't be asked to {asked}: {why}", device.name);
         Err(Error::new(ErrorKind::NoMatch, what).with_hint(hint))
     };
-    let reports = match Reports::parse(&device.rdesc) {
+    let reports = match Reports::parse(&device.current) {
         Ok(reports) => reports,
-        Err(error) => return bad(error.to_string(), "the descriptor in force is damaged".to_owned()),
+        Err(error) => return bad(error.to_string(), "the current descriptor is invalid".to_owned()),
     };
     let id = asked.data.first().copied().unwrap_or(0);
     let Some(length) = reports.length(asked.report, id) else {
@@ -105,7 +105,7 @@ fn size(device: &Device, asked: &Asked) -> Result<usize> {
             [] => format!("it has no {} report at all; `hidbpf inspect` shows which it has", asked.report),
             ids => format!("its {} reports are {}", asked.report, ids.join(", ")),
         };
-        return bad(format!("the descriptor in force declares no {} report {id}", asked.report), hint);
+        return bad(format!("the current descriptor declares no {} report {id}", asked.report), hint);
     };
     let size = length + usize::from(id == 0);
     if asked.data.len() > size {

@@ -148,7 +148,7 @@ struct hidbpf_fixup_record {
  *
  * Runs when the kernel is about to parse the report descriptor. hid_bpf_get_data() gives the descriptor, ctx->size is its size in
  * bytes, and there is room for 4096. Return 0 if the size is the same, the new size if not, or a negative errno to leave the
- * device's own descriptor in place. Kernels before 6.13 run it again at every open: it must not keep state.
+ * original descriptor in place. Kernels before 6.13 run it again at every open: it must not keep state.
  */
 #define HIDBPF_RDESC_FIXUP(ctx)                                                                                        \
 	HIDBPF__FIXUP_BODY(ctx)                                                                                        \
@@ -237,7 +237,7 @@ struct hidbpf_request {
 struct hid_bpf_probe_args {
 	/* The device's number, as hid_bpf_allocate_context() takes it. */
 	unsigned int hid;
-	/* Bytes of the device's own descriptor. */
+	/* Bytes of the original descriptor. */
 	unsigned int rdesc_size;
 	/* The descriptor; zeros after rdesc_size. */
 	unsigned char rdesc[4096];

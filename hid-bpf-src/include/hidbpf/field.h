@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Fields of reports that a driver finds by what they are for, wherever a device has them: by type of report and usage, as a
- * `[[field]]` of driver.toml says. User space looks them up in the device's own descriptor and fills in where they are before the
+ * `[[field]]` of driver.toml says. User space looks them up in the original descriptor and fills in where they are before the
  * programs are loaded; the verifier then takes that for a constant. A driver is attached only to devices that have all of its fields.
  */
 #ifndef HIDBPF_FIELD_H

@@ -22,7 +22,7 @@ struct hidbpf_refusal {
 struct hidbpf_setup_args {
 	/* The device's number. */
 	__u32 hid;
-	/* Bytes of the device's own descriptor, by which interfaces can be told apart. */
+	/* Bytes of the original descriptor, by which interfaces can be told apart. */
 	__u32 rdesc_size;
 	__s32 retval;
 	/* The last request that failed; `error` is 0 if none did. */
@@ -38,7 +38,7 @@ struct hidbpf_device {
 /*
  * HIDBPF_SETUP(device) { ... }
  *
- * Runs once the driver is attached and the descriptor in force is the driver's, before udev is told that the device is ready; and each
+ * Runs once the driver is attached and the descriptor is fixed, before udev is told that the device is ready; and each
  * time the machine wakes up. `device` is a struct hidbpf_device *. Return 0 if the device does what it was told; a negative errno
  * undoes the attach, and people are told which request failed. It shares the driver's variables with the hooks, which run meanwhile.
  */

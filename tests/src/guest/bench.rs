@@ -79,6 +79,7 @@ pub struct Bench {
     plugged: u32,
     marks: u32,
     held: bool,
+    generic_only: bool,
     log_read: usize,
 }
 
@@ -120,6 +121,7 @@ impl Bench {
             plugged: 0,
             marks: 0,
             held: false,
+            generic_only: false,
             log_read: 0,
         };
         bench.settle()?;
@@ -255,7 +257,22 @@ impl Bench {
         self.udev.forget();
         plugged.device.unplug().context("failed to unplug a virtual device")?;
         self.udev.wait_for("udev event for the unplugged device", |event| event.is_hid("remove", &plugged.syspath))?;
+        self.set_generic_only(false)?;
         self.settle()
+    }
+
+    /// Has the kernel leave all devices to hid-generic, as long as this holds: the special kernel drivers of some refuse whatever is not
+    /// plugged into USB, or change what it sends. [`Bench::unplug`] takes it back.
+    ///
+    /// # Errors
+    /// The kernel has no such parameter.
+    pub fn set_generic_only(&mut self, generic_only: bool) -> Result<()> {
+        const PARAMETER: &str = "/sys/module/hid/parameters/ignore_special_drivers";
+        if self.generic_only != generic_only {
+            write(Path::new(PARAMETER), if generic_only { b"1" } else { b"0" })?;
+            self.generic_only = generic_only;
+        }
+        Ok(())
     }
 
     /// Stops udevd between two events, unless it is stopped already.
@@ -399,6 +416,7 @@ impl Bench {
         if self.held {
             self.release()?;
         }
+        self.set_generic_only(false)?;
         self.settle()?;
         if let Some(udevd) = &self.udevd {
             machine::reap_orphans(udevd.id())?;

@@ -202,6 +202,7 @@ impl Bench {
     /// The kernel doesn't let it go, or udevd hangs.
     pub fn unplug_usb(&mut self, plugged: UsbPlugged) -> Result<()> {
         plugged.device.unplug().context("failed to unplug a virtual USB device")?;
+        self.set_generic_only(false)?;
         self.settle()
     }
 

@@ -208,7 +208,7 @@ fn source(interfaces: &[Described<'_>]) -> String {
     }
     text += "HIDBPF_RDESC_FIXUP(ctx)\n{\n";
     for Described { prefix, descriptor, .. } in interfaces {
-        // By the size of the device's own, which stays when the array is changed.
+        // By the size of the original, which stays when the array is changed.
         let _ = writeln!(text, "\tif (ctx->size == {})", descriptor.bytes.len());
         let _ = writeln!(text, "\t\treturn hidbpf_replace(ctx, {prefix}descriptor);");
     }

@@ -50,7 +50,7 @@ pub fn run(context: &Context, device: Option<&str>) -> Outcome {
             hid_name: device.hid_name,
             interface: device.interface,
             kernel_driver: device.driver,
-            descriptor_size: device.rdesc.len(),
+            descriptor_size: device.current.len(),
             nodes,
             candidates,
         });
@@ -76,6 +76,9 @@ pub fn run(context: &Context, device: Option<&str>) -> Outcome {
                     Verdict::Matches { rule } => {
                         let how = if candidate.automatic { "" } else { ", attached only by `hidbpf load`" };
                         writeln!(stdout, "  {} matches by {rule}{how}", candidate.driver)?;
+                    }
+                    Verdict::Undecided { rule, lacks } => {
+                        writeln!(stdout, "  {} may match by {rule}, but {lacks}", candidate.driver)?;
                     }
                     Verdict::NearMiss { rules } => {
                         for miss in rules {

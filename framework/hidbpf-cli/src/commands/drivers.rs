@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hidbpf::catalog::{Verdict, judge};
+use hidbpf::catalog::Verdict;
 use hidbpf::device::Device;
 use hidbpf::ids::HidName;
 use hidbpf::kernel::Generation;
@@ -34,11 +34,11 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
         Some(name) => vec![catalog.get(name)?],
         None => catalog.drivers.iter().collect(),
     };
-    let devices =
-        Device::all(&context.system)?.into_iter().map(|device| manager.own(device)).collect::<Result<Vec<_>, _>>()?;
-    let there = |driver: &DriverObject| -> Vec<HidName> {
-        let fits = |device: &&Device| matches!(judge(&driver.manifest, device), Verdict::Matches { .. });
-        devices.iter().filter(fits).map(|device| device.name.clone()).collect()
+    let devices = Device::all(&context.system)?.into_iter().map(|device| manager.unfixed(device));
+    let mut devices = devices.collect::<Result<Vec<_>, _>>()?;
+    let mut there = |driver: &DriverObject| -> Vec<HidName> {
+        let fits = |device: &mut Device| matches!(manager.judge(&driver.manifest, device), Verdict::Matches { .. });
+        devices.iter_mut().filter_map(|device| fits(device).then(|| device.name.clone())).collect()
     };
     if context.json {
         let rows = chosen.iter().map(|driver| Row {

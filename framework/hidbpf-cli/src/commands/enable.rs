@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hidbpf::apply::Applied;
-use hidbpf::catalog::{Verdict, judge};
+use hidbpf::catalog::Verdict;
 use hidbpf::config::{self, Config, DeviceRule, Edit, Key, Wish};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -27,7 +27,8 @@ pub fn enable(context: &Context, name: &DriverName, device: &OneDevice, force: b
     let mut bind = None;
     let is_wanted = match &found {
         Some(found) => {
-            let is_for = matches!(judge(&driver.manifest, found), Verdict::Matches { .. });
+            let verdict = Manager::new(&context.system).judge(&driver.manifest, &mut found.clone());
+            let is_for = matches!(verdict, Verdict::Matches { .. });
             match others.wish(name, found) {
                 Wish::Bound(_) => true,
                 _ if !is_for && !force => {
@@ -75,7 +76,7 @@ fn edit(name: &DriverName, device: &Option<DeviceRule>, key: Key, value: Option<
     Edit { driver: name.clone(), device: device.clone(), key, value }
 }
 
-/// The named device, with its own descriptor.
+/// The named device, as it is without drivers.
 fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> {
     let Some(text) = &device.device else { return Ok(None) };
     let found = Device::find(&context.system, text)?;
@@ -83,7 +84,7 @@ fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> 
         let what = format!("the device `{}` does not say which port it is plugged into", found.name);
         return Err(Error::new(ErrorKind::NoMatch, what).with_hint("leave out `--port`"));
     }
-    Manager::new(&context.system).own(found).map(Some)
+    Manager::new(&context.system).unfixed(found).map(Some)
 }
 
 /// Writes the configuration and brings udev's hwdb in line with it, both or neither, and then the devices.

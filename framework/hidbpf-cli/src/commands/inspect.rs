@@ -10,6 +10,7 @@ use std::path::Path;
 use hidbpf::descriptor::{
     Anatomy, Descriptor, Fixup, fixup, items_difference, picture, picture_of_difference, reports_difference,
 };
+use hidbpf::descriptors::{self, Which};
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::manifest::HexBytes;
@@ -19,7 +20,8 @@ use serde_json::{Value, json};
 
 use self::subject::{Sheet, Subject};
 use super::Context;
-use crate::args::Inspect;
+use super::mismatch::mismatch;
+use crate::args::{Inspect, WhichDescriptor};
 use crate::output::{self, Failure, Outcome};
 
 /// What is to be shown of each descriptor.
@@ -38,12 +40,17 @@ struct Shown {
 }
 
 pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
-    let subject = Subject::find(context, &arguments.what)?;
+    let subject = Subject::find(context, &arguments.what, arguments.descriptor.map(Which::from))?;
     let wanted = Wanted { items: arguments.items, reports: arguments.reports || !arguments.items };
     let name = subject.json_name();
     let sheets = match subject {
-        Subject::Driver(found) if arguments.items || arguments.diff.is_some() || arguments.svg.is_some() => {
-            let what = format!("`{}` is a driver, and has no report descriptor of its own", found.name);
+        Subject::Driver(found)
+            if arguments.items
+                || arguments.diff.is_some()
+                || arguments.svg.is_some()
+                || arguments.descriptor.is_some() =>
+        {
+            let what = format!("`{}` is a driver, and has no report descriptor", found.name);
             let hint = format!("`hidbpf inspect <recording or device> --diff {}` shows what it does", found.name);
             return Err(Error::new(ErrorKind::NoDevice, what).with_hint(hint).into());
         }
@@ -58,7 +65,7 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
     for sheet in sheets {
         shown.push(match &arguments.diff {
             Some(_) => compare(context, sheet, driver.as_ref())?,
-            None => Shown::new(with_hint(context, sheet)),
+            None => Shown::new(sheet),
         });
     }
     if let Some(path) = &arguments.svg {
@@ -86,52 +93,70 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
     if shown.iter().any(|shown| shown.after().anatomy.fault.is_some()) { Err(Failure::Told.into()) } else { Ok(()) }
 }
 
-/// Says of a device whose descriptor a driver has fixed how to see that.
-fn with_hint(context: &Context, mut sheet: Sheet) -> Sheet {
-    // What is remembered of a device is nothing without a driver on it, and may be out of reach.
-    let own = sheet.device.clone().and_then(|device| Manager::new(&context.system).own(device).ok());
-    if own.is_some_and(|own| own.rdesc != sheet.subject.descriptor) {
-        sheet
-            .lines
-            .push("fixed by a driver: `--diff` shows the device's own descriptor beside the one in force".to_owned());
+impl From<WhichDescriptor> for Which {
+    fn from(which: WhichDescriptor) -> Which {
+        match which {
+            WhichDescriptor::Original => Which::Original,
+            WhichDescriptor::Fixed => Which::Fixed,
+            WhichDescriptor::Current => Which::Current,
+        }
     }
-    sheet
 }
 
-/// Puts a descriptor beside what a driver makes of it, or a device's own beside the one in force.
+/// Puts a descriptor beside what a driver makes of it, or a device's original beside the current one.
 fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -> Result<Shown, Error> {
     let Some(driver) = driver else {
         let Some(device) = sheet.device.clone() else {
             let what = format!(
-                "failed to compare `{}` with the descriptor in force: it is no device",
+                "failed to compare `{}` with a current descriptor: it is not a device",
                 Printable(&sheet.title)
             );
             return Err(Error::new(ErrorKind::NoDevice, what).with_hint("name a driver after `--diff`"));
         };
-        let in_force = device.rdesc.clone();
-        sheet.subject = (&Manager::new(&context.system).own(device)?).into();
-        let change = if in_force == sheet.subject.descriptor {
-            "the descriptor in force is the device's own"
+        let current = descriptors::read(&context.system, &device, Which::Current)?;
+        sheet = sheet.with(Which::Original, descriptors::read(&context.system, &device, Which::Original)?);
+        let change = if current == sheet.subject.descriptor {
+            "the current descriptor is the original one".to_owned()
         } else {
-            "as the drivers on the device have it"
+            "as it was sent and as the kernel parsed it".to_owned()
         };
-        return Ok(Shown::new(sheet).with(change.to_owned(), in_force));
+        return Ok(Shown::new(sheet).with(change, current));
     };
     if let Some(device) = sheet.device.clone() {
         sheet.settings.properties = device.properties(driver.all_properties());
-        sheet.subject = (&Manager::new(&context.system).own(device)?).into();
+        sheet = sheet.with(Which::Original, descriptors::read(&context.system, &device, Which::Original)?);
     }
+    warn_of_mismatch(context, &sheet, driver)?;
     let settings = sheet.settings.clone().for_driver(driver);
-    let own = sheet.subject.descriptor.clone();
+    let original = sheet.subject.descriptor.clone();
     let (change, descriptor) = match fixup(driver, &sheet.subject, &settings)? {
-        Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), own),
-        Fixup::NotTaken(errno) => (format!("the driver `{}` refuses the device (errno {})", driver.name, -errno), own),
+        Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), original),
+        Fixup::NotTaken(errno) => {
+            (format!("the driver `{}` refuses the device (errno {})", driver.name, -errno), original)
+        }
         Fixup::Failed(errno) => {
-            (format!("the driver `{}` fails (errno {}), and changes nothing", driver.name, -errno), own)
+            (format!("the driver `{}` fails (errno {}), and changes nothing", driver.name, -errno), original)
         }
         Fixup::Changed(descriptor) => (format!("fixed by `{}`", driver.name), descriptor),
     };
     Ok(Shown::new(sheet).with(change, descriptor))
+}
+
+/// Says in one line that the driver would not be attached to what it is run over.
+fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> Result<(), Error> {
+    let verdict = match (&sheet.device, &sheet.recorded) {
+        (Some(device), _) => {
+            let manager = Manager::new(&context.system);
+            manager.judge(&driver.manifest, &mut manager.unfixed(device.clone())?)
+        }
+        (None, Some(recorded)) => recorded.judge(&driver.manifest, &sheet.settings.properties),
+        // Bytes have no ids to go by.
+        (None, None) => return Ok(()),
+    };
+    if let Some(mismatch) = mismatch(driver, &verdict) {
+        tracing::warn!("{}: {mismatch}", Printable(&sheet.title));
+    }
+    Ok(())
 }
 
 fn draw(path: &Path, shown: &[Shown]) -> Result<(), Error> {
@@ -158,6 +183,7 @@ impl Shown {
     fn with(mut self, change: String, after: Vec<u8>) -> Shown {
         let after = (after != self.sheet.subject.descriptor).then(|| {
             let mut sheet = self.sheet.clone();
+            sheet.which = None;
             sheet.subject.descriptor = after;
             Box::new(Shown::new(sheet))
         });
@@ -197,6 +223,7 @@ impl Shown {
     fn descriptor_json(&self, mut value: Value, wanted: &Wanted) -> Value {
         let bytes = &self.sheet.subject.descriptor;
         let fault = self.anatomy.fault.as_ref();
+        value["which"] = json!(self.sheet.which);
         value["descriptor"] = json!(HexBytes(bytes.clone()));
         value["size"] = json!(bytes.len());
         value["refused"] = json!(fault.map(|fault| json!({ "offset": fault.offset, "reason": fault.reason })));

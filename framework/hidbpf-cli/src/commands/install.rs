@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hidbpf::apply::Applied;
-use hidbpf::catalog::{Verdict, judge};
+use hidbpf::catalog::Verdict;
 use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -28,9 +28,10 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
         would_renew(context, &change)?;
         let manager = Manager::new(system);
         for device in Device::all(system)? {
-            let own = manager.own(device)?;
-            if matches!(judge(&driver.manifest, &own), Verdict::Matches { .. }) && driver.manifest.is_automatic() {
-                say(context, &format!("would attach it to {}", own.name))?;
+            let mut device = manager.unfixed(device)?;
+            let verdict = manager.judge(&driver.manifest, &mut device);
+            if matches!(verdict, Verdict::Matches { .. }) && driver.manifest.is_automatic() {
+                say(context, &format!("would attach it to {}", device.name))?;
             }
         }
         return Ok(());

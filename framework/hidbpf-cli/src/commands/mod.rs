@@ -11,6 +11,7 @@ mod get;
 mod inspect;
 mod install;
 mod load;
+mod mismatch;
 mod monitor;
 mod new;
 mod pages;

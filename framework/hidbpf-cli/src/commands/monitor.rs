@@ -60,7 +60,7 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
             break;
         }
         // What comes next may be by another descriptor.
-        if monitor.descriptor() != readings.in_force_bytes {
+        if monitor.current_descriptor() != readings.current_bytes {
             readings = Readings::of(&monitor);
         }
     }
@@ -72,18 +72,18 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
 
 /// By what reports are read: before the drivers, and behind them.
 struct Readings {
-    own: Result<Descriptor, String>,
-    in_force: Result<Descriptor, String>,
-    in_force_bytes: Vec<u8>,
+    original: Result<Descriptor, String>,
+    current: Result<Descriptor, String>,
+    current_bytes: Vec<u8>,
 }
 
 impl Readings {
     fn of(monitor: &Monitor) -> Readings {
         let parse = |bytes| Descriptor::parse(bytes).map_err(|error| error.to_string());
         Readings {
-            own: parse(monitor.own_descriptor()),
-            in_force: parse(monitor.descriptor()),
-            in_force_bytes: monitor.descriptor().to_vec(),
+            original: parse(monitor.original_descriptor()),
+            current: parse(monitor.current_descriptor()),
+            current_bytes: monitor.current_descriptor().to_vec(),
         }
     }
 
@@ -91,10 +91,10 @@ impl Readings {
         let time = moment.time.as_micros();
         match &moment.what {
             Happening::Sent(bytes) => {
-                json!({ "microseconds": time, "sent": Hex(bytes).to_string(), "decoded": decoded(&self.own, bytes) })
+                json!({ "microseconds": time, "sent": Hex(bytes).to_string(), "decoded": decoded(&self.original, bytes) })
             }
             Happening::Left(bytes) => {
-                let decoded = decoded(&self.in_force, bytes);
+                let decoded = decoded(&self.current, bytes);
                 json!({ "microseconds": time, "left": Hex(bytes).to_string(), "decoded": decoded })
             }
             Happening::Dropped => json!({ "microseconds": time, "dropped": true }),
@@ -165,16 +165,16 @@ impl Screen {
         let what = match &moment.what {
             Happening::Sent(bytes) => {
                 self.sent.clone_from(bytes);
-                let said =
-                    words(Some(&readings.own), bytes).map(|decoded| since(&mut self.before, &decoded, plain(&decoded)));
+                let said = words(Some(&readings.original), bytes)
+                    .map(|decoded| since(&mut self.before, &decoded, plain(&decoded)));
                 format!("sent   {}", with_words(bytes, &said))
             }
             Happening::Left(bytes) => {
-                let before = words(Some(&readings.own), &self.sent).ok();
-                let said = words(Some(&readings.in_force), bytes)
+                let before = words(Some(&readings.original), &self.sent).ok();
+                let said = words(Some(&readings.current), bytes)
                     .map(|decoded| since(&mut self.behind, &decoded, marked(before.as_ref(), &decoded)));
                 match *bytes == self.sent {
-                    true if readings.own == readings.in_force => "same".to_owned(),
+                    true if readings.original == readings.current => "same".to_owned(),
                     true => format!("same   {}", said.unwrap_or_else(|error| error)),
                     false => format!("fixed  {}", with_words(bytes, &said)),
                 }
@@ -211,13 +211,13 @@ mod tests {
 
     /// X and Y of 8 bits, and X and a wheel.
     fn readings() -> Readings {
-        let own = [
+        let original = [
             0x05, 1, 0x09, 2, 0xa1, 1, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 8, 0x95, 2, 0x81, 6, 0xc0,
         ];
-        let mut in_force = own;
-        in_force[9] = 0x38;
+        let mut current = original;
+        current[9] = 0x38;
         let parse = |bytes: &[u8]| Descriptor::parse(bytes).map_err(|error| error.to_string());
-        Readings { own: parse(&own), in_force: parse(&in_force), in_force_bytes: in_force.to_vec() }
+        Readings { original: parse(&original), current: parse(&current), current_bytes: current.to_vec() }
     }
 
     fn at(micros: u64, what: Happening) -> Moment {

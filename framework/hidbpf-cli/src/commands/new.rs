@@ -3,9 +3,9 @@
 use std::env;
 use std::path::Path;
 
+use hidbpf::descriptors;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::recorder;
 use hidbpf::recording::Recording;
@@ -43,7 +43,8 @@ fn read(context: &Context, source: &str) -> Result<Vec<Interface>, Error> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         return Ok(Interface::all_of(&name, &recording));
     }
-    let device = Manager::new(&context.system).own(Device::find(&context.system, source)?)?;
+    // Rules that are written for another descriptor would not match.
+    let device = descriptors::with_original(&context.system, Device::find(&context.system, source)?)?;
     let described = recorder::described(&device, &context.catalog());
     let recording = Recording { devices: vec![described], ..Recording::default() };
     let group = Some(device.modalias.group);

@@ -28,6 +28,11 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
         tracing::warn!("{caveat}");
         output::stream(&mut to, &format!("# {caveat}\n"))?;
     }
+    if !recorder.has_original() {
+        let caveat = "the descriptor is the current one, since the original can't be read without root's privileges";
+        tracing::warn!("{caveat}");
+        output::stream(&mut to, &format!("# {caveat}\n"))?;
+    }
     let mut read = output::stream(&mut to, &recorder.device(&context.catalog()).to_string())?;
     let mut count = 0;
     // Written report by report, so that what was recorded is there whatever happens next.

@@ -13,6 +13,7 @@ use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
 use super::Context;
+use super::mismatch::mismatch;
 use super::words::{listed, marked, plain, words};
 use crate::args::Hooks;
 use crate::output::{self, Failure, Failures, Outcome};
@@ -95,6 +96,12 @@ fn replayed(
     };
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
+    for device in &recording.devices {
+        let verdict = device.judge(&driver.manifest, &settings(device).properties);
+        if let Some(mismatch) = mismatch(driver, &verdict) {
+            tracing::warn!("{}: device {}: {mismatch}", path.display(), device.number);
+        }
+    }
     for (index, errno) in &replayed.refused {
         let number = number_of(*index);
         tracing::warn!(
@@ -184,7 +191,7 @@ fn summary(instructions: &[Option<u64>]) -> String {
     format!("instructions a report: {mean:.1} on average, {most} at most\n")
 }
 
-/// Each report in words, as the device's own descriptor has it and as the fixed one has what came of it. What is new is marked.
+/// Each report in words, as the original descriptor has it and as the fixed one has what came of it. What is new is marked.
 fn decoded(recording: &Recording, fixed: &Recording) -> String {
     let mut text = String::new();
     let descriptors = |recording: &Recording| -> Vec<Result<Descriptor, String>> {

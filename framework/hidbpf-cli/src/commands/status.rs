@@ -36,6 +36,9 @@ impl fmt::Display for Lines<'_> {
             writeln!(f, "{} {}{gone}", device.device, Printable(&device.hid_name))?;
             for driver in &device.drivers {
                 writeln!(f, "  {}: {}", driver.driver, describe(driver))?;
+                if let Some(note) = &driver.note {
+                    writeln!(f, "    {}", Printable(note))?;
+                }
                 for (property, value) in &driver.exports {
                     writeln!(f, "    gives it the udev property {property}={value}")?;
                 }
@@ -63,7 +66,7 @@ fn describe(driver: &DriverStatus) -> String {
     let mut words = vec![
         match driver.condition {
             Condition::Attached => "attached",
-            Condition::NotInForce => "attached, but the descriptor in force is the device's own",
+            Condition::NotFixed => "attached, but the current descriptor is the original one",
             Condition::Interrupted => "not attached: something interrupted it",
             Condition::Unverified => "was attached",
         }

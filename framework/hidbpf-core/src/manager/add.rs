@@ -12,7 +12,7 @@ use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::DriverObject;
-use crate::policy::{Asked, Decision, keeps_off_all};
+use crate::policy::{Asked, Decision, Reason, keeps_off_all};
 
 /// What has happened to a device, as udev's `ACTION` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,25 @@ impl<L: Loader> Manager<'_, L> {
         }
         held.keep_properties(&drivers);
         let query = Query { config: &config, generation: Ok(generation), aside, just_bound: event == Event::Bind };
-        let decisions = held.decide(&query, &drivers, |_| Asked::No);
+        let (decisions, unread) = held.decide(&query, &drivers, |_| Asked::No).into_parts();
+        match unread {
+            Some(error) if error.kind() == ErrorKind::Gone => {
+                report.notes.push(error.to_string());
+                return Ok(report);
+            }
+            Some(error) if error.kind() == ErrorKind::NotFast => {
+                report.not_fast = Some(error);
+                return Ok(report);
+            }
+            Some(error) => {
+                let lacks_it = |decision: &Decision| matches!(decision, Decision::Leave(Reason::Undecided { .. }));
+                let undecided = drivers.iter().zip(&decisions).filter(|(_, decision)| lacks_it(decision));
+                held.state.fail(undecided.map(|(driver, _)| driver.name.clone()).collect(), &error);
+                held.state.write(self.system)?;
+                report.failed.push(error);
+            }
+            None => {}
+        }
         let (mut wanted, mut waits) = (Vec::new(), false);
         for (driver, decision) in drivers.iter().zip(decisions) {
             match decision {

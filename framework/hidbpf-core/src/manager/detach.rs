@@ -128,6 +128,7 @@ impl<L: Loader> Held<'_, L> {
     fn try_detach(&mut self, driver: &DriverName, wait: Wait) -> Result<Comeback> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         let fixed = known.is_some_and(|known| known.change == Change::Fixed);
+        let unbound_before = known.is_some_and(|known| known.unbound_before);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
         let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
@@ -139,6 +140,7 @@ impl<L: Loader> Held<'_, L> {
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
         let comeback = match (uevents, limit) {
+            (Some(uevents), Some(limit)) if unbound_before => self.wait_until_unbound(&uevents, limit)?,
             (Some(uevents), Some(limit)) => self.wait_for_own(&uevents, limit, fixed)?,
             (None, Some(_)) => Comeback::Done,
             (_, None) => Comeback::NotAwaited,
@@ -150,6 +152,12 @@ impl<L: Loader> Held<'_, L> {
         Ok(comeback)
     }
 
+    /// Waits until the kernel driver has let go of a device that had none before: nothing more comes of its original descriptor.
+    fn wait_until_unbound(&self, uevents: &Uevents, limit: Duration) -> Result<Comeback> {
+        let unbound = uevents.wait_for_unbind(self.system, &self.device.syspath, limit)?;
+        Ok(if unbound == Rebound::NotYet { Comeback::StillFixed } else { Comeback::Done })
+    }
+
     /// Waits until the kernel has probed the device again of which a driver was taken off, and looks what came of it.
     fn wait_for_own(&self, uevents: &Uevents, limit: Duration, fixed: bool) -> Result<Comeback> {
         let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, limit)?;
@@ -158,9 +166,9 @@ impl<L: Loader> Held<'_, L> {
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Comeback::Done),
             now => now?,
         };
-        Ok(match self.state.own_rdesc() {
+        Ok(match self.state.original() {
             _ if rebound == Rebound::NotYet => Comeback::NotBound,
-            Some(own) if fixed && now.rdesc != own => Comeback::StillFixed,
+            Some(original) if fixed && now.is_taken_as_it_is() && now.current != original => Comeback::StillFixed,
             _ => Comeback::Done,
         })
     }

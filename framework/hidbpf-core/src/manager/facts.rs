@@ -2,21 +2,22 @@
 
 use super::held::news;
 use crate::aside::Aside;
-use crate::catalog::{Verdict, judge};
+use crate::catalog::{Lack, Verdict, judge};
 use crate::config::Config;
 use crate::device::Device;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::kernel::Generation;
+use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::{DriverObject, Hook};
-use crate::policy::{Asked, DeviceFacts, DriverFacts, Standing};
+use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;
 
 /// What the facts of all devices are collected from, and what a caller knows of the occasion.
 pub(crate) struct Query<'a> {
     pub(crate) config: &'a Config,
     /// What the kernel offers, or why nothing.
-    pub(crate) generation: Result<Generation, &'a Error>,
+    pub(crate) generation: std::result::Result<Generation, &'a Error>,
     /// What keeps hidbpf off the device.
     pub(crate) aside: Option<Aside>,
     /// Whether udev asks because the device was bound just now.
@@ -26,10 +27,8 @@ pub(crate) struct Query<'a> {
 /// What facts are collected from.
 pub(crate) struct Facts<'a> {
     pub(crate) query: &'a Query<'a>,
-    /// The device as it is.
+    /// The device, as it was before drivers: [`Device::unfixed`].
     pub(crate) device: &'a Device,
-    /// The device as its rules are judged: with its original descriptor.
-    pub(crate) own: &'a Device,
     pub(crate) state: &'a DeviceState,
     /// The drivers that are attached.
     pub(crate) attached: &'a [DriverName],
@@ -61,7 +60,7 @@ impl<'a> Facts<'a> {
         DriverFacts {
             made_for: &driver.manifest.device,
             asked,
-            verdict: judge(&driver.manifest, self.own),
+            verdict: judge(&driver.manifest, self.device),
             is_automatic: driver.manifest.is_automatic(),
             fixes_descriptor: driver.fixes_descriptor(),
             needs_binding: has_event_hook || driver.has_setup,
@@ -78,7 +77,7 @@ impl<'a> Facts<'a> {
             made_for: "",
             asked: Asked::No,
             verdict: Verdict::No,
-            wish: self.query.config.wish(name, self.own),
+            wish: self.query.config.wish(name, self.device),
             is_automatic: false,
             fixes_descriptor: false,
             needs_binding: false,
@@ -87,6 +86,51 @@ impl<'a> Facts<'a> {
             taken_off: self.state.taken_off.contains(name),
             failure: self.state.failures.iter().find(|failure| failure.drivers.contains(name)),
         }
+    }
+}
+
+/// What was decided about drivers, in their order.
+pub(crate) struct Decided {
+    decisions: Vec<Decision>,
+    /// The original descriptor decides, and this is why it could not be read.
+    unread: Option<Error>,
+}
+
+impl Decided {
+    /// The decisions, unless one lacks what could not be read.
+    pub(crate) fn into_result(self) -> Result<Vec<Decision>> {
+        self.unread.map_or(Ok(self.decisions), Err)
+    }
+
+    /// The decisions, and why the original descriptor could not be read that one lacks.
+    pub(crate) fn into_parts(self) -> (Vec<Decision>, Option<Error>) {
+        (self.decisions, self.unread)
+    }
+}
+
+/// Decides which drivers should be on a device now. The kernel is asked for the device's original descriptor if that alone decides.
+pub(crate) fn decide_on<L: Loader>(
+    loader: &L,
+    query: &Query<'_>,
+    device: &mut Device,
+    (state, attached): (&DeviceState, &[DriverName]),
+    drivers: &[DriverObject],
+    asked: impl Fn(&DriverObject) -> Asked,
+) -> Decided {
+    let decide = |device: &Device| {
+        let facts = Facts { query, device, state, attached };
+        let drivers: Vec<_> = drivers.iter().map(|driver| facts.of_driver(driver, asked(driver))).collect();
+        decide(&facts.of_device(), &drivers)
+    };
+    let decisions = decide(device);
+    let depends =
+        |decision| matches!(decision, &Decision::Leave(Reason::Undecided { lacks: Lack::OriginalDescriptor, .. }));
+    if !decisions.iter().any(depends) {
+        return Decided { decisions, unread: None };
+    }
+    match device.read_original(loader) {
+        Ok(_) => Decided { decisions: decide(device), unread: None },
+        Err(error) => Decided { decisions, unread: Some(error) },
     }
 }
 

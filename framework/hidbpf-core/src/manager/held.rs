@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::LoadReport;
-use super::facts::{Facts, Query, holder};
-use crate::attach::{Change, Plan};
+use super::facts::{Decided, Facts, Query, decide_on, holder};
+use crate::attach::{Change, Fixup, Plan};
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -35,23 +35,21 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
 
-    /// Decides which of these drivers should be on the device now. `asked` says who asks for each.
+    /// Decides which of these drivers should be on the device now. `asked` says who asks for each. The kernel is asked for the original
+    /// descriptor if that alone decides.
     pub(crate) fn decide(
-        &self,
+        &mut self,
         query: &Query<'_>,
         drivers: &[DriverObject],
         asked: impl Fn(&DriverObject) -> Asked,
-    ) -> Vec<Decision> {
-        let (own, attached) = (self.state.restore(self.device.clone()), self.attached());
-        let facts = Facts { query, device: &self.device, own: &own, state: &self.state, attached: &attached };
-        let drivers: Vec<_> = drivers.iter().map(|driver| facts.of_driver(driver, asked(driver))).collect();
-        decide(&facts.of_device(), &drivers)
+    ) -> Decided {
+        let attached = self.attached();
+        decide_on(self.loader, query, &mut self.device, (&self.state, &attached), drivers, asked)
     }
 
     /// Decides about attached drivers, installed or not.
     pub(crate) fn decide_attached(&self, query: &Query<'_>, attached: &[DriverName]) -> Vec<Decision> {
-        let own = self.state.restore(self.device.clone());
-        let facts = Facts { query, device: &self.device, own: &own, state: &self.state, attached };
+        let facts = Facts { query, device: &self.device, state: &self.state, attached };
         let drivers: Vec<_> = attached.iter().map(|name| facts.of_attached(name)).collect();
         decide(&facts.of_device(), &drivers)
     }
@@ -138,8 +136,8 @@ impl<L: Loader> Held<'_, L> {
         }
         if !driver.manifest.fields.is_empty() {
             // Reports are as the device says, whatever another driver makes of its descriptor.
-            let own = self.state.restore(self.device.clone());
-            let places = fields::variables(&driver.manifest.fields, &own.rdesc).map_err(|missing| {
+            let original = self.device.read_original(self.loader)?;
+            let places = fields::variables(&driver.manifest.fields, original).map_err(|missing| {
                 let (driver, device) = (&driver.name, &self.device.name);
                 let what = format!("the driver `{driver}` reads {missing}, which the device `{device}` does not have");
                 Error::new(ErrorKind::NoMatch, what).with_hint("the driver is not for this device").during(Step::Choose)
@@ -149,11 +147,18 @@ impl<L: Loader> Held<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
+        // What the driver's own programs are told before and after they are attached.
+        if driver.has_probe || driver.has_setup {
+            self.device.read_original(self.loader)?;
+        }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.
         let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
             Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
             plan => plan,
         };
+        if let Some(original) = self.device.original() {
+            self.state.set_original(original);
+        }
         self.state.drivers.retain(|known| known.driver != driver.name);
         self.state.drivers.push(DriverState {
             driver: driver.name.clone(),
@@ -163,6 +168,8 @@ impl<L: Loader> Held<'_, L> {
             hooks: hooks.clone(),
             rule: rule.clone(),
             change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
+            fixed_size: None,
+            unbound_before: self.device.driver.is_none(),
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
@@ -180,19 +187,19 @@ impl<L: Loader> Held<'_, L> {
             .and_then(|attached| attached.verify())
             .and_then(|verified| verified.set_up())
             .and_then(|ready| ready.pin())
-            .and_then(|(change, pinned)| {
+            .and_then(|(fixup, pinned)| {
                 let mut exports = driver.exports();
                 if let Err(error) = pins::read_exports(self.system, &pinned, &mut exports) {
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
                     return Err(error.during(Step::SetUp));
                 }
-                Ok((change, pinned, exports))
+                Ok((fixup, pinned, exports))
             });
         match result {
-            Ok((change, pinned, exports)) => {
+            Ok((Fixup { change, fixed_size }, pinned, exports)) => {
                 let has_news = !exports.is_empty();
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
-                    known.change = change;
+                    (known.change, known.fixed_size) = (change, fixed_size);
                     known.exports = exports;
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
@@ -202,7 +209,7 @@ impl<L: Loader> Held<'_, L> {
                 if self.state != written
                     && let Err(error) = self.state.write(self.system)
                 {
-                    // The fixed descriptor would be taken for the device's own from now on.
+                    // What is attached would be another thing than what is remembered.
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
                     return Err(error);
                 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Manager;
-use super::facts::{Facts, Query};
+use super::facts::{Query, decide_on};
 use crate::aside::Aside;
 use crate::attach::Change;
 use crate::catalog::Catalog;
@@ -15,11 +15,11 @@ use crate::device::Device;
 use crate::error::{ErrorKind, Result};
 use crate::ids::HidName;
 use crate::kernel::Generation;
-use crate::loader::{Loader, Way};
+use crate::loader::{Kept, Loader, Way};
 use crate::manifest::DriverName;
 use crate::object::Hook;
 use crate::pins;
-use crate::policy::{Asked, Decision, decide};
+use crate::policy::{Asked, Decision};
 use crate::state::{DeviceState, DriverState, Failure};
 
 /// What is known of a device that hidbpf has to do with.
@@ -72,6 +72,8 @@ pub struct DriverStatus {
     pub rule: Option<String>,
     /// What became of the descriptor.
     pub change: Option<Change>,
+    /// What the kernel driver has made of the fixed descriptor, in words, if it has changed it.
+    pub note: Option<String>,
     /// Which way its programs went into the kernel.
     pub loaded: Option<Way>,
     /// The udev properties that it gives the device.
@@ -84,10 +86,10 @@ pub struct DriverStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// Pinned, and where it fixes the descriptor, the one in force is not the device's own.
+    /// Pinned, and the descriptor is fixed if the driver fixes it.
     Attached,
-    /// Pinned, and yet the descriptor in force is the device's own.
-    NotInForce,
+    /// Pinned, and yet the current descriptor is the original one.
+    NotFixed,
     /// The state file has it and the pins do not: an attach was interrupted, or somebody removed the pins.
     Interrupted,
     /// Only root can look at the pins; this is what the state file says.
@@ -131,10 +133,14 @@ impl<L: Loader> Manager<'_, L> {
         let generation = self.generation();
         let aside = Aside::of(self.system, device);
         let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
-        let own = self.own(device.clone())?;
-        let facts = Facts { query: &query, device, own: &own, state: &state, attached: &attached };
-        let drivers: Vec<_> = catalog.drivers.iter().map(|driver| facts.of_driver(driver, Asked::No)).collect();
-        Ok(decide(&facts.of_device(), &drivers))
+        let mut device = self.unfixed(device.clone())?;
+        let known = (&state, &*attached);
+        let decided = decide_on(self.loader(), &query, &mut device, known, &catalog.drivers, |_| Asked::No);
+        let (decisions, unread) = decided.into_parts();
+        if let Some(error) = unread {
+            tracing::debug!("{error}");
+        }
+        Ok(decisions)
     }
 
     /// The devices for which there are drivers that are left off, with the reasons.
@@ -170,21 +176,23 @@ impl<L: Loader> Manager<'_, L> {
         };
         let state = DeviceState::read(self.system, name)?;
         let pinned = if may_look { pins::of_device(self.system, name)? } else { Vec::new() };
-        let own = state.as_ref().and_then(DeviceState::own_rdesc);
-        let in_force = match (&device, &own) {
-            (Some(device), Some(own)) => device.rdesc != *own,
-            _ => true,
-        };
+        let original = state.as_ref().and_then(DeviceState::original);
         let remembered = state.as_ref().map_or(&[][..], |state| &state.drivers);
         let mut drivers: Vec<DriverStatus> = pinned
             .into_iter()
             .map(|pinned| {
                 let known = remembered.iter().find(|known| known.driver == pinned.driver);
-                let condition = match known.map(|known| known.change) {
-                    Some(Change::Fixed) if !in_force => Condition::NotInForce,
+                let hooked = known.filter(|known| known.change != Change::NotWanted);
+                let behind = device.as_ref().zip(hooked);
+                let behind = behind.map(|(device, known)| self.behind_hook(device, original.as_deref(), known));
+                let condition = match (hooked, &behind) {
+                    (Some(DriverState { change: Change::Fixed, .. }), Some(BehindHook { is_original: true, .. })) => {
+                        Condition::NotFixed
+                    }
                     _ => Condition::Attached,
                 };
-                DriverStatus { links: pinned.links, ..driver_status(pinned.driver, known, condition) }
+                let note = behind.and_then(|behind| behind.note);
+                DriverStatus { links: pinned.links, note, ..driver_status(pinned.driver, known, condition) }
             })
             .collect();
         for known in remembered {
@@ -204,6 +212,42 @@ impl<L: Loader> Manager<'_, L> {
     }
 }
 
+/// What has become of the descriptor behind a driver's hook.
+#[derive(Default)]
+struct BehindHook {
+    /// Whether the original descriptor is what the kernel driver was given.
+    is_original: bool,
+    /// What the kernel driver has made of the descriptor that it was given.
+    note: Option<String>,
+}
+
+impl<L: Loader> Manager<'_, L> {
+    /// Looks what has become of a descriptor behind a driver's hook. Before Linux 6.13 the kernel does not keep the fixed one, so that only
+    /// its size is known.
+    fn behind_hook(&self, device: &Device, original: Option<&[u8]>, known: &DriverState) -> BehindHook {
+        let current = &device.current;
+        let is_original = original.is_some_and(|original| current == original);
+        if current.is_empty() || device.is_taken_as_it_is() {
+            return BehindHook { is_original: is_original && !current.is_empty(), note: None };
+        }
+        let fixed = self.loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten();
+        let size = fixed.as_ref().map(Vec::len).or(known.fixed_size);
+        let is_original = is_original && fixed.as_deref().is_none_or(|fixed| original == Some(fixed));
+        let changed = match (fixed, size) {
+            (_, Some(size)) if size != current.len() => Some(format!("{size} -> {} bytes", current.len())),
+            (Some(fixed), _) if fixed != *current => {
+                let count = fixed.iter().zip(current).filter(|(fixed, current)| fixed != current).count();
+                Some(format!("{count} of its {} bytes", current.len()))
+            }
+            _ => None,
+        };
+        let kernel_driver = device.driver.as_deref().unwrap_or("none");
+        let note =
+            changed.map(|what| format!("the kernel driver `{kernel_driver}` changed the fixed descriptor: {what}"));
+        BehindHook { is_original, note }
+    }
+}
+
 fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Condition) -> DriverStatus {
     DriverStatus {
         driver,
@@ -213,6 +257,7 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         hooks: known.map(|known| known.hooks.clone()).unwrap_or_default(),
         rule: known.and_then(|known| known.rule.clone()),
         change: known.filter(|_| condition != Condition::Interrupted).map(|known| known.change),
+        note: None,
         loaded: known.and_then(|known| known.loaded.clone()),
         exports: known.map(exported).unwrap_or_default(),
         links: Vec::new(),

@@ -10,7 +10,7 @@ mod tests;
 pub use reason::Reason;
 
 use crate::aside::Aside;
-use crate::catalog::Verdict;
+use crate::catalog::{Lack, Verdict};
 use crate::config::Wish;
 use crate::manifest::DriverName;
 use crate::state::Failure;
@@ -142,8 +142,10 @@ fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
 fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: bool) -> Option<Reason> {
     let by_hand = driver.asked.is_by_hand();
     let aside = || device.aside.clone().map(Reason::Aside);
-    // The original descriptor may be out of reach, so that a rule that asks for it is missed for that alone.
-    let is_theirs = matches!(device.aside, Some(Aside::UdevHidBpf(_))) && driver.verdict != Verdict::No;
+    let undecided = match &driver.verdict {
+        Verdict::Undecided { rule, lacks } if !is_for_it => Some((rule, *lacks)),
+        _ => None,
+    };
     match (&driver.wish, driver.standing) {
         _ if by_hand => {}
         (Wish::Disabled(source), Standing::Attached | Standing::Outdated) => {
@@ -157,15 +159,22 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
     if driver.standing == Standing::Attached || by_hand && driver.standing == Standing::Outdated {
         return Some(Reason::Attached);
     }
-    if by_hand && driver.asked != Asked::Forced && is_theirs {
-        return aside();
+    match &driver.verdict {
+        _ if is_for_it => {}
+        // It can be read, so that what comes below is said of drivers that are for the device.
+        Verdict::Undecided { rule, lacks: lacks @ Lack::OriginalDescriptor } if driver.unsupported.is_none() => {
+            return Some(Reason::Undecided { rule: rule.clone(), lacks: *lacks });
+        }
+        Verdict::Undecided { .. } => {}
+        Verdict::NearMiss { rules } => {
+            return Some(Reason::NotForIt { misses: rules.clone(), device: driver.made_for.to_owned() });
+        }
+        Verdict::Matches { .. } | Verdict::No => {
+            return Some(Reason::NotForIt { misses: Vec::new(), device: driver.made_for.to_owned() });
+        }
     }
-    if !(is_for_it || is_theirs && driver.is_wanted()) {
-        let misses = match &driver.verdict {
-            Verdict::NearMiss { rules } => rules.clone(),
-            Verdict::Matches { .. } | Verdict::No => Vec::new(),
-        };
-        return Some(Reason::NotForIt { misses, device: driver.made_for.to_owned() });
+    if driver.asked == Asked::Loaded && matches!(device.aside, Some(Aside::UdevHidBpf(_))) {
+        return aside();
     }
     if !by_hand {
         match &driver.wish {
@@ -182,6 +191,9 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
         if driver.taken_off && driver.asked == Asked::No {
             return Some(Reason::TakenOff);
         }
+    }
+    if let Some((rule, lacks @ Lack::KernelDriver)) = undecided {
+        return Some(Reason::Undecided { rule: rule.clone(), lacks });
     }
     if let Some((why, hint)) = &driver.unsupported {
         return Some(Reason::Unsupported { why: why.clone(), hint: hint.clone() });

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::aside::Aside;
-use crate::catalog::Miss;
+use crate::catalog::{Lack, Miss};
 use crate::config::{Problem, Source};
 use crate::error::{Error, ErrorKind};
 use crate::ids::HidName;
@@ -18,6 +18,13 @@ pub enum Reason {
         misses: Vec<Miss>,
         /// The device that it is for.
         device: String,
+    },
+    /// It may be for the device.
+    Undecided {
+        /// By this rule.
+        rule: String,
+        /// Which asks for this, that is not known.
+        lacks: Lack,
     },
     /// This line of the configuration disables it.
     Disabled(Source),
@@ -61,7 +68,7 @@ impl Reason {
 
     /// Whether the kernel's next event of a binding may change it.
     pub(crate) fn waits_for_binding(&self) -> bool {
-        matches!(self, Reason::NotBound)
+        matches!(self, Reason::NotBound | Reason::Undecided { lacks: Lack::KernelDriver, .. })
     }
 
     /// The error of somebody who wants the driver attached.
@@ -73,7 +80,7 @@ impl Reason {
             Reason::Attached => ErrorKind::AlreadyAttached,
             Reason::Unsupported { .. } => ErrorKind::Kernel,
             Reason::Failed(_) => ErrorKind::NotFixed,
-            Reason::NotBound => ErrorKind::NotReady,
+            Reason::NotBound | Reason::Undecided { .. } => ErrorKind::NotReady,
         };
         let what = format!("failed to attach the driver `{driver}` to the device `{device}`: {self}");
         Error::new(kind, what).with_hint(self.hint(driver, device)).on(device).of(driver)
@@ -85,8 +92,18 @@ impl Reason {
         let again = format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{device}` as root");
         match self {
             Reason::NotForIt { .. } => format!("{load} with `--force` attaches it all the same"),
+            Reason::Undecided { lacks: Lack::KernelDriver, .. } => {
+                format!(
+                    "`hidbpf doctor {device}` says why none is bound; udev attaches the driver once one is, if it is for the device"
+                )
+            }
+            Reason::Undecided { lacks: Lack::OriginalDescriptor, .. } => {
+                "run the command as root, for example with sudo".to_owned()
+            }
             Reason::Disabled(source) => {
-                format!("run `hidbpf enable {driver} {device}` as root, or change {source} and run `hidbpf config --apply`")
+                format!(
+                    "run `hidbpf enable {driver} {device}` as root, or change {source} and run `hidbpf config --apply`"
+                )
             }
             Reason::InDoubt(problem) => {
                 let hint = problem.error().hint().unwrap_or("correct the file").to_owned();
@@ -95,7 +112,9 @@ impl Reason {
             Reason::Aside(aside @ Aside::CommandLine) => {
                 format!("{}; until then {load} attaches it", aside.remedy(device))
             }
-            Reason::Aside(aside @ Aside::Property(..)) => format!("{load} attaches it; or {}, and {again}", aside.remedy(device)),
+            Reason::Aside(aside @ Aside::Property(..)) => {
+                format!("{load} attaches it; or {}, and {again}", aside.remedy(device))
+            }
             Reason::Aside(aside @ Aside::UdevHidBpf(_)) => {
                 format!("{}; then {load} attaches it, and with `--force` without that", aside.remedy(device))
             }
@@ -107,13 +126,14 @@ impl Reason {
             Reason::Unsupported { hint, .. } => hint.clone(),
             Reason::Failed(_) => format!("{load} tries it again"),
             Reason::NotBound => {
-                "load the kernel module `hid-generic`, or the device's special one; udev attaches the driver once the device is bound"
-                    .to_owned()
+                format!("`hidbpf doctor {device}` says why none is bound; udev attaches the driver once one is")
             }
             Reason::Held(holder) => format!("`hidbpf unload {holder} {device}` takes that one off; then {load}"),
             Reason::Rivals(rivals) => {
                 let other = rivals.iter().find(|rival| *rival != driver).unwrap_or(driver);
-                format!("choose one: {load} attaches this one now, and `hidbpf disable {other}` leaves the other one off from now on")
+                format!(
+                    "choose one: {load} attaches this one now, and `hidbpf disable {other}` leaves the other one off from now on"
+                )
             }
         }
     }
@@ -130,6 +150,7 @@ impl fmt::Display for Reason {
                     misses.iter().map(|miss| format!("{}: {}", miss.rule, miss.reasons.join("; "))).collect();
                 write!(f, "it is not for the device, by {}", misses.join(", "))
             }
+            Reason::Undecided { rule, lacks } => write!(f, "it may be for the device, by {rule}, but {lacks}"),
             Reason::Disabled(source) => write!(f, "it is disabled by {source}"),
             Reason::InDoubt(problem) => write!(f, "the configuration can't be read: {problem}"),
             Reason::Aside(aside) => aside.fmt(f),

@@ -27,6 +27,10 @@ fn near() -> Verdict {
     Verdict::NearMiss { rules: vec![miss] }
 }
 
+fn undecided(lacks: Lack) -> Verdict {
+    Verdict::Undecided { rule: "rule 1".to_owned(), lacks }
+}
+
 fn matches() -> Verdict {
     Verdict::Matches { rule: "rule 1".to_owned() }
 }
@@ -70,6 +74,8 @@ fn word(decision: &Decision) -> String {
     match reason {
         Reason::NotForIt { misses, .. } if misses.is_empty() => "not for it",
         Reason::NotForIt { .. } => "nearly for it",
+        Reason::Undecided { lacks: Lack::KernelDriver, .. } => "not bound yet",
+        Reason::Undecided { lacks: Lack::OriginalDescriptor, .. } => "not read",
         Reason::Disabled(_) => "disabled",
         Reason::InDoubt(_) => "in doubt",
         Reason::Aside(Aside::CommandLine) => "command line",
@@ -94,6 +100,33 @@ const TABLE: &[(Change, [&str; 4])] = &[
     (|_, _| {}, ["attach by rule 1"; 4]),
     (|_, driver| driver.verdict = Verdict::No, ["not for it", "not for it", "not for it", "attach by force"]),
     (|_, driver| driver.verdict = near(), ["nearly for it", "nearly for it", "nearly for it", "attach by force"]),
+    // What the kernel can be asked for is known before anything else is said; what only time brings, last.
+    (
+        |_, driver| driver.verdict = undecided(Lack::OriginalDescriptor),
+        ["not read", "not read", "not read", "attach by force"],
+    ),
+    (
+        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::OriginalDescriptor), Wish::Disabled(&SOURCE)),
+        ["not read", "not read", "not read", "attach by force"],
+    ),
+    (
+        |_, driver| {
+            (driver.verdict, driver.unsupported) = (undecided(Lack::OriginalDescriptor), Some(unsupported()));
+        },
+        ["unsupported"; 4],
+    ),
+    (
+        |_, driver| driver.verdict = undecided(Lack::KernelDriver),
+        ["not bound yet", "not bound yet", "not bound yet", "attach by force"],
+    ),
+    (
+        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::KernelDriver), Wish::Disabled(&SOURCE)),
+        ["disabled", "disabled", "not bound yet", "attach by force"],
+    ),
+    (
+        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::KernelDriver), Wish::Bound(&SOURCE)),
+        ["attach by /etc/hidbpf/hidbpf.toml:5"; 4],
+    ),
     (
         |_, driver| driver.wish = Wish::Disabled(&SOURCE),
         ["disabled", "disabled", "attach by rule 1", "attach by rule 1"],
@@ -122,7 +155,7 @@ const TABLE: &[(Change, [&str; 4])] = &[
     (|device, _| device.aside = Some(theirs()), ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by rule 1"]),
     (
         |device, driver| (device.aside, driver.verdict) = (Some(theirs()), near()),
-        ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by force"],
+        ["nearly for it", "nearly for it", "nearly for it", "attach by force"],
     ),
     (
         |device, driver| (device.aside, driver.verdict) = (Some(theirs()), Verdict::No),
@@ -221,6 +254,7 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
     let standings = [Standing::Off, Standing::Attached, Standing::Outdated];
     let holders = [None, Some(NAMES[0].clone()), Some(NAMES[1].clone())];
     let failures = [None, Some(&*SKIPPED), Some(&*GIVEN_UP), Some(&*REFUSED)];
+    let verdicts = [Verdict::No, near(), undecided(Lack::KernelDriver), undecided(Lack::OriginalDescriptor), matches()];
     // Every bit is a fact that holds or not.
     for bits in 0u32..1 << 7 {
         let bit = |number: u32| bits & 1 << number != 0;
@@ -230,9 +264,8 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
             for (wish, standing) in
                 wishes.iter().flat_map(|wish| standings.iter().map(move |standing| (wish, standing)))
             {
-                for (verdict, failure) in [Verdict::No, near(), matches()]
-                    .iter()
-                    .flat_map(|v| failures.iter().map(move |failure| (v, failure)))
+                for (verdict, failure) in
+                    verdicts.iter().flat_map(|verdict| failures.iter().map(move |failure| (verdict, failure)))
                 {
                     for asked in ASKED {
                         let driver = DriverFacts {
@@ -277,10 +310,7 @@ fn what_is_attached_is_wanted_possible_and_for_the_device() {
                         && driver.standing != Standing::Attached
                         && !is_kept_off
                 }
-                Asked::Loaded => {
-                    let is_theirs = device.aside == Some(theirs()) && driver.verdict != Verdict::No;
-                    is_for_it && !is_theirs && driver.standing == Standing::Off
-                }
+                Asked::Loaded => is_for_it && device.aside != Some(theirs()) && driver.standing == Standing::Off,
                 Asked::Forced => driver.standing == Standing::Off,
             };
         let is_attached = matches!(decision, Decision::Attach { .. });
@@ -295,7 +325,8 @@ fn each_reason_is_true_and_has_a_hint() {
     all_combinations(|device, driver, decision| {
         let Decision::Leave(reason) = decision else { return };
         let is_true = match reason {
-            Reason::NotForIt { .. } => driver.verdict != matches(),
+            Reason::NotForIt { .. } => [Verdict::No, near()].contains(&driver.verdict),
+            Reason::Undecided { lacks, .. } => driver.verdict == undecided(*lacks),
             Reason::Disabled(_) => matches!(driver.wish, Wish::Disabled(_)),
             Reason::InDoubt(_) => matches!(driver.wish, Wish::InDoubt(_)),
             Reason::Aside(aside) => device.aside.as_ref() == Some(aside),
@@ -316,7 +347,7 @@ fn each_reason_is_true_and_has_a_hint() {
             assert_eq!(reason.error(driver.name, &device_name).hint(), Some(&*hint));
         }
     });
-    let expected = "attached, command line, disabled, failed, held, in doubt, nearly for it, not bound, not for it, on request, \
-                    property, taken off, udev-hid-bpf, unsupported";
+    let expected = "attached, command line, disabled, failed, held, in doubt, nearly for it, not bound, not bound yet, not for it, \
+                    not read, on request, property, taken off, udev-hid-bpf, unsupported";
     assert_eq!(Vec::from_iter(seen).join(", "), expected);
 }

@@ -14,7 +14,7 @@ pub enum Fixup {
     Changed(Vec<u8>),
     /// The driver's own probe refuses the device, with this errno.
     NotTaken(i32),
-    /// The driver's descriptor hook failed, with this errno, and so the device's own stays.
+    /// The driver's descriptor hook failed, with this errno, and so the original stays.
     Failed(i32),
 }
 
@@ -30,12 +30,12 @@ impl From<&device::Device> for Device {
             name: device.hid_name.clone(),
             phys: device.phys.clone(),
             uniq: device.uniq.clone(),
-            descriptor: device.rdesc.clone(),
+            descriptor: device.original().unwrap_or(&device.current).to_vec(),
         }
     }
 }
 
-/// Runs a driver's descriptor hook on a device's descriptor, as the newest kernel that the driver has programs for would. Whether the
+/// Runs a driver's descriptor hook on a device's original descriptor, as the newest kernel that the driver has programs for would. Whether the
 /// driver's rules match the device is not asked.
 ///
 /// # Errors

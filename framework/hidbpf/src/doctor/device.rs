@@ -6,6 +6,7 @@ use crate::aside::Aside;
 use crate::attach::Change;
 use crate::catalog::Catalog;
 use crate::config::{Config, Problem};
+use crate::descriptors::NoCurrent;
 use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb;
@@ -25,7 +26,7 @@ use crate::text::Printable;
 pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     kernel(system, &mut findings);
-    findings.push(kernel_driver(device));
+    findings.push(kernel_driver(system, device)?);
     let aside = Aside::of(system, device);
     if let Some(aside) = &aside {
         let message = format!("udev's events attach nothing: {aside}");
@@ -81,8 +82,8 @@ fn others(system: &System, device: &HidName) -> Vec<Finding> {
     }
 }
 
-fn kernel_driver(device: &Device) -> Finding {
-    match device.driver.as_deref() {
+fn kernel_driver(system: &System, device: &Device) -> Result<Finding> {
+    Ok(match device.driver.as_deref() {
         Some(driver) if ["hid-generic", "hid-multitouch"].contains(&driver) => Finding::good("kernel driver", driver),
         Some(driver) => Finding::good(
             "kernel driver",
@@ -90,13 +91,21 @@ fn kernel_driver(device: &Device) -> Finding {
                 "{driver}, a special one: it may deal with the device's reports in its own way, after the drivers here"
             ),
         ),
-        None => Finding::not_good(
-            "kernel driver",
-            Grade::Bad,
-            "none is bound to it: it can't be used, nor can drivers that change reports be attached",
-            "load the module `hid-generic`, or the device's special one",
-        ),
-    }
+        None => {
+            let why = NoCurrent::of(system, device)?;
+            let remedy = match why {
+                Some(NoCurrent::Refused(_)) => {
+                    "only a driver that fixes the descriptor makes the device work; `hidbpf new` begins one"
+                }
+                Some(NoCurrent::Unknown) => {
+                    "run hidbpf as root, which can read the descriptor; or load the module `hid-generic`"
+                }
+                _ => "load the module of its kernel driver, or `hid-generic`; `dmesg` says whether one has refused it",
+            };
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Finding::not_good("kernel driver", Grade::Bad, format!("none, so the device can't be used{why}"), remedy)
+        }
+    })
 }
 
 /// How a driver stands that is attached, or is for the device, or nearly.
@@ -152,19 +161,20 @@ fn condition(driver: &DriverStatus, device: &Device) -> Finding {
         return Finding::not_good("drivers", Grade::Warning, message, reload(driver, &device.name));
     }
     let change = match driver.change {
-        Some(Change::Fixed) => "the descriptor in force is the one that it fixed",
+        Some(Change::Fixed) => "it has fixed the descriptor",
         Some(Change::Unchanged) => "its hook left the descriptor as it is",
         Some(Change::NotWanted) | None => "it does not touch the descriptor",
     };
     let seen = if driver.condition == Condition::Attached { "is attached" } else { "was attached" };
-    Finding::good("drivers", format!("`{name}` {seen}: {change}"))
+    let note = driver.note.iter().map(|note| format!("; {note}")).collect::<String>();
+    Finding::good("drivers", format!("`{name}` {seen}: {change}{note}"))
 }
 
 /// What is wrong with a driver on a device, if anything is.
 fn wrong(driver: &DriverStatus) -> Option<&'static str> {
     match driver.condition {
         Condition::Attached | Condition::Unverified => None,
-        Condition::NotInForce => Some("is attached, and the descriptor in force is not its own"),
+        Condition::NotFixed => Some("is attached, and the current descriptor is the original one"),
         Condition::Interrupted => Some("was being attached when something interrupted it"),
     }
 }

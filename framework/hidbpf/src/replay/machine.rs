@@ -128,7 +128,7 @@ pub(crate) struct Machine {
     /// The `struct hid_device`, and its number.
     pub(crate) device: RegionId,
     pub(crate) device_id: u32,
-    /// What the descriptor in force declares. Nothing while the kernel has not parsed one, as when a hook is fixing it.
+    /// What the current descriptor declares. Nothing while the kernel has not parsed one, as when a hook is fixing it.
     pub(crate) reports: Reports,
     /// What the driver sent through the input layer, after its own hooks.
     pub(crate) injected: Vec<Vec<u8>>,

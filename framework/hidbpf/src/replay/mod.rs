@@ -76,7 +76,7 @@ pub struct Device {
     pub phys: String,
     /// Its serial number or address.
     pub uniq: String,
-    /// Its own report descriptor.
+    /// Its original descriptor.
     pub descriptor: Vec<u8>,
 }
 
@@ -172,7 +172,7 @@ pub enum Fixed {
     Unchanged,
     /// It is another one.
     Changed(Vec<u8>),
-    /// The driver answered with this errno, and so the kernel takes the device's own.
+    /// The driver answered with this errno, and so the kernel takes the original.
     Refused(i32),
 }
 
@@ -258,7 +258,7 @@ pub struct Driver {
     events: Vec<usize>,
     exports: Vec<Export>,
     descriptor: Vec<u8>,
-    /// What the descriptor in force declares, once it is known.
+    /// What the fixed descriptor declares, once it is known.
     reports: Option<Result<usize, ReplayError>>,
 }
 
@@ -419,7 +419,7 @@ impl Driver {
         Ok(if arguments.retval == 0 { Verdict::Takes } else { Verdict::Refuses(arguments.retval) })
     }
 
-    /// Runs the driver's set-up, if it has one, on the descriptor in force. What it asks and tells the device is among the requests.
+    /// Runs the driver's set-up, if it has one, on the fixed descriptor. What it asks and tells the device is among the requests.
     ///
     /// # Errors
     /// The program stopped.
@@ -454,7 +454,7 @@ impl Driver {
         result.map_err(|problem| self.stopped(program, problem))
     }
 
-    /// Lets the driver fix a descriptor, which is in force for reports from then on.
+    /// Lets the driver fix a descriptor, by which reports are taken from then on.
     ///
     /// # Errors
     /// The program stopped, or returned more than there is room for.
@@ -465,12 +465,12 @@ impl Driver {
             Some(program) => self.run_fixup(program, descriptor)?,
             None => Fixed::Unchanged,
         };
-        let in_force = match &fixed {
+        let parsed = match &fixed {
             Fixed::Changed(changed) => changed.as_slice(),
             Fixed::Unchanged | Fixed::Refused(_) => descriptor,
         };
         let changed = matches!(fixed, Fixed::Changed(_));
-        let reports = Reports::parse(in_force);
+        let reports = Reports::parse(parsed);
         self.machine.reports = reports.as_ref().cloned().unwrap_or_default();
         self.reports = Some(match reports {
             Ok(reports) if reports.buffer_size() == 0 => Err(ReplayError::NoReports),

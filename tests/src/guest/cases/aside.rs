@@ -175,7 +175,7 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
     let doctor = |bench: &Bench, device: &Plugged| bench.hidbpf(&["doctor", &device.name()])?.expect(0);
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug(&spec)?;
-    doctor(bench, &joystick)?.answers("is attached: the descriptor in force is the one that it fixed")?;
+    doctor(bench, &joystick)?.answers("is attached: it has fixed the descriptor")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
     doctor(bench, &joystick)?.answers("it was taken off by hand")?.answers(&format!("hidbpf load {}", RAPTOR.0))?;
     // A maker that has mended the firmware: the driver's rule is met no more.

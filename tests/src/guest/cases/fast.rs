@@ -9,6 +9,7 @@ use hidbpf::device::Device;
 use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader};
+use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::options;
 use hidbpf::system::System;
@@ -94,7 +95,8 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
 }
 
 fn opened(device: &Plugged) -> Result<Device> {
-    Ok(Device::open(&System::default(), &device.name().parse()?)?)
+    let system = System::default();
+    Ok(Manager::new(&system).unfixed(Device::open(&system, &device.name().parse()?)?)?)
 }
 
 /// Calls something for each driver that the kernel can run, with one of its recordings; the cases about recordings have them all.
@@ -144,13 +146,14 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         bench.settle()?;
         let device = opened(&plugged)?;
         let (options, _) = options::resolve(&driver, Some(&device), &Config::read(&system), &options::Values::new());
-        let fields = fields::variables(&driver.manifest.fields, &device.rdesc);
+        let original = device.original().context("the original descriptor is not known")?;
+        let fields = fields::variables(&driver.manifest.fields, original);
         let mut variables = fields.map_err(|missing| anyhow!("the device does not have {missing}"))?;
         variables.extend(options::variables(&options));
         let device = device.with_variables(variables);
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;
-        let (change, _) = Plan::new(&fast, &system, generation, &driver, &device)?
+        let (fixup, _) = Plan::new(&fast, &system, generation, &driver, &device)?
             .probe()?
             .load()?
             .attach()?
@@ -158,8 +161,8 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
             .set_up()?
             .pin()?;
         bench.settle()?;
-        ensure!((change == Change::Fixed) == (device.rdesc != descriptor), "{change:?}");
-        ensure!(plugged.descriptor()? == descriptor, "another descriptor is in force than with libbpf");
+        ensure!((fixup.change == Change::Fixed) == (device.current != descriptor), "{fixup:?}");
+        ensure!(plugged.descriptor()? == descriptor, "another descriptor is current than with libbpf");
         ensure!(pins(&plugged)? == pinned, "pinned without libbpf {:?}, with it {pinned:?}", pins(&plugged)?);
         match fast.keep() {
             Keep::Instead(bytes) => kept = Some(bytes),

@@ -54,6 +54,10 @@ const NEWER: Fixture = fixture!("bench-newer");
 const ASKS: Fixture = fixture!("bench-asks");
 /// Fixes the mouse that QEMU has on USB.
 pub const USB: Fixture = fixture!("bench-usb");
+/// Fixes devices of which sysfs does not show the original descriptor.
+pub const ORIGINALS: Fixture = fixture!("bench-originals");
+/// Has rules about the device's name and its kernel driver.
+pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 const UNSAFE: Fixture = fixture!("bench-unsafe");
@@ -242,7 +246,7 @@ fn descriptor_hook_asks(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["load", &ASKS.file()?, &mouse.name()])?.expect(0)?;
     bench.settle()?;
     let fixed = mouse.descriptor()?;
-    ensure!(fixed == expected, "the descriptor in force is {}", Hex(&fixed));
+    ensure!(fixed == expected, "the current descriptor is {}", Hex(&fixed));
     let text = format!(
         "R: {} {}\nN: Plain Mouse\nI: 3 1d6b 0105\n# feature 5=05 20 30\nE: 0.000000 4 01 00 00 00\n",
         own.len(),

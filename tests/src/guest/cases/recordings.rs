@@ -12,7 +12,7 @@ use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
 use crate::expectation::{Expectation, Kernel, Watch};
-use crate::guest::bench::{Bench, Plugged, entries, features_of};
+use crate::guest::bench::{Bench, Plugged, entries, features_of, installed};
 use crate::guest::costs::{Before, Costs};
 use crate::guest::port::Port;
 use crate::guest::usb::spec_of;
@@ -64,12 +64,15 @@ pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
     let mut devices = Vec::new();
     for session in sessions {
         let recorded = only_device(&session.sent)?;
+        bench.set_generic_only(session.avoids_kernel_drivers()?)?;
         let device = bench.plug_usb_unwatched(&session.usb_spec()?, &properties(recorded), usb::usual())?;
         devices.push((session, device));
     }
     for (session, device) in devices {
         let run = || {
             let device = bench.finish_usb(device)?;
+            // Attaching makes the kernel look for a kernel driver again.
+            bench.set_generic_only(session.avoids_kernel_drivers()?)?;
             attach(driver, bench, device.only()?)?;
             let interface = device.only()?;
             session.check(interface)?;
@@ -272,6 +275,7 @@ impl Session<'_> {
     /// The device is not there, or not with the driver.
     pub fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
+        bench.set_generic_only(self.avoids_kernel_drivers()?)?;
         let device = bench.plug_with(&spec(recorded), &properties(recorded), recorded.features.clone())?;
         attach(self.driver, bench, &device)?;
         Ok(device)
@@ -291,7 +295,14 @@ impl Session<'_> {
     /// The kernel doesn't take it.
     pub fn plug_unseen(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
+        bench.set_generic_only(self.avoids_kernel_drivers()?)?;
         bench.plug_unseen_with(&spec(recorded), features_of(recorded.features.clone()))
+    }
+
+    /// Whether the driver is not for the device beside a kernel driver that has the same ids.
+    fn avoids_kernel_drivers(&self) -> Result<bool> {
+        let driver = installed(self.driver)?;
+        Ok(driver.manifest.matches.iter().any(|rule| !rule.not_kernel_driver.is_empty()))
     }
 
     /// Sends what was recorded, and looks at nothing.

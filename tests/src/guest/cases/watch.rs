@@ -102,7 +102,7 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     let (sent, left) = (hats("sent"), hats("left"));
     ensure!(sent.contains(&SENT) && sent.iter().all(|hat| [CENTRE, SENT].contains(hat)), "sent {sent:?}");
     ensure!(left.contains(&FIXED) && left.iter().all(|hat| [CENTRE_FIXED, FIXED].contains(hat)), "left {left:?}");
-    // By the device's own descriptor and by the fixed one: what is no direction of the first is none of the second.
+    // By the original descriptor and by the fixed one: what is no direction of the first is none of the second.
     for (key, content, hat) in [("sent", "number", SENT), ("left", "number", FIXED), ("left", "null", CENTRE_FIXED)] {
         let named = serde_json::json!({ "name": "Hat Switch", content: hat });
         let is_so = |line: &Value| {
@@ -180,14 +180,23 @@ fn inspect_shows_both(bench: &mut Bench) -> Result<()> {
     let by_driver = format!("fixed by `{}`", RAPTOR.0);
     for name in names(&joystick)? {
         expect_inspected(bench, &[&name], &fixed, None)?;
-        expect_inspected(bench, &[&name, "--diff"], &own, Some(("as the drivers on the device have it", &fixed)))?;
+        expect_inspected(
+            bench,
+            &[&name, "--diff"],
+            &own,
+            Some(("as it was sent and as the kernel parsed it", &fixed)),
+        )?;
         expect_inspected(bench, &[&name, "--diff", RAPTOR.0], &own, Some((&by_driver, &fixed)))?;
+        for (which, expected) in [("original", &own), ("fixed", &fixed), ("current", &fixed)] {
+            expect_inspected(bench, &[&name, "--descriptor", which], expected, None)?;
+        }
     }
-    bench.hidbpf(&["inspect", &joystick.name()])?.expect(0)?.answers("fixed by a driver: `--diff` shows")?;
+    bench.hidbpf(&["inspect", &joystick.name()])?.expect(0)?.answers("differs from the current one: `--diff` shows")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
     let name = joystick.name();
     expect_inspected(bench, &[&name], &own, None)?;
-    expect_inspected(bench, &[&name, "--diff"], &own, Some(("the descriptor in force is the device's own", &own)))?;
+    bench.hidbpf(&["inspect", &name, "--descriptor", "fixed"])?.expect(1)?.says("has no fixed descriptor")?;
+    expect_inspected(bench, &[&name, "--diff"], &own, Some(("the current descriptor is the original one", &own)))?;
     expect_inspected(bench, &[&name, "--diff", RAPTOR.0], &own, Some((&by_driver, &fixed)))?;
     bench.unplug(joystick)
 }

@@ -5,9 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use hidbpf::descriptor::parse_hex;
+use hidbpf::descriptors::{self, NoCurrent, Which};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::{Bus, Group, HidId, HidName, ProductId, VendorId};
+use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
@@ -40,6 +42,10 @@ pub struct Sheet {
     pub settings: replay::Settings,
     /// The device, where it is one of this machine.
     pub device: Option<Device>,
+    /// Which of its descriptors it is.
+    pub which: Option<Which>,
+    /// What it is recorded as, where it is of a recording.
+    pub recorded: Option<Box<recording::Device>>,
 }
 
 /// The most that is read of a file or of standard input, in bytes.
@@ -47,13 +53,27 @@ const MAX_INPUT: u64 = 256 << 20;
 
 impl Subject {
     /// Finds out what a person named: by what it looks like, then by what there is.
-    pub fn find(context: &Context, what: &str) -> Result<Subject, Error> {
+    pub fn find(context: &Context, what: &str, which: Option<Which>) -> Result<Subject, Error> {
+        let found = Subject::find_any(context, what, which)?;
+        match (&found, which) {
+            (Subject::Sheets(sheets, _), Some(which @ (Which::Fixed | Which::Current)))
+                if sheets.iter().any(|sheet| sheet.device.is_none()) =>
+            {
+                let what = format!("`{}` is not a device, and has no {which} descriptor", Printable(what));
+                let hint = "`--diff DRIVER` shows what a driver makes of it";
+                Err(Error::new(ErrorKind::NoDevice, what).with_hint(hint))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn find_any(context: &Context, what: &str, which: Option<Which>) -> Result<Subject, Error> {
         let path = Path::new(what);
         if what == "-" {
             return Subject::read("standard input", Path::new("-"), io::stdin().lock());
         }
         if what.parse::<HidName>().is_ok() {
-            return Ok(Subject::device(Device::find(&context.system, what)?));
+            return Subject::device(context, Device::find(&context.system, what)?, which);
         }
         // A name can be a driver's, and that of a file in the current directory.
         let name = DriverName::new(what).ok();
@@ -66,7 +86,7 @@ impl Subject {
             return Ok(Subject::Driver(Box::new(context.driver(what)?)));
         }
         if what.contains('/') {
-            return Ok(Subject::device(Device::find(&context.system, what)?));
+            return Subject::device(context, Device::find(&context.system, what)?, which);
         }
         let driver = match name {
             Some(_) => context.driver(what),
@@ -122,10 +142,30 @@ impl Subject {
         Ok(Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording"))
     }
 
-    fn device(device: Device) -> Subject {
+    fn device(context: &Context, device: Device, which: Option<Which>) -> Result<Subject, Error> {
+        let system = &context.system;
         let mut sheet = Sheet::of_device(&device);
+        let shown = match which {
+            Some(which) => which,
+            None => match NoCurrent::of(system, &device)? {
+                None => Which::Current,
+                Some(why) => {
+                    sheet.lines.push(format!("no current descriptor: {why}"));
+                    Which::Original
+                }
+            },
+        };
+        let descriptor = descriptors::read(system, &device, shown)?;
+        if which.is_none() && shown == Which::Current {
+            let read = Manager::new(system).with_original_if_possible(device.clone())?;
+            if read.original().is_some_and(|original| original != descriptor) {
+                sheet
+                    .lines
+                    .push("the original descriptor differs from the current one: `--diff` shows both".to_owned());
+            }
+        }
         sheet.device = Some(device);
-        Subject::Sheets(vec![sheet], "device")
+        Ok(Subject::Sheets(vec![sheet.with(shown, descriptor)], "device"))
     }
 
     fn bytes(name: &str, descriptor: Vec<u8>) -> Subject {
@@ -147,12 +187,26 @@ impl Subject {
             subject,
             settings: replay::Settings::default(),
             device: None,
+            which: None,
+            recorded: None,
         };
         Subject::Sheets(vec![sheet], "descriptor")
     }
 }
 
 impl Sheet {
+    /// The same with another descriptor of the device.
+    pub fn with(mut self, which: Which, descriptor: Vec<u8>) -> Sheet {
+        self.which = Some(which);
+        self.subject.descriptor = descriptor;
+        self
+    }
+
+    /// What the descriptor is called.
+    pub fn what(&self) -> String {
+        self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
+    }
+
     fn of_recorded(device: &recording::Device) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));
@@ -170,6 +224,8 @@ impl Sheet {
             subject: device.into(),
             settings: replay::Settings::of(device),
             device: None,
+            which: None,
+            recorded: Some(Box::new(device.clone())),
         }
     }
 
@@ -201,6 +257,8 @@ impl Sheet {
             subject: device.into(),
             settings: replay::Settings::default(),
             device: None,
+            which: None,
+            recorded: None,
         }
     }
 }

@@ -28,9 +28,9 @@ pub fn write(to: &mut dyn Write, shown: &Shown, wanted: &Wanted) -> io::Result<(
             refusal(to, "before", shown)?;
             refusal(to, "after", after)
         }
-        Some((change, None)) => writeln!(to, "  report descriptor, {size} bytes: {change}"),
+        Some((change, None)) => writeln!(to, "  {}, {size} bytes: {change}", shown.sheet.what()),
         None => {
-            writeln!(to, "  report descriptor, {size} bytes")?;
+            writeln!(to, "  {}, {size} bytes", shown.sheet.what())?;
             one(to, shown, wanted)?;
             refusal(to, "", shown)
         }

@@ -1,0 +1,387 @@
+//! Whether a driver is for a device: by which rule of its manifest, and if it is not, why.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::device::Device;
+use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::manifest::{BytesAt, IdsFrom, Manifest, Match, Sha256};
+use crate::text::{Hex, Printable};
+
+/// Whether a driver is for a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is, by this rule.
+    Matches {
+        /// The rule's label, or its number.
+        rule: String,
+    },
+    /// It may be, by this rule, which asks for something that is not known of the device.
+    Undecided {
+        /// The rule's label, or its number.
+        rule: String,
+        /// What is not known.
+        lacks: Lack,
+    },
+    /// Vendor and product fit, and something else does not.
+    NearMiss {
+        /// Each rule that came near.
+        rules: Vec<Miss>,
+    },
+    /// It is not.
+    No,
+}
+
+/// Something that a rule asks for and that is not known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    /// The kernel driver: none is bound yet. The event of the binding decides.
+    KernelDriver,
+    /// The original descriptor: sysfs does not show it. Who may load programs can read it.
+    OriginalDescriptor,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Lack::KernelDriver => "no kernel driver is bound to it yet",
+            Lack::OriginalDescriptor => "its original descriptor is not known",
+        })
+    }
+}
+
+/// A rule that a device nearly meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// The rule's label, or its number.
+    pub rule: String,
+    /// What does not fit.
+    pub reasons: Vec<String>,
+}
+
+/// A device as match rules see it.
+pub struct Subject<'a> {
+    /// Bus, vendor and product by its modalias.
+    pub ids: (Bus, VendorId, ProductId),
+    /// The same by its name.
+    pub name_ids: (Bus, VendorId, ProductId),
+    /// Its group. `None` will do for every rule, as with a recording, which does not have it.
+    pub group: Option<Group>,
+    /// The name that it gives itself.
+    pub hid_name: &'a str,
+    /// The number of its USB interface, or that it has none. `None` will do for every rule.
+    pub interface: Option<Option<u8>>,
+    /// The kernel driver.
+    pub kernel_driver: KernelDriver<'a>,
+    /// Its original descriptor, if it is known.
+    pub original: Option<&'a [u8]>,
+    /// A udev property of it.
+    pub property: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// The kernel driver of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelDriver<'a> {
+    /// This one is bound to it.
+    Bound(&'a str),
+    /// None is bound to it yet.
+    Unbound,
+    /// One that will do for every rule, as with a recording.
+    Any,
+}
+
+/// Looks whether a driver is for a device: by its original descriptor, as far as that decides.
+pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
+    let ids = &device.modalias;
+    judge_subject(
+        manifest,
+        &Subject {
+            ids: (ids.bus, ids.vendor, ids.product),
+            name_ids: device.name.ids(),
+            group: Some(ids.group),
+            hid_name: &device.hid_name,
+            interface: Some(device.interface),
+            kernel_driver: device.driver.as_deref().map_or(KernelDriver::Unbound, KernelDriver::Bound),
+            original: device.original(),
+            property: &|name| device.property(name),
+        },
+    )
+}
+
+/// The same for what is no device of this machine.
+pub fn judge_subject(manifest: &Manifest, subject: &Subject<'_>) -> Verdict {
+    let missing = match subject.original {
+        Some(original) => {
+            let missing = manifest.fields.iter().filter(|field| field.find(original).is_none());
+            missing.map(|field| format!("its descriptor does not have {field}")).collect()
+        }
+        None => Vec::new(),
+    };
+    let (mut undecided, mut near) = (None, Vec::new());
+    for (index, rule) in manifest.matches.iter().enumerate() {
+        let name = rule.name(index);
+        let mut reasons = reasons_against(rule, subject);
+        reasons.extend_from_slice(&missing);
+        if reasons.is_empty() {
+            match lack(manifest, rule, subject) {
+                None => return Verdict::Matches { rule: name },
+                Some(lacks) => _ = undecided.get_or_insert(Verdict::Undecided { rule: name, lacks }),
+            }
+            continue;
+        }
+        let (_, vendor, product) = ids(rule, subject);
+        let same = rule.vendor.is_none_or(|expected| expected == vendor)
+            && rule.product.is_none_or(|expected| expected == product);
+        if same && (rule.vendor.is_some() || rule.product.is_some()) {
+            near.push(Miss { rule: name, reasons });
+        }
+    }
+    match undecided {
+        Some(undecided) => undecided,
+        None if near.is_empty() => Verdict::No,
+        None => Verdict::NearMiss { rules: near },
+    }
+}
+
+/// Bus, vendor and product of a device, from where a rule wants them.
+fn ids(rule: &Match, subject: &Subject<'_>) -> (Bus, VendorId, ProductId) {
+    match rule.ids_from {
+        IdsFrom::Modalias => subject.ids,
+        IdsFrom::Name => subject.name_ids,
+    }
+}
+
+/// What a rule asks for that is not known.
+fn lack(manifest: &Manifest, rule: &Match, subject: &Subject<'_>) -> Option<Lack> {
+    let asks_for_kernel_driver = !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty();
+    let asks_for_descriptor = rule.rdesc_size.is_some()
+        || rule.rdesc_sha256.is_some()
+        || !rule.rdesc_bytes.is_empty()
+        || !manifest.fields.is_empty();
+    if asks_for_kernel_driver && subject.kernel_driver == KernelDriver::Unbound {
+        return Some(Lack::KernelDriver);
+    }
+    (asks_for_descriptor && subject.original.is_none()).then_some(Lack::OriginalDescriptor)
+}
+
+/// All that a rule asks for and a device does not have, as far as it is known.
+fn reasons_against(rule: &Match, subject: &Subject<'_>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let (bus, vendor, product) = ids(rule, subject);
+    let mut differ = |what: &str, found: String, expected: String| {
+        if found != expected {
+            reasons.push(format!("its {what} is {found}, expected {expected}"));
+        }
+    };
+    if let Some(expected) = rule.bus {
+        differ("bus", bus.to_string(), expected.to_string());
+    }
+    if let (Some(expected), Some(group)) = (rule.group, subject.group) {
+        differ("group", group.to_string(), expected.to_string());
+    }
+    if let Some(expected) = rule.vendor {
+        differ("vendor", vendor.to_string(), expected.to_string());
+    }
+    if let Some(expected) = rule.product {
+        differ("product", product.to_string(), expected.to_string());
+    }
+    if let (Some(size), Some(original)) = (rule.rdesc_size, subject.original) {
+        differ("descriptor's size", original.len().to_string(), size.to_string());
+    }
+    if let (Some(expected), Some(original)) = (&rule.rdesc_sha256, subject.original) {
+        let found = Sha256::of(original);
+        differ("descriptor's SHA-256", found.to_string(), expected.to_string());
+    }
+    if let (Some(expected), Some(interface)) = (rule.interface, subject.interface) {
+        let found = interface.map_or_else(|| "none".to_owned(), |number| number.to_string());
+        differ("USB interface", found, expected.to_string());
+    }
+    for BytesAt { offset, bytes } in &rule.rdesc_bytes {
+        let Some(original) = subject.original else { break };
+        let start = *offset as usize;
+        let found = original.get(start..start + bytes.0.len());
+        if found != Some(&bytes.0) {
+            let found = found.map_or_else(|| "not there".to_owned(), |found| Hex(found).to_string());
+            reasons.push(format!("byte {offset} of its descriptor is {found}, expected {bytes}"));
+        }
+    }
+    if let KernelDriver::Bound(bound) = subject.kernel_driver {
+        if !rule.kernel_driver.is_empty() && !rule.kernel_driver.contains(bound) {
+            reasons.push(format!("its kernel driver is `{bound}`, expected {}", rule.kernel_driver));
+        }
+        if rule.not_kernel_driver.contains(bound) {
+            reasons.push(format!("its kernel driver is `{bound}`, expected another one"));
+        }
+    }
+    if let Some(pattern) = &rule.name
+        && !fits(pattern, subject.hid_name)
+    {
+        reasons.push(format!("its name is `{}`, expected `{pattern}`", Printable(subject.hid_name)));
+    }
+    if let Some(property) = &rule.property {
+        match (subject.property)(&property.name) {
+            Some(value) if fits(&property.value, &value) => {}
+            Some(value) => reasons.push(format!(
+                "its udev property {} is `{}`, expected `{}`",
+                property.name,
+                Printable(&value),
+                property.value
+            )),
+            None => reasons.push(format!("it has no udev property {}, expected `{}`", property.name, property.value)),
+        }
+    }
+    reasons
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text.
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_device_without_a_field_is_none_of_the_drivers() {
+        let manifest = r#"
+            device = "Touchpads"
+            before = "Nothing is known."
+            after = "The pad's type is."
+            kind = "fix"
+            status = "testing"
+            [[field]]
+            name = "pad-type"
+            report = "feature"
+            usage-page = 0x0d
+            usage = 0x59
+            [[match]]
+            group = "multitouch-win-8"
+            [[match]]
+            vendor = 0x1d6b
+        "#;
+        let manifest = Manifest::parse(Path::new("driver.toml"), manifest).unwrap();
+        let device = |modalias: &str, original: &[u8]| {
+            Device::example(modalias.parse().unwrap(), "", "").with_original(original.to_vec())
+        };
+        let rdesc = [0x05, 0x0d, 0x75, 0x04, 0x95, 0x01, 0x09, 0x59, 0xb1, 0x02];
+        let matches = |rule: &str| Verdict::Matches { rule: rule.to_owned() };
+        for (modalias, rdesc, verdict) in [
+            ("hid:b0018g0004v000027C6p00000D42", &rdesc[..], matches("rule 1")),
+            ("hid:b0003g0001v00001D6Bp00000001", &rdesc, matches("rule 2")),
+            ("hid:b0003g0001v000027C6p00000D42", &rdesc, Verdict::No),
+            ("hid:b0018g0004v000027C6p00000D42", &rdesc[..8], Verdict::No),
+        ] {
+            assert_eq!(judge(&manifest, &device(modalias, rdesc)), verdict, "{modalias}");
+        }
+        let Verdict::NearMiss { rules } = judge(&manifest, &device("hid:b0003g0001v00001D6Bp00000001", &[])) else {
+            panic!("it is no near miss");
+        };
+        assert_eq!(rules[0].reasons, ["its descriptor does not have a feature field with the usage 000D:0059"]);
+        let unknown = Device::example("hid:b0018g0004v000027C6p00000D42".parse().unwrap(), "", "");
+        assert_eq!(judge(&manifest, &unknown), undecided("rule 1", Lack::OriginalDescriptor));
+    }
+
+    fn undecided(rule: &str, lacks: Lack) -> Verdict {
+        Verdict::Undecided { rule: rule.to_owned(), lacks }
+    }
+
+    fn manifest(rules: &str) -> Manifest {
+        let head = "device = \"x\"\nbefore = \"x\"\nafter = \"x\"\nkind = \"fix\"\nstatus = \"testing\"\n";
+        Manifest::parse(Path::new("driver.toml"), &format!("{head}{rules}")).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_device_decides_only_where_nothing_else_does() {
+        let of =
+            |rules: &[&str]| manifest(&rules.iter().map(|rule| format!("[[match]]\n{rule}\n")).collect::<String>());
+        let (size, bytes) =
+            ("vendor = 1\nrdesc-size = 4", "vendor = 1\nrdesc-bytes = [{ offset = 0, bytes = \"05\" }]");
+        let sha = format!("vendor = 1\nrdesc-sha256 = \"{}\"", Sha256::of(b""));
+        let bound = |driver: &str| {
+            let mut device = Device::example("hid:b0003g0001v00000001p00000002".parse().unwrap(), "", "");
+            device.driver = Some(driver.to_owned()).filter(|driver| !driver.is_empty());
+            device
+        };
+        let original = undecided("rule 1", Lack::OriginalDescriptor);
+        for rule in [size, bytes, &sha] {
+            assert_eq!(judge(&of(&[rule]), &bound("maltron")), original, "{rule}");
+        }
+        // The ids, or a rule that does not ask, decide before.
+        assert_eq!(judge(&of(&["vendor = 2\nrdesc-size = 4"]), &bound("")), Verdict::No);
+        assert!(matches!(judge(&of(&["vendor = 1\nproduct = 3\nrdesc-size = 4"]), &bound("")), Verdict::No));
+        assert_eq!(judge(&of(&[size, "vendor = 1"]), &bound("")), Verdict::Matches { rule: "rule 2".to_owned() });
+        assert!(matches!(
+            judge(&of(&["vendor = 1\nname = \"y\"\nrdesc-size = 4"]), &bound("")),
+            Verdict::NearMiss { .. }
+        ));
+        // Known, it decides.
+        let known = |bytes: &[u8]| bound("maltron").with_original(bytes.to_vec());
+        assert_eq!(judge(&of(&[size]), &known(&[0; 4])), Verdict::Matches { rule: "rule 1".to_owned() });
+        assert!(matches!(judge(&of(&[size]), &known(&[])), Verdict::NearMiss { .. }));
+        // So does the kernel driver.
+        let (only, but) =
+            ("vendor = 1\nkernel-driver = \"hid-generic\"", "vendor = 1\nnot-kernel-driver = [\"uclogic\"]");
+        let matches = Verdict::Matches { rule: "rule 1".to_owned() };
+        for rule in [only, but] {
+            let of_driver = |driver: &str| judge(&of(&[rule]), &bound(driver));
+            assert_eq!(of_driver("hid-generic"), matches, "{rule}");
+            assert_eq!(of_driver(""), undecided("rule 1", Lack::KernelDriver), "{rule}");
+            let Verdict::NearMiss { rules } = of_driver("uclogic") else { panic!("{rule}") };
+            assert!(rules[0].reasons[0].starts_with("its kernel driver is `uclogic`, expected "), "{rules:?}");
+        }
+        // Of two that are not known the one that comes by itself is waited for.
+        let both = format!("{but}\nrdesc-size = 4");
+        assert_eq!(judge(&of(&[&both]), &bound("")), undecided("rule 1", Lack::KernelDriver));
+        assert_eq!(judge(&of(&[&both]), &bound("kye")), original);
+    }
+
+    /// As xpadneo does it: its devices have another product since it has bound them.
+    #[test]
+    fn ids_are_those_of_the_modalias_or_of_the_name() {
+        let mut device = Device::example("hid:b0005g0001v0000045Ep0000028E".parse().unwrap(), "", "");
+        device.name = "0005:045E:02FD.0007".parse().unwrap();
+        let ids = |product: &str, from: &str| {
+            let rule = format!("[[match]]\nbus = \"bluetooth\"\nvendor = 0x45e\nproduct = {product}\n{from}");
+            judge(&manifest(&rule), &device)
+        };
+        let matches = Verdict::Matches { rule: "rule 1".to_owned() };
+        assert_eq!(ids("0x28e", ""), matches);
+        assert_eq!(ids("0x2fd", ""), Verdict::No);
+        assert_eq!(ids("0x2fd", "ids-from = \"name\""), matches);
+        assert_eq!(ids("0x28e", "ids-from = \"name\""), Verdict::No);
+    }
+
+    #[test]
+    fn patterns_stand_for_texts() {
+        for (pattern, text, expected) in [
+            ("HUION_T21j_*", "HUION_T21j_240101", true),
+            ("HUION_T21j_*", "HUION_T21k_240101", false),
+            ("*", "", true),
+            ("a*b*c", "a--b--c", true),
+            ("a*b*c", "a--c--b", false),
+            ("a*a", "a", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("*ly", "exactly", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Where the original descriptor of a device comes from.
+//!
+//! Match rules and fields are about the original descriptor: what the device sent. sysfs shows the current one, and these are the same
+//! for most devices. They are not if a descriptor hook or the kernel driver has changed it ([`KERNEL_DRIVERS`]), and sysfs shows nothing
+//! if the kernel has refused it or no kernel driver is bound. Then a syscall program reads it ([`Loader::descriptor`]): only if a rule
+//! depends on it, since that is a twentieth of what attaching costs. Nothing happens to the device, so nothing has to be undone.
+
+use crate::aside;
+use crate::catalog::{Lack, Verdict, judge};
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::ids::Modalias;
+use crate::loader::{Kept, Loader};
+use crate::manager::Manager;
+use crate::manifest::Manifest;
+use crate::pins;
+use crate::state::DeviceState;
+use crate::system::System;
+
+/// Kernel drivers that take a descriptor as it is, and of each the devices for which it does not. By the sources of Linux 6.3 to 7.3
+/// (drivers/hid): hid-generic and wacom have no `report_fixup()`; that of hid-multitouch acts on the ids below (`mt_report_fixup()`).
+///
+/// Some 50 other kernel drivers have one. Those that have none are not worth a line here: few devices with a driver of ours are theirs,
+/// and what a kernel driver does changes from one version of the kernel to the next.
+const KERNEL_DRIVERS: [(&str, &[(u32, u32)]); 3] =
+    [("hid-generic", &[]), ("hid-multitouch", &[(0x27c6, 0x01e8), (0x27c6, 0x01e9), (0x17ef, 0x6161)]), ("wacom", &[])];
+
+/// Whether this kernel driver takes the descriptor of a device with these ids as it is.
+pub fn takes_as_it_is(kernel_driver: &str, ids: &Modalias) -> bool {
+    let known = KERNEL_DRIVERS.iter().find(|(name, _)| *name == kernel_driver);
+    known.is_some_and(|(_, but)| !but.contains(&(ids.vendor.0, ids.product.0)))
+}
+
+impl Device {
+    /// Whether the current descriptor is the one that the kernel driver was given: the fixed one, or the original if nothing has fixed it.
+    pub fn is_taken_as_it_is(&self) -> bool {
+        let takes = |driver: &String| takes_as_it_is(driver, &self.modalias);
+        self.driver.as_ref().is_some_and(takes) && !self.current.is_empty()
+    }
+
+    /// The same device as it was before drivers were attached, with its ids and, if it is known without asking the kernel, its original
+    /// descriptor. `is_hooked` says whether a descriptor hook may be on it.
+    #[must_use]
+    pub(crate) fn unfixed(mut self, state: Option<&DeviceState>, is_hooked: bool) -> Device {
+        if let Some(ids) = state.and_then(DeviceState::ids) {
+            self.modalias = ids;
+        }
+        match state.and_then(DeviceState::original) {
+            // A device has one original descriptor for as long as it has its name.
+            Some(original) => self.with_original(original),
+            None if !is_hooked && self.is_taken_as_it_is() => {
+                let original = self.current.clone();
+                self.with_original(original)
+            }
+            None => self,
+        }
+    }
+
+    /// Asks the kernel for the original descriptor, if it is not known.
+    ///
+    /// # Errors
+    /// The device has gone, or this process or this kernel can't.
+    pub(crate) fn read_original<L: Loader>(&mut self, loader: &L) -> Result<&[u8]> {
+        if self.original.is_none() {
+            let read = loader.descriptor(self.name.id(), Kept::Original);
+            self.original = read.map_err(|error| error.during(Step::Choose).on(&self.name))?;
+        }
+        let none = || Error::new(ErrorKind::Io, "the kernel does not keep the original descriptor").on(&self.name);
+        self.original.as_deref().ok_or_else(none)
+    }
+
+    /// Looks whether a driver is for the device, which must be as it was before drivers. The kernel is asked for the original descriptor if
+    /// that alone decides.
+    ///
+    /// # Errors
+    /// As [`Device::read_original`].
+    pub(crate) fn judge<L: Loader>(&mut self, manifest: &Manifest, loader: &L) -> Result<Verdict> {
+        let verdict = judge(manifest, self);
+        if !matches!(verdict, Verdict::Undecided { lacks: Lack::OriginalDescriptor, .. }) {
+            return Ok(verdict);
+        }
+        self.read_original(loader)?;
+        Ok(judge(manifest, self))
+    }
+}
+
+impl<L: Loader> Manager<'_, L> {
+    /// A device as it was before drivers were attached: with its ids, and with its original descriptor if that is known without asking the
+    /// kernel.
+    ///
+    /// # Errors
+    /// Its state can't be read.
+    pub fn unfixed(&self, device: Device) -> Result<Device> {
+        let state = DeviceState::read(self.system, &device.name)?;
+        let is_hooked = is_hooked(self.system, &device);
+        Ok(device.unfixed(state.as_ref(), is_hooked))
+    }
+
+    /// The same with its original descriptor, which the kernel is asked for if it is not known.
+    ///
+    /// # Errors
+    /// The device has gone or its state can't be read, or this process or this kernel can't.
+    pub fn with_original(&self, device: Device) -> Result<Device> {
+        let mut device = self.unfixed(device)?;
+        device.read_original(self.loader())?;
+        Ok(device)
+    }
+
+    /// The same, for what is better than nothing without it: where it can't be had, the reason is in the log.
+    ///
+    /// # Errors
+    /// The device's state can't be read, or it has gone.
+    pub fn with_original_if_possible(&self, device: Device) -> Result<Device> {
+        let mut device = self.unfixed(device)?;
+        match device.read_original(self.loader()) {
+            Err(error) if error.kind() == ErrorKind::Gone => return Err(error),
+            Err(error) => tracing::debug!("{error}"),
+            Ok(_) => {}
+        }
+        Ok(device)
+    }
+
+    /// Looks whether a driver is for a device, which must be [`Manager::unfixed`]. The kernel is asked for the original descriptor if that
+    /// alone decides. Whoever may not, or on a kernel that can't, gets [`Verdict::Undecided`].
+    pub fn judge(&self, manifest: &Manifest, device: &mut Device) -> Verdict {
+        device.judge(manifest, self.loader()).unwrap_or_else(|error| {
+            tracing::debug!("{error}");
+            judge(manifest, device)
+        })
+    }
+}
+
+/// Whether a descriptor hook may be on a device. Only root can look at pins; the state file says the same of our drivers.
+fn is_hooked(system: &System, device: &Device) -> bool {
+    let is_ours = pins::of_device(system, &device.name).is_ok_and(|pinned| !pinned.is_empty());
+    is_ours || !aside::udev_hid_bpf(system, &device.name).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(kernel_driver: &str, ids: &str, current: &[u8]) -> Device {
+        let mut device = Device::example(ids.parse().unwrap(), "", "");
+        device.driver = Some(kernel_driver.to_owned()).filter(|driver| !driver.is_empty());
+        device.current = current.to_vec();
+        device
+    }
+
+    const MOUSE: &str = "hid:b0003g0001v0000046Dp0000C077";
+
+    #[test]
+    fn sysfs_is_believed_of_kernel_drivers_that_change_nothing() {
+        for (kernel_driver, ids, current, expected) in [
+            ("hid-generic", MOUSE, &[5, 1][..], Some(&[5, 1][..])),
+            ("hid-multitouch", "hid:b0018g0004v000027C6p00000D42", &[5, 1], Some(&[5, 1])),
+            ("hid-multitouch", "hid:b0018g0004v000027C6p000001E8", &[5, 1], None),
+            ("wacom", MOUSE, &[5, 1], Some(&[5, 1])),
+            ("maltron", MOUSE, &[5, 1], None),
+            ("uclogic", MOUSE, &[], None),
+            ("hid-generic", MOUSE, &[], None),
+            ("", MOUSE, &[], None),
+        ] {
+            let device = device(kernel_driver, ids, current);
+            assert_eq!(device.clone().unfixed(None, false).original(), expected, "{kernel_driver} {ids}");
+            assert_eq!(device.unfixed(None, true).original(), None, "{kernel_driver} {ids}, hooked");
+        }
+    }
+
+    #[test]
+    fn the_state_file_is_believed_whatever_sysfs_shows() {
+        let known = device("hid-generic", MOUSE, &[5, 1]).with_original(vec![5, 9]);
+        let mut state = DeviceState::new(&known);
+        for hooked in [false, true] {
+            for current in [&[][..], &[5, 1], &[5, 9]] {
+                let device = device("hid-generic", MOUSE, current).unfixed(Some(&state), hooked);
+                assert_eq!(device.original(), Some(&[5, 9][..]));
+            }
+        }
+        // One that could not be read is as good as none.
+        state.set_original(&[]);
+        assert_eq!(device("hid-generic", MOUSE, &[5, 1]).unfixed(Some(&state), false).original(), Some(&[5, 1][..]));
+        assert_eq!(device("hid-generic", MOUSE, &[5, 1]).unfixed(Some(&state), true).original(), None);
+    }
+}

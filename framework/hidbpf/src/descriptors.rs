@@ -1,0 +1,160 @@
+//! The three descriptors of a device: original, fixed and current. For where the kernel has each, see `hidbpf_core::original`.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::attach::Change;
+use crate::descriptor::{Descriptor, Fixup, fixup};
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loader::{Kept, Loader};
+use crate::manager::{Condition, Manager};
+use crate::object::DriverObject;
+use crate::replay::Settings;
+use crate::replay::reports::InvalidDescriptor;
+use crate::system::System;
+
+/// One of a device's descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// What the device sent.
+    Original,
+    /// What the descriptor hook returned.
+    Fixed,
+    /// What the kernel parsed, after the hook and after the kernel driver's own fixup.
+    Current,
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Which::Original => "original",
+            Which::Fixed => "fixed",
+            Which::Current => "current",
+        })
+    }
+}
+
+/// Reads one of a device's descriptors.
+///
+/// # Errors
+/// The device has none, or it can't be read.
+pub fn read(system: &System, device: &Device, which: Which) -> Result<Vec<u8>> {
+    match which {
+        Which::Original => original(system, device),
+        Which::Fixed => fixed(system, device),
+        Which::Current => match NoCurrent::of(system, device)? {
+            None => Ok(device.current.clone()),
+            Some(why) => {
+                let what = format!("the device `{}` has no current descriptor: {why}", device.name);
+                let hint = format!("`hidbpf inspect --descriptor original {}` shows what the device sent", device.name);
+                Err(Error::new(ErrorKind::NotReady, what).with_hint(hint))
+            }
+        },
+    }
+}
+
+/// Why a device has no current descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCurrent {
+    /// The kernel refuses the original descriptor, for this.
+    Refused(InvalidDescriptor),
+    /// The kernel would take the original descriptor, and yet no kernel driver is bound.
+    Unbound,
+    /// No kernel driver is bound, and the original descriptor is not known.
+    Unknown,
+    /// The kernel driver of this name has not parsed it, or not yet.
+    NotParsed(String),
+}
+
+impl NoCurrent {
+    /// Looks why a device has none. `None` if it has one.
+    ///
+    /// # Errors
+    /// The device has gone, or its state can't be read.
+    pub fn of(system: &System, device: &Device) -> Result<Option<NoCurrent>> {
+        if !device.current.is_empty() {
+            return Ok(None);
+        }
+        if let Some(driver) = &device.driver {
+            return Ok(Some(NoCurrent::NotParsed(driver.clone())));
+        }
+        let read = Manager::new(system).with_original_if_possible(device.clone())?;
+        Ok(Some(match read.original().map(Descriptor::parse) {
+            Some(Err(fault)) => NoCurrent::Refused(fault),
+            Some(Ok(_)) => NoCurrent::Unbound,
+            None => NoCurrent::Unknown,
+        }))
+    }
+}
+
+impl fmt::Display for NoCurrent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoCurrent::Refused(fault) => write!(f, "the kernel refuses its original descriptor: {fault}"),
+            NoCurrent::Unbound => f.write_str("no kernel driver is bound to it"),
+            NoCurrent::Unknown => f.write_str(
+                "no kernel driver is bound to it, perhaps because the kernel refuses its original descriptor",
+            ),
+            NoCurrent::NotParsed(driver) => write!(f, "the kernel driver `{driver}` has parsed none"),
+        }
+    }
+}
+
+/// A device with its original descriptor, and with its ids as they are without drivers.
+///
+/// # Errors
+/// The device has gone, its state can't be read, or this process or this kernel can't read the descriptor.
+pub fn with_original(system: &System, device: Device) -> Result<Device> {
+    Manager::new(system).with_original(device).map_err(|error| match error.kind() {
+        ErrorKind::Permission => error.with_hint("run the command as root, for example with sudo"),
+        _ => error,
+    })
+}
+
+fn original(system: &System, device: &Device) -> Result<Vec<u8>> {
+    let device = with_original(system, device.clone())?;
+    Ok(device.original().unwrap_or_default().to_vec())
+}
+
+/// The fixed descriptor: the current one if the kernel driver takes it as it is, else what the kernel keeps (since Linux 6.13), else what
+/// the attached driver makes of the original in user space.
+fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
+    let manager = Manager::new(system);
+    let status = manager.status()?.into_iter().find(|status| status.device == device.name);
+    let drivers = status.into_iter().flat_map(|status| status.drivers);
+    let is_on = |condition| matches!(condition, Condition::Attached | Condition::NotFixed | Condition::Unverified);
+    let hooked = drivers.filter(|driver| is_on(driver.condition));
+    let Some(attached) =
+        hooked.into_iter().find(|driver| matches!(driver.change, Some(Change::Fixed | Change::Unchanged)))
+    else {
+        let what = format!(
+            "the device `{}` has no fixed descriptor: no driver with a descriptor hook is attached",
+            device.name
+        );
+        return Err(Error::new(ErrorKind::NotAttached, what).with_hint("`hidbpf status` shows what is attached"));
+    };
+    if device.is_taken_as_it_is() {
+        return Ok(device.current.clone());
+    }
+    if let Some(fixed) = manager.loader().descriptor(device.name.id(), Kept::Fixed).ok().flatten() {
+        return Ok(fixed);
+    }
+    let unknown = |why: &str| {
+        let what = format!("failed to find the fixed descriptor of the device `{}`: {why}", device.name);
+        Error::new(ErrorKind::Io, what)
+    };
+    let object = attached.object.ok_or_else(|| unknown("it is not known which object is attached"))?;
+    let driver = DriverObject::read(&object)?;
+    let properties = device.properties(driver.all_properties());
+    let settings = Settings { properties, ..Settings::default() }.for_driver(&driver);
+    let original = manager.with_original(device.clone())?;
+    match fixup(&driver, &(&original).into(), &settings)? {
+        Fixup::Changed(fixed) => Ok(fixed),
+        Fixup::Unchanged | Fixup::NotTaken(_) | Fixup::Failed(_) => {
+            Ok(original.original().unwrap_or_default().to_vec())
+        }
+    }
+}
