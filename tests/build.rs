@@ -23,6 +23,8 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     compile_fixtures(&out.join("fixtures"));
+    let long: String = long_descriptors().iter().map(|bytes| format!("&{bytes:?}, ")).collect();
+    fs::write(out.join("long_descriptors.rs"), format!("&[{long}]")).expect("failed to write the long descriptors");
     compile_policy(&out.join("deny.bpf.o"));
     fs::write(out.join("recorded_drivers.rs"), format!("&{:#?}", recorded_drivers()))
         .expect("failed to write the list of drivers");
@@ -38,6 +40,24 @@ fn compile_fixtures(out: &Path) {
             println!("cargo::warning={warning}");
         }
     }
+}
+
+/// The longest descriptors of real devices, of those that are at hand beside the tree. hid-multitouch asks touch screens and touchpads for
+/// reports, for which a virtual device would have to answer: those are left out.
+fn long_descriptors() -> Vec<Vec<u8>> {
+    const FOLDER: &str = "../../shared/descriptors";
+    const MOST: usize = 8;
+    let Ok(folder) = fs::read_dir(FOLDER) else { return Vec::new() };
+    println!("cargo::rerun-if-changed={FOLDER}");
+    let read = |entry: std::io::Result<fs::DirEntry>| entry.and_then(|entry| fs::read(entry.path()));
+    let mut descriptors: Vec<Vec<u8>> =
+        folder.map(|entry| read(entry).unwrap_or_else(|error| panic!("failed to read `{FOLDER}`: {error}"))).collect();
+    let is_for_touch = |items: &[u8]| [[5, 13, 9, 4], [5, 13, 9, 5]].iter().any(|touch| items == touch);
+    descriptors.retain(|descriptor| !descriptor.windows(4).any(is_for_touch));
+    descriptors.sort_by_key(|descriptor| (std::cmp::Reverse(descriptor.len()), descriptor.clone()));
+    descriptors.dedup();
+    descriptors.truncate(MOST);
+    descriptors
 }
 
 /// Compiles what forbids to load programs, which is no driver.

@@ -96,6 +96,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
     ("hidbpf/ids.h", include_str!("../include/hidbpf/ids.h")),
+    ("hidbpf/items.h", include_str!("../include/hidbpf/items.h")),
     ("hidbpf/kernel.h", include_str!("../include/hidbpf/kernel.h")),
     ("hidbpf/option.h", include_str!("../include/hidbpf/option.h")),
     ("hidbpf/property.h", include_str!("../include/hidbpf/property.h")),

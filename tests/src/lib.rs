@@ -13,4 +13,5 @@ pub mod trace;
 pub mod transport;
 pub mod uhid;
 pub mod usb;
+pub mod walked;
 pub mod walkthrough;

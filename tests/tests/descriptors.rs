@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use hid_bpf_src::FieldPlace;
 use hidbpf::descriptor::{
@@ -12,9 +13,12 @@ use hidbpf::descriptor::{
     items_difference, picture, picture_of_difference, reports_difference,
 };
 use hidbpf::fields::DriverField;
+use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::recording::Recording;
 use hidbpf::replay::reports::{ReportType, Reports};
+use hidbpf::replay::{Device, Driver, Fixed, Generation, Object, Settings};
 use hidbpf_tests::random::Random;
+use hidbpf_tests::walked::{longest, walked};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many times each descriptor is damaged.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
             trials.push(Trial::test("real/*", || Ok(())).with_ignored_flag(true));
         }
     }
+    trials.push(Trial::test("longest", || check_walk(&longest())));
     trials.push(Trial::test("damaged", move || check_damaged(&descriptors)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -86,8 +91,37 @@ fn check_real(bytes: &[u8]) -> Result<(), Failed> {
         // sysfs shows no bytes for a device that no kernel driver has opened.
         Err(refused) if bytes.is_empty() => equal("the refusal", &refused.offset, &0),
         Err(refused) => Err(refused.into()),
-        Ok(descriptor) => check_descriptor(&descriptor),
+        Ok(descriptor) => {
+            check_walk(bytes)?;
+            check_descriptor(&descriptor)
+        }
     }
+}
+
+/// The SDK's walk over the items comes to each of them, as a driver has it on kernels of both generations.
+fn check_walk(bytes: &[u8]) -> Result<(), Failed> {
+    const WALK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fixtures/bench-walk.bpf.o"));
+    static OBJECT: LazyLock<Object> = LazyLock::new(|| Object::parse(WALK).expect("the fixture is an object"));
+    let device = Device {
+        id: HidId(1),
+        bus: Bus::USB,
+        group: Group::GENERIC,
+        vendor: VendorId(0x1d6b),
+        product: ProductId(0x0107),
+        name: String::new(),
+        phys: String::new(),
+        uniq: String::new(),
+        descriptor: bytes.to_vec(),
+    };
+    for generation in [Generation::FmodRet, Generation::StructOps] {
+        let mut driver = Driver::new(&OBJECT, generation, &device, &Settings::default())?;
+        let fixed = match driver.fix_descriptor(bytes)? {
+            Fixed::Changed(fixed) => fixed,
+            Fixed::Unchanged | Fixed::Refused(_) => bytes.to_vec(),
+        };
+        equal("the descriptor after the walk", &fixed, &walked(bytes))?;
+    }
+    Ok(())
 }
 
 fn check_recording(recording: &Recording) -> Result<(), Failed> {
@@ -314,6 +348,7 @@ fn check_damaged(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
             let bytes = random.change(whole);
             let _ = field_of(ReportType::Feature, NOWHERE).find(&bytes);
             let anatomy = Anatomy::of(&bytes);
+            check_walk(&bytes)?;
             equal("the bytes of all items", &anatomy.items.iter().map(|item| item.bytes.len()).sum(), &bytes.len())?;
             let read = Descriptor::parse(&bytes);
             equal("refusals", &read.as_ref().err(), &anatomy.fault.as_ref())?;

@@ -5,6 +5,7 @@
 //! machine and no time of day gets into an object.
 
 mod clang;
+mod effort;
 mod error;
 mod object;
 mod options;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use hidbpf::manifest::{DriverName, Embedded, Manifest, Requirement};
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
+pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
 pub use recordings::{Checked, check, recordings};
 pub use scaffold::{Interface, scaffold};

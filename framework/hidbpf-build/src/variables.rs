@@ -1,4 +1,4 @@
-//! Fields and exports: that manifest and source agree on them.
+//! Variables: that manifest and source agree on fields and exports, and that clang has left each variable whole.
 
 use hid_bpf_src::SETUP_PROGRAM;
 use hidbpf::manifest::Manifest;
@@ -18,6 +18,12 @@ struct Variable {
 
 /// Refuses an object whose fields or exports are not those of the manifest.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
+    let parsed = hidbpf::replay::Object::parse(object).map_err(|error| error.to_string())?;
+    if let Some(shrunk) = parsed.shrunk_variables().first() {
+        return Err(format!(
+            "clang has made the variable `{shrunk}` smaller than its type, which the kernel refuses: declare it `volatile`, or without `static`"
+        ));
+    }
     let file: ElfFile64<'_, Endianness> =
         ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
     let variables: Vec<Variable> = variables(&file).collect();

@@ -224,3 +224,69 @@ fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
     let other = fake("#define __GNUC__ 12");
     assert!(other.contains("is no clang"), "{other}");
 }
+
+/// A driver that looks at each byte of the descriptor, at each of a few, and at each item by the SDK's walk.
+fn loops(body: &str) -> (Folder, hidbpf_build::Driver) {
+    let source = format!(
+        "#include <hidbpf/items.h>
+HIDBPF_WALK(change, item) {{ if (item->type == HID_ITEM_Input) hidbpf_set_item(item, 2); return 0; }}
+HIDBPF_RDESC_FIXUP(ctx)
+{{
+	__u8 *bytes = hid_bpf_get_data(ctx, 0, 4096);
+	if (!bytes)
+		return hidbpf_walk(ctx, change);
+	{body}
+	return 0;
+}}
+HIDBPF_DRIVER(rdesc_fixup);
+"
+    );
+    let folder = Folder::new("a-driver", &source);
+    let driver = folder.compile().unwrap();
+    (folder, driver)
+}
+
+#[test]
+fn long_loops_are_warned_of() {
+    let warnings = |body: &str| {
+        let (folder, driver) = loops(body);
+        hidbpf_build::effort_warnings(&driver.object, &folder.path()).unwrap()
+    };
+    assert_eq!(warnings("hidbpf_walk(ctx, change);"), Vec::<String>::new());
+    const FEW: &str =
+        "#pragma clang loop unroll(disable)\n for (int i = 0; i < 8; i++) if (bytes[i] == 0x81) bytes[i + 1] = 2;";
+    assert_eq!(warnings(FEW), Vec::<String>::new());
+    const ALL: &str = "for (int i = 0; i < ctx->size; i++) if (bytes[i & 4095] == 0x81 && bytes[(i + 1) & 4095] == 6) bytes[i & 4095] = 2;";
+    let [warning] = warnings(ALL).try_into().unwrap_or_else(|warnings| panic!("{warnings:?}"));
+    for words in ["a-driver/driver.bpf.c:", "4096 times", "will probably refuse", "hidbpf_walk()"] {
+        assert!(warning.contains(words), "{words}: {warning}");
+    }
+    const SOME: &str = "for (int i = 0; i < 200; i++) if (i < ctx->size && bytes[i] == 0x81) bytes[i + 1] = 2;";
+    let [warning] = warnings(SOME).try_into().unwrap_or_else(|warnings| panic!("{warnings:?}"));
+    assert!(warning.contains("may refuse"), "{warning}");
+    // What the kernel does not let a program do at the end of the longest descriptor.
+    const BEYOND: &str = "for (int i = 0; i < ctx->size; i++) if (bytes[i] == 0x95) bytes[i + 20] = 2;";
+    let [warning] = warnings(BEYOND).try_into().unwrap_or_else(|warnings| panic!("{warnings:?}"));
+    assert!(warning.contains("a descriptor of 4096 bytes") && warning.contains("driver.bpf.c:"), "{warning}");
+}
+
+/// The kernel refuses type information that says another size than a variable has.
+#[test]
+fn variables_that_clang_makes_smaller_are_refused() {
+    let source = |declaration: &str| {
+        format!(
+            "#include <hidbpf/driver.h>
+{declaration};
+HIDBPF_RDESC_FIXUP(ctx) {{ if (ctx->size == 50) seen = 22; return 0; }}
+HIDBPF_INPUT_EVENT(ctx) {{ return seen ? -EIO : 0; }}
+HIDBPF_DRIVER(rdesc_fixup, device_event);
+"
+        )
+    };
+    let error = Folder::new("a-driver", &source("static __s32 seen")).error();
+    assert!(error.contains("`seen`") && error.contains("volatile"), "{error}");
+    for declaration in ["static volatile __s32 seen", "__s32 seen"] {
+        let driver = Folder::new("a-driver", &source(declaration)).compile().unwrap();
+        assert_eq!(driver.warnings, Vec::<String>::new(), "{declaration}");
+    }
+}

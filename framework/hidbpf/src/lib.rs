@@ -38,6 +38,7 @@ mod sys;
 pub mod tap;
 mod udev_files;
 mod verifier;
+pub mod verify;
 
 pub mod kernel {
     //! What the running kernel offers: the generation of its HID-BPF interface, and what this process may do.

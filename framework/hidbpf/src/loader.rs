@@ -301,6 +301,36 @@ pub(crate) fn load<'a>(
     Ok(LoadedObject { driver, object, generation, order })
 }
 
+/// Has the kernel verify all programs of a generation, the driver's own probe and set-up among them, with the driver's data as given by the
+/// names of sections. They are gone afterwards.
+///
+/// # Errors
+/// libbpf or the kernel's verifier refused; the error has their log.
+pub(crate) fn verify(driver: &ObjectFile, generation: Generation, data: &[(String, Vec<u8>)]) -> Result<()> {
+    let log = Log::start();
+    let mut object = open(driver, &log)?;
+    for (section, bytes) in data {
+        let mut map = object.maps_mut().find(|map| map.name().to_string_lossy().ends_with(section));
+        // A section that no program reads has no map.
+        if let Some(initial) = map.as_mut().and_then(|map| map.initial_value_mut()) {
+            initial.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        }
+    }
+    let load_failed = |error| failed(ErrorKind::Load, "verify the programs of", driver, error, &log);
+    for mut program in object.progs_mut() {
+        let role = program.section().to_str().and_then(section_role);
+        program.set_autoload(match role {
+            Some(SectionRole::Program(of, _)) => of == generation,
+            Some(SectionRole::Syscall) => true,
+            Some(SectionRole::StructOps) | None => false,
+        });
+    }
+    for mut map in object.maps_mut().filter(|map| map.map_type() == MapType::StructOps) {
+        map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
+    }
+    object.load().map(drop).map_err(load_failed)
+}
+
 /// Where members are in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries them over to the kernel's by their names.
 fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> Result<[usize; N]> {
     let unreadable = |error: &dyn std::fmt::Display| {

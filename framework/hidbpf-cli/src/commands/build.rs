@@ -10,6 +10,9 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
+use hidbpf::recording::{self, Recording};
+use hidbpf::replay::{Object, ObjectError, Settings};
+use hidbpf::verify::{self, Verification};
 use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Sdk};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::json;
@@ -100,11 +103,21 @@ fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> 
         eprintln!("{warning}");
     }
     let checked = hidbpf_build::check(&driver.object, &request.folder).map_err(failed)?;
-    if context.json {
-        output::json("build", &as_json(&driver, &checked))?;
-    } else {
-        output::text(as_text(request, &driver, &checked))?;
+    let efforts = hidbpf_build::effort_warnings(&driver.object, &request.folder).map_err(failed)?;
+    for warning in &efforts {
+        eprintln!("{warning}");
     }
+    let verification = verify(context, &driver.object, &request.folder);
+    let verified = match &verification {
+        Ok(verification) => verification.to_string(),
+        Err(_) => "refuses the driver".to_owned(),
+    };
+    if context.json {
+        output::json("build", &as_json(&driver, &efforts, &checked, &verification))?;
+    } else {
+        output::text(format!("{}kernel: {verified}\n", as_text(request, &driver, &checked)))?;
+    }
+    verification?;
     if let Some(device) = &request.device {
         let name = Device::find(&context.system, device)?.name;
         let object = DriverObject::read(&driver.object)?;
@@ -113,7 +126,26 @@ fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> 
     if checked.iter().all(|checked| checked.difference.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
 }
 
-fn as_json(driver: &Driver, checked: &[Checked]) -> serde_json::Value {
+/// Has the running kernel verify the driver, for the devices of its recordings.
+fn verify(context: &Context, object: &Path, folder: &Path) -> Result<Verification, Error> {
+    let driver = DriverObject::read(object)?;
+    let unreadable = |error: ObjectError| Error::because(ErrorKind::BadObject, "failed to read the driver", error);
+    let parsed = Object::parse(driver.bytes()).map_err(unreadable)?;
+    let mut devices = Vec::new();
+    for (path, _) in hidbpf_build::recordings(folder).map_err(failed)? {
+        let recording = Recording::read(&path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let settings = |device: &recording::Device| Settings::of(device).for_driver(&driver);
+        devices.extend(recording.devices.iter().map(|device| (device.into(), settings(device))));
+    }
+    verify::verify(&context.system, &driver, &parsed, &devices)
+}
+
+fn as_json(
+    driver: &Driver,
+    efforts: &[String],
+    checked: &[Checked],
+    verification: &Result<Verification, Error>,
+) -> serde_json::Value {
     let recordings: Vec<_> = checked
         .iter()
         .map(|checked| {
@@ -125,11 +157,20 @@ fn as_json(driver: &Driver, checked: &[Checked]) -> serde_json::Value {
             })
         })
         .collect();
+    let warnings: Vec<&String> = driver.warnings.iter().chain(efforts).collect();
+    let kernel = match verification {
+        Ok(Verification::Verified { release, generation }) => {
+            json!({ "verified": true, "release": release, "generation": generation })
+        }
+        Ok(Verification::NotTried(why)) => json!({ "verified": null, "why": why }),
+        Err(error) => json!({ "verified": false, "why": error.to_string(), "hint": error.hint() }),
+    };
     json!({
         "driver": driver.name,
         "object": driver.object,
-        "warnings": driver.warnings,
+        "warnings": warnings,
         "recordings": recordings,
+        "kernel": kernel,
     })
 }
 

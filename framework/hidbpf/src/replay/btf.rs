@@ -194,6 +194,11 @@ impl Btf {
         Ok(btf)
     }
 
+    /// The number of types, void included.
+    pub(crate) fn len(&self) -> usize {
+        self.types.len()
+    }
+
     pub(crate) fn get(&self, id: TypeId) -> &Type {
         self.types.get(id.0 as usize).unwrap_or(&Type::Void)
     }

@@ -158,6 +158,12 @@ impl Image {
         self.object.ext.line(&self.object.btf, &section.name, start, bytes(function.section_start + instruction)?)
     }
 
+    /// The line of source from which an index of the code comes.
+    pub(crate) fn source_at(&self, at: usize) -> Option<SourceLine> {
+        let function = self.function_at(at)?;
+        self.source(function, at - function.start)
+    }
+
     /// A fault at an index of the code.
     #[cold]
     pub(crate) fn fault(&self, at: usize, reason: Reason) -> Box<Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core_relo::Layout;
+use super::effort::Way;
 use super::error::Reason;
 use super::image::{Data, Image};
 use super::memory::{Access, Full, Kind, Memory, RegionId};
@@ -134,6 +135,9 @@ pub(crate) struct Machine {
     pub(crate) injected: Vec<Vec<u8>>,
     /// The buffer for reports, its context and arguments.
     pub(crate) event: Option<EventBuffer>,
+    /// What is running, and what has taken the longest way so far.
+    pub(super) way: Way,
+    pub(super) longest_way: Way,
 }
 
 /// What a hook on reports works with.
@@ -194,6 +198,8 @@ impl Machine {
             reports: Reports::default(),
             injected: Vec::new(),
             event: None,
+            way: Way::default(),
+            longest_way: Way::default(),
         })
     }
 

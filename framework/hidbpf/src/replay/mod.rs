@@ -29,6 +29,7 @@ use crate::setup::NotSetUp;
 
 pub(crate) mod btf;
 mod core_relo;
+mod effort;
 mod error;
 mod format;
 mod helpers;
@@ -47,6 +48,7 @@ mod vm_tests;
 mod whole;
 
 pub use crate::kernel::Generation;
+pub use effort::{Effort, MAX_JUMPS, effort};
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
 pub use object::{Declared, Object};
 pub use whole::{Replayed, difference, replay};
@@ -575,6 +577,28 @@ impl Driver {
             after = std::mem::take(&mut self.machine.injected);
         }
         Ok(Outcome { before, report, after, instructions: self.machine.instructions - taken })
+    }
+
+    /// The longest way that a program took so far.
+    fn effort(&self) -> Effort {
+        let way = &self.machine.longest_way;
+        let longest = way.rounds.values().max();
+        Effort {
+            jumps: way.jumps,
+            rounds: longest.map_or(0, |(rounds, _)| *rounds),
+            source: longest.and_then(|(_, from)| self.machine.image.source_at(*from)),
+        }
+    }
+
+    /// The bytes of the buffer for reports, where the driver looks at reports and the kernel takes the descriptor.
+    fn buffer_size(&self) -> Option<usize> {
+        self.reports.as_ref()?.as_ref().ok().copied().filter(|_| self.has_event_hook())
+    }
+
+    /// The driver's data, by the names of sections: its variables as they are.
+    pub(crate) fn data(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let regions = self.object.data.iter().zip(&self.machine.data.sections);
+        regions.map(|(section, region)| (section.name.as_str(), self.machine.memory.bytes(*region)))
     }
 
     /// Whether the driver looks at reports at all.

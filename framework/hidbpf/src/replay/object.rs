@@ -12,7 +12,7 @@ use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, Rel
 use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
 
 use super::Generation;
-use super::btf::{Btf, BtfExt, Type, essential_name};
+use super::btf::{Btf, BtfExt, Type, TypeId, essential_name};
 use super::error::ObjectError;
 use super::insn::{self, Raw};
 use crate::object::{PROPERTY_PREFIX, is_or_below, limits};
@@ -250,6 +250,22 @@ impl Object {
             Type::Enum { values, .. } => Declared::Enumeration(values.clone()),
             _ => Declared::Other,
         })
+    }
+
+    /// The variables that are smaller than their types. clang splits a static struct into its members and shrinks a static number that is only
+    /// ever one of two, and keeps the type for each; the kernel refuses such type information (`btf_datasec_resolve()`, kernel/bpf/btf.c).
+    pub fn shrunk_variables(&self) -> Vec<&str> {
+        let of_section = |section: usize| match self.btf.get(TypeId(section as u32)) {
+            Type::Section { variables, .. } => variables.as_slice(),
+            _ => &[],
+        };
+        let placed = (0..self.btf.len()).flat_map(of_section);
+        let split = placed.filter_map(|placed| match self.btf.get(placed.ty) {
+            Type::Variable { name, ty } if self.btf.size_of(*ty).is_some_and(|size| size > placed.size) => Some(name),
+            _ => None,
+        });
+        // The parts are called after the struct, with a number.
+        split.map(|name| name.split_once('.').map_or(name.as_str(), |(name, _)| name)).collect()
     }
 
     pub(crate) fn global(&self, name: &str) -> Option<Global> {

@@ -55,7 +55,12 @@ impl Machine {
     pub(crate) fn run(&mut self, entry: usize, arguments: [u64; 5]) -> Result<u64, Box<Fault>> {
         let image = Arc::clone(&self.image);
         let base = self.depth;
+        let outer = std::mem::take(&mut self.way);
         let result = self.interpret(&image, entry, arguments);
+        let way = std::mem::replace(&mut self.way, outer);
+        if way.jumps > self.longest_way.jumps {
+            self.longest_way = way;
+        }
         self.depth = base;
         result
     }
@@ -103,11 +108,21 @@ impl Machine {
                 register!($insn.dst) = u64::from($result);
             }};
         }
+        macro_rules! go {
+            ($to:expr) => {{
+                let to = $to;
+                if to < at {
+                    self.way.goes_back(at - 1, to);
+                }
+                at = to;
+            }};
+        }
         macro_rules! jump {
             ($insn:ident, $ty:ty, |$d:ident, $s:ident| $taken:expr) => {{
                 let ($d, $s) = (register!($insn.dst) as $ty, register!($insn.src) as $ty);
+                self.way.jumps += 1;
                 if $taken {
-                    at = $insn.offset as usize;
+                    go!($insn.offset as usize);
                 }
             }};
         }
@@ -214,7 +229,7 @@ impl Machine {
                 Op::Swap32 => register!(insn.dst) = u64::from((register!(insn.dst) as u32).swap_bytes()),
                 Op::Swap64 => register!(insn.dst) = register!(insn.dst).swap_bytes(),
 
-                Op::Jump => at = insn.offset as usize,
+                Op::Jump => go!(insn.offset as usize),
                 Op::Jeq64 => jump!(insn, u64, |d, s| d == s),
                 Op::Jne64 => jump!(insn, u64, |d, s| d != s),
                 Op::Jgt64 => jump!(insn, u64, |d, s| d > s),

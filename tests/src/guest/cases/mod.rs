@@ -26,6 +26,7 @@ mod policy;
 pub mod recordings;
 mod refusals;
 mod request;
+mod sdk;
 mod security;
 mod setup;
 mod trouble;
@@ -138,6 +139,7 @@ fn table() -> Vec<Case> {
         refusals::CASES,
         policy::CASES,
         request::CASES,
+        sdk::CASES,
         security::CASES,
         setup::CASES,
         trouble::CASES,

@@ -1,0 +1,108 @@
+//! Warns of loops that a kernel's verifier may not follow to their end. Only the kernel itself can say for sure.
+
+use std::fs;
+use std::path::Path;
+
+use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
+use hidbpf::object::DriverObject;
+use hidbpf::recording::Recording;
+use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError, Settings};
+
+use crate::BuildError;
+use crate::recordings::recordings;
+
+/// The conditional jumps on one way from which on it depends on the kernel whether it takes the program. The drivers here have 25 at most; a
+/// loop of 64 rounds over items, with some 250, was refused by Linux 6.6, 6.16 and 7.3.
+const MANY: u64 = 128;
+
+/// Runs a driver over the longest input that the devices of its recordings could have, and says what the kernel may have against that.
+///
+/// # Errors
+/// The object or a recording can't be read.
+pub fn warnings(object: &Path, folder: &Path) -> Result<Vec<String>, BuildError> {
+    let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
+    let failed =
+        |problem: String| BuildError::Replay { object: object.to_owned(), recording: folder.to_owned(), problem };
+    let parsed = Object::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+    let driver = DriverObject::parse(object, bytes).map_err(|error| failed(error.to_string()))?;
+    let mut devices: Vec<(Device, Vec<Vec<u8>>, Settings)> = Vec::new();
+    for (path, _) in recordings(folder)? {
+        let recording = Recording::read(&path)?;
+        for (index, device) in recording.devices.iter().enumerate() {
+            let reports = recording.events_of(index).map(|event| event.report.clone()).collect();
+            devices.push((device.into(), reports, Settings::of(device).for_driver(&driver)));
+        }
+    }
+    if devices.is_empty() {
+        devices.push((stand_in(), vec![vec![0]], Settings::default()));
+    }
+    let mut warnings: Vec<String> = Vec::new();
+    for (device, reports, settings) in &devices {
+        for generation in parsed.generations() {
+            let effort = replay::effort(&parsed, generation, device, reports, settings);
+            warnings.extend(warning(effort).filter(|warning| !warnings.contains(warning)));
+        }
+    }
+    Ok(warnings)
+}
+
+/// A button, for a driver without recordings.
+fn stand_in() -> Device {
+    let descriptor =
+        vec![5, 1, 9, 2, 0xa1, 1, 5, 9, 0x19, 1, 0x29, 8, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 8, 0x81, 2, 0xc0];
+    Device {
+        id: HidId(1),
+        bus: Bus::USB,
+        group: Group::GENERIC,
+        vendor: VendorId(0),
+        product: ProductId(0),
+        name: String::new(),
+        phys: String::new(),
+        uniq: String::new(),
+        descriptor,
+    }
+}
+
+fn warning(effort: Result<Effort, ReplayError>) -> Option<String> {
+    const ADVICE: &str = "give the loop fewer rounds, or walk a descriptor with hidbpf_walk()";
+    match effort {
+        Ok(Effort { jumps, rounds, source }) if rounds > 1 && jumps > MANY => {
+            let place = source.map(|source| format!("{source}: ")).unwrap_or_default();
+            let verdict = match jumps > MAX_JUMPS {
+                true => format!("and will probably refuse the program, with more than {MAX_JUMPS} of them"),
+                false => "and may refuse the program, some kernels sooner than others".to_owned(),
+            };
+            Some(format!(
+                "{place}warning: with the longest input this loop goes round {rounds} times, over {jumps} conditional jumps. The kernel's \
+                 verifier follows each, {verdict}: {ADVICE}"
+            ))
+        }
+        Err(ReplayError::Fault(fault)) => {
+            // Both generations' programs are of one source, and what is wrong with them is said once.
+            let Fault { source, reason, .. } = &*fault;
+            let place = source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
+            Some(format!(
+                "{place}warning: with the longest input, a descriptor of 4096 bytes or a report that fills the kernel's buffer, the driver \
+                 does what the kernel does not allow: {reason}"
+            ))
+        }
+        // What can't be run at all is an error of the check, or of no driver for this device.
+        Ok(_) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_loops_are_told_by_how_long_they_are() {
+        let effort = |jumps, rounds| warning(Ok(Effort { jumps, rounds, source: None }));
+        assert_eq!(effort(MANY, 64), None);
+        // Many jumps without a loop are as many as the program has.
+        assert_eq!(effort(MANY + 1, 1), None);
+        assert!(effort(MANY + 1, 64).is_some_and(|warning| warning.contains("may refuse")));
+        assert!(effort(MAX_JUMPS + 1, 4096).is_some_and(|warning| warning.contains("will probably refuse")));
+        assert_eq!(warning(Err(ReplayError::NoReports)), None);
+    }
+}
