@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hidbpf_core::error::{Error, ErrorKind};
-use hidbpf_core::fast::{Fast, Keep};
+use hidbpf_core::fast::Fast;
 use hidbpf_core::hwdb;
 use hidbpf_core::ids::HidName;
 use hidbpf_core::kept;
@@ -70,11 +70,10 @@ fn add(path: &Path) -> Result<(), Option<Error>> {
     let manager = Manager::with(&system, Fast::new(&system, kept::read(&system).as_deref()));
     let added =
         manager.confine().and_then(|()| manager.add(path, &hwdb::named(std::env::vars_os()), Event::of_environment()));
-    let keep = match &added {
-        Ok(AddReport { not_fast: Some(why), .. }) if did_not_work(why) => Keep::Nothing,
-        _ => manager.loader().keep(),
-    };
-    kept::write(&system, &keep);
+    if matches!(&added, Ok(AddReport { not_fast: Some(why), .. }) if did_not_work(why)) {
+        manager.loader().doubt();
+    }
+    kept::write(&system, &manager.loader().keep());
     let why = match added {
         Ok(report) => {
             report.tell();

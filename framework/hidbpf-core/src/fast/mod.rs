@@ -117,8 +117,10 @@ pub enum Keep {
 pub struct Fast {
     kernel: Option<KernelIdentity>,
     ids: RefCell<Option<ResolvedIds>>,
-    /// What the numbers were when they came from a file.
-    kept: RefCell<Option<ResolvedIds>>,
+    /// What the file had.
+    kept: Option<ResolvedIds>,
+    /// Whether the numbers are still those of the file, and have not been looked up since.
+    from_file: Cell<bool>,
     failed: Rc<Cell<bool>>,
 }
 
@@ -128,21 +130,36 @@ impl Fast {
     pub fn new(system: &System, kept: Option<&[u8]>) -> Fast {
         let kernel = KernelIdentity::of(system);
         let kept = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(kept?, kernel));
-        Fast { kernel, ids: RefCell::new(kept.clone()), kept: RefCell::new(kept), failed: Rc::new(Cell::new(false)) }
+        let (ids, from_file) = (RefCell::new(kept.clone()), Cell::new(kept.is_some()));
+        Fast { kernel, ids, kept, from_file, failed: Rc::new(Cell::new(false)) }
+    }
+
+    /// Says that something went wrong which wrong numbers may be the reason of.
+    pub fn doubt(&self) {
+        self.failed.set(true);
     }
 
     /// What is to be kept for the next time, in a file that nobody but root can write. To be asked when all is done.
+    ///
+    /// After a failure the numbers of a file are looked up: a driver that always fails must not cost the others theirs.
     pub fn keep(&self) -> Keep {
-        if self.failed.get() {
-            return Keep::Nothing;
+        if self.failed.get() && self.from_file.replace(false) {
+            self.ids.replace(self.look_up(&BTreeSet::new()).ok());
         }
-        let ids = self.ids.borrow();
-        match (&self.kernel, &*ids) {
-            (Some(kernel), Some(ids)) if *self.kept.borrow() != Some(ids.clone()) => {
-                Keep::Instead(ids.to_bytes(kernel))
-            }
+        match (&self.kernel, &*self.ids.borrow(), &self.kept) {
+            (Some(_), Some(ids), Some(kept)) if ids == kept => Keep::AsItIs,
+            (Some(kernel), Some(ids), _) => Keep::Instead(ids.to_bytes(kernel)),
+            (_, None, Some(_)) => Keep::Nothing,
             _ => Keep::AsItIs,
         }
+    }
+
+    /// Looks up the numbers of these functions, and of those that the file had.
+    fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, Failure> {
+        let mut ids = resolve::generation()?;
+        let known = self.kept.iter().flat_map(|kept| kept.functions.keys()).map(String::as_str);
+        resolve::functions(&mut ids, &known.chain(functions.iter().copied()).collect())?;
+        Ok(ids)
     }
 
     fn not_fast(&self, driver: &ObjectFile, failure: Failure) -> Error {
@@ -159,16 +176,10 @@ impl Fast {
     ) -> Result<T, Failure> {
         let mut ids = self.ids.take().map_or_else(resolve::generation, Ok)?;
         let result = resolve::functions(&mut ids, functions).and_then(|()| act(&ids));
-        let kept = match &result {
-            Err(failure) if failure.may_be_numbers() => self.kept.take(),
-            _ => None,
-        };
-        if let Some(kept) = kept {
-            let mut fresh = resolve::generation()?;
-            resolve::functions(&mut fresh, functions)?;
-            let is_other = |name: &&str| fresh.functions.get(*name) != kept.functions.get(*name);
-            let others = fresh.ops != kept.ops || fresh.members != kept.members || functions.iter().any(is_other);
-            let again = if others { act(&fresh) } else { result };
+        let is_suspect = matches!(&result, Err(failure) if failure.may_be_numbers());
+        if is_suspect && self.from_file.replace(false) {
+            let fresh = self.look_up(functions)?;
+            let again = if fresh == ids { result } else { act(&fresh) };
             self.ids.replace(Some(fresh));
             return again;
         }

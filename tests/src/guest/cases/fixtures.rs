@@ -60,7 +60,7 @@ pub const ORIGINALS: Fixture = fixture!("bench-originals");
 pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
-const UNSAFE: Fixture = fixture!("bench-unsafe");
+pub const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// Changes items of any descriptor.
 pub const WALK: Fixture = fixture!("bench-walk");
 /// Has a loop that is too much for the verifier.
