@@ -230,19 +230,8 @@ pub enum Wish<'a> {
     Bound(&'a Source),
     /// It is left off.
     Disabled(&'a Source),
-    /// A file that can't be read may have been about it: it is left off.
+    /// A file that does not hold may have been about it: it is left off.
     InDoubt(&'a Problem),
-}
-
-impl Wish<'_> {
-    /// Why the driver is left off, if it is.
-    pub fn against(&self) -> Option<String> {
-        match self {
-            Wish::Disabled(source) => Some(format!("it is disabled by {source}")),
-            Wish::InDoubt(problem) => Some(format!("it may be disabled in a file that does not hold: {problem}")),
-            Wish::Unsaid | Wish::Enabled(_) | Wish::Bound(_) => None,
-        }
-    }
 }
 
 /// All that the files say.

@@ -152,7 +152,7 @@ impl fmt::Display for Reason {
             }
             Reason::Undecided { rule, lacks } => write!(f, "it may be for the device, by {rule}, but {lacks}"),
             Reason::Disabled(source) => write!(f, "it is disabled by {source}"),
-            Reason::InDoubt(problem) => write!(f, "the configuration can't be read: {problem}"),
+            Reason::InDoubt(problem) => write!(f, "it may be disabled in a file that does not hold: {problem}"),
             Reason::Aside(aside) => aside.fmt(f),
             Reason::Attached => f.write_str("it is attached already"),
             Reason::OnRequest => f.write_str("it is attached only on request"),
