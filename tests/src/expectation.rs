@@ -27,7 +27,11 @@ impl Version {
     /// The first with HID-BPF.
     pub const OLDEST: Version = Version { major: 6, minor: 3 };
 
-    fn running() -> Result<Version> {
+    /// That of the running kernel.
+    ///
+    /// # Errors
+    /// The kernel's release can't be read.
+    pub fn running() -> Result<Version> {
         const RELEASE: &str = "/proc/sys/kernel/osrelease";
         let release = fs::read_to_string(RELEASE).with_context(|| format!("failed to read `{RELEASE}`"))?;
         release.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or_default().parse()

@@ -9,7 +9,8 @@ use zerocopy::{Immutable, IntoBytes, Unaligned};
 const DEVICE: u8 = 1;
 /// The type of the descriptor that has those of all interfaces.
 pub const CONFIGURATION: u8 = 2;
-const STRING: u8 = 3;
+/// The type of strings.
+pub const STRING: u8 = 3;
 const INTERFACE: u8 = 4;
 const ENDPOINT: u8 = 5;
 const BOS: u8 = 15;

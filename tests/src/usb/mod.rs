@@ -26,7 +26,7 @@ use nix::errno::Errno;
 pub use descriptors::{InterfaceSpec, MANUFACTURER, PRODUCT, SERIAL, Spec, Speed, utf16};
 pub use vhci::is_there;
 
-use descriptors::{CONFIGURATION, REPORT, THE_CONFIGURATION};
+use descriptors::{CONFIGURATION, REPORT, STRING, THE_CONFIGURATION};
 use ip::{Command, Setup, Submit};
 use vhci::Port;
 
@@ -199,6 +199,19 @@ pub enum Event {
         /// The report.
         data: Vec<u8>,
     },
+}
+
+impl Event {
+    /// The index of the string that is asked for, if one is.
+    pub fn string(&self) -> Option<u8> {
+        match self {
+            Event::Request(Request { kind: TO_HOST, request: GET_DESCRIPTOR, value, .. }) => {
+                let [index, kind] = value.to_le_bytes();
+                (kind == STRING).then_some(index)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A device that is plugged in; unplugged when dropped.

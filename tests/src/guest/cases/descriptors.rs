@@ -201,13 +201,13 @@ const MALTRON: &str = "05 01 09 80 a1 01 85 02 75 01 95 01 15 00 25 01 09 82 81 
     a1 01 85 03 95 01 75 10 19 00 2a ff 7f 81 00 c0 06 7f ff 09 01 a1 01 85 04 95 01 75 10 19 00 2a ff 7f 81 00 75 02 25 02 09 90 b1 02 \
     75 06 b1 01 75 01 25 01 05 08 09 2a 91 02 09 4b 91 02 75 06 95 01 91 01 c0";
 
-fn maltron() -> Result<Spec> {
+pub fn maltron() -> Result<Spec> {
     let name = "Maltron L90".to_owned();
     Ok(Spec { vendor: 0x058f, product: 0x9410, name, descriptor: unhex(MALTRON)?, ..plain_mouse() })
 }
 
 /// A mouse of which kye changes byte 116, the upper half of a usage that is too large.
-fn kye() -> Result<Spec> {
+pub fn kye() -> Result<Spec> {
     const CONTROLS: &str =
         "05 0c 09 01 a1 01 85 03 19 00 2a 3c 70 15 00 26 ff 00 75 10 95 01 81 00 c0 05 0c 05 0c 05 0c";
     let mouse = plain_mouse().descriptor;

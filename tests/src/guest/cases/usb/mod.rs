@@ -4,11 +4,12 @@ mod faulty;
 mod host;
 mod many;
 mod sleep;
+mod special;
 mod tablet;
 
 use super::Case;
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [host::CASES, sleep::CASES, faulty::CASES, many::CASES].concat()
+    [host::CASES, sleep::CASES, faulty::CASES, many::CASES, special::CASES].concat()
 }
