@@ -80,6 +80,8 @@ struct Recorded {
     newer_only: bool,
     /// Whether it has a recording of a device on a USB bus.
     on_usb: bool,
+    /// Drivers of one family have the same kinds of hooks, made of the same parts of the SDK.
+    family: String,
 }
 
 fn recorded_drivers() -> Vec<Recorded> {
@@ -92,10 +94,29 @@ fn recorded_drivers() -> Vec<Recorded> {
                 driver: name.to_owned(),
                 newer_only: manifest.requires.contains(&Requirement::StructOps),
                 on_usb: is_on_usb(&folder.join("recordings")),
+                family: family(&folder.join("driver.bpf.c")),
             });
         }
     }
     drivers
+}
+
+/// The headers of the SDK that a driver includes, and the kinds of hooks that it has.
+fn family(source: &Path) -> String {
+    /// The ends of the names of macros that make hooks.
+    const HOOKS: [(&str, &str); 5] = [
+        ("RDESC_FIXUP(", "descriptor"),
+        ("INPUT_REPORT(", "event"),
+        ("_EVENT(", "event"),
+        ("HW_REQUEST(", "request"),
+        ("OUTPUT_REPORT(", "output"),
+    ];
+    let text =
+        fs::read_to_string(source).unwrap_or_else(|error| panic!("failed to read `{}`: {error}", source.display()));
+    let headers = text.lines().filter_map(|line| line.strip_prefix("#include <hidbpf/")?.strip_suffix(".h>"));
+    let hooks = HOOKS.into_iter().filter(|(end, _)| text.contains(end)).map(|(_, kind)| kind);
+    let words: std::collections::BTreeSet<&str> = headers.chain(hooks).collect();
+    words.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a recording in a folder is of a device on a USB bus.

@@ -42,18 +42,46 @@ pub enum Generation {
     StructOps,
 }
 
+/// A case that the guest has, as `vm-guest --list` tells, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The kernels that it is for.
+    pub generations: Vec<Generation>,
+    /// On which of those it runs unless all are asked for.
+    pub breadth: Breadth,
+    /// The family that it belongs to, if it does: those cases that ask the kernel for the same things.
+    pub family: Option<String>,
+    /// Whether it needs the package udev-hid-bpf.
+    pub udev_hid_bpf: bool,
+}
+
+/// On which kernels a case runs, of those that it is for, unless all are asked for. All cases run on the newest kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Breadth {
+    /// On each: what it is about can differ from kernel to kernel.
+    EachKernel,
+    /// On the newest, and on those of another generation: what it is about hangs on how the kernel takes programs.
+    EachGeneration,
+    /// On the newest: what it is about is all in user space.
+    Newest,
+    /// On the newest, and on each other one if it is the first of its family.
+    FirstOfFamily,
+}
+
 /// What a guest is booted for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Task {
-    /// Run the test cases whose name contains one of `filters`, or all where that is empty.
+    /// Run test cases.
     Test {
-        /// Parts of names.
-        filters: Vec<String>,
+        /// Their names.
+        cases: Vec<String>,
         /// How many times as often as usual the cases repeat themselves that are about many devices.
         rounds: usize,
-        /// Whether the machine has udev-hid-bpf. Without it, the cases that need it are left out.
-        udev_hid_bpf: bool,
     },
     /// Show a device before and after its driver.
     Demo,

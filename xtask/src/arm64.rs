@@ -22,6 +22,7 @@ use crate::protocol::{Generation, Outcome, Task};
 use crate::qemu::Limits;
 use crate::report::{Report, case_line};
 use crate::screen;
+use crate::selection::Selection;
 use crate::setup::{self, Need};
 use crate::transcript::Tally;
 
@@ -68,6 +69,7 @@ pub fn run(options: &Options) -> Result<Report> {
         pick: Pick::Newest,
         since: None,
         generation: Generation::StructOps,
+        everything: true,
         may_skip: true,
         architecture: Architecture::Arm64,
     };
@@ -79,8 +81,11 @@ pub fn run(options: &Options) -> Result<Report> {
         Packer::new(&paths, kernels::list()?.modules, &packed, userland)?,
         Accelerators::emulation(Accelerator::Tcg),
     );
-    let task = Task::Test { filters: options.filters.clone(), rounds: 1, udev_hid_bpf: false };
-    let (mut part, _) = boot::watch(NAME, &kernel, &|hear| lab.boot(&kernel, task.clone(), limits(), hear));
+    let selection = Selection::new(&own, &options.filters, true)?;
+    let chosen = selection.choose(kernel.generation, true).cases;
+    let cases = chosen.into_iter().filter(|case| !case.udev_hid_bpf).map(|case| case.name.clone()).collect();
+    let task = Task::Test { cases, rounds: 1 };
+    let (mut part, _) = boot::watch(NAME, NAME, &kernel, &|hear| lab.boot(&kernel, NAME, task.clone(), limits(), hear));
     part.tally += tally;
     part.took = started.elapsed();
     Ok(Report { parts: vec![part], ..Report::default() })

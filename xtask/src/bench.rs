@@ -13,6 +13,7 @@ use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::artifacts::{self, Profile};
 use crate::boot::{Lab, watch};
 use crate::costs::Figures;
+use crate::lanes::{self, usual_lanes};
 use crate::paths::Paths;
 use crate::protocol::{Task, Way};
 use crate::qemu::Limits;
@@ -20,7 +21,6 @@ use crate::report::{Part, Report, Sum};
 use crate::screen;
 use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
-use crate::vm::{usual_jobs, with_each};
 use crate::wanted::{KernelOptions, Wanted};
 
 /// Where the tables are kept, from the workspace's root.
@@ -56,23 +56,33 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
     let lab = Lab::new(&paths, &artifacts, other.as_ref().ok(), Accelerators::emulation(Accelerator::CountedTcg))?;
     let mut report = Report::default();
     let mut kernels = Vec::new();
-    let results = with_each(&paths, &wanted, usual_jobs(), &|kernel| {
-        let mut counted = Kernel { release: kernel.release.clone(), ways: BTreeMap::new() };
-        let mut parts = Vec::new();
-        for (way, name) in WAYS.into_iter().filter(|(way, _)| *way != Way::UdevHidBpf || other.is_ok()) {
-            let name = format!("{} {name}", kernel.name);
-            let (part, figures) =
-                watch(&name, kernel, &|hear| lab.boot(kernel, Task::Measure { way }, Limits::default(), hear));
-            parts.push(part);
-            counted.ways.insert(way, figures);
-        }
-        (counted, parts)
-    });
+    let results = lanes::run(
+        &paths,
+        &wanted,
+        usual_lanes(),
+        &|_| vec![()],
+        &|kernel, ()| {
+            let mut counted = Kernel { release: kernel.release.clone(), ways: BTreeMap::new() };
+            let mut parts = Vec::new();
+            for (way, name) in WAYS.into_iter().filter(|(way, _)| *way != Way::UdevHidBpf || other.is_ok()) {
+                let name = format!("{} {name}", kernel.name);
+                let (part, figures) = watch(&name, &name, kernel, &|hear| {
+                    lab.boot(kernel, &kernel.name, Task::Measure { way }, Limits::default(), hear)
+                });
+                parts.push(part);
+                counted.ways.insert(way, figures);
+            }
+            (counted, parts)
+        },
+        &|| {},
+    );
     for (name, result) in results {
         match result {
-            Ok((_, (counted, parts))) => {
-                report.parts.extend(parts);
-                kernels.push(counted);
+            Ok((_, counted)) => {
+                for (counted, parts) in counted {
+                    report.parts.extend(parts);
+                    kernels.push(counted);
+                }
             }
             Err(error) => report.parts.push(Part::broken(&name, &error)),
         }

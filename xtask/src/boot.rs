@@ -54,8 +54,6 @@ pub struct Lab<'a> {
     paths: &'a Paths,
     packer: Packer<'a>,
     accelerators: Accelerators,
-    /// Whether the machines have udev-hid-bpf.
-    pub udev_hid_bpf: bool,
 }
 
 impl<'a> Lab<'a> {
@@ -70,34 +68,36 @@ impl<'a> Lab<'a> {
         accelerators: Accelerators,
     ) -> Result<Self> {
         let packer = Packer::new(paths, kernels::list()?.modules, artifacts, Userland::Own { udev_hid_bpf })?;
-        Ok(Self { paths, packer, accelerators, udev_hid_bpf: udev_hid_bpf.is_some() })
+        Ok(Self { paths, packer, accelerators })
     }
 
     /// Takes what is packed already.
     pub fn with(paths: &'a Paths, packer: Packer<'a>, accelerators: Accelerators) -> Self {
-        Self { paths, packer, accelerators, udev_hid_bpf: false }
+        Self { paths, packer, accelerators }
     }
 
-    /// Boots `kernel` for `task`, and calls `heard` with what the guest says.
+    /// Boots `kernel` for `task`, in a machine whose logs are called `name`, and calls `heard` with what comes of it.
     ///
     /// # Errors
     /// The machine can't be packed or started.
-    pub fn boot(&self, kernel: &Kernel, task: Task, limits: Limits, heard: Hear<'_>) -> Result<Run> {
+    pub fn boot(&self, kernel: &Kernel, name: &str, task: Task, limits: Limits, heard: Hear<'_>) -> Result<Run> {
         let is_checked = matches!(task, Task::Test { .. });
         let job = Job { kernel: kernel.name.clone(), generation: kernel.generation, task };
-        let initramfs = self.packer.pack(kernel, &job)?;
-        let logs = Logs::create(&self.paths.logs(), &kernel.name)?;
+        let initramfs = self.packer.pack(kernel, name, &job)?;
+        let logs = Logs::create(&self.paths.logs(), name)?;
         let machine = Machine {
             qemu: kernel.architecture.qemu().into(),
             image: kernel.image.clone(),
-            initramfs,
+            initramfs: initramfs.clone(),
             disk: None,
             architecture: kernel.architecture,
             is_checked,
             limits,
             logs,
         };
-        boot(kernel, &machine, &self.accelerators, heard)
+        let run = boot(kernel, &machine, &self.accelerators, heard)?;
+        fs::remove_file(&initramfs).with_context(|| format!("failed to remove `{}`", initramfs.display()))?;
+        Ok(run)
     }
 }
 
@@ -173,10 +173,10 @@ pub fn note_of(kernel: &Kernel, run: &Run) -> String {
     format!("Linux {}{by}{ready}", kernel.release)
 }
 
-/// Boots a machine to its end, and reports its cases as of `name`.
-pub fn watch(name: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>) -> Result<Run>) -> (Part, Figures) {
+/// Boots a machine to its end, and reports its cases as of `name`. While it runs it is called `machine`.
+pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>) -> Result<Run>) -> (Part, Figures) {
     let mut figures = Figures::new();
-    let mut progress = Progress::new(name, &format!("booting Linux {}", kernel.release));
+    let mut progress = Progress::new(machine, &format!("booting Linux {}", kernel.release));
     let mut tally = Tally::default();
     let mut hear = |news: News<'_>| {
         let message = match news {
@@ -218,7 +218,7 @@ pub fn watch(name: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>) -> Result<Run>
         Err(error) => return (Part { tally, ..Part::broken(name, &error) }, figures),
     };
     let logs = format!("\n  {}", run.logs);
-    let mut part = Part { name: name.to_owned(), note: note_of(kernel, &run), tally, took: run.took, broken: None };
+    let mut part = Part { note: note_of(kernel, &run), tally, took: run.took, ..Part::new(name) };
     match run.end {
         End::Verdict(_) if tally.failed > 0 => screen::line(&format!("{name}: {} failed{logs}", tally.failed)),
         End::Verdict(_) => {}

@@ -63,8 +63,9 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
     let kept = if paths.root.join(TABLE).exists() { Table::read(&paths.root)? } else { Table::default() };
     let mut drivers = on_this_machine(&paths.root, &artifacts)?;
-    let options = vm::Options { filters: vec![CASES.to_owned()], kernels: options.clone(), rounds: 1, jobs: None };
-    let Ran { mut report, figures, releases } = vm::run_cases(&paths, &artifacts, &wanted, &options)?;
+    let options =
+        vm::Options { filters: vec![CASES.to_owned()], kernels: options.clone(), all: true, rounds: 1, jobs: None };
+    let Ran { mut report, figures, releases } = vm::run_cases(&paths, &artifacts, &wanted, &options, &|| {})?;
     if report.result() != Sum::Passed {
         report.notices.push(format!("not all cases passed: {PAGE} stays as it was"));
         return Ok(report);

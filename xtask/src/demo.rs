@@ -38,7 +38,7 @@ pub fn run(options: &KernelOptions) -> Result<()> {
     let lab = Lab::new(&paths, &artifacts, None, Accelerators::open(&paths)?)?;
     screen::line(&format!("[4/4] Booting Linux {} in a virtual machine\n", kernel.release));
     step.say("booting, a few seconds");
-    let run = lab.boot(&kernel, Task::Demo, Limits::default(), &mut |news| match news {
+    let run = lab.boot(&kernel, &kernel.name, Task::Demo, Limits::default(), &mut |news| match news {
         News::Restart(line) => {
             if let Some(line) = line {
                 screen::line(line);

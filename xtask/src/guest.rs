@@ -137,17 +137,17 @@ impl<'a> Packer<'a> {
         Ok(Self { paths, modules, base })
     }
 
-    /// Packs the archive for one kernel and one job, and returns its path.
+    /// Packs the archive for one kernel and one job, called `name`, and returns its path.
     ///
     /// # Errors
     /// The kernel lacks a module, or a file can't be written.
-    pub fn pack(&self, kernel: &Kernel, job: &Job) -> Result<PathBuf> {
-        let stage = self.paths.vm.join("stage").join(&kernel.name);
+    pub fn pack(&self, kernel: &Kernel, name: &str, job: &Job) -> Result<PathBuf> {
+        let stage = self.paths.vm.join("stage").join(name);
         modules::stage(kernel, &self.modules, &stage)?;
         let mut tree = Tree::default();
         tree.add_folder(&stage, "", &|_| true)?;
         tree.add_text(serde_json::to_string(job).context("failed to write the job")?, JOB_PATH);
-        let path = self.paths.vm.join("initramfs").join(format!("{}.cpio", kernel.name));
+        let path = self.paths.vm.join("initramfs").join(format!("{name}.cpio"));
         tree.write_file(Some(&self.base), &path)?;
         Ok(path)
     }

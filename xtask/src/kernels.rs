@@ -68,6 +68,8 @@ pub struct Kernel {
     pub modules: Option<PathBuf>,
     /// What it must offer.
     pub generation: Generation,
+    /// Whether all cases run on it, also where not all are asked for.
+    pub everything: bool,
     /// Whether a case may be skipped on it.
     pub may_skip: bool,
     /// What it is for.
@@ -109,6 +111,9 @@ pub struct Entry {
     pub since: Option<String>,
     /// What it must offer.
     pub generation: Generation,
+    /// Whether all cases run on it, also where not all are asked for.
+    #[serde(default)]
+    pub everything: bool,
     /// Whether a case may be skipped on it.
     #[serde(default = "yes")]
     pub may_skip: bool,
@@ -194,6 +199,7 @@ impl Entry {
             modules: Some(folder.join(MODULES)),
             release,
             generation: self.generation,
+            everything: self.everything,
             may_skip: self.may_skip,
             architecture: self.architecture,
         })
@@ -330,6 +336,7 @@ impl UserKernel {
             image: image.clone(),
             release,
             modules,
+            everything: false,
             may_skip: true,
             architecture: Architecture::Amd64,
         })
@@ -419,6 +426,7 @@ mod tests {
             pick,
             since: since.map(str::to_owned),
             generation: Generation::StructOps,
+            everything: false,
             may_skip: true,
             architecture: Architecture::Amd64,
         }

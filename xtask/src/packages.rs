@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::MetadataCommand;
@@ -97,13 +97,7 @@ pub fn run(options: &Options) -> Result<Report> {
 fn builds(paths: &Paths, profile: Profile) -> Part {
     const NAME: &str = "builds";
     let started = Instant::now();
-    let mut part = Part {
-        name: NAME.to_owned(),
-        note: String::new(),
-        tally: Tally::default(),
-        took: Duration::ZERO,
-        broken: None,
-    };
+    let mut part = Part::new(NAME);
     let mut case = |name: &str, result: Result<()>| {
         let outcome = match result {
             Ok(()) => Outcome::Passed,
@@ -227,7 +221,7 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
     let dracut = lab.dracut()?;
     let installed = lab.system.disk("installed")?;
 
-    let mut part = Part { name: NAME.to_owned(), note: String::new(), tally, took: Duration::ZERO, broken: None };
+    let mut part = Part { tally, ..Part::new(NAME) };
     let accelerators = Accelerators::open(paths)?;
     let boots = [
         ("install", Task::Install, &plain, &untouched),
@@ -246,7 +240,7 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
             limits: limits(),
             logs: Logs::create(&paths.logs(), &format!("{NAME}-{boot}"))?,
         };
-        let (booted, _) = boot::watch(NAME, &kernel, &|hear| boot::boot(&kernel, &machine, &accelerators, hear));
+        let (booted, _) = boot::watch(NAME, NAME, &kernel, &|hear| boot::boot(&kernel, &machine, &accelerators, hear));
         part.tally += booted.tally;
         part.note = booted.note;
         part.broken = booted.broken;

@@ -62,20 +62,28 @@ pub struct Part {
     pub tally: Tally,
     /// How long it took.
     pub took: Duration,
+    /// How many cases were left for a run with --all.
+    pub left: usize,
     /// Why nothing more can be said, where the machinery failed rather than what is tested.
     pub broken: Option<String>,
 }
 
 impl Part {
-    /// A part of which nothing can be said.
-    pub fn broken(name: &str, error: &anyhow::Error) -> Self {
+    /// A part of which nothing has run.
+    pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             note: String::new(),
             tally: Tally::default(),
             took: Duration::ZERO,
-            broken: Some(format!("{error:#}")),
+            left: 0,
+            broken: None,
         }
+    }
+
+    /// A part of which nothing can be said.
+    pub fn broken(name: &str, error: &anyhow::Error) -> Self {
+        Self { broken: Some(format!("{error:#}")), ..Self::new(name) }
     }
 }
 
@@ -136,6 +144,10 @@ impl Report {
         if !self.notices.is_empty() {
             text += &format!("\n{}\n", self.notices.join("\n"));
         }
+        let left: usize = self.parts.iter().map(|part| part.left).sum();
+        if left > 0 {
+            text += &format!("\n{left} cases were left for --all\n");
+        }
         text + &format!("\n{}", self.tally())
     }
 }
@@ -150,6 +162,7 @@ mod tests {
             note: "7.3.4".into(),
             tally: Tally { passed: 2, failed, skipped: 1 },
             took: Duration::from_millis(61_500),
+            left: 3,
             broken: broken.map(str::to_owned),
         }
     }
@@ -171,6 +184,7 @@ mod tests {
         assert!(text.contains("infrastructure failed: newest: the guest has said nothing"), "{text}");
         assert!(text.contains("1 min 02 s  7.3.4"), "{text}");
         assert!(text.contains("\nCOSTS: mouse\n"), "{text}");
+        assert!(text.contains("\n6 cases were left for --all\n"), "{text}");
     }
 
     #[test]

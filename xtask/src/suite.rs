@@ -4,6 +4,9 @@ mod host;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +26,7 @@ use crate::transcript::Tally;
 use crate::vm;
 use crate::wanted::Wanted;
 
-/// Installs what is missing, builds, checks, tests on this machine, and tests in virtual machines.
+/// Installs what is missing and builds; then checks and tests on this machine, and in virtual machines at the same time.
 ///
 /// # Errors
 /// The machinery fails before all of that could be tried, or the code does not compile.
@@ -35,11 +38,16 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     let _lock = paths.lock()?;
     let root = &paths.root;
     tell_space(root)?;
+    find_tools(root)?;
     let artifacts = artifacts::build(root, Profile::Dev)?.artifacts()?;
-    let mut report = Report::default();
-    report.parts.push(run_part(HOST, || host_tests(root))?);
-    report.parts.push(run_part(CHECKS, || checks(root))?);
-    let mut ran = vm::run_cases(&paths, &artifacts, &wanted, options)?;
+    let own = Mutex::new(None);
+    let beside = || {
+        let parts = || anyhow::Ok([run_part(HOST, || host_tests(root))?, run_part(CHECKS, || checks(root))?]);
+        *own.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts());
+    };
+    let mut ran = vm::run_cases(&paths, &artifacts, &wanted, options, &beside)?;
+    let own = own.into_inner().unwrap_or_else(PoisonError::into_inner).context("nothing was tested on this machine")?;
+    let mut report = Report { parts: own?.into(), ..Report::default() };
     report.parts.append(&mut ran.report.parts);
     let mut figures = costs::on_this_machine(root, &artifacts);
     if let Ok(figures) = &mut figures {
@@ -47,6 +55,27 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     }
     report.notices = costs::notices(root, figures, &ran.releases);
     Ok(report)
+}
+
+/// Cargo, for what runs beside virtual machines: it leaves a processor to them.
+fn cargo_beside(root: &Path, arguments: &[&str]) -> Command {
+    const JOBS: &str = "CARGO_BUILD_JOBS";
+    let mut command = cargo::command(root, arguments);
+    if std::env::var_os(JOBS).is_none() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        command.env(JOBS, processors.saturating_sub(1).max(1).to_string());
+    }
+    command
+}
+
+/// Looks for the parts of cargo that are not with each.
+fn find_tools(root: &Path) -> Result<()> {
+    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if process::output(&mut cargo::command(root, &[tool, "--version"])).is_err() {
+            bail!("cargo has no `{tool}` here: install it with `rustup component add {component}`");
+        }
+    }
+    Ok(())
 }
 
 /// Says how much room there is on the disk: where it does not do, programs that know nothing of it fail in words of their own.
@@ -63,7 +92,7 @@ fn tell_space(root: &Path) -> Result<()> {
 fn run_part(name: &str, what: impl FnOnce() -> Result<Tally>) -> Result<Part> {
     let started = Instant::now();
     let tally = what()?;
-    Ok(Part { name: name.to_owned(), note: String::new(), tally, took: started.elapsed(), broken: None })
+    Ok(Part { tally, took: started.elapsed(), ..Part::new(name) })
 }
 
 /// What reports call the tests on this machine, and the checks of the sources.
@@ -74,7 +103,7 @@ const CHECKS: &str = "checks";
 fn host_tests(root: &Path) -> Result<Tally> {
     let step = screen::step(HOST, "building the tests");
     let mut programs = 0;
-    let build = cargo::command(root, &["test", "--workspace", "--no-fail-fast", "--no-run"]);
+    let build = cargo_beside(root, &["test", "--workspace", "--no-fail-fast", "--no-run"]);
     let built = cargo::run(build, &[], &step, &mut |message| {
         if let Message::CompilerArtifact(artifact) = message {
             programs += usize::from(artifact.profile.test && artifact.executable.is_some());
@@ -87,7 +116,7 @@ fn host_tests(root: &Path) -> Result<Tally> {
     let mut tests = host::Tests::new(&step, programs);
     // Both streams in one, so that what cargo says is where it belongs among what the tests say.
     let (read, write) = std::io::pipe().context("failed to make a pipe")?;
-    let mut command = cargo::command(root, &["test", "--workspace", "--no-fail-fast"]);
+    let mut command = cargo_beside(root, &["test", "--workspace", "--no-fail-fast"]);
     command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
     command.stdout(write.try_clone().context("failed to copy a file descriptor")?).stderr(write);
     let mut child = command.spawn().context("failed to start `cargo test`")?;
@@ -111,21 +140,21 @@ const ALL_CHECKS: [Check; 5] = [
     Check {
         name: "the code is formatted",
         passes: |root, _| {
-            let formatted = process::output(&mut cargo::command(root, &["fmt", "--all", "--check"]));
+            let formatted = process::output(&mut cargo_beside(root, &["fmt", "--all", "--check"]));
             Ok(shown(formatted))
         },
     },
     Check {
         name: "clippy finds nothing",
         passes: |root, step| {
-            let command = cargo::command(root, &["clippy", "--workspace", "--all-targets"]);
+            let command = cargo_beside(root, &["clippy", "--workspace", "--all-targets"]);
             cargo::run(command, &["--", "--deny", "warnings"], step, &mut |_| {})
         },
     },
     Check {
         name: "the documentation has no dead link",
         passes: |root, step| {
-            let mut command = cargo::command(root, &["doc", "--workspace", "--no-deps", "--document-private-items"]);
+            let mut command = cargo_beside(root, &["doc", "--workspace", "--no-deps", "--document-private-items"]);
             command.env("RUSTDOCFLAGS", "--deny warnings");
             cargo::run(command, &[], step, &mut |_| {})
         },
@@ -161,11 +190,6 @@ fn shown(result: Result<String>) -> bool {
 }
 
 fn checks(root: &Path) -> Result<Tally> {
-    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        if process::output(&mut cargo::command(root, &[tool, "--version"])).is_err() {
-            bail!("cargo has no `{tool}` here: install it with `rustup component add {component}`");
-        }
-    }
     let mut tally = Tally::default();
     for (number, check) in ALL_CHECKS.iter().enumerate() {
         let step = screen::step(CHECKS, &format!("[{}/{}] {}", number + 1, ALL_CHECKS.len(), check.name));

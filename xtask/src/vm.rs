@@ -1,26 +1,24 @@
 //! `cargo xtask vm`: the cases in virtual machines, on every kernel that was asked for.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use serde::Deserialize;
 
-use crate::Fault;
 use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Artifacts, Profile};
-use crate::boot::{Lab, watch};
+use crate::boot::{Lab, News, watch};
 use crate::costs::{self, Figures};
 use crate::kernels::Kernel;
+use crate::lanes::{self, usual_lanes};
 use crate::paths::Paths;
-use crate::process;
-use crate::protocol::{Generation, Outcome, Task};
+use crate::protocol::{Generation, Listed, Message, Outcome, Task};
 use crate::qemu::Limits;
 use crate::report::{Part, Report, case_line};
-use crate::screen;
+use crate::screen::{self, Step};
+use crate::selection::{self, Selection};
 use crate::setup;
 use crate::transcript::Tally;
 use crate::udev_hid_bpf::UdevHidBpf;
@@ -40,7 +38,11 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub rounds: usize,
 
-    /// How many machines run at once. Default: one for each processor, two at most
+    /// Run all cases on each kernel that they are for, rather than on older kernels only what can differ there
+    #[arg(long)]
+    pub all: bool,
+
+    /// How many machines run at once. Default: one for each processor, four at most
     #[arg(long, value_name = "COUNT")]
     pub jobs: Option<usize>,
 }
@@ -56,7 +58,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
-    let Ran { mut report, figures, releases } = run_cases(&paths, &artifacts, &wanted, options)?;
+    let Ran { mut report, figures, releases } = run_cases(&paths, &artifacts, &wanted, options, &|| {})?;
     report.notices = costs::notices(&paths.root, Ok(figures), &releases);
     Ok(report)
 }
@@ -72,66 +74,172 @@ pub struct Ran {
     pub releases: BTreeMap<String, String>,
 }
 
-/// Runs the cases on the kernels in `wanted`.
+/// A machine to boot: the cases of a kernel that it runs.
+struct Load {
+    /// What its logs are called.
+    name: String,
+    cases: Vec<String>,
+}
+
+/// What has come of a machine.
+struct Done {
+    part: Part,
+    figures: Figures,
+    started: Instant,
+    ended: Instant,
+}
+
+/// Runs the cases on the kernels in `wanted`, and `beside` at the same time.
 ///
 /// # Errors
 /// The machinery fails before a case could run, or no case has such a name.
-pub fn run_cases(paths: &Paths, artifacts: &Artifacts, wanted: &[Wanted], options: &Options) -> Result<Ran> {
-    let listed = list_cases(artifacts)?;
-    let is_wanted =
-        |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter.as_str()));
-    if !listed.iter().any(|case| is_wanted(&case.name)) {
-        return Err(Fault::Usage(format!("no case's name contains {}", options.filters.join(" or "))).into());
-    }
-    let beside: Vec<&Listed> = listed.iter().filter(|case| is_wanted(&case.name) && case.udev_hid_bpf).collect();
-    let udev_hid_bpf = (!beside.is_empty()).then(|| UdevHidBpf::fetch(paths));
-    let lab = Lab::new(
-        paths,
-        artifacts,
-        udev_hid_bpf.as_ref().and_then(|got| got.as_ref().ok()),
-        Accelerators::open(paths)?,
-    )?;
-    let jobs = options.jobs.unwrap_or_else(usual_jobs);
+pub fn run_cases(
+    paths: &Paths,
+    artifacts: &Artifacts,
+    wanted: &[Wanted],
+    options: &Options,
+    beside: &(dyn Fn() + Sync),
+) -> Result<Ran> {
+    let selection = Selection::new(artifacts, &options.filters, options.all)?;
+    let udev_hid_bpf = selection.needs_udev_hid_bpf().then(|| UdevHidBpf::fetch(paths));
+    let has_udev_hid_bpf = matches!(udev_hid_bpf, Some(Ok(_)));
+    let accelerators = Accelerators::open(paths)?;
+    let lab = Lab::new(paths, artifacts, udev_hid_bpf.as_ref().and_then(|got| got.as_ref().ok()), accelerators)?;
     let usual = Limits::default();
     let longer = u32::try_from(options.rounds).unwrap_or(u32::MAX);
     let limits =
         Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer), ..usual };
-    let task = Task::Test { filters: options.filters.clone(), rounds: options.rounds, udev_hid_bpf: lab.udev_hid_bpf };
-    let results = with_each(paths, wanted, jobs, &|kernel| {
-        let (mut part, figures) = watch(&kernel.name, kernel, &|hear| lab.boot(kernel, task.clone(), limits, hear));
-        if let Some(Err(error)) = &udev_hid_bpf {
-            let why = format!("{error:#}");
-            let cases = beside.iter().filter(|case| case.generations.contains(&kernel.generation));
-            part.tally += skip(&kernel.name, cases.copied(), &why);
-        }
-        (part, figures)
-    });
+    let can_run = |case: &Listed| has_udev_hid_bpf || !case.udev_hid_bpf;
+
+    let total = Total::new();
+    let split = |kernel: &Kernel| {
+        let chosen = selection.choose(kernel.generation, kernel.everything).cases;
+        let names: Vec<String> =
+            chosen.into_iter().filter(|case| can_run(case)).map(|case| case.name.clone()).collect();
+        total.add(names.len());
+        let load = |(number, cases)| Load { name: format!("{}-{}", kernel.name, number + 1), cases };
+        selection::deal(&names).into_iter().enumerate().map(load).collect()
+    };
+    let work = |kernel: &Kernel, load: Load| {
+        let started = Instant::now();
+        let task = Task::Test { cases: load.cases.clone(), rounds: options.rounds };
+        let (part, figures) = watch(&kernel.name, &load.name, kernel, &|hear| {
+            let mut counted = total.count();
+            lab.boot(kernel, &load.name, task.clone(), limits, &mut |news| {
+                counted.hear(news);
+                hear(news);
+            })
+        });
+        Done { part, figures, started, ended: Instant::now() }
+    };
+    let lanes = options.jobs.unwrap_or_else(usual_lanes);
+    let results = lanes::run(paths, wanted, lanes, &split, &work, beside);
+
     let mut has_fmod_ret = false;
     let mut ran = Ran::default();
     for (name, result) in results {
-        ran.report.parts.push(match result {
-            Ok((kernel, (part, figures))) => {
-                has_fmod_ret |= kernel.generation == Generation::FmodRet;
-                costs::add(&mut ran.figures, figures);
-                ran.releases.insert(name, kernel.release);
-                part
+        let (kernel, done) = match result {
+            Ok(got) => got,
+            Err(error) => {
+                ran.report.parts.push(Part::broken(&name, &error));
+                continue;
             }
-            Err(error) => Part::broken(&name, &error),
-        });
+        };
+        has_fmod_ret |= kernel.generation == Generation::FmodRet;
+        let chosen = selection.choose(kernel.generation, kernel.everything);
+        let mut part = merged(&kernel, done, &mut ran.figures);
+        part.left = chosen.left;
+        if let Some(Err(error)) = &udev_hid_bpf {
+            let cases = chosen.cases.into_iter().filter(|case| case.udev_hid_bpf);
+            part.tally += skip(&kernel.name, cases, &format!("{error:#}"));
+        }
+        ran.releases.insert(name, kernel.release);
+        ran.report.parts.push(part);
     }
     if !has_fmod_ret && options.kernels.only.is_empty() {
-        let cases =
-            listed.iter().filter(|case| is_wanted(&case.name) && case.generations.contains(&Generation::FmodRet));
-        let tally = skip("fmod-ret", cases, "no kernel of 6.3 to 6.10 was given (--kernel)");
-        ran.report.parts.push(Part {
-            name: "fmod-ret".into(),
-            note: "no kernel was given".into(),
-            tally,
-            took: Duration::ZERO,
-            broken: None,
-        });
+        let cases = selection.choose(Generation::FmodRet, false).cases;
+        let tally = skip("fmod-ret", cases.into_iter(), "no kernel of 6.3 to 6.10 was given (--kernel)");
+        ran.report.parts.push(Part { tally, note: "no kernel was given".to_owned(), ..Part::new("fmod-ret") });
     }
     Ok(ran)
+}
+
+/// What has come of all machines with one kernel. Their figures are put into `figures`.
+fn merged(kernel: &Kernel, done: Vec<Done>, figures: &mut Figures) -> Part {
+    let mut whole = Part::new(&kernel.name);
+    let machines = done.len();
+    let started = done.iter().map(|done| done.started).min();
+    let ended = done.iter().map(|done| done.ended).max();
+    whole.took = started.zip(ended).map_or(Duration::ZERO, |(started, ended)| ended.duration_since(started));
+    for Done { part, figures: more, .. } in done {
+        whole.tally += part.tally;
+        costs::add(figures, more);
+        if whole.note.is_empty() {
+            whole.note = part.note;
+        }
+        if let Some(why) = part.broken {
+            let before = whole.broken.map(|before| format!("{before}\n")).unwrap_or_default();
+            whole.broken = Some(before + &why);
+        }
+    }
+    if machines > 1 {
+        whole.note += &format!(", {machines} machines");
+    }
+    whole
+}
+
+/// How many cases have ended of all that will run, on all kernels.
+#[derive(Debug)]
+struct Total {
+    step: Step,
+    done: AtomicUsize,
+    all: AtomicUsize,
+}
+
+impl Total {
+    fn new() -> Self {
+        let step = screen::step("cases", "none yet");
+        Self { step, done: AtomicUsize::new(0), all: AtomicUsize::new(0) }
+    }
+
+    fn add(&self, cases: usize) {
+        self.all.fetch_add(cases, Ordering::Relaxed);
+        self.show();
+    }
+
+    fn show(&self) {
+        let (done, all) = (self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed));
+        self.step.at(done, all, "on all kernels");
+    }
+
+    /// Counts the cases of one machine.
+    fn count(&self) -> Counted<'_> {
+        Counted { total: self, done: 0 }
+    }
+}
+
+/// How many cases of one machine are counted.
+#[derive(Debug)]
+struct Counted<'a> {
+    total: &'a Total,
+    done: usize,
+}
+
+impl Counted<'_> {
+    fn hear(&mut self, news: News<'_>) {
+        match news {
+            News::Message(Message::Outcome { .. }) => {
+                self.done += 1;
+                self.total.done.fetch_add(1, Ordering::Relaxed);
+            }
+            News::Message(_) => return,
+            News::Restart(_) => {
+                self.total.done.fetch_sub(self.done, Ordering::Relaxed);
+                self.done = 0;
+            }
+        }
+        self.total.show();
+    }
 }
 
 /// Says of each case that it is skipped and why, and counts.
@@ -143,84 +251,4 @@ fn skip<'l>(kernel: &str, cases: impl Iterator<Item = &'l Listed>, why: &str) ->
         screen::line(&case_line(kernel, &case.name, &outcome, 0));
     }
     tally
-}
-
-/// A case that the guest has, as `vm-guest --list` tells, one a line.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    name: String,
-    /// The kernels on which it runs.
-    generations: Vec<Generation>,
-    /// Whether it needs the package udev-hid-bpf.
-    udev_hid_bpf: bool,
-}
-
-fn list_cases(artifacts: &Artifacts) -> Result<Vec<Listed>> {
-    let listed = process::output(process::command(&artifacts.guest).arg("--list"))?;
-    let lines =
-        listed.lines().map(|line| serde_json::from_str(line).with_context(|| format!("failed to read `{line}`")));
-    lines.collect::<Result<_>>().with_context(|| format!("failed to list the cases of `{}`", artifacts.guest.display()))
-}
-
-/// Gets one kernel after the other, and does `work` with each as soon as it is there, with `jobs` of them at a time.
-///
-/// The results are in the order of `wanted`, each with the kernel's name.
-pub fn with_each<T: Send>(
-    paths: &Paths,
-    wanted: &[Wanted],
-    jobs: usize,
-    work: &(dyn Fn(&Kernel) -> T + Sync),
-) -> Vec<(String, Result<(Kernel, T)>)> {
-    let results = Mutex::new(Vec::new());
-    let (sender, receiver) = mpsc::channel::<(usize, Kernel)>();
-    let receiver = Mutex::new(receiver);
-    thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let next = lock(&receiver).recv();
-                    let Ok((place, kernel)) = next else { return };
-                    let result = work(&kernel);
-                    lock(&results).push((place, Ok((kernel, result))));
-                }
-            });
-        }
-        for (place, wanted) in wanted.iter().enumerate() {
-            match wanted.get(paths) {
-                Ok(kernel) => {
-                    if sender.send((place, kernel)).is_err() {
-                        break;
-                    }
-                }
-                Err(error) => lock(&results).push((place, Err(error))),
-            }
-        }
-        drop(sender);
-    });
-    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    results.sort_by_key(|(place, _)| *place);
-    results.into_iter().map(|(place, result)| (wanted[place].name(), result)).collect()
-}
-
-/// How many machines run at once where nobody has said.
-pub fn usual_jobs() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get().min(2))
-}
-
-/// A thread that panicked with the lock in hand has left nothing half done: each puts in one whole result.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listed_case_reads() {
-        let case: Listed =
-            serde_json::from_str(r#"{"name":"plug","generations":["fmod-ret","none"],"udev_hid_bpf":false}"#).unwrap();
-        assert_eq!(case.generations, [Generation::FmodRet, Generation::None]);
-    }
 }

@@ -89,9 +89,9 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
     machine::load_modules()?;
     let mut bench = Bench::start(job.generation)?;
     match job.task {
-        Task::Test { filters, rounds, udev_hid_bpf } => {
+        Task::Test { cases, rounds } => {
             bench.rounds = rounds;
-            cases::run(cases::chosen(&filters, job.generation, udev_hid_bpf), &mut bench, port)
+            cases::run(cases::named(&cases)?, &mut bench, port)
         }
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure { way } => cases::run(vec![cases::Case::measuring(way)], &mut bench, port),

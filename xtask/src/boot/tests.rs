@@ -72,6 +72,7 @@ impl Stand {
             image: path("image"),
             modules: None,
             generation: Generation::StructOps,
+            everything: false,
             may_skip: true,
             architecture: Architecture::Amd64,
         };

@@ -16,13 +16,13 @@ use crate::process::{Run, Started};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
-    case("ignored-by-property", WITH_HID_BPF, ignored_by_property),
-    case("ignored-by-property-of-the-kernels-tests", WITH_HID_BPF, ignored_by_tests),
-    case("off-by-command-line", WITH_HID_BPF, off_by_command_line),
-    case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf),
+    case("ignored-by-property", WITH_HID_BPF, ignored_by_property).newest_only(),
+    case("ignored-by-property-of-the-kernels-tests", WITH_HID_BPF, ignored_by_tests).newest_only(),
+    case("off-by-command-line", WITH_HID_BPF, off_by_command_line).newest_only(),
+    case("left-to-udev-hid-bpf", WITH_HID_BPF, left_to_udev_hid_bpf).each_generation(),
     beside_udev_hid_bpf("fixed-by-udev-hid-bpf", STRUCT_OPS, fixed_by_udev_hid_bpf),
     beside_udev_hid_bpf("udev-hid-bpf-at-the-same-time", WITH_HID_BPF, at_the_same_time),
-    case("doctor-explains-a-device", WITH_HID_BPF, doctor_explains),
+    case("doctor-explains-a-device", WITH_HID_BPF, doctor_explains).newest_only(),
     case("doctor-shows-programs-of-others", STRUCT_OPS, doctor_shows_others),
 ];
 

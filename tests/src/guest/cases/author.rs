@@ -22,8 +22,8 @@ use crate::process::{Run, command};
 use crate::walkthrough::{Command, Place, Step, WRITING_A_DRIVER, steps};
 
 pub const CASES: &[Case] = &[
-    case("writing-a-driver", WITH_HID_BPF, writing_a_driver),
-    case("new-driver-from-a-device", WITH_HID_BPF, new_from_a_device),
+    case("writing-a-driver", WITH_HID_BPF, writing_a_driver).newest_only(),
+    case("new-driver-from-a-device", WITH_HID_BPF, new_from_a_device).newest_only(),
 ];
 
 /// What the page calls the mouse's node, the driver's object and the recording.

@@ -25,8 +25,8 @@ pub const CASES: &[Case] = &[
     case("unbound-by-hand-is-told", WITH_HID_BPF, unbound),
     case("moved-between-kernel-drivers", STRUCT_OPS, moved_between_drivers),
     case("usb-mouse-is-reset-and-suspended", STRUCT_OPS, usb_mouse),
-    case("reloaded-again-and-again", WITH_HID_BPF, reloaded),
-    case("newer-object-waits-for-reload", WITH_HID_BPF, newer_object),
+    case("reloaded-again-and-again", WITH_HID_BPF, reloaded).each_generation(),
+    case("newer-object-waits-for-reload", WITH_HID_BPF, newer_object).each_generation(),
 ];
 
 /// All devices are suspended and resumed, as before and after a sleep; the processor stays awake (Documentation/power/basic-pm-debugging.rst).

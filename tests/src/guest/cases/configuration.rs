@@ -15,15 +15,15 @@ use crate::process::{Run, command};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
-    case("configuration-disables-and-enables", WITH_HID_BPF, disables_and_enables),
-    case("configuration-is-for-one-device", WITH_HID_BPF, one_device),
-    case("configuration-enables-an-example", WITH_HID_BPF, enables_an_example),
-    case("configuration-binds-a-driver", WITH_HID_BPF, binds),
-    case("hwdb-that-hides-the-packages", WITH_HID_BPF, hides_the_packages),
-    case("hwdb-that-is-not-compiled", WITH_HID_BPF, not_compiled),
-    case("configuration-that-is-broken", WITH_HID_BPF, broken),
-    case("configuration-by-way-of-links", WITH_HID_BPF, by_way_of_links),
-    case("configuration-that-is-a-link-loop", WITH_HID_BPF, link_loop),
+    case("configuration-disables-and-enables", WITH_HID_BPF, disables_and_enables).newest_only(),
+    case("configuration-is-for-one-device", WITH_HID_BPF, one_device).newest_only(),
+    case("configuration-enables-an-example", WITH_HID_BPF, enables_an_example).newest_only(),
+    case("configuration-binds-a-driver", WITH_HID_BPF, binds).newest_only(),
+    case("hwdb-that-hides-the-packages", WITH_HID_BPF, hides_the_packages).newest_only(),
+    case("hwdb-that-is-not-compiled", WITH_HID_BPF, not_compiled).newest_only(),
+    case("configuration-that-is-broken", WITH_HID_BPF, broken).newest_only(),
+    case("configuration-by-way-of-links", WITH_HID_BPF, by_way_of_links).newest_only(),
+    case("configuration-that-is-a-link-loop", WITH_HID_BPF, link_loop).newest_only(),
 ];
 
 pub const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";

@@ -14,9 +14,9 @@ use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
     case("hp-elite-presenter-defect", WITH_HID_BPF, presenter_defect),
-    case("huion-mode-is-known-late", WITH_HID_BPF, huion_mode_known_late),
-    case("mouse-invert-y-by-hand", WITH_HID_BPF, mouse_invert_y),
-    case("two-of-a-kind", WITH_HID_BPF, two_of_a_kind),
+    case("huion-mode-is-known-late", WITH_HID_BPF, huion_mode_known_late).newest_only(),
+    case("mouse-invert-y-by-hand", WITH_HID_BPF, mouse_invert_y).newest_only(),
+    case("two-of-a-kind", WITH_HID_BPF, two_of_a_kind).newest_only(),
 ];
 
 /// The driver, and the size of the descriptor that it mends.

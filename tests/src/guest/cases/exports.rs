@@ -13,11 +13,11 @@ use crate::uhid::{Mood, Spec};
 
 pub const CASES: &[Case] = &[
     case("exports-are-known-to-udev", WITH_HID_BPF, known_to_udev),
-    case("exports-of-a-device-that-is-bound-late", WITH_HID_BPF, bound_late),
-    case("exports-are-found-out-again", WITH_HID_BPF, again),
-    case("exports-beside-another-driver", WITH_HID_BPF, beside_another),
-    case("exports-of-a-device-that-refuses", WITH_HID_BPF, refused),
-    case("exports-of-a-driver-that-fixes-the-descriptor", WITH_HID_BPF, with_a_fix),
+    case("exports-of-a-device-that-is-bound-late", WITH_HID_BPF, bound_late).newest_only(),
+    case("exports-are-found-out-again", WITH_HID_BPF, again).each_generation(),
+    case("exports-beside-another-driver", WITH_HID_BPF, beside_another).newest_only(),
+    case("exports-of-a-device-that-refuses", WITH_HID_BPF, refused).newest_only(),
+    case("exports-of-a-driver-that-fixes-the-descriptor", WITH_HID_BPF, with_a_fix).each_generation(),
 ];
 
 const PAD: &str = "win8-touchpad-pad-type";

@@ -24,7 +24,7 @@ use crate::protocol::Generation;
 
 pub const CASES: &[Case] = &[
     case("both-ways-load-the-same", WITH_HID_BPF, both_ways_load_the_same),
-    case("both-ways-attach-the-same", WITH_HID_BPF, both_ways_attach_the_same),
+    case("both-ways-attach-the-same", WITH_HID_BPF, both_ways_attach_the_same).each_generation(),
     case("wrong-numbers-are-looked-up-again", WITH_HID_BPF, wrong_numbers_are_looked_up_again),
     case("wrong-members-are-looked-up-again", STRUCT_OPS, wrong_members_are_looked_up_again),
 ];

@@ -29,16 +29,16 @@ use crate::trace::{Call, Traced};
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
-    case("device-vanishes-at-each-bpf-call", WITH_HID_BPF, device_vanishes),
-    case("helper-killed-at-each-bpf-call", WITH_HID_BPF, helper_killed),
-    case("attach-through-libbpf-killed-at-each-bpf-call", WITH_HID_BPF, killed_through_libbpf),
-    case("no-memory-at-each-bpf-call", WITH_HID_BPF, no_memory),
-    case("load-without-memory-at-each-bpf-call", WITH_HID_BPF, load_without_memory),
-    case("full-bpffs", WITH_HID_BPF, full_bpffs),
-    case("full-run", WITH_HID_BPF, full_run),
-    case("tmpfs-in-place-of-bpffs", WITH_HID_BPF, tmpfs_for_bpffs),
+    case("device-vanishes-at-each-bpf-call", WITH_HID_BPF, device_vanishes).each_generation(),
+    case("helper-killed-at-each-bpf-call", WITH_HID_BPF, helper_killed).each_generation(),
+    case("attach-through-libbpf-killed-at-each-bpf-call", WITH_HID_BPF, killed_through_libbpf).each_generation(),
+    case("no-memory-at-each-bpf-call", WITH_HID_BPF, no_memory).each_generation(),
+    case("load-without-memory-at-each-bpf-call", WITH_HID_BPF, load_without_memory).each_generation(),
+    case("full-bpffs", WITH_HID_BPF, full_bpffs).each_generation(),
+    case("full-run", WITH_HID_BPF, full_run).each_generation(),
+    case("tmpfs-in-place-of-bpffs", WITH_HID_BPF, tmpfs_for_bpffs).each_generation(),
     case("skipped-reprobe-is-tried-again", STRUCT_OPS, skipped_reprobe),
-    case("skipped-reprobe-for-too-long", STRUCT_OPS, skipped_for_long),
+    case("skipped-reprobe-for-too-long", STRUCT_OPS, skipped_for_long).each_generation(),
 ];
 
 /// `BPF_OBJ_PIN` of `enum bpf_cmd`.

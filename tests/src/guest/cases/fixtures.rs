@@ -16,15 +16,15 @@ use crate::protocol::Generation;
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
-    case("rivals-for-a-descriptor-by-udev", WITH_HID_BPF, rivals_by_udev),
-    case("rivals-for-a-descriptor-by-hand", WITH_HID_BPF, rivals_by_hand),
+    case("rivals-for-a-descriptor-by-udev", WITH_HID_BPF, rivals_by_udev).each_generation(),
+    case("rivals-for-a-descriptor-by-hand", WITH_HID_BPF, rivals_by_hand).each_generation(),
     case("probe-refuses", WITH_HID_BPF, probe_refuses),
     case("probe-takes-and-reports-are-dropped", WITH_HID_BPF, probe_takes),
-    case("driver-installed-later", WITH_HID_BPF, driver_installed_later),
+    case("driver-installed-later", WITH_HID_BPF, driver_installed_later).each_generation(),
     case("verifier-refuses", WITH_HID_BPF, verifier_refuses),
     case("driver-needs-a-newer-kernel", &[Generation::FmodRet], needs_newer_kernel),
     case("driver-uses-a-newer-hook", &[Generation::StructOps], uses_newer_hook),
-    case("driver-attached-anew", WITH_HID_BPF, attached_anew),
+    case("driver-attached-anew", WITH_HID_BPF, attached_anew).each_generation(),
     case("descriptor-hook-asks-the-device", &[Generation::StructOps], descriptor_hook_asks),
     case("device-without-kernel-driver", WITH_HID_BPF, device_without_kernel_driver),
     case("device-without-input-report", WITH_HID_BPF, device_without_input_report),

@@ -27,8 +27,8 @@ pub const CASES: &[Case] = &[
     case("udev-goes-the-fast-way", WITH_HID_BPF, goes_the_fast_way),
     case("helper-looks-again-when-numbers-are-wrong", WITH_HID_BPF, looks_again),
     case("numbers-outlive-drivers-that-fail", WITH_HID_BPF, leaves_the_numbers),
-    case("helper-leaves-to-libbpf-what-it-must", WITH_HID_BPF, leaves_to_libbpf),
-    case("helper-refuses-other-words", WITH_HID_BPF, refuses_words),
+    case("helper-leaves-to-libbpf-what-it-must", WITH_HID_BPF, leaves_to_libbpf).each_generation(),
+    case("helper-refuses-other-words", WITH_HID_BPF, refuses_words).newest_only(),
 ];
 
 /// Where the helper keeps the kernel's numbers.

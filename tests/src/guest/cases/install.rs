@@ -14,10 +14,10 @@ use crate::guest::bench::{Bench, HIDBPF, write};
 use crate::process::{Started, command};
 
 pub const CASES: &[Case] = &[
-    case("install-and-uninstall", WITH_HID_BPF, install_and_uninstall),
-    case("install-over-a-package", WITH_HID_BPF, over_a_package),
-    case("install-that-fails-leaves-nothing", WITH_HID_BPF, fails),
-    case("changes-at-once-all-last", WITH_HID_BPF, at_once),
+    case("install-and-uninstall", WITH_HID_BPF, install_and_uninstall).newest_only(),
+    case("install-over-a-package", WITH_HID_BPF, over_a_package).newest_only(),
+    case("install-that-fails-leaves-nothing", WITH_HID_BPF, fails).newest_only(),
+    case("changes-at-once-all-last", WITH_HID_BPF, at_once).newest_only(),
 ];
 
 const PACKAGED: &str = "/usr/lib/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";

@@ -6,7 +6,8 @@ use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged};
 use crate::uhid::Mood;
 
-pub const CASES: &[Case] = &[case("logitech-mx-master-3b-is-told-what-its-button-is", WITH_HID_BPF, button_is_told)];
+pub const CASES: &[Case] =
+    &[case("logitech-mx-master-3b-is-told-what-its-button-is", WITH_HID_BPF, button_is_told).each_generation()];
 
 /// The driver, and the size of the descriptor of the receiver's interface for requests.
 const BUTTON: (&str, usize) = ("logitech-mx-master-3b-middle-button", 54);

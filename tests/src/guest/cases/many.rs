@@ -12,7 +12,7 @@ use crate::guest::bench::{Bench, Plugged};
 use crate::guest::memory::Memory;
 
 pub const CASES: &[Case] = &[
-    case("many-devices-at-once", WITH_HID_BPF, at_once),
+    case("many-devices-at-once", WITH_HID_BPF, at_once).each_generation(),
     case("plugged-in-again-and-again", WITH_HID_BPF, again_and_again),
 ];
 

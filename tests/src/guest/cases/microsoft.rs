@@ -10,7 +10,8 @@ use super::{Case, STRUCT_OPS, case, recordings};
 use crate::guest::bench::{Bench, Plugged};
 use crate::nodes::unhex;
 
-pub const CASES: &[Case] = &[case("microsoft-surface-dial-clicks-again", STRUCT_OPS, dial_clicks_again)];
+pub const CASES: &[Case] =
+    &[case("microsoft-surface-dial-clicks-again", STRUCT_OPS, dial_clicks_again).each_generation()];
 
 /// The driver of the clicks, the one that makes a wheel of the dial, and the size of the Dial's descriptor.
 const HAPTICS: &str = "microsoft-surface-dial-haptics";

@@ -46,12 +46,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use serde::Serialize;
 
 use super::bench::Bench;
 use super::measure;
 use super::port::Port;
-use crate::protocol::{Generation, Message, Outcome, Way};
+use crate::protocol::{Breadth, Generation, Listed, Message, Outcome, Way};
 
 /// Both generations that can run drivers.
 const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
@@ -61,14 +60,15 @@ const STRUCT_OPS: &[Generation] = &[Generation::StructOps];
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
 
 /// One case.
-#[derive(Clone, Serialize)]
+#[derive(Clone)]
 pub struct Case {
     name: Cow<'static, str>,
     /// The kernels that it is for.
     generations: &'static [Generation],
+    breadth: Breadth,
+    family: Option<&'static str>,
     /// Whether it needs the package udev-hid-bpf.
     udev_hid_bpf: bool,
-    #[serde(skip)]
     run: Test,
 }
 
@@ -87,7 +87,14 @@ enum Test {
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
-    Case { name: Cow::Borrowed(name), generations, udev_hid_bpf: false, run: Test::Written(run) }
+    Case {
+        name: Cow::Borrowed(name),
+        generations,
+        breadth: Breadth::EachKernel,
+        family: None,
+        udev_hid_bpf: false,
+        run: Test::Written(run),
+    }
 }
 
 /// A case for which the machine needs the package udev-hid-bpf.
@@ -96,18 +103,52 @@ const fn beside_udev_hid_bpf(
     generations: &'static [Generation],
     run: fn(&mut Bench) -> Result<()>,
 ) -> Case {
-    Case { name: Cow::Borrowed(name), generations, udev_hid_bpf: true, run: Test::Written(run) }
+    Case {
+        name: Cow::Borrowed(name),
+        generations,
+        breadth: Breadth::EachKernel,
+        family: None,
+        udev_hid_bpf: true,
+        run: Test::Written(run),
+    }
 }
 
 impl Case {
     /// The only case of a job that is no test, for every kernel.
     pub fn alone(name: &'static str, run: fn(&mut Bench, &mut Port) -> Result<()>) -> Case {
-        Case { name: Cow::Borrowed(name), generations: ALL, udev_hid_bpf: false, run: Test::Speaking(run) }
+        Case { run: Test::Speaking(run), ..Self::for_all(name) }
     }
 
     /// The only case of a job that measures.
     pub fn measuring(way: Way) -> Case {
-        Case { name: Cow::Borrowed("measure"), generations: ALL, run: Test::Measure(way), udev_hid_bpf: false }
+        Case { run: Test::Measure(way), ..Self::for_all("measure") }
+    }
+
+    fn for_all(name: &'static str) -> Case {
+        case(name, ALL, |_| Ok(()))
+    }
+
+    /// The same, for the newest kernel: nothing of it can differ on another.
+    const fn newest_only(mut self) -> Case {
+        self.breadth = Breadth::Newest;
+        self
+    }
+
+    /// The same, for one kernel of each generation: how the kernel takes programs is all that can differ.
+    const fn each_generation(mut self) -> Case {
+        self.breadth = Breadth::EachGeneration;
+        self
+    }
+
+    /// What the host is told of it.
+    fn listed(&self) -> Listed {
+        Listed {
+            name: self.name.to_string(),
+            generations: self.generations.to_vec(),
+            breadth: self.breadth,
+            family: self.family.map(str::to_owned),
+            udev_hid_bpf: self.udev_hid_bpf,
+        }
     }
 }
 
@@ -115,12 +156,16 @@ fn table() -> Vec<Case> {
     let recorded = recordings::DRIVERS.iter().map(|recorded| Case {
         name: Cow::Owned(format!("recordings-of-{}", recorded.driver)),
         generations: if recorded.newer_only { STRUCT_OPS } else { WITH_HID_BPF },
+        breadth: Breadth::FirstOfFamily,
+        family: Some(recorded.family),
         udev_hid_bpf: false,
         run: Test::Recordings(recorded.driver),
     });
     let over_usb = recordings::DRIVERS.iter().filter(|recorded| recorded.on_usb).map(|recorded| Case {
         name: Cow::Owned(format!("usb-recordings-of-{}", recorded.driver)),
         generations: STRUCT_OPS,
+        breadth: Breadth::Newest,
+        family: None,
         udev_hid_bpf: false,
         run: Test::UsbRecordings(recorded.driver),
     });
@@ -164,7 +209,7 @@ fn table() -> Vec<Case> {
 pub fn list() -> ExitCode {
     let mut stdout = io::stdout().lock();
     let written = table().iter().try_for_each(|case| {
-        serde_json::to_writer(&mut stdout, case)?;
+        serde_json::to_writer(&mut stdout, &case.listed())?;
         writeln!(stdout)
     });
     match written {
@@ -176,13 +221,16 @@ pub fn list() -> ExitCode {
     }
 }
 
-/// The cases that are for this kernel, for a machine with udev-hid-bpf or without, and whose names hold one of `filters`; without filters
-/// all.
-pub fn chosen(filters: &[String], generation: Generation, udev_hid_bpf: bool) -> Vec<Case> {
-    let mut cases = table();
-    cases.retain(|case| case.generations.contains(&generation) && (udev_hid_bpf || !case.udev_hid_bpf));
-    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str())));
-    cases
+/// The cases with these names.
+///
+/// # Errors
+/// There is no such case.
+pub fn named(names: &[String]) -> Result<Vec<Case>> {
+    let table = table();
+    let find = |name: &String| {
+        table.iter().find(|case| case.name == *name).cloned().with_context(|| format!("there is no case `{name}`"))
+    };
+    names.iter().map(find).collect()
 }
 
 /// Runs cases one after the other, and sends the verdict.
@@ -263,9 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn filters_choose_among_the_cases_for_a_kernel() {
-        let chosen = chosen(&["kernel-".to_owned(), "recordings-of-frtec".to_owned()], Generation::None, true);
-        let names: Vec<_> = chosen.iter().map(|case| &*case.name).collect();
-        assert_eq!(names, ["kernel-offers-what-was-announced", "kernel-without-hid-bpf"]);
+    fn cases_are_found_by_their_whole_names() {
+        let names = ["kernel-offers-what-was-announced", "recordings-of-frtec-raptor-mach-2"].map(str::to_owned);
+        let found: Vec<_> = named(&names).unwrap().iter().map(|case| case.name.to_string()).collect();
+        assert_eq!(found, names);
+        assert!(named(&["kernel".to_owned()]).is_err());
     }
 }

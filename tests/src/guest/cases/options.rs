@@ -11,9 +11,9 @@ use crate::guest::bench::{Bench, Plugged, entries, write};
 
 pub const CASES: &[Case] = &[
     case("options-are-set-at-once", WITH_HID_BPF, at_once),
-    case("options-are-kept", WITH_HID_BPF, kept),
-    case("options-for-which-a-driver-is-attached-anew", WITH_HID_BPF, anew),
-    case("options-that-can-not-be", WITH_HID_BPF, wrong),
+    case("options-are-kept", WITH_HID_BPF, kept).newest_only(),
+    case("options-for-which-a-driver-is-attached-anew", WITH_HID_BPF, anew).each_generation(),
+    case("options-that-can-not-be", WITH_HID_BPF, wrong).newest_only(),
 ];
 
 const PEN: (&str, usize) = ("xppen-artist-24", 107);

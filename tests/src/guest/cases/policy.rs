@@ -19,14 +19,14 @@ use crate::guest::bench::{Bench, HELPER, HIDBPF, Plugged, plain_mouse, write};
 use crate::process::{Run, command};
 
 pub const CASES: &[Case] = &[
-    case("rivals-are-refused-by-all-commands", WITH_HID_BPF, rivals),
-    case("one-failure-keeps-no-other-driver-off", WITH_HID_BPF, one_failure),
-    case("hints-do-what-they-say", WITH_HID_BPF, hints),
-    case("settled-device-costs-one-process", WITH_HID_BPF, settled),
-    case("second-driver-comes-with-the-binding", WITH_HID_BPF, second_driver),
-    case("left-by-the-helper-and-attached-at-the-binding", WITH_HID_BPF, left_by_helper),
+    case("rivals-are-refused-by-all-commands", WITH_HID_BPF, rivals).newest_only(),
+    case("one-failure-keeps-no-other-driver-off", WITH_HID_BPF, one_failure).newest_only(),
+    case("hints-do-what-they-say", WITH_HID_BPF, hints).newest_only(),
+    case("settled-device-costs-one-process", WITH_HID_BPF, settled).each_generation(),
+    case("second-driver-comes-with-the-binding", WITH_HID_BPF, second_driver).each_generation(),
+    case("left-by-the-helper-and-attached-at-the-binding", WITH_HID_BPF, left_by_helper).each_generation(),
     case("another-kernel-driver-is-looked-at", STRUCT_OPS, other_kernel_driver),
-    case("driver-that-breaks-a-device-is-tried-once", WITH_HID_BPF, breaks),
+    case("driver-that-breaks-a-device-is-tried-once", WITH_HID_BPF, breaks).each_generation(),
 ];
 
 const GENERIC: &str = "/sys/bus/hid/drivers/hid-generic";

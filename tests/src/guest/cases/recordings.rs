@@ -32,6 +32,8 @@ pub struct Recorded {
     pub newer_only: bool,
     /// Whether it has a recording of a device on a USB bus.
     pub on_usb: bool,
+    /// Drivers of one family have the same kinds of hooks, made of the same parts of the SDK.
+    pub family: &'static str,
 }
 
 /// All of them.

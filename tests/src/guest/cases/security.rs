@@ -16,9 +16,9 @@ use crate::guest::links::{self, Links, remove};
 use crate::protocol::Generation;
 
 pub const CASES: &[Case] = &[
-    case("helper-gives-up-privileges", WITH_HID_BPF, gives_up_privileges),
-    case("object-that-others-can-write", WITH_HID_BPF, others_can_write),
-    case("object-by-way-of-links", WITH_HID_BPF, by_way_of_links),
+    case("helper-gives-up-privileges", WITH_HID_BPF, gives_up_privileges).each_generation(),
+    case("object-that-others-can-write", WITH_HID_BPF, others_can_write).newest_only(),
+    case("object-by-way-of-links", WITH_HID_BPF, by_way_of_links).newest_only(),
 ];
 
 /// Bits of capabilities: include/uapi/linux/capability.h.

@@ -14,12 +14,12 @@ use crate::uhid::{Mood, Spec};
 
 pub const CASES: &[Case] = &[
     case("setup-at-attach", WITH_HID_BPF, at_attach),
-    case("setup-again-after-a-suspend", WITH_HID_BPF, after_suspend),
-    case("setup-again-when-bound-by-hand", WITH_HID_BPF, when_bound),
+    case("setup-again-after-a-suspend", WITH_HID_BPF, after_suspend).each_generation(),
+    case("setup-again-when-bound-by-hand", WITH_HID_BPF, when_bound).each_generation(),
     case("bound-by-hand-keeps-its-fix", WITH_HID_BPF, bound_by_hand),
-    case("setup-refused", WITH_HID_BPF, refused),
-    case("setup-without-an-answer", WITH_HID_BPF, without_answer),
-    case("setup-that-goes-on-asking", WITH_HID_BPF, stubborn),
+    case("setup-refused", WITH_HID_BPF, refused).each_generation(),
+    case("setup-without-an-answer", WITH_HID_BPF, without_answer).each_generation(),
+    case("setup-that-goes-on-asking", WITH_HID_BPF, stubborn).each_generation(),
 ];
 
 /// A mouse with a report 1, a feature report 5 and an output report 6, of 2 bytes each besides their ids.

@@ -17,11 +17,11 @@ use crate::protocol::Generation;
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
-    case("corrupt-object", WITH_HID_BPF, corrupt_object),
-    case("corrupt-object-among-good-ones", WITH_HID_BPF, corrupt_among_good),
-    case("no-bpffs", WITH_HID_BPF, no_bpffs),
-    case("read-only-bpffs", WITH_HID_BPF, read_only_bpffs),
-    case("not-root", WITH_HID_BPF, not_root),
+    case("corrupt-object", WITH_HID_BPF, corrupt_object).newest_only(),
+    case("corrupt-object-among-good-ones", WITH_HID_BPF, corrupt_among_good).newest_only(),
+    case("no-bpffs", WITH_HID_BPF, no_bpffs).each_generation(),
+    case("read-only-bpffs", WITH_HID_BPF, read_only_bpffs).each_generation(),
+    case("not-root", WITH_HID_BPF, not_root).each_generation(),
     case("root-without-cap-sys-admin", &[Generation::FmodRet], without_sys_admin),
     case("kernel-without-hid-bpf", &[Generation::None], kernel_without_hid_bpf),
 ];

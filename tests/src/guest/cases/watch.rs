@@ -16,10 +16,10 @@ use hidbpf::recording::Recording;
 use hidbpf::text::Hex;
 
 pub const CASES: &[Case] = &[
-    case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent),
+    case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent).newest_only(),
     case("monitor-shows-before-and-behind", WITH_HID_BPF, monitor_shows_both),
-    case("monitor-puts-reports-into-words", WITH_HID_BPF, monitor_in_words),
-    case("inspect-shows-own-and-fixed-descriptor", WITH_HID_BPF, inspect_shows_both),
+    case("monitor-puts-reports-into-words", WITH_HID_BPF, monitor_in_words).newest_only(),
+    case("inspect-shows-own-and-fixed-descriptor", WITH_HID_BPF, inspect_shows_both).newest_only(),
 ];
 
 /// The hat to the right: what the joystick sends, and what the driver makes of it.

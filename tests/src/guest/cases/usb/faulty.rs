@@ -20,13 +20,13 @@ use crate::nodes::expect_events;
 use crate::usb::{Answer, Behaviour, Device, Event, Request, Spec};
 
 pub const CASES: &[Case] = &[
-    case("usb-device-vanishes-at-each-request", WITH_HID_BPF, vanishes_at_each_request),
-    case("usb-device-refuses-its-descriptor-once", WITH_HID_BPF, refuses_once),
-    case("usb-device-refuses-its-descriptor", WITH_HID_BPF, refuses_always),
-    case("usb-device-is-late", WITH_HID_BPF, is_late),
-    case("usb-descriptors-of-odd-sizes", WITH_HID_BPF, odd_sizes),
-    case("usb-reports-of-odd-sizes", WITH_HID_BPF, odd_reports),
-    case("usb-requests-that-fail", WITH_HID_BPF, failing_requests),
+    case("usb-device-vanishes-at-each-request", WITH_HID_BPF, vanishes_at_each_request).each_generation(),
+    case("usb-device-refuses-its-descriptor-once", WITH_HID_BPF, refuses_once).each_generation(),
+    case("usb-device-refuses-its-descriptor", WITH_HID_BPF, refuses_always).each_generation(),
+    case("usb-device-is-late", WITH_HID_BPF, is_late).each_generation(),
+    case("usb-descriptors-of-odd-sizes", WITH_HID_BPF, odd_sizes).each_generation(),
+    case("usb-reports-of-odd-sizes", WITH_HID_BPF, odd_reports).each_generation(),
+    case("usb-requests-that-fail", WITH_HID_BPF, failing_requests).each_generation(),
 ];
 
 /// As many devices as there are requests from the plug to the end of the driver's set-up, and each is unplugged at another one.

@@ -17,12 +17,12 @@ use crate::usb::{Answer, Behaviour, Request, Spec};
 pub const CASES: &[Case] = &[
     case("usb-tablet-is-fixed-when-plugged-in", WITH_HID_BPF, plugged_in),
     case("usb-tablet-is-reset", WITH_HID_BPF, is_reset),
-    case("usb-tablet-has-another-descriptor-after-a-reset", WITH_HID_BPF, other_descriptor),
-    case("usb-tablet-has-another-firmware-after-a-reset", WITH_HID_BPF, other_firmware),
-    case("usb-tablet-refuses-its-descriptors-after-a-reset", WITH_HID_BPF, silent_after_reset),
-    case("usb-tablet-is-configured-again", WITH_HID_BPF, configured_again),
+    case("usb-tablet-has-another-descriptor-after-a-reset", WITH_HID_BPF, other_descriptor).each_generation(),
+    case("usb-tablet-has-another-firmware-after-a-reset", WITH_HID_BPF, other_firmware).each_generation(),
+    case("usb-tablet-refuses-its-descriptors-after-a-reset", WITH_HID_BPF, silent_after_reset).each_generation(),
+    case("usb-tablet-is-configured-again", WITH_HID_BPF, configured_again).each_generation(),
     case("usb-interface-is-bound-again", WITH_HID_BPF, bound_again),
-    case("usb-tablet-is-authorized-again", WITH_HID_BPF, authorized_again),
+    case("usb-tablet-is-authorized-again", WITH_HID_BPF, authorized_again).each_generation(),
 ];
 
 /// usbhid's directory, and how an interface is called there.

@@ -12,8 +12,8 @@ use crate::guest::usb::UsbPlugged;
 use crate::usb::{self, Device, Spec, Speed};
 
 pub const CASES: &[Case] = &[
-    case("usb-devices-at-once", WITH_HID_BPF, at_once),
-    case("usb-device-vanishes-at-each-bpf-call", WITH_HID_BPF, vanishes_at_each_call),
+    case("usb-devices-at-once", WITH_HID_BPF, at_once).each_generation(),
+    case("usb-device-vanishes-at-each-bpf-call", WITH_HID_BPF, vanishes_at_each_call).each_generation(),
 ];
 
 /// How many ports for each speed there are on any kernel (`VHCI_HC_PORTS`, drivers/usb/usbip/vhci.h).

@@ -13,8 +13,8 @@ use crate::usb::{self, Event, InterfaceSpec, Spec};
 
 pub const CASES: &[Case] = &[
     case("usb-tablet-sleeps-while-closed", WITH_HID_BPF, while_closed),
-    case("usb-tablet-sleeps-while-open", WITH_HID_BPF, while_open),
-    case("usb-device-is-woken-to-talk-to-it", WITH_HID_BPF, woken_to_talk),
+    case("usb-tablet-sleeps-while-open", WITH_HID_BPF, while_open).each_generation(),
+    case("usb-device-is-woken-to-talk-to-it", WITH_HID_BPF, woken_to_talk).each_generation(),
 ];
 
 /// Lets the device sleep once nobody uses it, and waits until it does.
