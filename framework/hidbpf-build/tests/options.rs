@@ -84,7 +84,7 @@ fn manifest_and_source_must_agree() {
         ),
         (
             "HIDBPF_RDESC_FIXUP(ctx) { return 0; }",
-            "HIDBPF_RDESC_FIXUP(ctx) { return option_fast; }",
+            "HIDBPF_RDESC_FIXUP(ctx) { return option_fast ? -1 : 0; }",
             "the option `fast` is read when the driver is attached",
         ),
     ] {
@@ -92,7 +92,7 @@ fn manifest_and_source_must_agree() {
         let error = folder(OPTIONS, &SOURCE.replace(from, to)).error();
         assert!(error.contains(words), "{to}: {error}");
     }
-    let early = SOURCE.replace("(ctx) { return 0; }", "(ctx) { return option_fast; }");
+    let early = SOURCE.replace("(ctx) { return 0; }", "(ctx) { return option_fast ? -1 : 0; }");
     let said = OPTIONS.replace("description = \"Fast.\"", "description = \"Fast.\"\nreattach = true");
     folder(&said, &early).compile().unwrap();
     let twice = folder(&OPTIONS.replace("\"fast\"", "\"axis\""), SOURCE).error();

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::aside::Aside;
+use crate::aside::{self, Aside};
 use crate::catalog::{Catalog, Verdict};
 use crate::config::Config;
 use crate::device::Device;
@@ -97,7 +97,8 @@ impl<'a, L: Loader> Manager<'a, L> {
         let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
         let remembered = DeviceState::read(self.system, name)?;
-        let device = device.unfixed(remembered.as_ref(), !pinned.is_empty());
+        let is_hooked = !pinned.is_empty() || !aside::udev_hid_bpf(self.system, name).is_empty();
+        let device = device.unfixed(remembered.as_ref(), is_hooked);
         let state = match remembered {
             Some(state) if !pinned.is_empty() => state,
             // Without pins nothing is attached, whatever was remembered.

@@ -278,6 +278,9 @@ fn near_miss(bench: &mut Bench) -> Result<()> {
     ORIGINALS.installed(bench, |bench| {
         let mut other = maltron()?;
         other.descriptor.truncate(33);
+        // The first such device has the module of its kernel driver loaded, which takes it over from hid-generic.
+        let first = bench.plug(&other)?;
+        bench.unplug(first)?;
         bench.kernel.forget();
         let device = bench.plug(&other)?;
         let is_bound = |event: &&crate::monitor::Uevent| event.is_hid("bind", &device.syspath);

@@ -2,6 +2,7 @@
 //! later than udevd.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::manager::Manager;
@@ -9,6 +10,7 @@ use hidbpf::system::System;
 use hidbpf::text::Hex;
 
 use super::attach::{expect_hat_works, expect_untouched};
+use super::configuration::LOCAL_HWDB;
 use super::drivers::{MOUSE, RAPTOR, expect_answers, plug_fixed};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, installed, plain_mouse, write};
@@ -83,6 +85,10 @@ impl Fixture {
         write(path.as_ref(), self.object)?;
         let result = bench.renew_hwdb().and_then(|()| run(bench));
         fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
+        // `hidbpf config --apply` notes there that the driver is installed.
+        if Path::new(LOCAL_HWDB).exists() {
+            fs::remove_file(LOCAL_HWDB).with_context(|| format!("failed to remove `{LOCAL_HWDB}`"))?;
+        }
         // A device that the case left behind must not be there when udevd looks at it anew.
         result.and(bench.renew_hwdb())
     }
