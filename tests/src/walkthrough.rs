@@ -21,8 +21,16 @@ macro_rules! pages {
 }
 
 /// The other pages with commands, by their paths from the workspace's root.
-pub const PAGES: &[(&str, &str)] =
-    pages!["README.md", "docs/configuration.md", "docs/packaging.md", "docs/sdk.md", "fuzz/README.md",];
+pub const PAGES: &[(&str, &str)] = pages![
+    "README.md",
+    "docs/case-study.md",
+    "docs/configuration.md",
+    "docs/hid-bpf-primer.md",
+    "docs/hid-primer.md",
+    "docs/packaging.md",
+    "docs/sdk.md",
+    "fuzz/README.md",
+];
 
 /// A thing that the reader does.
 #[derive(Clone, Debug, PartialEq, Eq)]
