@@ -67,7 +67,10 @@ impl Uevents {
         let fail = |error| failed("failed to wait for the kernel's events about devices", error);
         let started = Instant::now();
         let mut buffer = vec![0; Uevents::MOST];
+        let mut has_lost = false;
         loop {
+            // Looked at for each event, so that a steady stream of other devices' events can't put the end off.
+            let Some(left) = limit.checked_sub(started.elapsed()) else { break };
             match recvfrom(&self.0, &mut buffer[..], RecvFlags::empty()) {
                 Ok((size, _, sender)) if sender.as_ref().is_some_and(is_kernel) => {
                     match action(&buffer[..size], &system.sysfs, syspath) {
@@ -77,22 +80,36 @@ impl Uevents {
                     }
                     continue;
                 }
-                // Events were lost for want of room, and what has become of the device is looked at all the same.
-                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => continue,
+                Ok(_) | Err(Errno::INTR) => continue,
+                // The socket's buffer was full (netlink(7)).
+                Err(Errno::NOBUFS) => {
+                    has_lost = true;
+                    continue;
+                }
                 Err(Errno::AGAIN) => {}
                 Err(error) => return Err(fail(error)),
             }
-            let Some(left) = limit.checked_sub(started.elapsed()) else { return Ok(Rebound::NotYet) };
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(fail(error)),
             }
         }
+        Ok(if has_lost { seen_in_sysfs(wanted, syspath) } else { Rebound::NotYet })
     }
 
     /// The largest event, in bytes: `UEVENT_BUFFER_SIZE` (include/linux/kobject.h) and the header.
     const MOST: usize = 4096;
+}
+
+/// What has become of a device whose event may be among those that were lost, as sysfs shows it at the end of the time.
+fn seen_in_sysfs(wanted: &[u8], syspath: &Path) -> Rebound {
+    let is_bound = syspath.join("driver").exists();
+    match (syspath.exists(), is_bound == (wanted == b"bind")) {
+        (false, _) => Rebound::Gone,
+        (true, true) => Rebound::Bound,
+        (true, false) => Rebound::NotYet,
+    }
 }
 
 fn failed(what: &str, error: Errno) -> Error {
@@ -125,5 +142,33 @@ mod tests {
         assert_eq!(about(b"bind@/devices/x/0003:0001:0002.00031\0"), None);
         assert_eq!(about(b"libudev\0"), None);
         assert_eq!(about(b""), None);
+    }
+
+    /// The limit holds although there is always one more event to read.
+    #[test]
+    fn a_steady_stream_of_other_events_ends_at_the_limit() {
+        use std::os::unix::net::UnixDatagram;
+        use std::sync::mpsc;
+
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        std::thread::spawn(move || while sender.send(b"change@/devices/other\0").is_ok() {});
+        let (done, result) = mpsc::channel();
+        std::thread::spawn(move || {
+            let uevents = Uevents(receiver.into());
+            let limit = Duration::from_millis(20);
+            done.send(uevents.wait_for_bind(&System::default(), Path::new("/sys/devices/x"), limit).unwrap())
+        });
+        assert_eq!(result.recv_timeout(Duration::from_secs(60)).expect("the wait has an end"), Rebound::NotYet);
+    }
+
+    #[test]
+    fn lost_events_are_made_up_for_by_a_look() {
+        let device = tempfile::tempdir().unwrap();
+        let look = |wanted: &[u8]| seen_in_sysfs(wanted, device.path());
+        assert_eq!((look(b"bind"), look(b"unbind")), (Rebound::NotYet, Rebound::Bound));
+        std::fs::create_dir(device.path().join("driver")).unwrap();
+        assert_eq!((look(b"bind"), look(b"unbind")), (Rebound::Bound, Rebound::NotYet));
+        assert_eq!(seen_in_sysfs(b"bind", &device.path().join("gone")), Rebound::Gone);
     }
 }

@@ -1,5 +1,6 @@
 //! Watching a device: what it sends, what its drivers make of that, and what input events come of it, on one time line.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::kernel;
 use crate::manager::Manager;
 use crate::recorder::{Hidraw, has_gone, open_nonblocking};
+use crate::sys::stamp_by_monotonic_clock;
 use crate::system::System;
 use crate::tap::{Place, Tap, TappedReport};
 
@@ -133,7 +135,12 @@ impl Monitor {
             if !is_event || self.nodes.iter().any(|node| node.path == path) {
                 continue;
             }
-            if let Ok(device) = open_nonblocking(&path).and_then(|file| RawDevice::from_fd(file.into())) {
+            let open = || {
+                let file = open_nonblocking(&path)?;
+                stamp_by_monotonic_clock(file.as_fd())?;
+                RawDevice::from_fd(file.into())
+            };
+            if let Ok(device) = open() {
                 self.nodes.push(Node { path, device });
             }
         }
@@ -186,10 +193,9 @@ impl Monitor {
 
     /// Reads the events that have come, and looks for nodes in the place of those that have gone.
     fn read_nodes(&mut self) -> Vec<Moment> {
-        let offset = wall_clock_offset();
         let before = self.nodes.len();
         let mut moments = Vec::new();
-        self.nodes.retain_mut(|node| match read_events(node, offset) {
+        self.nodes.retain_mut(|node| match read_events(node) {
             Ok(events) => {
                 moments.extend(events);
                 true
@@ -239,13 +245,13 @@ fn with_dropped(pending: &mut Option<Duration>, reports: Vec<Moment>) -> Vec<Mom
     moments
 }
 
-fn read_events(node: &mut Node, offset: Duration) -> std::io::Result<Vec<Moment>> {
+fn read_events(node: &mut Node) -> std::io::Result<Vec<Moment>> {
     let path = &node.path;
     match node.device.fetch_events() {
         Ok(events) => Ok(events
             .filter(|event| event.event_type() != EventType::SYNCHRONIZATION)
             .map(|event| Moment {
-                time: since_boot(&event, offset),
+                time: stamp(&event),
                 what: Happening::Input { node: path.clone(), event: describe(&event) },
             })
             .collect()),
@@ -274,14 +280,10 @@ fn duration(time: rustix::time::Timespec) -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// How far the wall clock, by which input events are stamped unless one asks for another, is ahead of CLOCK_MONOTONIC.
-fn wall_clock_offset() -> Duration {
-    duration(clock_gettime(ClockId::Realtime)).saturating_sub(now())
-}
-
-fn since_boot(event: &InputEvent, offset: Duration) -> Duration {
-    let stamp = event.timestamp().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    stamp.saturating_sub(offset)
+/// When an event came, on CLOCK_MONOTONIC, as its node was told to stamp it.
+fn stamp(event: &InputEvent) -> Duration {
+    // The crate takes all stamps for wall clock time.
+    event.timestamp().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

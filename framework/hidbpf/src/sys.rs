@@ -2,15 +2,32 @@
 //! does not wrap for a bare descriptor.
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::{AsRawLibbpf, Map, libbpf_sys};
+use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+use rustix::time::ClockId;
 
 /// The version of libbpf that this program has been linked with when it was started.
 pub(crate) fn libbpf_version() -> (u32, u32) {
     // SAFETY: both take nothing and return a constant.
     unsafe { (libbpf_sys::libbpf_major_version(), libbpf_sys::libbpf_minor_version()) }
+}
+
+/// Has the kernel stamp the events of an evdev node, for this opener, by CLOCK_MONOTONIC. Without that it is the wall clock, which can be
+/// set while events are read.
+///
+/// # Errors
+/// The node is no evdev node, or has gone.
+pub(crate) fn stamp_by_monotonic_clock(node: BorrowedFd<'_>) -> io::Result<()> {
+    /// include/uapi/linux/input.h
+    const EVIOCSCLOCKID: Opcode = opcode::write::<c_int>(b'E', 0xa0);
+    // SAFETY: the request reads one int, the number of a clock (evdev_do_ioctl(), drivers/input/evdev.c).
+    let request = unsafe { Setter::<EVIOCSCLOCKID, c_int>::new(ClockId::Monotonic as c_int) };
+    // SAFETY: as above; the request writes nothing to this process's memory.
+    Ok(unsafe { ioctl(node, request) }?)
 }
 
 /// Attaches a loaded struct_ops map, with the errno that libbpf-rs keeps to itself.
