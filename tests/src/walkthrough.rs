@@ -29,6 +29,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "docs/hid-primer.md",
     "docs/packaging.md",
     "docs/sdk.md",
+    "docs/testing.md",
     "fuzz/README.md",
 ];
 
