@@ -189,16 +189,35 @@ pub(crate) fn run_patiently(
     const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
     let ask = || run_or_advise("reload", system, program, driver, device, rdesc_size);
     PAUSES.iter().fold(ask(), |result, pause| {
-        result.or_else(|_| {
+        result.or_else(|error| {
+            // The program still runs: a second one beside it would write the same data, and keep the device locked for as long again.
+            if is_late(&error) {
+                return Err(error);
+            }
             std::thread::sleep(*pause);
             ask()
         })
     })
 }
 
+/// Whether the program was not over in time.
+fn is_late(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_program_that_still_runs_is_late() {
+        let failed = |cause: io::Error| Error::because(ErrorKind::NotSetUp, "failed to set up", cause);
+        assert!(is_late(&failed(io::Error::new(io::ErrorKind::TimedOut, "the device did not answer within 8 s"))));
+        assert!(!is_late(&failed(io::Error::from_raw_os_error(5))));
+        let refused = NotSetUp { request: None, errno: Errno::TIMEDOUT.raw_os_error() };
+        assert!(!is_late(&Error::because(ErrorKind::NotSetUp, "failed to set up", refused)));
+    }
 
     #[test]
     fn what_failed_is_named() {
