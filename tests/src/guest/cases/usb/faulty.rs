@@ -178,7 +178,7 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
             };
             is_left_off(bench)?;
             bench.hidbpf(&["devices"])?.expect(0)?.answers(&name)?.answers("no kernel driver")?;
-            bench.hidbpf(&["doctor", &name])?.expect(1)?.answers("none is bound to it")?;
+            bench.hidbpf(&["doctor", &name])?.expect(1)?.answers("kernel driver: none, so the device can't be used")?;
             bench.hidbpf(&["load", SETUP.name])?.expect(1)?.says(&name)?.says("no kernel driver is bound")?;
             bench.hidbpf(&["load", "--force", MOUSE.0, &name])?.expect(1)?.says("no kernel driver is bound")?;
             ensure!(mouse.only()?.pinned_drivers()?.is_empty(), "pinned: {:?}", mouse.only()?.pinned_drivers()?);
