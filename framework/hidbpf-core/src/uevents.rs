@@ -68,9 +68,8 @@ impl Uevents {
         let started = Instant::now();
         let mut buffer = vec![0; Uevents::MOST];
         let mut has_lost = false;
-        loop {
-            // Looked at for each event, so that a steady stream of other devices' events can't put the end off.
-            let Some(left) = limit.checked_sub(started.elapsed()) else { break };
+        // Looked at for each event, so that a steady stream of other devices' events can't put the end off.
+        while let Some(left) = limit.checked_sub(started.elapsed()) {
             match recvfrom(&self.0, &mut buffer[..], RecvFlags::empty()) {
                 Ok((size, _, sender)) if sender.as_ref().is_some_and(is_kernel) => {
                     match action(&buffer[..size], &system.sysfs, syspath) {

@@ -68,7 +68,11 @@ fn unbound(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     write(format!("{BUS}/unbind").as_ref(), joystick.name().as_bytes())?;
     bench.settle()?;
-    bench.hidbpf(&["doctor", &joystick.name()])?.expect(1)?.answers("no kernel driver is bound to it")?.answers(RAPTOR.0)?;
+    bench
+        .hidbpf(&["doctor", &joystick.name()])?
+        .expect(1)?
+        .answers("no kernel driver is bound to it")?
+        .answers(RAPTOR.0)?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(&joystick.name())?.answers(RAPTOR.0)?;
     write(format!("{BUS}/bind").as_ref(), joystick.name().as_bytes())?;
     bench.settle()?;
