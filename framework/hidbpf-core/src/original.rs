@@ -3,7 +3,7 @@
 //! Match rules and fields are about the original descriptor: what the device sent. sysfs shows the current one, and these are the same
 //! for most devices. They are not if a descriptor hook or the kernel driver has changed it (`KERNEL_DRIVERS`), and sysfs shows nothing
 //! if the kernel has refused it or no kernel driver is bound. Then a syscall program reads it ([`Loader::descriptor`]): only if a rule
-//! depends on it, since that is a twentieth of what attaching costs. Nothing happens to the device, so nothing has to be undone.
+//! depends on it, since that takes a program more to load. Nothing happens to the device, so nothing has to be undone.
 
 use crate::aside;
 use crate::catalog::{Lack, Verdict, judge};
