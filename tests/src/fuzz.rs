@@ -13,7 +13,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use hidbpf::aside::Aside;
-use hidbpf::catalog::judge;
 use hidbpf::config::{Config, Source};
 use hidbpf::descriptor::{
     Anatomy, Descriptor, decoded_difference, items_difference, parse_hex, picture, picture_of_difference,
@@ -24,6 +23,7 @@ use hidbpf::fast::{KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
 use hidbpf::manifest::{Embedded, HexBytes, Manifest, Seal};
+use hidbpf::matching::judge;
 use hidbpf::object::{DriverObject, seal};
 use hidbpf::recording::{self, Event, Feature, Recording};
 use hidbpf::replay::reports::ReportType;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::object::DriverObject;
 use hidbpf::recording::Recording;
 use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError, Settings};
@@ -50,17 +49,7 @@ pub fn warnings(object: &Path, folder: &Path) -> Result<Vec<String>, BuildError>
 fn stand_in() -> Device {
     let descriptor =
         vec![5, 1, 9, 2, 0xa1, 1, 5, 9, 0x19, 1, 0x29, 8, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 8, 0x81, 2, 0xc0];
-    Device {
-        id: HidId(1),
-        bus: Bus::USB,
-        group: Group::GENERIC,
-        vendor: VendorId(0),
-        product: ProductId(0),
-        name: String::new(),
-        phys: String::new(),
-        uniq: String::new(),
-        descriptor,
-    }
+    Device::of_descriptor(descriptor)
 }
 
 fn warning(effort: Result<Effort, ReplayError>) -> Option<String> {

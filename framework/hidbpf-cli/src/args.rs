@@ -176,7 +176,7 @@ pub enum Command {
     },
     /// Show the configuration: what holds, and which line of which file says so
     Config {
-        /// Bring udev's hwdb, compiled anew where it is out of date, and the devices that are there in line with it
+        /// Update udev's hwdb and the drivers of connected devices to match it; compile the hwdb if it is out of date
         #[arg(long)]
         apply: bool,
     },
@@ -223,8 +223,7 @@ pub enum Command {
     },
     /// Ask a device for a report, or tell it one
     ///
-    /// The report must be one that the current descriptor declares. What a device does that is told something which its maker's tool would
-    /// not have told it is between you and the device.
+    /// The current descriptor must declare the report. Warning: a request that the vendor's own tool would not send may damage the device.
     #[command(after_help = REQUEST_EXAMPLES)]
     Request {
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev

@@ -11,8 +11,6 @@ use crate::object::DriverObject;
 use crate::system::{OBJECT_SUFFIX, System};
 use crate::text::Printable;
 
-pub use crate::matching::{Lack, Miss, Verdict, judge};
-
 /// The installed drivers.
 #[derive(Debug, Default)]
 pub struct Catalog {

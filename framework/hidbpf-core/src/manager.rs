@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::aside::{self, Aside};
-use crate::catalog::{Catalog, Verdict};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -23,6 +23,7 @@ use crate::ids::HidName;
 use crate::kernel::{self, Generation};
 use crate::loader::Loader;
 use crate::manifest::DriverName;
+use crate::matching::Verdict;
 use crate::object::DriverObject;
 use crate::pins;
 use crate::policy::{Asked, Decision};

@@ -6,13 +6,13 @@
 //! depends on it, since that takes a program more to load. Nothing happens to the device, so nothing has to be undone.
 
 use crate::aside;
-use crate::catalog::{Lack, Verdict, judge};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::Modalias;
 use crate::loader::{Kept, Loader};
 use crate::manager::Manager;
 use crate::manifest::Manifest;
+use crate::matching::{Lack, Verdict, judge};
 use crate::pins;
 use crate::state::DeviceState;
 use crate::system::System;

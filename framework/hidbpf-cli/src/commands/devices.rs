@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use hidbpf::catalog::Verdict;
 use hidbpf::device::Device;
 use hidbpf::ids::{HidName, Modalias};
 use hidbpf::manager::{Candidate, Manager};
+use hidbpf::matching::Verdict;
 use hidbpf::text::Printable;
 use serde::Serialize;
 

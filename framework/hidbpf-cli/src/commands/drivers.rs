@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use hidbpf::catalog::Verdict;
 use hidbpf::device::Device;
 use hidbpf::ids::HidName;
 use hidbpf::kernel::Generation;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::{DriverName, Manifest};
+use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
 use serde::Serialize;
 

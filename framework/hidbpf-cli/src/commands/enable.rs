@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use hidbpf::apply::Applied;
-use hidbpf::catalog::Verdict;
 use hidbpf::config::{self, Config, DeviceRule, Edit, Key, Wish};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::local::Renewal;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
+use hidbpf::matching::Verdict;
 use hidbpf::options::Value;
 use hidbpf::system::System;
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use hidbpf::apply::Applied;
-use hidbpf::catalog::Verdict;
 use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -11,6 +10,7 @@ use hidbpf::install::{Change, is_systems};
 use hidbpf::local;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
+use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
 use hidbpf_build::{Clang, Sdk};
 

@@ -26,7 +26,7 @@ pub struct Edit {
     pub value: Option<Value>,
 }
 
-/// What [`OWN_FILE`] was before. Nobody else changes it as long as this is there.
+/// The content of [`OWN_FILE`] before an edit. It holds the lock, so no other process changes the file meanwhile.
 #[derive(Debug)]
 #[must_use]
 pub struct Undo {
@@ -41,12 +41,12 @@ impl Undo {
         &self.path
     }
 
-    /// The lock, which what depends on the configuration is to be changed under.
+    /// The lock. Hold it while you change what depends on the configuration.
     pub fn lock(&self) -> &ChangeLock {
         &self.lock
     }
 
-    /// Makes it so again.
+    /// Restores the file.
     ///
     /// # Errors
     /// It can't be written.

@@ -33,7 +33,7 @@ impl Event {
 impl<L: Loader> Manager<'_, L> {
     /// What udev asks for when a HID device appears, when a kernel driver is bound to it, or when one of its nodes, whose path
     /// will do, brings udev properties that are news. `named` are the drivers that the hwdb names; where it is empty, all
-    /// installed drivers are looked at. A driver that was told other properties is attached anew.
+    /// installed drivers are looked at. A driver that was given other properties is attached again.
     ///
     /// # Errors
     /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.

@@ -146,7 +146,7 @@ impl<L: Loader> Held<'_, L> {
             (_, None) => Comeback::NotAwaited,
         };
         if exports {
-            // All of them: what the kernel makes anew may have been seen before the properties were taken back.
+            // All of them: udev may have seen a new node before the properties were taken back.
             self.device.trigger(self.system, false);
         }
         Ok(comeback)
@@ -158,7 +158,7 @@ impl<L: Loader> Held<'_, L> {
         Ok(if unbound == Rebound::NotYet { Comeback::StillFixed } else { Comeback::Done })
     }
 
-    /// Waits until the kernel has probed the device again of which a driver was taken off, and looks what came of it.
+    /// Waits until the kernel has bound the device again without the driver, and checks the result.
     fn wait_for_own(&self, uevents: &Uevents, limit: Duration, fixed: bool) -> Result<Comeback> {
         let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, limit)?;
         let now = match Device::open(self.system, &self.device.name) {

@@ -2,13 +2,13 @@
 
 use super::held::news;
 use crate::aside::Aside;
-use crate::catalog::{Lack, Verdict, judge};
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::Generation;
 use crate::loader::Loader;
 use crate::manifest::DriverName;
+use crate::matching::{Lack, Verdict, judge};
 use crate::object::{DriverObject, Hook};
 use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;

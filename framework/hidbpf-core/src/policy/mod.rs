@@ -10,9 +10,9 @@ mod tests;
 pub use reason::Reason;
 
 use crate::aside::Aside;
-use crate::catalog::{Lack, Verdict};
 use crate::config::Wish;
 use crate::manifest::DriverName;
+use crate::matching::{Lack, Verdict};
 use crate::state::Failure;
 
 /// Whether a driver should be on a device now.

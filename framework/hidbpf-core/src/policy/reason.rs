@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::aside::Aside;
-use crate::catalog::{Lack, Miss};
 use crate::config::{Problem, Source};
 use crate::error::{Error, ErrorKind};
 use crate::ids::HidName;
 use crate::manifest::DriverName;
+use crate::matching::{Lack, Miss};
 
 /// Why nothing is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]

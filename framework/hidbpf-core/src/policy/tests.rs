@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::*;
-use crate::catalog::Miss;
 use crate::config::{Config, Problem, Source};
 use crate::ids::HidName;
+use crate::matching::Miss;
 
 static SOURCE: LazyLock<Source> = LazyLock::new(|| Source { path: "/etc/hidbpf/hidbpf.toml".into(), line: 5 });
 static PROBLEM: LazyLock<Problem> =

@@ -82,6 +82,23 @@ pub struct Device {
     pub descriptor: Vec<u8>,
 }
 
+impl Device {
+    /// A USB device of which nothing is known but its original descriptor.
+    pub fn of_descriptor(descriptor: Vec<u8>) -> Device {
+        Device {
+            id: HidId(1),
+            bus: Bus::USB,
+            group: Group::GENERIC,
+            vendor: VendorId(0),
+            product: ProductId(0),
+            name: String::new(),
+            phys: String::new(),
+            uniq: String::new(),
+            descriptor,
+        }
+    }
+}
+
 impl From<&recording::Device> for Device {
     fn from(device: &recording::Device) -> Device {
         Device {

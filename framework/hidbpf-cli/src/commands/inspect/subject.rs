@@ -8,7 +8,7 @@ use hidbpf::descriptor::parse_hex;
 use hidbpf::descriptors::{self, NoCurrent, Which};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::ids::{Bus, Group, HidId, HidName, ProductId, VendorId};
+use hidbpf::ids::HidName;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
@@ -169,17 +169,7 @@ impl Subject {
     }
 
     fn bytes(name: &str, descriptor: Vec<u8>) -> Subject {
-        let subject = replay::Device {
-            id: HidId(1),
-            bus: Bus::USB,
-            group: Group::GENERIC,
-            vendor: VendorId(0),
-            product: ProductId(0),
-            name: String::new(),
-            phys: String::new(),
-            uniq: String::new(),
-            descriptor,
-        };
+        let subject = replay::Device::of_descriptor(descriptor);
         let sheet = Sheet {
             title: name.to_owned(),
             lines: Vec::new(),
