@@ -351,8 +351,8 @@ impl<'a, L: Loader> Verified<'a, L> {
     pub fn set_up(self) -> Result<Ready<'a, L>> {
         let Plan { system, device, driver, .. } = &self.plan;
         let Some(setup) = self.links.iter().find(|link| link.name == SETUP_PROGRAM) else { return Ok(Ready(self)) };
-        let original = device.original().unwrap_or(&device.current);
-        match setup::run(system, setup.link.as_fd(), &driver.name, &device.name, original.len()) {
+        let original_size = device.original_or_current().len();
+        match setup::run(system, setup.link.as_fd(), &driver.name, &device.name, original_size) {
             Ok(()) => Ok(Ready(self)),
             Err(error) => {
                 pins::discard(system, &device.name);

@@ -195,6 +195,11 @@ impl Device {
         self.original.as_deref()
     }
 
+    /// The original descriptor, or the current one if it is not known.
+    pub fn original_or_current(&self) -> &[u8] {
+        self.original().unwrap_or(&self.current)
+    }
+
     /// The same device with this original descriptor.
     #[must_use]
     pub fn with_original(self, original: Vec<u8>) -> Device {

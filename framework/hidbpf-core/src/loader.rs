@@ -183,7 +183,7 @@ fn ids(device: &Device) -> Ids {
 pub fn probe_args(device: &Device) -> ProbeArgs {
     let mut args = ProbeArgs::new_zeroed();
     args.hid = device.name.id().0;
-    let original = device.original().unwrap_or(&device.current);
+    let original = device.original_or_current();
     args.rdesc_size = original.len() as u32;
     args.rdesc.iter_mut().zip(original).for_each(|(to, from)| *to = *from);
     args

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::aside::{self, Aside};
+use crate::aside::Aside;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
@@ -25,6 +25,7 @@ use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::matching::Verdict;
 use crate::object::DriverObject;
+use crate::original::is_hooked;
 use crate::pins;
 use crate::policy::{Asked, Decision};
 use crate::state::{DeviceLock, DeviceState};
@@ -98,7 +99,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
         let remembered = DeviceState::read(self.system, name)?;
-        let is_hooked = !pinned.is_empty() || !aside::udev_hid_bpf(self.system, name).is_empty();
+        let is_hooked = is_hooked(self.system, name, &pinned);
         let device = device.unfixed(remembered.as_ref(), is_hooked);
         let state = match remembered {
             Some(state) if !pinned.is_empty() => state,

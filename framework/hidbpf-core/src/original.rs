@@ -8,12 +8,12 @@
 use crate::aside;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::ids::Modalias;
+use crate::ids::{HidName, Modalias};
 use crate::loader::{Kept, Loader};
 use crate::manager::Manager;
 use crate::manifest::Manifest;
 use crate::matching::{Lack, Verdict, judge};
-use crate::pins;
+use crate::pins::{self, Pinned};
 use crate::state::DeviceState;
 use crate::system::System;
 
@@ -92,7 +92,9 @@ impl<L: Loader> Manager<'_, L> {
     /// Its state can't be read.
     pub fn unfixed(&self, device: Device) -> Result<Device> {
         let state = DeviceState::read(self.system, &device.name)?;
-        let is_hooked = is_hooked(self.system, &device);
+        // Only root can look at pins; the state file says the same of our drivers.
+        let pinned = pins::of_device(self.system, &device.name).unwrap_or_default();
+        let is_hooked = is_hooked(self.system, &device.name, &pinned);
         Ok(device.unfixed(state.as_ref(), is_hooked))
     }
 
@@ -130,10 +132,9 @@ impl<L: Loader> Manager<'_, L> {
     }
 }
 
-/// Whether a descriptor hook may be on a device. Only root can look at pins; the state file says the same of our drivers.
-fn is_hooked(system: &System, device: &Device) -> bool {
-    let is_ours = pins::of_device(system, &device.name).is_ok_and(|pinned| !pinned.is_empty());
-    is_ours || !aside::udev_hid_bpf(system, &device.name).is_empty()
+/// Whether a descriptor hook may be on a device: one of ours, of which `pinned` are the pins, or one of udev-hid-bpf's.
+pub(crate) fn is_hooked(system: &System, device: &HidName, pinned: &[Pinned]) -> bool {
+    !pinned.is_empty() || !aside::udev_hid_bpf(system, device).is_empty()
 }
 
 #[cfg(test)]

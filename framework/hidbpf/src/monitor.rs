@@ -81,7 +81,7 @@ impl Monitor {
     /// error: see [`Monitor::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
         let original = Manager::new(system).with_original_if_possible(device.clone())?;
-        let original = original.original().unwrap_or(&device.current).to_vec();
+        let original = original.original_or_current().to_vec();
         let hidraw = Hidraw::open(device)?;
         let taps = kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
             let tap = |place| Tap::open(generation, device, place);

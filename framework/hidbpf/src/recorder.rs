@@ -44,7 +44,7 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
         bus: device.modalias.bus,
         vendor: device.modalias.vendor,
         product: device.modalias.product,
-        descriptor: device.original().unwrap_or(&device.current).to_vec(),
+        descriptor: device.original_or_current().to_vec(),
         properties: device.properties(wanted),
         features: BTreeMap::new(),
         asked: Vec::new(),

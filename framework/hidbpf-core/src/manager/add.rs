@@ -12,7 +12,7 @@ use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manifest::DriverName;
 use crate::object::DriverObject;
-use crate::policy::{Asked, Decision, Reason, keeps_off_all};
+use crate::policy::{Asked, Decision, Reason};
 
 /// What has happened to a device, as udev's `ACTION` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,9 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) => return Err(blame(error)),
         };
         let aside = Aside::of(self.system, &held.device);
-        if let Some(reason) = keeps_off_all(aside.as_ref()) {
-            report.notes.push(format!("the device `{name}` is left alone: {reason}"));
+        // As is decided for each driver that is wanted, but known before any is read.
+        if let Some(aside) = aside {
+            report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
         }
         let config = Config::read(self.system);

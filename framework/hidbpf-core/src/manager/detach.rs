@@ -132,18 +132,18 @@ impl<L: Loader> Held<'_, L> {
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
         let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
-        let limit = if probes { wait.limit() } else { Some(Duration::ZERO) };
-        let uevents = limit.filter(|_| probes).map(|_| Uevents::listen()).transpose()?;
+        let limit = wait.limit().filter(|_| probes);
+        let uevents = limit.map(|_| Uevents::listen()).transpose()?;
         pins::unpin(self.system, &self.device.name, driver)?;
         self.pinned.retain(|pinned| pinned.driver != *driver);
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
         self.state.write(self.system)?;
-        let comeback = match (uevents, limit) {
-            (Some(uevents), Some(limit)) if unbound_before => self.wait_until_unbound(&uevents, limit)?,
-            (Some(uevents), Some(limit)) => self.wait_for_own(&uevents, limit, fixed)?,
-            (None, Some(_)) => Comeback::Done,
-            (_, None) => Comeback::NotAwaited,
+        let comeback = match uevents.zip(limit) {
+            Some((uevents, limit)) if unbound_before => self.wait_until_unbound(&uevents, limit)?,
+            Some((uevents, limit)) => self.wait_for_own(&uevents, limit, fixed)?,
+            None if probes => Comeback::NotAwaited,
+            None => Comeback::Done,
         };
         if exports {
             // All of them: udev may have seen a new node before the properties were taken back.

@@ -24,7 +24,7 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let rdesc_size = held.device.original().unwrap_or(&held.device.current).len();
+        let rdesc_size = held.device.original_or_current().len();
         let talks = |pinned: &&pins::Pinned| pinned.links.iter().any(|link| link == SETUP_PROGRAM);
         let (mut done, mut failed, mut has_news) = (Vec::new(), None, false);
         for pinned in held.pinned.iter().filter(talks) {

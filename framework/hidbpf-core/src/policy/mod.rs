@@ -221,9 +221,3 @@ impl DriverFacts<'_> {
             }
     }
 }
-
-/// Why hidbpf does nothing to a device by itself, whatever drivers there are. [`decide`] says the same of each driver that is wanted; this is
-/// known before any is read.
-pub fn keeps_off_all(aside: Option<&Aside>) -> Option<Reason> {
-    aside.cloned().map(Reason::Aside)
-}

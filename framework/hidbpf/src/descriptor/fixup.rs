@@ -30,7 +30,7 @@ impl From<&device::Device> for Device {
             name: device.hid_name.clone(),
             phys: device.phys.clone(),
             uniq: device.uniq.clone(),
-            descriptor: device.original().unwrap_or(&device.current).to_vec(),
+            descriptor: device.original_or_current().to_vec(),
         }
     }
 }

@@ -10,12 +10,11 @@ use crate::guest::cases::descriptors::{kye, maltron};
 use crate::guest::cases::fixtures::ORIGINALS;
 use crate::guest::cases::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::usb::{UsbInterface, UsbPlugged, spec_of};
-use crate::nodes::{expect_events, unhex};
+use crate::nodes::{Node, expect_events, unhex};
 use crate::usb::{Event, InterfaceSpec, Spec, utf16};
 
 pub const CASES: &[Case] = &[
-    // Before Linux 7 uclogic gives both nodes of the pen's interface the same name.
-    case("usb-tablet-of-uclogic", WITH_HID_BPF, huion).newest_only(),
+    case("usb-tablet-of-uclogic", WITH_HID_BPF, huion),
     case("usb-tablet-of-which-uclogic-refuses-interfaces", WITH_HID_BPF, xppen),
     case("usb-devices-of-maltron-and-kye", WITH_HID_BPF, changed_afterwards),
 ];
@@ -70,7 +69,9 @@ fn huion(bench: &mut Bench) -> Result<()> {
     let (pen, keyboard) = (tablet.interface(0)?, tablet.interface(1)?);
     ensure!(pen.descriptor()? != spec.interfaces[0].descriptor, "uclogic has left the pen as it is");
     ensure!(keyboard.descriptor()? == spec.interfaces[1].descriptor, "uclogic has changed the keyboard");
-    let mut node = pen.node("HUION PenTablet Pen")?;
+    // Not by its name: that of Linux 6.16.3 is the same for the pad's.
+    let is_pen = |node: &Node| node.roles().is_ok_and(|roles| roles == "TABLET");
+    let mut node = pen.nodes()?.into_iter().find(is_pen).context("uclogic has made no node of the pen")?;
     // The tip is down: X 8000, Y 5000, pressure 1023.
     pen.device.send(&unhex("07 81 40 1f 88 13 ff 03")?)?;
     let expected = "BTN_TOOL_PEN 1, BTN_TOUCH 1, ABS_X 8000, ABS_Y 5000, ABS_PRESSURE 1023";
