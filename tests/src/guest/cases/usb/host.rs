@@ -34,12 +34,14 @@ fn plugged_in(bench: &mut Bench) -> Result<()> {
     tablet.expect_fixed(bench)?;
     let run = bench.hidbpf(&["--json", "devices"])?.expect(0)?;
     let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("no JSON\n{run}"))?;
-    for (place, interface) in tablet.plugged.interfaces.iter().enumerate() {
-        let device = &answer["devices"][place];
-        let expected = (interface.name(), interface.device.number(), "HUION Huion Tablet_H641P");
+    // QEMU's mouse is among them where the kernel has the drivers for it.
+    for interface in &tablet.plugged.interfaces {
+        let mut listed = answer["devices"].as_array().into_iter().flatten();
+        let device = listed.find(|device| device["device"] == interface.name());
+        let device = device.with_context(|| format!("`{}` is not listed\n{run}", interface.name()))?;
         ensure!(
-            device["device"] == expected.0 && device["interface"] == expected.1 && device["hid-name"] == expected.2,
-            "{run}"
+            device["interface"] == interface.device.number() && device["hid-name"] == "HUION Huion Tablet_H641P",
+            "{device}"
         );
     }
     let pad = tablet.plugged.interface(PAD)?.name();
@@ -147,14 +149,19 @@ fn silent_after_reset(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-fn configured_again(bench: &mut Bench) -> Result<()> {
-    let mut tablet = Tablet::plug(bench)?;
-    tablet.plugged.set("bConfigurationValue", "0")?;
+/// Takes all interfaces away by an attribute of the device, and brings them back.
+fn off_and_on(attribute: &str, tablet: &mut Tablet, bench: &mut Bench) -> Result<()> {
+    tablet.plugged.set(attribute, "0")?;
     bench.settle()?;
     tablet.expect_fixed_but(&tablet::INTERFACES, bench)?;
-    tablet.plugged.set("bConfigurationValue", "1")?;
+    tablet.plugged.set(attribute, "1")?;
     bench.settle()?;
-    tablet.expect_fixed(bench)?;
+    tablet.expect_fixed(bench)
+}
+
+fn configured_again(bench: &mut Bench) -> Result<()> {
+    let mut tablet = Tablet::plug(bench)?;
+    off_and_on("bConfigurationValue", &mut tablet, bench)?;
     bench.unplug_usb(tablet.plugged)
 }
 
@@ -173,12 +180,7 @@ fn bound_again(bench: &mut Bench) -> Result<()> {
 
 fn authorized_again(bench: &mut Bench) -> Result<()> {
     let mut tablet = Tablet::plug(bench)?;
-    tablet.plugged.set("authorized", "0")?;
-    bench.settle()?;
-    tablet.expect_fixed_but(&tablet::INTERFACES, bench)?;
-    tablet.plugged.set("authorized", "1")?;
-    bench.settle()?;
-    tablet.expect_fixed(bench)?;
+    off_and_on("authorized", &mut tablet, bench)?;
     // One interface, which the kernel binds only when it is asked to.
     let interface = tablet.plugged.device.interface_path(PEN);
     write(&interface.join("authorized"), b"0")?;
