@@ -20,7 +20,7 @@ use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::{Generation, Outcome, Task};
 use crate::qemu::Limits;
-use crate::report::{Report, case_line};
+use crate::report::{Report, show_case};
 use crate::screen;
 use crate::selection::Selection;
 use crate::setup::{self, Need};
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut tally = Tally::default();
     let outcome = compare(&own.objects, &other.objects)?;
     tally.count(&outcome);
-    screen::line(&case_line(NAME, "objects-are-those-of-x86-64", &outcome, 0));
+    show_case(NAME, "objects-are-those-of-x86-64", &outcome, 0);
 
     let entry = Entry {
         name: NAME.to_owned(),

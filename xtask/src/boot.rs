@@ -15,7 +15,7 @@ use crate::paths::Paths;
 use crate::process;
 use crate::protocol::{Job, Message, Outcome, Task};
 use crate::qemu::{End, KvmFailure, Limits, Logs, Machine};
-use crate::report::{Part, Progress, case_line};
+use crate::report::{Part, Progress, show_case};
 use crate::screen::{self, row, seconds};
 use crate::transcript::Tally;
 use crate::udev_hid_bpf::UdevHidBpf;
@@ -196,7 +196,7 @@ pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>)
             Message::Outcome { case, outcome, millis } => {
                 let outcome = held_to(kernel.may_skip, outcome.clone());
                 tally.count(&outcome);
-                screen::line(&case_line(name, case, &outcome, *millis));
+                show_case(name, case, &outcome, *millis);
             }
             Message::Say { text } => screen::line(&row(name, "note", text)),
             Message::Figure { name: driver, quantity, value } => {
@@ -225,7 +225,7 @@ pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>)
         End::Crashed { why, case, console } => {
             part.tally.failed += 1;
             let case = case.map_or_else(|| "between two cases".to_owned(), |case| format!("during `{case}`"));
-            screen::line(&format!("{name:<12} FAIL  {why}, {case}; its last words:{console}{logs}"));
+            screen::failure(name, &format!("{why}, {case}; its last words:{console}{logs}"));
         }
         End::Broken { why, console } => part.broken = Some(format!("{why}; the console's last lines:{console}{logs}")),
     }

@@ -137,7 +137,7 @@ fn main() -> ExitCode {
 
 /// Prints the report and says how to end.
 fn close(report: &Report) -> ExitCode {
-    println!("{}", report.text());
+    println!("{}", Report { failures: screen::failures(), ..report.clone() }.text());
     match report.result() {
         Sum::Passed => ExitCode::SUCCESS,
         Sum::Failed => ExitCode::from(FAILED),

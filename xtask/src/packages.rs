@@ -26,7 +26,7 @@ use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
 use crate::qemu::{Limits, Logs, Machine};
-use crate::report::{Part, Report, case_line};
+use crate::report::{Part, Report, show_case};
 use crate::screen;
 use crate::setup::{self, Need};
 use crate::transcript::Tally;
@@ -104,7 +104,7 @@ fn builds(paths: &Paths, profile: Profile) -> Part {
             Err(error) => Outcome::Failed { why: format!("{error:#}") },
         };
         part.tally.count(&outcome);
-        screen::line(&case_line(NAME, name, &outcome, 0));
+        show_case(NAME, name, &outcome, 0);
     };
     case("the-systems-libbpf-is-linked-where-it-is-asked-for", with_system_libbpf(paths, profile));
     if profile == Profile::Release {
@@ -203,13 +203,13 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
     let outcome =
         if deb::lint(&made)? { Outcome::Passed } else { Outcome::Failed { why: "it finds errors".to_owned() } };
     tally.count(&outcome);
-    screen::line(&case_line(NAME, "lintian-finds-no-error", &outcome, 0));
+    show_case(NAME, "lintian-finds-no-error", &outcome, 0);
     let outcome = match deb::check_scripts(&paths.root)? {
         true => Outcome::Passed,
         false => Outcome::Failed { why: "it finds mistakes".to_owned() },
     };
     tally.count(&outcome);
-    screen::line(&case_line(NAME, "shellcheck-finds-nothing", &outcome, 0));
+    show_case(NAME, "shellcheck-finds-nothing", &outcome, 0);
 
     let kernel = wanted.get(paths)?;
     let lab = Lab { paths, artifacts, made: &made, kernel: &kernel, system: System::make(paths)? };

@@ -37,13 +37,13 @@ impl Progress {
     }
 }
 
-/// The line for a case that has ended.
-pub fn case_line(kernel: &str, case: &str, outcome: &Outcome, millis: u64) -> String {
+/// Prints how a case has ended.
+pub fn show_case(kernel: &str, case: &str, outcome: &Outcome, millis: u64) {
     let took = seconds(Duration::from_millis(millis));
     match outcome {
-        Outcome::Passed => row(kernel, "ok", &format!("{case} ({took})")),
-        Outcome::Failed { why } => row(kernel, "FAIL", &format!("{case} ({took}){}", indented(why))),
-        Outcome::Skipped { why } => row(kernel, "skip", &format!("{case}: {why}")),
+        Outcome::Passed => screen::line(&row(kernel, "ok", &format!("{case} ({took})"))),
+        Outcome::Failed { why } => screen::failure(kernel, &format!("{case} ({took}){}", indented(why))),
+        Outcome::Skipped { why } => screen::line(&row(kernel, "skip", &format!("{case}: {why}"))),
     }
 }
 
@@ -94,6 +94,8 @@ pub struct Report {
     pub parts: Vec<Part>,
     /// What else must not be missed, line by line; it fails nothing.
     pub notices: Vec<String>,
+    /// What has failed, as it was printed: a log may be kept in part only.
+    pub failures: Vec<String>,
 }
 
 /// What a run comes to.
@@ -126,8 +128,10 @@ impl Report {
         }
     }
 
-    /// The table, the parts that could not be run, the notices, and the sum alone on the last line.
+    /// The table, the notices, the parts that could not be run, the failures, and the sum alone on the last line.
     pub fn text(&self) -> String {
+        /// Lines of one failure that are repeated.
+        const MOST: usize = 12;
         let mut text = format!("\n{:<14}{:>8}{:>8}{:>9}{:>14}\n", "", "passed", "failed", "skipped", "time");
         for part in &self.parts {
             let Tally { passed, failed, skipped } = part.tally;
@@ -136,17 +140,25 @@ impl Report {
             text += row.trim_end();
             text.push('\n');
         }
-        for part in &self.parts {
-            if let Some(why) = &part.broken {
-                text += &format!("\ninfrastructure failed: {}: {why}\n", part.name);
-            }
-        }
         if !self.notices.is_empty() {
             text += &format!("\n{}\n", self.notices.join("\n"));
         }
         let left: usize = self.parts.iter().map(|part| part.left).sum();
         if left > 0 {
             text += &format!("\n{left} cases were left for --all\n");
+        }
+        for part in &self.parts {
+            if let Some(why) = &part.broken {
+                text += &format!("\ninfrastructure failed: {}: {why}\n", part.name);
+            }
+        }
+        for failure in &self.failures {
+            let lines: Vec<&str> = failure.lines().collect();
+            text += &format!("\n{}", lines[..lines.len().min(MOST)].join("\n"));
+            if lines.len() > MOST {
+                text += &format!("\n        … {} more lines above", lines.len() - MOST);
+            }
+            text.push('\n');
         }
         text + &format!("\n{}", self.tally())
     }
@@ -178,21 +190,16 @@ mod tests {
     #[test]
     fn the_sum_is_alone_on_the_last_line() {
         let parts = vec![part(0, None), part(1, Some("the guest has said nothing"))];
-        let report = Report { parts, notices: vec!["COSTS: mouse".to_owned()] };
+        let long: String = (0..20).map(|number| format!("\n        line {number}")).collect();
+        let failures = vec!["newest       FAIL  one".to_owned(), format!("host         FAIL  two{long}")];
+        let report = Report { parts, notices: vec!["COSTS: mouse".to_owned()], failures };
         let text = report.text();
         assert_eq!(text.lines().last(), Some("4 passed, 1 failed, 2 skipped"));
         assert!(text.contains("infrastructure failed: newest: the guest has said nothing"), "{text}");
         assert!(text.contains("1 min 02 s  7.3.4"), "{text}");
         assert!(text.contains("\nCOSTS: mouse\n"), "{text}");
+        assert!(text.contains("\nnewest       FAIL  one\n"), "{text}");
+        assert!(text.contains("line 10\n        … 9 more lines above\n"), "{text}");
         assert!(text.contains("\n6 cases were left for --all\n"), "{text}");
-    }
-
-    #[test]
-    fn a_failure_shows_all_of_its_lines() {
-        let why = "expected 1\nfound 2".to_owned();
-        let line = case_line("newest", "plug", &Outcome::Failed { why }, 1500);
-        assert_eq!(line, "newest       FAIL  plug (1.5 s)\n        expected 1\n        found 2");
-        let why = "no kernel".to_owned();
-        assert_eq!(case_line("newest", "plug", &Outcome::Skipped { why }, 0), "newest       skip  plug: no kernel");
     }
 }

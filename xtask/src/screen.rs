@@ -24,6 +24,18 @@ pub fn line(text: &str) {
     SCREEN.line(text);
 }
 
+/// Prints that something of `name` has failed, and remembers it for [`failures`].
+pub fn failure(name: &str, what: &str) {
+    let text = row(name, "FAIL", what);
+    SCREEN.line(&text);
+    SCREEN.log.state().failures.push(text);
+}
+
+/// What has failed so far, in order.
+pub fn failures() -> Vec<String> {
+    SCREEN.log.state().failures.clone()
+}
+
 /// Begins the step called `name`, which does `what` first. It ends when the result is dropped.
 pub fn step(name: &str, what: &str) -> Step {
     SCREEN.step(name, what)
@@ -55,6 +67,8 @@ struct State {
     next: u64,
     /// What goes on, by the steps' numbers.
     steps: BTreeMap<u64, Now>,
+    /// What has failed.
+    failures: Vec<String>,
 }
 
 /// What a step is doing.
@@ -67,7 +81,7 @@ struct Now {
 
 impl Screen {
     fn new() -> Self {
-        let state = State { printed: Instant::now(), next: 0, steps: BTreeMap::new() };
+        let state = State { printed: Instant::now(), next: 0, steps: BTreeMap::new(), failures: Vec::new() };
         let screen = Self { bars: MultiProgress::new(), log: Arc::new(Log { state: Mutex::new(state) }) };
         if !screen.is_live() {
             let log = Arc::downgrade(&screen.log);
@@ -221,7 +235,7 @@ mod tests {
     fn silence_is_broken_with_what_goes_on() {
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        let mut state = State { printed: start, next: 0, steps: BTreeMap::new() };
+        let mut state = State { printed: start, next: 0, steps: BTreeMap::new(), failures: Vec::new() };
         assert_eq!(state.overdue(later(600)), None, "nothing goes on");
         for (number, name, what, since) in [(1, "build", "[3/9] libbpf", 0), (2, "newest", "booting", 30)] {
             state.steps.insert(number, Now { name: name.into(), what: what.into(), since: later(since) });

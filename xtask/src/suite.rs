@@ -110,7 +110,7 @@ fn host_tests(root: &Path) -> Result<Tally> {
         }
     })?;
     if !built {
-        screen::line(&row(HOST, "FAIL", "the tests are not built"));
+        screen::failure(HOST, "the tests are not built");
         return Ok(Tally { failed: 1, ..Tally::default() });
     }
     let mut tests = host::Tests::new(&step, programs);
@@ -197,8 +197,11 @@ fn checks(root: &Path) -> Result<Tally> {
         let passed = (check.passes)(root, &step)?;
         tally.passed += usize::from(passed);
         tally.failed += usize::from(!passed);
-        let word = if passed { "ok" } else { "FAIL" };
-        screen::line(&row(CHECKS, word, &format!("{} ({})", check.name, seconds(started.elapsed()))));
+        let what = format!("{} ({})", check.name, seconds(started.elapsed()));
+        match passed {
+            true => screen::line(&row(CHECKS, "ok", &what)),
+            false => screen::failure(CHECKS, &what),
+        }
     }
     Ok(tally)
 }

@@ -14,10 +14,10 @@ use crate::costs::{self, Figures};
 use crate::kernels::Kernel;
 use crate::lanes::{self, usual_lanes};
 use crate::paths::Paths;
-use crate::protocol::{Generation, Listed, Message, Outcome, Task};
+use crate::protocol::{Generation, Listed, Message, Task};
 use crate::qemu::Limits;
-use crate::report::{Part, Report, case_line};
-use crate::screen::{self, Step};
+use crate::report::{Part, Report};
+use crate::screen::{self, Step, row};
 use crate::selection::{self, Selection};
 use crate::setup;
 use crate::transcript::Tally;
@@ -242,13 +242,11 @@ impl Counted<'_> {
     }
 }
 
-/// Says of each case that it is skipped and why, and counts.
+/// Says which cases are skipped, all for the same reason, and counts them.
 fn skip<'l>(kernel: &str, cases: impl Iterator<Item = &'l Listed>, why: &str) -> Tally {
-    let mut tally = Tally::default();
-    for case in cases {
-        let outcome = Outcome::Skipped { why: why.to_owned() };
-        tally.count(&outcome);
-        screen::line(&case_line(kernel, &case.name, &outcome, 0));
+    let names: Vec<&str> = cases.map(|case| case.name.as_str()).collect();
+    if !names.is_empty() {
+        screen::line(&row(kernel, "skip", &format!("{} cases: {why}: {}", names.len(), names.join(", "))));
     }
-    tally
+    Tally { skipped: names.len(), ..Tally::default() }
 }

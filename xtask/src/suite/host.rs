@@ -40,15 +40,17 @@ impl<'a> Tests<'a> {
         self.said.push(line.to_owned());
         if let Some(counted) = parse_result(line) {
             self.tally += counted;
+            let what = format!("{}: {counted} ({})", self.name, seconds(self.since.elapsed()));
             if counted.failed > 0 {
+                let failed: Vec<&str> = self.said.iter().filter_map(|line| parse_failure(line)).collect();
+                let what = format!("{what}: {}", failed.join(", "));
                 self.flush();
+                screen::failure("host", &what);
             } else {
                 self.said.clear();
-            }
-            if counted.total() > 0 {
-                let word = if counted.failed > 0 { "FAIL" } else { "ok" };
-                let took = seconds(self.since.elapsed());
-                screen::line(&row("host", word, &format!("{}: {counted} ({took})", self.name)));
+                if counted.total() > 0 {
+                    screen::line(&row("host", "ok", &what));
+                }
             }
         }
     }
@@ -58,7 +60,7 @@ impl<'a> Tests<'a> {
         if !passed && self.tally.failed == 0 {
             // A test program that died has counted nothing.
             self.flush();
-            screen::line(&row("host", "FAIL", "`cargo test` did not come to its end"));
+            screen::failure("host", "`cargo test` did not come to its end");
             self.tally.failed = 1;
         }
         self.tally
@@ -85,6 +87,11 @@ fn parse_beginning(line: &str) -> Option<String> {
     Some(format!("{name}, {}", sources.trim_start_matches("unittests ")))
 }
 
+/// Reads the line of a test that has failed: `test module::name ... FAILED`, or `test name - should panic ... FAILED`.
+fn parse_failure(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 /// Reads the line with which each test program ends: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
 fn parse_result(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
@@ -107,6 +114,14 @@ mod tests {
         assert_eq!(parse_result(line), Some(Tally { passed: 2, failed: 12, skipped: 0 }));
         for line in ["", "test a ... ok", "test result: ok", "test result: ok. 3 passed; x failed; 0 ignored"] {
             assert_eq!(parse_result(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_failed_tests_are_read() {
+        assert_eq!(parse_failure("test a::b ... FAILED"), Some("a::b"));
+        for line in ["test a::b ... ok", "test result: FAILED. 2 passed", "a::b ... FAILED"] {
+            assert_eq!(parse_failure(line), None, "{line}");
         }
     }
 
