@@ -172,7 +172,7 @@ fn every_target_ends_with_damaged_and_with_random_bytes() {
 }
 
 #[test]
-fn a_damaged_state_file_counts_as_none() {
+fn a_damaged_state_file_is_no_error() {
     let root = tempfile::tempdir().expect("a temporary directory can be made");
     let system = System { run: root.path().to_owned(), ..System::default() };
     let device: HidName = "0003:11C0:5606.0001".parse().expect("the name is one");
@@ -180,11 +180,11 @@ fn a_damaged_state_file_counts_as_none() {
     let good = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"x","modalias":"hid:b0003g0001v000011C0p00005606",
         "rdesc":"05 01","drivers":[],"taken-off":["mouse-invert-y"],"failures":[]}"#;
     fs::write(system.state(&device), good).expect("the file can be written");
-    assert!(DeviceState::read(&system, &device).is_ok_and(|state| state.is_some()));
+    assert!(DeviceState::read(&system, &device).is_some());
     let mut random = Random::new(5);
     for _ in 0..ROUNDS / 4 {
         let changed = random.change(good.as_bytes());
         fs::write(system.state(&device), &changed).expect("the file can be written");
-        DeviceState::read(&system, &device).expect("a damaged file is no error");
+        assert!(DeviceState::read(&system, &device).is_some());
     }
 }

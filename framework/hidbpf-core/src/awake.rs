@@ -1,12 +1,10 @@
 //! Waking a device that the kernel has put to sleep to save power.
 //!
 //! The kernel wakes a device for those who open its nodes, and for its own drivers. It refuses a program's request to one that sleeps:
-//! `usb_hcd_link_urb_to_ep()` (drivers/usb/core/hcd.c) answers EHOSTUNREACH.
+//! `usb_hcd_link_urb_to_ep()` (drivers/usb/core/hcd.c) answers EHOSTUNREACH if the device sleeps, and ESHUTDOWN if its bus does or has gone.
 
 use std::fs::{self, File};
 use std::io;
-
-use rustix::io::Errno;
 
 use crate::ids::HidName;
 use crate::system::System;
@@ -18,9 +16,9 @@ pub(crate) struct Awake {
 }
 
 impl Awake {
-    /// Whether this is the kernel's answer for a device that sleeps; `errno` is positive.
+    /// Whether this can be the kernel's answer for a device that sleeps; `errno` is positive.
     pub(crate) fn is_wanted(errno: i32) -> bool {
-        errno == Errno::HOSTUNREACH.raw_os_error()
+        matches!(errno, libc::EHOSTUNREACH | libc::ESHUTDOWN)
     }
 
     /// Wakes a device.
@@ -37,6 +35,12 @@ impl Awake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_sleeps_alone_or_with_its_bus() {
+        assert!(Awake::is_wanted(113) && Awake::is_wanted(108));
+        assert!(!Awake::is_wanted(0) && !Awake::is_wanted(19) && !Awake::is_wanted(110));
+    }
 
     #[test]
     fn the_hidraw_node_is_opened() {

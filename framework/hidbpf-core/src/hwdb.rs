@@ -56,8 +56,13 @@ impl Entries {
         for entry in config.in_force().into_iter().filter(|entry| entry.value == Value::Bool(true)) {
             let Some(driver) = catalog.drivers.iter().find(|driver| driver.name == entry.driver) else { continue };
             match (&entry.key, &entry.device) {
-                (Key::Enabled, _) if !driver.manifest.is_automatic() => entries.add_matches(driver),
-                (Key::Bind, Some(rule)) => entries.add(driver, glob(rule.bus, None, rule.vendor, rule.product)),
+                (Key::Enabled, None) if driver.manifest.any_device => entries.add(driver, glob(None, None, None, None)),
+                (Key::Enabled, _) if !driver.manifest.is_automatic() && !driver.manifest.any_device => {
+                    entries.add_matches(driver);
+                }
+                (Key::Enabled | Key::Bind, Some(rule)) if entry.key == Key::Bind || driver.manifest.any_device => {
+                    entries.add(driver, glob(rule.bus, None, rule.vendor, rule.product))
+                }
                 _ => {}
             }
         }

@@ -200,7 +200,7 @@ pub fn probe_answer(driver: &ObjectFile, device: &Device, args: &ProbeArgs) -> R
     Err(Error::because(
         ErrorKind::Refused,
         format!("the probe program of the driver `{}` refused the device `{}`", driver.name, device.name),
-        io::Error::from_raw_os_error(-args.retval),
+        io::Error::from_raw_os_error(args.retval.wrapping_neg()),
     )
     .with_hint("the driver is not for this model or mode of the device"))
 }

@@ -98,7 +98,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let lock = DeviceLock::take(self.system, name)?;
         let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
-        let remembered = DeviceState::read(self.system, name)?;
+        let remembered = DeviceState::read(self.system, name);
         let is_hooked = is_hooked(self.system, name, &pinned);
         let device = device.unfixed(remembered.as_ref(), is_hooked);
         let state = match remembered {
@@ -171,8 +171,13 @@ impl<'a, L: Loader> Manager<'a, L> {
     /// The devices that a driver is for.
     ///
     /// # Errors
-    /// sysfs can't be read, or there is none; then the error says which devices came near.
+    /// sysfs can't be read; there is none, and the error says which devices came near; or the driver is for any device.
     pub fn devices_for(&self, driver: &DriverObject) -> Result<Vec<Device>> {
+        if driver.manifest.any_device {
+            let what = format!("the driver `{}` is for any device: expected the device to attach it to", driver.name);
+            let hint = format!("run `hidbpf load {} DEVICE`; `hidbpf devices` lists them", driver.name);
+            return Err(Error::new(ErrorKind::NoMatch, what).with_hint(hint));
+        }
         let mut near = Vec::new();
         let mut matching = Vec::new();
         for device in Device::all(self.system)? {
@@ -201,7 +206,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(matching)
     }
 
-    /// The drivers of a catalogue that match a device or nearly do.
+    /// The drivers of a catalogue that match a device or nearly do, without those that are for any device.
     ///
     /// # Errors
     /// The device's state can't be read.
@@ -210,6 +215,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(catalog
             .drivers
             .iter()
+            .filter(|driver| !driver.manifest.any_device)
             .map(|driver| Candidate {
                 driver: driver.name.clone(),
                 automatic: driver.manifest.is_automatic(),

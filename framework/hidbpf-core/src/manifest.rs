@@ -19,10 +19,12 @@ use crate::text::{Hex, hex_digits};
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of what [`SECTION`] holds.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
-/// The version before, which is read as well. It has no [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`],
-/// and is written where no rule needs them.
+/// The version without [`Manifest::any_device`]. An object gets the lowest version that has all of its keys, so that older releases take it.
+const WITHOUT_ANY_DEVICE: u32 = 5;
+
+/// The version before. It has no [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
 const WITHOUT_KERNEL_DRIVERS: u32 = 4;
 
 /// The one before that. It has no fields and no exports.
@@ -57,8 +59,11 @@ pub struct Manifest {
     /// The udev properties that the set-up gives the device.
     #[serde(rename = "export", default, skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
+    /// Whether the driver, a preference, is for any device that a user wants it on. Then there are no match rules.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_device: bool,
     /// The devices, or interfaces of devices, that the driver is for: any one of these must hold.
-    #[serde(rename = "match")]
+    #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
 }
 
@@ -501,8 +506,22 @@ impl Manifest {
                 return Err(("[[export]]", format!("there are two exports `{}`", export.property)));
             }
         }
-        if self.matches.is_empty() {
-            return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
+        match (self.any_device, self.matches.is_empty()) {
+            (false, true) => {
+                return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
+            }
+            (true, false) => {
+                return Err((
+                    "[[match]]",
+                    "unexpected `[[match]]`: `any-device` already matches every device".to_owned(),
+                ));
+            }
+            (true, true) if self.kind != Kind::Preference => {
+                let message =
+                    "invalid `any-device`: udev would attach the driver to every device; make it a preference";
+                return Err(("any-device", message.to_owned()));
+            }
+            _ => {}
         }
         for rule in &self.matches {
             if *rule == (Match { label: rule.label.clone(), ..Match::default() }) {
@@ -569,6 +588,11 @@ impl Manifest {
 }
 
 impl Match {
+    /// The rule of a driver that is for any device.
+    pub(crate) fn any() -> Match {
+        Match { label: Some("any device".to_owned()), ..Match::default() }
+    }
+
     /// What people know the rule by: its label, else its number among those of its manifest, of which `index` counts from 0.
     pub fn name(&self, index: usize) -> String {
         self.label.clone().unwrap_or_else(|| format!("rule {}", index + 1))
@@ -613,8 +637,10 @@ impl Embedded {
         let has_new_key = |rule: &Match| {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
         };
-        let format = if driver.matches.iter().any(has_new_key) {
+        let format = if driver.any_device {
             FORMAT
+        } else if driver.matches.iter().any(has_new_key) {
+            WITHOUT_ANY_DEVICE
         } else if driver.fields.is_empty() && driver.exports.is_empty() {
             WITHOUT_FIELDS
         } else {
@@ -679,8 +705,29 @@ rdesc-size = 232
 rdesc-bytes = [{ offset = 177, bytes = "ef" }]
 "#;
 
+    const ANY: &str = r#"
+device = "Any"
+before = "It is."
+after = "It is."
+kind = "preference"
+status = "stable"
+any-device = true
+"#;
+
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
         Manifest::parse(Path::new("driver.toml"), text)
+    }
+
+    #[test]
+    fn a_driver_for_any_device_has_no_rules_and_waits_to_be_asked_for() {
+        assert!(!parse(ANY).unwrap().is_automatic());
+        let refused = |text: &str| parse(text).unwrap_err().to_string();
+        let rules = format!("{ANY}\n[[match]]\nbus = \"usb\"\n");
+        assert!(refused(&rules).contains("unexpected `[[match]]`"), "{}", refused(&rules));
+        let fix = ANY.replace("preference", "fix");
+        assert!(refused(&fix).contains("invalid `any-device`"), "{}", refused(&fix));
+        let none = ANY.replace("any-device = true", "any-device = false");
+        assert!(refused(&none).contains("no `[[match]]`"), "{}", refused(&none));
     }
 
     #[test]
@@ -693,9 +740,13 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
         let with_field = parse(&format!("{GOOD}{field}")).unwrap();
         let bound = parse(&format!("{GOOD}not-kernel-driver = \"uclogic\"\n")).unwrap();
         let by_name = parse(&format!("{GOOD}ids-from = \"name\"\n{field}")).unwrap();
-        for (manifest, format) in
-            [(manifest, WITHOUT_FIELDS), (with_field, WITHOUT_KERNEL_DRIVERS), (bound, FORMAT), (by_name, FORMAT)]
-        {
+        for (manifest, format) in [
+            (manifest, WITHOUT_FIELDS),
+            (with_field, WITHOUT_KERNEL_DRIVERS),
+            (bound, WITHOUT_ANY_DEVICE),
+            (by_name, WITHOUT_ANY_DEVICE),
+            (parse(ANY).unwrap(), FORMAT),
+        ] {
             let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
             assert_eq!(embedded.format, format);
             let section = embedded.to_section().unwrap();
@@ -754,7 +805,7 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     fn a_manifest_must_say_what_it_is_for() {
         let (head, _) = GOOD.split_once("[[match]]").unwrap();
         let missing = parse(head).unwrap_err().to_string();
-        assert!(missing.contains("missing field `match`"), "{missing}");
+        assert!(missing.contains("no `[[match]]`"), "{missing}");
         let empty = parse(&format!("{head}match = []\n")).unwrap_err().to_string();
         assert!(empty.contains("no `[[match]]`"), "{empty}");
         let any = parse(&format!("{head}[[match]]\nlabel = \"all\"\n")).unwrap_err().to_string();
@@ -790,8 +841,8 @@ rdesc-bytes = [{ offset = 177, bytes = "ef" }]
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 6, "future": true}"#).unwrap_err().to_string();
-        assert!(error.contains("format 6") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 7, "future": true}"#).unwrap_err().to_string();
+        assert!(error.contains("format 7") && error.contains("update hidbpf"), "{error}");
     }
 
     #[test]

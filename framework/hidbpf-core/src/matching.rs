@@ -120,8 +120,10 @@ pub fn judge_subject(manifest: &Manifest, subject: &Subject<'_>) -> Verdict {
         }
         None => Vec::new(),
     };
+    let any = Match::any();
+    let rules = if manifest.any_device { std::slice::from_ref(&any) } else { &manifest.matches };
     let (mut undecided, mut near) = (None, Vec::new());
-    for (index, rule) in manifest.matches.iter().enumerate() {
+    for (index, rule) in rules.iter().enumerate() {
         let name = rule.name(index);
         let mut reasons = reasons_against(rule, subject);
         reasons.extend_from_slice(&missing);
@@ -257,6 +259,22 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn a_driver_for_any_device_matches_those_with_its_fields() {
+        let text = "device = \"Any\"\nbefore = \"It is.\"\nafter = \"It is.\"\nkind = \"preference\"\nstatus = \"testing\"\nany-device = true\n";
+        let parse = |text: &str| Manifest::parse(Path::new("driver.toml"), text).unwrap();
+        let device = Device::example("hid:b0003g0001v00001D6Bp00000001".parse().unwrap(), "", "");
+        let matches = Verdict::Matches { rule: "any device".to_owned() };
+        assert_eq!(judge(&parse(text), &device), matches);
+        let field = "[[field]]\nname = \"x\"\nreport = \"input\"\nusage-page = 1\nusage = 0x30\n";
+        let with_field = parse(&format!("{text}{field}"));
+        assert_eq!(judge(&with_field, &device), undecided("any device", Lack::OriginalDescriptor));
+        let with_original = |original: &[u8]| device.clone().with_original(original.to_vec());
+        let x = [0x05, 0x01, 0x75, 0x08, 0x95, 0x01, 0x09, 0x30, 0x81, 0x02];
+        assert_eq!(judge(&with_field, &with_original(&x)), matches);
+        assert_eq!(judge(&with_field, &with_original(&x[..8])), Verdict::No);
+    }
 
     #[test]
     fn a_device_without_a_field_is_none_of_the_drivers() {

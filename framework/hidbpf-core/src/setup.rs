@@ -8,7 +8,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use hid_bpf_src::{Refusal, SetupArgs};
-use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::awake::Awake;
@@ -63,7 +62,7 @@ where
     T: FromBytes + IntoBytes + Immutable + Clone + Send + 'static,
 {
     let done = run_in_time(program, args.clone())?;
-    if !Awake::is_wanted(-retval(&done)) {
+    if !Awake::is_wanted(retval(&done).wrapping_neg()) {
         return Ok(done);
     }
     match Awake::wake(system, device) {
@@ -73,7 +72,7 @@ where
             done
         }
         Err(error) => {
-            tracing::warn!("the device `{device}` sleeps and can't be woken: {error}");
+            tracing::warn!("failed to wake the device `{device}`: {error}");
             Ok(done)
         }
     }
@@ -128,8 +127,10 @@ impl NotSetUp {
     /// What a set-up program says; `None` if the device does what it was told.
     pub fn of(args: &SetupArgs) -> Option<NotSetUp> {
         let refused = args.refusal.error == args.retval;
-        (args.retval < 0)
-            .then(|| NotSetUp { request: refused.then(|| request_text(&args.refusal)), errno: -args.retval })
+        (args.retval < 0).then(|| NotSetUp {
+            request: refused.then(|| request_text(&args.refusal)),
+            errno: args.retval.wrapping_neg(),
+        })
     }
 
     /// What the errno says of a device.
@@ -166,14 +167,15 @@ fn request_text(refusal: &Refusal) -> String {
 
 /// What an errno says when a device was asked or told something; the drivers of buses pass on few others.
 pub fn meaning(errno: i32) -> Option<&'static str> {
-    Some(match Errno::from_raw_os_error(errno) {
-        Errno::PIPE => "the device does not know this report",
-        Errno::TIMEDOUT => "the device did not answer in time",
-        Errno::IO => "the device refused, or did not answer in time",
-        Errno::INVAL => "the current descriptor declares no such report",
-        Errno::NODEV | Errno::SHUTDOWN | Errno::REMOTEIO => "the device is gone",
-        Errno::HOSTUNREACH => "the device sleeps",
-        Errno::NOSYS | Errno::OPNOTSUPP => "the device's bus has no such request",
+    // Any number can come from a program; rustix's type takes only those that the kernel uses.
+    Some(match errno {
+        libc::EPIPE => "the device does not know this report",
+        libc::ETIMEDOUT => "the device did not answer in time",
+        libc::EIO => "the device refused, or did not answer in time",
+        libc::EINVAL => "the current descriptor declares no such report",
+        libc::ENODEV | libc::ESHUTDOWN | libc::EREMOTEIO => "the device is gone",
+        libc::EHOSTUNREACH => "the device sleeps",
+        libc::ENOSYS | libc::EOPNOTSUPP => "the device's bus has no such request",
         _ => return None,
     })
 }
@@ -211,11 +213,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn any_number_that_a_program_returns_can_be_told() {
+        assert_eq!(meaning(libc::EPIPE), Some("the device does not know this report"));
+        for errno in [0, -1, 4096, i32::MAX, i32::MIN] {
+            assert_eq!(meaning(errno), None, "{errno}");
+        }
+    }
+
+    #[test]
     fn only_a_program_that_still_runs_is_late() {
         let failed = |cause: io::Error| Error::because(ErrorKind::NotSetUp, "failed to set up", cause);
         assert!(is_late(&failed(io::Error::new(io::ErrorKind::TimedOut, "the device did not answer within 8 s"))));
         assert!(!is_late(&failed(io::Error::from_raw_os_error(5))));
-        let refused = NotSetUp { request: None, errno: Errno::TIMEDOUT.raw_os_error() };
+        let refused = NotSetUp { request: None, errno: libc::ETIMEDOUT };
         assert!(!is_late(&Error::because(ErrorKind::NotSetUp, "failed to set up", refused)));
     }
 

@@ -3,6 +3,11 @@
 //! The pins in bpffs say what is attached. The file says what they can't: the original descriptor, by which rule a driver
 //! was chosen, what failed, and what a person took off. Where the two disagree the pins are right. The udev rules test for
 //! the file, so that it is also the mark of a device that needs cleaning up when it goes.
+//!
+//! Packages are upgraded and downgraded while drivers are attached. So fields that this version does not know are ignored, and of a file
+//! of another version, or of a damaged one, all that can be used is kept ([`salvage`]).
+
+mod salvage;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -35,7 +40,7 @@ const VERSION: u32 = 1;
 
 /// What is remembered of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub struct DeviceState {
     version: u32,
     /// The device.
@@ -66,7 +71,7 @@ pub struct DeviceState {
 
 /// What is remembered of a driver on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub struct DriverState {
     /// The driver.
     pub driver: DriverName,
@@ -109,7 +114,7 @@ pub struct DriverState {
 
 /// A failure that has not been resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub struct Failure {
     /// The drivers that it is about.
     pub drivers: Vec<DriverName>,
@@ -137,11 +142,21 @@ impl DeviceState {
     /// The state of a device that nothing was done to yet.
     pub fn new(device: &Device) -> DeviceState {
         DeviceState {
-            version: VERSION,
-            device: device.name.clone(),
             hid_name: device.hid_name.clone(),
             modalias: device.modalias.to_string(),
             original: Hex(device.original().unwrap_or_default()).to_string(),
+            ..DeviceState::unknown(&device.name)
+        }
+    }
+
+    /// The state of a device of which only the name is known.
+    fn unknown(device: &HidName) -> DeviceState {
+        DeviceState {
+            version: VERSION,
+            device: device.clone(),
+            hid_name: String::new(),
+            modalias: String::new(),
+            original: String::new(),
             drivers: Vec::new(),
             taken_off: Vec::new(),
             failures: Vec::new(),
@@ -151,30 +166,40 @@ impl DeviceState {
         }
     }
 
-    /// Reads a device's state; `None` where there is none. A file that can't be understood counts as none: the pins are right.
-    ///
-    /// # Errors
-    /// The file is there and can't be read.
-    pub fn read(system: &System, device: &HidName) -> Result<Option<DeviceState>> {
+    /// Reads a device's state; `None` if there is no file. Logs what can't be used of a file: the rest counts, and the pins do.
+    pub fn read(system: &System, device: &HidName) -> Option<DeviceState> {
         let path = system.state(device);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let state = match fs::read(&path) {
+            Ok(text) => DeviceState::parse(&text, device, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                return Err(Error::because(ErrorKind::Io, format!("failed to read `{}`", path.display()), error));
+                tracing::warn!("failed to read the state file `{}`: {error}", path.display());
+                DeviceState::unknown(device)
             }
         };
-        match serde_json::from_slice::<DeviceState>(&text) {
-            Ok(state) if state.version == VERSION && state.device == *device => {
-                let marked = state.drivers.iter().any(|driver| driver.set_up.is_some());
-                Ok(Some(DeviceState { marked, is_kept: true, ..state }))
-            }
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!("passing over the state file `{}`: {error}", path.display());
-                Ok(None)
-            }
+        let marked = state.drivers.iter().any(|driver| driver.set_up.is_some());
+        Some(DeviceState { marked, is_kept: true, ..state })
+    }
+
+    fn parse(text: &[u8], device: &HidName, path: &Path) -> DeviceState {
+        if let Ok(state) = serde_json::from_slice::<DeviceState>(text)
+            && state.version == VERSION
+            && state.device == *device
+        {
+            return state;
         }
+        let mut state = DeviceState::unknown(device);
+        let mut unusable = salvage::salvage(text, &mut state);
+        if state.device != *device {
+            unusable = vec![format!("all of it, which is about the device `{}`", state.device)];
+            state = DeviceState::unknown(device);
+        }
+        let path = path.display();
+        match unusable.is_empty() {
+            true => tracing::debug!("another version of hidbpf wrote the state file `{path}`"),
+            false => tracing::warn!("ignored parts of the state file `{path}`: {}", unusable.join(", ")),
+        }
+        state
     }
 
     /// Writes the state, whole or not at all.
@@ -371,6 +396,96 @@ impl DeviceLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A state file with something in each field.
+    pub(super) const FULL: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"Raptor",
+        "modalias":"hid:b0003g0001v000011C0p00005606","original":"0501","drivers":[{"driver":"one","object":"/one.bpf.o","seal":null,
+        "generation":"struct-ops","hooks":["rdesc-fixup"],"rule":null,"change":"fixed","fixed-size":3,"unbound-before":true,"loaded":{"way":"fast"},
+        "properties":{"A":"b"},"options":{"option_a":[0,4]},"exports":[],"set-up":7}],"taken-off":["two"],
+        "failures":[{"drivers":["three"],"message":"failed","hint":"try","step":"attach","skipped":1}],"set":{"one":{"a":true}}}"#;
+
+    fn device() -> HidName {
+        "0003:11C0:5606.0001".parse().unwrap()
+    }
+
+    pub(super) fn fresh() -> DeviceState {
+        DeviceState::unknown(&device())
+    }
+
+    fn parse(text: &str) -> DeviceState {
+        DeviceState::parse(text.as_bytes(), &device(), Path::new("/run/hidbpf/devices/it.json"))
+    }
+
+    /// What is kept whatever the version is.
+    fn expect_kept(state: &DeviceState) {
+        let full: DeviceState = serde_json::from_str(FULL).unwrap();
+        assert_eq!(state.original(), Some(vec![5, 1]));
+        assert_eq!((&state.taken_off, &state.set, &state.failures), (&full.taken_off, &full.set, &full.failures));
+        assert_eq!((&state.hid_name, &state.modalias, state.version), (&full.hid_name, &full.modalias, VERSION));
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_ignored() {
+        let full: DeviceState = serde_json::from_str(FULL).unwrap();
+        let newer = FULL.replacen("\"hid-name\"", "\"new\":[{}],\"hid-name\"", 1);
+        assert_eq!(parse(&newer), full);
+        let newer = FULL.replace("\"rule\":null", "\"new\":1,\"rule\":null");
+        assert_eq!(parse(&newer), full);
+        let newer = parse(&FULL.replace("\"struct-ops\"", "\"a-newer-one\""));
+        expect_kept(&newer);
+        assert_eq!(newer.drivers, []);
+    }
+
+    #[test]
+    fn of_other_versions_is_kept_what_never_changes() {
+        for version in ["0", "2", "4294967295"] {
+            let other = parse(&FULL.replacen('1', version, 1));
+            expect_kept(&other);
+            assert_eq!(other.drivers, [], "{version}");
+        }
+        for version in ["-1", "null", "\"1\""] {
+            expect_kept(&parse(&FULL.replacen('1', version, 1)));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_damaged_anywhere_is_read_up_to_there() {
+        let full: DeviceState = serde_json::from_str(FULL).unwrap();
+        let end = |text: &str| FULL.find(text).unwrap() + text.len();
+        let (original, taken_off) = (end("\"0501\""), end("[\"two\"]"));
+        for cut in 0..FULL.len() {
+            let state = parse(&FULL[..cut]);
+            assert_eq!(state.original(), full.original().filter(|_| cut >= original), "cut at {cut}");
+            assert_eq!(state.taken_off.len(), usize::from(cut >= taken_off), "cut at {cut}");
+        }
+        for place in 0..FULL.len() {
+            let mut text = FULL.as_bytes().to_vec();
+            text[place] = 0;
+            let state = DeviceState::parse(&text, &device(), Path::new("it"));
+            assert!(state.original().is_none_or(|original| original == [5, 1]), "damaged at {place}");
+        }
+        for text in ["", "null", "[]", "{}", "\0", "\"\"", "{\"version\":1}", &"[".repeat(100_000)] {
+            assert_eq!(parse(text), fresh());
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_device_counts_as_damaged() {
+        assert_eq!(parse(&FULL.replace("5606.0001", "5606.0002")), fresh());
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_reason_to_stop() {
+        let run = tempfile::tempdir().unwrap();
+        let system = System { run: run.path().to_owned(), ..System::default() };
+        assert_eq!(DeviceState::read(&system, &device()), None);
+        fs::create_dir_all(system.state(&device())).unwrap();
+        let mut state = DeviceState::read(&system, &device()).unwrap();
+        assert_eq!(state, DeviceState { is_kept: true, ..fresh() });
+        // Whoever would write it is told.
+        let error = state.write(&system).unwrap_err().to_string();
+        assert!(error.contains(&*system.state(&device()).to_string_lossy()), "{error}");
+    }
 
     #[test]
     fn a_device_is_locked_by_one_and_others_are_not() {

@@ -67,7 +67,7 @@ impl<L: Loader> Manager<'_, L> {
         device: Option<&Device>,
         config: &Config,
     ) -> Result<OptionStatus<'a>> {
-        let state = device.map(|device| DeviceState::read(self.system, &device.name)).transpose()?.flatten();
+        let state = device.and_then(|device| DeviceState::read(self.system, &device.name));
         let by_hand = state.as_ref().map(|state| state.set_by_hand(&driver.name)).unwrap_or_default();
         let (mut options, mut problems) = options::resolve(driver, device, config, &by_hand);
         let known = state.iter().flat_map(|state| &state.drivers).find(|known| known.driver == driver.name);

@@ -24,6 +24,7 @@ pub mod descriptor;
 pub mod descriptors;
 pub mod doctor;
 pub mod install;
+pub mod kernel_log;
 pub mod libbpf;
 pub mod loader;
 pub mod local;

@@ -91,6 +91,9 @@ pub fn kernels(driver: &DriverObject) -> String {
 /// The rules by which a device is known to be the driver's, a line each, and what udev has to tell of it.
 pub fn rules(driver: &DriverObject) -> String {
     let mut text = String::new();
+    if driver.manifest.any_device {
+        text += "  matches any device: attached only to those that a user names\n";
+    }
     for (index, rule) in driver.manifest.matches.iter().enumerate() {
         let parts: Vec<String> = std::iter::once(rule.ids()).chain(rule.conditions()).collect();
         text += &format!("  matches by {}: {}\n", rule.name(index), parts.join(", "));

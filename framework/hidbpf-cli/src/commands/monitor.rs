@@ -1,12 +1,14 @@
 //! `hidbpf monitor`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hidbpf::descriptor::{Decoded, Descriptor};
 use hidbpf::device::Device;
+use hidbpf::manager::Manager;
 use hidbpf::monitor::{Happening, Moment, Monitor};
+use hidbpf::replay::reports::ReportType;
 use hidbpf::text::{Hex, Printable};
 use serde_json::{Value, json};
 
@@ -39,6 +41,9 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
     }
     let mut readings = Readings::of(&monitor);
     let mut screen = Screen::default();
+    let status = Manager::new(&context.system).status()?.into_iter().find(|status| status.device == device.name);
+    let is_filled_up = status.is_some_and(|status| status.with_event_hook().is_some());
+    let mut short = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         let Some(moments) = monitor.read(PATIENCE)? else {
             tracing::warn!("the device was unplugged");
@@ -49,6 +54,15 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
             lines.extend(screen.passed_over());
         }
         for moment in moments {
+            if let Some((report, sent, declared)) = readings.too_short(&moment).filter(|_| !is_filled_up)
+                && short.insert(report)
+            {
+                tracing::warn!(
+                    "report {report} has {sent} of {declared} bytes: Linux 7.0 and later drop such reports on some transports, but not \
+                     while they are watched; `hidbpf doctor {}` says whether this kernel did",
+                    device.name
+                );
+            }
             let line = match (context.json, all) {
                 (true, _) => Some(readings.json_line(&moment)),
                 (false, true) => Some(screen.line(&readings, &moment)),
@@ -85,6 +99,13 @@ impl Readings {
             current: parse(monitor.current_descriptor()),
             current_bytes: monitor.current_descriptor().to_vec(),
         }
+    }
+
+    /// The id of a report that the device sent, its size and the declared one, in bytes, if it is shorter than declared.
+    fn too_short(&self, moment: &Moment) -> Option<(u8, usize, usize)> {
+        let (Happening::Sent(bytes), Ok(original)) = (&moment.what, &self.original) else { return None };
+        let report = original.report_of(ReportType::Input, bytes).ok()?;
+        (bytes.len() < report.bytes()).then(|| (report.id.unwrap_or(0), bytes.len(), report.bytes()))
     }
 
     fn json_line(&self, moment: &Moment) -> String {
@@ -237,6 +258,17 @@ mod tests {
         assert_eq!(line(Happening::Dropped), "0.000000 dropped");
         let long = line(Happening::Sent([&[1, 0], [9; 15].as_slice()].concat()));
         assert!(long.ends_with("09 09\n                   as before"), "{long}");
+    }
+
+    #[test]
+    fn reports_that_are_shorter_than_declared_are_noticed() {
+        let readings = readings();
+        let too_short = |what| readings.too_short(&at(0, what));
+        assert_eq!(too_short(Happening::Sent(vec![1])), Some((0, 1, 2)));
+        assert_eq!(too_short(Happening::Sent(vec![1, 2])), None);
+        assert_eq!(too_short(Happening::Sent(vec![1, 2, 3])), None);
+        assert_eq!(too_short(Happening::Sent(Vec::new())), None);
+        assert_eq!(too_short(Happening::Left(vec![1])), None);
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn index(drivers: &[DriverObject]) -> String {
         .to_owned();
     for driver in drivers {
         let manifest = &driver.manifest;
-        let mut ids: Vec<String> = Vec::new();
+        let mut ids: Vec<String> = manifest.any_device.then(|| "any".to_owned()).into_iter().collect();
         for rule in &manifest.matches {
             let own = rule.ids();
             if !ids.contains(&own) {
@@ -93,8 +93,13 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
             row(&mut text, &[&name, &cell(&option.description), &option.range(), &default, effect]);
         }
     }
-    text += "\nIt is for a device, or an interface of one, that meets one of these rules:\n\n\
-        | rule | ids | and all of |\n|---|---|---|\n";
+    text += match manifest.any_device {
+        true => "\nIt is for any device, and attached only to those that a user names.\n",
+        false => {
+            "\nIt is for a device, or an interface of one, that meets one of these rules:\n\n\
+            | rule | ids | and all of |\n|---|---|---|\n"
+        }
+    };
     for (number, rule) in manifest.matches.iter().enumerate() {
         row(&mut text, &[&cell(&rule.name(number)), &rule.ids(), &cell(&rule.conditions().join("; "))]);
     }

@@ -127,11 +127,15 @@ impl<L: Loader> Held<'_, L> {
 
     fn try_detach(&mut self, driver: &DriverName, wait: Wait) -> Result<Comeback> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
-        let fixed = known.is_some_and(|known| known.change == Change::Fixed);
+        // If the state file does not have the driver, the descriptor tells whether its hook did something.
+        let current = self.device.current.clone();
+        let is_other = known.is_none() && self.device.read_original(self.loader).map_or(true, |own| *own != *current);
+        let fixed = known.map_or(is_other, |known| known.change == Change::Fixed);
         let unbound_before = known.is_some_and(|known| known.unbound_before);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // Without its descriptor hook the kernel probes the device again, whatever the hook did.
-        let probes = known.is_some_and(|known| known.hooks.contains(&Hook::RdescFixup)) && self.device.driver.is_some();
+        let has_hook = known.map_or(is_other, |known| known.hooks.contains(&Hook::RdescFixup));
+        let probes = has_hook && self.device.driver.is_some();
         let limit = wait.limit().filter(|_| probes);
         let uevents = limit.map(|_| Uevents::listen()).transpose()?;
         pins::unpin(self.system, &self.device.name, driver)?;

@@ -42,6 +42,18 @@ pub struct DeviceStatus {
     pub failures: Vec<Failure>,
 }
 
+impl DeviceStatus {
+    /// An attached driver with an event hook, if there is one. The kernel then has a buffer of its own for the device's reports, and fills up
+    /// short ones with zeros (`dispatch_hid_bpf_device_event()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+    pub fn with_event_hook(&self) -> Option<&DriverStatus> {
+        let has_hook = |driver: &&DriverStatus| {
+            matches!(driver.condition, Condition::Attached | Condition::Unverified)
+                && driver.hooks.contains(&Hook::DeviceEvent)
+        };
+        self.drivers.iter().find(has_hook)
+    }
+}
+
 /// A driver that is left off a device.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,7 +112,7 @@ impl<L: Loader> Manager<'_, L> {
     /// What is known of each device that hidbpf has to do with.
     ///
     /// # Errors
-    /// sysfs or a state file can't be read. That only root can look into bpffs is no error: see [`Condition::Unverified`].
+    /// sysfs can't be read. That only root can look into bpffs is no error: see [`Condition::Unverified`].
     pub fn status(&self) -> Result<Vec<DeviceStatus>> {
         let (pinned_devices, may_look) = match pins::devices(self.system) {
             Ok(devices) => (devices, true),
@@ -122,7 +134,7 @@ impl<L: Loader> Manager<'_, L> {
     /// # Errors
     /// The device's state or pins can't be read.
     pub fn decide(&self, catalog: &Catalog, config: &Config, device: &Device) -> Result<Vec<Decision>> {
-        let state = DeviceState::read(self.system, &device.name)?.unwrap_or_else(|| DeviceState::new(device));
+        let state = DeviceState::read(self.system, &device.name).unwrap_or_else(|| DeviceState::new(device));
         let attached: Vec<DriverName> = match pins::of_device(self.system, &device.name) {
             Ok(pinned) => pinned.into_iter().map(|pinned| pinned.driver).collect(),
             Err(error) if error.kind() == ErrorKind::Permission => {
@@ -174,7 +186,7 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => None,
             Err(error) => return Err(error),
         };
-        let state = DeviceState::read(self.system, name)?;
+        let state = DeviceState::read(self.system, name);
         let pinned = if may_look { pins::of_device(self.system, name)? } else { Vec::new() };
         let original = state.as_ref().and_then(DeviceState::original);
         let remembered = state.as_ref().map_or(&[][..], |state| &state.drivers);

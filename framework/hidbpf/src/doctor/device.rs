@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::hwdb;
 use crate::ids::HidName;
+use crate::kernel_log;
 use crate::manager::{Condition, DeviceStatus, DriverStatus, Manager};
 use crate::manifest::DriverName;
 use crate::object::DriverObject;
@@ -18,6 +19,9 @@ use crate::others;
 use crate::policy::{Decision, Reason};
 use crate::system::System;
 use crate::text::Printable;
+
+/// The driver for devices whose reports the kernel drops for being too short.
+const PADDING_DRIVER: &str = "pad-short-reports";
 
 /// Looks at one device: which drivers there are for it, why each is on it or is not, and whether it is fixed.
 ///
@@ -52,12 +56,41 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     if findings.len() == before {
         findings.push(Finding::good("drivers", "no installed driver is for it"));
     }
+    findings.extend(short_reports(device, status.as_ref(), &catalog));
     findings.extend(others(system, &device.name));
     for failure in status.iter().flat_map(|status| &status.failures) {
         let remedy = failure.hint.as_deref().unwrap_or("unplug the device and plug it in");
         findings.push(Finding::not_good("drivers", Grade::Warning, failure.message.clone(), remedy));
     }
     Ok(findings)
+}
+
+/// Reports that the kernel dropped because they were shorter than declared.
+fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catalog) -> Option<Finding> {
+    const CHECK: &str = "reports";
+    let dropped = match kernel_log::too_short(&device.name) {
+        Ok(dropped) if dropped.is_empty() => return None,
+        Ok(dropped) => dropped.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Err(error) => {
+            tracing::debug!("failed to read the kernel's log: {error}");
+            return None;
+        }
+    };
+    if let Some(driver) = status.and_then(DeviceStatus::with_event_hook) {
+        let message = format!(
+            "the kernel dropped short reports: {dropped}; with the event hook of `{}`, it fills them up",
+            driver.driver
+        );
+        return Some(Finding::good(CHECK, message));
+    }
+    let message = format!("the kernel drops reports that are shorter than declared: {dropped}");
+    let remedy = match catalog.drivers.iter().find(|driver| driver.name.as_str() == PADDING_DRIVER) {
+        Some(driver) => {
+            format!("run `hidbpf enable {} {}` as root: the kernel then fills them up", driver.name, device.name)
+        }
+        None => format!("install the driver `{PADDING_DRIVER}`, with which the kernel fills them up"),
+    };
+    Some(Finding::not_good(CHECK, Grade::Warning, message, remedy))
 }
 
 /// Programs that somebody else has attached to the device: they change what our drivers see, or what they have done.
@@ -126,6 +159,7 @@ fn of_driver(
         Decision::Leave(reason @ Reason::NotForIt { .. }) => {
             Some(Finding::good("drivers", format!("`{name}`: {reason}")))
         }
+        Decision::Leave(Reason::OnRequest) if driver.manifest.any_device => None,
         Decision::Leave(reason @ Reason::OnRequest) => {
             let remedy = Some(reason.hint(name, &device.name));
             Some(Finding { remedy, ..Finding::good("drivers", format!("`{name}` is for it: {reason}")) })

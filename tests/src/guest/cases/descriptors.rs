@@ -118,7 +118,8 @@ fn status_of(bench: &Bench, device: &Plugged) -> Result<Value> {
 }
 
 /// What `hidbpf inspect` shows of a device's descriptor, whether or not the kernel would take it.
-fn inspected(bench: &Bench, device: &Plugged, which: &str) -> Result<String> {
+/// The device's descriptor of this kind as `hidbpf inspect` tells it, in hex.
+pub fn inspected(bench: &Bench, device: &Plugged, which: &str) -> Result<String> {
     let run = bench.hidbpf(&["--json", "inspect", "--descriptor", which, &device.name()])?;
     let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("no JSON\n{run}"))?;
     ensure!(answer["device"]["which"] == which, "another one is shown\n{run}");

@@ -61,6 +61,8 @@ pub const ORIGINALS: Fixture = fixture!("bench-originals");
 /// Has rules about the device's name and its kernel driver.
 pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");
+/// Sends a report that is shorter than declared.
+pub const SHORT: Fixture = fixture!("bench-short");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 pub const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// Changes items of any descriptor.

@@ -29,6 +29,8 @@ mod request;
 mod sdk;
 mod security;
 mod setup;
+mod short;
+mod state;
 mod trouble;
 mod usb;
 mod watch;
@@ -187,6 +189,8 @@ fn table() -> Vec<Case> {
         sdk::CASES,
         security::CASES,
         setup::CASES,
+        short::CASES,
+        state::CASES,
         trouble::CASES,
         comeback::CASES,
         faults::CASES,
