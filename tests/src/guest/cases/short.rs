@@ -42,7 +42,7 @@ fn dropped(bench: &mut Bench) -> Result<()> {
 /// It costs devices nothing that nobody wants it on.
 fn any_device(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
-    let spec = Spec { uniq: "12".to_owned(), ..plain_mouse() };
+    let spec = plain_mouse();
     let mouse = bench.plug(&spec)?;
     let name = mouse.name();
     let listed = bench.hidbpf(&["devices", &name])?.expect(0)?;
@@ -51,7 +51,7 @@ fn any_device(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["load", PADDING, &name])?.expect(0)?.answers("attached to")?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(PADDING)?.answers("any device")?;
     bench.hidbpf(&["unload", PADDING, &name])?.expect(0)?;
-    bench.hidbpf(&["enable", PADDING, &name])?.expect(0)?;
+    bench.hidbpf(&["enable", PADDING, &name, "--port"])?.expect(0)?;
     bench.unplug(mouse)?;
 
     let mouse = bench.plug(&spec)?;
@@ -60,6 +60,6 @@ fn any_device(bench: &mut Bench) -> Result<()> {
     ensure!(other.pinned_drivers()?.is_empty(), "pinned: {:?}", other.pinned_drivers()?);
     ensure!(!other.state().exists(), "`{}` is there", other.state().display());
     bench.unplug(other)?;
-    bench.hidbpf(&["disable", PADDING, &mouse.name()])?.expect(0)?.answers("taken off")?;
+    bench.hidbpf(&["disable", PADDING, &mouse.name(), "--port"])?.expect(0)?.answers("taken off")?;
     bench.unplug(mouse)
 }
