@@ -1,5 +1,5 @@
 //! What user space shall see of a recorded device, by the file `<name>.nodes` beside the recording: its evdev nodes, and the events
-//! that come of each report. docs/recordings.md has the format.
+//! that come of each report. docs/nodes.md has the format.
 
 use std::collections::BTreeSet;
 use std::fs;
