@@ -108,18 +108,21 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
     };
     let mut text = format!(
         "# What attaching costs\n\n\
-         Made by `cargo xtask bench`. Virtual machines count here: each instruction takes a nanosecond of their time, so that the \
-         processor time\nof a process is the number of instructions that it and the kernel on its behalf have executed, from its start \
-         to its end, the kernel's\nsecond probe of the device included. Two runs differ by less than a twentieth. Each way is measured \
-         in a machine that was booted for\nit alone. {compared}\n\n\
-         The first table of a kernel is about a Rapoo M50, whose driver fixes the descriptor. `warm` is the mean of 24 attaches, each to \
-         a device\nof its own; of these the share of user space is what the kernel's clock has seen, which looks once in some \
-         milliseconds. `at once`\nare 32 devices, a process each: for each of them, and how long until all were done.\n\n\
-         In the second, `attach` is what it takes to attach the driver to the one of its recorded devices for which it takes most, in \
-         million\ninstructions, and `verified` what of that the kernel took to verify and compile its programs. `an event` is the mean \
-         of what its\nprograms take for a recorded report, in instructions, counting included; kernels up to 6.10 don't count that. \
-         A preference is\nswitched on in the configuration, and reading that is part of its attach. Nothing is said where no driver is \
-         for the device, or nothing of\nit was in the kernel afterwards.\n",
+         The cost of attaching each driver, compared with udev-hid-bpf, on each kernel of the tests. `cargo xtask bench` wrote this page.\n\
+         Read this if you want to know what hidbpf costs when a device appears. [Costs](costs.md) has what a driver costs for each report.\n\n\
+         ## How this is measured\n\n\
+         The virtual machines count instructions: each one takes a nanosecond of their time. So the processor time of a process is the number of\n\
+         instructions that it executed, and that the kernel executed for it, from its start to its end. This includes the kernel binding the device again.\n\
+         Two runs differ by less than a twentieth. Each column is measured in a machine that was booted for it alone. {compared}\n\n\
+         The first table of a kernel is for a Rapoo M50, whose driver fixes the descriptor:\n\n\
+         - `warm` is the mean of 24 attaches, each to a device of its own. The kernel samples the share of user space every few milliseconds.\n\
+         - `at once` is 32 devices with a process each: the instructions for each device, and the time until all were done.\n\n\
+         The second table has a row for each driver:\n\n\
+         - `attach`: million instructions to attach the driver. If it has recordings of several devices, the one that takes most.\n\
+         - `verified`: the part of `attach` that the kernel took to verify and compile the programs.\n\
+         - `an event`: the mean number of instructions for a recorded report, counting included. Kernels up to 6.10 don't count.\n\n\
+         A preference driver is enabled in the configuration, and reading that is part of its attach. A cell is empty if there is no driver for the device, or if\n\
+         nothing of it was in the kernel afterwards.\n",
     );
     for kernel in kernels {
         // Writing to a String can't fail.

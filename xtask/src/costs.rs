@@ -273,13 +273,15 @@ impl Table {
             versions.iter().filter_map(|(name, _)| Some(format!("{} ({name})", self.kernels.get(*name)?))).collect();
         let mut text = format!(
             "# What the drivers cost\n\n\
-             Counted, not timed, so that two runs agree: by `cargo xtask costs`, which wrote this page and [costs.json](costs.json). The drivers were\n\
-             compiled by {}, and loaded on Linux {}.\n\
-             Both move the figures. `cargo xtask test` and `vm` name each driver of which a figure is a tenth or more above what is kept here.\n\n\
+             The instructions that each driver's programs take for a report, their length, and the verifier's work. `cargo xtask costs` wrote this page and\n\
+             [costs.json](costs.json). Read this if you change a driver, to see what the change costs. [What attaching costs](performance.md) is another page.\n\n\
+             The figures are counted, not timed, so two runs agree. The drivers were compiled by {}, and loaded on Linux {}. Both change the figures.\n\
+             `cargo xtask test` and `cargo xtask vm` name each driver that has a figure a tenth or more above the one here.\n\n\
              ## A report\n\n\
-             How many instructions a driver executes for a report, over all reports of its recordings, as `hidbpf replay` counts them: those of the\n\
-             object, each call of the kernel's as one. A driver that is not here leaves reports alone: it runs when its device is plugged in.\n\n\
-             | driver | FMOD_RET, mean | most | struct_ops, mean | most |\n|---|--:|--:|--:|--:|\n",
+             The number of instructions that a driver executes for a report, over all reports of its recordings, as `hidbpf replay` counts them: the object's\n\
+             instructions, with each call of a kernel function as one. A driver that is missing here has no event hook: it runs only when its device is plugged in.\n\n\
+             | driver | FMOD_RET, mean | most | struct_ops, mean | most |\n\
+             |---|--:|--:|--:|--:|\n",
             self.clang,
             kernels.join(", ")
         );
@@ -293,11 +295,14 @@ impl Table {
                 text += &format!("| {driver} | {} |\n", cells.join(" | "));
             }
         }
-        text += "\n## A program\n\n\
-            How long each hook's program is, in instructions of 8 bytes: as it was compiled, without the functions that it calls, and once it is loaded,\n\
-            with those, with what the kernel puts in place of calls, and without what can't be reached; with several recordings the longest.\n\
-            `verified` is how many instructions the kernel's verifier looked at, on all paths, before it let the program in, once for each device.\n\
-            Its limit is a million.\n\n| driver | hook | compiled: FMOD_RET | struct_ops |";
+        text += "\n\
+            ## A program\n\n\
+            The length of each hook's program, in instructions of 8 bytes. With several recordings, it is the longest:\n\n\
+            - `compiled`: without the functions that it calls.\n\
+            - `loaded`: with those, with what the kernel puts in place of calls, and without unreachable instructions.\n\
+            - `verified`: the instructions that the kernel's verifier processed, on all paths. Its limit is a million.\n\n\
+            The kernel verifies a program once for each device.\n\n\
+            | driver | hook | compiled: FMOD_RET | struct_ops |";
         for quantity in ["loaded", "verified"] {
             for (number, (_, version)) in versions.iter().enumerate() {
                 text += &if number == 0 { format!(" {quantity}: {version} |") } else { format!(" {version} |") };
