@@ -22,14 +22,18 @@ macro_rules! pages {
 
 /// The other pages with commands, by their paths from the workspace's root.
 pub const PAGES: &[(&str, &str)] = pages![
+    "CONTRIBUTING.md",
     "README.md",
     "docs/case-study.md",
+    "docs/configuration-file.md",
     "docs/configuration.md",
     "docs/hid-bpf-primer.md",
     "docs/hid-primer.md",
     "docs/packaging.md",
     "docs/sdk.md",
+    "docs/testing-packages.md",
     "docs/testing.md",
+    "docs/trying-a-driver.md",
     "fuzz/README.md",
 ];
 
