@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line: commands, arguments and their help.
 
 use std::path::PathBuf;
 
@@ -32,20 +32,20 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "hidbpf", version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Args {
-    /// Look for drivers in DIR instead of /etc/hidbpf/drivers, /usr/local/lib/hidbpf/drivers and /usr/lib/hidbpf/drivers;
-    /// may be given more than once, the first that has a driver wins
+    /// Look for drivers in DIR, not in /etc/hidbpf/drivers, /usr/local/lib/hidbpf/drivers and /usr/lib/hidbpf/drivers.
+    /// Repeat it for several directories: the first one that has a driver wins
     #[arg(long, value_name = "DIR", global = true)]
     pub drivers: Vec<PathBuf>,
 
-    /// Read the configuration from DIR instead of /etc/hidbpf
+    /// Read the configuration from DIR, not from /etc/hidbpf
     #[arg(long, value_name = "DIR", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Answer in JSON
+    /// Print the answer as JSON
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Say more on standard error; of a driver that the kernel refuses, all that its verifier says
+    /// Print more to standard error, such as the whole log of the kernel's verifier
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
@@ -55,51 +55,51 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Attach a driver to a device, or to all devices that it is for
+    /// Attach a driver to a device, or to all devices that it matches
     ///
-    /// A driver that is attached already, from the same object, is left as it is. `hidbpf reload` replaces one from another object.
+    /// Does nothing if the driver is already attached from the same object. `hidbpf reload` replaces one from another object.
     #[command(after_help = "Examples:\n  hidbpf load hp-elite-presenter\n  hidbpf load ./my-mouse.bpf.o /dev/hidraw3")]
     Load {
         /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
         driver: String,
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node such as /dev/hidraw3 or /dev/input/event5.
-        /// Default: all that the driver is for
+        /// Default: all devices that the driver matches
         device: Option<String>,
-        /// Attach to the named device even though the driver is not for it
+        /// Attach to the named device even if the driver does not match it
         #[arg(long, requires = "device")]
         force: bool,
     },
-    /// Take a driver off a device
+    /// Detach a driver from a device
     ///
     /// The kernel then binds the device again without the fix. The command waits up to 5 s for that, and warns if the device needs longer.
     Unload {
-        /// A driver's name, or a device; a device alone means all of its drivers
+        /// A driver's name, or a device. A device alone means all of its drivers
         #[arg(required_unless_present = "all")]
         what: Option<String>,
-        /// The device. Default: all that the driver is attached to
+        /// The device. Default: all devices that the driver is attached to
         #[arg(requires = "what")]
         device: Option<String>,
-        /// Take all drivers off all devices
+        /// Detach all drivers from all devices
         #[arg(long, conflicts_with_all = ["what", "device"])]
         all: bool,
-        /// End as soon as the driver is off, and do not wait for the device
+        /// Exit as soon as the driver is detached, without waiting for the device
         #[arg(long)]
         no_wait: bool,
     },
-    /// Attach drivers anew, as they are installed now
+    /// Reattach drivers from the objects that are installed now
     ///
-    /// A newer version of a driver takes the place of the attached one only here, or when the device is plugged in again.
+    /// An attached driver is replaced by a newer version only by this command, or when its device is plugged in again.
     #[command(after_help = "Examples:\n  hidbpf reload\n  hidbpf reload ./my-mouse/build/my-mouse.bpf.o /dev/hidraw3")]
     Reload {
-        /// A driver's name, or the path of its object. Default: all that are attached
+        /// A driver's name, or the path of its object. Default: all attached drivers
         driver: Option<String>,
-        /// The device. Default: all that it is attached to
+        /// The device. Default: all devices that the driver is attached to
         device: Option<String>,
     },
     /// Have udev attach a driver, from now on and after the next boot
     ///
-    /// A driver that is a preference or an example is attached by itself from then on, to the devices that it is for. What is said for
-    /// a device goes before what is said for all. It is written to 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d.
+    /// From then on udev attaches a preference driver or an example to the devices that it matches. A choice for one device takes precedence over
+    /// a choice for all. Writes 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d.
     #[command(
         after_help = "Examples:\n  hidbpf enable mouse-invert-y\n  hidbpf enable mouse-invert-y /dev/hidraw3 --force"
     )]
@@ -109,11 +109,11 @@ pub enum Command {
         driver: DriverName,
         #[command(flatten)]
         device: OneDevice,
-        /// Bind the driver to the named device even though the driver is not for it
+        /// Bind the driver to the named device even if the driver does not match it
         #[arg(long, requires = "device")]
         force: bool,
     },
-    /// Keep udev from attaching a driver, from now on and after the next boot, and take it off
+    /// Detach a driver, and keep udev from attaching it, from now on and after the next boot
     #[command(
         after_help = "Examples:\n  hidbpf disable huion-dial-2\n  hidbpf disable huion-dial-2 /dev/hidraw3 --port"
     )]
@@ -124,104 +124,104 @@ pub enum Command {
         #[command(flatten)]
         device: OneDevice,
     },
-    /// Install a driver on this machine, and attach it to the devices that are there
+    /// Install a driver on this machine, and attach it to connected devices
     ///
-    /// The object is copied to /etc/hidbpf/drivers, and udev's hwdb is made anew: all of it or nothing. A folder is built first, and run over
-    /// its recordings. Needs no writable /usr. A driver of the same name that a package brought is overridden, and comes back with
-    /// `hidbpf uninstall`.
+    /// Copies the object to /etc/hidbpf/drivers and renews udev's hwdb. If a step fails, the steps before it are undone. A folder is built
+    /// first, and the driver run over its recordings. Does not write to /usr. The driver overrides one of the same name from a package,
+    /// until `hidbpf uninstall`.
     #[command(after_help = "Examples:\n  hidbpf install ./my-mouse.bpf.o\n  hidbpf install ./my-mouse --dry-run")]
     Install {
         /// A driver's object, or a driver's folder
         #[arg(value_name = "FILE|FOLDER")]
         what: PathBuf,
-        /// Say what would be done, and do nothing
+        /// Print what would be done, and do nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove a driver that `hidbpf install` has installed, and take it off
+    /// Detach and remove a driver that `hidbpf install` has installed
     Uninstall {
         /// The driver's name
         #[arg(value_parser = |name: &str| DriverName::new(name))]
         driver: DriverName,
-        /// Say what would be done, and do nothing
+        /// Print what would be done, and do nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Set options of a driver that is attached: at once, until the device is plugged in again
+    /// Set options of an attached driver, until its device is plugged in again
     ///
-    /// `hidbpf get` shows the options. Most take effect at the next report; for some the driver is attached anew, which the kernel does
-    /// with the device too. `KEY=` takes a setting back.
+    /// `hidbpf get` shows the options. Most take effect at the next report. Changing an option that affects the descriptor reattaches the driver,
+    /// and the kernel binds the device again. `KEY=` undoes an earlier `KEY=VALUE`.
     #[command(
         after_help = "Examples:\n  hidbpf set mouse-invert-y axis=both\n  hidbpf set mouse-invert-y /dev/hidraw3 axis=x --save"
     )]
     Set {
         /// A driver's name
         driver: String,
-        /// The device, as for `hidbpf load`, and options: `axis=both`. Without a device all that the driver is attached to
+        /// The device, as for `hidbpf load`, and options such as `axis=both`. Without a device: all devices that the driver is attached to
         #[arg(value_name = "[DEVICE] KEY=VALUE", required = true)]
         what: Vec<String>,
-        /// Keep it in 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d, for the device by its ids and serial number, or for all
+        /// Save the options to 90-hidbpf.toml in /etc/hidbpf/hidbpf.toml.d, for the device by its ids and serial number, or for all devices
         #[arg(long)]
         save: bool,
-        /// Keep it for the device by its ids and the port that it is plugged into, not by its serial number
+        /// Save them for the device by its ids and its port, not by its serial number
         #[arg(long, requires = "save")]
         port: bool,
     },
-    /// Show the options of drivers: what each is, who has set it, what it can be
+    /// Show the options of drivers: the value, where it comes from, and the possible values
     Get {
-        /// A driver's name. Default: all drivers that have options
+        /// A driver's name. Default: all drivers with options
         driver: Option<String>,
-        /// The device. Default: all that the driver is attached to, or what holds for all
+        /// The device. Default: all devices that the driver is attached to; the values for all devices if it is not attached
         device: Option<String>,
     },
-    /// Show the configuration: what holds, and which line of which file says so
+    /// Show the configuration in force, with the file and line of each value
     Config {
-        /// Update udev's hwdb and the drivers of connected devices to match it; compile the hwdb if it is out of date
+        /// Update udev's hwdb and the drivers of connected devices to match the configuration
         #[arg(long)]
         apply: bool,
     },
-    /// Show which drivers are attached, and what failed
+    /// Show attached drivers and failures
     Status,
-    /// Show the HID devices, and for each the drivers that match it or nearly do
+    /// Show HID devices, and the drivers that match, or almost match, each one
     Devices {
         /// Show only this device
         device: Option<String>,
     },
-    /// Show the installed drivers: what each changes, and the devices that are there for it
+    /// Show installed drivers: what each changes, and the connected devices that it matches
     Drivers {
-        /// Show only this driver, with the rules by which it knows a device
+        /// Show only this driver, with its match rules
         driver: Option<String>,
     },
-    /// Run a driver over a recording in user space, and show what becomes of descriptor and reports
+    /// Run a driver over a recording in user space, and show the fixed descriptor and reports
     ///
-    /// Needs neither the device, nor root, nor a kernel with HID-BPF: the object itself is run, the same bytes that the kernel would load.
+    /// Needs neither the device, nor root, nor a kernel with HID-BPF. Runs the same object that the kernel would load.
     #[command(after_help = "Examples:\n  hidbpf replay huion-inspiroy-2-s pad.hid\n  \
         hidbpf replay ./my-mouse.bpf.o my-mouse.hid --expect my-mouse.expected.hid")]
     Replay {
         /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
         driver: String,
-        /// The recording, as of `hidbpf record` or hid-recorder
+        /// A recording by `hidbpf record` or hid-recorder
         recording: PathBuf,
-        /// Compare with the recording in FILE; a difference is printed and ends with 1
+        /// Compare the result with the recording in FILE. Print differences, and exit with 1 if there are any
         #[arg(long, value_name = "FILE", conflicts_with = "decode")]
         expect: Option<PathBuf>,
-        /// Show the reports field by field, before and after, with what the driver changed marked
+        /// Show each report field by field, before and after, and mark the changes
         #[arg(long)]
         decode: bool,
-        /// Run the programs for this generation of kernels. Default: the newest that the driver has programs for
+        /// Run the programs for this generation of kernels. Default: the newest that the driver has
         #[arg(long, value_name = "GENERATION")]
         generation: Option<Hooks>,
-        /// Tell the driver that the device has this udev property
+        /// Give the device this udev property
         #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
         property: Vec<(String, String)>,
         /// Set an option of the driver
         #[arg(long, value_name = "KEY=VALUE", value_parser = property)]
         option: Vec<(String, String)>,
-        /// What the device answers when the driver asks for a feature report: `5=05 00 01`
+        /// Answer the driver's requests for a feature report with this: `5=05 00 01`
         #[arg(long, value_name = "ID=HEX")]
         feature: Vec<Feature>,
     },
-    /// Ask a device for a report, or tell it one
+    /// Send a request to a device: get, set or send a report
     ///
     /// The current descriptor must declare the report. Warning: a request that the vendor's own tool would not send may damage the device.
     #[command(after_help = REQUEST_EXAMPLES)]
@@ -231,53 +231,54 @@ pub enum Command {
         #[command(subcommand)]
         ask: Ask,
     },
-    /// Show what a report descriptor means, or what is inside a driver's object
+    /// Show a report descriptor, or the content of a driver's object
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
-    /// Record what a device sends, as hid-recorder does, until it is unplugged or Ctrl-C is pressed
+    /// Record a device for a driver author, until it is unplugged or you press Ctrl-C
     ///
-    /// The recording has the original descriptor, and the reports as the device sent them, also when a driver is attached.
+    /// Writes hid-recorder's format. The recording has the original descriptor and the reports as the device sent them, even if a driver is
+    /// attached.
     #[command(after_help = "Example:\n  hidbpf record /dev/hidraw3 -o my-mouse.hid")]
     Record {
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
         device: String,
-        /// Write to FILE, which must not be there yet, instead of standard output
+        /// Write to FILE, which must not exist, not to standard output
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Show what a device sends, what its drivers make of that, and what input events come of it, as it happens
+    /// Show reports of a device live: as sent, as fixed by its drivers, and the input events
     ///
-    /// `sent` is a report as it came from the device, read by the original descriptor. `fixed` is what the drivers made of it, read
-    /// by the current descriptor, with a `*` before what the device did not say so; `same` stands where they let it pass, and `dropped`
-    /// where they did not. `input` is an event that came of it. Of the fields, those are named that the report before of the same id
-    /// had not so. Of more than 20 reports a second the others are counted. Ends when the device is unplugged, or with Ctrl-C.
+    /// `sent` is a report as the device sent it, read by the original descriptor. `fixed` is the same report as the drivers left it, read
+    /// by the current descriptor. A `*` marks a field that a driver changed. `same` means that the drivers let the report pass unchanged,
+    /// `dropped` that one dropped it. `input` is an input event that the kernel made of it. Only fields that changed since the previous report with
+    /// that ID are shown. If more than 20 reports arrive in a second, the others are counted. Exits when the device is unplugged, or on Ctrl-C.
     Monitor {
         /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev
         device: String,
-        /// Show every report, also when a thousand come in a second
+        /// Show every report, even at a thousand a second
         #[arg(long)]
         all: bool,
     },
-    /// Make a new driver's folder from a recording or a device
+    /// Create a driver's folder from a recording or a device
     ///
-    /// The driver is for exactly that device. It builds, its test passes, and it changes nothing yet: its source has the descriptor,
-    /// item by item, and where each field is in the reports.
+    /// The driver matches exactly that device. It builds, its test passes, and it changes nothing yet. Its source has the descriptor, item by item,
+    /// and the place of each field in the reports.
     #[command(
         after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3"
     )]
     New {
-        /// The driver's name, such as `logitech-m90`; the folder of that name is made in the current directory
+        /// The driver's name, such as `logitech-m90`. The folder of that name is created in the current directory
         #[arg(value_parser = |name: &str| DriverName::new(name))]
         name: DriverName,
-        /// A recording, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. May be given again for a
-        /// device's other interfaces
+        /// A recording, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. Repeat it for other
+        /// interfaces of the device
         #[arg(long, value_name = "RECORDING|DEVICE", required = true)]
         from: Vec<String>,
     },
     /// Compile a driver's folder, and run it over the recordings in it
     ///
-    /// Needs clang and nothing else: neither the device, nor root, nor a kernel with HID-BPF. The object is written to the folder's
-    /// `build`, with the headers that it was compiled with.
+    /// Needs clang, but neither the device, nor root, nor a kernel with HID-BPF. Writes the object to the folder's `build`, with the headers
+    /// that it was compiled with.
     #[command(
         after_help = "Examples:\n  hidbpf build my-mouse\n  sudo hidbpf build my-mouse --watch --device /dev/hidraw3"
     )]
@@ -285,28 +286,28 @@ pub enum Command {
         /// The driver's folder
         #[arg(default_value = ".")]
         folder: PathBuf,
-        /// Write to DIR instead of the folder's `build`
+        /// Write to DIR, not to the folder's `build`
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
-        /// Attach the driver to this device when it is built, in place of what it was
+        /// Attach the new object to this device, in place of the previous one
         #[arg(long)]
         device: Option<String>,
-        /// Do it again whenever a file of the folder is saved, until Ctrl-C
+        /// Repeat whenever a file of the folder is saved, until Ctrl-C
         #[arg(long)]
         watch: bool,
     },
-    /// Look for what keeps devices from being fixed on this machine, or one of them
+    /// Find out why devices, or one device, are not fixed on this machine
     Doctor {
-        /// The device: which drivers there are for it, and why each is on it or is not
+        /// Show the drivers for this device, and why each is attached or not
         device: Option<String>,
     },
     /// Print udev's hwdb entries for the installed drivers, for packages
     ///
-    /// A package of drivers installs them as a file of its own in /usr/lib/udev/hwdb.d, whose name has `hidbpf` in it. On a machine, `hidbpf
+    /// A package of drivers installs them as a file of its own in /usr/lib/udev/hwdb.d, with `hidbpf` in its name. On a machine, `hidbpf
     /// config --apply` writes the entries that no package has.
     #[command(after_help = "Example:\n  hidbpf --drivers build hwdb > 81-hidbpf-example.hwdb")]
     Hwdb,
-    /// What the udev rules call
+    /// Handle an event of udev. The udev rules call this
     Udev {
         #[command(subcommand)]
         event: UdevEvent,
@@ -317,7 +318,7 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Write what the installed drivers are for as Markdown, a page a driver and an index
+    /// Write the catalogue of installed drivers as Markdown: a page for each driver, and an index
     #[command(hide = true)]
     Pages {
         /// The directory to write to
@@ -326,22 +327,22 @@ pub enum Command {
         #[arg(long, value_name = "URL")]
         sources: Option<String>,
     },
-    /// Write the manual pages, a page a command
+    /// Write the man pages, one for each command
     #[command(hide = true)]
     Man {
-        /// The directory to write to; without it, the page of `hidbpf` goes to standard output
+        /// The directory to write to. Default: print the page of `hidbpf` to standard output
         dir: Option<PathBuf>,
     },
 }
 
-/// What a device is asked or told.
+/// A request to a device.
 #[derive(Debug, Subcommand)]
 pub enum Ask {
-    /// Ask for a report (GET_REPORT), and show it
+    /// Get a report (GET_REPORT), and show it
     Get {
         /// The report's type
         report: ReportKind,
-        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        /// The report's ID, decimal or hex after 0x. 0 if the device doesn't number its reports
         #[arg(value_parser = report_id)]
         id: u8,
     },
@@ -349,19 +350,19 @@ pub enum Ask {
     Set {
         /// The report's type
         report: ReportKind,
-        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        /// The report's ID, decimal or hex after 0x. 0 if the device doesn't number its reports
         #[arg(value_parser = report_id)]
         id: u8,
-        /// The report after its id, in hex; what is missing at its end is 0
+        /// The bytes of the report after its ID, in hex. Missing bytes at the end are 0
         #[arg(required = true, value_parser = hex)]
         bytes: Vec<Vec<u8>>,
     },
-    /// Send an output report on the device's own channel for those. Linux 6.11 and later
+    /// Send an output report on the device's channel for those. Linux 6.11 and later
     Send {
-        /// The report's id, decimal or after 0x in hex; 0 where the device doesn't number its reports
+        /// The report's ID, decimal or hex after 0x. 0 if the device doesn't number its reports
         #[arg(value_parser = report_id)]
         id: u8,
-        /// The report after its id, in hex; what is missing at its end is 0
+        /// The bytes of the report after its ID, in hex. Missing bytes at the end are 0
         #[arg(required = true, value_parser = hex)]
         bytes: Vec<Vec<u8>>,
     },
@@ -370,11 +371,11 @@ pub enum Ask {
 /// A type of reports.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ReportKind {
-    /// What can be asked for and set
+    /// A report that can be read and set
     Feature,
-    /// What the device sends by itself
+    /// A report that the device sends by itself
     Input,
-    /// What is sent to the device
+    /// A report that is sent to the device
     Output,
 }
 
@@ -406,33 +407,33 @@ fn property(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, clap::Args)]
 pub struct OneDevice {
-    /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. It is known by its ids, and its serial number
-    /// where it has one. Default: all devices
+    /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. hidbpf remembers it by its ids, and its serial
+    /// number if it has one. Default: all devices
     pub device: Option<String>,
-    /// Know the device by its ids and the port that it is plugged into, not by its serial number
+    /// Remember the device by its ids and its port, not by its serial number
     #[arg(long, requires = "device")]
     pub port: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// A device, a recording (`mouse.hid`), a driver's name, the path of a driver's object, a file with a descriptor as bytes or in hex,
-    /// the descriptor itself in hex, or `-` for any of the files on standard input
+    /// A device, a recording (`mouse.hid`), a driver's name, the path of a driver's object, a file with a descriptor in bytes or hex, a
+    /// descriptor in hex, or `-` for any of these files on standard input
     pub what: String,
     /// Show the descriptor item by item, with offsets and bytes
     #[arg(long)]
     pub items: bool,
-    /// Show the reports that the descriptor declares, with the fields of each: the default, unless --items is given
+    /// Show the declared reports with their fields. This is the default without --items
     #[arg(long)]
     pub reports: bool,
-    /// Of a device, show this one of its descriptors. Default: the current one, or the original if there is no current one
+    /// Show this descriptor of a device. Default: the current one, or the original if there is no current one
     #[arg(long, value_name = "WHICH", conflicts_with = "diff")]
     pub descriptor: Option<WhichDescriptor>,
-    /// Show what differs between the original descriptor and what DRIVER makes of it, which is run for that in user space; without DRIVER,
-    /// between a device's original descriptor and the current one
+    /// Show the difference between the original descriptor and the one that DRIVER returns, run in user space. Without DRIVER: between a
+    /// device's original and current descriptor
     #[arg(long, value_name = "DRIVER")]
     pub diff: Option<Option<String>>,
-    /// Draw the bits of each report into FILE, as SVG; with --diff, before and after
+    /// Draw the bits of each report to FILE, as SVG. With --diff: before and after
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 }
@@ -450,22 +451,22 @@ pub enum WhichDescriptor {
 
 #[derive(Debug, Subcommand)]
 pub enum UdevEvent {
-    /// A HID device appeared, a kernel driver was bound to it, or one of its nodes has udev properties that drivers ask for
+    /// Attach drivers: a device appeared, a kernel driver was bound to it, or one of its nodes has a udev property that drivers read
     Add {
-        /// The path of the device in sysfs, or of something below it
+        /// The sysfs path of the device, or a path below it
         syspath: PathBuf,
-        /// Why the program that udev starts leaves the work to this one, which takes longer
+        /// Why the helper leaves the work to this command
         #[arg(long, value_name = "REASON", hide = true)]
         not_fast: Option<String>,
     },
-    /// Devices may have forgotten what drivers have told them: the machine woke up, or a kernel driver was bound to one of them
+    /// Run setups again: the machine woke up, or a kernel driver was bound to a device
     Resume {
-        /// The path of the device in sysfs. Default: all that drivers talk to
+        /// The sysfs path of the device. Default: all devices with a setup
         syspath: Option<PathBuf>,
     },
-    /// A HID device has gone
+    /// Clean up after a device is gone
     Remove {
-        /// The device's path in sysfs, which is there no more
+        /// The sysfs path that the device had
         syspath: PathBuf,
     },
 }
