@@ -1,10 +1,11 @@
-//! `cargo xtask docs`: the pages about devices, out of the drivers' manifests.
+//! `cargo xtask docs`: the pages about devices, from the drivers' manifests, and the book of all pages.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
 use crate::artifacts::{self, Profile};
+use crate::book;
 use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::setup;
@@ -15,10 +16,10 @@ const PAGES: &str = "docs/devices";
 /// Where the drivers' folders are, from there.
 const SOURCES: &str = "../../drivers";
 
-/// Installs what is missing, builds, and writes the pages anew; one of a driver that is gone goes too.
+/// Installs what is missing, builds, and writes the pages; that of a driver that is gone goes too. Then builds the book.
 ///
 /// # Errors
-/// Something does not compile, or a page can't be written.
+/// Something does not compile, a page can't be written, mdBook can't be had, or a link of the book leads nowhere.
 pub fn run() -> Result<()> {
     setup::run()?;
     let paths = Paths::find()?;
@@ -32,6 +33,7 @@ pub fn run() -> Result<()> {
     process::output(&mut hidbpf)?;
     remove_folder(&pages)?;
     fs::rename(&fresh, &pages).with_context(|| format!("failed to write `{}`", pages.display()))?;
-    println!("the pages are in {}", pages.display());
+    println!("the pages about devices are in {}", pages.display());
+    println!("the book is {}", book::build(&paths)?.display());
     Ok(())
 }

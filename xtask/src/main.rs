@@ -7,6 +7,7 @@ mod apt;
 mod arm64;
 mod artifacts;
 mod bench;
+mod book;
 mod boot;
 mod cargo;
 mod console;
@@ -79,7 +80,7 @@ enum Task {
     Bench(wanted::KernelOptions),
     /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json anew
     Costs(wanted::KernelOptions),
-    /// Write the pages about devices, docs/devices, anew from the drivers' manifests
+    /// Write the pages of docs/devices from the drivers' manifests, and build the book of docs/ with mdBook
     Docs,
     /// Lay out the files of an installed hidbpf
     Dist(dist::Options),

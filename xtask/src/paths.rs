@@ -19,6 +19,8 @@ pub struct Paths {
     pub vm: PathBuf,
     /// What packages are made in.
     pub packages: PathBuf,
+    /// Programs that are compiled for tasks: mdBook.
+    pub tools: PathBuf,
 }
 
 impl Paths {
@@ -33,6 +35,7 @@ impl Paths {
             root: metadata.workspace_root.into_std_path_buf(),
             vm: target.join("vm"),
             packages: target.join("packages"),
+            tools: target.join("tools"),
         })
     }
 

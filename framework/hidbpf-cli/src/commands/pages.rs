@@ -12,7 +12,7 @@ use super::Context;
 use super::drivers::{kernels, trust};
 use crate::output::Outcome;
 
-/// The page that links to all others; where a folder is looked at, sites show it by itself.
+/// The page that links to all others. Forges show it for the folder.
 const INDEX: &str = "README.md";
 
 pub fn run(context: &Context, dir: &Path, sources: Option<&str>) -> Outcome {
@@ -21,7 +21,7 @@ pub fn run(context: &Context, dir: &Path, sources: Option<&str>) -> Outcome {
         Error::because(ErrorKind::Io, format!("failed to write the catalogue's pages to `{}`", dir.display()), error)
     };
     write(dir, &catalog.drivers, sources).map_err(failed)?;
-    // Pages without the drivers that could not be read are not all that was asked for.
+    // Without the drivers that could not be read, the pages are not complete.
     if catalog.problems.is_empty() { Ok(()) } else { Err(catalog.problems.into()) }
 }
 
@@ -33,8 +33,8 @@ fn write(dir: &Path, drivers: &[DriverObject], sources: Option<&str>) -> io::Res
 
 fn index(drivers: &[DriverObject]) -> String {
     let mut text = "# Devices\n\n\
-        The devices that have a driver, with what each driver does. Behind each name is a page with the kernels that the \
-        driver is for, and the rules by which it knows the device.\n\n\
+        The devices that have a driver, and what each driver changes. A driver's page has its kernels and its match rules.\n\
+        Read this to find out whether hidbpf repairs your device. If not, [record it](../../README.md#my-device-isnt-listed).\n\n\
         | device | ids | without the driver | with it | status |\n|---|---|---|---|---|\n"
         .to_owned();
     for driver in drivers {
@@ -74,7 +74,7 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     row(&mut text, &["kernels", &kernels(driver)]);
     let properties: Vec<&str> = driver.properties().into_iter().collect();
     if !properties.is_empty() {
-        row(&mut text, &["udev properties", &properties.join(", ")]);
+        row(&mut text, &["udev properties it reads", &properties.join(", ")]);
     }
     let row_of = |text: &mut String, what: &str, cells: Vec<String>| {
         if !cells.is_empty() {
@@ -82,22 +82,22 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
         }
     };
     let export = |export: &Export| format!("`{}`: {}", export.property, export.range());
-    row_of(&mut text, "udev properties that it gives", manifest.exports.iter().map(export).collect());
-    row_of(&mut text, "the device has", manifest.fields.iter().map(ToString::to_string).collect());
+    row_of(&mut text, "udev properties it exports", manifest.exports.iter().map(export).collect());
+    row_of(&mut text, "fields it needs", manifest.fields.iter().map(ToString::to_string).collect());
     if !manifest.options.is_empty() {
         text += "\nOptions, set by `hidbpf set` or in the [configuration](../configuration.md):\n\n\
-            | option | what it is for | can be | default | takes effect |\n|---|---|---|---|---|\n";
+            | option | purpose | values | default | takes effect |\n|---|---|---|---|---|\n";
         for option in &manifest.options {
-            let effect = if option.reattach { "when the driver is attached anew" } else { "at once" };
+            let effect = if option.reattach { "when the driver is reattached" } else { "at once" };
             let (name, default) = (format!("`{}`", option.name), option.default.to_string());
             row(&mut text, &[&name, &cell(&option.description), &option.range(), &default, effect]);
         }
     }
     text += match manifest.any_device {
-        true => "\nIt is for any device, and attached only to those that a user names.\n",
+        true => "\nThe driver suits any device. It is attached only to devices that a user names.\n",
         false => {
-            "\nIt is for a device, or an interface of one, that meets one of these rules:\n\n\
-            | rule | ids | and all of |\n|---|---|---|\n"
+            "\nThe driver matches a device, or an interface of one, that meets one of these rules:\n\n\
+            | rule | ids | and all of these conditions |\n|---|---|---|\n"
         }
     };
     for (number, rule) in manifest.matches.iter().enumerate() {
@@ -105,7 +105,7 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     }
     if let Some(sources) = sources {
         // Writing to a String can't fail.
-        let _ = writeln!(text, "\nSource, recordings and what is not known: [{0}]({sources}/{0})", driver.name);
+        let _ = writeln!(text, "\nSource and recordings: [{0}]({sources}/{0})", driver.name);
     }
     text
 }

@@ -1,0 +1,191 @@
+//! The book of the documentation: docs/ as HTML with search, built by mdBook.
+//!
+//! Pages link to files all over the repository. So the pages are copied first, with links that stay in the book: to a page, or to a copy of
+//! the file. A driver's page gets the driver's manifest and source.
+
+mod links;
+mod markdown;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::Fault;
+use crate::cargo;
+use crate::paths::{Paths, remove_folder};
+use crate::process;
+use crate::screen;
+
+/// The version of mdBook, and what it is built with. It is compiled once, into `target/tools`.
+const VERSION: &str = "0.5.4";
+
+/// Where the pages are copied to and the book is built, from the workspace's root: book.toml has both.
+const PAGES: &str = "target/book/src";
+const BOOK: &str = "target/book/html";
+
+/// Pages that are not in docs/, and their names in the book.
+const OUTSIDE: [(&str, &str); 5] = [
+    ("README.md", "introduction.md"),
+    ("CONTRIBUTING.md", "CONTRIBUTING.md"),
+    ("CHANGELOG.md", "CHANGELOG.md"),
+    ("SECURITY.md", "SECURITY.md"),
+    ("fuzz/README.md", "fuzzing.md"),
+];
+
+/// The line of the summary that the drivers' pages come below.
+const DEVICES: &str = "- [Devices](devices/index.md)\n";
+
+/// Builds the book, checks its links, and returns its first page.
+///
+/// # Errors
+/// mdBook can't be had or fails, a page can't be copied, or a link leads nowhere.
+pub fn build(paths: &Paths) -> Result<PathBuf> {
+    let root = &paths.root;
+    let mdbook = mdbook(paths)?;
+    remove_folder(&root.join(PAGES))?;
+    remove_folder(&root.join(BOOK))?;
+    copy_pages(root)?;
+    process::output(process::command(mdbook).arg("build").arg(root))?;
+    let dead = links::dead(&root.join(BOOK))?;
+    if !dead.is_empty() {
+        bail!(Fault::Failed(format!("the book has links that lead nowhere:\n  {}", dead.join("\n  "))));
+    }
+    Ok(root.join(BOOK).join("index.html"))
+}
+
+/// The program mdBook, which is compiled if it is missing.
+fn mdbook(paths: &Paths) -> Result<PathBuf> {
+    let tools = &paths.tools;
+    let program = tools.join("bin/mdbook");
+    let version = || process::output(process::command(&program).arg("--version"));
+    let is_there = || program.exists() && version().is_ok_and(|said| said.trim() == format!("mdbook v{VERSION}"));
+    if !is_there() {
+        let step = screen::step("tools", "compiling mdBook, which takes a minute");
+        let mut install =
+            cargo::command(&paths.root, &["install", "mdbook", "--version", VERSION, "--locked", "--debug"]);
+        install.args(["--no-default-features", "--features", "search", "--force", "--root"]).arg(tools);
+        process::output(install.arg("--target-dir").arg(tools.join("build"))).context("failed to install mdBook")?;
+        step.done(&format!("mdBook {VERSION}"));
+    }
+    Ok(program)
+}
+
+/// Copies all pages to where mdBook reads them.
+fn copy_pages(root: &Path) -> Result<()> {
+    let mut pages: BTreeMap<String, PathBuf> = BTreeMap::new();
+    find(&root.join("docs"), "", &mut pages)?;
+    pages.extend(OUTSIDE.iter().map(|(path, name)| ((*name).to_owned(), root.join(path))));
+    let mut devices = String::new();
+    for (name, path) in &pages {
+        let to = root.join(PAGES).join(name);
+        make_parent(&to)?;
+        if !name.ends_with(".md") {
+            fs::copy(path, &to).with_context(|| format!("failed to copy `{}`", path.display()))?;
+            continue;
+        }
+        let mut text = read(path)?;
+        if let Some(driver) = name.strip_prefix("devices/").and_then(|name| name.strip_suffix(".md")) {
+            if driver != "index" {
+                devices += &format!("  - [{}]({name})\n", markdown::title(&text));
+                text += &source(root, driver)?;
+            }
+        }
+        fs::write(&to, markdown::with_links(&text, &mut |link| in_book(root, name, path, link))?)
+            .with_context(|| format!("failed to write `{}`", to.display()))?;
+    }
+    let summary = root.join(PAGES).join("SUMMARY.md");
+    let text = read(&summary)?;
+    if !text.contains(DEVICES) {
+        bail!("docs/SUMMARY.md has no line `{}`", DEVICES.trim());
+    }
+    fs::write(&summary, text.replace(DEVICES, &format!("{DEVICES}{devices}"))).context("failed to write the summary")
+}
+
+/// All files below a folder that belong to the book, by their names in it.
+fn find(folder: &Path, prefix: &str, found: &mut BTreeMap<String, PathBuf>) -> Result<()> {
+    let failed = || format!("failed to list `{}`", folder.display());
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if path.is_dir() {
+            find(&path, &format!("{name}/"), found)?;
+        } else if path.extension().is_some_and(|ending| ["md", "svg", "json"].iter().any(|known| ending == *known)) {
+            found.insert(page_name(&name), path);
+        }
+    }
+    Ok(())
+}
+
+/// The name in the book of a file of docs/: the page that forges show for a folder is the folder's index.
+fn page_name(path: &str) -> String {
+    match path.strip_suffix("README.md") {
+        Some(folder) => format!("{folder}index.md"),
+        None => path.to_owned(),
+    }
+}
+
+/// What a driver's folder adds to its page.
+fn source(root: &Path, driver: &str) -> Result<String> {
+    let folder = root.join("drivers").join(driver);
+    let manifest = read(&folder.join("driver.toml"))?;
+    let code = read(&folder.join("driver.bpf.c"))?;
+    Ok(format!("\n## Manifest\n\n```toml\n{manifest}```\n\n## Source\n\n```c\n{code}```\n"))
+}
+
+/// A link of the page `name`, which is the file `path`, as it is in the book. `None` for none: a folder has no page.
+fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<String>> {
+    let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
+    if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+        return Ok(Some(link.to_owned()));
+    }
+    let file = path.parent().unwrap_or(root).join(target);
+    let file = file.canonicalize().with_context(|| format!("{}: the link `{link}` leads nowhere", path.display()))?;
+    let inside = file.strip_prefix(root.canonicalize().context("failed to find the workspace's root")?)?;
+    let outside = OUTSIDE.iter().find(|(page, _)| inside == Path::new(page)).map(|(_, name)| (*name).to_owned());
+    let there = match (outside, inside.strip_prefix("docs")) {
+        (Some(name), _) => name,
+        (None, Ok(inside)) => page_name(&inside.to_string_lossy()),
+        (None, Err(_)) if file.is_dir() => return Ok(None),
+        (None, Err(_)) => {
+            // As text, which browsers show.
+            let there = format!("source/{}.txt", inside.display());
+            let copy = root.join(PAGES).join(&there);
+            make_parent(&copy)?;
+            fs::copy(&file, &copy).with_context(|| format!("failed to copy `{}`", file.display()))?;
+            there
+        }
+    };
+    let up = "../".repeat(name.matches('/').count());
+    Ok(Some(format!("{up}{there}{}", anchor.map(|anchor| format!("#{anchor}")).unwrap_or_default())))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).with_context(|| format!("failed to create `{}`", parent.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_in_the_book() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+        let at = |name: &str, link: &str| in_book(&root, name, &root.join("docs").join(name), link).unwrap();
+        assert_eq!(at("sdk.md", "manifest.md#fields").as_deref(), Some("manifest.md#fields"));
+        assert_eq!(at("sdk.md", "#fields").as_deref(), Some("#fields"));
+        assert_eq!(at("devices/README.md", "../sdk.md").as_deref(), Some("../sdk.md"));
+        assert_eq!(at("sdk.md", "devices/README.md").as_deref(), Some("devices/index.md"));
+        assert_eq!(at("sdk.md", "../README.md").as_deref(), Some("introduction.md"));
+        assert_eq!(at("devices/README.md", "../../CONTRIBUTING.md#x").as_deref(), Some("../CONTRIBUTING.md#x"));
+        assert_eq!(at("sdk.md", "../packaging/debian"), None);
+        assert_eq!(at("sdk.md", "https://example.org/a#b").as_deref(), Some("https://example.org/a#b"));
+        in_book(&root, "sdk.md", &root.join("docs/sdk.md"), "none.md").unwrap_err();
+    }
+}

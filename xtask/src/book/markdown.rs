@@ -1,0 +1,58 @@
+//! As much of Markdown as the book needs: headings, and links outside of blocks of code.
+
+use anyhow::Result;
+
+/// The first heading of a page.
+pub fn title(page: &str) -> &str {
+    page.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default()
+}
+
+/// The page with each link `[text](target)` as `replace` has it. Where that is `None`, the text stays.
+///
+/// # Errors
+/// Those of `replace`.
+pub fn with_links(page: &str, replace: &mut dyn FnMut(&str) -> Result<Option<String>>) -> Result<String> {
+    let mut text = String::with_capacity(page.len());
+    // Blocks of code are every other part, as none has another fence in it.
+    for (number, part) in page.split("\n```").enumerate() {
+        if number > 0 {
+            text += "\n```";
+        }
+        if number % 2 == 1 {
+            text += part;
+            continue;
+        }
+        let mut rest = part;
+        while let Some((before, after)) = rest.split_once("](") {
+            let Some((target, after)) = after.split_once(')') else { break };
+            match replace(target)? {
+                Some(target) => text += &format!("{before}]({target})"),
+                None => {
+                    let (front, words) = before.rsplit_once('[').unwrap_or((before, ""));
+                    text += &format!("{front}{words}");
+                }
+            }
+            rest = after;
+        }
+        text += rest;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_replaced_outside_of_code() {
+        let page = "# A\n\n[b](c.md) and [d](e)\n```c\n[f](g)\n```\n![h](i.svg)\n";
+        let mut seen = Vec::new();
+        let text = with_links(page, &mut |link| {
+            seen.push(link.to_owned());
+            Ok((link != "e").then(|| format!("x/{link}")))
+        });
+        assert_eq!(text.unwrap(), "# A\n\n[b](x/c.md) and d\n```c\n[f](g)\n```\n![h](x/i.svg)\n");
+        assert_eq!(seen, ["c.md", "e", "i.svg"]);
+        assert_eq!(title(page), "A");
+    }
+}
