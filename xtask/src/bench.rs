@@ -111,8 +111,8 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
          The cost of attaching each driver, compared with udev-hid-bpf, on each kernel of the tests. `cargo xtask bench` wrote this page.\n\
          Read this if you want to know what hidbpf costs when a device appears. [Costs](costs.md) has what a driver costs for each report.\n\n\
          ## How this is measured\n\n\
-         The virtual machines count instructions: each one takes a nanosecond of their time. So the processor time of a process is the number of\n\
-         instructions that it executed, and that the kernel executed for it, from its start to its end. This includes the kernel binding the device again.\n\
+         The virtual machines count instructions: each one takes a nanosecond of their time. So the processor time of a process is the number of its\n\
+         instructions, and of the kernel's for it, from start to end. This includes the kernel binding the device again.\n\
          Two runs differ by less than a twentieth. Each column is measured in a machine that was booted for it alone. {compared}\n\n\
          The first table of a kernel is for a Rapoo M50, whose driver fixes the descriptor:\n\n\
          - `warm` is the mean of 24 attaches, each to a device of its own. The kernel samples the share of user space every few milliseconds.\n\

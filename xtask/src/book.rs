@@ -86,11 +86,11 @@ fn copy_pages(root: &Path) -> Result<()> {
             continue;
         }
         let mut text = read(path)?;
-        if let Some(driver) = name.strip_prefix("devices/").and_then(|name| name.strip_suffix(".md")) {
-            if driver != "index" {
-                devices += &format!("  - [{}]({name})\n", markdown::title(&text));
-                text += &source(root, driver)?;
-            }
+        if let Some(driver) = name.strip_prefix("devices/").and_then(|name| name.strip_suffix(".md"))
+            && driver != "index"
+        {
+            devices += &format!("  - [{}]({name})\n", markdown::title(&text));
+            text += &source(root, driver)?;
         }
         fs::write(&to, markdown::with_links(&text, &mut |link| in_book(root, name, path, link))?)
             .with_context(|| format!("failed to write `{}`", to.display()))?;
@@ -136,12 +136,10 @@ fn source(root: &Path, driver: &str) -> Result<String> {
 
 /// A link of the page `name`, which is the file `path`, as it is in the book. `None` for none: a folder has no page.
 fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<String>> {
-    let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
-    if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+    let Some((file, anchor)) = target(path, link)? else { return Ok(Some(link.to_owned())) };
+    if link.starts_with('#') {
         return Ok(Some(link.to_owned()));
     }
-    let file = path.parent().unwrap_or(root).join(target);
-    let file = file.canonicalize().with_context(|| format!("{}: the link `{link}` leads nowhere", path.display()))?;
     let inside = file.strip_prefix(root.canonicalize().context("failed to find the workspace's root")?)?;
     let outside = OUTSIDE.iter().find(|(page, _)| inside == Path::new(page)).map(|(_, name)| (*name).to_owned());
     let there = match (outside, inside.strip_prefix("docs")) {
@@ -161,6 +159,18 @@ fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<St
     Ok(Some(format!("{up}{there}{}", anchor.map(|anchor| format!("#{anchor}")).unwrap_or_default())))
 }
 
+/// The file and the anchor that a link of the page `path` leads to. `None` for other sites.
+fn target<'a>(path: &Path, link: &'a str) -> Result<Option<(PathBuf, Option<&'a str>)>> {
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+    if file.contains("://") || file.starts_with("mailto:") {
+        return Ok(None);
+    }
+    let target = if file.is_empty() { path.to_owned() } else { path.parent().unwrap_or(path).join(file) };
+    let target =
+        target.canonicalize().with_context(|| format!("{}: the link `{link}` leads nowhere", path.display()))?;
+    Ok(Some((target, anchor)))
+}
+
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
 }
@@ -173,6 +183,48 @@ fn make_parent(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All pages, with their paths in the sources.
+    fn all_pages() -> Vec<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+        let mut pages = BTreeMap::new();
+        find(&root.join("docs"), "", &mut pages).unwrap();
+        pages
+            .into_values()
+            .chain(OUTSIDE.map(|(path, _)| root.join(path)))
+            .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+            .collect()
+    }
+
+    #[test]
+    fn every_link_of_the_pages_leads_somewhere() {
+        let mut count = 0;
+        for page in all_pages() {
+            let check = &mut |link: &str| {
+                count += 1;
+                if let Some((file, Some(anchor))) = target(&page, link)? {
+                    let known = markdown::anchors(&read(&file)?);
+                    assert!(known.iter().any(|known| known == anchor), "{}: `{link}`: {known:?}", page.display());
+                }
+                Ok(None)
+            };
+            markdown::with_links(&read(&page).unwrap(), check).unwrap();
+        }
+        assert!(count > 100, "{count} links");
+    }
+
+    #[test]
+    fn every_page_is_in_the_summary() {
+        let summary = all_pages().into_iter().find(|page| page.ends_with("SUMMARY.md")).unwrap();
+        let mut listed = Vec::new();
+        let list = &mut |link: &str| Ok(target(&summary, link)?.map(|(file, _)| listed.push(file)).and(None));
+        markdown::with_links(&read(&summary).unwrap(), list).unwrap();
+        let index = summary.with_file_name("devices").join("README.md");
+        for page in all_pages() {
+            let is_added = page.parent() == index.parent() && page != index;
+            assert!(is_added || page == summary || listed.contains(&page), "{} is not in the summary", page.display());
+        }
+    }
 
     #[test]
     fn links_stay_in_the_book() {

@@ -25,6 +25,7 @@ mod modules;
 mod packages;
 mod paths;
 mod process;
+mod prose;
 #[path = "../../tests/src/protocol.rs"]
 #[allow(dead_code, reason = "the guest uses the rest")]
 mod protocol;
@@ -55,7 +56,7 @@ const USAGE: u8 = 2;
 /// The machinery failed, so nothing can be said about what is tested.
 const BROKEN: u8 = 69;
 
-/// Tasks for those who work on hidbpf.
+/// Tasks for people who work on hidbpf.
 ///
 /// Exit codes: 0 passed; 1 failed; 2 bad usage; 69 the machinery failed (no network, no QEMU, a machine that never came up).
 ///
@@ -76,9 +77,9 @@ enum Task {
     Test(vm::Options),
     /// Run the cases in virtual machines only
     Vm(vm::Options),
-    /// Count what attaching costs, beside what it costs others, and write docs/performance.md anew
+    /// Count what attaching costs, compare with udev-hid-bpf, and write docs/performance.md
     Bench(wanted::KernelOptions),
-    /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json anew
+    /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json
     Costs(wanted::KernelOptions),
     /// Write the pages of docs/devices from the drivers' manifests, and build the book of docs/ with mdBook
     Docs,

@@ -11,6 +11,8 @@ use crate::screen::{self, Step};
 pub enum Need {
     /// To compile hidbpf and its drivers.
     Build,
+    /// To check the sources.
+    Checks,
     /// To boot virtual machines with them.
     Machines,
     /// To make packages.
@@ -20,9 +22,10 @@ pub enum Need {
 }
 
 /// Every package that is not on each Debian machine, what needs it, and what for.
-const PACKAGES: [(&str, Need, &str); 22] = [
+const PACKAGES: [(&str, Need, &str); 23] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
+    ("codespell", Need::Checks, "looks for misspelt words"),
     ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
     ("debhelper", Need::Packages, "makes Debian packages"),
     ("dpkg-dev", Need::Packages, "makes Debian packages"),
@@ -50,7 +53,7 @@ const PACKAGES: [(&str, Need, &str); 22] = [
 /// # Errors
 /// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
 pub fn run() -> Result<()> {
-    install(&[Need::Build, Need::Machines])
+    install(&[Need::Build, Need::Checks, Need::Machines])
 }
 
 /// Installs what is missing of what `needs` take, after saying what that is.

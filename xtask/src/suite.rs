@@ -19,6 +19,7 @@ use crate::costs;
 use crate::dist;
 use crate::paths::Paths;
 use crate::process;
+use crate::prose;
 use crate::report::{Part, Report};
 use crate::screen::{self, Step, row, seconds};
 use crate::setup;
@@ -136,7 +137,7 @@ struct Check {
     passes: fn(&Path, &Step) -> Result<bool>,
 }
 
-const ALL_CHECKS: [Check; 5] = [
+const ALL_CHECKS: [Check; 6] = [
     Check {
         name: "the code is formatted",
         passes: |root, _| {
@@ -144,6 +145,7 @@ const ALL_CHECKS: [Check; 5] = [
             Ok(shown(formatted))
         },
     },
+    Check { name: "the texts are worded and spelt right", passes: |root, _| Ok(shown(prose::check(root))) },
     Check {
         name: "clippy finds nothing",
         passes: |root, step| {

@@ -417,8 +417,8 @@ pub struct OneDevice {
 
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// A device, a recording (`mouse.hid`), a driver's name, the path of a driver's object, a file with a descriptor in bytes or hex, a
-    /// descriptor in hex, or `-` for any of these files on standard input
+    /// A device, a recording (`mouse.hid`), a driver's name, the path of its object, or a descriptor. A descriptor is a file in bytes or hex, or
+    /// hex on the command line. `-` reads any of these files from standard input
     pub what: String,
     /// Show the descriptor item by item, with offsets and bytes
     #[arg(long)]

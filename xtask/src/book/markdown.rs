@@ -7,6 +7,18 @@ pub fn title(page: &str) -> &str {
     page.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default()
 }
 
+/// The anchors of a page's headings, as forges and mdBook make them.
+#[cfg(test)]
+pub fn anchors(page: &str) -> Vec<String> {
+    let headings = page
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let is_kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    headings
+        .map(|heading| heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
 /// The page with each link `[text](target)` as `replace` has it. Where that is `None`, the text stays.
 ///
 /// # Errors

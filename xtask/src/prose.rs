@@ -1,0 +1,178 @@
+//! Checks of the texts that people read: spelling, words that mark a bad sentence, and sentences that are too long.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
+const FOLDERS: [&str; 5] = [".", "docs", "docs/devices", "fuzz", "packaging"];
+
+/// Sources whose doc comments are texts for users: the help of commands, and the man pages.
+const SOURCES: [&str; 2] = ["framework/hidbpf-cli/src/args.rs", "xtask/src/main.rs"];
+
+/// Words that nearly always mark a sentence to rewrite. "is no" is right after "there".
+const WORDS: [&str; 25] = [
+    "anew",
+    "of which",
+    "none of",
+    "is no",
+    "what there is",
+    "thereby",
+    "likewise",
+    "in vain",
+    "goes before",
+    "hangs on",
+    "comes to be",
+    "would not have",
+    "has it that",
+    "leave it at that",
+    "is told",
+    "wants told",
+    "nobody else",
+    "somebody",
+    "whatever",
+    "mend",
+    "mends",
+    "mended",
+    "puzzle",
+    "set-up",
+    "taken off",
+];
+
+/// The most words of a sentence, or of the part before or after a colon.
+const MOST_WORDS: usize = 25;
+
+/// Words that codespell takes for mistakes.
+const SPELT_SO: &str = "crate,crates";
+
+/// The texts that are checked.
+///
+/// # Errors
+/// A folder can't be read.
+fn texts(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in FOLDERS.map(|folder| root.join(folder)) {
+        let failed = || format!("failed to list `{}`", folder.display());
+        for entry in fs::read_dir(&folder).with_context(failed)? {
+            let path = entry.with_context(failed)?.path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.extend(SOURCES.map(|source| root.join(source)));
+    found.sort();
+    Ok(found)
+}
+
+/// Checks the wording and the spelling of all texts. The error names what is wrong.
+///
+/// # Errors
+/// Something is wrong, a text can't be read, or codespell can't be run.
+pub fn check(root: &Path) -> Result<String> {
+    let faults = all_faults(root)?;
+    if !faults.is_empty() {
+        bail!(faults.join("\n"));
+    }
+    let mut command = process::command("codespell");
+    process::output(command.current_dir(root).args(["--ignore-words-list", SPELT_SO]).args(texts(root)?))
+}
+
+/// What is wrong with the wording of all texts, with file and line.
+fn all_faults(root: &Path) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for path in texts(root)? {
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).display();
+        all.extend(faults(&prose(&path, &text)).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
+    }
+    Ok(all)
+}
+
+/// The text of a file that a reader sees as sentences: without code, tables' bars and addresses of links. Lines stay lines.
+fn prose(path: &Path, text: &str) -> String {
+    if path.extension().is_some_and(|ending| ending == "rs") {
+        let line = |line: &str| line.trim_start().strip_prefix("/// ").unwrap_or_default().to_owned() + "\n";
+        return text.lines().map(line).collect();
+    }
+    let mut in_code = false;
+    let mut prose = String::new();
+    for line in text.lines() {
+        let fence = line.starts_with("```");
+        in_code ^= fence;
+        if !in_code && !fence && !line.starts_with("<!--") {
+            // Every other part between backquotes is code.
+            let parts = line.split('`').enumerate().map(|(number, part)| if number % 2 == 0 { part } else { "X" });
+            prose += &parts.collect::<String>();
+        }
+        prose += "\n";
+    }
+    prose
+}
+
+/// The faults of a text: the line, and what is wrong.
+fn faults(prose: &str) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    for (line, number) in prose.lines().zip(1..) {
+        let words =
+            format!(" {} ", line.to_lowercase().replace(|c: char| !c.is_alphanumeric() && c != '-' && c != '\'', " "));
+        let words = words.split_whitespace().fold(" ".to_owned(), |text, word| text + word + " ");
+        for word in WORDS {
+            let count = words.matches(&format!(" {word} ")).count();
+            if count > words.matches(&format!(" there {word} ")).count() {
+                faults.push((number, format!("\"{word}\": rewrite the sentence")));
+            }
+        }
+    }
+    let mut begin = 1;
+    let mut sentence = 0;
+    for (line, number) in prose.lines().zip(1..) {
+        let is_new = ["- ", "|", "#", "1. "].iter().any(|mark| line.trim_start().starts_with(mark)) || line.is_empty();
+        if is_new {
+            (begin, sentence) = (number, 0);
+        }
+        if line.starts_with('|') || line.starts_with("![") {
+            continue;
+        }
+        for word in line.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)) {
+            sentence += 1;
+            if sentence == MOST_WORDS + 1 {
+                faults.push((begin, format!("a sentence has more than {MOST_WORDS} words: split it")));
+            }
+            if word.trim_end_matches(['"', ')', '*']).ends_with(['.', ':', '!', '?']) {
+                (begin, sentence) = (number, 0);
+            }
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_are_written_as_they_should_be() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        assert!(texts(&root).unwrap().len() > 50);
+        assert_eq!(all_faults(&root).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn faults_are_found_in_sentences_and_not_in_code() {
+        let page = Path::new("a.md");
+        let of = |text: &str| faults(&prose(page, text)).into_iter().map(|(line, _)| line).collect::<Vec<_>>();
+        assert_eq!(of("Fine.\nIt is attached anew.\n"), [2]);
+        assert_eq!(of("`0g` is no byte. There is no byte.\n"), [1]);
+        assert_eq!(of("There is no byte. Run `mend anew`.\n```\nsomebody\n```\n"), [] as [usize; 0]);
+        let long = |words: usize| format!("One.\n{}\n", "word ".repeat(words));
+        assert_eq!(of(&long(MOST_WORDS)), [] as [usize; 0]);
+        assert_eq!(of(&long(MOST_WORDS + 1)), [1]);
+        assert_eq!(of(&format!("{}end.\n{}\n", "word ".repeat(20), "word ".repeat(20))), [] as [usize; 0]);
+        let source = prose(Path::new("a.rs"), "    /// Made anew\nlet anew = 1;\n");
+        assert_eq!(faults(&source).len(), 1);
+    }
+}
