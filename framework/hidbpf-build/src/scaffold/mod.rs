@@ -109,7 +109,7 @@ pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -
     for Described { interface, .. } in &described {
         let Recording { devices, events, comments } = &interface.recording;
         let mut expected = Recording { comments: comments.clone(), devices: devices.clone(), events: events.clone() };
-        let note = "What should come of it: change the lines that the driver is to change.";
+        let note = "Expected result: change the lines that the driver should change.";
         expected.comments.insert(0, note.to_owned());
         for device in &mut expected.devices {
             (device.properties, device.features) = Default::default();
@@ -165,7 +165,7 @@ fn manifest(interfaces: &[Described<'_>]) -> String {
     let named = interfaces.iter().map(|described| described.device.name.trim()).find(|name| !name.is_empty());
     let name = toml_string(named.unwrap_or("A device without a name"));
     let mut text = format!(
-        "device = {name}\nbefore = \"What is wrong, in a sentence.\"\nafter = \"Nothing is changed yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n"
+        "device = {name}\nbefore = \"The defect, in a sentence.\"\nafter = \"Nothing changes yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n"
     );
     for Described { interface, device, descriptor, .. } in interfaces {
         text += "\n[[match]]\n";
@@ -195,13 +195,12 @@ fn toml_string(text: &str) -> String {
 fn source(interfaces: &[Described<'_>]) -> String {
     let mut text = String::from(
         "// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n\n\
-         /*\n * What the device sends, what it should say, and the repair.\n */\n\n",
+         /*\n * The defect: what the device sends, and why that is wrong. The repair.\n */\n\n",
     );
     for Described { prefix, descriptor, .. } in interfaces {
         text += &layout::constants(&prefix.to_uppercase(), descriptor);
     }
-    text +=
-        "/* What the device says of itself, each item with its offset, each field with its place in the report. */\n";
+    text += "/* The device's descriptor: each item with its offset, each field with its place in the report. */\n";
     for Described { prefix, descriptor, .. } in interfaces {
         text += &macros::array(&format!("{prefix}descriptor"), descriptor);
         text.push('\n');
@@ -226,7 +225,7 @@ fn source(interfaces: &[Described<'_>]) -> String {
             let _ = write!(
                 text,
                 "HIDBPF_INPUT_EVENT(ctx)\n{{\n\t__u8 *report = {call};\n\n\tif (!report)\n\t\treturn 0;\n\
-                 \t/* Here a report can be changed: report[{name}_...]. Without need for that, leave out the hook. */\n\
+                 \t/* Change the report here, as report[{name}_...]. If no report needs a change, delete this hook. */\n\
                  \treturn 0;\n}}\n\nHIDBPF_DRIVER(rdesc_fixup, device_event);\n"
             );
         }

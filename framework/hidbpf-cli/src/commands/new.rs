@@ -27,10 +27,10 @@ pub fn run(context: &Context, name: &DriverName, from: &[String]) -> Outcome {
         return output::json("new", &json!({ "driver": name, "folder": here.join(name.as_str()) }));
     }
     output::text(format_args!(
-        "{name}/driver.toml     what the driver is for\n\
-         {name}/driver.bpf.c    what it does: nothing yet\n\
-         {name}/recordings/     what the device sends, and what should come of it\n\
-         `hidbpf build {name}` compiles it and runs it over the recordings\n"
+        "{name}/driver.toml     the manifest: device, defect, match rule\n\
+         {name}/driver.bpf.c    the code, which changes nothing yet\n\
+         {name}/recordings/     the recordings, and the expected results\n\
+         Next: `hidbpf build {name}` compiles the driver and runs it over the recordings\n"
     ))
 }
 
