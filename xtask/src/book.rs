@@ -131,7 +131,15 @@ fn source(root: &Path, driver: &str) -> Result<String> {
     let folder = root.join("drivers").join(driver);
     let manifest = read(&folder.join("driver.toml"))?;
     let code = read(&folder.join("driver.bpf.c"))?;
-    Ok(format!("\n## Manifest\n\n```toml\n{manifest}```\n\n## Source\n\n```c\n{code}```\n"))
+    let notes = folder.join("README.md");
+    // Its heading is the page's.
+    let notes = if notes.exists() {
+        read(&notes)?.split_once('\n').map(|(_, notes)| format!("\n## Notes\n{notes}"))
+    } else {
+        None
+    };
+    let notes = notes.unwrap_or_default();
+    Ok(format!("{notes}\n## Manifest\n\n```toml\n{manifest}```\n\n## Source\n\n```c\n{code}```\n"))
 }
 
 /// A link of the page `name`, which is the file `path`, as it is in the book. `None` for none: a folder has no page.

@@ -105,7 +105,7 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     }
     if let Some(sources) = sources {
         // Writing to a String can't fail.
-        let _ = writeln!(text, "\nSource and recordings: [{0}]({sources}/{0})", driver.name);
+        let _ = writeln!(text, "\nSource, recordings and notes: [{0}]({sources}/{0})", driver.name);
     }
     text
 }
