@@ -21,6 +21,7 @@ mod initramfs;
 mod kernels;
 mod lanes;
 mod libbpf;
+mod machines;
 mod modules;
 mod packages;
 mod paths;

@@ -47,6 +47,15 @@ pub fn show_case(kernel: &str, case: &str, outcome: &Outcome, millis: u64) {
     }
 }
 
+/// Says which cases are skipped, all for the same reason, and counts them.
+pub fn skip<'n>(kernel: &str, cases: impl Iterator<Item = &'n str>, why: &str) -> Tally {
+    let names: Vec<&str> = cases.collect();
+    if !names.is_empty() {
+        screen::line(&row(kernel, "skip", &format!("{} cases: {why}: {}", names.len(), names.join(", "))));
+    }
+    Tally { skipped: names.len(), ..Tally::default() }
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("\n        {line}")).collect()
 }

@@ -9,10 +9,6 @@ use crate::artifacts::Artifacts;
 use crate::process;
 use crate::protocol::{Breadth, Generation, Listed};
 
-/// How many cases a machine runs at most. Each machine costs a boot, which takes as long as two of the longer cases; fewer cases
-/// keep all processors busy to the end.
-const PER_MACHINE: usize = 50;
-
 /// The generation of the kernel on which all cases run that are for it.
 const NEWEST: Generation = Generation::StructOps;
 
@@ -86,9 +82,8 @@ impl Selection {
     }
 }
 
-/// Deals cases out to machines, so that neighbours, which are much alike, get to different ones.
-pub fn deal(names: &[String]) -> Vec<Vec<String>> {
-    let machines = names.len().div_ceil(PER_MACHINE);
+/// Deals cases out to as many machines, so that neighbours, which are much alike, get to different ones.
+pub fn deal(names: &[String], machines: usize) -> Vec<Vec<String>> {
     (0..machines).map(|first| names.iter().skip(first).step_by(machines).cloned().collect()).collect()
 }
 
@@ -149,12 +144,12 @@ mod tests {
     #[test]
     fn cases_are_dealt_out_evenly_and_each_once() {
         let names: Vec<String> = (0..101).map(|number| number.to_string()).collect();
-        let dealt = deal(&names);
+        let dealt = deal(&names, 3);
         assert_eq!(dealt.iter().map(Vec::len).collect::<Vec<_>>(), [34, 34, 33]);
         assert_eq!(dealt[1][..2], ["1", "4"]);
         let mut all = dealt.concat();
         all.sort_by_key(|name| name.parse::<usize>().unwrap());
         assert_eq!(all, names);
-        assert!(deal(&[]).is_empty());
+        assert!(deal(&[], 0).is_empty());
     }
 }

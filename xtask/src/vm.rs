@@ -1,28 +1,29 @@
 //! `cargo xtask vm`: the cases in virtual machines, on every kernel that was asked for.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Artifacts, Profile};
-use crate::boot::{Lab, News, watch};
+use crate::boot::Lab;
 use crate::costs::{self, Figures};
 use crate::kernels::Kernel;
-use crate::lanes::{self, usual_lanes};
+use crate::lanes::usual_lanes;
+use crate::machines::{self, Plan};
 use crate::paths::Paths;
-use crate::protocol::{Generation, Listed, Message, Task};
+use crate::protocol::{Generation, Listed, Task};
 use crate::qemu::Limits;
-use crate::report::{Part, Report};
-use crate::screen::{self, Step, row};
+use crate::report::{Part, Report, skip};
 use crate::selection::{self, Selection};
 use crate::setup;
-use crate::transcript::Tally;
 use crate::udev_hid_bpf::UdevHidBpf;
 use crate::wanted::{KernelOptions, Wanted};
+
+/// How many cases a machine runs at most. Each machine costs a boot, which takes as long as two of the longer cases; fewer cases
+/// keep all processors busy to the end.
+const PER_MACHINE: usize = 50;
 
 /// What `cargo xtask vm` is told.
 #[derive(Args, Clone, Debug)]
@@ -74,21 +75,6 @@ pub struct Ran {
     pub releases: BTreeMap<String, String>,
 }
 
-/// A machine to boot: the cases of a kernel that it runs.
-struct Load {
-    /// What its logs are called.
-    name: String,
-    cases: Vec<String>,
-}
-
-/// What has come of a machine.
-struct Done {
-    part: Part,
-    figures: Figures,
-    started: Instant,
-    ended: Instant,
-}
-
 /// Runs the cases on the kernels in `wanted`, and `beside` at the same time.
 ///
 /// # Errors
@@ -111,34 +97,26 @@ pub fn run_cases(
         Limits { silence: usual.silence.saturating_mul(longer), whole: usual.whole.saturating_mul(longer), ..usual };
     let can_run = |case: &Listed| has_udev_hid_bpf || !case.udev_hid_bpf;
 
-    let total = Total::new();
-    let split = |kernel: &Kernel| {
+    let deal = |kernel: &Kernel| {
         let chosen = selection.choose(kernel.generation, kernel.everything).cases;
         let names: Vec<String> =
             chosen.into_iter().filter(|case| can_run(case)).map(|case| case.name.clone()).collect();
-        total.add(names.len());
-        let load = |(number, cases)| Load { name: format!("{}-{}", kernel.name, number + 1), cases };
-        selection::deal(&names).into_iter().enumerate().map(load).collect()
+        selection::deal(&names, names.len().div_ceil(PER_MACHINE))
     };
-    let work = |kernel: &Kernel, load: Load| {
-        let started = Instant::now();
-        let task = Task::Test { cases: load.cases.clone(), rounds: options.rounds };
-        let (part, figures) = watch(&kernel.name, &load.name, kernel, &|hear| {
-            let mut counted = total.count();
-            lab.boot(kernel, &load.name, task.clone(), limits, &mut |news| {
-                counted.hear(news);
-                hear(news);
-            })
-        });
-        Done { part, figures, started, ended: Instant::now() }
+    let plan = Plan {
+        lab: &lab,
+        lanes: options.jobs.unwrap_or_else(usual_lanes),
+        limits,
+        deal: &deal,
+        may_skip: false,
+        task: &|cases| Task::Test { cases, rounds: options.rounds },
+        beside,
     };
-    let lanes = options.jobs.unwrap_or_else(usual_lanes);
-    let results = lanes::run(paths, wanted, lanes, &split, &work, beside);
 
     let mut has_fmod_ret = false;
     let mut ran = Ran::default();
-    for (name, result) in results {
-        let (kernel, done) = match result {
+    for (name, result) in machines::run(paths, wanted, &plan) {
+        let (kernel, mut part, figures) = match result {
             Ok(got) => got,
             Err(error) => {
                 ran.report.parts.push(Part::broken(&name, &error));
@@ -147,106 +125,20 @@ pub fn run_cases(
         };
         has_fmod_ret |= kernel.generation == Generation::FmodRet;
         let chosen = selection.choose(kernel.generation, kernel.everything);
-        let mut part = merged(&kernel, done, &mut ran.figures);
+        costs::add(&mut ran.figures, figures);
         part.left = chosen.left;
         if let Some(Err(error)) = &udev_hid_bpf {
             let cases = chosen.cases.into_iter().filter(|case| case.udev_hid_bpf);
-            part.tally += skip(&kernel.name, cases, &format!("{error:#}"));
+            part.tally += skip(&kernel.name, cases.map(|case| &*case.name), &format!("{error:#}"));
         }
         ran.releases.insert(name, kernel.release);
         ran.report.parts.push(part);
     }
     if !has_fmod_ret && options.kernels.only.is_empty() {
         let cases = selection.choose(Generation::FmodRet, false).cases;
-        let tally = skip("fmod-ret", cases.into_iter(), "no kernel of 6.3 to 6.10 was given (--kernel)");
+        let tally =
+            skip("fmod-ret", cases.iter().map(|case| &*case.name), "no kernel of 6.3 to 6.10 was given (--kernel)");
         ran.report.parts.push(Part { tally, note: "no kernel was given".to_owned(), ..Part::new("fmod-ret") });
     }
     Ok(ran)
-}
-
-/// What has come of all machines with one kernel. Their figures are put into `figures`.
-fn merged(kernel: &Kernel, done: Vec<Done>, figures: &mut Figures) -> Part {
-    let mut whole = Part::new(&kernel.name);
-    let machines = done.len();
-    let started = done.iter().map(|done| done.started).min();
-    let ended = done.iter().map(|done| done.ended).max();
-    whole.took = started.zip(ended).map_or(Duration::ZERO, |(started, ended)| ended.duration_since(started));
-    for Done { part, figures: more, .. } in done {
-        whole.tally += part.tally;
-        costs::add(figures, more);
-        if whole.note.is_empty() {
-            whole.note = part.note;
-        }
-        if let Some(why) = part.broken {
-            let before = whole.broken.map(|before| format!("{before}\n")).unwrap_or_default();
-            whole.broken = Some(before + &why);
-        }
-    }
-    if machines > 1 {
-        whole.note += &format!(", {machines} machines");
-    }
-    whole
-}
-
-/// How many cases have ended of all that will run, on all kernels.
-#[derive(Debug)]
-struct Total {
-    step: Step,
-    done: AtomicUsize,
-    all: AtomicUsize,
-}
-
-impl Total {
-    fn new() -> Self {
-        let step = screen::step("cases", "none yet");
-        Self { step, done: AtomicUsize::new(0), all: AtomicUsize::new(0) }
-    }
-
-    fn add(&self, cases: usize) {
-        self.all.fetch_add(cases, Ordering::Relaxed);
-        self.show();
-    }
-
-    fn show(&self) {
-        let (done, all) = (self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed));
-        self.step.at(done, all, "on all kernels");
-    }
-
-    /// Counts the cases of one machine.
-    fn count(&self) -> Counted<'_> {
-        Counted { total: self, done: 0 }
-    }
-}
-
-/// How many cases of one machine are counted.
-#[derive(Debug)]
-struct Counted<'a> {
-    total: &'a Total,
-    done: usize,
-}
-
-impl Counted<'_> {
-    fn hear(&mut self, news: News<'_>) {
-        match news {
-            News::Message(Message::Outcome { .. }) => {
-                self.done += 1;
-                self.total.done.fetch_add(1, Ordering::Relaxed);
-            }
-            News::Message(_) => return,
-            News::Restart(_) => {
-                self.total.done.fetch_sub(self.done, Ordering::Relaxed);
-                self.done = 0;
-            }
-        }
-        self.total.show();
-    }
-}
-
-/// Says which cases are skipped, all for the same reason, and counts them.
-fn skip<'l>(kernel: &str, cases: impl Iterator<Item = &'l Listed>, why: &str) -> Tally {
-    let names: Vec<&str> = cases.map(|case| case.name.as_str()).collect();
-    if !names.is_empty() {
-        screen::line(&row(kernel, "skip", &format!("{} cases: {why}: {}", names.len(), names.join(", "))));
-    }
-    Tally { skipped: names.len(), ..Tally::default() }
 }
