@@ -15,6 +15,18 @@ pub const LATER_JOB_PATH: &str = "/run/job.json";
 /// Where the guest finds the packages to install.
 pub const PACKAGES_PATH: &str = "/packages";
 
+/// The root directory for the kernel's own tests, with Python and hidbpf.
+pub const SELFTESTS_ROOT: &str = "/selftests";
+
+/// The folder in that root with parts of the kernel's sources. The tests look for BPF drivers there.
+pub const SELFTESTS_SOURCES: &str = "/usr/src/linux";
+
+/// The folder in that root with the tests.
+pub const SELFTESTS_PATH: &str = "/usr/src/linux/tools/testing/selftests/hid";
+
+/// The folder in that root with the plugins of pytest and the stand-in for udev-hid-bpf. It comes first in the tests' search path.
+pub const SELFTESTS_TOOLS: &str = "/usr/lib/hidbpf-selftests";
+
 /// Where the guest writes its [`Message`]s. QEMU's machines for arm64 have another kind of port for the console, which is counted apart.
 pub const PORT: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyS0" } else { "/dev/ttyS1" };
 
@@ -82,6 +94,11 @@ pub enum Task {
         cases: Vec<String>,
         /// How many times as often as usual the cases repeat themselves that are about many devices.
         rounds: usize,
+    },
+    /// Run the kernel's own tests, in the root at [`SELFTESTS_ROOT`].
+    Selftests {
+        /// Their names, as pytest has them.
+        tests: Vec<String>,
     },
     /// Show a device before and after its driver.
     Demo,

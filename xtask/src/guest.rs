@@ -16,10 +16,10 @@ use crate::process;
 use crate::protocol::{JOB_PATH, Job};
 use crate::udev_hid_bpf::UdevHidBpf;
 
-/// Where a package puts hidbpf.
-const HIDBPF: &str = "/usr/bin/hidbpf";
+/// Where a package puts hidbpf, and its drivers.
+pub const HIDBPF: &str = "/usr/bin/hidbpf";
 const HELPER: &str = "/usr/lib/udev/hidbpf-udev";
-const DRIVERS: &str = "/usr/lib/hidbpf/drivers";
+pub const DRIVERS: &str = "/usr/lib/hidbpf/drivers";
 const RULES: &str = "/usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d";
 
@@ -135,6 +135,16 @@ impl<'a> Packer<'a> {
         compile_hwdb(&mut tree, hidbpf, &artifacts.objects, &stage)?;
         tree.write_file(None, &base)?;
         Ok(Self { paths, modules, base })
+    }
+
+    /// Packs a tree beside what is the same for every kernel, as the archive called `name`.
+    ///
+    /// # Errors
+    /// A file can't be read or written.
+    pub fn with(self, tree: &Tree, name: &str) -> Result<Self> {
+        let base = self.paths.vm.join("initramfs").join(format!("base-{name}.cpio"));
+        tree.write_file(Some(&self.base), &base)?;
+        Ok(Self { base, ..self })
     }
 
     /// Packs the archive for one kernel and one job, called `name`, and returns its path.

@@ -80,6 +80,30 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts all that is under the host's folder `from` below `to`, links as they are.
+    ///
+    /// # Errors
+    /// The folder, or something in it, can't be read.
+    pub fn add_root(&mut self, from: &Path, to: &str) -> Result<()> {
+        let failure = || format!("failed to read `{}`", from.display());
+        self.insert(to, Entry::Folder);
+        for entry in fs::read_dir(from).with_context(failure)? {
+            let entry = entry.with_context(failure)?;
+            let kind = entry.file_type().with_context(failure)?;
+            let path = entry.path();
+            let below = format!("{to}/{}", entry.file_name().to_string_lossy());
+            if kind.is_dir() {
+                self.add_root(&path, &below)?;
+            } else if kind.is_symlink() {
+                let target = fs::read_link(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+                self.add_link(&target.to_string_lossy(), &below);
+            } else if kind.is_file() {
+                self.add_file(&path, &below)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a file with this text at `to`, for all to read.
     pub fn add_text(&mut self, text: impl Into<Vec<u8>>, to: &str) {
         self.insert(to, Entry::Text { bytes: text.into(), mode: 0o644 });
@@ -239,6 +263,22 @@ mod tests {
             .unwrap();
         assert!(tree.has("/lib/udev/deep/a.rules") && tree.has("usr/lib/udev/deep"));
         assert!(!tree.has("/lib/udev/b.txt"));
+    }
+
+    #[test]
+    fn a_root_keeps_its_links() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("usr")).unwrap();
+        fs::write(folder.path().join("usr/a"), "x").unwrap();
+        std::os::unix::fs::symlink("/no/such", folder.path().join("b")).unwrap();
+        let mut tree = Tree::default();
+        tree.add_root(folder.path(), "/inner").unwrap();
+        let mut archive = Vec::new();
+        tree.write(&mut archive).unwrap();
+        let entries = entries(&archive);
+        let names: Vec<&str> = entries.iter().map(|entry| entry.0.as_str()).collect();
+        assert_eq!(names, ["inner", "inner/b", "inner/usr", "inner/usr/a"]);
+        assert_eq!((entries[1].1, entries[1].2.as_slice()), (0o120777, b"/no/such".as_slice()));
     }
 
     #[test]

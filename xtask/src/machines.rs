@@ -1,5 +1,4 @@
-//! Runs cases in machines, several at once: shows how many of all cases have ended, and puts together what the machines with one kernel
-//! report.
+//! Runs cases in several machines at once, shows how many of all cases have ended, and merges the results of the machines with one kernel.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use crate::report::Part;
 use crate::screen::{self, Step};
 use crate::wanted::Wanted;
 
-/// What is to be done on each kernel.
+/// The work to do on each kernel.
 pub struct Plan<'a> {
     /// The machines.
     pub lab: &'a Lab<'a>,
@@ -29,23 +28,23 @@ pub struct Plan<'a> {
     pub deal: &'a (dyn Fn(&Kernel) -> Vec<Vec<String>> + Sync),
     /// Whether cases may be skipped on kernels too on which none of hidbpf's own may be.
     pub may_skip: bool,
-    /// What a machine is booted for that runs these cases.
+    /// The task of a machine that runs these cases.
     pub task: &'a (dyn Fn(Vec<String>) -> Task + Sync),
-    /// What is done at the same time on this machine.
+    /// Work that this machine does at the same time.
     pub beside: &'a (dyn Fn() + Sync),
 }
 
-/// What came of each kernel, by its name, in the order in which they were asked for.
+/// The result for each kernel, by its name, in the order of the request.
 pub type Results = Vec<(String, Result<(Kernel, Part, Figures)>)>;
 
 /// A machine to boot: the cases of a kernel that it runs.
 struct Load {
-    /// What its logs are called.
+    /// The name of its logs.
     name: String,
     cases: Vec<String>,
 }
 
-/// What has come of a machine.
+/// The result of a machine.
 struct Done {
     part: Part,
     figures: Figures,
@@ -86,7 +85,7 @@ pub fn run(paths: &Paths, wanted: &[Wanted], plan: &Plan<'_>) -> Results {
     results.into_iter().map(merge).collect()
 }
 
-/// What has come of all machines with one kernel.
+/// Merges the results of all machines with one kernel.
 fn merged(kernel: &Kernel, done: Vec<Done>) -> (Part, Figures) {
     let mut whole = Part::new(&kernel.name);
     let mut figures = Figures::new();

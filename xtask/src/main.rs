@@ -34,6 +34,7 @@ mod qemu;
 mod report;
 mod screen;
 mod selection;
+mod selftests;
 mod setup;
 mod suite;
 mod transcript;
@@ -78,6 +79,8 @@ enum Task {
     Test(vm::Options),
     /// Run the cases in virtual machines only
     Vm(vm::Options),
+    /// Run the kernel's own HID tests, with hidbpf and its drivers installed
+    Selftests(selftests::Options),
     /// Count what attaching costs, compare with udev-hid-bpf, and write docs/performance.md
     Bench(wanted::KernelOptions),
     /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
+        Task::Selftests(options) => selftests::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Arm64(options) => arm64::run(&options).map(|report| close(&report)),
         Task::Packages(options) => packages::run(&options).map(|report| close(&report)),

@@ -17,12 +17,14 @@ pub enum Need {
     Machines,
     /// To make packages.
     Packages,
+    /// To run the kernel's own tests.
+    Selftests,
     /// To build for arm64, and to boot such a machine.
     Arm64,
 }
 
 /// Every package that is not on each Debian machine, what needs it, and what for.
-const PACKAGES: [(&str, Need, &str); 23] = [
+const PACKAGES: [(&str, Need, &str); 24] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
     ("codespell", Need::Checks, "looks for misspelt words"),
@@ -40,6 +42,7 @@ const PACKAGES: [(&str, Need, &str); 23] = [
     ("make", Need::Build, "builds libbpf"),
     ("mmdebstrap", Need::Packages, "makes a Debian system to install packages in"),
     ("pkg-config", Need::Build, "finds the libraries above"),
+    ("python3-pip", Need::Selftests, "fetches hid-tools, which the kernel's tests are written with"),
     ("qemu-system-arm", Need::Arm64, "runs the virtual machines for arm64"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
     ("shellcheck", Need::Packages, "looks for mistakes in the packages' scripts"),

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod measure;
 pub mod memory;
 pub mod port;
+pub mod selftests;
 pub mod shim;
 pub mod udev_hid_bpf;
 pub mod usb;
@@ -93,6 +94,7 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
             bench.rounds = rounds;
             cases::run(cases::named(&cases)?, &mut bench, port)
         }
+        Task::Selftests { tests } => selftests::run(&tests, &mut bench, port),
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
         Task::Measure { way } => cases::run(vec![cases::Case::measuring(way)], &mut bench, port),
         Task::Install | Task::Early | Task::Again | Task::Dracut => bail!("a job for a Debian system"),

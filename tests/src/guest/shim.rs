@@ -2,7 +2,9 @@
 //!
 //! The guest runs itself for it, so that no code has to run between fork and exec.
 
+use std::env::set_current_dir;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::chroot;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -11,6 +13,7 @@ use nix::libc;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::process::command;
+use crate::protocol::{SELFTESTS_PATH, SELFTESTS_ROOT};
 use crate::sys::stop_at_calls;
 use crate::trace::{FOLDERS, RENAMES};
 
@@ -25,6 +28,9 @@ pub const TRACED: &str = "traced";
 
 /// The same, of its bpf() calls and of those that make directories and give files their names.
 pub const TRACED_WITH_FILES: &str = "traced-with-files";
+
+/// Changes the root to [`SELFTESTS_ROOT`], and the working directory to [`SELFTESTS_PATH`] in it.
+pub const AMONG_SELFTESTS: &str = "among-selftests";
 
 /// A command that starts `program` after `words`.
 pub fn start(words: &[&str], program: &str) -> Command {
@@ -51,6 +57,9 @@ fn prepare(arguments: &[OsString]) -> Result<Command> {
             let files = if word == OsStr::new(TRACED) { Vec::new() } else { [FOLDERS, RENAMES].concat() };
             nix::sys::ptrace::traceme().context("failed to ask to be traced")?;
             stop_at_calls(&[&[libc::SYS_bpf], &files[..]].concat()).context("failed to filter system calls")?;
+        } else if word == OsStr::new(AMONG_SELFTESTS) {
+            chroot(SELFTESTS_ROOT).with_context(|| format!("failed to make `{SELFTESTS_ROOT}` the root"))?;
+            set_current_dir(SELFTESTS_PATH).with_context(|| format!("failed to go to `{SELFTESTS_PATH}`"))?;
         } else {
             bail!("unknown word `{}`", word.display());
         }
