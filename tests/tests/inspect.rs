@@ -160,7 +160,8 @@ fn what_the_kernel_refuses_is_shown_up_to_its_end_and_ends_with_1() {
         said.contains("    6  85 00             Report ID              0\n    8  c0              End Coll"),
         "{said}"
     );
-    assert!(said.ends_with("\nThe kernel refuses the descriptor at byte 6: Report ID (0) is not 1 to 255\n"), "{said}");
+    let why = "Report ID (0) is not 1 to 255 (hid_parser_global(): \"report_id 0 is invalid\")";
+    assert!(said.ends_with(&format!("\nThe kernel refuses the descriptor at byte 6: {why}\n")), "{said}");
     let output = with_drivers(&["--json", "inspect", "05 01 fe 00 10"]);
     check(&output, 1, &[]);
     let refused = &answer(&output)["descriptor"]["refused"];

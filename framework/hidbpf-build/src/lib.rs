@@ -10,6 +10,7 @@ mod error;
 mod object;
 mod options;
 mod recordings;
+mod refused;
 mod scaffold;
 mod stamp;
 mod variables;
@@ -24,6 +25,7 @@ pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
 pub use recordings::{Checked, check, recordings};
+pub use refused::Refused;
 pub use scaffold::{Interface, scaffold};
 
 /// The file of a folder that makes it a driver's.

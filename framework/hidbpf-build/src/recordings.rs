@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Device, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
-use crate::BuildError;
+use crate::{BuildError, Refused};
 
 /// Where a driver's folder has its recordings.
 pub const FOLDER: &str = "recordings";
@@ -27,6 +28,8 @@ pub struct Checked {
     pub generation: Generation,
     /// How what came differs from what was expected, line by line; empty where it does not.
     pub difference: String,
+    /// The devices with an original or fixed descriptor that the kernel refuses.
+    pub refused: Vec<Refused>,
 }
 
 /// The recordings of a driver's folder, in the order of their names, each with the file that says what should come of it.
@@ -75,7 +78,12 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
             let replayed = replay::replay(&parsed, generation, &recording, settings)
                 .map_err(|error| failed(&path, error.to_string()))?;
             let difference = replay::difference(&expected, &replayed.recording);
-            checked.push(Checked { recording: path.clone(), generation, difference });
+            let refused = recording.devices.iter().zip(&replayed.recording.devices).filter_map(|(device, fixed)| {
+                let verdict = device.judge(&driver.manifest, &settings(device).properties);
+                Refused::of(device, fixed, matches!(verdict, Verdict::Matches { .. }))
+            });
+            let refused = refused.collect();
+            checked.push(Checked { recording: path.clone(), generation, difference, refused });
         }
     }
     Ok(checked)

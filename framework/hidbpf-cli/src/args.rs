@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::manifest::{DriverName, HexBytes, InvalidHex};
 use hidbpf::recording::Feature;
 
@@ -264,16 +265,20 @@ pub enum Command {
     /// The driver matches exactly that device. It builds, its test passes, and it changes nothing yet. Its source has the descriptor, item by item,
     /// and the place of each field in the reports.
     #[command(
-        after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3"
+        after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3\n  \
+            hidbpf new my-ups --from descriptor.txt --ids 0003:3746:FFFF"
     )]
     New {
         /// The driver's name, such as `logitech-m90`. The folder of that name is created in the current directory
         #[arg(value_parser = |name: &str| DriverName::new(name))]
         name: DriverName,
-        /// A recording, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. Repeat it for other
-        /// interfaces of the device
-        #[arg(long, value_name = "RECORDING|DEVICE", required = true)]
+        /// A recording, a descriptor in hex, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. Repeat it
+        /// for other interfaces of the device
+        #[arg(long, value_name = "FILE|DEVICE", required = true)]
         from: Vec<String>,
+        /// Bus, vendor and product of the device that has the descriptor in hex, as in its name in /sys/bus/hid/devices
+        #[arg(long, value_name = "BUS:VENDOR:PRODUCT", value_parser = ids)]
+        ids: Option<(Bus, VendorId, ProductId)>,
     },
     /// Compile a driver's folder, and run it over the recordings in it
     ///
@@ -377,6 +382,19 @@ pub enum ReportKind {
     Input,
     /// A report that is sent to the device
     Output,
+}
+
+/// Bus, vendor and product as the kernel's names of devices have them: `0003:046D:C077`.
+fn ids(text: &str) -> Result<(Bus, VendorId, ProductId), String> {
+    let number = |part: &str| {
+        let is_hex = part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u16::from_str_radix(part, 16).ok().filter(|_| is_hex)
+    };
+    let parts: Option<Vec<u16>> = text.split(':').map(number).collect();
+    match parts.as_deref() {
+        Some(&[bus, vendor, product]) => Ok((Bus(bus), VendorId(vendor.into()), ProductId(product.into()))),
+        _ => Err("expected three numbers of four hex digits, as in `0003:046D:C077`".to_owned()),
+    }
 }
 
 fn report_id(text: &str) -> Result<u8, String> {

@@ -18,6 +18,7 @@ pub mod fast;
 pub mod fields;
 pub mod hwdb;
 pub mod ids;
+pub mod invalid;
 pub mod kept;
 pub mod kernel;
 pub mod loader;

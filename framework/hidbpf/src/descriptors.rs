@@ -93,7 +93,9 @@ impl NoCurrent {
 impl fmt::Display for NoCurrent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoCurrent::Refused(fault) => write!(f, "the kernel refuses its original descriptor: {fault}"),
+            NoCurrent::Refused(fault) => {
+                write!(f, "the kernel refuses its original descriptor: {fault} ({})", fault.kernel)
+            }
             NoCurrent::Unbound => f.write_str("no kernel driver is bound to it"),
             NoCurrent::Unknown => f.write_str(
                 "no kernel driver is bound to it, perhaps because the kernel refuses its original descriptor",

@@ -59,6 +59,6 @@ pub mod manager {
 }
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, matching, object,
-    options, original, pins, policy, refusal, setup, state, system, text, tune,
+    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, invalid, manifest,
+    matching, object, options, original, pins, policy, refusal, setup, state, system, text, tune,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use hidbpf::descriptor::{Descriptor, Field, FieldKind, Report, Row};
+use hidbpf::descriptor::{Anatomy, Field, FieldKind, Report, Row};
 use hidbpf::replay::reports::ReportType;
 
 /// What the bits of a field are, as a comment has it: `report 1, byte 2, bits 0 to 4: Button 1 .. Button 5; byte 3: X`.
@@ -43,7 +43,7 @@ pub(super) fn report_name(prefix: &str, report: &Report) -> String {
 }
 
 /// A constant for each field of each report: its first byte.
-pub(super) fn constants(prefix: &str, descriptor: &Descriptor) -> String {
+pub(super) fn constants(prefix: &str, descriptor: &Anatomy) -> String {
     let mut text = String::new();
     for report in &descriptor.reports {
         let name = report_name(prefix, report);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use hidbpf::descriptor::{CollectionKind, Descriptor, Item, ItemKind, Report};
+use hidbpf::descriptor::{Anatomy, CollectionKind, Item, ItemKind, Report};
 use hidbpf::replay::reports::ReportType;
 
 use super::layout;
@@ -57,7 +57,7 @@ struct Line {
 }
 
 /// The array `name` with the descriptor, as C.
-pub(super) fn array(name: &str, descriptor: &Descriptor) -> String {
+pub(super) fn array(name: &str, descriptor: &Anatomy) -> String {
     let lines = lines(descriptor);
     let width = |line: &Line| (line.depth + 1) * TAB + line.code.len();
     let column = (lines.iter().map(width).max().unwrap_or(0) + 1).next_multiple_of(TAB).min(MOST_COLUMN);
@@ -75,7 +75,7 @@ pub(super) fn array(name: &str, descriptor: &Descriptor) -> String {
 /// Where comments begin at the latest, unless the code is longer.
 const MOST_COLUMN: usize = 72;
 
-fn lines(descriptor: &Descriptor) -> Vec<Line> {
+fn lines(descriptor: &Anatomy) -> Vec<Line> {
     let mut writer = Writer { descriptor, page: None, lines: Vec::new() };
     let items = &descriptor.items;
     let nested = nested(items);
@@ -143,7 +143,7 @@ fn collection(kind: CollectionKind) -> String {
 }
 
 struct Writer<'a> {
-    descriptor: &'a Descriptor,
+    descriptor: &'a Anatomy,
     /// The page in force, by its name in the SDK, if it has one.
     page: Option<&'static str>,
     lines: Vec<Line>,
@@ -183,6 +183,9 @@ impl Writer<'_> {
     fn single(&self, item: &Item) -> Option<String> {
         if let ItemKind::Push | ItemKind::Pop = item.kind {
             return (item.bytes.len() == 1).then(|| format!("{}()", item.kind.name()));
+        }
+        if let ItemKind::Truncated(_) = item.kind {
+            return None;
         }
         let value = Value::of(item)?;
         let byte = (value.bits == 8).then_some(value.unsigned);
@@ -388,7 +391,7 @@ HIDBPF_DESCRIPTOR(mouse,
 	)                                        /* 59 */
 );
 ";
-        let text = array("mouse", &Descriptor::parse(&bytes).unwrap());
+        let text = array("mouse", &Anatomy::of(&bytes));
         assert_eq!(text.lines().map(squeezed).collect::<Vec<_>>(), expected.lines().map(squeezed).collect::<Vec<_>>());
     }
 

@@ -7,11 +7,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::descriptor::Descriptor;
+use hidbpf::descriptor::Anatomy;
 use hidbpf::ids::Group;
 use hidbpf::manifest::{DriverName, Manifest, Sha256};
 use hidbpf::recording::{Device, Event, Recording};
-use hidbpf::replay::reports::ReportType;
+use hidbpf::replay::reports::{MAX_DESCRIPTOR, ReportType};
 
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
 use crate::{BuildError, MANIFEST_FILE, SOURCE_FILE};
@@ -28,6 +28,8 @@ pub struct Interface {
     pub recording: Recording,
     /// The HID group, where the device itself could be asked; recordings don't have it.
     pub group: Option<Group>,
+    /// Whether the recording has the ids of the kernel's name for the device, because a kernel driver gives it other ones.
+    pub ids_from_name: bool,
 }
 
 impl Interface {
@@ -54,6 +56,7 @@ impl Interface {
                 events: recording.events_of(index).map(|event| Event { device: 0, ..event.clone() }).collect(),
             },
             group: None,
+            ids_from_name: false,
         };
         recording.devices.iter().enumerate().map(interface).collect()
     }
@@ -73,7 +76,7 @@ fn file_name(text: &str) -> String {
 struct Described<'a> {
     interface: &'a Interface,
     device: &'a Device,
-    descriptor: Descriptor,
+    descriptor: Anatomy,
     /// What the names of its array and its constants begin with.
     prefix: String,
 }
@@ -81,8 +84,8 @@ struct Described<'a> {
 /// Writes a new driver's folder into `directory` and gives its path. There is all of it or nothing.
 ///
 /// # Errors
-/// There is such a file or folder already, a descriptor is one that the kernel would refuse, two interfaces can't be told apart, or
-/// writing failed.
+/// There is such a file or folder already, a descriptor has a size that the kernel asks no driver about, two interfaces can't be told
+/// apart, or writing failed.
 pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
     let folder = directory.join(name.as_str());
     if folder.symlink_metadata().is_ok() {
@@ -137,9 +140,14 @@ fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<De
     let mut described: Vec<Described<'_>> = Vec::new();
     for interface in interfaces {
         for device in &interface.recording.devices {
-            let descriptor = Descriptor::parse(&device.descriptor).map_err(|error| {
-                refuse(format!("the descriptor of `{}` is one that the kernel refuses: {error}", interface.name))
-            })?;
+            let size = device.descriptor.len();
+            if size == 0 || size > MAX_DESCRIPTOR {
+                return Err(refuse(format!(
+                    "the descriptor of `{}` has {size} bytes, expected 1 to {MAX_DESCRIPTOR}: the kernel calls no descriptor hook for it",
+                    interface.name
+                )));
+            }
+            let descriptor = Anatomy::of(&device.descriptor);
             if let Some(twin) = described.iter().find(|other| other.device.descriptor.len() == descriptor.bytes.len()) {
                 if twin.device.descriptor == descriptor.bytes {
                     continue;
@@ -173,10 +181,14 @@ fn manifest(interfaces: &[Described<'_>]) -> String {
             let _ = writeln!(text, "label = {}", toml_string(&interface.name));
         }
         let _ = writeln!(text, "bus = {}", toml_value(device.bus.name(), device.bus.0));
-        if let Some(group) = interface.group {
+        // The kernel finds the group by reading the descriptor (`hid_scan_report()`), so that of a refused one means nothing.
+        if let Some(group) = interface.group.filter(|_| descriptor.fault.is_none()) {
             let _ = writeln!(text, "group = {}", toml_value(group.name(), group.0));
         }
         let _ = writeln!(text, "vendor = {:#06x}\nproduct = {:#06x}", device.vendor.0, device.product.0);
+        if interface.ids_from_name {
+            text += "# The kernel driver gives the device other ids before udev sees it.\nids-from = \"name\"\n";
+        }
         let _ = writeln!(text, "rdesc-size = {}", descriptor.bytes.len());
         let _ = writeln!(text, "rdesc-sha256 = \"{}\"", Sha256::of(&descriptor.bytes));
     }
@@ -202,6 +214,14 @@ fn source(interfaces: &[Described<'_>]) -> String {
     }
     text += "/* The device's descriptor: each item with its offset, each field with its place in the report. */\n";
     for Described { prefix, descriptor, .. } in interfaces {
+        if let Some(fault) = &descriptor.fault {
+            let _ = writeln!(
+                text,
+                "/*\n * The kernel refuses it at byte {}: {}.\n * No kernel driver is bound until the hook below returns one that the kernel accepts.\n */",
+                fault.offset,
+                fault.reason.replace("*/", "*")
+            );
+        }
         text += &macros::array(&format!("{prefix}descriptor"), descriptor);
         text.push('\n');
     }
@@ -209,14 +229,19 @@ fn source(interfaces: &[Described<'_>]) -> String {
     for Described { prefix, descriptor, .. } in interfaces {
         // By the size of the original, which stays when the array is changed.
         let _ = writeln!(text, "\tif (ctx->size == {})", descriptor.bytes.len());
-        let _ = writeln!(text, "\t\treturn hidbpf_replace(ctx, {prefix}descriptor);");
+        let replace = format!("hidbpf_replace(ctx, {prefix}descriptor)");
+        // The SDK takes the number 1 for a truth value.
+        let size = if descriptor.bytes.len() == 1 { format!("hidbpf_size({replace})") } else { replace };
+        let _ = writeln!(text, "\t\treturn {size};");
     }
     text += "\treturn 0;\n}\n\n";
     let input = |described: &Described<'_>| {
         let report = described.descriptor.reports.iter().find(|report| report.kind == ReportType::Input)?;
         Some((layout::report_name(&described.prefix.to_uppercase(), report), report.id))
     };
-    match interfaces.iter().find_map(input) {
+    // Where its reports are is not certain until the descriptor is repaired.
+    let is_refused = interfaces.iter().any(|described| described.descriptor.fault.is_some());
+    match interfaces.iter().find_map(input).filter(|_| !is_refused) {
         Some((name, id)) => {
             let call = match id {
                 Some(_) => format!("hidbpf_report_with_id(ctx, {name}, {name}_SIZE)"),

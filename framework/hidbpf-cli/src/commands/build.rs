@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::invalid::InvalidDescriptor;
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
 use hidbpf::replay::{Object, ObjectError, Settings};
 use hidbpf::verify::{self, Verification};
-use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Sdk};
+use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, Sdk};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::json;
 
@@ -123,6 +124,11 @@ fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> 
         let object = DriverObject::read(&driver.object)?;
         load::show(context, &[Manager::new(&context.system).reload(&object, &name)?])?;
     }
+    if let Some(refused) = checked.iter().flat_map(|checked| &checked.refused).find(|refused| refused.is_bad()) {
+        let what = format!("the kernel refuses the descriptor that the driver `{}` leaves: {refused}", driver.name);
+        let hint = "`hidbpf inspect RECORDING --items --diff DRIVER` shows the items before and after the driver";
+        return Err(Error::new(ErrorKind::NotFixed, what).with_hint(hint).into());
+    }
     if checked.iter().all(|checked| checked.difference.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
 }
 
@@ -154,6 +160,7 @@ fn as_json(
                 "generation": checked.generation,
                 "as-expected": checked.difference.is_empty(),
                 "difference": checked.difference,
+                "refused-descriptors": checked.refused.iter().map(refused_as_json).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -174,17 +181,30 @@ fn as_json(
     })
 }
 
+fn refused_as_json(refused: &Refused) -> serde_json::Value {
+    let fault = |fault: &InvalidDescriptor| json!({ "offset": fault.offset, "reason": fault.reason, "kernel": fault.kernel.to_string() });
+    json!({
+        "device": refused.device,
+        "original": refused.original.as_ref().map(fault),
+        "fixed": refused.fixed.as_ref().map(fault),
+    })
+}
+
 /// A line for each recording. Where both generations do the same, as they should, it is said once.
 fn as_text(request: &Request, driver: &Driver, checked: &[Checked]) -> String {
     let mut text = format!("{}\n", driver.object.display());
     let shown = |path: &Path| path.strip_prefix(&request.folder).unwrap_or(path).display().to_string();
-    for same in checked.chunk_by(|one, other| one.recording == other.recording && one.difference == other.difference) {
-        let Checked { recording, difference, .. } = &same[0];
+    let are_same = |one: &Checked, other: &Checked| {
+        one.recording == other.recording && one.difference == other.difference && one.refused == other.refused
+    };
+    for same in checked.chunk_by(are_same) {
+        let Checked { recording, difference, refused, .. } = &same[0];
         let generations: Vec<String> = same.iter().map(|checked| checked.generation.to_string()).collect();
         let verdict = if difference.is_empty() { "as expected" } else { "not as expected (- expected, + what came)" };
         // Writing to a string can't fail.
         let _ = writeln!(text, "{}: {verdict}, on {}", shown(recording), generations.join(" and "));
         difference.lines().for_each(|line| _ = writeln!(text, "  {line}"));
+        refused.iter().for_each(|refused| _ = writeln!(text, "  {refused}"));
     }
     if checked.is_empty() {
         text += "no recordings: what it does was not tried\n";

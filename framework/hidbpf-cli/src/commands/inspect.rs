@@ -226,7 +226,11 @@ impl Shown {
         value["which"] = json!(self.sheet.which);
         value["descriptor"] = json!(HexBytes(bytes.clone()));
         value["size"] = json!(bytes.len());
-        value["refused"] = json!(fault.map(|fault| json!({ "offset": fault.offset, "reason": fault.reason })));
+        value["refused"] = json!(fault.map(|fault| json!({
+            "offset": fault.offset,
+            "reason": fault.reason,
+            "kernel": fault.kernel.to_string(),
+        })));
         if wanted.items {
             value["items"] = json!(self.anatomy.items);
         }

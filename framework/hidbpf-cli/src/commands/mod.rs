@@ -20,6 +20,7 @@ mod reload;
 mod replay;
 mod request;
 mod set;
+mod source;
 mod status;
 mod udev;
 mod unload;
@@ -86,7 +87,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
-        Command::New { name, from } => new::run(&context, &name, &from),
+        Command::New { name, from, ids } => new::run(&context, &name, &from, ids),
         Command::Build { folder, output, device, watch } => {
             build::run(&context, &build::Request { folder, output, device, watch })
         }

@@ -6,19 +6,22 @@ use std::path::Path;
 use hidbpf::descriptors;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::manifest::DriverName;
 use hidbpf::recorder;
 use hidbpf::recording::Recording;
+use hidbpf::text::Printable;
 use hidbpf_build::Interface;
 use serde_json::json;
 
 use super::Context;
+use super::source::{self, Source};
 use crate::output::{self, Outcome};
 
-pub fn run(context: &Context, name: &DriverName, from: &[String]) -> Outcome {
+pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Ids>) -> Outcome {
     let mut interfaces = Vec::new();
     for source in from {
-        interfaces.extend(read(context, source)?);
+        interfaces.extend(read(context, source, ids)?);
     }
     let here = env::current_dir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to find the current directory", error))?;
@@ -34,19 +37,35 @@ pub fn run(context: &Context, name: &DriverName, from: &[String]) -> Outcome {
     ))
 }
 
-/// The interfaces of a recording, or a device's.
-fn read(context: &Context, source: &str) -> Result<Vec<Interface>, Error> {
+/// Bus, vendor and product.
+type Ids = (Bus, VendorId, ProductId);
+
+/// The interfaces of a recording, of a bare descriptor with these ids, or of a device.
+fn read(context: &Context, source: &str, ids: Option<Ids>) -> Result<Vec<Interface>, Error> {
     let path = Path::new(source);
     if path.is_file() {
-        let recording = Recording::read(path)
-            .map_err(|error| Error::because(ErrorKind::Io, "failed to read the recording", error))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let recording = match (Source::open(path)?, ids) {
+            (Source::Recording(recording), _) => recording,
+            (Source::Descriptor(descriptor), Some(ids)) => source::recording_of(descriptor, ids),
+            (Source::Descriptor(_), None) => {
+                let what =
+                    format!("failed to read the ids of the device in `{}`: it is a bare descriptor", Printable(source));
+                let hint = "add `--ids BUS:VENDOR:PRODUCT`, as in the device's name in /sys/bus/hid/devices: `--ids 0003:3746:FFFF`";
+                return Err(Error::new(ErrorKind::Io, what).with_hint(hint));
+            }
+        };
         return Ok(Interface::all_of(&name, &recording));
     }
     // Rules that are written for another descriptor would not match.
     let device = descriptors::with_original(&context.system, Device::find(&context.system, source)?)?;
-    let described = recorder::described(&device, &context.catalog());
+    let mut described = recorder::described(&device, &context.catalog());
+    let by_name = device.name.ids();
+    let ids_from_name = by_name != (described.bus, described.vendor, described.product);
+    // What the device has sent: a kernel driver may give it other ids before udev sees it.
+    (described.bus, described.vendor, described.product) = by_name;
     let recording = Recording { devices: vec![described], ..Recording::default() };
     let group = Some(device.modalias.group);
-    Ok(Interface::all_of("device", &recording).into_iter().map(|found| Interface { group, ..found }).collect())
+    let interfaces = Interface::all_of("device", &recording).into_iter();
+    Ok(interfaces.map(|found| Interface { group, ids_from_name, ..found }).collect())
 }

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::Descriptor;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{Event, Feature, Recording, RecordingError};
+use hidbpf::recording::{Event, Feature, Recording};
 use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
 use super::Context;
 use super::mismatch::mismatch;
+use super::source::{self, Source};
 use super::words::{listed, marked, plain, words};
 use crate::args::Hooks;
 use crate::output::{self, Failure, Failures, Outcome};
@@ -33,13 +35,13 @@ pub struct Request {
 
 pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> Outcome {
     let driver = context.driver(driver)?;
-    let recording = read(path)?;
+    let Read { recording, has_ids } = read(path)?;
     for finding in recording.findings() {
         tracing::warn!("{}: {finding}", path.display());
     }
-    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, path, request)?;
+    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, has_ids, path, request)?;
     if let Some(expect) = &request.expect {
-        let expected = read(expect)?;
+        let expected = read(expect)?.recording;
         let difference = replay::difference(&expected, &fixed);
         if difference.is_empty() {
             return Ok(());
@@ -59,14 +61,27 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     }
 }
 
-fn read(path: &Path) -> Result<Recording, Error> {
-    Recording::read(path)
-        .map_err(|error: RecordingError| Error::because(ErrorKind::Io, "failed to read the recording", error))
+/// What a driver is run over.
+struct Read {
+    recording: Recording,
+    /// Whether it has the device's ids. A bare descriptor has none, so that no match rule can take it.
+    has_ids: bool,
+}
+
+fn read(path: &Path) -> Result<Read, Error> {
+    Ok(match Source::open(path)? {
+        Source::Recording(recording) => Read { recording, has_ids: true },
+        Source::Descriptor(descriptor) => {
+            let recording = source::recording_of(descriptor, (Bus::USB, VendorId(0), ProductId(0)));
+            Read { recording, has_ids: false }
+        }
+    })
 }
 
 fn replayed(
     driver: &DriverObject,
     recording: &Recording,
+    has_ids: bool,
     path: &Path,
     request: &Request,
 ) -> Result<Replayed, Failures> {
@@ -96,7 +111,7 @@ fn replayed(
     };
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
-    for device in &recording.devices {
+    for device in recording.devices.iter().filter(|_| has_ids) {
         let verdict = device.judge(&driver.manifest, &settings(device).properties);
         if let Some(mismatch) = mismatch(driver, &verdict) {
             tracing::warn!("{}: device {}: {mismatch}", path.display(), device.number);

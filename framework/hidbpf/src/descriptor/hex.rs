@@ -19,8 +19,8 @@ impl fmt::Display for InvalidHex {
 
 impl std::error::Error for InvalidHex {}
 
-/// Reads bytes in hex: `05 01 09 02`, `05010902`, `0x05, 0x01,`. Commas, braces, and comments after `//`, `#` or between `/*` and `*/`
-/// are passed over.
+/// Reads bytes in hex: `05 01 09 02`, `05010902`, `0x05, 0x01,`. Commas, braces, comments after `//`, `#` or between `/*` and `*/`, and lines
+/// that end in a colon are passed over.
 ///
 /// # Errors
 /// A word is something else, or has an odd number of digits, unless it is one.
@@ -28,7 +28,12 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, InvalidHex> {
     let mut bytes = Vec::new();
     let mut in_comment = false;
     for (index, line) in text.lines().enumerate() {
-        for word in code(line, &mut in_comment).split(|c: char| c.is_whitespace() || ",;{}".contains(c)) {
+        let code = code(line, &mut in_comment);
+        // The heading of a hardware probe's files: `Device HID Descriptor:`.
+        if code.trim_end().ends_with(':') {
+            continue;
+        }
+        for word in code.split(|c: char| c.is_whitespace() || ",;{}".contains(c)) {
             let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word);
             let values: Option<Vec<u8>> = digits.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
             match values.as_deref() {
@@ -83,6 +88,7 @@ mod tests {
             "05 01 // Usage Page (Generic Desktop)\n# a comment of 1 line\n09 02",
             "/* the device's\n05 05 */ 05 01 /* 03 */ 09/**/02",
             "  0501\t0902\r\n",
+            "Device HID Descriptor:\n0x05, 0x01, // 000: Usage Page\n0x09, 0x02,",
         ] {
             assert_eq!(parse_hex(text).unwrap(), [5, 1, 9, 2], "{text:?}");
         }

@@ -63,8 +63,12 @@ pub struct Descriptor {
 /// What there is of any bytes that somebody takes for a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anatomy {
+    /// The bytes.
+    pub bytes: Vec<u8>,
     /// The items. What the kernel would not have come to is there as well.
     pub items: Vec<Item>,
+    /// The reports, as if the kernel passed over what it would refuse.
+    pub reports: Vec<Report>,
     /// Where and why the kernel would refuse it.
     pub fault: Option<InvalidDescriptor>,
 }
@@ -133,7 +137,7 @@ impl Descriptor {
 impl Anatomy {
     /// Takes bytes apart, whatever they are.
     pub fn of(bytes: &[u8]) -> Anatomy {
-        let parser::Parsed { items, fault, .. } = parser::parse(bytes);
-        Anatomy { items, fault }
+        let parser::Parsed { items, fault, reports, .. } = parser::parse(bytes);
+        Anatomy { bytes: bytes.to_vec(), items, reports, fault }
     }
 }

@@ -1,6 +1,6 @@
-//! Reads descriptors as the kernel does.
+//! Reads descriptors as the kernel does, to their end.
 //!
-//! What is refused, and what is passed over, are facts about `hid_open_report()` and what it calls: `fetch_item()`,
+//! [`invalid::check`] says what the kernel refuses, and where; here that is passed over. What the kernel passes over as well are facts about `hid_open_report()` and what it calls: `fetch_item()`,
 //! `hid_parser_main()`, `hid_parser_global()`, `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()`
 //! (drivers/hid/hid-core.c), and the limits in include/linux/hid.h. They are the same from Linux 6.3 on.
 
@@ -9,23 +9,11 @@ use super::report::{Collection, Extent, Field, Report};
 use super::unit::Unit;
 use super::usage::{Span, Usage, Usages};
 use super::{Class, Note};
-use crate::replay::reports::{InvalidDescriptor, MAX_DESCRIPTOR, ReportType};
-
-/// The most usages of one main item, and the most values of one field: `HID_MAX_USAGES`.
-const MAX_USAGES: u32 = 12288;
+use crate::invalid::{self, InvalidDescriptor, MAX_REPORT_BITS, MAX_REPORT_SIZE, MAX_USAGES};
+use crate::replay::reports::ReportType;
 
 /// The most fields of one report; further ones take room in it and are no more than that: `HID_MAX_FIELDS`.
 const MAX_FIELDS: usize = 256;
-
-/// How deep Push can nest: `HID_GLOBAL_STACK_SIZE`.
-const MAX_PUSHES: usize = 4;
-
-/// The most bits of a value.
-const MAX_REPORT_SIZE: u32 = 256;
-
-/// The most bits of a report, its id left out: `HID_MAX_BUFFER_SIZE` less a byte. Where a device's bus has a smaller buffer (uhid
-/// has 4096 bytes) the kernel takes less.
-const MAX_REPORT_BITS: u32 = (16384 - 1) * 8;
 
 /// All that could be read.
 #[derive(Default)]
@@ -35,7 +23,7 @@ pub(super) struct Parsed {
     /// Where the kernel would stop.
     pub fault: Option<InvalidDescriptor>,
     pub collections: Vec<Collection>,
-    /// Worth nothing where there is a fault.
+    /// Where there is a fault, as if the kernel passed over it.
     pub reports: Vec<Report>,
     pub notes: Vec<Note>,
 }
@@ -69,7 +57,6 @@ struct Locals {
     count: u32,
     minimum: u32,
     minimum_item: Option<usize>,
-    open_delimiters: u32,
     sets: u32,
 }
 
@@ -86,39 +73,23 @@ struct Parser {
 /// Reads a descriptor, to its end whatever is in it.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
     let mut parser = Parser::default();
-    if bytes.is_empty() || bytes.len() > MAX_DESCRIPTOR {
-        let reason = format!("it has {} bytes; 1 to {MAX_DESCRIPTOR} are possible", bytes.len());
-        parser.fault(bytes.len().min(MAX_DESCRIPTOR), reason);
-    }
     let mut offset = 0;
     while let Some((item, size)) = bytes.get(offset..).and_then(item::first) {
-        if let Err(reason) = parser.item(offset, item, size) {
-            parser.fault(offset, reason);
-        }
+        parser.item(offset, item, size);
         offset += item.len();
     }
-    if !parser.open.is_empty() {
-        parser.fault(offset, format!("{} collections are not ended", parser.open.len()));
-    }
-    if parser.locals.open_delimiters > 0 {
-        parser.fault(offset, "a Delimiter is not closed".to_owned());
-    }
+    parser.parsed.fault = invalid::check(bytes).err();
     parser.finish()
 }
 
 impl Parser {
-    /// Notes where the kernel would stop, which is the first fault.
-    fn fault(&mut self, offset: usize, reason: String) {
-        self.parsed.fault.get_or_insert(InvalidDescriptor { offset, reason });
-    }
-
     /// Notes what is passed over in the last item.
     fn note(&mut self, what: String) {
         let offset = self.parsed.items.last().map_or(0, |item| item.offset);
         self.parsed.notes.push(Note { offset, what });
     }
 
-    fn item(&mut self, offset: usize, bytes: &[u8], size: usize) -> Result<(), String> {
+    fn item(&mut self, offset: usize, bytes: &[u8], size: usize) {
         let surroundings = Surroundings {
             usage_page: self.globals.usage_page,
             signed_logical: self.globals.logical.minimum < 0,
@@ -132,9 +103,8 @@ impl Parser {
         match kind {
             ItemKind::Main(kind, flags) => {
                 self.resolve_usages();
-                let field = self.field(offset, kind, flags);
+                self.field(offset, kind, flags);
                 self.locals = Locals::default();
-                return field;
             }
             ItemKind::Collection(kind) => {
                 self.resolve_usages();
@@ -143,7 +113,7 @@ impl Parser {
             ItemKind::EndCollection => {
                 self.resolve_usages();
                 self.locals = Locals::default();
-                self.open.pop().ok_or("End Collection without a collection")?;
+                self.open.pop();
             }
             ItemKind::UsagePage(page) => globals.usage_page = page,
             ItemKind::LogicalMinimum(value) => globals.logical.minimum = value,
@@ -152,45 +122,25 @@ impl Parser {
             ItemKind::PhysicalMaximum(value) => globals.physical.maximum = value,
             ItemKind::UnitExponent(power) => globals.unit_exponent = power,
             ItemKind::Unit(unit) => globals.unit = unit,
-            ItemKind::ReportSize(size) if size > MAX_REPORT_SIZE => {
-                return Err(format!("Report Size ({size}) is more than {MAX_REPORT_SIZE}"));
-            }
-            ItemKind::ReportSize(size) => globals.report_size = size,
-            ItemKind::ReportCount(count) if count > MAX_USAGES => {
-                return Err(format!("Report Count ({count}) is more than {MAX_USAGES}"));
-            }
-            ItemKind::ReportCount(count) => globals.report_count = count,
-            ItemKind::ReportId(id) => match u8::try_from(id) {
-                Ok(id) if id > 0 => globals.report_id = id,
-                _ => return Err(format!("Report ID ({id}) is not 1 to 255")),
-            },
-            ItemKind::Push if self.pushed.len() == MAX_PUSHES => {
-                return Err(format!("Push nests more than {MAX_PUSHES} deep"));
-            }
+            ItemKind::ReportSize(size) if size <= MAX_REPORT_SIZE => globals.report_size = size,
+            ItemKind::ReportCount(count) if count <= MAX_USAGES => globals.report_count = count,
+            ItemKind::ReportSize(_) | ItemKind::ReportCount(_) => {}
+            ItemKind::ReportId(id) => globals.report_id = u8::try_from(id).unwrap_or(globals.report_id),
             ItemKind::Push => self.pushed.push(*globals),
-            ItemKind::Pop => *globals = self.pushed.pop().ok_or("Pop without Push")?,
-            ItemKind::Delimiter(0) => {
-                let open = &mut self.locals.open_delimiters;
-                *open = open.checked_sub(1).ok_or("a Delimiter is closed that is not open")?;
-            }
-            ItemKind::Delimiter(_) if self.locals.open_delimiters > 0 => {
-                return Err("a Delimiter is opened within another".to_owned());
-            }
-            ItemKind::Delimiter(_) => {
-                self.locals.open_delimiters += 1;
-                self.locals.sets += 1;
-            }
+            ItemKind::Pop => *globals = self.pushed.pop().unwrap_or(*globals),
+            ItemKind::Delimiter(0) => {}
+            ItemKind::Delimiter(_) => self.locals.sets += 1,
             ItemKind::Usage(_) | ItemKind::UsageMinimum(_) | ItemKind::UsageMaximum(_) if self.locals.sets > 1 => {
                 self.note("an alternative to the first set of usages".to_owned());
             }
-            ItemKind::Usage(_) => return self.usages(data, 1, size, [Some(self.last()), None]),
+            ItemKind::Usage(_) => self.usages(data, 1, size, [Some(self.last()), None]),
             ItemKind::UsageMinimum(_) => {
                 self.locals.minimum = data;
                 self.locals.minimum_item = Some(self.last());
             }
-            ItemKind::UsageMaximum(_) => return self.usage_range(data, size),
+            ItemKind::UsageMaximum(_) => self.usage_range(data, size),
             ItemKind::OtherLocal(..) => {}
-            ItemKind::Reserved(Class::Global, tag) => return Err(format!("an unknown global item, tag {tag:#x}")),
+            ItemKind::Reserved(Class::Global, _) => {}
             ItemKind::Reserved(class, _) => {
                 if class == Class::Main {
                     self.resolve_usages();
@@ -198,12 +148,8 @@ impl Parser {
                 }
                 self.note(format!("a {}", kind.name().to_lowercase()));
             }
-            ItemKind::Long(_) => return Err("a long item".to_owned()),
-            ItemKind::Truncated(size) => {
-                return Err(format!("an item of {size} bytes with {} left", bytes.len() - 1));
-            }
+            ItemKind::Long(_) | ItemKind::Truncated(_) => {}
         }
-        Ok(())
     }
 
     /// The index of the last item.
@@ -212,7 +158,7 @@ impl Parser {
     }
 
     /// Adds usages that follow each other. `size` is how many bytes the item had for them, which decides on their page.
-    fn usages(&mut self, first: u32, count: u32, size: usize, items: [Option<usize>; 2]) -> Result<(), String> {
+    fn usages(&mut self, first: u32, count: u32, size: usize, items: [Option<usize>; 2]) {
         let free = MAX_USAGES - self.locals.count;
         let has_page = size > 2;
         let first = if has_page { Usage(first) } else { Usage::new(self.globals.usage_page as u16, first as u16) };
@@ -221,31 +167,24 @@ impl Parser {
             self.locals.usages.push(LocalUsages { span, has_page, items });
             self.locals.count += span.count;
         }
-        if count > free {
-            return Err(format!("more than {MAX_USAGES} usages for one main item"));
-        }
-        Ok(())
     }
 
     /// Adds the usages from the minimum up to a maximum. As many as there is room for are taken of a range that is too long, which
     /// one that runs backwards is as well: the kernel counts in 32 bits without a sign.
-    fn usage_range(&mut self, maximum: u32, size: usize) -> Result<(), String> {
+    fn usage_range(&mut self, maximum: u32, size: usize) {
         let Locals { minimum, count: used, minimum_item, .. } = self.locals;
         let mut maximum = maximum;
         if maximum.wrapping_sub(minimum).wrapping_add(used) >= MAX_USAGES {
             self.note(format!("what of the usage range is beyond {MAX_USAGES} usages"));
             maximum = (MAX_USAGES - used).wrapping_add(minimum).wrapping_sub(1);
-            if maximum == 0 {
-                return Err(format!("no room for a usage range beside {used} other usages"));
-            }
         }
-        if maximum < minimum {
-            return Ok(());
+        if maximum < minimum || maximum == 0 {
+            return;
         }
         let count = (maximum - minimum).saturating_add(1);
         // A range to the greatest number has no end for the kernel, which runs out of room.
         let count = if maximum == u32::MAX { u32::MAX } else { count };
-        self.usages(minimum, count, size, [minimum_item, Some(self.last())])
+        self.usages(minimum, count, size, [minimum_item, Some(self.last())]);
     }
 
     /// Gives usages without a page the one that is in force at the main item, and tells their items.
@@ -285,7 +224,7 @@ impl Parser {
         around.find(|collection| collection.kind == CollectionKind::APPLICATION).map(|collection| collection.usage)
     }
 
-    fn field(&mut self, offset: usize, kind: ReportType, flags: Flags) -> Result<(), String> {
+    fn field(&mut self, offset: usize, kind: ReportType, flags: Flags) {
         let Globals { logical, physical, unit, unit_exponent, report_size: size, report_count: count, .. } =
             self.globals;
         let id = Some(self.globals.report_id).filter(|id| *id > 0);
@@ -298,16 +237,15 @@ impl Parser {
         }
         let logical = settled(logical);
         if logical.maximum < logical.minimum {
-            let Extent { minimum, maximum } = logical;
-            return Err(format!("Logical Maximum ({maximum}) is less than Logical Minimum ({minimum})"));
+            return;
         }
         let usages: Vec<Span> = self.locals.usages.iter().map(|usages| usages.span).collect();
-        let Some(report) = self.parsed.reports.get_mut(index) else { return Ok(()) };
+        let Some(report) = self.parsed.reports.get_mut(index) else { return };
         let first_bit = report.bits;
-        report.bits = report.bits.saturating_add(size * count);
-        if report.bits > MAX_REPORT_BITS {
-            return Err(format!("the {report} is longer than the kernel's {MAX_REPORT_BITS} bits"));
+        if first_bit.saturating_add(size * count) > MAX_REPORT_BITS {
+            return;
         }
+        report.bits = first_bit + size * count;
         let registered = report.fields.iter().filter(|field| !field.is_padding()).count();
         let is_one_too_many = registered >= MAX_FIELDS && !usages.is_empty();
         report.fields.push(Field {
@@ -326,7 +264,6 @@ impl Parser {
         if is_one_too_many {
             self.note(format!("a field beyond the {MAX_FIELDS} that a report can have"));
         }
-        Ok(())
     }
 
     /// Makes room for the ids, which every report of a type has when one has.
@@ -373,8 +310,10 @@ mod tests {
             (&[0x05], 0, "an item of 1 bytes with 0 left"),
             (&[0x05, 0x01, 0x27, 0, 0, 0], 2, "an item of 4 bytes with 3 left"),
             (&[0xc0], 0, "End Collection without a collection"),
-            (&[0xa1, 0x01], 2, "1 collections are not ended"),
-            (&[0xa1, 0x01, 0xa1, 0x00, 0xc0], 5, "1 collections are not ended"),
+            (&[0xa1, 0x01], 2, "the collection that begins at byte 0 is not ended"),
+            (&[0xa1, 0x01, 0xa1, 0x00, 0xc0], 5, "the collection that begins at byte 0 is not ended"),
+            (&times(&[0xa1, 0x01], 3), 6, "3 collections are not ended, which begin at bytes 0, 2 and 4"),
+            (&times(&[0xa1, 0x01], 6), 12, "6 collections are not ended"),
             (&times(&[0xa4], 5), 4, "Push nests more than 4 deep"),
             (&[0xa4, 0xb4, 0xb4], 2, "Pop without Push"),
             (&[0xc4], 0, "an unknown global item, tag 0xc"),

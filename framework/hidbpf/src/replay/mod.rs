@@ -56,7 +56,7 @@ pub use whole::{Replayed, difference, replay};
 use machine::Machine;
 use memory::{Access, Full, Kind};
 use object::Global;
-use reports::{InvalidDescriptor, MAX_DESCRIPTOR, ReportType, Reports};
+use reports::{MAX_DESCRIPTOR, ReportType, Reports};
 use vm::Problem;
 
 /// The device that a driver is shown.
@@ -500,10 +500,8 @@ impl Driver {
     }
 
     fn run_fixup(&mut self, program: usize, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
-        if descriptor.len() > MAX_DESCRIPTOR {
-            let reason = format!("it has {} bytes; {MAX_DESCRIPTOR} are possible", descriptor.len());
-            return Err(ReplayError::Descriptor { fixed: false, invalid: InvalidDescriptor { offset: 0, reason } });
-        }
+        crate::invalid::check_size(descriptor.len())
+            .map_err(|invalid| ReplayError::Descriptor { fixed: false, invalid })?;
         let machine = &mut self.machine;
         let full = |full| out_of_memory(&full);
         let data = machine.memory.allocate(MAX_DESCRIPTOR, Kind::Data, Access::ReadWrite).map_err(full)?;

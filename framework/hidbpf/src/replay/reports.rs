@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::descriptor::Descriptor;
 
 pub use crate::fields::ReportType;
+pub use crate::invalid::InvalidDescriptor;
 
 /// The longest report descriptor that the kernel takes, and the size of a descriptor hook's buffer, in bytes:
 /// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
@@ -12,16 +13,6 @@ pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
 
 /// The buffer of a report hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
 const BUFFER_UNIT: usize = 64;
-
-/// A descriptor that the kernel would not take, and the byte at which it would stop.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the report descriptor is invalid at byte {offset}: {reason}")]
-pub struct InvalidDescriptor {
-    /// Where the item begins, counted from 0.
-    pub offset: usize,
-    /// What is wrong with it.
-    pub reason: String,
-}
 
 /// The lengths of the reports that a descriptor declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

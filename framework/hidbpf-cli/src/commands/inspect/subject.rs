@@ -12,11 +12,12 @@ use hidbpf::ids::HidName;
 use hidbpf::manager::Manager;
 use hidbpf::manifest::DriverName;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{self, Recording};
+use hidbpf::recording;
 use hidbpf::replay;
 use hidbpf::text::Printable;
 use serde_json::{Value, json};
 
+use crate::commands::source::Source;
 use crate::commands::{Context, is_object_path};
 
 /// What was named.
@@ -122,24 +123,12 @@ impl Subject {
         if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::system::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(DriverObject::parse(path, content)?)));
         }
-        let Some(text) = std::str::from_utf8(&content).ok().filter(|text| is_text(text)) else {
-            let is_recording = name.ends_with(".hid");
-            return if is_recording { Subject::recording(path, &content) } else { Ok(Subject::bytes(name, content)) };
-        };
-        if name.ends_with(".hid") || text.lines().any(|line| line.starts_with("R:")) {
-            return Subject::recording(path, &content);
-        }
-        let bytes = parse_hex(text).map_err(|error| {
-            let what = format!("`{}` is no recording, object or descriptor in hex", Printable(name));
-            Error::because(ErrorKind::Io, what, error)
-        })?;
-        Ok(Subject::bytes(name, bytes))
-    }
-
-    fn recording(path: &Path, content: &[u8]) -> Result<Subject, Error> {
-        let recording = Recording::parse(path, content)
-            .map_err(|error| Error::because(ErrorKind::Io, "failed to read the recording", error))?;
-        Ok(Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording"))
+        Ok(match Source::read(path, &content)? {
+            Source::Recording(recording) => {
+                Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording")
+            }
+            Source::Descriptor(bytes) => Subject::bytes(name, bytes),
+        })
     }
 
     fn device(context: &Context, device: Device, which: Option<Which>) -> Result<Subject, Error> {
@@ -251,11 +240,6 @@ impl Sheet {
             recorded: None,
         }
     }
-}
-
-/// Whether it is text rather than bytes of a descriptor, of which nearly every one has control characters.
-fn is_text(content: &str) -> bool {
-    !content.is_empty() && content.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
 fn unreadable(name: &str, error: io::Error) -> Error {

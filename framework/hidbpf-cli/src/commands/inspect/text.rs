@@ -190,5 +190,9 @@ fn passed_over(to: &mut dyn Write, descriptor: &Descriptor) -> io::Result<()> {
 fn refusal(to: &mut dyn Write, when: &str, shown: &Shown) -> io::Result<()> {
     let Some(fault) = &shown.anatomy.fault else { return Ok(()) };
     let of = if when.is_empty() { String::new() } else { format!(" of {when}") };
-    writeln!(to, "\nThe kernel refuses the descriptor{of} at byte {}: {}", fault.offset, fault.reason)
+    writeln!(
+        to,
+        "\nThe kernel refuses the descriptor{of} at byte {}: {} ({})",
+        fault.offset, fault.reason, fault.kernel
+    )
 }

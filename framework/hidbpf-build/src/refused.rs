@@ -1,0 +1,59 @@
+//! Recorded devices whose original or fixed descriptor the kernel refuses.
+
+use std::fmt;
+
+use hidbpf::invalid::{self, InvalidDescriptor};
+use hidbpf::recording::Device;
+
+/// A recorded device with a descriptor that the kernel refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The device's number in the recording.
+    pub device: u32,
+    /// Whether the driver's match rules take it.
+    pub is_matched: bool,
+    /// Where and why the kernel refuses the original descriptor, if it does.
+    pub original: Option<InvalidDescriptor>,
+    /// Where and why it refuses the fixed one, if it does.
+    pub fixed: Option<InvalidDescriptor>,
+}
+
+impl Refused {
+    /// Looks at a device as it was recorded and as the driver fixes it. `None` if the kernel accepts both descriptors.
+    pub(crate) fn of(device: &Device, fixed: &Device, is_matched: bool) -> Option<Refused> {
+        let fault = |device: &Device| invalid::check(&device.descriptor).err();
+        let refused = Refused { device: device.number, is_matched, original: fault(device), fixed: fault(fixed) };
+        (refused.original.is_some() || refused.fixed.is_some()).then_some(refused)
+    }
+
+    /// Whether the driver fails its device: it returns a descriptor that the kernel refuses, or does not repair one that it is for.
+    pub fn is_bad(&self) -> bool {
+        self.fixed.is_some() && (self.is_matched || self.original.is_none())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |fault: &InvalidDescriptor| format!("at byte {}: {} ({})", fault.offset, fault.reason, fault.kernel);
+        let others = if self.is_matched { "" } else { "; the match rules do not take the device" };
+        write!(f, "device {}: ", self.device)?;
+        match (&self.original, &self.fixed) {
+            (Some(original), None) => {
+                write!(f, "the kernel refuses the original descriptor {}, and accepts the fixed one", at(original))
+            }
+            (Some(original), Some(fixed)) if original == fixed => {
+                write!(f, "the kernel refuses the original and the fixed descriptor {}{others}", at(fixed))
+            }
+            (Some(original), Some(fixed)) => write!(
+                f,
+                "the kernel refuses the original descriptor {}, and the fixed one {}{others}",
+                at(original),
+                at(fixed)
+            ),
+            (None, Some(fixed)) => {
+                write!(f, "the kernel accepts the original descriptor, and refuses the fixed one {}", at(fixed))
+            }
+            (None, None) => write!(f, "the kernel accepts both descriptors"),
+        }
+    }
+}
