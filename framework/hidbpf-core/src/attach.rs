@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
-use crate::loader::{AttachedLink, Kept, Loaded as _, Loader};
+use crate::loader::{AttachedLink, Kept, Loaded as _, Loader, Part, Steps};
 use crate::manifest::MAX_DESCRIPTOR_SIZE;
 use crate::object::{DriverObject, Hook};
 use crate::pins::{self, Pinned};
@@ -77,6 +77,7 @@ pub struct Plan<'a, L: Loader> {
     driver: &'a DriverObject,
     device: &'a Device,
     generation: Generation,
+    steps: Steps,
 }
 
 /// A driver that has agreed to take the device.
@@ -93,6 +94,8 @@ pub struct Attached<'a, L: Loader> {
     plan: Plan<'a, L>,
     object: L::Loaded<'a>,
     links: Vec<AttachedLink>,
+    /// Whether hooks wait for a kernel driver to be bound: [`Steps::Two`].
+    waits: bool,
 }
 
 /// A driver that was seen to do what it is for.
@@ -111,7 +114,8 @@ impl<'a, L: Loader> Plan<'a, L> {
     ///
     /// # Errors
     /// The driver has no programs for this kernel; a capability or bpffs is missing; or the device is in a state in which the
-    /// kernel would crash: an event hook needs a bound kernel driver and a parsed input report.
+    /// kernel would crash: an event hook needs a bound kernel driver and a parsed input report. If the kernel refuses the device's
+    /// descriptor, the driver's own descriptor hook is attached first, and gives it both.
     pub fn new(
         loader: &'a L,
         system: &'a System,
@@ -122,16 +126,19 @@ impl<'a, L: Loader> Plan<'a, L> {
         let hooks = driver.hooks_for(generation)?;
         kernel::check_capabilities(generation)?;
         pins::check_bpffs(system)?;
-        if hooks.contains_key(&Hook::DeviceEvent) {
+        let is_repaired = hooks.contains_key(&Hook::RdescFixup) && device.is_refused();
+        let is_more = hooks.keys().any(|hook| *hook != Hook::RdescFixup);
+        let steps = if is_repaired && is_more { Steps::Two } else { Steps::One };
+        if hooks.contains_key(&Hook::DeviceEvent) && !is_repaired {
             check_ready(device, &format!("the driver `{}`", driver.name))?;
         }
-        if driver.has_setup && device.driver.is_none() {
+        if driver.has_setup && device.driver.is_none() && !is_repaired {
             let why = "no kernel driver is bound to it, through which it could be talked to";
             let what = format!("the driver `{}` can't be attached to the device `{}`: {why}", driver.name, device.name);
             let hint = format!("`hidbpf doctor {}` says why; udev attaches the driver once one is bound", device.name);
             return Err(Error::new(ErrorKind::NotReady, what).with_hint(hint));
         }
-        Ok(Plan { loader, system, driver, device, generation })
+        Ok(Plan { loader, system, driver, device, generation, steps })
     }
 
     /// The hooks that will be attached.
@@ -173,7 +180,7 @@ impl<'a, L: Loader> Probed<'a, L> {
         let Probed(plan) = self;
         let object = plan
             .loader
-            .load(plan.driver, plan.generation, plan.device)
+            .load(plan.driver, plan.generation, plan.device, plan.steps)
             .map_err(|error| plan.gone_or(error.during(Step::Load)))?;
         Ok(Loaded { plan, object })
     }
@@ -188,11 +195,12 @@ impl<'a, L: Loader> Loaded<'a, L> {
         let Loaded { plan, object } = self;
         // Shows that the pin at the end can be made, before the device is touched.
         pins::prepare(plan.system, &plan.device.name).map_err(|error| error.during(Step::Pin))?;
-        let links = object.attach(plan.device.name.id()).map_err(|error| {
+        let links = object.attach(plan.device.name.id(), plan.steps.first()).map_err(|error| {
             pins::discard(plan.system, &plan.device.name);
             plan.gone_or(error.during(Step::Attach))
         })?;
-        Ok(Attached { plan, object, links })
+        let waits = plan.steps == Steps::Two;
+        Ok(Attached { plan, object, links, waits })
     }
 }
 
@@ -212,12 +220,20 @@ impl<'a, L: Loader> Attached<'a, L> {
     ///
     /// # Errors
     /// The descriptor hook failed, or within 2.5 s the kernel did not run it, or bound no kernel driver to the device with its fixed
-    /// descriptor. That the device has no input device by then is a warning.
+    /// descriptor, or it refused the hooks that wait for one. That the device has no input device by then is a warning.
     pub fn verify(mut self) -> Result<Verified<'a, L>> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
         let last = loop {
-            let unready = match self.look() {
+            let look = self.look();
+            if self.waits && matches!(look, Ok(_) | Err(Unready::WithoutNodes(_))) {
+                match self.attach_rest() {
+                    Ok(rest) => self.links.extend(rest),
+                    Err(error) => break error.during(Step::Attach),
+                }
+                self.waits = false;
+            }
+            let unready = match look {
                 Ok(fixup) => {
                     let Attached { plan, links, .. } = self;
                     return Ok(Verified { plan, links, fixup });
@@ -243,10 +259,11 @@ impl<'a, L: Loader> Attached<'a, L> {
                     // By then the other reprobe may have run the hook.
                     if matches!(self.look(), Err(Unready::Skipped(_))) {
                         self.links.clear();
-                        match self.object.attach(self.plan.device.name.id()) {
+                        match self.object.attach(self.plan.device.name.id(), self.plan.steps.first()) {
                             Ok(links) => self.links = links,
                             Err(error) => break error,
                         }
+                        self.waits = self.plan.steps == Steps::Two;
                     }
                 }
                 Unready::NotYet(_) | Unready::WithoutNodes(_) => std::thread::sleep(pause),
@@ -256,6 +273,19 @@ impl<'a, L: Loader> Attached<'a, L> {
         self.links.clear();
         pins::discard(self.plan.system, &self.plan.device.name);
         Err(self.plan.gone_or(last.during(Step::Verify)))
+    }
+
+    /// Attaches the hooks that wait for a kernel driver.
+    fn attach_rest(&self) -> Result<Vec<AttachedLink>> {
+        let Plan { driver, device, .. } = &self.plan;
+        if self.plan.hooks().any(|hook| hook == Hook::DeviceEvent) {
+            let mut now = (*device).clone();
+            now.refresh()?;
+            // It will not become ready by waiting.
+            check_ready(&now, &format!("the driver `{}`", driver.name))
+                .map_err(|error| error.of_kind(ErrorKind::NotFixed))?;
+        }
+        self.object.attach(device.name.id(), Part::Rest)
     }
 
     fn not_fixed(&self, why: &str) -> Error {
@@ -362,7 +392,11 @@ impl<'a, L: Loader> Verified<'a, L> {
                 let uevents = probes.then(Uevents::listen).transpose()?;
                 drop(links);
                 if let Some(uevents) = uevents {
-                    uevents.wait_for_bind(plan.system, &plan.device.syspath, RESTORE_LIMIT)?;
+                    let (system, path) = (plan.system, &plan.device.syspath);
+                    match plan.device.driver.is_some() {
+                        true => uevents.wait_for_bind(system, path, RESTORE_LIMIT)?,
+                        false => uevents.wait_for_unbind(system, path, RESTORE_LIMIT)?,
+                    };
                 }
                 Err(plan.gone_or(error.during(Step::SetUp)))
             }

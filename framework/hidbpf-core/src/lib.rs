@@ -26,6 +26,7 @@ pub mod manager;
 pub mod manifest;
 pub mod matching;
 pub mod object;
+pub mod ops;
 pub mod options;
 pub mod original;
 pub mod pins;

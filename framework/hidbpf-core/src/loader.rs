@@ -14,7 +14,7 @@ use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::manifest::MAX_DESCRIPTOR_SIZE;
-use crate::object::{Global, IDS, ObjectFile, PROPERTY_PREFIX};
+use crate::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
 
@@ -63,7 +63,71 @@ pub trait Loader {
     ///
     /// # Errors
     /// The loader or the kernel's verifier refused; the error has their log.
-    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> Result<Self::Loaded<'a>>;
+    fn load<'a>(
+        &self,
+        driver: &'a ObjectFile,
+        generation: Generation,
+        device: &Device,
+        steps: Steps,
+    ) -> Result<Self::Loaded<'a>>;
+}
+
+/// In how many steps a driver's hooks are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// All hooks at once: [`Part::Whole`].
+    One,
+    /// [`Part::Descriptor`], and [`Part::Rest`] when the kernel has bound a kernel driver with the fixed descriptor.
+    ///
+    /// The kernel sizes the buffer of an event hook by the reports that it has parsed. A device whose descriptor it refuses has none. If an
+    /// event hook is attached to it, the kernel writes past the buffer later (`__hid_bpf_allocate_data()`,
+    /// drivers/hid/bpf/hid_bpf_dispatch.c).
+    Two,
+}
+
+impl Steps {
+    /// The part that is attached first.
+    pub fn first(self) -> Part {
+        match self {
+            Steps::One => Part::Whole,
+            Steps::Two => Part::Descriptor,
+        }
+    }
+
+    /// The parts of a driver whose struct_ops map has this name, each with the name of a map of its own.
+    pub fn maps(self, name: &str) -> Vec<(Part, String)> {
+        match self {
+            Steps::One => vec![(Part::Whole, name.to_owned())],
+            Steps::Two => vec![(Part::Descriptor, format!("{name}_rdesc")), (Part::Rest, name.to_owned())],
+        }
+    }
+}
+
+/// The hooks that are attached in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All hooks.
+    Whole,
+    /// The descriptor hook.
+    Descriptor,
+    /// All but the descriptor hook.
+    Rest,
+}
+
+impl Part {
+    /// Whether it has this hook.
+    pub fn has(self, hook: Hook) -> bool {
+        match self {
+            Part::Whole => true,
+            Part::Descriptor => hook == Hook::RdescFixup,
+            Part::Rest => hook != Hook::RdescFixup,
+        }
+    }
+
+    /// Whether it is the last part, with which come the driver's own maps and its setup.
+    pub fn is_last(self) -> bool {
+        self != Part::Descriptor
+    }
 }
 
 /// A descriptor that the kernel keeps of a device (`hid_device_probe()`, drivers/hid/hid-core.c).
@@ -118,12 +182,12 @@ pub fn no_descriptor(error: io::Error) -> Error {
 
 /// A driver whose programs are loaded.
 pub trait Loaded {
-    /// Attaches what was loaded to the device. Dropping a link detaches it. A driver's program `setup`
-    /// ([`hid_bpf_src::SETUP_PROGRAM`]), which is loaded with the others, comes among the links under this name.
+    /// Attaches hooks that were loaded to the device. Dropping a link detaches it. With the last part come the driver's own maps and its
+    /// program `setup` ([`hid_bpf_src::SETUP_PROGRAM`]), which are among the links under their names.
     ///
     /// # Errors
-    /// The kernel refused; what was attached before is detached again.
-    fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>>;
+    /// The kernel refused; what this call has attached is detached again.
+    fn attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>>;
 
     /// Reads what the SDK wrote down of the descriptor hook; `None` for an object without the record.
     ///

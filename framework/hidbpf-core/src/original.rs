@@ -9,6 +9,7 @@ use crate::aside;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::{HidName, Modalias};
+use crate::invalid;
 use crate::loader::{Kept, Loader};
 use crate::manager::Manager;
 use crate::manifest::Manifest;
@@ -36,6 +37,11 @@ impl Device {
     pub fn is_taken_as_it_is(&self) -> bool {
         let takes = |driver: &String| takes_as_it_is(driver, &self.modalias);
         self.driver.as_ref().is_some_and(takes) && !self.current.is_empty()
+    }
+
+    /// Whether no kernel driver is bound because the kernel refuses the original descriptor. False if that descriptor is not known.
+    pub fn is_refused(&self) -> bool {
+        self.driver.is_none() && self.original().is_some_and(|original| invalid::check(original).is_err())
     }
 
     /// The same device as it was before drivers were attached, with its ids and, if it is known without asking the kernel, its original
@@ -166,6 +172,18 @@ mod tests {
             assert_eq!(device.clone().unfixed(None, false).original(), expected, "{kernel_driver} {ids}");
             assert_eq!(device.unfixed(None, true).original(), None, "{kernel_driver} {ids}, hooked");
         }
+    }
+
+    #[test]
+    fn a_device_is_refused_by_its_original_descriptor() {
+        const UNENDED: &[u8] = &[5, 1, 0xa1, 1];
+        let refused = |kernel_driver: &str, original: Option<&[u8]>| {
+            let mut device = device(kernel_driver, MOUSE, &[]);
+            device.original = original.map(<[u8]>::to_vec);
+            device.is_refused()
+        };
+        assert!(refused("", Some(UNENDED)));
+        assert!(!refused("", Some(&[5, 1])) && !refused("", None) && !refused("kye", Some(UNENDED)));
     }
 
     #[test]

@@ -60,5 +60,5 @@ pub mod manager {
 
 pub use hidbpf_core::{
     apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, invalid, manifest,
-    matching, object, options, original, pins, policy, refusal, setup, state, system, text, tune,
+    matching, object, ops, options, original, pins, policy, refusal, setup, state, system, text, tune,
 };

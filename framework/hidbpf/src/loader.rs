@@ -19,13 +19,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
+use crate::ops::OpsMap;
 use crate::refusal::{self, Refusal};
 use crate::system::System;
-use crate::{libbpf, sys, verifier};
+use crate::{libbpf, running, sys, verifier};
 
 use hidbpf_core::loader::{KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor, probe_answer, probe_args, settings};
 
-pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Way};
+pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Part, Steps, Way};
 
 /// libbpf, which reads an object and the kernel's BTF anew for each load.
 #[derive(Clone, Debug)]
@@ -59,8 +60,15 @@ impl Loader for Libbpf {
         probe(driver, device)
     }
 
-    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> Result<LoadedObject<'a>> {
-        load(driver, generation, device, Order::Last)
+    fn load<'a>(
+        &self,
+        driver: &'a ObjectFile,
+        generation: Generation,
+        device: &Device,
+        steps: Steps,
+    ) -> Result<LoadedObject<'a>> {
+        let loaded = load(driver, generation, device, Order::Last)?;
+        Ok(LoadedObject { steps, ..loaded })
     }
 }
 
@@ -98,6 +106,7 @@ pub struct LoadedObject<'a> {
     object: libbpf_rs::Object,
     generation: Generation,
     order: Order,
+    steps: Steps,
 }
 
 /// Where a program goes among those that a device has.
@@ -298,7 +307,7 @@ pub(crate) fn load<'a>(
         }
     }
     let object = object.load().map_err(load_failed)?;
-    Ok(LoadedObject { driver, object, generation, order })
+    Ok(LoadedObject { driver, object, generation, order, steps: Steps::One })
 }
 
 /// Has the kernel verify all programs of a generation, the driver's own probe and set-up among them, with the driver's data as given by the
@@ -356,11 +365,15 @@ fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> 
 }
 
 impl Loaded for LoadedObject<'_> {
-    fn attach(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+    fn attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
         let mut links = match self.generation {
-            Generation::FmodRet => self.attach_fmod_ret(hid),
-            Generation::StructOps => self.attach_struct_ops(),
+            Generation::FmodRet => self.attach_fmod_ret(hid, part),
+            Generation::StructOps if part == Part::Whole => self.attach_struct_ops(),
+            Generation::StructOps => self.attach_struct_ops_part(hid, part),
         }?;
+        if !part.is_last() {
+            return Ok(links);
+        }
         links.append(&mut self.own_maps()?);
         for program in self.object.progs_mut().filter(|program| program.name() == SETUP_PROGRAM) {
             let link = program.as_fd().try_clone_to_owned().map_err(|error| self.refused(SETUP_PROGRAM, error))?;
@@ -419,7 +432,32 @@ impl LoadedObject<'_> {
         Ok(links)
     }
 
-    fn attach_fmod_ret(&self, hid: HidId) -> Result<Vec<AttachedLink>> {
+    /// The object has one map of all hooks, which libbpf has made and which stays unattached. The maps of the parts have the same programs.
+    fn attach_struct_ops_part(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
+        let ops = running::ops(&System::default())?.ok_or_else(|| misplaced(self.driver, "hid_bpf_ops"))?;
+        let programs: Vec<_> = self
+            .object
+            .progs()
+            .filter_map(|program| match section_role(program.section().to_str()?)? {
+                SectionRole::Program(Generation::StructOps, hook) if part.has(hook) => Some((hook, program)),
+                _ => None,
+            })
+            .collect();
+        let programs: Vec<_> = programs.iter().map(|(hook, program)| (*hook, program.as_fd())).collect();
+        let mut links = Vec::new();
+        for map in self.object.maps().filter(|map| map.map_type() == MapType::StructOps) {
+            let name = map.name().to_string_lossy();
+            for (_, name) in self.steps.maps(&name).into_iter().filter(|(of, _)| *of == part) {
+                let link = OpsMap::new(&name, &ops, None, hid, &programs)
+                    .and_then(|map| map.attach())
+                    .map_err(|error| self.refused(&name, error))?;
+                links.push(AttachedLink { name, link });
+            }
+        }
+        Ok(links)
+    }
+
+    fn attach_fmod_ret(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
         if self.driver.hooks.get(&Generation::FmodRet).is_none_or(|hooks| hooks.is_empty()) {
             return Ok(Vec::new());
         }
@@ -446,7 +484,7 @@ impl LoadedObject<'_> {
             .object
             .progs_mut()
             .filter_map(|program| match section_role(program.section().to_str()?)? {
-                SectionRole::Program(Generation::FmodRet, hook) => Some((hook, program)),
+                SectionRole::Program(Generation::FmodRet, hook) if part.has(hook) => Some((hook, program)),
                 _ => None,
             })
             .collect();

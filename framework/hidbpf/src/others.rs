@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use libbpf_rs::btf::{Btf, types};
+use hid_bpf_src::ResolvedOps;
 use libbpf_rs::query::{LinkInfoIter, LinkTypeInfo};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::ids::HidName;
 use crate::pins;
-use crate::running::STRUCT_OPS_TYPE;
+use crate::running;
 use crate::system::System;
 
 /// A struct_ops map that is attached to a device, and that hidbpf has not attached.
@@ -46,60 +46,26 @@ pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
     });
     let maps: Vec<(u32, u32)> = maps.collect();
     // The kernel's BTF takes a while to read.
-    let place = if maps.is_empty() { None } else { IdPlace::find(system)? };
-    let Some(place) = place else { return Ok(Vec::new()) };
+    let ops = if maps.is_empty() { None } else { running::ops(system)? };
+    let Some(ops) = ops else { return Ok(Vec::new()) };
     let mut others = Vec::new();
     for (link_id, map_id) in maps {
         // It may go between the two questions.
         let Ok(map) = MapHandle::from_map_id(map_id) else { continue };
-        if place.read(&map) == Some(device.id().0) {
+        if device_of(&ops, &map) == Some(device.id().0) {
             others.push(Other { name: map.name().to_string_lossy().into_owned(), map_id, link_id });
         }
     }
     Ok(others)
 }
 
-/// Where a map of `struct hid_bpf_ops` has the id of the device that it is for.
-struct IdPlace {
-    /// The type of the maps' values, in the kernel's BTF.
-    value: u32,
-    /// Where `hid_id` is in a value, in bytes.
-    offset: usize,
-}
-
-impl IdPlace {
-    /// Looks it up; `None` where the kernel has no such maps.
-    fn find(system: &System) -> Result<Option<IdPlace>> {
-        let path = system.kernel_btf();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let btf = Btf::from_path(&path).map_err(|error| {
-            Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
-        })?;
-        let member = |of: &types::Struct<'_>, wanted: &str| {
-            let member = of.iter().find(|member| member.name.is_some_and(|name| name == wanted))?;
-            match member.attr {
-                types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
-                types::MemberAttr::BitField { .. } => None,
-            }
-        };
-        let place = || -> Option<IdPlace> {
-            let value: types::Struct<'_> = btf.type_by_name(STRUCT_OPS_TYPE)?;
-            let ops: types::Struct<'_> = btf.type_by_name("hid_bpf_ops")?;
-            let offset = member(&value, "data")? + member(&ops, "hid_id")?;
-            Some(IdPlace { value: value.type_id().into(), offset })
-        };
-        Ok(place())
+/// The id of the device that a map of `struct hid_bpf_ops` is for; `None` for a map of another kind.
+fn device_of(ops: &ResolvedOps, map: &MapHandle) -> Option<u32> {
+    if map.info().ok()?.info.btf_vmlinux_value_type_id != ops.value_type {
+        return None;
     }
-
-    /// The id that a map has; `None` for a map of another kind.
-    fn read(&self, map: &MapHandle) -> Option<u32> {
-        if map.info().ok()?.info.btf_vmlinux_value_type_id != self.value {
-            return None;
-        }
-        let value = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
-        let bytes = value.get(self.offset..self.offset + size_of::<u32>())?;
-        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-    }
+    let value = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
+    let offset = ops.hid_id as usize;
+    let bytes = value.get(offset..offset + size_of::<u32>())?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }

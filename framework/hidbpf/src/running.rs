@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use libbpf_rs::btf::{Btf, types};
+use hid_bpf_src::ResolvedOps;
+use libbpf_rs::btf::{Btf, HasSize as _, types};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Generation, Kernel, Support};
 use crate::system::System;
 
 /// The type that only a kernel with `struct hid_bpf_ops` as struct_ops has; 6.6 has another struct of the shorter name.
-pub(crate) const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
+const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
 
 /// The kfunc that only the first generation has.
 const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
@@ -23,10 +24,51 @@ pub fn detect(system: &System) -> Result<Kernel> {
     Ok(Kernel::running(if path.exists() { support(&path)? } else { Support::NoBtf }))
 }
 
-fn support(path: &Path) -> Result<Support> {
-    let btf = Btf::from_path(path).map_err(|error| {
+/// Looks up where things are in a map of the kernel's `struct hid_bpf_ops`. `None` if the kernel has no such maps.
+///
+/// # Errors
+/// The kernel's BTF is there and can't be read.
+pub(crate) fn ops(system: &System) -> Result<Option<ResolvedOps>> {
+    let path = system.kernel_btf();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let btf = open(&path)?;
+    let member = |of: &types::Struct<'_>, wanted: &str| {
+        let member = of.iter().find(|member| member.name.is_some_and(|name| name == wanted))?;
+        match member.attr {
+            types::MemberAttr::Normal { offset } => Some(offset / 8),
+            types::MemberAttr::BitField { .. } => None,
+        }
+    };
+    let look_up = || -> Option<ResolvedOps> {
+        let value: types::Struct<'_> = btf.type_by_name(STRUCT_OPS_TYPE)?;
+        let ops: types::Struct<'_> = btf.type_by_name("hid_bpf_ops")?;
+        let data = member(&value, "data")?;
+        let place = |name| Some(data + member(&ops, name)?);
+        Some(ResolvedOps {
+            ops_type: ops.type_id().into(),
+            value_type: value.type_id().into(),
+            value_size: value.size() as u32,
+            hid_id: place("hid_id")?,
+            flags: place("flags")?,
+            device_event: place("hid_device_event")?,
+            rdesc_fixup: place("hid_rdesc_fixup")?,
+            hw_request: place("hid_hw_request")?,
+            hw_output_report: place("hid_hw_output_report")?,
+        })
+    };
+    Ok(look_up())
+}
+
+fn open(path: &Path) -> Result<Btf<'static>> {
+    Btf::from_path(path).map_err(|error| {
         Error::because(ErrorKind::Kernel, format!("failed to read the kernel's BTF `{}`", path.display()), error)
-    })?;
+    })
+}
+
+fn support(path: &Path) -> Result<Support> {
+    let btf = open(path)?;
     Ok(if btf.type_by_name::<types::Struct<'_>>(STRUCT_OPS_TYPE).is_some() {
         Support::Present(Generation::StructOps)
     } else if btf.type_by_name::<types::Func<'_>>(ATTACH_KFUNC).is_some() {

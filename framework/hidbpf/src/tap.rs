@@ -15,7 +15,7 @@ use crate::attach::check_ready;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Generation, check_capabilities};
-use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Order};
+use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Order, Part};
 use crate::object::ObjectFile;
 
 /// Where a tap is.
@@ -77,7 +77,7 @@ impl Tap {
             }
             0
         })?;
-        let links = object.attach(device.name.id())?;
+        let links = object.attach(device.name.id(), Part::Whole)?;
         Ok(Tap { ring, seen, object, _links: links })
     }
 

@@ -24,8 +24,9 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result as CoreResult};
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Setting, Way};
+use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Part, Setting, Steps, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
+use crate::ops::{self, OpsMap};
 use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
@@ -210,6 +211,7 @@ impl Fast {
         driver: &'a ObjectFile,
         generation: Generation,
         device: &Device,
+        steps: Steps,
     ) -> Result<FastLoaded<'a>, Failure> {
         let prelinked = driver.prelinked()?;
         let mut hooks = Vec::new();
@@ -243,7 +245,7 @@ impl Fast {
             let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
             let attach = match ids.ops {
                 _ if hooks.is_empty() => Attach::Nothing,
-                Some(_) => loading.struct_ops(&hooks, device.name.id())?,
+                Some(_) => loading.struct_ops(&hooks, device.name.id(), steps)?,
                 None => loading.fmod_ret(&hooks)?,
             };
             let setup = setup.map(|program| loading.program(program, Role::Syscall)).transpose()?;
@@ -282,8 +284,14 @@ impl Loader for Fast {
         loader::probe_answer(driver, device, &args)
     }
 
-    fn load<'a>(&self, driver: &'a ObjectFile, generation: Generation, device: &Device) -> CoreResult<FastLoaded<'a>> {
-        self.try_load(driver, generation, device).map_err(|failure| self.not_fast(driver, failure))
+    fn load<'a>(
+        &self,
+        driver: &'a ObjectFile,
+        generation: Generation,
+        device: &Device,
+        steps: Steps,
+    ) -> CoreResult<FastLoaded<'a>> {
+        self.try_load(driver, generation, device, steps).map_err(|failure| self.not_fast(driver, failure))
     }
 }
 
@@ -378,35 +386,24 @@ impl<'a, 'i> Loading<'a, 'i> {
         .map_err(Failure::refused("load", program.name))
     }
 
-    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId) -> Result<Attach, Failure> {
+    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId, steps: Steps) -> Result<Attach, Failure> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
-        let name = self.prelinked.ops;
-        let map = Map::struct_ops(name, ops.value_type, ops.value_size, self.btf.as_ref().map(AsFd::as_fd))
-            .map_err(Failure::refused("make the map", name))?;
-        let mut value = vec![0; ops.value_size as usize];
-        let mut put = |offset: u32, bytes: &[u8]| {
-            let start = offset as usize;
-            let place = start.checked_add(bytes.len()).and_then(|end| value.get_mut(start..end));
-            place.ok_or(Failure::UnknownOps).map(|place| place.copy_from_slice(bytes))
-        };
-        put(ops.hid_id, &hid.0.to_ne_bytes())?;
         let mut programs = Vec::new();
         for (hook, program) in hooks {
-            let offset = match hook {
-                Hook::DeviceEvent => ops.device_event,
-                Hook::RdescFixup => ops.rdesc_fixup,
-                Hook::HwRequest => ops.hw_request,
-                Hook::HwOutputReport => ops.hw_output_report,
-            };
             // Before the hooks are `hid_id`, `flags` and the list that the map is in; the kernel compares the member's number with where
             // the program's descriptor lies in the value.
-            let member = 3 + (offset - ops.device_event) / HOOK_SIZE;
-            let fd = self.program(program, Role::StructOps { ty: ops.ops_type, member })?;
-            put(offset, &(fd.as_raw_fd() as u64).to_ne_bytes())?;
-            programs.push(fd);
+            let member = 3 + (ops::offset(ops, *hook) - ops.device_event) / HOOK_SIZE;
+            programs.push((*hook, self.program(program, Role::StructOps { ty: ops.ops_type, member })?));
         }
-        map.write(&value).map_err(Failure::refused("fill the map", name))?;
-        Ok(Attach::StructOps { name: name.to_owned(), map })
+        let map = |(part, name): (Part, String)| {
+            let programs = programs.iter().filter(|(hook, _)| part.has(*hook));
+            let programs: Vec<_> = programs.map(|(hook, program)| (*hook, program.as_fd())).collect();
+            let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), hid, &programs)
+                .map_err(Failure::refused("make the map", &name))?;
+            Ok((part, name, map))
+        };
+        let maps: Result<_, Failure> = steps.maps(self.prelinked.ops).into_iter().map(map).collect();
+        Ok(Attach::StructOps { maps: maps? })
     }
 
     fn fmod_ret(&self, hooks: &[(Hook, &Program<'_>)]) -> Result<Attach, Failure> {
@@ -421,7 +418,6 @@ impl<'a, 'i> Loading<'a, 'i> {
         // Reports before the descriptor: attaching the fixup makes the kernel probe the device again, and from then on each report must
         // be rewritten to fit.
         programs.sort_by_key(|(hook, ..)| *hook == Hook::RdescFixup);
-        let programs = programs.into_iter().map(|(_, name, fd)| (name, fd)).collect();
         Ok(Attach::FmodRet { attach: tool(ATTACH_PRELINKED, ATTACH_PROGRAM, self.ids)?, programs })
     }
 
@@ -514,10 +510,10 @@ fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Fail
 enum Attach {
     /// There are no hooks: the driver only talks to the device.
     Nothing,
-    /// By a map, which holds the programs and the device's number.
-    StructOps { name: String, map: Map },
-    /// By running a program for each, by its name, in this order.
-    FmodRet { attach: OwnedFd, programs: Vec<(String, OwnedFd)> },
+    /// By a map for each part, by its name, which holds the programs and the device's number.
+    StructOps { maps: Vec<(Part, String, OpsMap)> },
+    /// By running a program for each hook, by its name, in this order.
+    FmodRet { attach: OwnedFd, programs: Vec<(Hook, String, OwnedFd)> },
 }
 
 /// A driver whose programs are loaded.
@@ -535,22 +531,27 @@ impl FastLoaded<'_> {
         failure.not_fast(format!("the driver `{}` can't be attached without libbpf", self.driver.name))
     }
 
-    fn try_attach(&self, hid: HidId) -> Result<Vec<AttachedLink>, Failure> {
+    fn try_attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>, Failure> {
         let mut links = Vec::new();
         match &self.attach {
             Attach::Nothing => {}
-            Attach::StructOps { name, map } => {
-                let link = map.attach().map_err(Failure::refused("attach", name))?;
-                links.push(AttachedLink { name: name.clone(), link });
+            Attach::StructOps { maps } => {
+                for (_, name, map) in maps.iter().filter(|(of, ..)| *of == part) {
+                    let link = map.attach().map_err(Failure::refused("attach", name))?;
+                    links.push(AttachedLink { name: name.clone(), link });
+                }
             }
             Attach::FmodRet { attach, programs } => {
-                for (name, program) in programs {
+                for (_, name, program) in programs.iter().filter(|(hook, ..)| part.has(*hook)) {
                     let mut args = AttachProgArgs { prog_fd: program.as_raw_fd(), hid: hid.0, flags: 0, retval: -1 };
                     sys::run(attach.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", ATTACH_PROGRAM))?;
                     let link = sys::take(args.retval).map_err(Failure::refused("attach", name))?;
                     links.push(AttachedLink { name: name.clone(), link });
                 }
             }
+        }
+        if !part.is_last() {
+            return Ok(links);
         }
         // The kernel cancels the timers and work items in a map that nothing but programs holds, so that those of the driver's own are
         // kept with the links.
@@ -568,8 +569,8 @@ impl FastLoaded<'_> {
 }
 
 impl Loaded for FastLoaded<'_> {
-    fn attach(&self, hid: HidId) -> CoreResult<Vec<AttachedLink>> {
-        self.try_attach(hid).map_err(|failure| self.not_fast(failure))
+    fn attach(&self, hid: HidId, part: Part) -> CoreResult<Vec<AttachedLink>> {
+        self.try_attach(hid, part).map_err(|failure| self.not_fast(failure))
     }
 
     fn fixup_record(&self) -> CoreResult<Option<FixupRecord>> {

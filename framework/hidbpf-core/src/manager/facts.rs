@@ -4,7 +4,7 @@ use super::held::news;
 use crate::aside::Aside;
 use crate::config::Config;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
 use crate::loader::Loader;
 use crate::manifest::DriverName;
@@ -63,7 +63,9 @@ impl<'a> Facts<'a> {
             verdict: judge(&driver.manifest, self.device),
             is_automatic: driver.manifest.is_automatic(),
             fixes_descriptor: driver.fixes_descriptor(),
-            needs_binding: has_event_hook || driver.has_setup,
+            // Its descriptor hook gives a device that the kernel refuses a kernel driver.
+            needs_binding: (has_event_hook || driver.has_setup)
+                && !(driver.fixes_descriptor() && self.device.is_refused()),
             unsupported,
             standing,
             ..self.of_attached(&driver.name)
@@ -125,11 +127,22 @@ pub(crate) fn decide_on<L: Loader>(
     let decisions = decide(device);
     let depends =
         |decision| matches!(decision, &Decision::Leave(Reason::Undecided { lacks: Lack::OriginalDescriptor, .. }));
-    if !decisions.iter().any(depends) {
+    // A device may be without a kernel driver because the kernel refuses its descriptor, which the driver may repair.
+    let may_repair = |(driver, decision): (&DriverObject, &Decision)| {
+        driver.fixes_descriptor() && *decision == Decision::Leave(Reason::NotBound)
+    };
+    let is_known = device.original().is_some();
+    let has_doubts = decisions.iter().any(depends);
+    if is_known || !has_doubts && !drivers.iter().zip(&decisions).any(may_repair) {
         return Decided { decisions, unread: None };
     }
     match device.read_original(loader) {
         Ok(_) => Decided { decisions: decide(device), unread: None },
+        // Without it a driver waits for a kernel driver, as for a device that the kernel has not bound yet.
+        Err(error) if !has_doubts && !matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFast) => {
+            tracing::debug!("{error}");
+            Decided { decisions, unread: None }
+        }
         Err(error) => Decided { decisions, unread: Some(error) },
     }
 }

@@ -147,8 +147,10 @@ impl<L: Loader> Held<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
-        // What the driver's own programs are told before and after they are attached.
-        if driver.has_probe || driver.has_setup {
+        // The driver's own programs are told of it before and after they are attached. Without a kernel driver it decides in how many steps
+        // the hooks are attached.
+        let may_be_refused = self.device.driver.is_none() && driver.fixes_descriptor() && hooks.len() > 1;
+        if driver.has_probe || driver.has_setup || may_be_refused {
             self.device.read_original(self.loader)?;
         }
         // Planned before the state is written: a device that can't take the driver yet leaves no trace.

@@ -13,8 +13,8 @@ use hidbpf::text::Hex;
 use serde_json::Value;
 
 use super::attach::expect_untouched;
-use super::drivers::{RAPTOR, plug_fixed};
-use super::fixtures::{BY_NAME, ORIGINALS};
+use super::drivers::{RAPTOR, expect_answers, plug_fixed};
+use super::fixtures::{BY_NAME, ORIGINALS, REFUSED};
 use super::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::bench::{Bench, Plugged, plain_mouse, write};
 use crate::nodes::unhex;
@@ -25,6 +25,8 @@ pub const CASES: &[Case] = &[
     case("original-descriptor-is-read", WITH_HID_BPF, original_is_read),
     case("refused-descriptor-is-fixed", WITH_HID_BPF, refused_is_fixed),
     case("refused-descriptor-without-a-driver", WITH_HID_BPF, refused_without_driver),
+    case("refused-descriptor-and-reports-are-fixed", WITH_HID_BPF, refused_and_reports),
+    case("refused-descriptor-becomes-one-without-reports", WITH_HID_BPF, refused_and_no_reports),
     case("kernel-driver-changes-the-fixed-descriptor", WITH_HID_BPF, kernel_driver_changes),
     case("kernel-driver-refuses-the-fixed-descriptor", WITH_HID_BPF, kernel_driver_refuses),
     case("near-miss-by-the-original-descriptor", WITH_HID_BPF, near_miss),
@@ -163,7 +165,7 @@ fn refused_is_fixed(bench: &mut Bench) -> Result<()> {
 
 /// What people are told of such a device, and what can be done by hand.
 fn refused_without_driver(bench: &mut Bench) -> Result<()> {
-    const FAULT: &str = "at byte 18: an unknown global item, tag 0xc";
+    const FAULT: &str = "at byte 18: an unknown global item, tag 0xc (hid_parser_global(): \"unknown global tag 0xc\")";
     let (spec, _) = refused_devices()?.remove(2);
     let device = bench.plug_any(&spec)?;
     let name = device.name();
@@ -174,16 +176,17 @@ fn refused_without_driver(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["inspect", "--descriptor", "current", &name])?.expect(1)?.says("has no current descriptor")?;
     bench.hidbpf(&["inspect", "--descriptor", "fixed", &name])?.expect(1)?.says("has no fixed descriptor")?;
     bench.hidbpf(&["doctor", &name])?.answers("none, so the device can't be used")?.answers(FAULT)?;
-    // A driver that fixes nothing of it is taken off again, and one with a hook for reports is not attached at all.
-    let forced = bench.hidbpf(&["load", "--force", RAPTOR.0, &name])?.expect(1)?;
+    // A driver that fixes nothing of it is taken off again, and one with a hook for reports alone is not attached at all.
+    let probe = super::fixtures::PROBE.file()?;
+    let forced = bench.hidbpf(&["load", "--force", &probe, &name])?.expect(1)?;
     forced.says("no kernel driver is bound to the device")?.says(&format!("`hidbpf doctor {name}` says why"))?;
     let rival = super::fixtures::RIVAL.file()?;
-    bench
-        .hidbpf(&["load", "--force", &rival, &name])?
-        .expect(1)?
-        .says("no kernel driver took it with its fixed descriptor")?;
-    bench.settle()?;
-    expect_unbound(&device)?;
+    for driver in [&*rival, RAPTOR.0] {
+        let forced = bench.hidbpf(&["load", "--force", driver, &name])?.expect(1)?;
+        forced.says("no kernel driver took it with its fixed descriptor")?;
+        bench.settle()?;
+        expect_unbound(&device)?;
+    }
     // One that does is attached by hand, by its rule or by force.
     let own = ORIGINALS.file()?;
     for arguments in [&["load", &own, &name][..], &["load", "--force", &own, &name]] {
@@ -195,6 +198,73 @@ fn refused_without_driver(bench: &mut Bench) -> Result<()> {
         expect_unbound(&device)?;
     }
     bench.unplug(device)
+}
+
+/// A mouse that the kernel refuses until its collection is ended, and whose X its driver turns around.
+fn refused_mouse(product: u32) -> Spec {
+    let mouse = plain_mouse();
+    Spec { product, descriptor: mouse.descriptor[..mouse.descriptor.len() - 1].to_vec(), ..mouse }
+}
+
+/// X goes the other way: both hooks are on the device, and the kernel has room for a report.
+fn expect_repaired(device: &Plugged) -> Result<()> {
+    ensure!(device.descriptor()? == plain_mouse().descriptor, "current: {}", Hex(&device.descriptor()?));
+    expect_answers(device, &mut device.node("Plain Mouse")?, &[("00 05 03", "REL_X -5, REL_Y 3")])
+}
+
+/// A driver with a descriptor hook and an event hook: the second is attached when the first has got the device a kernel driver.
+fn refused_and_reports(bench: &mut Bench) -> Result<()> {
+    const GENERIC: &str = "/sys/bus/hid/drivers/hid-generic";
+    REFUSED.installed(bench, |bench| {
+        let device = bench.plug_any(&refused_mouse(0x207))?;
+        let name = device.name();
+        ensure!(device.pinned_drivers()? == [REFUSED.name], "pinned: {:?}", device.pinned_drivers()?);
+        expect_repaired(&device)?;
+        let status = status_of(bench, &device)?;
+        let driver = &status["drivers"][0];
+        ensure!(driver["condition"] == "attached" && driver["change"] == "fixed", "{status}");
+        ensure!(driver["loaded"]["way"] == "fast", "{status}");
+        ensure!(driver["links"].as_array().is_some_and(|links| links.len() == 2), "{status}");
+        ensure!(status["failures"].as_array().is_some_and(Vec::is_empty), "{status}");
+        let doctor = bench.hidbpf(&["doctor", &name])?.expect(0)?.answers("it has fixed the descriptor")?;
+        ensure!(!doctor.stdout.contains("other programs"), "its own link is taken for another tool's\n{doctor}");
+        // The kernel driver goes and comes back: the kernel makes room for reports again.
+        write(format!("{GENERIC}/unbind").as_ref(), name.as_bytes())?;
+        write(format!("{GENERIC}/bind").as_ref(), name.as_bytes())?;
+        bench.settle()?;
+        expect_repaired(&device)?;
+        // By hand, through libbpf.
+        for arguments in [&["unload", &*name][..], &["load", REFUSED.name, &name], &["reload", REFUSED.name, &name]] {
+            bench.hidbpf(arguments)?.expect(0)?;
+            bench.settle()?;
+            match arguments[0] {
+                "unload" => expect_unbound(&device)?,
+                _ => expect_repaired(&device)?,
+            }
+        }
+        let status = status_of(bench, &device)?;
+        ensure!(status["drivers"][0]["loaded"]["way"] == "libbpf", "{status}");
+        ensure!(status["drivers"][0]["links"].as_array().is_some_and(|links| links.len() == 2), "{status}");
+        bench.hidbpf(&["unload", &name])?.expect(0)?;
+        bench.settle()?;
+        expect_unbound(&device)?;
+        bench.unplug(device)
+    })
+}
+
+/// What cannot be attached in the second step takes the first one back.
+fn refused_and_no_reports(bench: &mut Bench) -> Result<()> {
+    const WHY: &str = "its current descriptor declares no input report";
+    REFUSED.installed(bench, |bench| {
+        let device = bench.plug_any(&refused_mouse(0x208))?;
+        expect_unbound(&device)?;
+        let status = status_of(bench, &device)?;
+        ensure!(status["failures"][0]["message"].as_str().is_some_and(|why| why.contains(WHY)), "{status}");
+        bench.hidbpf(&["load", REFUSED.name, &device.name()])?.expect(1)?.says(WHY)?;
+        bench.settle()?;
+        expect_unbound(&device)?;
+        bench.unplug(device)
+    })
 }
 
 /// What maltron takes for its keyboard (drivers/hid/hid-maltron.c), which it then gives another descriptor.

@@ -8,7 +8,7 @@ use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
-use hidbpf::loader::{Libbpf, Loader};
+use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::options;
@@ -80,7 +80,7 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
     let generation = loader.generation(&System::default())?;
     let before: BTreeSet<u32> = programs().into_iter().map(|(id, _)| id).collect();
     loader.probe(driver, device)?;
-    let loaded = loader.load(driver, generation, device)?;
+    let loaded = loader.load(driver, generation, device, Steps::One)?;
     let mut programs: Vec<Program> = programs()
         .into_iter()
         // Of syscall programs, what stays with the driver; the others are the loaders' own.

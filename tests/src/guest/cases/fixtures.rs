@@ -58,6 +58,8 @@ const ASKS: Fixture = fixture!("bench-asks");
 pub const USB: Fixture = fixture!("bench-usb");
 /// Fixes devices of which sysfs does not show the original descriptor.
 pub const ORIGINALS: Fixture = fixture!("bench-originals");
+/// Repairs a descriptor that the kernel refuses, and reports.
+pub const REFUSED: Fixture = fixture!("bench-refused");
 /// Has rules about the device's name and its kernel driver.
 pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");

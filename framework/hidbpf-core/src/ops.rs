@@ -1,0 +1,59 @@
+//! Maps of the kernel's `struct hid_bpf_ops`, which tie programs to a device (since Linux 6.11).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use hid_bpf_src::ResolvedOps;
+
+use crate::ids::HidId;
+use crate::object::Hook;
+use crate::sys::Map;
+
+/// A map that has programs for a device. It does nothing until it is attached.
+pub struct OpsMap(Map);
+
+impl OpsMap {
+    /// Makes a map. `ops` says where things are in its value, `btf` are the types of the programs if the kernel looks at them.
+    ///
+    /// # Errors
+    /// The kernel refuses the map or a program in it, or something has no place in the value.
+    pub fn new(
+        name: &str,
+        ops: &ResolvedOps,
+        btf: Option<BorrowedFd<'_>>,
+        device: HidId,
+        programs: &[(Hook, BorrowedFd<'_>)],
+    ) -> io::Result<OpsMap> {
+        let map = Map::struct_ops(name, ops.value_type, ops.value_size, btf)?;
+        let mut value = vec![0; ops.value_size as usize];
+        let mut put = |offset: u32, bytes: &[u8]| {
+            let start = offset as usize;
+            let place = start.checked_add(bytes.len()).and_then(|end| value.get_mut(start..end));
+            place.ok_or(io::ErrorKind::InvalidData).map(|place| place.copy_from_slice(bytes))
+        };
+        put(ops.hid_id, &device.0.to_ne_bytes())?;
+        for (hook, program) in programs {
+            put(offset(ops, *hook), &(program.as_raw_fd() as u64).to_ne_bytes())?;
+        }
+        map.write(&value)?;
+        Ok(OpsMap(map))
+    }
+
+    /// Attaches it to its device. Dropping the link detaches it.
+    ///
+    /// # Errors
+    /// As the kernel's `hid_bpf_reg()`.
+    pub fn attach(&self) -> io::Result<OwnedFd> {
+        self.0.attach()
+    }
+}
+
+/// Where a hook is in a map's value, in bytes.
+pub(crate) fn offset(ops: &ResolvedOps, hook: Hook) -> u32 {
+    match hook {
+        Hook::DeviceEvent => ops.device_event,
+        Hook::RdescFixup => ops.rdesc_fixup,
+        Hook::HwRequest => ops.hw_request,
+        Hook::HwOutputReport => ops.hw_output_report,
+    }
+}
