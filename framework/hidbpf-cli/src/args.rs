@@ -304,6 +304,8 @@ pub enum Command {
     /// Find out why devices, or one device, are not fixed on this machine
     Doctor {
         /// Show the drivers for this device, and why each is attached or not
+        ///
+        /// If the kernel makes no HID device of a USB interface, name it as in /sys/bus/usb/devices.
         device: Option<String>,
     },
     /// Print udev's hwdb entries for the installed drivers, for packages

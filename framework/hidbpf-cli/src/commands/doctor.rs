@@ -1,7 +1,7 @@
 //! `hidbpf doctor`.
 
 use hidbpf::device::Device;
-use hidbpf::doctor::{Grade, examine, examine_device};
+use hidbpf::doctor::{Grade, examine, examine_device, examine_usb};
 use hidbpf::text::Printable;
 
 use super::Context;
@@ -9,7 +9,11 @@ use crate::output::{self, Failure, Outcome};
 
 pub fn run(context: &Context, device: Option<&str>) -> Outcome {
     let findings = match device {
-        Some(device) => examine_device(&context.system, &Device::find(&context.system, device)?)?,
+        Some(text) => match Device::find(&context.system, text) {
+            Ok(device) => examine_device(&context.system, &device)?,
+            // The kernel makes no HID device of a USB interface whose descriptor has no size that it accepts.
+            Err(error) => examine_usb(&context.system, text).ok_or(error)?,
+        },
         None => examine(&context.system),
     };
     if context.json {

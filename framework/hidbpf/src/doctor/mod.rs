@@ -6,10 +6,12 @@ mod drivers;
 mod kernel;
 mod places;
 mod udev;
+mod usb;
 
 use serde::Serialize;
 
 pub use self::device::examine_device;
+pub use self::usb::examine_usb;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::system::System;
@@ -73,6 +75,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     findings.push(udev::compiled_hwdb(system, &catalog, &config));
     findings.extend(places::udev_hid_bpf(system));
     device::devices(system, &mut findings);
+    findings.extend(usb::examine_all(system));
     findings
 }
 

@@ -170,22 +170,35 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
             bench.hidbpf(&["inspect", &interface.name()])?.expect(0)?.answers("report descriptor, 4096 bytes")?;
         }
         1 => {
-            // The kernel has a HID device of it, and no driver that takes it.
+            // The kernel has a HID device of it, and no kernel driver takes it, whatever the driver for it tries.
+            const WHY: &str = "no kernel driver took it with its fixed descriptor";
             let name = mouse.only()?.name();
-            let is_left_off = |bench: &Bench| {
-                let status = bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers("left off")?;
-                status.answers("no kernel driver is bound")
-            };
-            is_left_off(bench)?;
+            let has_failed = |bench: &Bench| bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers(WHY);
+            has_failed(bench)?;
             bench.hidbpf(&["devices"])?.expect(0)?.answers(&name)?.answers("no kernel driver")?;
-            bench.hidbpf(&["doctor", &name])?.expect(1)?.answers("kernel driver: none, so the device can't be used")?;
-            bench.hidbpf(&["load", SETUP.name])?.expect(1)?.says(&name)?.says("no kernel driver is bound")?;
+            let doctor = bench.hidbpf(&["doctor", &name])?.expect(1)?;
+            doctor
+                .answers("kernel driver: none, so the device can't be used")?
+                .answers("at byte 0: an item of 1 bytes with 0 left")?;
+            bench.hidbpf(&["load", SETUP.name])?.expect(1)?.says(&name)?.says(WHY)?;
             bench.hidbpf(&["load", "--force", MOUSE.0, &name])?.expect(1)?.says("no kernel driver is bound")?;
             ensure!(mouse.only()?.pinned_drivers()?.is_empty(), "pinned: {:?}", mouse.only()?.pinned_drivers()?);
-            is_left_off(bench)?;
+            has_failed(bench)?;
         }
         _ => {
             ensure!(mouse.interfaces.is_empty(), "there is a HID device: {:?}", mouse.interfaces);
+            // People name it by its place on the bus, or ask what is wrong with the machine.
+            let path = mouse.path().to_string_lossy().into_owned();
+            let name = mouse.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for arguments in [&["doctor", &path][..], &["doctor", &name], &["doctor"]] {
+                let doctor = bench
+                    .hidbpf(arguments)?
+                    .expect(1)?
+                    .answers("declares a report descriptor that the kernel refuses")?;
+                doctor
+                    .answers(&format!("it has {size} bytes; 1 to 4096 are possible"))?
+                    .answers("no driver can repair it")?;
+            }
             bench.hidbpf(&["load", SETUP.name])?.expect(3)?.says("no device is there")?;
             expect_nothing_known(bench)?;
         }
