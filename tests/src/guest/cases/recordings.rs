@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::ids::Bus;
+use hidbpf::invalid;
 use hidbpf::recording::{Asked, Device, Event, Recording};
 use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
@@ -278,7 +279,11 @@ impl Session<'_> {
     pub fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
         bench.set_generic_only(self.avoids_kernel_drivers()?)?;
-        let device = bench.plug_with(&spec(recorded), &properties(recorded), recorded.features.clone())?;
+        let device = match is_refused(recorded) {
+            // No kernel driver is bound to it before the driver is attached.
+            true => bench.plug_any_with(&spec(recorded), recorded.features.clone())?,
+            false => bench.plug_with(&spec(recorded), &properties(recorded), recorded.features.clone())?,
+        };
         attach(self.driver, bench, &device)?;
         Ok(device)
     }
@@ -341,7 +346,9 @@ impl Session<'_> {
         let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
             .context("failed to parse the expected descriptor")?;
         // What was recorded elsewhere, or made up, may be longer than what a device can send on this bus.
-        let bound = if T::BOUNDED { longest(&only_device(&self.sent)?.descriptor)? } else { usize::MAX };
+        let sent = only_device(&self.sent)?;
+        let declaring = if is_refused(sent) { only_device(&self.expected)? } else { sent };
+        let bound = if T::BOUNDED { longest(&declaring.descriptor)? } else { usize::MAX };
         let cut = |report: &[u8]| report[..report.len().min(bound)].to_vec();
         let mut hidraw = device.hidraw()?;
         let mut rest = self.expected.events.iter().peekable();
@@ -379,6 +386,11 @@ impl Session<'_> {
         ensure!(rest.next().is_none(), "the expected half has reports at times at which nothing was sent");
         watch.map_or(Ok(()), Watch::end)
     }
+}
+
+/// Whether the kernel refuses the device's descriptor.
+fn is_refused(recorded: &Device) -> bool {
+    invalid::check(&recorded.descriptor).is_err()
 }
 
 /// The bytes of the longest input report that a descriptor declares.
