@@ -10,6 +10,9 @@ use crate::process;
 /// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
 const FOLDERS: [&str; 5] = [".", "docs", "docs/devices", "fuzz", "packaging"];
 
+/// The folder of the drivers' folders, each of which may have notes.
+const DRIVERS: &str = "drivers";
+
 /// Sources whose doc comments are texts for users: the help of commands, and the man pages.
 const SOURCES: [&str; 2] = ["framework/hidbpf-cli/src/args.rs", "xtask/src/main.rs"];
 
@@ -48,19 +51,24 @@ const MOST_WORDS: usize = 25;
 /// Words that codespell takes for mistakes.
 const SPELT_SO: &str = "crate,crates";
 
+/// The files and folders in a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || format!("failed to list `{}`", folder.display());
+    let entries = fs::read_dir(folder).with_context(failed)?;
+    entries.map(|entry| Ok(entry.with_context(failed)?.path())).collect()
+}
+
 /// The texts that are checked.
 ///
 /// # Errors
 /// A folder can't be read.
 fn texts(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for folder in FOLDERS.map(|folder| root.join(folder)) {
-        let failed = || format!("failed to list `{}`", folder.display());
-        for entry in fs::read_dir(&folder).with_context(failed)? {
-            let path = entry.with_context(failed)?.path();
-            if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path);
-            }
+    for folder in FOLDERS.iter().map(|folder| root.join(folder)).chain(files(&root.join(DRIVERS))?) {
+        if folder.is_dir() {
+            found.extend(
+                files(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md")),
+            );
         }
     }
     found.extend(SOURCES.map(|source| root.join(source)));
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn the_texts_are_written_as_they_should_be() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        assert!(texts(&root).unwrap().len() > 50);
+        assert!(texts(&root).unwrap().len() > 100);
         assert_eq!(all_faults(&root).unwrap(), [""; 0]);
     }
 
