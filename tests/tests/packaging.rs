@@ -272,7 +272,7 @@ fn removing_a_package_leaves_nothing_behind_whatever_unload_says() {
                 127 => machine.remove("bin/hidbpf"),
                 _ => machine.stand_in("bin/hidbpf", code),
             }
-            let words = if [0, 3].contains(&code) { "" } else { "not all drivers were taken off in order" };
+            let words = if [0, 3].contains(&code) { "" } else { "failed to detach all drivers in order" };
             let calls = removal.run(&machine, removal.before, words);
             assert_eq!(calls, if code == 127 { &[][..] } else { &[UNLOAD] }, "{manager}, {code}");
             assert!(removal.run(&machine, removal.after, "").is_empty(), "{manager}");

@@ -26,7 +26,7 @@ const PROGRAM_SECTIONS: [(&str, &str); 8] = [
     ("?struct_ops.s/hid_rdesc_fixup", "rdesc_fixup"),
     ("?struct_ops.s/hid_hw_request", "hw_request"),
     ("?struct_ops.s/hid_hw_output_report", "hw_output_report"),
-    (SYSCALL, "a probe or a set-up"),
+    (SYSCALL, "a probe or a setup"),
 ];
 
 /// Refuses an object that compiles but that hidbpf could not load, or that would do less than its source says.
@@ -78,7 +78,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         hooks.push(*hook);
     }
     if hooks.is_empty() {
-        return Err("it has neither a hook nor a set-up; see hidbpf/driver.h".to_owned());
+        return Err("it has neither a hook nor a setup; see hidbpf/driver.h".to_owned());
     }
     for section in [".BTF", ".BTF.ext"] {
         if file.section_by_name(section).is_none() {

@@ -152,7 +152,7 @@ fn an_object_that_would_do_less_than_its_source_says_is_refused() {
     let no_line = Folder::new("a-driver", EVENT).error();
     assert!(no_line.contains("missing in the line `HIDBPF_DRIVER(...)`"), "{no_line}");
     let no_hook = Folder::new("a-driver", "#include <hidbpf/driver.h>\nHIDBPF_DRIVER_WITHOUT_HOOKS();\n").error();
-    assert!(no_hook.contains("neither a hook nor a set-up"), "{no_hook}");
+    assert!(no_hook.contains("neither a hook nor a setup"), "{no_hook}");
     let driver = format!("{EVENT}HIDBPF_DRIVER(device_event);\n");
     let foreign = format!("{driver}SEC(\"?tracepoint/x/y\") int other(void *ctx) {{ return ctx != 0; }}\n");
     let foreign = Folder::new("a-driver", &foreign).error();
@@ -197,7 +197,7 @@ HIDBPF_DRIVER(rdesc_fixup, device_event, hw_request, hw_output_report);
 fn a_driver_may_have_a_set_up_alone_and_not_a_probe() {
     let with = |body: &str| format!("#include <hidbpf/setup.h>\n{body}\nHIDBPF_DRIVER_WITHOUT_HOOKS();\n");
     let probe = Folder::new("a-driver", &with("HIDBPF_PROBE(args) { return -ENODEV; }")).error();
-    assert!(probe.contains("neither a hook nor a set-up"), "{probe}");
+    assert!(probe.contains("neither a hook nor a setup"), "{probe}");
     let body = "HIDBPF_SETUP(device) { __u8 report[] = {1, 2}; return hidbpf_set_feature(device, report, 2); }";
     let folder = Folder::new("a-driver", &with(body));
     let driver = folder.compile().unwrap();

@@ -14,7 +14,7 @@ Exit status:
   1  failed
   2  bad usage
   3  nothing matched
-  4  this kernel can't";
+  4  not supported by this kernel";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:

@@ -297,7 +297,7 @@ impl<'a, L: Loader> Attached<'a, L> {
                 driver.name, device.name
             ),
         )
-        .with_hint("the driver was taken off again; unplug the device and plug it in, and see `hidbpf status`")
+        .with_hint("the driver was detached again; unplug the device and plug it in, then run `hidbpf status`")
     }
 
     fn look(&self) -> std::result::Result<Fixup, Unready> {

@@ -400,7 +400,7 @@ impl ObjectFile {
         }
         if hooks.is_empty() {
             if !has_setup {
-                return Err(bad(path, "it has no program for any hook of the HID core, and no set-up".to_owned()));
+                return Err(bad(path, "it has no program for any hook of the HID core, and no setup".to_owned()));
             }
             hooks = [Generation::FmodRet, Generation::StructOps].map(|generation| (generation, BTreeMap::new())).into();
         }

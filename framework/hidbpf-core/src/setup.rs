@@ -144,7 +144,7 @@ impl fmt::Display for NotSetUp {
         let error = io::Error::from_raw_os_error(self.errno);
         match &self.request {
             Some(request) => write!(f, "{request} failed: {error}"),
-            None => write!(f, "its set-up program answered: {error}"),
+            None => write!(f, "its setup returned an error: {error}"),
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
             (args(-32, -32, 1, 2), "GET_REPORT of the feature report 17 failed: Broken pipe (os error 32)"),
             (args(-32, -32, 9, 1), "SET_REPORT of the output report 17 failed: Broken pipe (os error 32)"),
             (args(-5, -5, 0, 1), "sending the output report 17 failed: Input/output error (os error 5)"),
-            (args(-22, -5, 0, 1), "its set-up program answered: Invalid argument (os error 22)"),
+            (args(-22, -5, 0, 1), "its setup returned an error: Invalid argument (os error 22)"),
         ] {
             assert_eq!(NotSetUp::of(&args).unwrap().to_string(), text);
         }

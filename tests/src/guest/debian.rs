@@ -265,7 +265,7 @@ fn uninstall(bench: &mut Bench, port: &mut Port) -> Result<()> {
     bench.hidbpf(&["uninstall", THIRD_PARTY, "--dry-run"])?.expect(0)?.answers(THIRD_PARTY_INSTALLED)?;
     let changed = differences(&before, &files("/etc")?);
     ensure!(changed.is_empty(), "`uninstall --dry-run` has changed something:\n{}", changed.join("\n"));
-    bench.hidbpf(&["uninstall", THIRD_PARTY])?.expect(0)?.answers(&format!("taken off {}", there.name()))?;
+    bench.hidbpf(&["uninstall", THIRD_PARTY])?.expect(0)?.answers(&format!("detached from {}", there.name()))?;
     drop(read_only);
     bench.settle()?;
     cases::expect_untouched(&there, &cases::touchpad()?)?;

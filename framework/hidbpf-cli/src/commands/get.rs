@@ -60,7 +60,7 @@ fn text(answers: &[OptionStatus<'_>]) -> String {
             let option = set.option;
             text += &format!("  {} = {}  ({})\n", option.name, set.value, set.origin);
             text += &format!("    {} Can be {}; default {}", option.description, option.range(), option.default);
-            text += if option.reattach { "; a change attaches the driver anew\n" } else { "\n" };
+            text += if option.reattach { "; a change reattaches the driver\n" } else { "\n" };
         }
         for problem in &answer.problems {
             text += &format!("  {problem}\n");

@@ -219,7 +219,7 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
     let outcomes = Outcomes::of(fixed);
     for (device, asked) in fixed.devices.iter().flat_map(|device| device.asked.iter().map(move |asked| (device, asked)))
     {
-        let _ = writeln!(text, "set-up of device {}: {asked}", device.number);
+        let _ = writeln!(text, "setup of device {}: {asked}", device.number);
     }
     for event in &recording.events {
         let seconds = event.time.as_secs_f64();

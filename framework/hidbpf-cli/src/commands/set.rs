@@ -138,7 +138,7 @@ pub fn line(report: &TuneReport) -> String {
     let how = match report.tuned {
         Tuned::Unchanged => "as it was",
         Tuned::AtOnce => "set",
-        Tuned::Anew => "set, and the driver attached anew",
+        Tuned::Anew => "set, and the driver reattached",
     };
     format!("{} on {}: {how}", report.driver, report.device)
 }

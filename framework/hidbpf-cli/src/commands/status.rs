@@ -48,7 +48,7 @@ impl fmt::Display for Lines<'_> {
             }
             let is_listed = |driver: &DriverName| device.left_off.iter().any(|left| left.driver == *driver);
             for driver in device.taken_off.iter().filter(|driver| !is_listed(driver)) {
-                writeln!(f, "  {driver}: taken off by hand")?;
+                writeln!(f, "  {driver}: unloaded by hand")?;
             }
             for failure in &device.failures {
                 let step = failure.step.map(|step| format!(" (step {step})")).unwrap_or_default();

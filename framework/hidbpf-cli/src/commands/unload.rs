@@ -50,9 +50,9 @@ pub fn run(context: &Context, what: Option<&str>, device: Option<&str>, wait: Wa
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
-/// Says what was taken off.
+/// Prints what was detached.
 pub fn line(report: &UnloadReport) -> Outcome {
-    output::text(format_args!("{} taken off {}\n", report.driver, report.device))
+    output::text(format_args!("{} detached from {}\n", report.driver, report.device))
 }
 
 /// Says what a person should know beside that.

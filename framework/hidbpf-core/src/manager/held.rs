@@ -87,7 +87,7 @@ impl<L: Loader> Held<'_, L> {
         if self.is_pinned(&driver.name) {
             // Once it is off, the kernel probes the device again, and the properties of its nodes are gone: too late to change the way.
             if self.loader.way() == Way::Fast {
-                let what = format!("the driver `{}` is to be taken off and attached anew", driver.name);
+                let what = format!("the driver `{}` has to be reattached", driver.name);
                 return Err(Error::new(ErrorKind::NotFast, what));
             }
             self.detach_fully(&driver.name)?;

@@ -97,7 +97,10 @@ impl UnloadReport {
                 ("it still has the driver's descriptor".to_owned(), "unplug the device and plug it in again")
             }
         };
-        Some((format!("the driver `{driver}` was taken off the device `{device}`, which is not back: {what}"), hint))
+        Some((
+            format!("the driver `{driver}` was detached from the device `{device}`, which is not back: {what}"),
+            hint,
+        ))
     }
 }
 

@@ -156,7 +156,7 @@ impl fmt::Display for Reason {
             Reason::Aside(aside) => aside.fmt(f),
             Reason::Attached => f.write_str("it is attached already"),
             Reason::OnRequest => f.write_str("it is attached only on request"),
-            Reason::TakenOff => f.write_str("it was taken off by hand"),
+            Reason::TakenOff => f.write_str("it was unloaded by hand"),
             Reason::Unsupported { why, .. } => f.write_str(why),
             Reason::Failed(message) => write!(f, "it failed: {message}"),
             Reason::NotBound => f.write_str("no kernel driver is bound to the device"),

@@ -177,7 +177,7 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug(&spec)?;
     doctor(bench, &joystick)?.answers("is attached: it has fixed the descriptor")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
-    doctor(bench, &joystick)?.answers("it was taken off by hand")?.answers(&format!("hidbpf load {}", RAPTOR.0))?;
+    doctor(bench, &joystick)?.answers("it was unloaded by hand")?.answers(&format!("hidbpf load {}", RAPTOR.0))?;
     // A maker that has mended the firmware: the driver's rule is met no more.
     let mut mended = spec.clone();
     mended.descriptor[177] = 7;

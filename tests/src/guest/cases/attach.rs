@@ -197,7 +197,7 @@ fn unload_of_late_device(bench: &mut Bench) -> Result<()> {
         bench.udev.forget();
         let run = bench.hidbpf(&[&["unload", &name], options].concat())?.expect(0)?;
         ensure!(run.stderr.contains(LATE) == options.is_empty(), "{run}");
-        let run = run.answers(&format!("{} taken off {name}", RAPTOR.0))?;
+        let run = run.answers(&format!("{} detached from {name}", RAPTOR.0))?;
         ensure!(touchpad.pinned_drivers()?.is_empty(), "pinned: {:?}\n{run}", touchpad.pinned_drivers()?);
         touchpad.device.set_mood(Mood::Willing);
         bench.udev.wait_for("late binding", |event| event.is_hid("bind", &touchpad.syspath))?;

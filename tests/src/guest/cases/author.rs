@@ -110,7 +110,7 @@ fn run(typed: &Command, mouse: &Plugged, quiet: &Plugged, bench: &mut Bench) -> 
         "set" => {
             bench.hidbpf(arguments)?.expect(0)?;
             scroll(mouse, &REVERSED)?;
-            bench.hidbpf(&["uninstall", WHEEL.name])?.expect(0)?.answers("taken off")?;
+            bench.hidbpf(&["uninstall", WHEEL.name])?.expect(0)?.answers("detached from")?;
             bench.reload()?;
         }
         "request" => {

@@ -71,7 +71,7 @@ fn disables_and_enables(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = plug_fixed(RAPTOR, bench)?;
-    bench.hidbpf(&["disable", RAPTOR.0])?.expect(0)?.answers(OWN)?.answers("taken off")?;
+    bench.hidbpf(&["disable", RAPTOR.0])?.expect(0)?.answers(OWN)?.answers("detached from")?;
     bench.settle()?;
     expect_untouched(&joystick, &spec)?;
     let why = format!("it is disabled by {OWN}:5");
@@ -85,7 +85,7 @@ fn disables_and_enables(bench: &mut Bench) -> Result<()> {
     // By hand it is attached all the same, until the device is plugged in again.
     bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
     expect_hat_works(&joystick)?;
-    bench.hidbpf(&["config", "--apply"])?.expect(0)?.answers("taken off")?;
+    bench.hidbpf(&["config", "--apply"])?.expect(0)?.answers("detached from")?;
     bench.settle()?;
     bench.hidbpf(&["enable", RAPTOR.0])?.expect(0)?.answers("attached to")?;
     expect_hat_works(&joystick)?;
@@ -151,7 +151,7 @@ fn binds(bench: &mut Bench) -> Result<()> {
     let mouse = bench.plug(&spec)?;
     expect_attached(&mouse, &[MOUSE.0])?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("by {OWN}:"))?;
-    bench.hidbpf(&["disable", MOUSE.0, &mouse.name(), "--port"])?.expect(0)?.answers("taken off")?;
+    bench.hidbpf(&["disable", MOUSE.0, &mouse.name(), "--port"])?.expect(0)?.answers("detached from")?;
     expect_attached(&mouse, &[])?;
     bench.unplug(mouse)?;
     fs::remove_file(OWN).with_context(|| format!("failed to remove `{OWN}`"))?;

@@ -91,7 +91,7 @@ fn install_and_uninstall(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["install", ELSEWHERE])?.expect(0)?.answers("replaced")?.says("hidbpf reload")?;
         bench.hidbpf(&["uninstall", RAPTOR.0, "--dry-run"])?.expect(0)?.answers("would take it off")?;
         expect_hat_works(&joystick)?;
-        bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("taken off")?;
+        bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("detached from")?;
         bench.reload()?;
         expect_untouched(&joystick, &spec)?;
         ensure!(!Path::new(INSTALLED).exists() && !Path::new(LOCAL_HWDB).exists(), "something is left");
@@ -113,7 +113,7 @@ fn over_a_package(bench: &mut Bench) -> Result<()> {
     let object = format!("\"object\": \"{INSTALLED}\"");
     bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&object)?;
     // The package's is in force again.
-    bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("taken off")?.answers("attached to")?;
+    bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("detached from")?.answers("attached to")?;
     bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&format!("\"object\": \"{PACKAGED}\""))?;
     expect_hat_works(&joystick)?;
     bench.reload()?;

@@ -35,9 +35,9 @@ fn button_is_told(bench: &mut Bench) -> Result<()> {
     let before = receiver.device.asked().len();
     bench.hidbpf(&["load", BUTTON.0])?.expect(0)?.answers("device set up")?;
     expect_told(&receiver, before + 1, 1, 0x52)?;
-    bench.hidbpf(&["set", BUTTON.0, "receiver-slot=3"])?.expect(0)?.answers("attached anew")?;
+    bench.hidbpf(&["set", BUTTON.0, "receiver-slot=3"])?.expect(0)?.answers("reattached")?;
     expect_told(&receiver, before + 2, 3, 0x52)?;
-    bench.hidbpf(&["set", BUTTON.0, "acts-as=wheel-mode"])?.expect(0)?.answers("attached anew")?;
+    bench.hidbpf(&["set", BUTTON.0, "acts-as=wheel-mode"])?.expect(0)?.answers("reattached")?;
     expect_told(&receiver, before + 3, 3, 0xc4)?;
     bench.hidbpf(&["udev", "resume"])?.expect(0)?;
     expect_told(&receiver, before + 4, 3, 0xc4)?;

@@ -109,11 +109,11 @@ fn anew(bench: &mut Bench) -> Result<()> {
     let pen = bench.plug(&spec)?;
     ensure!(pen.descriptor()? != spec.descriptor, "the pen is not fixed");
     let set = |value: &str| format!("second-button={value}");
-    bench.hidbpf(&["set", PEN.0, &set("eraser")])?.expect(0)?.answers("attached anew")?;
+    bench.hidbpf(&["set", PEN.0, &set("eraser")])?.expect(0)?.answers("reattached")?;
     bench.settle()?;
     ensure!(pen.descriptor()? == spec.descriptor, "the descriptor is not the pen's own");
     ensure!(pen.pinned_drivers()? == [PEN.0], "attached: {:?}", pen.pinned_drivers()?);
-    bench.hidbpf(&["set", PEN.0, &pen.name(), &set("")])?.expect(0)?.answers("attached anew")?;
+    bench.hidbpf(&["set", PEN.0, &pen.name(), &set("")])?.expect(0)?.answers("reattached")?;
     bench.settle()?;
     ensure!(pen.descriptor()? != spec.descriptor, "the pen is not fixed again");
     bench.unplug(pen)

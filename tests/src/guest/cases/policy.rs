@@ -169,7 +169,7 @@ fn hints(bench: &mut Bench) -> Result<()> {
         ("it is disabled by", &[], &|bench, _| disable(bench, &["disable", RAPTOR.0])),
         ("it is disabled by", &[], &|bench, device| disable(bench, &["disable", RAPTOR.0, &device.name()])),
         ("it is disabled by", &[], &|bench, device| disable(bench, &["disable", RAPTOR.0, &device.name(), "--port"])),
-        ("it was taken off by hand", &[], &|bench, device| disable(bench, &["unload", &device.name()])),
+        ("it was unloaded by hand", &[], &|bench, device| disable(bench, &["unload", &device.name()])),
         ("its udev property HIDBPF_IGNORE is 1", &[("HIDBPF_IGNORE", "1")], &|_, _| Ok(())),
         ("the attached driver", &[], &|bench, device| {
             disable(bench, &["unload", &device.name()])?;

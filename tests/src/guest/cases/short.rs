@@ -60,6 +60,6 @@ fn any_device(bench: &mut Bench) -> Result<()> {
     ensure!(other.pinned_drivers()?.is_empty(), "pinned: {:?}", other.pinned_drivers()?);
     ensure!(!other.state().exists(), "`{}` is there", other.state().display());
     bench.unplug(other)?;
-    bench.hidbpf(&["disable", PADDING, &mouse.name(), "--port"])?.expect(0)?.answers("taken off")?;
+    bench.hidbpf(&["disable", PADDING, &mouse.name(), "--port"])?.expect(0)?.answers("detached from")?;
     bench.unplug(mouse)
 }

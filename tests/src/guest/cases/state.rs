@@ -65,7 +65,7 @@ fn damaged(bench: &mut Bench) -> Result<()> {
     without_state(bench, |text| Ok(vec![0; text.len()])).context("overwritten with zeros")
 }
 
-/// A joystick with its driver, and one driver that was taken off by hand.
+/// A joystick with its driver, and one driver that was unloaded by hand.
 fn plug(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     bench.hidbpf(&["load", "--force", MOUSE.0, &joystick.name()])?.expect(0)?;
@@ -73,11 +73,11 @@ fn plug(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     Ok((joystick, recordings::device(RAPTOR.0, RAPTOR.1)?))
 }
 
-/// What udev and people do to a device after its state file was changed. What was taken off by hand stays so.
+/// What udev and people do to a device after its state file was changed. What was unloaded by hand stays so.
 fn with_state(bench: &mut Bench, change: impl Fn(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
     let (joystick, spec) = plug(bench)?;
     expect_in_order(bench, &joystick, &spec, change)?;
-    bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("{}: taken off by hand", MOUSE.0))?;
+    bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("{}: unloaded by hand", MOUSE.0))?;
     expect_taken_off(bench, joystick, &spec, &[MOUSE.0, RAPTOR.0])
 }
 
@@ -112,7 +112,7 @@ fn expect_in_order(
     expect_hat_works(joystick)
 }
 
-/// The driver can be taken off and comes back when it is asked for; udev leaves off what was taken off by hand.
+/// The driver can be taken off and comes back when it is asked for; udev leaves off what was unloaded by hand.
 fn expect_taken_off(bench: &mut Bench, joystick: Plugged, spec: &Spec, taken_off: &[&str]) -> Result<()> {
     bench.unload(&[RAPTOR.0, &joystick.name()], &[&joystick])?;
     expect_untouched(&joystick, spec)?;
