@@ -42,7 +42,7 @@ const PACKAGES: [(&str, Need, &str); 24] = [
     ("make", Need::Build, "builds libbpf"),
     ("mmdebstrap", Need::Packages, "makes a Debian system to install packages in"),
     ("pkg-config", Need::Build, "finds the libraries above"),
-    ("python3-pip", Need::Selftests, "fetches hid-tools, which the kernel's tests are written with"),
+    ("python3-pip", Need::Selftests, "fetches Python modules of the kernel's tests"),
     ("qemu-system-arm", Need::Arm64, "runs the virtual machines for arm64"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
     ("shellcheck", Need::Packages, "looks for mistakes in the packages' scripts"),

@@ -18,13 +18,16 @@ use crate::screen::Step;
 /// The suite and the packages of the root: Python with the modules that the tests import, the programs that they start, and hidbpf's
 /// libraries.
 const SUITE: &str = "trixie";
-const PACKAGES: &str = "coreutils,dash,kmod,libelf1t64,libudev1,python3,python3-attr,python3-click,python3-libevdev,python3-packaging,\
+const PACKAGES: &str = "coreutils,dash,kmod,libelf1t64,libevdev2,libudev1,python3,python3-attr,python3-click,python3-packaging,\
                         python3-parse,python3-pyroute2,python3-pytest,python3-pyudev,python3-typing-extensions,python3-yaml,\
                         udev,zlib1g";
 
-/// The module that Debian does not have, as a line of pip's requirements.
-const HID_TOOLS: &str =
-    "hid-tools==0.12 --hash=sha256:37e56369ac88d0b151f7529a77b53bac2f0dbdc2d0845a5d261b22ff0a524680\n";
+/// The modules for pip to fetch, as it reads requirements: Debian has no hid-tools, and its libevdev 0.11 has no
+/// `INPUT_PROP_PRESSUREPAD` and no way to add it, as test_multitouch.py does.
+const REQUIREMENTS: &str = "\
+hid-tools==0.12 --hash=sha256:37e56369ac88d0b151f7529a77b53bac2f0dbdc2d0845a5d261b22ff0a524680
+libevdev==0.13.1 --hash=sha256:1a15dc796ecb1cba679fc564686f9efab5124efae6e41dba8f4bf377d5a72f4a
+";
 
 /// The folder of Python's modules, and the one below it for modules of Debian packages.
 const LIBRARIES: &str = "usr/lib";
@@ -74,7 +77,7 @@ fn make_python(paths: &Paths, step: &Step) -> Result<PathBuf> {
     let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Amd64, step)?;
     let folder = paths.vm.join(NAME);
     let (root, stamp) = (folder.join("root"), folder.join("root.made"));
-    let made_of = format!("{PACKAGES}\n{HID_TOOLS}");
+    let made_of = format!("{PACKAGES}\n{REQUIREMENTS}");
     if !suite.is_newer_than(&stamp) && fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
         return Ok(root);
     }
@@ -96,8 +99,8 @@ fn make_python(paths: &Paths, step: &Step) -> Result<PathBuf> {
     if fs::symlink_metadata(&shell).is_err() {
         symlink("dash", &shell).with_context(|| format!("failed to create `{}`", shell.display()))?;
     }
-    step.say("fetching hid-tools");
-    add_hid_tools(&folder, &root)?;
+    step.say("fetching hid-tools and libevdev");
+    add_requirements(&folder, &root)?;
     step.say("compiling Python's modules");
     // An emulated machine would take long to compile them.
     let mut compile = process::command("chroot");
@@ -114,12 +117,12 @@ fn make_python(paths: &Paths, step: &Step) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Puts hid-tools into the root.
-fn add_hid_tools(folder: &Path, root: &Path) -> Result<()> {
+/// Has pip put the modules into the root that it fetches.
+fn add_requirements(folder: &Path, root: &Path) -> Result<()> {
     let requirements = folder.join("requirements.txt");
-    fs::write(&requirements, HID_TOOLS).with_context(|| format!("failed to write `{}`", requirements.display()))?;
+    fs::write(&requirements, REQUIREMENTS).with_context(|| format!("failed to write `{}`", requirements.display()))?;
     let mut pip = process::command("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
     pip.arg("--no-compile").arg("--requirement").arg(&requirements).arg("--target").arg(root.join(MODULES));
-    process::output(&mut pip).map(drop).context("failed to fetch hid-tools, which the kernel's tests are written with")
+    process::output(&mut pip).map(drop).context("failed to fetch the Python modules of the kernel's tests")
 }
