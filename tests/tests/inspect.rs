@@ -115,7 +115,7 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
         ("object", &object, 0, "mouse-invert-y: "),
         ("empty", b"", 1, "refuses the descriptor at byte 0: it has 0 bytes"),
         ("c.c", c.as_bytes(), 1, "line 2: `static` is no byte in hex"),
-        ("text", b"hello, world\n", 1, "is no recording, object or descriptor in hex"),
+        ("text", b"hello, world\n", 1, "is not a recording, an object or a descriptor in hex"),
         ("broken.hid", b"R: 3 05 01\n", 1, "broken.hid:1: the length says 3 bytes, and 2 follow"),
     ] {
         let path = dir.path().join(name);
@@ -165,7 +165,8 @@ fn what_the_kernel_refuses_is_shown_up_to_its_end_and_ends_with_1() {
     let output = with_drivers(&["--json", "inspect", "05 01 fe 00 10"]);
     check(&output, 1, &[]);
     let refused = &answer(&output)["descriptor"]["refused"];
-    assert_eq!(*refused, json!({ "offset": 2, "reason": "a long item" }));
+    let kernel = "hid_open_report(): \"unexpected long global item\"";
+    assert_eq!(*refused, json!({ "offset": 2, "reason": "a long item", "kernel": kernel }));
     let output = with_drivers(&["inspect", "05 09 0c 09 01 75 01 95 01 81 02"]);
     check(&output, 0, &[]);
     assert!(stdout(&output).ends_with("\nThe kernel passes over:\n  byte 2: a reserved item\n"), "{}", stdout(&output));
