@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use hidbpf::descriptor::Descriptor;
 use hidbpf::ids::{Bus, ProductId, VendorId};
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::recording::{Device, Recording};
 use hidbpf_build::{Clang, Interface, Sdk};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::object::SOURCE_ROOT;
 use libbpf_cargo::SkeletonBuilder;
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hidbpf::manifest::{DriverName, InvalidDriverName, ManifestError};
+use hidbpf::manifest::ManifestError;
+use hidbpf::names::{DriverName, InvalidDriverName};
 
 use crate::clang::OLDEST_CLANG;
 

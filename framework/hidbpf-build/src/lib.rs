@@ -19,7 +19,8 @@ mod warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::manifest::{DriverName, Embedded, Manifest, Requirement};
+use hidbpf::manifest::{Embedded, Manifest, Requirement};
+use hidbpf::names::DriverName;
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use effort::warnings as effort_warnings;

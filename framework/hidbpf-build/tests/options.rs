@@ -7,7 +7,8 @@ mod common;
 use common::{Folder, MANIFEST};
 use hidbpf::config::Config;
 use hidbpf::object::DriverObject;
-use hidbpf::options::{self, Origin, SECTION, Value};
+use hidbpf::options::{SECTION, Value};
+use hidbpf::resolve::{self, Origin};
 use hidbpf::system::System;
 use object::{Object, ObjectSection};
 
@@ -108,7 +109,7 @@ fn what_is_set_by_hand_goes_before_the_configuration_and_what_can_not_be_before_
     std::fs::write(folder.path().join("hidbpf.toml"), text).unwrap();
     let config = Config::read(&system);
     let by_hand = [("dial-steps".to_owned(), Value::Integer(9)), ("fast".to_owned(), Value::Integer(1))].into();
-    let (resolved, problems) = options::resolve(&driver, None, &config, &by_hand);
+    let (resolved, problems) = resolve::options(&driver, None, &config, &by_hand);
     let values: Vec<_> = resolved.iter().map(|set| (&set.value, &set.origin)).collect();
     let both = Value::Text("both-axes".to_owned());
     assert_eq!(
@@ -119,7 +120,7 @@ fn what_is_set_by_hand_goes_before_the_configuration_and_what_can_not_be_before_
     assert!(fast.contains("`fast`") && fast.contains("set by hand: `1` is not true or false"), "{fast}");
     assert!(axis.contains("hidbpf.toml:3: `x` is not y or both-axes"), "{axis}");
     assert!(speed.contains("hidbpf.toml:4 sets the option `speed`, which the driver `a-driver` has not"), "{speed}");
-    let variables = options::variables(&resolved);
+    let variables = resolve::variables(&resolved);
     assert_eq!(variables["option_dial_steps"], [9, 0, 0, 0]);
     assert_eq!(variables["option_axis"], [1, 0, 0, 0]);
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hidbpf::ids::{Bus, ProductId, VendorId};
-use hidbpf::manifest::{DriverName, HexBytes, InvalidHex};
+use hidbpf::manifest::{HexBytes, InvalidHex};
+use hidbpf::names::DriverName;
 use hidbpf::recording::Feature;
 
 const EXIT_CODES: &str = "\

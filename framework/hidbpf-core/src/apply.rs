@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manager::{LoadReport, Manager, Query, UnloadReport, Wait};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 use crate::tune::{TuneReport, Tuned};

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::system::{OBJECT_SUFFIX, System};
 use crate::text::Printable;

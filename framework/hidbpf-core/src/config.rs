@@ -21,11 +21,11 @@ use toml::Spanned;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{Bus, ProductId, VendorId};
-use crate::manifest::{DriverName, position};
-use crate::matching::fits;
+use crate::manifest::position;
+use crate::names::DriverName;
 use crate::options::Value;
 use crate::system::System;
-use crate::text::Printable;
+use crate::text::{Printable, fits};
 use crate::trusted;
 
 pub use edit::{Edit, Undo, edit};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::HidName;
-use crate::manifest::DriverName;
+use crate::ids::{HidName, NoHidDevice};
+use crate::names::DriverName;
 
 /// A result of this library.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -297,5 +297,10 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+impl From<NoHidDevice> for Error {
+    fn from(error: NoHidDevice) -> Error {
+        Error::new(ErrorKind::NoDevice, error.to_string())
     }
 }

@@ -11,8 +11,8 @@ use hid_bpf_src::FieldPlace;
 use serde::{Deserialize, Serialize};
 use zerocopy::IntoBytes;
 
-use crate::device::{ShortItem, items};
-use crate::options::is_name;
+use crate::items::{ShortItem, items};
+use crate::names::is_name;
 use crate::text::Printable;
 
 /// What the names of their variables begin with.

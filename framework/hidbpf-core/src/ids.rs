@@ -4,12 +4,12 @@
 //! (include/linux/mod_devicetable.h), `hid_uevent()` and the device name format in `hid_add_device()` (drivers/hid/hid-core.c).
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
+use crate::text::Printable;
 
 /// The bus a HID device sits on: `BUS_*` of include/uapi/linux/input.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -261,7 +261,7 @@ impl FromStr for Modalias {
 
 /// A text that is no HID modalias.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", crate::text::Printable(.0))]
+#[error("`{}` is no HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", Printable(.0))]
 pub struct InvalidModalias(String);
 
 /// The kernel's name of a HID device, `BBBB:VVVV:PPPP.NNNN`; NNNN is the number by which BPF programs are attached.
@@ -287,9 +287,9 @@ impl HidName {
     ///
     /// # Errors
     /// It is of none.
-    pub fn of_path(path: &Path) -> Result<HidName, Error> {
+    pub fn of_path(path: &Path) -> Result<HidName, NoHidDevice> {
         let name = path.ancestors().find_map(|path| path.file_name()?.to_str()?.parse().ok());
-        name.ok_or_else(|| Error::new(ErrorKind::NoDevice, format!("`{}` is no HID device", path.display())))
+        name.ok_or_else(|| NoHidDevice(path.to_owned()))
     }
 
     /// The device's number.
@@ -355,9 +355,14 @@ impl<'de> Deserialize<'de> for HidName {
     }
 }
 
+/// A path in sysfs that is neither a HID device nor below one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a HID device", .0.display())]
+pub struct NoHidDevice(PathBuf);
+
 /// A text that is no HID device's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", crate::text::Printable(.0))]
+#[error("`{}` is no name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", Printable(.0))]
 pub struct InvalidHidName(String);
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::exports::Export;
 use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::names::DriverName;
 use crate::options::DriverOption;
 use crate::text::{Hex, hex_digits};
 
@@ -362,51 +363,6 @@ pub struct Embedded {
     /// The manifest.
     pub driver: Manifest,
 }
-
-/// The name that people type for a driver, `hp-elite-presenter`: lower-case letters, digits and single hyphens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct DriverName(String);
-
-impl DriverName {
-    /// The longest name, in bytes; it becomes part of file names.
-    pub const MAX: usize = 64;
-
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// The name has other characters, misplaced hyphens, or is too long.
-    pub fn new(name: &str) -> Result<DriverName, InvalidDriverName> {
-        let fits = !name.is_empty()
-            && name.len() <= DriverName::MAX
-            && name.split('-').all(|part| {
-                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-            });
-        if fits { Ok(DriverName(name.to_owned())) } else { Err(InvalidDriverName(name.to_owned())) }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for DriverName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for DriverName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DriverName::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-/// A text that can't be a driver's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` can't be a driver's name (expected lower-case letters, digits and single hyphens, at most {} in all)", crate::text::Printable(.0), DriverName::MAX)]
-pub struct InvalidDriverName(String);
 
 /// Why a manifest was refused, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -843,13 +799,5 @@ any-device = true
         let error =
             Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 7, "future": true}"#).unwrap_err().to_string();
         assert!(error.contains("format 7") && error.contains("update hidbpf"), "{error}");
-    }
-
-    #[test]
-    fn names_that_could_leave_a_directory_are_refused() {
-        for wrong in ["", "-", "a-", "-a", "a--b", "A", "../x", "a/b", "a.b", "a_b", "ä"] {
-            assert!(DriverName::new(wrong).is_err(), "{wrong}");
-        }
-        assert!(DriverName::new("rapoo-m50-plus-silent").is_ok());
     }
 }

@@ -17,7 +17,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exports::{Export, Exported};
 use crate::kernel::Generation;
-use crate::manifest::{self, Digest, DriverName, Embedded, Manifest, Requirement, Seal};
+use crate::manifest::{self, Digest, Embedded, Manifest, Requirement, Seal};
+use crate::names::DriverName;
 use crate::options;
 use crate::trusted;
 

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports::{self, Exported};
 use crate::ids::HidName;
 use crate::loader::{AttachedLink, KEPT_SECTIONS};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::options;
 use crate::sys;
 use crate::system::System;

@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::fs::symlink;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{in_dir, remove_if_there};
 use crate::ids::HidName;
-use crate::state::{in_dir, remove_if_there};
 use crate::system::System;
 
 /// Marks a device that `kernel_driver` is bound to.

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::awake::Awake;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::sys;
 use crate::system::System;
 

@@ -11,7 +11,7 @@ mod salvage;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,14 @@ use crate::attach::Change;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::exports::Exported;
+use crate::files::{failed_to_write, in_dir, remove_if_there, replace};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::Way;
-use crate::manifest::{DriverName, HexBytes, Seal};
+use crate::manifest::{HexBytes, Seal};
+use crate::names::DriverName;
 use crate::object::Hook;
 use crate::options::Values;
-use crate::policy::MAX_TRIES;
 use crate::settled;
 use crate::sys;
 use crate::system::System;
@@ -131,10 +132,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// How often udev's events attach a driver whose descriptor hook the kernel passes over, before they wait for the device to be plugged in
+    /// again. Each attempt can make the kernel bind the device, and each binding is an event.
+    pub(crate) const MAX_TRIES: u32 = 3;
+
     /// Whether an event of a binding brings another attempt: the kernel passes over a descriptor hook when it is about to bind the device for
     /// another reason.
     pub fn may_be_tried_again(&self) -> bool {
-        (1..MAX_TRIES).contains(&self.skipped)
+        (1..Failure::MAX_TRIES).contains(&self.skipped)
     }
 }
 
@@ -301,53 +306,6 @@ impl DeviceState {
     /// Drops failures that are about any of these drivers.
     pub fn resolve(&mut self, drivers: &[DriverName]) {
         self.failures.retain(|failure| !failure.drivers.iter().any(|driver| drivers.contains(driver)));
-    }
-}
-
-/// Makes something in the last of these directories. They are there but for the first time, and seeing so takes longer than
-/// making it.
-pub(crate) fn in_dir<T, const N: usize>(dirs: [&Path; N], open: impl Fn() -> io::Result<T>) -> Result<io::Result<T>> {
-    match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            dirs.into_iter().try_for_each(make_dir)?;
-            Ok(open())
-        }
-        opened => Ok(opened),
-    }
-}
-
-fn make_dir(path: &Path) -> Result<()> {
-    match fs::create_dir(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(Error::permission_or(ErrorKind::Io, format!("failed to create `{}`", path.display()), error)
-            .with_hint("run the command as root, for example with sudo")),
-    }
-}
-
-/// Writes a file in the last of these directories, whole or not at all.
-fn replace(dirs: [&Path; 2], path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = path.with_file_name(format!(".{name}.new"));
-    let mut file = in_dir(dirs, || File::create(&fresh))?.map_err(|error| failed_to_write(path, error))?;
-    let written = file.write_all(bytes).and_then(|()| fs::rename(&fresh, path));
-    written.map_err(|error| {
-        // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
-        let _ = fs::remove_file(&fresh);
-        failed_to_write(path, error)
-    })
-}
-
-fn failed_to_write(path: &Path, error: io::Error) -> Error {
-    Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
-        .with_hint("/run must be writable, and this must run as root")
-}
-
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::because(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error)),
     }
 }
 

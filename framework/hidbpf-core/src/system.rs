@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::HidName;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 
 /// The suffix of a driver's object.
 pub const OBJECT_SUFFIX: &str = ".bpf.o";

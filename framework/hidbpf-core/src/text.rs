@@ -43,6 +43,22 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
+/// Whether a text fits a pattern in which `*` stands for any text.
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 /// Characters that are not seen and yet change how others are: Unicode's directional marks, joiners and line separators.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -57,5 +73,22 @@ mod tests {
         assert_eq!(Printable("Kensington Slimblade \"Pro\" é 鼠").to_string(), "Kensington Slimblade \"Pro\" é 鼠");
         assert_eq!(Printable("a\u{1b}[2Jb\n").to_string(), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(Printable("\u{202e}esuom").to_string(), "\\u{202e}esuom");
+    }
+
+    #[test]
+    fn patterns_stand_for_texts() {
+        for (pattern, text, expected) in [
+            ("HUION_T21j_*", "HUION_T21j_240101", true),
+            ("HUION_T21j_*", "HUION_T21k_240101", false),
+            ("*", "", true),
+            ("a*b*c", "a--b--c", true),
+            ("a*b*c", "a--c--b", false),
+            ("a*a", "a", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("*ly", "exactly", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
     }
 }

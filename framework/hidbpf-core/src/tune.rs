@@ -12,10 +12,11 @@ use crate::ids::HidName;
 use crate::kernel::Generation;
 use crate::loader::Loader;
 use crate::manager::{Held, Manager};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
-use crate::options::{self, Resolved, Value, Values};
+use crate::options::{Value, Values};
 use crate::pins::PinnedOptions;
+use crate::resolve::{self, Resolved};
 use crate::state::DeviceState;
 
 /// What it took to set the options of a driver.
@@ -69,7 +70,7 @@ impl<L: Loader> Manager<'_, L> {
     ) -> Result<OptionStatus<'a>> {
         let state = device.and_then(|device| DeviceState::read(self.system, &device.name));
         let by_hand = state.as_ref().map(|state| state.set_by_hand(&driver.name)).unwrap_or_default();
-        let (mut options, mut problems) = options::resolve(driver, device, config, &by_hand);
+        let (mut options, mut problems) = resolve::options(driver, device, config, &by_hand);
         let known = state.iter().flat_map(|state| &state.drivers).find(|known| known.driver == driver.name);
         let pinned = match device {
             Some(device) => match PinnedOptions::open(self.system, &device.name, &driver.name) {
@@ -152,7 +153,7 @@ impl<L: Loader> Held<'_, L> {
     /// Brings the options of an attached driver in line with all that sets them.
     pub(crate) fn tune(&mut self, generation: Generation, driver: &DriverObject, config: &Config) -> Result<Tuned> {
         let by_hand = self.state.set_by_hand(&driver.name);
-        let (resolved, wrong) = options::resolve(driver, Some(&self.device), config, &by_hand);
+        let (resolved, wrong) = resolve::options(driver, Some(&self.device), config, &by_hand);
         if resolved.is_empty() {
             return Ok(Tuned::Unchanged);
         }

@@ -23,7 +23,7 @@ use hidbpf_core::ids::HidName;
 use hidbpf_core::kept;
 use hidbpf_core::kernel::{self, Generation};
 use hidbpf_core::manager::{AddReport, Event, Manager, SetUpReport, tell};
-use hidbpf_core::manifest::DriverName;
+use hidbpf_core::names::DriverName;
 use hidbpf_core::start;
 use hidbpf_core::system::System;
 
@@ -108,7 +108,7 @@ fn did_not_work(why: &Error) -> bool {
 
 /// Has a device told again what its drivers want of it, for which nothing is loaded.
 fn resume(path: &Path) -> Result<(), Option<Error>> {
-    let name = HidName::of_path(path)?;
+    let name = HidName::of_path(path).map_err(Error::from)?;
     let system = System::default();
     let event = std::env::var("SEQNUM").ok().and_then(|number| number.parse().ok());
     let reports = Manager::with(&system, Fast::new(&system, None)).set_up_again(&name, event)?;
@@ -117,7 +117,7 @@ fn resume(path: &Path) -> Result<(), Option<Error>> {
 }
 
 fn remove(path: &Path) -> Result<(), Option<Error>> {
-    let name = HidName::of_path(path)?;
+    let name = HidName::of_path(path).map_err(Error::from)?;
     let system = System::default();
     Ok(Manager::with(&system, Fast::new(&system, None)).remove(&name)?)
 }

@@ -10,7 +10,7 @@ use crate::catalog::Catalog;
 use crate::config::{ChangeLock, Config, write_whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::Renewal;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::system::System;
 

@@ -60,5 +60,5 @@ pub mod manager {
 
 pub use hidbpf_core::{
     apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, invalid, manifest,
-    matching, object, ops, options, original, pins, policy, refusal, setup, state, system, text, tune,
+    matching, names, object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
 };

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::Anatomy;
 use hidbpf::ids::Group;
-use hidbpf::manifest::{DriverName, Manifest, Sha256};
+use hidbpf::manifest::{Manifest, Sha256};
+use hidbpf::names::DriverName;
 use hidbpf::recording::{Device, Event, Recording};
 use hidbpf::replay::reports::{MAX_DESCRIPTOR, ReportType};
 

@@ -6,8 +6,9 @@ use hidbpf::device::Device;
 use hidbpf::ids::HidName;
 use hidbpf::kernel::Generation;
 use hidbpf::manager::Manager;
-use hidbpf::manifest::{DriverName, Manifest};
+use hidbpf::manifest::Manifest;
 use hidbpf::matching::Verdict;
+use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
 use serde::Serialize;
 

@@ -8,8 +8,8 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::local::Renewal;
 use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
 use hidbpf::matching::Verdict;
+use hidbpf::names::DriverName;
 use hidbpf::options::Value;
 use hidbpf::system::System;
 

@@ -4,7 +4,7 @@ use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::tune::OptionStatus;
 
 use super::Context;

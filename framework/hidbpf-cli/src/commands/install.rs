@@ -9,8 +9,8 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::install::{Change, is_systems};
 use hidbpf::local;
 use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
 use hidbpf::matching::Verdict;
+use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf_build::{Clang, Sdk};
 

@@ -7,7 +7,7 @@ use hidbpf::descriptors;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::{Bus, ProductId, VendorId};
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::recorder;
 use hidbpf::recording::Recording;
 use hidbpf::text::Printable;

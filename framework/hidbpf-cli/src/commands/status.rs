@@ -6,7 +6,7 @@ use hidbpf::attach::Change;
 use hidbpf::config::Config;
 use hidbpf::loader::Way;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, LeftOff, Manager};
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::text::Printable;
 
 use super::Context;

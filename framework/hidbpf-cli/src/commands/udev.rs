@@ -26,7 +26,7 @@ pub fn add(context: &Context, syspath: &Path, why_not_fast: Option<String>) -> O
 /// Devices are asked all at once: one that does not answer must not keep the others waiting.
 pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
     let names = match syspath {
-        Some(syspath) => HidName::of_path(syspath).map(|name| vec![name]),
+        Some(syspath) => HidName::of_path(syspath).map(|name| vec![name]).map_err(Error::from),
         None => Manager::new(&context.system).attached_devices(),
     };
     let names = names.map_err(|error| told(vec![error]))?;
@@ -48,7 +48,7 @@ pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
 }
 
 pub fn remove(context: &Context, syspath: &Path) -> Outcome {
-    let name = HidName::of_path(syspath).map_err(|error| told(vec![error]))?;
+    let name = HidName::of_path(syspath).map_err(|error| told(vec![error.into()]))?;
     Manager::new(&context.system).remove(&name).map_err(|error| told(vec![error]))
 }
 

@@ -4,7 +4,7 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::HidName;
 use hidbpf::manager::{Manager, UnloadReport, Wait};
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 
 use super::Context;
 use crate::output::{self, Outcome};

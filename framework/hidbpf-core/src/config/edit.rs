@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ChangeLock, Config, DIRECTORY, DeviceRule, Entry, FILE, Key, OWN_FILE, Source, write_whole};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::options::Value;
 use crate::system::System;
 

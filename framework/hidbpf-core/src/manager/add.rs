@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
 use crate::loader::Loader;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
 use crate::loader::Loader;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::Hook;
 use crate::pins;
 use crate::state::{DeviceLock, DeviceState};

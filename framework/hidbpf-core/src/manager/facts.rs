@@ -1,14 +1,13 @@
 //! The facts that [`crate::policy`] decides by, as they are on this machine.
 
-use super::held::news;
 use crate::aside::Aside;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Generation;
 use crate::loader::Loader;
-use crate::manifest::DriverName;
 use crate::matching::{Lack, Verdict, judge};
+use crate::names::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;
@@ -152,5 +151,15 @@ pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Opt
     attached.iter().find(|attached| {
         let known = state.drivers.iter().find(|known| known.driver == **attached);
         known.is_none_or(|known| known.hooks.contains(&Hook::RdescFixup))
+    })
+}
+
+/// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is missing is no news:
+/// those of a node are for a while, when the kernel has probed the device again.
+pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
+    let known = state.drivers.iter().find(|known| known.driver == driver.name);
+    known.is_some_and(|known| {
+        let now = device.properties(driver.all_properties());
+        now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
     })
 }

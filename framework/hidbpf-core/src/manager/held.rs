@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::fields;
 use crate::kernel::Generation;
 use crate::loader::{Loader, Way};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::{DriverObject, Hook};
-use crate::options;
 use crate::pins;
 use crate::policy::{Asked, Decision, Reason, decide};
+use crate::resolve;
 use crate::settled;
 use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
@@ -131,8 +131,8 @@ impl<L: Loader> Held<'_, L> {
         if !driver.manifest.options.is_empty() {
             let config = Config::read(self.system);
             let (options, problems) =
-                options::resolve(driver, Some(&self.device), &config, &self.state.set_by_hand(&driver.name));
-            (variables, wrong) = (options::variables(&options), problems);
+                resolve::options(driver, Some(&self.device), &config, &self.state.set_by_hand(&driver.name));
+            (variables, wrong) = (resolve::variables(&options), problems);
         }
         if !driver.manifest.fields.is_empty() {
             // Reports are as the device says, whatever another driver makes of its descriptor.
@@ -300,14 +300,4 @@ impl<L: Loader> Held<'_, L> {
             already: true,
         }))
     }
-}
-
-/// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is missing is no news:
-/// those of a node are for a while, when the kernel has probed the device again.
-pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
-    let known = state.drivers.iter().find(|known| known.driver == driver.name);
-    known.is_some_and(|known| {
-        let now = device.properties(driver.all_properties());
-        now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
-    })
 }

@@ -8,7 +8,7 @@ use crate::attach::Change;
 use crate::error::Error;
 use crate::ids::HidName;
 use crate::kernel::Generation;
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::Hook;
 
 /// A driver that has been attached to a device.

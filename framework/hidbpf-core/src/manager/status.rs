@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ids::HidName;
 use crate::kernel::Generation;
 use crate::loader::{Kept, Loader, Way};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::Hook;
 use crate::pins;
 use crate::policy::{Asked, Decision};

@@ -11,8 +11,8 @@ pub use reason::Reason;
 
 use crate::aside::Aside;
 use crate::config::Wish;
-use crate::manifest::DriverName;
 use crate::matching::{Lack, Verdict};
+use crate::names::DriverName;
 use crate::state::Failure;
 
 /// Whether a driver should be on a device now.
@@ -101,10 +101,6 @@ pub enum Standing {
     /// It is attached, and the device has other udev properties than the driver was told.
     Outdated,
 }
-
-/// How often udev's events attach a driver whose descriptor hook the kernel passes over, before they wait for the device to be plugged in
-/// again. Each attempt can make the kernel bind the device, and each binding is an event.
-pub(crate) const MAX_TRIES: u32 = 3;
 
 /// Decides for all drivers at once, of which each may be in the others' way; the answers are in the order of `drivers`.
 pub fn decide(device: &DeviceFacts, drivers: &[DriverFacts<'_>]) -> Vec<Decision> {

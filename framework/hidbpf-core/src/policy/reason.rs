@@ -6,8 +6,8 @@ use crate::aside::Aside;
 use crate::config::{Problem, Source};
 use crate::error::{Error, ErrorKind};
 use crate::ids::HidName;
-use crate::manifest::DriverName;
 use crate::matching::{Lack, Miss};
+use crate::names::DriverName;
 
 /// Why nothing is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]

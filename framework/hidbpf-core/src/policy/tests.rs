@@ -13,8 +13,8 @@ static PROBLEM: LazyLock<Problem> =
     LazyLock::new(|| Config::of_text(Path::new("/etc/hidbpf/hidbpf.toml"), "broken").problems.remove(0));
 static NAMES: LazyLock<[DriverName; 3]> =
     LazyLock::new(|| ["tested", "other", "third"].map(|name| DriverName::new(name).unwrap()));
-static SKIPPED: LazyLock<Failure> = LazyLock::new(|| failure(MAX_TRIES - 1));
-static GIVEN_UP: LazyLock<Failure> = LazyLock::new(|| failure(MAX_TRIES));
+static SKIPPED: LazyLock<Failure> = LazyLock::new(|| failure(Failure::MAX_TRIES - 1));
+static GIVEN_UP: LazyLock<Failure> = LazyLock::new(|| failure(Failure::MAX_TRIES));
 static REFUSED: LazyLock<Failure> = LazyLock::new(|| failure(0));
 
 fn failure(skipped: u32) -> Failure {

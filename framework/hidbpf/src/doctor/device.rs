@@ -13,7 +13,7 @@ use crate::hwdb;
 use crate::ids::HidName;
 use crate::kernel_log;
 use crate::manager::{Condition, DeviceStatus, DriverStatus, Manager};
-use crate::manifest::DriverName;
+use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::others;
 use crate::policy::{Decision, Reason};

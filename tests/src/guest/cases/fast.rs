@@ -11,8 +11,8 @@ use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
-use hidbpf::options;
 use hidbpf::system::System;
+use hidbpf::{options, resolve};
 use libbpf_rs::ProgramType;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 
@@ -145,11 +145,11 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;
         bench.settle()?;
         let device = opened(&plugged)?;
-        let (options, _) = options::resolve(&driver, Some(&device), &Config::read(&system), &options::Values::new());
+        let (options, _) = resolve::options(&driver, Some(&device), &Config::read(&system), &options::Values::new());
         let original = device.original().context("the original descriptor is not known")?;
         let fields = fields::variables(&driver.manifest.fields, original);
         let mut variables = fields.map_err(|missing| anyhow!("the device does not have {missing}"))?;
-        variables.extend(options::variables(&options));
+        variables.extend(resolve::variables(&options));
         let device = device.with_variables(variables);
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;

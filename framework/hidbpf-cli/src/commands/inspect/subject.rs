@@ -10,7 +10,7 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::HidName;
 use hidbpf::manager::Manager;
-use hidbpf::manifest::DriverName;
+use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::recording;
 use hidbpf::replay;

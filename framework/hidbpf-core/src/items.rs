@@ -1,0 +1,27 @@
+//! The short items of a report descriptor, one after the other.
+
+/// A short item of a report descriptor.
+pub(crate) struct ShortItem {
+    /// Its prefix without its size: tag and type.
+    pub item: u8,
+    /// How many bytes follow the prefix: 0, 1, 2 or 4.
+    pub size: usize,
+    /// These bytes, as a number without a sign.
+    pub value: u32,
+}
+
+/// The short items of a report descriptor, as far as they can be read.
+///
+/// A full parser would refuse descriptors that the kernel takes. A prefix has tag, type and size, and 0, 1, 2 or 4 bytes follow it
+/// (HID 1.11, section 6.2.2.2).
+pub(crate) fn items(rdesc: &[u8]) -> impl Iterator<Item = ShortItem> + '_ {
+    let mut rest = rdesc;
+    std::iter::from_fn(move || {
+        let [prefix, after @ ..] = rest else { return None };
+        let size = [0, 1, 2, 4][usize::from(prefix & 0x03)];
+        let data = after.get(..size)?;
+        rest = &after[size..];
+        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        Some(ShortItem { item: prefix & 0xfc, size, value })
+    })
+}

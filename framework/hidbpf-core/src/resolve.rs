@@ -1,0 +1,117 @@
+//! What the options of a driver are set to on a device, and by whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::config::{Config, Key, Source};
+use crate::device::Device;
+use crate::object::DriverObject;
+use crate::options::{DriverOption, Value, Values};
+use crate::text::Printable;
+
+/// Who has set an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: it is the manifest's default.
+    Default,
+    /// A udev property of the device.
+    Property(String),
+    /// A line of the configuration.
+    Configuration(Source),
+    /// Somebody by hand, until the device is plugged in again.
+    Hand,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::Property(name) => write!(f, "the udev property {name}"),
+            Origin::Configuration(source) => write!(f, "{source}"),
+            Origin::Hand => f.write_str("set by hand"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What an option is set to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolved<'a> {
+    /// The option.
+    #[serde(flatten)]
+    pub option: &'a DriverOption,
+    /// Its value.
+    pub value: Value,
+    /// Who has set it.
+    pub origin: Origin,
+}
+
+/// What the options of a driver are on a device, or on any: set by hand, else by the configuration, else by udev, else the default. What
+/// no option can be is passed over; the second part of the result says so.
+pub fn options<'a>(
+    driver: &'a DriverObject,
+    device: Option<&Device>,
+    config: &Config,
+    by_hand: &Values,
+) -> (Vec<Resolved<'a>>, Vec<String>) {
+    let mut problems = Vec::new();
+    let options = driver.manifest.options.iter();
+    let resolved = options.map(|option| {
+        let mut fits = |value: Result<Value, String>, origin: &Origin| {
+            let fit = value.and_then(|value| option.number(&value).map(|_| value));
+            fit.inspect_err(|why| {
+                problems
+                    .push(format!("the option `{}` of the driver `{}`, by {origin}: {why}", option.name, driver.name));
+            })
+            .ok()
+        };
+        let property = option.property(driver.name.as_str());
+        let given = [
+            by_hand.get(&option.name).map(|value| (Ok(value.clone()), Origin::Hand)),
+            config
+                .find(&driver.name, device, &Key::Option(option.name.clone()))
+                .map(|entry| (Ok(entry.value.clone()), Origin::Configuration(entry.source.clone()))),
+            device
+                .and_then(|device| device.property(&property))
+                .map(|text| (option.parse(&text), Origin::Property(property.clone()))),
+        ];
+        let set = given.into_iter().flatten().find_map(|(value, origin)| Some((fits(value, &origin)?, origin)));
+        let (value, origin) = set.unwrap_or_else(|| (option.default.clone(), Origin::Default));
+        Resolved { option, value, origin }
+    });
+    let resolved = resolved.collect();
+    let unknown: BTreeSet<String> = config
+        .entries
+        .iter()
+        .filter(|entry| entry.driver == driver.name)
+        .filter(|entry| match (&entry.device, device) {
+            (Some(rule), Some(device)) => rule.holds_for(device),
+            (rule, _) => rule.is_none(),
+        })
+        .filter_map(|entry| match &entry.key {
+            Key::Option(name) if driver.manifest.option(name).is_none() => {
+                let (name, source) = (Printable(name), &entry.source);
+                Some(format!("{source} sets the option `{name}`, which the driver `{}` has not", driver.name))
+            }
+            _ => None,
+        })
+        .collect();
+    problems.extend(unknown);
+    (resolved, problems)
+}
+
+/// The variables of a driver and their bytes for what its options are set to.
+pub fn variables(resolved: &[Resolved<'_>]) -> BTreeMap<String, Vec<u8>> {
+    let bytes = |resolved: &Resolved<'_>| {
+        let number = resolved.option.number(&resolved.value).ok()?;
+        Some((resolved.option.variable(), resolved.option.bytes(number)))
+    };
+    resolved.iter().filter_map(bytes).collect()
+}
