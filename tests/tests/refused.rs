@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Output;
 
 use hidbpf::ids::Group;
-use hidbpf::manifest::{DriverName, Manifest};
+use hidbpf::manifest::Manifest;
 use hidbpf::matching::Verdict;
+use hidbpf::names::DriverName;
 use hidbpf::recording::Recording;
 use hidbpf_build::Interface;
 use serde_json::Value;

@@ -37,8 +37,13 @@ pub trait Loader {
     /// A driver whose programs are loaded. Dropping it unloads what is not attached.
     type Loaded<'a>: Loaded;
 
-    /// Which way that is.
+    /// Which way that is, or was for what it has loaded last.
     fn way(&self) -> Way;
+
+    /// Whether another loader is tried after [`ErrorKind::NotFast`], in a process of its own.
+    fn has_successor(&self) -> bool {
+        false
+    }
 
     /// The generation of the running kernel.
     ///

@@ -60,10 +60,10 @@ pub struct Manager<'a, L> {
     generation: OnceCell<Generation>,
 }
 
-impl<'a, L: Loader + Default> Manager<'a, L> {
+impl<'a, L: Loader + From<&'a System>> Manager<'a, L> {
     /// Works on this system.
     pub fn new(system: &'a System) -> Manager<'a, L> {
-        Manager::with(system, L::default())
+        Manager::with(system, L::from(system))
     }
 }
 

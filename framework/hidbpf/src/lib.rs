@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+pub mod any_loader;
 mod compiled;
 pub mod descriptor;
 pub mod descriptors;
@@ -50,12 +51,14 @@ pub mod kernel {
 }
 
 pub mod manager {
-    //! What people and udev ask for, with drivers that libbpf loads.
+    //! What people and udev ask for.
 
+    /// The same with a loader of choice.
+    pub use hidbpf_core::manager::Manager as ManagerWith;
     pub use hidbpf_core::manager::*;
 
     /// Attaches, takes off, cleans up, tells.
-    pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::loader::Libbpf>;
+    pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::any_loader::AnyLoader>;
 }
 
 pub use hidbpf_core::{

@@ -6,15 +6,20 @@ use std::path::Path;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::hwdb;
 use hidbpf::ids::HidName;
-use hidbpf::loader::Libbpf;
-use hidbpf::manager::{Event, Manager, SetUpReport, tell};
+use hidbpf::loader::{Libbpf, Loader};
+use hidbpf::manager::{Event, Manager, ManagerWith, SetUpReport, tell};
 
 use super::Context;
 use crate::output::{Failure, Failures, Outcome};
 
 pub fn add(context: &Context, syspath: &Path, why_not_fast: Option<String>) -> Outcome {
-    let loader = why_not_fast.map_or_else(Libbpf::default, |why_not_fast| Libbpf { why_not_fast });
-    let manager = Manager::with(&context.system, loader);
+    match why_not_fast {
+        Some(why_not_fast) => add_with(&ManagerWith::with(&context.system, Libbpf { why_not_fast }), syspath),
+        None => add_with(&Manager::new(&context.system), syspath),
+    }
+}
+
+fn add_with<L: Loader>(manager: &ManagerWith<'_, L>, syspath: &Path) -> Outcome {
     let added = manager
         .confine()
         .and_then(|()| manager.add(syspath, &hwdb::named(std::env::vars_os()), Event::of_environment()));

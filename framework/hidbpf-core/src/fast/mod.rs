@@ -262,6 +262,10 @@ impl Loader for Fast {
         Way::Fast
     }
 
+    fn has_successor(&self) -> bool {
+        true
+    }
+
     fn generation(&self, _: &System) -> CoreResult<Generation> {
         self.with_ids(&BTreeSet::new(), |ids| Ok(ids.generation()))
             .map_err(|failure| failure.not_fast("failed to find out what the kernel offers".to_owned()))

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::fields;
 use crate::kernel::Generation;
-use crate::loader::{Loader, Way};
+use crate::loader::Loader;
 use crate::names::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::pins;
@@ -86,7 +86,7 @@ impl<L: Loader> Held<'_, L> {
     ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
             // Once it is off, the kernel probes the device again, and the properties of its nodes are gone: too late to change the way.
-            if self.loader.way() == Way::Fast {
+            if self.loader.has_successor() {
                 let what = format!("the driver `{}` has to be reattached", driver.name);
                 return Err(Error::new(ErrorKind::NotFast, what));
             }
@@ -202,6 +202,7 @@ impl<L: Loader> Held<'_, L> {
                 let has_news = !exports.is_empty();
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
                     (known.change, known.fixed_size) = (change, fixed_size);
+                    known.loaded = Some(self.loader.way());
                     known.exports = exports;
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
@@ -237,7 +238,7 @@ impl<L: Loader> Held<'_, L> {
                 if error.kind() == ErrorKind::Gone || !self.device.is_present() {
                     pins::unpin_all(self.system, &self.device.name)?;
                     DeviceState::forget(self.system, &self.device.name)?;
-                } else if self.loader.way() == Way::Fast
+                } else if self.loader.has_successor()
                     && matches!(error.kind(), ErrorKind::NotFixed | ErrorKind::Skipped)
                 {
                     // The other way may do better, and finds more words for it if it does not.

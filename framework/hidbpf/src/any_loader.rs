@@ -1,0 +1,139 @@
+//! The loader that commands use: the fast loader, and the libbpf loader for what that can't load.
+//!
+//! The fast loader costs a tenth of what libbpf does, because it reads no types. It takes only prelinked objects, and kernels whose numbers it
+//! can find out; its error then is [`ErrorKind::NotFast`], and nothing has happened to the device.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use hid_bpf_src::FixupRecord;
+use hidbpf_core::fast::{Fast, FastLoaded};
+use hidbpf_core::kept;
+
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::HidId;
+use crate::kernel::Generation;
+use crate::loader::{AttachedLink, Kept, Libbpf, Loaded, LoadedObject, Loader, Part, Steps, Way};
+use crate::object::ObjectFile;
+use crate::system::System;
+
+/// The fast loader, and the libbpf loader for what that can't load.
+pub struct AnyLoader {
+    system: System,
+    fast: Fast,
+    libbpf: Fallback,
+}
+
+/// Why libbpf was needed, once it was.
+#[derive(Clone, Debug, Default)]
+struct Fallback(Rc<RefCell<Option<String>>>);
+
+impl Fallback {
+    /// Does with libbpf what the fast loader could not do. Other errors of that are final.
+    fn or<T>(&self, fast: Result<T>, act: impl FnOnce(&Libbpf) -> Result<T>) -> Result<T> {
+        match fast {
+            Err(error) if error.kind() == ErrorKind::NotFast => {
+                tracing::debug!("through libbpf: {error}");
+                let why_not_fast = error.to_string();
+                self.0.replace(Some(why_not_fast.clone()));
+                act(&Libbpf { why_not_fast })
+            }
+            done => done,
+        }
+    }
+}
+
+impl From<&System> for AnyLoader {
+    fn from(system: &System) -> AnyLoader {
+        let fast = Fast::new(system, kept::read(system).as_deref());
+        AnyLoader { system: system.clone(), fast, libbpf: Fallback::default() }
+    }
+}
+
+impl Drop for AnyLoader {
+    fn drop(&mut self) {
+        kept::write(&self.system, &self.fast.keep());
+    }
+}
+
+impl Loader for AnyLoader {
+    type Loaded<'a> = AnyLoaded<'a>;
+
+    fn way(&self) -> Way {
+        self.libbpf.0.borrow().clone().map_or(Way::Fast, |why| Way::Libbpf { why })
+    }
+
+    fn generation(&self, system: &System) -> Result<Generation> {
+        self.libbpf.or(self.fast.generation(system), |libbpf| libbpf.generation(system))
+    }
+
+    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
+        self.libbpf.or(self.fast.descriptor(device, kept), |libbpf| libbpf.descriptor(device, kept))
+    }
+
+    fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {
+        self.libbpf.or(self.fast.probe(driver, device), |libbpf| libbpf.probe(driver, device))
+    }
+
+    fn load<'a>(
+        &self,
+        driver: &'a ObjectFile,
+        generation: Generation,
+        device: &Device,
+        steps: Steps,
+    ) -> Result<AnyLoaded<'a>> {
+        let loaded = |fast, libbpf| AnyLoaded {
+            fast,
+            libbpf,
+            reload: (driver, generation, device.clone(), steps),
+            fallback: self.libbpf.clone(),
+        };
+        let fast = self.fast.load(driver, generation, device, steps);
+        self.libbpf.or(fast.map(|fast| loaded(Some(fast), OnceCell::new())), |libbpf| {
+            Ok(loaded(None, OnceCell::from(libbpf.load(driver, generation, device, steps)?)))
+        })
+    }
+}
+
+/// A driver whose programs one of the two has loaded.
+pub struct AnyLoaded<'a> {
+    fast: Option<FastLoaded<'a>>,
+    libbpf: OnceCell<LoadedObject<'a>>,
+    reload: (&'a ObjectFile, Generation, Device, Steps),
+    fallback: Fallback,
+}
+
+impl Loaded for AnyLoaded<'_> {
+    fn attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
+        let fast = match (self.libbpf.get(), &self.fast) {
+            (Some(loaded), _) => return loaded.attach(hid, part),
+            (None, Some(loaded)) => loaded.attach(hid, part),
+            (None, None) => Err(nothing_loaded()),
+        };
+        // Both parts of a driver share its variables, so one loader attaches both.
+        if part == Part::Rest {
+            return fast.map_err(|error| match error.kind() {
+                ErrorKind::NotFast => Error::because(ErrorKind::Attach, "failed to attach the other hooks", error),
+                _ => error,
+            });
+        }
+        let (driver, generation, device, steps) = &self.reload;
+        self.fallback.or(fast, |libbpf| {
+            let loaded = libbpf.load(driver, *generation, device, *steps)?;
+            self.libbpf.get_or_init(|| loaded).attach(hid, part)
+        })
+    }
+
+    fn fixup_record(&self) -> Result<Option<FixupRecord>> {
+        match (self.libbpf.get(), &self.fast) {
+            (Some(loaded), _) => loaded.fixup_record(),
+            (None, Some(loaded)) => loaded.fixup_record(),
+            (None, None) => Err(nothing_loaded()),
+        }
+    }
+}
+
+fn nothing_loaded() -> Error {
+    Error::new(ErrorKind::Load, "no programs are loaded")
+}
