@@ -46,7 +46,7 @@ impl FromStr for Version {
         let mut parts = text.split('.').map(str::parse);
         match (parts.next(), parts.next()) {
             (Some(Ok(major)), Some(Ok(minor))) => Ok(Version { major, minor }),
-            _ => bail!("`{text}` is no version of a kernel (expected one such as `6.12`)"),
+            _ => bail!("`{text}` is not a version of a kernel (expected one such as `6.12`)"),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Expectation {
         }
         let (label, name) =
             line.split_once(" = ").context("expected `LABEL = NAME`, a capability after two spaces, or `E:`")?;
-        ensure!(!label.contains(' ') && label != "nothing", "`{label}` is no label");
+        ensure!(!label.contains(' ') && label != "nothing", "`{label}` is not a label");
         ensure!(self.nodes.iter().all(|node| node.label != label), "a second node `{label}`");
         let names = name.split(" | ").map(str::to_owned).collect();
         self.nodes.push(Described { label: label.to_owned(), names, description: String::new() });
@@ -252,7 +252,9 @@ fn of_kernel<'a>(line: &'a str, kernel: &Kernel) -> Result<Option<&'a str>> {
         Some(("before", version)) => kernel.version < version.parse()?,
         Some(("driver", driver)) => kernel.driver == driver,
         _ => {
-            bail!("`{condition}` is no condition (expected `since` or `before` and a version, or `driver` and a name)")
+            bail!(
+                "`{condition}` is not a condition (expected `since` or `before` and a version, or `driver` and a name)"
+            )
         }
     };
     Ok(holds.then(|| rest.trim_end()))
@@ -375,15 +377,15 @@ E: 000000.000004 nothing [driver hid-generic]
             ("no input node\npad = Pad\n", "and that line"),
             ("  key: BTN_0\n", "line 1: `  key: BTN_0`: a capability without a node"),
             ("pad\n", "expected `LABEL = NAME`"),
-            ("a pad = Pad\n", "`a pad` is no label"),
+            ("a pad = Pad\n", "`a pad` is not a label"),
             ("pad = Pad\npad = Pad\n", "a second node `pad`"),
             ("pad = Pad\nE: 0.1 pen BTN_0 1\n", "line 2: `E: 0.1 pen BTN_0 1`: there is no node `pen`"),
             ("pad = Pad\nE: 0.1 pad\n", "expected a label and events"),
             ("pad = Pad\nE: 0.1 pad BTN_0 1\nE: 0.1 pad BTN_0 0\n", "`pad` has events of this time already"),
             ("pad = Pad\nE: 0.1 pad BTN_0 1\nE: 0.1 nothing\n", "there are events of this time"),
             ("pad = Pad\nE: 0.1 nothing\n  key: BTN_0\n", "nodes come before reports"),
-            ("pad = Pad [after 6.12]\n", "`after 6.12` is no condition"),
-            ("pad = Pad [since 6]\n", "`6` is no version of a kernel"),
+            ("pad = Pad [after 6.12]\n", "`after 6.12` is not a condition"),
+            ("pad = Pad [since 6]\n", "`6` is not a version of a kernel"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(words), "{text:?}: {error}");

@@ -258,7 +258,7 @@ impl Hidraw {
 /// A word is no byte.
 pub fn unhex(text: &str) -> Result<Vec<u8>> {
     text.split_whitespace()
-        .map(|word| u8::from_str_radix(word, 16).with_context(|| format!("`{word}` is no hexadecimal byte")))
+        .map(|word| u8::from_str_radix(word, 16).with_context(|| format!("`{word}` is not a hexadecimal byte")))
         .collect()
 }
 

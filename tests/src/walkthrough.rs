@@ -95,7 +95,7 @@ impl Command {
             .env("PATH", path)
             .output()
             .context("failed to start a shell")?;
-        let mut printed = String::from_utf8(output.stdout).context("what was printed is no text")?;
+        let mut printed = String::from_utf8(output.stdout).context("what was printed is not text")?;
         if !output.status.success() {
             printed += &format!("[exit {}]\n", output.status.code().context("a signal has ended the shell")?);
         }
@@ -233,7 +233,7 @@ fn edit(number: usize, block: &[(&str, usize)]) -> Result<Edit> {
                 *from += &format!("{text}\n");
                 *to += &format!("{text}\n");
             }
-            _ => bail!("line {number}: `{line}` is no line of an edit"),
+            _ => bail!("line {number}: `{line}` is not a line of an edit"),
         }
     }
     Ok(Edit { line: number, file, hunks })

@@ -174,7 +174,8 @@ fn a_compiler_that_is_missing_or_too_old_is_named() {
     };
     let package = "install the package `clang`";
     check(&with("no-such-clang"), 1, &["no-such-clang", package]);
-    for (name, version, words) in [("old", "#define __clang_major__ 11", "is clang 11"), ("other", "", "is no clang")] {
+    for (name, version, words) in [("old", "#define __clang_major__ 11", "is clang 11"), ("other", "", "is not clang")]
+    {
         let path = desk.path().join(name);
         // Written by another process: what this one starts in the meantime would have the file open too, and then it can't be run.
         let script = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";

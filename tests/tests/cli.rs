@@ -245,7 +245,7 @@ fn a_broken_recording_is_refused_with_its_line() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let path = dir.path().join("broken.hid");
     for (text, words) in [
-        ("R: 3 05 01 09\nI: 3 1 1\nX: what\n", "broken.hid:3: `X: what` is no line of a recording"),
+        ("R: 3 05 01 09\nI: 3 1 1\nX: what\n", "broken.hid:3: `X: what` is not a line of a recording"),
         ("R: 4 05 01 09\n", "broken.hid:1: the length says 4 bytes, and 3 follow"),
     ] {
         fs::write(&path, text).expect("the file can be written");

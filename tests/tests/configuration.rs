@@ -118,7 +118,7 @@ fn options_are_kept_and_shown_with_where_they_come_from() {
         (&["axis=z"][..], 1, "`z` is not y, x or both"),
         (&["axes=y"], 1, "has no option `axes`"),
         (&["axis"], 1, "failed to find the device `axis`"),
-        (&["axis=y", "x"], 1, "`x` is no option"),
+        (&["axis=y", "x"], 1, "`x` is not an option"),
         (&["0003:FFFF:FFFF.FFFF", "axis=y"], 1, "there is no HID device"),
         (&[], 2, "KEY=VALUE"),
         (&["axis=y", "--port"], 2, "--save"),

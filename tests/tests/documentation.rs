@@ -118,7 +118,7 @@ fn commands_in_sentences_are_there() {
     assert!(words.len() > 10, "{words:?}");
     for word in words {
         let output = common::hidbpf().args(["help", &word]).output().unwrap();
-        assert!(output.status.success(), "`hidbpf {word}` is in the documentation, and is no command");
+        assert!(output.status.success(), "`hidbpf {word}` is in the documentation, and is not a command");
     }
 }
 

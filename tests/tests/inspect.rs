@@ -114,7 +114,7 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
         ("recording.hid", &recorded, 0, "Holtek USB Gaming Mouse\n"),
         ("object", &object, 0, "mouse-invert-y: "),
         ("empty", b"", 1, "refuses the descriptor at byte 0: it has 0 bytes"),
-        ("c.c", c.as_bytes(), 1, "line 2: `static` is no byte in hex"),
+        ("c.c", c.as_bytes(), 1, "line 2: `static` is not a byte in hex"),
         ("text", b"hello, world\n", 1, "is not a recording, an object or a descriptor in hex"),
         ("broken.hid", b"R: 3 05 01\n", 1, "broken.hid:1: the length says 3 bytes, and 2 follow"),
     ] {
@@ -137,7 +137,7 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
 fn what_is_none_of_these_is_named() {
     for what in ["nonsense", "05 0g", "x\u{1b}[2J", "5"] {
         let output = with_drivers(&["inspect", what]);
-        check(&output, 1, &["is no driver, device, file or descriptor in hex"]);
+        check(&output, 1, &["is not a driver, device, file or descriptor in hex"]);
         assert!(!stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
     }
     check(&with_drivers(&["inspect", "mouse-invert-y", "--items"]), 1, &["has no report descriptor", "--diff"]);

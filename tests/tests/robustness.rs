@@ -140,7 +140,7 @@ fn random_bytes_are_no_object() {
         if random.below(2) == 0 && bytes.len() > 4 {
             bytes[..4].copy_from_slice(b"\x7fELF");
         }
-        DriverObject::parse(Path::new("random.bpf.o"), bytes).expect_err("random bytes are no driver");
+        DriverObject::parse(Path::new("random.bpf.o"), bytes).expect_err("random bytes are not a driver");
     }
 }
 
@@ -149,7 +149,7 @@ fn random_bytes_are_no_manifest() {
     let mut random = Random::new(3);
     for _ in 0..ROUNDS {
         let bytes = random.bytes(200);
-        Embedded::from_section(Path::new("x.bpf.o"), &bytes).expect_err("random bytes are no manifest");
+        Embedded::from_section(Path::new("x.bpf.o"), &bytes).expect_err("random bytes are not a manifest");
     }
 }
 

@@ -105,7 +105,7 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
 /// # Errors
 /// As [`build`].
 pub fn build_with(root: &Path, profile: Profile, libbpf: Option<&Libbpf>) -> Result<Build> {
-    let step = screen::step("build", "looking for what there is to do");
+    let step = screen::step("build", "checking what to build");
     let mut build = Build { libbpf: libbpf.cloned(), ..Build::default() };
     let linked = |mut command: Command| {
         if let Some(libbpf) = libbpf {
@@ -137,7 +137,7 @@ pub const ARM64: &str = "aarch64-unknown-linux-gnu";
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
 pub fn build_for_arm64(root: &Path, system: &Path) -> Result<Build> {
-    let step = screen::step("build", "looking for what there is to do for arm64");
+    let step = screen::step("build", "checking what to build for arm64");
     let mut build = Build::default();
     let mut command = cargo::command(root, &["build"]);
     command.args(INSTALLED).args(TESTS);

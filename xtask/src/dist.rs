@@ -183,7 +183,7 @@ fn refuse_others(drivers: &Path, objects: &BTreeMap<String, PathBuf>) -> Result<
     }
     for path in files(drivers)? {
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| objects.contains_key(name)) {
-            bail!("`{}` is none of the drivers to install: remove it, or take another directory", path.display());
+            bail!("`{}` is not one of the drivers to install: remove it, or choose another directory", path.display());
         }
     }
     Ok(())
@@ -206,7 +206,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn source_date() -> Result<Option<SystemTime>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds: u64 = text.to_str().and_then(|text| text.parse().ok()).with_context(|| {
-        format!("failed to read SOURCE_DATE_EPOCH: `{}` is no number of seconds", text.to_string_lossy())
+        format!("failed to read SOURCE_DATE_EPOCH: `{}` is not a number of seconds", text.to_string_lossy())
     })?;
     Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
@@ -340,7 +340,9 @@ mod tests {
         refuse_others(folder.path(), &objects).unwrap();
         fs::write(folder.path().join("b.bpf.o"), "").unwrap();
         let error = refuse_others(folder.path(), &objects).unwrap_err().to_string();
-        assert!(error.ends_with("b.bpf.o` is none of the drivers to install: remove it, or take another directory"));
+        assert!(
+            error.ends_with("b.bpf.o` is not one of the drivers to install: remove it, or choose another directory")
+        );
     }
 
     #[test]

@@ -221,7 +221,7 @@ fn add_hidbpf(
     stage: &Path,
 ) -> Result<()> {
     for (program, to) in [(&artifacts.guest, "/init"), (&artifacts.hidbpf, HIDBPF), (&artifacts.helper, HELPER)] {
-        let name = program.file_name().ok_or_else(|| anyhow!("`{}` is no file", program.display()))?;
+        let name = program.file_name().ok_or_else(|| anyhow!("`{}` is not a file", program.display()))?;
         let stripped = stage.join(name);
         strip(userland.architecture(), program, &stripped)?;
         match userland {

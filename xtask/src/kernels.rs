@@ -317,7 +317,7 @@ impl UserKernel {
         let image = &self.image;
         let bytes = fs::read(image).with_context(|| format!("failed to read the kernel `{}`", image.display()))?;
         let release = release_of(&bytes)
-            .ok_or_else(|| anyhow!("`{}` is no x86 kernel image (bzImage)", image.display()))?
+            .ok_or_else(|| anyhow!("`{}` is not an x86 kernel image (bzImage)", image.display()))?
             .to_owned();
         let modules = match &self.modules {
             None => None,

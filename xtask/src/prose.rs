@@ -1,4 +1,4 @@
-//! Checks of the texts that people read: spelling, words that mark a bad sentence, and sentences that are too long.
+//! Checks of the texts that people read: spelling, words that mark a bad sentence, also in messages, and sentences that are too long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ const DRIVERS: &str = "drivers";
 
 /// Sources whose doc comments are texts for users: the help of commands, and the man pages.
 const SOURCES: [&str; 2] = ["framework/hidbpf-cli/src/args.rs", "xtask/src/main.rs"];
+
+/// The folder of the crates whose messages are checked.
+const CRATES: &str = "framework";
 
 /// Words that nearly always mark a sentence to rewrite. "is no" is right after "there".
 const WORDS: [&str; 25] = [
@@ -97,7 +100,44 @@ fn all_faults(root: &Path) -> Result<Vec<String>> {
         let name = path.strip_prefix(root).unwrap_or(&path).display();
         all.extend(faults(&prose(&path, &text)).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
     }
+    for path in sources(&root.join(CRATES))? {
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).display();
+        all.extend(marked(&literals(&text)).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
+    }
     Ok(all)
+}
+
+/// The sources of the crates in a folder, without their tests.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in files(&folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && name != "tests" && name != "benches" {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What stands between double quotes in a source, up to its tests: messages, for the most part. Lines stay lines.
+fn literals(source: &str) -> String {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let line = |line: &str| {
+        if line.trim_start().starts_with("//") {
+            return "\n".to_owned();
+        }
+        let parts = line.replace("\\\"", " ");
+        let quoted: Vec<&str> = parts.split('"').skip(1).step_by(2).collect();
+        quoted.join(" . ") + "\n"
+    };
+    code.lines().map(line).collect()
 }
 
 /// The text of a file that a reader sees as sentences: without code, tables' bars and addresses of links. Lines stay lines.
@@ -121,8 +161,8 @@ fn prose(path: &Path, text: &str) -> String {
     prose
 }
 
-/// The faults of a text: the line, and what is wrong.
-fn faults(prose: &str) -> Vec<(usize, String)> {
+/// The words in a text that mark a bad sentence: the line, and what is wrong.
+fn marked(prose: &str) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     for (line, number) in prose.lines().zip(1..) {
         let words =
@@ -135,6 +175,12 @@ fn faults(prose: &str) -> Vec<(usize, String)> {
             }
         }
     }
+    faults
+}
+
+/// The faults of a text: the line, and what is wrong.
+fn faults(prose: &str) -> Vec<(usize, String)> {
+    let mut faults = marked(prose);
     let mut begin = 1;
     let mut sentence = 0;
     for (line, number) in prose.lines().zip(1..) {
@@ -167,6 +213,15 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         assert!(texts(&root).unwrap().len() > 100);
         assert_eq!(all_faults(&root).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn messages_are_what_stands_in_quotes() {
+        let source =
+            "// \"anew\"\nlet anew = f(\"it is no \\\"byte\\\"\", \"fine\");\n#[cfg(test)]\nlet it = \"mend\";\n";
+        let found = marked(&literals(source));
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2]);
+        assert!(sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(CRATES)).unwrap().len() > 100);
     }
 
     #[test]

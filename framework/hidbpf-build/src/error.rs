@@ -34,7 +34,7 @@ pub enum BuildError {
         source: std::io::Error,
     },
     /// What was named is another compiler.
-    #[error("`{}` is no clang ({GET_CLANG})", clang.display())]
+    #[error("`{}` is not clang ({GET_CLANG})", clang.display())]
     NotClang {
         /// What was run.
         clang: PathBuf,

@@ -222,7 +222,7 @@ fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
     let old = fake("#define __clang_major__ 10");
     assert!(old.contains("is clang 10, and drivers need 14 or newer"), "{old}");
     let other = fake("#define __GNUC__ 12");
-    assert!(other.contains("is no clang"), "{other}");
+    assert!(other.contains("is not clang"), "{other}");
 }
 
 /// A driver that looks at each byte of the descriptor, at each of a few, and at each item by the SDK's walk.

@@ -139,7 +139,7 @@ impl Device {
         let in_sysfs = match node_in_sysfs(system, &resolved) {
             Some(syspath) => syspath,
             None if resolved.starts_with(&system.sysfs) => resolved,
-            None => return Err(no_device(format!("`{text}` is no device"))),
+            None => return Err(no_device(format!("`{text}` is not a device"))),
         };
         let devices = system.hid_devices();
         in_sysfs
@@ -151,7 +151,7 @@ impl Device {
             })
             .next()
             .map(|(name, syspath)| Device::read(system, name, syspath))
-            .unwrap_or_else(|| Err(no_device(format!("`{text}` is no HID device"))))
+            .unwrap_or_else(|| Err(no_device(format!("`{text}` is not a HID device"))))
     }
 
     /// Reads all HID devices, in the order of their names. A device that vanishes meanwhile is left out.
@@ -424,7 +424,7 @@ fn attribute(name: &HidName, directory: &Directory, attribute: &str) -> Result<V
     directory.read(attribute).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Error::because(ErrorKind::Gone, format!("the device `{name}` has no `{attribute}`"), error)
-                .with_hint("it was unplugged, or is no HID device")
+                .with_hint("it was unplugged, or is not a HID device")
         }
         _ if is_gone(&error) => Error::because(ErrorKind::Gone, format!("the device `{name}` was unplugged"), error),
         _ => Error::because(ErrorKind::Io, format!("failed to read `{attribute}` of the device `{name}`"), error),

@@ -261,7 +261,7 @@ impl FromStr for Modalias {
 
 /// A text that is no HID modalias.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", Printable(.0))]
+#[error("`{}` is not a HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", Printable(.0))]
 pub struct InvalidModalias(String);
 
 /// The kernel's name of a HID device, `BBBB:VVVV:PPPP.NNNN`; NNNN is the number by which BPF programs are attached.
@@ -362,7 +362,7 @@ pub struct NoHidDevice(PathBuf);
 
 /// A text that is no HID device's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", Printable(.0))]
+#[error("`{}` is not a name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", Printable(.0))]
 pub struct InvalidHidName(String);
 
 #[cfg(test)]

@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(judge(&manifest, &device(modalias, rdesc)), verdict, "{modalias}");
         }
         let Verdict::NearMiss { rules } = judge(&manifest, &device("hid:b0003g0001v00001D6Bp00000001", &[])) else {
-            panic!("it is no near miss");
+            panic!("it is not a near miss");
         };
         assert_eq!(rules[0].reasons, ["its descriptor does not have a feature field with the usage 000D:0059"]);
         let unknown = Device::example("hid:b0018g0004v000027C6p00000D42".parse().unwrap(), "", "");

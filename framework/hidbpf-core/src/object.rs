@@ -228,7 +228,7 @@ impl DriverObject {
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
             )
-            .with_hint("install the driver again, or build it anew"));
+            .with_hint("install the driver again, or rebuild it"));
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
         let file = ObjectFile { source: Some(sums.source), ..file };
@@ -450,9 +450,9 @@ fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
         let found = match bytes.get(..4) {
             None => "it is empty or truncated",
             Some(b"\x7fELF") => "the ELF file is damaged or truncated",
-            Some(_) => "it is no ELF file",
+            Some(_) => "it is not an ELF file",
         };
-        Error::because(ErrorKind::BadObject, format!("`{}` is no driver: {found}", path.display()), error)
+        Error::because(ErrorKind::BadObject, format!("`{}` is not a driver: {found}", path.display()), error)
             .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
     })?;
     let machine = elf.elf_header().e_machine(elf.endian());
@@ -491,7 +491,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
 }
 
 fn bad(path: &Path, why: String) -> Error {
-    Error::new(ErrorKind::BadObject, format!("`{}` is no driver: {why}", path.display()))
+    Error::new(ErrorKind::BadObject, format!("`{}` is not a driver: {why}", path.display()))
         .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
 }
 

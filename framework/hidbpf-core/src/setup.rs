@@ -35,7 +35,7 @@ where
     let program = program.try_clone_to_owned()?;
     let mut args = Box::new(args);
     let (done, over) = mpsc::channel();
-    std::thread::Builder::new().name("set-up".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("setup".to_owned()).spawn(move || {
         let result = sys::run(program.as_fd(), args.as_mut_bytes()).map(|()| *args);
         // Nobody waits any longer if the time is up.
         let _ = done.send(result);

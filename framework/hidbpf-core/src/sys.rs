@@ -297,7 +297,7 @@ impl Map {
         unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
         match (info.kind, info.key_size, info.max_entries) == (ARRAY, size_of::<u32>() as u32, 1) {
             true => Ok(Map { fd, kind: info.kind, value_size: info.value_size as usize }),
-            false => Err(io::Error::other("it is no map of a data section")),
+            false => Err(io::Error::other("it is not a map of a data section")),
         }
     }
 
@@ -305,7 +305,7 @@ impl Map {
     fn check(&self, value: &[u8]) -> io::Result<()> {
         match [ARRAY, STRUCT_OPS].contains(&self.kind) && value.len() == self.value_size {
             true => Ok(()),
-            false => Err(io::Error::other(format!("{} bytes are no value of the map", value.len()))),
+            false => Err(io::Error::other(format!("{} bytes are not a value of the map", value.len()))),
         }
     }
 

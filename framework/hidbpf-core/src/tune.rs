@@ -173,7 +173,7 @@ impl<L: Loader> Held<'_, L> {
                 "the options of the driver `{}` on the device `{}` are out of reach",
                 driver.name, self.device.name
             );
-            let hint = format!("`hidbpf reload {}` attaches it anew, with these options", driver.name);
+            let hint = format!("`hidbpf reload {}` reattaches it, with these options", driver.name);
             return Err(Error::new(ErrorKind::Conflict, what).with_hint(hint));
         };
         let old = pinned.read()?;

@@ -73,7 +73,7 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
         Btf::parse(section(".BTF")?.data()?).map_err(|error| format!("the section `.BTF` is damaged: {error}"))?;
     let about = About::parse(section(".BTF.ext")?.data()?, &types)?;
     let license = CStr::from_bytes_with_nul(section("license")?.data()?)
-        .map_err(|_| NotPrelinked::from("the section `license` is no C string"))?;
+        .map_err(|_| NotPrelinked::from("the section `license` is not a C string"))?;
     let functions = functions(&elf)?;
     let mut starts = HashMap::new();
     for (index, function) in functions.iter().enumerate() {

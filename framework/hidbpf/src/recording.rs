@@ -160,10 +160,10 @@ pub enum RecordingFault {
     #[error("failed to read the recording: {0}")]
     Io(std::io::Error),
     /// A line that is none of the format's.
-    #[error("`{}` is no line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)", .0.escape_debug())]
+    #[error("`{}` is not a line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)", .0.escape_debug())]
     UnknownLine(String),
     /// A part of a line that isn't what it should be.
-    #[error("`{}` is no {what}", .found.escape_debug())]
+    #[error("`{}` is not a {what}", .found.escape_debug())]
     Invalid {
         /// What was expected.
         what: &'static str,
@@ -743,36 +743,36 @@ E: 000195.000000 0
             ("D: 1\nR: 1 00\nN: x\n", "x.hid: device 1 has no `I:` line, its bus, vendor and product"),
             ("R: 4 00 01 02\n", "x.hid:1: the length says 4 bytes, and 3 follow"),
             ("R: 2 00 01 02\n", "x.hid:1: the length says 2 bytes, and 3 follow"),
-            ("R: x 00\n", "x.hid:1: `x` is no length in bytes"),
-            ("R: -1\n", "x.hid:1: `-1` is no length in bytes"),
-            ("R: 99999999999999999999 00\n", "x.hid:1: `99999999999999999999` is no length in bytes"),
+            ("R: x 00\n", "x.hid:1: `x` is not a length in bytes"),
+            ("R: -1\n", "x.hid:1: `-1` is not a length in bytes"),
+            ("R: 99999999999999999999 00\n", "x.hid:1: `99999999999999999999` is not a length in bytes"),
             ("R:\n", "x.hid:1: the line ends where the length in bytes should be"),
-            ("R: 2 00 0g\n", "x.hid:1: `0g` is no byte in hex"),
-            ("R: 2 000 1\n", "x.hid:1: `000` is no byte in hex"),
-            ("R: 1 +1\n", "x.hid:1: `+1` is no byte in hex"),
-            ("D: -1\n", "x.hid:1: `-1` is no number of a device"),
+            ("R: 2 00 0g\n", "x.hid:1: `0g` is not a byte in hex"),
+            ("R: 2 000 1\n", "x.hid:1: `000` is not a byte in hex"),
+            ("R: 1 +1\n", "x.hid:1: `+1` is not a byte in hex"),
+            ("D: -1\n", "x.hid:1: `-1` is not a number of a device"),
             ("I: 3 046d\n", "x.hid:1: the line ends where the product in hex should be"),
-            ("I: 10000 1 2\n", "x.hid:1: `10000` is no bus in hex"),
-            ("I: 3 +1 2\n", "x.hid:1: `+1` is no vendor in hex"),
+            ("I: 10000 1 2\n", "x.hid:1: `10000` is not a bus in hex"),
+            ("I: 3 +1 2\n", "x.hid:1: `+1` is not a vendor in hex"),
             ("R: 1 00\nR: 1 00\n", "x.hid:2: device 0 has a second `R:` line"),
             (
                 "hello\n",
-                "x.hid:1: `hello` is no line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)",
+                "x.hid:1: `hello` is not a line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)",
             ),
             ("# asked get\n", "x.hid:1: the line ends where the type of a report should be"),
-            ("# asked tell feature 05\n", "x.hid:1: `tell` is no request"),
-            ("# feature 256=00\n", "x.hid:1: `256=00` is no feature report (expected `ID=HEX`, as in `5=05 00 01`)"),
+            ("# asked tell feature 05\n", "x.hid:1: `tell` is not a request"),
+            ("# feature 256=00\n", "x.hid:1: `256=00` is not a feature report (expected `ID=HEX`, as in `5=05 00 01`)"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text:?}");
         }
         for (event, expected) in [
             ("E:", "the line ends where the time should be"),
-            ("E: 0 1 00", "`0` is no time (expected seconds, a point and 6 digits of microseconds)"),
-            ("E: 0.5 1 00", "`0.5` is no time (expected seconds, a point and 6 digits of microseconds)"),
-            ("E: 0.00000- 1 00", "`00000-` is no time (expected seconds, a point and 6 digits of microseconds)"),
+            ("E: 0 1 00", "`0` is not a time (expected seconds, a point and 6 digits of microseconds)"),
+            ("E: 0.5 1 00", "`0.5` is not a time (expected seconds, a point and 6 digits of microseconds)"),
+            ("E: 0.00000- 1 00", "`00000-` is not a time (expected seconds, a point and 6 digits of microseconds)"),
             ("E: 0.000000", "the line ends where the length in bytes should be"),
             ("E: 0.000000 2 00", "the length says 2 bytes, and 1 follow"),
-            ("E: 0.000000 1 zz", "`zz` is no byte in hex"),
+            ("E: 0.000000 1 zz", "`zz` is not a byte in hex"),
         ] {
             let error = parse(&format!("{head}{event}\n")).unwrap_err().to_string();
             assert_eq!(error, format!("x.hid:4: {expected}"), "{event}");

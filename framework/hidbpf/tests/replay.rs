@@ -1,6 +1,6 @@
 //! Objects from C, as clang and as libbpf's linker leave them, run over descriptors and reports.
 
-#![allow(clippy::unwrap_used, reason = "what the tests share is no outside input either")]
+#![allow(clippy::unwrap_used, reason = "what the tests share is not outside input either")]
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -147,7 +147,7 @@ fn properties_and_options_reach_the_driver() {
         for (name, value, words) in [
             ("scale", 256, "is 256, which doesn't fit 8 bits"),
             ("scale", -129, "is -129, which doesn't fit 8 bits"),
-            ("UDEV_PROP_MOUSE_MODEL", 1, "is no number, but 16 bytes"),
+            ("UDEV_PROP_MOUSE_MODEL", 1, "is not a number, but 16 bytes"),
             ("speed", 1, "is not one of the driver's"),
         ] {
             let error = driver.set_option(name, value).unwrap_err().to_string();
@@ -356,7 +356,7 @@ fn each_fault_is_told_with_its_line_and_reason() {
         for (number, words) in [
             (1, "it reads 1 bytes at offset 4 of the data that it asked hid_bpf_get_data() for, which has 4 bytes"),
             (2, "it writes 1 bytes at offset -1 of the data that it asked hid_bpf_get_data() for, which has 4 bytes"),
-            (3, "it reads 4 bytes through NULL, which is no pointer"),
+            (3, "it reads 4 bytes through NULL, which is not a pointer"),
             (4, "it has run 100000 instructions without an end; is there an endless loop?"),
             (5, "its calls nest more than 8 deep"),
             (6, "it writes 4 bytes at offset 0 of the section `.rodata`, which programs can't write there"),
@@ -364,8 +364,8 @@ fn each_fault_is_told_with_its_line_and_reason() {
             (8, "it calls `no_such_kfunc`: a replay does not know it"),
             (9, "it calls `hid_bpf_hw_request`: it sleeps, and this hook must not; a work item (bpf_wq) may"),
             (11, "which programs can't write there"),
-            (14, "it calls `bpf_map_delete_elem` with something that is no map"),
-            (15, "it calls `bpf_loop` with something that is no function"),
+            (14, "it calls `bpf_map_delete_elem` with something that is not a map"),
+            (15, "it calls `bpf_loop` with something that is not a function"),
             (
                 16,
                 "it reads 8 bytes at offset 0 of the map `numbers`, which has to be asked for a value first, which has 0 bytes",
@@ -468,9 +468,9 @@ fn what_can_not_be_attached_is_told() {
     let only_older = Object::parse(&support::compile("faulty", "v3")).unwrap();
     assert_eq!(only_older.generations(), BOTH);
     for (bytes, words) in [
-        (&b""[..], "the file is no ELF object"),
-        (b"#!/bin/sh\n", "the file is no ELF object"),
-        (&object[..100], "the file is no ELF object"),
+        (&b""[..], "the file is not an ELF object"),
+        (b"#!/bin/sh\n", "the file is not an ELF object"),
+        (&object[..100], "the file is not an ELF object"),
     ] {
         let error = Object::parse(bytes).unwrap_err().to_string();
         assert!(error.starts_with(words), "{error}");

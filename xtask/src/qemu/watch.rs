@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(look(&fake, "", "", None), blamed("the guest was not up after 0 s"));
 
         fs::write(&fake.machine.logs.qemu, "qemu: warning: odd\n").unwrap();
-        assert_eq!(look(&fake, "", UP, None), None, "a warning is no error");
+        assert_eq!(look(&fake, "", UP, None), None, "a warning is not an error");
         fs::write(&fake.machine.logs.qemu, "qemu: warning: odd\nerror: kvm run failed Bad address\n").unwrap();
         assert_eq!(look(&fake, "", UP, None), blamed("QEMU reported an error: error: kvm run failed Bad address"));
     }

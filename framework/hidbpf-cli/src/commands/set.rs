@@ -52,7 +52,7 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
             }
             None if index == 0 => device = Some(Device::find(system, word)?),
             None => {
-                let what = format!("`{}` is no option", Printable(word));
+                let what = format!("`{}` is not an option", Printable(word));
                 return Err(Error::new(ErrorKind::Config, what).with_hint("expected `KEY=VALUE`").into());
             }
         }

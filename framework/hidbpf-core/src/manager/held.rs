@@ -119,7 +119,7 @@ impl<L: Loader> Held<'_, L> {
                 ErrorKind::AlreadyAttached,
                 format!("the driver `{}` is attached to the device `{}` already", driver.name, self.device.name),
             )
-            .with_hint(format!("`hidbpf reload {} {}` attaches it anew", driver.name, self.device.name)));
+            .with_hint(format!("`hidbpf reload {} {}` reattaches it", driver.name, self.device.name)));
         }
         let hooks: Vec<Hook> = driver.hooks_for(generation)?.keys().copied().collect();
         if driver.fixes_descriptor()

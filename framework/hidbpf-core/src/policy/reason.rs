@@ -118,7 +118,7 @@ impl Reason {
             Reason::Aside(aside @ Aside::UdevHidBpf(_)) => {
                 format!("{}; then {load} attaches it, and with `--force` without that", aside.remedy(device))
             }
-            Reason::Attached => format!("`hidbpf reload {driver} {device}` attaches it anew"),
+            Reason::Attached => format!("`hidbpf reload {driver} {device}` reattaches it"),
             Reason::OnRequest => {
                 format!("{load} attaches it now, and `hidbpf enable {driver}` from now on")
             }

@@ -13,7 +13,7 @@ pub struct InvalidHex {
 
 impl fmt::Display for InvalidHex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: `{}` is no byte in hex", self.line, self.word.escape_debug())
+        write!(f, "line {}: `{}` is not a byte in hex", self.line, self.word.escape_debug())
     }
 }
 
@@ -98,11 +98,11 @@ mod tests {
     #[test]
     fn what_is_no_hex_is_named_with_its_line() {
         for (text, message) in [
-            ("05 0g", "line 1: `0g` is no byte in hex"),
-            ("05\n050", "line 2: `050` is no byte in hex"),
-            ("0x", "line 1: `0x` is no byte in hex"),
-            ("05 +1", "line 1: `+1` is no byte in hex"),
-            ("\u{1b}[2J", "line 1: `\\u{1b}[2J` is no byte in hex"),
+            ("05 0g", "line 1: `0g` is not a byte in hex"),
+            ("05\n050", "line 2: `050` is not a byte in hex"),
+            ("0x", "line 1: `0x` is not a byte in hex"),
+            ("05 +1", "line 1: `+1` is not a byte in hex"),
+            ("\u{1b}[2J", "line 1: `\\u{1b}[2J` is not a byte in hex"),
         ] {
             assert_eq!(parse_hex(text).unwrap_err().to_string(), message);
         }

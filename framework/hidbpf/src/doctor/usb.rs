@@ -64,7 +64,7 @@ fn examine(path: &Path) -> Option<Finding> {
     let size = declared_size(path)?;
     let invalid = invalid::check_size(size).err()?;
     let message = format!(
-        "`{}` ({}) declares a report descriptor that the kernel refuses, and is no HID device: {} ({})",
+        "`{}` ({}) declares a report descriptor that the kernel refuses, and is not a HID device: {} ({})",
         shown(path),
         Printable(&product(path)),
         invalid.reason,

@@ -11,7 +11,7 @@ use crate::fields::DriverField;
 #[non_exhaustive]
 pub enum ObjectError {
     /// No ELF file, or a damaged one.
-    #[error("the file is no ELF object: {0}")]
+    #[error("the file is not an ELF object: {0}")]
     Elf(String),
     /// An ELF file for something else.
     #[error("the file is an ELF object, and not one of BPF programs (expected little-endian, machine 247; found {0})")]
@@ -141,7 +141,7 @@ pub enum Reason {
         place: String,
     },
     /// An access through a number that is no pointer.
-    #[error("it {access} {size} bytes through {}, which is no pointer", if *.address == 0 { "NULL".to_owned() } else { format!("{:#x}", .address) })]
+    #[error("it {access} {size} bytes through {}, which is not a pointer", if *.address == 0 { "NULL".to_owned() } else { format!("{:#x}", .address) })]
     BadPointer {
         /// Which way.
         access: AccessKind,

@@ -152,7 +152,7 @@ impl Machine {
         let argument = |problem: String| Problem::Here(Reason::Argument { function, problem });
         let index = match self.memory.locate(handle) {
             Some((_, Kind::Map(index), 0)) => index as usize,
-            _ => return Err(argument("something that is no map".to_owned())),
+            _ => return Err(argument("something that is not a map".to_owned())),
         };
         match self.data.maps.get(index) {
             Some(map) if map.is_usable() => Ok((index, map.definition.key_size)),
@@ -364,7 +364,7 @@ impl Machine {
     fn callback(&self, function: &'static str, address: u64) -> Result<usize, Problem> {
         match self.memory.locate(address) {
             Some((_, Kind::Code, start)) => Ok(start as usize),
-            _ => Err(Reason::Argument { function, problem: "something that is no function".to_owned() }.into()),
+            _ => Err(Reason::Argument { function, problem: "something that is not a function".to_owned() }.into()),
         }
     }
 

@@ -160,7 +160,7 @@ impl Machine {
             return if context == 0 {
                 Ok(0)
             } else {
-                Err(argument("hid_bpf_get_data", "something that is no context"))
+                Err(argument("hid_bpf_get_data", "something that is not a context"))
             };
         };
         let (Some(whole), Ok(len)) = (context.data, u32::try_from(size)) else { return Ok(0) };
@@ -175,7 +175,7 @@ impl Machine {
 
     fn driver_context(&mut self, function: &'static str, address: u64) -> Result<Context, Problem> {
         self.charge_search(self.contexts.len())?;
-        self.context(address).ok_or_else(|| argument(function, "something that is no context"))
+        self.context(address).ok_or_else(|| argument(function, "something that is not a context"))
     }
 
     /// Checks what `__hid_bpf_hw_check_params()` does: the report's type, its id, and how much of the data counts.

@@ -382,7 +382,7 @@ impl Driver {
         };
         let bits = match variable.len() {
             1 | 2 | 4 | 8 => variable.len() as u32 * 8,
-            size => return Err(fail(format!("is no number, but {size} bytes"))),
+            size => return Err(fail(format!("is not a number, but {size} bytes"))),
         };
         let (least, most) = (i64::MIN >> (64 - bits), if bits == 64 { i64::MAX } else { (1 << bits) - 1 });
         if value < least || value > most {

@@ -461,7 +461,7 @@ impl Loader {
         let btf = &self.object.btf;
         let ty = btf.variable(name).ok_or("has no type information")?;
         let Type::Record { members, .. } = btf.get(btf.resolve(ty)) else {
-            return Err("is no struct".to_owned());
+            return Err("is not a struct".to_owned());
         };
         let pointed = |name: &str| {
             let member = members.iter().find(|member| member.name == name)?;

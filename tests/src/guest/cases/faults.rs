@@ -285,7 +285,7 @@ fn expect_no_bpffs(bench: &mut Bench, joystick: &Plugged, spec: &Spec) -> Result
     expect_untouched(joystick, spec)?;
     // udev's attempt has failed too, and that is told until it is resolved.
     bench.hidbpf(&["status"])?.expect(0)?.answers("failed")?.answers("bpffs is not mounted")?;
-    ensure!(entries(Path::new(machine::BPFFS))?.is_empty(), "something was written to what is no bpffs");
+    ensure!(entries(Path::new(machine::BPFFS))?.is_empty(), "something was written to what is not bpffs");
     Ok(())
 }
 

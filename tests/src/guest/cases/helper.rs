@@ -37,7 +37,7 @@ const IDS: &str = "/run/hidbpf/ids";
 /// What `hidbpf status` says of how the only driver of a device was loaded.
 pub fn loaded_way(bench: &Bench, device: &Plugged) -> Result<Value> {
     let answer = bench.hidbpf(&["--json", "status"])?.expect(0)?.stdout;
-    let answer: Value = serde_json::from_str(&answer).context("the answer is no JSON")?;
+    let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
     let devices = answer["status"].as_array().context("the answer has no devices")?;
     let ours = devices.iter().find(|found| found["device"] == device.name().as_str());
     Ok(ours.with_context(|| format!("nothing of the device in {answer}"))?["drivers"][0]["loaded"].clone())

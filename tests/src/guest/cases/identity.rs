@@ -49,7 +49,7 @@ impl Replayed {
         let generation = if bench.generation == Generation::FmodRet { "fmod-ret" } else { "struct-ops" };
         let path = recording.display().to_string();
         let run = bench.hidbpf(&["--json", "replay", driver, &path, "--generation", generation])?.expect(0)?;
-        let answer = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is no JSON\n{run}"))?;
+        let answer = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is not JSON\n{run}"))?;
         Ok(Replayed { driver: driver.to_owned(), answer })
     }
 
@@ -85,7 +85,7 @@ impl Replayed {
             .context("the answer lacks the line")?;
         let mut rest = seen.iter().peekable();
         for report in said {
-            let report = report.as_str().context("a report of the answer is no text")?;
+            let report = report.as_str().context("a report of the answer is not text")?;
             let came = rest.next_if(|seen| *seen == report).is_some();
             match takes(&unhex(report)?) {
                 Takes::Always => ensure!(came, "the replay says `{report}`, and hidraw had {seen:?}"),

@@ -293,7 +293,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
 
 fn describe_panic(panic: &(dyn Any + Send)) -> anyhow::Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    anyhow!("panicked: {}", text.unwrap_or("with a payload that is no text"))
+    anyhow!("panicked: {}", text.unwrap_or("with a payload that is not text"))
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Starts {
 /// What `hidbpf status` says of a driver that is left off: the reason and the hint.
 fn left_off(bench: &Bench, device: &Plugged, driver: &str) -> Result<(String, String)> {
     let answer = bench.hidbpf(&["--json", "status"])?.expect(0)?.stdout;
-    let answer: Value = serde_json::from_str(&answer).context("the answer is no JSON")?;
+    let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
     let devices = answer["status"].as_array().context("the answer has no devices")?;
     let ours = devices.iter().find(|found| found["device"] == device.name().as_str());
     let drivers = ours.and_then(|found| found["left-off"].as_array()).map(Vec::as_slice).unwrap_or_default();

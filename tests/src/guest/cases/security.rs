@@ -36,7 +36,7 @@ fn gives_up_privileges(bench: &mut Bench) -> Result<()> {
     traced.next_call()?.context("the helper made no bpf() call")?;
     for (set, expected) in [("CapEff", needed), ("CapPrm", needed), ("CapInh", 0)] {
         let text = traced.status(set)?;
-        let found = u64::from_str_radix(&text, 16).with_context(|| format!("`{text}` are no capabilities"))?;
+        let found = u64::from_str_radix(&text, 16).with_context(|| format!("`{text}` are not capabilities"))?;
         ensure!(found == expected, "{set} is {found:#x}, expected {expected:#x}");
     }
     ensure!(traced.status("NoNewPrivs")? == "1", "the helper could gain privileges");

@@ -161,7 +161,7 @@ fn names(device: &Plugged) -> Result<Vec<String>> {
 /// Runs `hidbpf inspect`, and expects these descriptors: the one that is shown, and the one beside it with what is said of it.
 fn expect_inspected(bench: &Bench, arguments: &[&str], shown: &[u8], beside: Option<(&str, &[u8])>) -> Result<()> {
     let run = bench.hidbpf(&[&["--json", "inspect"], arguments].concat())?.expect(0)?;
-    let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is no JSON\n{run}"))?;
+    let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is not JSON\n{run}"))?;
     let device = &answer["device"];
     let hex = |bytes: &[u8]| Value::from(Hex(bytes).to_string());
     let difference = &device["difference"];

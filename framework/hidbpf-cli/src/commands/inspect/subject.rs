@@ -98,7 +98,7 @@ impl Subject {
             (Err(error), _) if error.kind() != ErrorKind::NoDriver => Err(error),
             (Err(_), Ok(bytes)) if bytes.len() > 1 => Ok(Subject::bytes("hex from the command line", bytes)),
             (Err(error), _) => {
-                let what = format!("`{}` is no driver, device, file or descriptor in hex", Printable(what));
+                let what = format!("`{}` is not a driver, device, file or descriptor in hex", Printable(what));
                 Err(Error::because(ErrorKind::NoDriver, what, error))
             }
         }
