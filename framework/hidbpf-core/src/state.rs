@@ -5,7 +5,7 @@
 //! the file, so that it is also the mark of a device that needs cleaning up when it goes.
 //!
 //! Packages are upgraded and downgraded while drivers are attached. So fields that this version does not know are ignored, and of a file
-//! of another version, or of a damaged one, all that can be used is kept ([`salvage`]).
+//! of another version, or of a damaged one, all that can be used is kept (`state/salvage.rs`).
 
 mod salvage;
 

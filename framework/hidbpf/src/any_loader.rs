@@ -17,12 +17,27 @@ use crate::kernel::Generation;
 use crate::loader::{AttachedLink, Kept, Libbpf, Loaded, LoadedObject, Loader, Part, Steps, Way};
 use crate::object::ObjectFile;
 use crate::system::System;
+use crate::text::Printable;
+
+/// The environment variable that chooses a loader by hand: `libbpf`, to find out whether a fault is the fast loader's.
+pub const CHOICE: &str = "HIDBPF_LOADER";
 
 /// The fast loader, and the libbpf loader for what that can't load.
 pub struct AnyLoader {
     system: System,
     fast: Fast,
     libbpf: Fallback,
+    /// Whether [`CHOICE`] says `libbpf`.
+    is_skipped: bool,
+}
+
+impl AnyLoader {
+    fn fast(&self) -> Result<&Fast> {
+        match self.is_skipped {
+            true => Err(Error::new(ErrorKind::NotFast, format!("{CHOICE} is `libbpf`"))),
+            false => Ok(&self.fast),
+        }
+    }
 }
 
 /// Why libbpf was needed, once it was.
@@ -47,7 +62,13 @@ impl Fallback {
 impl From<&System> for AnyLoader {
     fn from(system: &System) -> AnyLoader {
         let fast = Fast::new(system, kept::read(system).as_deref());
-        AnyLoader { system: system.clone(), fast, libbpf: Fallback::default() }
+        let choice = std::env::var_os(CHOICE).unwrap_or_default();
+        let is_skipped = choice == "libbpf";
+        if !is_skipped && !choice.is_empty() {
+            let choice = choice.to_string_lossy();
+            tracing::warn!("ignored {CHOICE}=`{}`: expected `libbpf`", Printable(&choice));
+        }
+        AnyLoader { system: system.clone(), fast, libbpf: Fallback::default(), is_skipped }
     }
 }
 
@@ -65,15 +86,16 @@ impl Loader for AnyLoader {
     }
 
     fn generation(&self, system: &System) -> Result<Generation> {
-        self.libbpf.or(self.fast.generation(system), |libbpf| libbpf.generation(system))
+        self.libbpf.or(self.fast().and_then(|fast| fast.generation(system)), |libbpf| libbpf.generation(system))
     }
 
     fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
-        self.libbpf.or(self.fast.descriptor(device, kept), |libbpf| libbpf.descriptor(device, kept))
+        self.libbpf
+            .or(self.fast().and_then(|fast| fast.descriptor(device, kept)), |libbpf| libbpf.descriptor(device, kept))
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {
-        self.libbpf.or(self.fast.probe(driver, device), |libbpf| libbpf.probe(driver, device))
+        self.libbpf.or(self.fast().and_then(|fast| fast.probe(driver, device)), |libbpf| libbpf.probe(driver, device))
     }
 
     fn load<'a>(
@@ -89,7 +111,7 @@ impl Loader for AnyLoader {
             reload: (driver, generation, device.clone(), steps),
             fallback: self.libbpf.clone(),
         };
-        let fast = self.fast.load(driver, generation, device, steps);
+        let fast = self.fast().and_then(|fast| fast.load(driver, generation, device, steps));
         self.libbpf.or(fast.map(|fast| loaded(Some(fast), OnceCell::new())), |libbpf| {
             Ok(loaded(None, OnceCell::from(libbpf.load(driver, generation, device, steps)?)))
         })

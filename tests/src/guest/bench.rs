@@ -387,6 +387,14 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments))
     }
 
+    /// Runs `hidbpf` with the libbpf loader alone.
+    ///
+    /// # Errors
+    /// It can't be run.
+    pub fn hidbpf_with_libbpf(&self, arguments: &[&str]) -> Result<Run> {
+        Run::of(command(HIDBPF).args(arguments).env(hidbpf::any_loader::CHOICE, "libbpf"))
+    }
+
     /// Runs `hidbpf unload`. When it has ended `devices`, whose descriptors the driver has hooked, must be there without it.
     ///
     /// # Errors

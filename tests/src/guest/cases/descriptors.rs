@@ -233,17 +233,25 @@ fn refused_and_reports(bench: &mut Bench) -> Result<()> {
         write(format!("{GENERIC}/bind").as_ref(), name.as_bytes())?;
         bench.settle()?;
         expect_repaired(&device)?;
-        // By hand, through libbpf.
-        for arguments in [&["unload", &*name][..], &["load", REFUSED.name, &name], &["reload", REFUSED.name, &name]] {
-            bench.hidbpf(arguments)?.expect(0)?;
-            bench.settle()?;
-            match arguments[0] {
-                "unload" => expect_unbound(&device)?,
-                _ => expect_repaired(&device)?,
+        // By hand, with both loaders.
+        for way in ["fast", "libbpf"] {
+            for arguments in [&["unload", &*name][..], &["load", REFUSED.name, &name], &["reload", REFUSED.name, &name]]
+            {
+                let run = match way {
+                    "fast" => bench.hidbpf(arguments),
+                    _ => bench.hidbpf_with_libbpf(arguments),
+                };
+                run?.expect(0)?;
+                bench.settle()?;
+                match arguments[0] {
+                    "unload" => expect_unbound(&device)?,
+                    _ => expect_repaired(&device)?,
+                }
             }
+            let status = status_of(bench, &device)?;
+            ensure!(status["drivers"][0]["loaded"]["way"] == way, "{status}");
         }
         let status = status_of(bench, &device)?;
-        ensure!(status["drivers"][0]["loaded"]["way"] == "libbpf", "{status}");
         ensure!(status["drivers"][0]["links"].as_array().is_some_and(|links| links.len() == 2), "{status}");
         bench.hidbpf(&["unload", &name])?.expect(0)?;
         bench.settle()?;

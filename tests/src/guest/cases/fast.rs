@@ -135,7 +135,7 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         if loaded_way(bench, &plugged)?["way"] == "fast" {
             bench.hidbpf(&["unload", session.driver, &plugged.name()])?.expect(0)?;
             bench.settle()?;
-            bench.hidbpf(&["load", session.driver, &plugged.name()])?.expect(0)?;
+            bench.hidbpf_with_libbpf(&["load", session.driver, &plugged.name()])?.expect(0)?;
             bench.settle()?;
         }
         let way = loaded_way(bench, &plugged)?;
