@@ -96,7 +96,9 @@ fn woken_to_talk(bench: &mut Bench) -> Result<()> {
         fall_asleep(bench, &mouse).context("after an unload")?;
         bench.hidbpf(&["load", SETUP.name, &name])?.expect(0)?;
         bench.settle()?;
-        ensure!(told().len() == 3 * once.len() + 1, "at a load: {:?}", told());
+        // The device can fall asleep in the middle of the setup, which then starts again.
+        let told = told();
+        ensure!(told.len() > 3 * once.len() && told.ends_with(&once.map(str::to_owned)), "at a load: {told:?}");
         expect_answers(interface, &mut interface.only_node()?, &[(REPORT, "REL_X -5, REL_Y 1")])?;
         bench.unplug_usb(mouse)
     })
