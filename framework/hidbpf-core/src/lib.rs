@@ -1,9 +1,10 @@
-//! What attaching drivers takes, whatever loads them into the kernel: the crate `hidbpf` is made of this and of libbpf, the helper
-//! that udev starts of this alone.
+//! Attaches drivers, independently of the loader that brings them into the kernel.
 //!
-//! A driver is one object file for every kernel since 6.3 ([`object`]), with a manifest that says what it is for
-//! ([`manifest`]). The installed drivers make a [`catalog`], of which [`hwdb`] makes what udev looks devices up in. An attach
-//! goes through the phases of [`attach`], which a [`loader`] makes real; [`manager`] is what people and udev ask for.
+//! The crate `hidbpf` consists of this crate and libbpf. The helper `hidbpf-udev` uses this crate alone.
+//!
+//! A driver is one object file for every kernel since 6.3 ([`object`]). Its manifest names the devices that it is for
+//! ([`manifest`]). The installed drivers form a [`catalog`], from which [`hwdb`] generates the udev hwdb. [`attach`]
+//! implements the attach sequence on top of a [`loader`]. [`manager`] offers the operations that users and udev call.
 
 pub mod apply;
 pub mod aside;

@@ -1,5 +1,6 @@
-//! What people and udev ask for: attach, take off, clean up, tell. Each holds the device's lock, keeps its state file true and
-//! leaves nothing half done.
+//! Operations for users and udev: attach, detach, clean up, report.
+//!
+//! Each operation holds the device's lock, keeps the state file correct and leaves nothing half done.
 
 mod add;
 mod detach;
@@ -39,41 +40,41 @@ pub(crate) use held::Held;
 pub use report::{AddReport, Comeback, LoadReport, SetUpReport, UnloadReport, tell};
 pub use status::{Condition, DeviceStatus, DriverStatus, LeftOff};
 
-/// The drivers that match a device or nearly do.
+/// A driver that matches a device or almost matches it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Candidate {
     /// The driver.
     pub driver: DriverName,
-    /// Whether udev attaches it by itself.
+    /// Whether udev attaches it automatically.
     pub automatic: bool,
-    /// Whether it matches.
+    /// The result of matching its manifest.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// Attaches, takes off, cleans up, tells.
+/// Attaches and detaches drivers, cleans up, and reports status.
 pub struct Manager<'a, L> {
     pub(crate) system: &'a System,
     loader: L,
-    /// Read once: looking through the kernel's BTF is the dearest of what is done here.
+    /// Cached: searching the kernel's BTF costs more than any other step here.
     generation: OnceCell<Generation>,
 }
 
 impl<'a, L: Loader + From<&'a System>> Manager<'a, L> {
-    /// Works on this system.
+    /// Creates a manager with the system's own loader.
     pub fn new(system: &'a System) -> Manager<'a, L> {
         Manager::with(system, L::from(system))
     }
 }
 
 impl<'a, L: Loader> Manager<'a, L> {
-    /// Works on this system, with this loader.
+    /// Creates a manager with this loader.
     pub fn with(system: &'a System, loader: L) -> Manager<'a, L> {
         Manager { system, loader, generation: OnceCell::new() }
     }
 
-    /// What it loads drivers with.
+    /// Returns the loader.
     pub fn loader(&self) -> &L {
         &self.loader
     }
@@ -90,7 +91,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         self.hold_at(name, Path::new(""))
     }
 
-    /// The same, of a device whose path is known: [`Device::at`].
+    /// Holds a device whose path is known: [`Device::at`].
     fn hold_at(&self, name: &HidName, path: &Path) -> Result<Held<'_, L>> {
         self.try_hold(name, path).map_err(|error| error.during(Step::Lock).on(name))
     }
@@ -104,7 +105,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let device = device.unfixed(remembered.as_ref(), is_hooked);
         let state = match remembered {
             Some(state) if !pinned.is_empty() => state,
-            // Without pins nothing is attached, whatever was remembered.
+            // Without pins nothing is attached, even if the state file lists drivers.
             old => {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
@@ -117,11 +118,13 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, _lock: lock })
     }
 
-    /// Attaches a driver to a device. If it is attached already, from the same object, nothing is done: [`LoadReport::already`].
+    /// Attaches a driver to a device. Does nothing if it is already attached from the same object:
+    /// [`LoadReport::already`].
     ///
     /// # Errors
-    /// The driver is not for the device and `force` is false; it is attached from another object; another driver has the device's
-    /// descriptor; or a step of the attach failed, and all before it was undone.
+    /// The driver does not match the device and `force` is false. It is attached from another object. Another attached
+    /// driver holds the device's descriptor hook. Or a step of the attach sequence failed, and all earlier steps were
+    /// undone.
     pub fn load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
         self.try_load(driver, name, force).map_err(|error| error.on(name).of(&driver.name))
     }
@@ -143,10 +146,11 @@ impl<'a, L: Loader> Manager<'a, L> {
         held.attach(generation, driver, rule)
     }
 
-    /// Attaches a driver to a device in place of what it was before, if it was there; whether or not it is for the device.
+    /// Attaches a driver to a device, after detaching its previous version. Ignores whether the driver matches.
     ///
     /// # Errors
-    /// The old one can't be taken off, or as for [`Manager::load`]: then the device is left without the driver.
+    /// The previous version can't be detached, or as for [`Manager::load`]. In both cases the device is left without
+    /// the driver.
     pub fn reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
         self.try_reload(driver, name).map_err(|error| error.on(name).of(&driver.name))
     }
@@ -161,7 +165,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         held.attach_anew(generation, driver, rule)
     }
 
-    /// Takes hold of a device, once it is clear that the driver could be attached on this kernel and by this process.
+    /// Holds a device, after checking that this kernel and this process can attach the driver.
     pub(crate) fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'_, L>)> {
         let generation = self.generation()?;
         driver.hooks_for(generation)?;
@@ -169,10 +173,10 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok((generation, self.hold(name)?))
     }
 
-    /// The devices that a driver is for.
+    /// Returns the connected devices that a driver matches.
     ///
     /// # Errors
-    /// sysfs can't be read; there is none, and the error says which devices came near; or the driver is for any device.
+    /// sysfs can't be read. No device matches, and the error lists the near misses. Or the driver is for any device.
     pub fn devices_for(&self, driver: &DriverObject) -> Result<Vec<Device>> {
         if driver.manifest.any_device {
             let what = format!("the driver `{}` is for any device: expected the device to attach it to", driver.name);
@@ -207,7 +211,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(matching)
     }
 
-    /// The drivers of a catalogue that match a device or nearly do, without those that are for any device.
+    /// Returns the drivers of a catalog that match a device or almost match it. Omits drivers for any device.
     ///
     /// # Errors
     /// The device's state can't be read.
@@ -226,15 +230,15 @@ impl<'a, L: Loader> Manager<'a, L> {
             .collect())
     }
 
-    /// Gives up, for good, all privileges of this process but those that attaching needs on this kernel.
+    /// Drops all privileges of this process for good, except those that attaching needs on this kernel.
     ///
     /// # Errors
-    /// This kernel has no HID-BPF, or would not take them.
+    /// This kernel has no HID-BPF, or it refused the change.
     pub fn confine(&self) -> Result<()> {
         kernel::confine(self.generation()?)
     }
 
-    /// The devices that have a driver attached, in the order of their names.
+    /// Returns the devices that have a driver attached, sorted by name.
     ///
     /// # Errors
     /// bpffs can't be read.

@@ -1,4 +1,4 @@
-//! What udev asks for when a HID device appears or is bound.
+//! The operation that udev requests when a HID device appears or is bound.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,33 +14,36 @@ use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 
-/// What has happened to a device, as udev's `ACTION` says.
+/// What happened to a device, as udev's `ACTION` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It has appeared, somebody asks udev to look at it again, or it has news.
+    /// The device appeared, a program asked udev to process it again, or its properties changed.
     Add,
     /// A kernel driver was bound to it.
     Bind,
 }
 
 impl Event {
-    /// The event that a process was started for by udev's rules.
+    /// Returns the event for which udev's rules started this process.
     pub fn of_environment() -> Event {
         if std::env::var_os("ACTION").is_some_and(|action| action == "bind") { Event::Bind } else { Event::Add }
     }
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// What udev asks for when a HID device appears, when a kernel driver is bound to it, or when one of its nodes, whose path
-    /// will do, brings udev properties that are news. `named` are the drivers that the hwdb names; where it is empty, all
-    /// installed drivers are looked at. A driver that was given other properties is attached again.
+    /// Attaches the drivers that a device should have now.
+    ///
+    /// udev requests this in three cases: a HID device appears, a kernel driver is bound to it, or one of its nodes
+    /// brings new udev properties. `path` may be the path of such a node. `named` lists the drivers that the hwdb
+    /// names. If it is empty, all installed drivers are considered. A driver is reattached if the properties that it
+    /// was given have changed.
     ///
     /// # Errors
-    /// Nothing could be tried: the device's lock or state is out of reach, or this kernel has no HID-BPF.
+    /// Nothing was tried: the device's lock or state is not accessible, or this kernel has no HID-BPF.
     pub fn add(&self, path: &Path, named: &[DriverName], event: Event) -> Result<AddReport> {
         let mut report = AddReport::default();
         let name = HidName::of_path(path)?;
-        // Of what nothing can be looked at there are only the names that udev's hwdb gives.
+        // If nothing can be read, only the driver names from udev's hwdb are known.
         let blame = |error: Error| match named {
             [only] => error.on(&name).of(only),
             _ => error.on(&name),
@@ -55,7 +58,7 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) => return Err(blame(error)),
         };
         let aside = Aside::of(self.system, &held.device);
-        // As is decided for each driver that is wanted, but known before any is read.
+        // [`crate::policy`] checks this again for each driver. Checking it here avoids reading any driver.
         if let Some(aside) = aside {
             report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
@@ -130,8 +133,8 @@ impl<L: Loader> Manager<'_, L> {
         Ok(report)
     }
 
-    /// The drivers that udev attaches by itself, of those named or of all, and those that the configuration has it attach; and what
-    /// can't be read, with its name where that is known.
+    /// Reads the drivers that udev attaches automatically, from those named or from all, and those that the
+    /// configuration enables. Also returns the errors of unreadable drivers, with the driver's name if known.
     fn automatic(
         &self,
         named: &[DriverName],
@@ -152,7 +155,7 @@ impl<L: Loader> Manager<'_, L> {
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),
                 )
                 .with_hint("the hwdb is older than the drivers: run `hidbpf config --apply` as root")),
-                // The configuration alone names it, maybe for another device: `hidbpf doctor` points it out.
+                // Only the configuration names it, perhaps for another device. `hidbpf doctor` reports that.
                 None => continue,
             };
             match result {

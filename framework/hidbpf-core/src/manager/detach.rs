@@ -1,4 +1,4 @@
-//! Taking drivers off devices, by hand and after a device has gone.
+//! Detaching drivers, by hand and after a device is unplugged.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::state::{DeviceLock, DeviceState};
 use crate::uevents::{Rebound, Uevents};
 
 impl<L: Loader> Manager<'_, L> {
-    /// What udev asks for when a HID device has gone: removes its pins and what was remembered of it.
+    /// Removes the pins and the state of a device. udev requests this when a HID device is unplugged.
     ///
     /// # Errors
-    /// A pin or a file is there and can't be removed.
+    /// A pin or a file exists but can't be removed.
     pub fn remove(&self, name: &HidName) -> Result<()> {
         let remove = || {
             let _lock = DeviceLock::take(self.system, name)?;
@@ -29,15 +29,16 @@ impl<L: Loader> Manager<'_, L> {
         remove().map_err(|error| error.during(Step::CleanUp).on(name))
     }
 
-    /// Takes a driver, or all drivers, off a device because a person wants so: udev leaves them off until the device is plugged in again.
-    /// That the device is not back within the time limit is no error, see [`UnloadReport::warning`]: the drivers are off.
+    /// Detaches a driver, or all drivers, at a user's request. udev does not attach them again until the device is
+    /// plugged in again. It is not an error if the device is not back within the time limit, because the drivers are
+    /// detached. See [`UnloadReport::warning`].
     ///
     /// # Errors
-    /// No such driver is attached there, or its pins can't be removed, or the state can't be written.
+    /// No such driver is attached to the device, its pins can't be removed, or the state can't be written.
     pub fn unload(&self, name: &HidName, driver: Option<&DriverName>, wait: Wait) -> Result<Vec<UnloadReport>> {
         let mut held = match self.hold(name) {
             Ok(held) => held,
-            // What is left of a device that has gone is removed all the same.
+            // The device is unplugged: remove the pins that it left behind.
             Err(error) if error.kind() == ErrorKind::NoDevice => {
                 let left = pins::of_device(self.system, name)?;
                 if left.is_empty() {
@@ -70,7 +71,7 @@ impl<L: Loader> Manager<'_, L> {
         Ok(unloaded)
     }
 
-    /// Takes a driver off a device, which udev may attach again. `None` if it is not attached.
+    /// Detaches a driver, which udev may attach again. Returns `None` if it is not attached.
     ///
     /// # Errors
     /// Its pins can't be removed, or the state can't be written.
@@ -80,14 +81,14 @@ impl<L: Loader> Manager<'_, L> {
     }
 }
 
-/// How long to wait for a device that a driver was taken off.
+/// How long to wait for a device after detaching a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all.
+    /// Does not wait.
     No,
-    /// As long as a person would.
+    /// Waits as long as a user would: 5 s.
     Shortly,
-    /// Until slow devices are back, too.
+    /// Waits until slow devices are back too: 15 s.
     Long,
 }
 
@@ -110,10 +111,10 @@ impl<L: Loader> Held<'_, L> {
         Ok(UnloadReport { device, driver: driver.clone(), comeback })
     }
 
-    /// The same, to attach something to the device afterwards.
+    /// Detaches a driver so that another can be attached to the device afterwards.
     ///
     /// # Errors
-    /// Also if the device is not back.
+    /// As for [`Held::detach`], and also if the device is not back.
     pub(crate) fn detach_fully(&mut self, driver: &DriverName) -> Result<()> {
         let report = self.detach(driver, Wait::Long)?;
         match report.warning() {
@@ -127,13 +128,13 @@ impl<L: Loader> Held<'_, L> {
 
     fn try_detach(&mut self, driver: &DriverName, wait: Wait) -> Result<Comeback> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
-        // If the state file does not have the driver, the descriptor tells whether its hook did something.
+        // If the driver is not in the state file, the descriptor shows whether its hook changed anything.
         let current = self.device.current.clone();
         let is_other = known.is_none() && self.device.read_original(self.loader).map_or(true, |own| *own != *current);
         let fixed = known.map_or(is_other, |known| known.change == Change::Fixed);
         let unbound_before = known.is_some_and(|known| known.unbound_before);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
-        // Without its descriptor hook the kernel probes the device again, whatever the hook did.
+        // When a descriptor hook is removed, the kernel probes the device again, even if the hook changed nothing.
         let has_hook = known.map_or(is_other, |known| known.hooks.contains(&Hook::RdescFixup));
         let probes = has_hook && self.device.driver.is_some();
         let limit = wait.limit().filter(|_| probes);
@@ -150,13 +151,14 @@ impl<L: Loader> Held<'_, L> {
             None => Comeback::Done,
         };
         if exports {
-            // All of them: udev may have seen a new node before the properties were taken back.
+            // Trigger all nodes: udev may have processed a new node before the properties were removed.
             self.device.trigger(self.system, false);
         }
         Ok(comeback)
     }
 
-    /// Waits until the kernel driver has let go of a device that had none before: nothing more comes of its original descriptor.
+    /// Waits until the kernel driver is unbound from a device that had none before the driver was attached. The kernel
+    /// does not bind its original descriptor again.
     fn wait_until_unbound(&self, uevents: &Uevents, limit: Duration) -> Result<Comeback> {
         let unbound = uevents.wait_for_unbind(self.system, &self.device.syspath, limit)?;
         Ok(if unbound == Rebound::NotYet { Comeback::StillFixed } else { Comeback::Done })
@@ -166,7 +168,7 @@ impl<L: Loader> Held<'_, L> {
     fn wait_for_own(&self, uevents: &Uevents, limit: Duration, fixed: bool) -> Result<Comeback> {
         let rebound = uevents.wait_for_bind(self.system, &self.device.syspath, limit)?;
         let now = match Device::open(self.system, &self.device.name) {
-            // Unplugged meanwhile: its removal is udev's.
+            // The device was unplugged meanwhile: udev removes the rest.
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Comeback::Done),
             now => now?,
         };

@@ -1,4 +1,4 @@
-//! The facts that [`crate::policy`] decides by, as they are on this machine.
+//! Collects the facts on this machine from which [`crate::policy`] decides.
 
 use crate::aside::Aside;
 use crate::config::Config;
@@ -12,21 +12,21 @@ use crate::object::{DriverObject, Hook};
 use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;
 
-/// What the facts of all devices are collected from, and what a caller knows of the occasion.
+/// The sources of facts that all devices share, and the occasion of the query.
 pub(crate) struct Query<'a> {
     pub(crate) config: &'a Config,
-    /// What the kernel offers, or why nothing.
+    /// The kernel's generation, or why it has none.
     pub(crate) generation: std::result::Result<Generation, &'a Error>,
-    /// What keeps hidbpf off the device.
+    /// The reason why hidbpf leaves the device alone.
     pub(crate) aside: Option<Aside>,
     /// Whether udev asks because the device was bound just now.
     pub(crate) just_bound: bool,
 }
 
-/// What facts are collected from.
+/// The sources of the facts about one device.
 pub(crate) struct Facts<'a> {
     pub(crate) query: &'a Query<'a>,
-    /// The device, as it was before drivers: [`Device::unfixed`].
+    /// The device as it was before drivers were attached: [`Device::unfixed`].
     pub(crate) device: &'a Device,
     pub(crate) state: &'a DeviceState,
     /// The drivers that are attached.
@@ -62,7 +62,7 @@ impl<'a> Facts<'a> {
             verdict: judge(&driver.manifest, self.device),
             is_automatic: driver.manifest.is_automatic(),
             fixes_descriptor: driver.fixes_descriptor(),
-            // Its descriptor hook gives a device that the kernel refuses a kernel driver.
+            // For a device that the kernel refuses, the driver's own descriptor hook lets a kernel driver bind.
             needs_binding: (has_event_hook || driver.has_setup)
                 && !(driver.fixes_descriptor() && self.device.is_refused()),
             unsupported,
@@ -71,7 +71,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Those of an attached driver that is not installed.
+    /// Returns the facts about an attached driver that may not be installed.
     pub(crate) fn of_attached(&self, name: &'a DriverName) -> DriverFacts<'a> {
         DriverFacts {
             name,
@@ -90,26 +90,27 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// What was decided about drivers, in their order.
+/// Decisions about drivers, in the order of the drivers.
 pub(crate) struct Decided {
     decisions: Vec<Decision>,
-    /// The original descriptor decides, and this is why it could not be read.
+    /// The error of reading the original descriptor, if a decision depends on it.
     unread: Option<Error>,
 }
 
 impl Decided {
-    /// The decisions, unless one lacks what could not be read.
+    /// Returns the decisions, or the error if a decision needs the unreadable original descriptor.
     pub(crate) fn into_result(self) -> Result<Vec<Decision>> {
         self.unread.map_or(Ok(self.decisions), Err)
     }
 
-    /// The decisions, and why the original descriptor could not be read that one lacks.
+    /// Returns the decisions, and the error of reading the original descriptor that one of them needs.
     pub(crate) fn into_parts(self) -> (Vec<Decision>, Option<Error>) {
         (self.decisions, self.unread)
     }
 }
 
-/// Decides which drivers should be on a device now. The kernel is asked for the device's original descriptor if that alone decides.
+/// Decides which drivers should be on a device now. Reads the device's original descriptor from the kernel only if a
+/// decision depends on it.
 pub(crate) fn decide_on<L: Loader>(
     loader: &L,
     query: &Query<'_>,
@@ -126,7 +127,7 @@ pub(crate) fn decide_on<L: Loader>(
     let decisions = decide(device);
     let depends =
         |decision| matches!(decision, &Decision::Leave(Reason::Undecided { lacks: Lack::OriginalDescriptor, .. }));
-    // A device may be without a kernel driver because the kernel refuses its descriptor, which the driver may repair.
+    // A device may lack a kernel driver because the kernel refuses its descriptor. The driver may repair that.
     let may_repair = |(driver, decision): (&DriverObject, &Decision)| {
         driver.fixes_descriptor() && *decision == Decision::Leave(Reason::NotBound)
     };
@@ -137,7 +138,7 @@ pub(crate) fn decide_on<L: Loader>(
     }
     match device.read_original(loader) {
         Ok(_) => Decided { decisions: decide(device), unread: None },
-        // Without it a driver waits for a kernel driver, as for a device that the kernel has not bound yet.
+        // Without the descriptor, the driver waits for a kernel driver, as for a device that is not bound yet.
         Err(error) if !has_doubts && !matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFast) => {
             tracing::debug!("{error}");
             Decided { decisions, unread: None }
@@ -146,7 +147,8 @@ pub(crate) fn decide_on<L: Loader>(
     }
 }
 
-/// The attached driver that has the descriptor hook. If nothing is known of an attached driver, the safe guess is that it has.
+/// Returns the attached driver that has the descriptor hook. An attached driver without a state entry is assumed to
+/// have one, because that is the safe guess.
 pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Option<&'d DriverName> {
     attached.iter().find(|attached| {
         let known = state.drivers.iter().find(|known| known.driver == **attached);
@@ -154,8 +156,8 @@ pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Opt
     })
 }
 
-/// Whether the device has a udev property that the attached driver asks for and was told otherwise. That a property is missing is no news:
-/// those of a node are for a while, when the kernel has probed the device again.
+/// Returns whether a udev property that the driver asks for differs from the value it was given. A missing property
+/// does not count: after the kernel probed the device again, a node's properties are missing for a while.
 pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
     let known = state.drivers.iter().find(|known| known.driver == driver.name);
     known.is_some_and(|known| {

@@ -1,4 +1,4 @@
-//! A device whose lock is held: attaching to it, and keeping its state file true.
+//! A device whose lock is held: attaching drivers to it, and keeping its state file correct.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::settled;
 use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
 use crate::system::System;
 
-/// A device whose lock is held, with what is remembered of it.
+/// A device whose lock is held, with its state.
 pub(crate) struct Held<'a, L> {
     pub(crate) system: &'a System,
     pub(super) loader: &'a L,
@@ -35,8 +35,8 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
 
-    /// Decides which of these drivers should be on the device now. `asked` says who asks for each. The kernel is asked for the original
-    /// descriptor if that alone decides.
+    /// Decides which of these drivers should be on the device now. `asked` returns who asks for each driver. Reads the
+    /// original descriptor from the kernel only if a decision depends on it.
     pub(crate) fn decide(
         &mut self,
         query: &Query<'_>,
@@ -54,30 +54,32 @@ impl<L: Loader> Held<'_, L> {
         decide(&facts.of_device(), &drivers)
     }
 
-    /// Marks the device as settled, if it is: udev's events of bindings then start nothing.
+    /// Marks the device as settled, if it is: then udev's bind events start no process.
     pub(super) fn settle(&self) {
-        // Only the state file has the rules clean up when the device goes.
+        // The udev rules clean up after an unplugged device only if it has a state file.
         if !self.state.is_kept || self.state.failures.iter().any(Failure::may_be_tried_again) {
             return;
         }
         let Some(kernel_driver) = self.device.kernel_driver() else { return };
-        // Without the mark the next event of a binding costs a process, and nothing else.
+        // Without the mark, the next bind event costs one process. It has no other effect.
         if let Err(error) = settled::mark(self.system, &self.device.name, &kernel_driver) {
             tracing::warn!("{error}");
         }
     }
 
-    /// The names of the attached drivers.
+    /// Returns the names of the attached drivers.
     pub(crate) fn attached(&self) -> Vec<DriverName> {
         self.pinned.iter().map(|pinned| pinned.driver.clone()).collect()
     }
 
-    /// Reads the udev properties that these drivers ask for, once: the node that has them goes when the kernel probes the device again.
+    /// Reads the udev properties that these drivers ask for, once. The node that has them disappears when the kernel
+    /// probes the device again.
     pub(crate) fn keep_properties<'d>(&mut self, drivers: impl IntoIterator<Item = &'d DriverObject>) {
         self.device.keep_properties(drivers.into_iter().flat_map(DriverObject::all_properties));
     }
 
-    /// Attaches a driver, and where it is attached takes it off before: what it was told can't be changed in place.
+    /// Attaches a driver. Detaches it first if it is attached, because the values it was given can't be changed in
+    /// place.
     pub(crate) fn attach_anew(
         &mut self,
         generation: Generation,
@@ -85,7 +87,8 @@ impl<L: Loader> Held<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
-            // Once it is off, the kernel probes the device again, and the properties of its nodes are gone: too late to change the way.
+            // Detaching makes the kernel probe the device again, and the properties of its nodes disappear. So change
+            // to the other loader now, before detaching.
             if self.loader.has_successor() {
                 let what = format!("the driver `{}` has to be reattached", driver.name);
                 return Err(Error::new(ErrorKind::NotFast, what));
@@ -96,7 +99,7 @@ impl<L: Loader> Held<'_, L> {
         self.attach(generation, driver, rule)
     }
 
-    /// Attaches a driver and notes how it went.
+    /// Attaches a driver and records the result in the state.
     pub(crate) fn attach(
         &mut self,
         generation: Generation,
@@ -135,7 +138,7 @@ impl<L: Loader> Held<'_, L> {
             (variables, wrong) = (resolve::variables(&options), problems);
         }
         if !driver.manifest.fields.is_empty() {
-            // Reports are as the device says, whatever another driver makes of its descriptor.
+            // Fields are placed as in the device's own reports, even if another driver changed the descriptor.
             let original = self.device.read_original(self.loader)?;
             let places = fields::variables(&driver.manifest.fields, original).map_err(|missing| {
                 let (driver, device) = (&driver.name, &self.device.name);
@@ -147,13 +150,13 @@ impl<L: Loader> Held<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
-        // The driver's own programs are told of it before and after they are attached. Without a kernel driver it decides in how many steps
-        // the hooks are attached.
+        // The driver's probe program and its setup receive the original descriptor or its size. Without a bound kernel
+        // driver, the descriptor also decides whether the hooks are attached in one step or two.
         let may_be_refused = self.device.driver.is_none() && driver.fixes_descriptor() && hooks.len() > 1;
         if driver.has_probe || driver.has_setup || may_be_refused {
             self.device.read_original(self.loader)?;
         }
-        // Planned before the state is written: a device that can't take the driver yet leaves no trace.
+        // Planned before the state is written, so that a device that is not ready yet gets no state file.
         let plan = match Plan::new(self.loader, self.system, generation, driver, &self.device) {
             Err(error) if error.kind() == ErrorKind::NotReady && self.device.driver.is_none() => return Err(error),
             plan => plan,
@@ -178,8 +181,9 @@ impl<L: Loader> Held<'_, L> {
             exports: driver.exports(),
             set_up: None,
         });
-        // Written before the kernel is asked for anything, so that the device's removal is cleaned up after from now on. It says what is
-        // expected, and the pins whether it has come to be; so that as a rule this is all that has to be written.
+        // Written before the first request to the kernel, so that udev cleans up when the device is unplugged. It
+        // records the expected result, and the pins show whether that was reached. It is rewritten only if the result
+        // differs.
         self.state.write(self.system)?;
         let written = self.state.clone();
         let result = plan
@@ -212,7 +216,7 @@ impl<L: Loader> Held<'_, L> {
                 if self.state != written
                     && let Err(error) = self.state.write(self.system)
                 {
-                    // What is attached would be another thing than what is remembered.
+                    // Detach: otherwise the state file would contradict what is attached.
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
                     return Err(error);
                 }
@@ -241,13 +245,13 @@ impl<L: Loader> Held<'_, L> {
                 } else if self.loader.has_successor()
                     && matches!(error.kind(), ErrorKind::NotFixed | ErrorKind::Skipped)
                 {
-                    // The other way may do better, and finds more words for it if it does not.
+                    // libbpf may succeed. If it does not, its error says more.
                     let what =
                         format!("the driver `{}` did not do its work when it was attached the fast way", driver.name);
                     return Err(Error::because(ErrorKind::NotFast, what, error));
                 } else if error.kind() != ErrorKind::NotFast {
                     self.state.fail(vec![driver.name.clone()], &error);
-                    // What failed first is told, whether or not it could be written down.
+                    // Report the first failure, even if writing the state fails too.
                     if let Err(unwritten) = self.state.write(self.system) {
                         tracing::warn!("{unwritten}");
                     }
@@ -257,7 +261,7 @@ impl<L: Loader> Held<'_, L> {
         }
     }
 
-    /// Has it seen in the status that an option is set to what it can't be.
+    /// Records invalid option values as a failure, so that `hidbpf status` shows them.
     pub(crate) fn note_wrong_options(&mut self, driver: &DriverObject, wrong: Vec<String>) {
         if !wrong.is_empty() {
             let error = Error::new(ErrorKind::Config, wrong.join("; "))
@@ -267,7 +271,7 @@ impl<L: Loader> Held<'_, L> {
         }
     }
 
-    /// A driver that is attached already; `None` if it is not.
+    /// Returns a report about a driver that is already attached, or `None` if it is not.
     ///
     /// # Errors
     /// It is attached from another object.

@@ -1,4 +1,4 @@
-//! What the manager's callers are told of an attach, a detach, and an event of udev's.
+//! Reports for the manager's callers about attaching, detaching, and udev's events.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use crate::kernel::Generation;
 use crate::names::DriverName;
 use crate::object::Hook;
 
-/// A driver that has been attached to a device.
+/// A driver that was attached to a device.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoadReport {
     /// The device.
     pub device: HidName,
-    /// The name that the device gives itself.
+    /// The device's own name.
     pub hid_name: String,
     /// The driver.
     pub driver: DriverName,
-    /// By which rule of its manifest; `None` where it was forced.
+    /// The match rule of its manifest that applied; `None` if it was forced.
     pub rule: Option<String>,
-    /// How it was attached.
+    /// The kernel interface that it was attached with.
     pub generation: Generation,
-    /// What became of the descriptor.
+    /// The effect of its descriptor hook.
     pub change: Change,
     /// The hooks that it uses.
     pub hooks: Vec<Hook>,
-    /// Whether it has talked to the device.
+    /// Whether its setup ran.
     pub set_up: bool,
-    /// Whether it was attached before, from the same object, so that nothing was done.
+    /// Whether it was already attached from the same object, so that nothing was done.
     pub already: bool,
 }
 
-/// A driver whose device was told again what the driver wants of it.
+/// A driver whose setup ran again.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SetUpReport {
@@ -46,7 +46,7 @@ pub struct SetUpReport {
 }
 
 impl SetUpReport {
-    /// Tells the log, which is the journal where udev asked.
+    /// Writes the report to the log, which is the journal if udev started this process.
     pub fn tell(&self) {
         let SetUpReport { device, driver } = self;
         tracing::info!(
@@ -57,7 +57,7 @@ impl SetUpReport {
     }
 }
 
-/// A driver that has been taken off a device.
+/// A driver that was detached from a device.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct UnloadReport {
@@ -65,26 +65,26 @@ pub struct UnloadReport {
     pub device: HidName,
     /// The driver.
     pub driver: DriverName,
-    /// Whether the device is back without it.
+    /// Whether the device is back without the driver.
     pub comeback: Comeback,
 }
 
-/// How a device is when a driver was taken off it.
+/// The condition of a device after a driver was detached from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comeback {
-    /// It is as it is without the driver, or has gone.
+    /// It works as without the driver, or it was unplugged.
     Done,
-    /// The kernel has not bound it again within the time limit. A device that answers late may take longer.
+    /// The kernel did not bind it again within the time limit. A slow device may take longer.
     NotBound,
-    /// The kernel has bound it again, with the descriptor that the driver has fixed.
+    /// The kernel bound it again, but still with the driver's fixed descriptor.
     StillFixed,
-    /// Nobody has waited for it.
+    /// Nothing waited for it.
     NotAwaited,
 }
 
 impl UnloadReport {
-    /// What a person should know, and a hint, if the device is not back.
+    /// Returns a warning and a hint for the user, if the device is not back.
     pub fn warning(&self) -> Option<(String, &'static str)> {
         let UnloadReport { device, driver, comeback } = self;
         let (what, hint) = match comeback {
@@ -104,25 +104,26 @@ impl UnloadReport {
     }
 }
 
-/// How long `unload` waits for a device. With a kernel driver that asks a slow touch screen, the kernel needs up to 11 s, and no program
-/// is to wait for that.
+/// How long `unload` waits for a device. For a kernel driver that queries a slow touch screen, the kernel needs up to
+/// 11 s. No program should wait that long.
 pub(super) const COMEBACK_LIMIT: Duration = Duration::from_secs(5);
 
-/// What `udev add` did with one device.
+/// The result of `udev add` for one device.
 #[derive(Debug, Default)]
 pub struct AddReport {
     /// Drivers that were attached.
     pub attached: Vec<LoadReport>,
-    /// Drivers that were not, and why; each is noted in the device's state.
+    /// Errors of drivers that were not attached. The device's state records each.
     pub failed: Vec<Error>,
-    /// What there was to say of the others: attached already, taken off by a person, not for this interface.
+    /// Messages about the other drivers: already attached, detached by the user, not for this interface.
     pub notes: Vec<String>,
-    /// Why this loader left the rest to another one. What is reported is done all the same.
+    /// Why this loader left the remaining drivers to another loader. The results in this report are final.
     pub not_fast: Option<Error>,
 }
 
 impl AddReport {
-    /// Tells the log, which is the journal where udev asked, what was attached and, unless another loader is to go on, all else.
+    /// Writes the attached drivers to the log, which is the journal if udev started this process. Writes notes and
+    /// failures only if no other loader continues.
     pub fn tell(&self) {
         for attached in &self.attached {
             tracing::info!(
@@ -140,7 +141,7 @@ impl AddReport {
     }
 }
 
-/// Tells the log of a failure, in one entry with the way out and the kernel's words.
+/// Writes a failure to the log as one entry, with its hint and the kernel's log.
 pub fn tell(error: &Error) {
     let place = error.place();
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();

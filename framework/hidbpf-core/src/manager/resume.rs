@@ -1,4 +1,4 @@
-//! Drivers tell their device again what they want of it.
+//! Runs the setup of attached drivers again.
 
 use std::os::fd::AsFd;
 
@@ -12,12 +12,13 @@ use crate::pins;
 use crate::setup;
 
 impl<L: Loader> Manager<'_, L> {
-    /// Has the drivers on a device tell it again what they want of it, which it may have forgotten while the machine slept or when another
-    /// kernel driver was bound to it. `event` is the number of udev's event of a binding: one that attaching a driver has brought about
-    /// is passed over. A driver that the device refuses stays attached, and the failure is noted in the device's state.
+    /// Runs the setup of the drivers on a device again. The device may have lost its state while the machine slept, or
+    /// when another kernel driver was bound. `event` is the sequence number of udev's bind event. An event that
+    /// attaching a driver caused is ignored. A driver whose setup fails stays attached, and the device's state records
+    /// the failure.
     ///
     /// # Errors
-    /// The device's lock, state or pins are out of reach, or the device did not do what it was told by one of the drivers.
+    /// The device's lock, state or pins are not accessible, or the setup of a driver failed.
     pub fn set_up_again(&self, name: &HidName, event: Option<u64>) -> Result<Vec<SetUpReport>> {
         let mut held = match self.hold(name) {
             Ok(held) => held,
@@ -48,7 +49,7 @@ impl<L: Loader> Manager<'_, L> {
                     held.state.resolve(std::slice::from_ref(&pinned.driver));
                     done.push(SetUpReport { device: name.clone(), driver: pinned.driver.clone() });
                 }
-                // Unplugged meanwhile: its removal is udev's.
+                // The device was unplugged meanwhile: udev removes the rest.
                 Err(_) if !held.device.is_present() => return Ok(done),
                 Err(error) => {
                     held.state.fail(vec![pinned.driver.clone()], &error);

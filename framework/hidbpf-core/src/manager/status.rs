@@ -1,4 +1,4 @@
-//! What is known of each device that hidbpf has to do with.
+//! The status of each device that hidbpf manages.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,29 +22,30 @@ use crate::pins;
 use crate::policy::{Asked, Decision};
 use crate::state::{DeviceState, DriverState, Failure};
 
-/// What is known of a device that hidbpf has to do with.
+/// The status of a device that hidbpf manages.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceStatus {
     /// The device.
     pub device: HidName,
-    /// The name that the device gives itself.
+    /// The device's own name.
     pub hid_name: String,
-    /// Whether the device is there.
+    /// Whether the device is connected.
     pub present: bool,
     /// The drivers on it.
     pub drivers: Vec<DriverStatus>,
-    /// Drivers that a person took off.
+    /// The drivers that a user detached.
     pub taken_off: Vec<DriverName>,
-    /// Drivers that would be attached but for a reason: [`crate::policy::Reason`].
+    /// Drivers that would be attached if there were no [`crate::policy::Reason`] against it.
     pub left_off: Vec<LeftOff>,
     /// Failures that have not been resolved.
     pub failures: Vec<Failure>,
 }
 
 impl DeviceStatus {
-    /// An attached driver with an event hook, if there is one. The kernel then has a buffer of its own for the device's reports, and fills up
-    /// short ones with zeros (`dispatch_hid_bpf_device_event()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+    /// Returns an attached driver with an event hook, if there is one. The kernel then has its own buffer for the
+    /// device's reports, and pads short reports with zeros (`dispatch_hid_bpf_device_event()`,
+    /// drivers/hid/bpf/hid_bpf_dispatch.c).
     pub fn with_event_hook(&self) -> Option<&DriverStatus> {
         let has_hook = |driver: &&DriverStatus| {
             matches!(driver.condition, Condition::Attached | Condition::Unverified)
@@ -54,65 +55,65 @@ impl DeviceStatus {
     }
 }
 
-/// A driver that is left off a device.
+/// A driver that is not attached although it would be otherwise.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LeftOff {
     /// The driver.
     pub driver: DriverName,
-    /// Why.
+    /// Why it is not attached.
     pub reason: String,
-    /// What to do so that it is attached.
+    /// How to get it attached.
     pub hint: String,
 }
 
-/// What is known of a driver on a device.
+/// The status of a driver on a device.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DriverStatus {
     /// The driver.
     pub driver: DriverName,
-    /// How things stand.
+    /// Whether it works.
     pub condition: Condition,
-    /// The object that it was loaded from, as far as is remembered.
+    /// The object that it was loaded from, if known.
     pub object: Option<PathBuf>,
-    /// How it was attached.
+    /// The kernel interface that it was attached with.
     pub generation: Option<Generation>,
     /// The hooks that it uses.
     pub hooks: Vec<Hook>,
-    /// By which rule of its manifest; `None` where it was forced.
+    /// The match rule of its manifest that applied; `None` if it was forced.
     pub rule: Option<String>,
-    /// What became of the descriptor.
+    /// The effect of its descriptor hook.
     pub change: Option<Change>,
-    /// What the kernel driver has made of the fixed descriptor, in words, if it has changed it.
+    /// How the kernel driver changed the fixed descriptor, in words, if it did.
     pub note: Option<String>,
-    /// Which way its programs went into the kernel.
+    /// The loader that brought its programs into the kernel.
     pub loaded: Option<Way>,
-    /// The udev properties that it gives the device.
+    /// The udev properties that it sets on the device.
     pub exports: BTreeMap<String, String>,
     /// The names of its pinned links.
     pub links: Vec<String>,
 }
 
-/// How things stand with a driver on a device.
+/// The condition of a driver on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// Pinned, and the descriptor is fixed if the driver fixes it.
+    /// Pinned. If the driver fixes the descriptor, the descriptor is fixed.
     Attached,
-    /// Pinned, and yet the current descriptor is the original one.
+    /// Pinned, but the current descriptor is still the original one.
     NotFixed,
-    /// The state file has it and the pins do not: an attach was interrupted, or somebody removed the pins.
+    /// In the state file but not pinned: attaching was interrupted, or the pins were removed.
     Interrupted,
-    /// Only root can look at the pins; this is what the state file says.
+    /// In the state file. Only root can read the pins.
     Unverified,
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// What is known of each device that hidbpf has to do with.
+    /// Returns the status of each device that hidbpf manages.
     ///
     /// # Errors
-    /// sysfs can't be read. That only root can look into bpffs is no error: see [`Condition::Unverified`].
+    /// sysfs can't be read. A bpffs that only root can read is not an error: see [`Condition::Unverified`].
     pub fn status(&self) -> Result<Vec<DeviceStatus>> {
         let (pinned_devices, may_look) = match pins::devices(self.system) {
             Ok(devices) => (devices, true),
@@ -128,8 +129,8 @@ impl<L: Loader> Manager<'_, L> {
         names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
     }
 
-    /// Decides for each driver of a catalogue whether it should be on a device now, as udev's events do; in the order of the drivers. Where only
-    /// root can look at the pins, what is remembered counts.
+    /// Decides for each driver of a catalog whether it should be on a device now, as udev's events do. The decisions
+    /// are in the order of the drivers. If only root can read the pins, the state file counts.
     ///
     /// # Errors
     /// The device's state or pins can't be read.
@@ -155,7 +156,7 @@ impl<L: Loader> Manager<'_, L> {
         Ok(decisions)
     }
 
-    /// The devices for which there are drivers that are left off, with the reasons.
+    /// Returns the drivers that are not attached although they are wanted, by device, with the reasons.
     fn left_off(&self) -> Result<BTreeMap<HidName, Vec<LeftOff>>> {
         let (catalog, config) = (Catalog::read(self.system), Config::read(self.system));
         let mut all = BTreeMap::new();
@@ -224,18 +225,18 @@ impl<L: Loader> Manager<'_, L> {
     }
 }
 
-/// What has become of the descriptor behind a driver's hook.
+/// The current descriptor compared with the one that a driver's hook returned.
 #[derive(Default)]
 struct BehindHook {
-    /// Whether the original descriptor is what the kernel driver was given.
+    /// Whether the kernel driver was given the original descriptor.
     is_original: bool,
-    /// What the kernel driver has made of the descriptor that it was given.
+    /// How the kernel driver changed the descriptor that it was given.
     note: Option<String>,
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// Looks what has become of a descriptor behind a driver's hook. Before Linux 6.13 the kernel does not keep the fixed one, so that only
-    /// its size is known.
+    /// Compares the current descriptor with the one that a driver's hook returned. Before Linux 6.13 the kernel does
+    /// not keep the fixed descriptor, so only its size is known.
     fn behind_hook(&self, device: &Device, original: Option<&[u8]>, known: &DriverState) -> BehindHook {
         let current = &device.current;
         let is_original = original.is_some_and(|original| current == original);
