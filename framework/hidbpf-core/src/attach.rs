@@ -1,8 +1,8 @@
-//! An attach, one type a phase, each made from the one before it:
+//! The attach sequence, with one type for each phase. Each phase consumes the one before it:
 //! [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → [`Ready`] → pinned.
 //!
-//! A phase that fails drops what the phases before it made: links close, and the kernel detaches what they held. Nothing
-//! outlives the process before [`Ready::pin`].
+//! A phase that fails drops the results of the earlier phases: the links close, and the kernel detaches their programs.
+//! Before [`Ready::pin`] nothing outlives the process.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -21,10 +21,11 @@ use crate::setup;
 use crate::system::System;
 use crate::uevents::Uevents;
 
-/// Checks that an event hook may be attached to the device; `what` is what has the hook.
+/// Checks that an event hook can safely be attached to the device. `what` names the owner of the hook.
 ///
 /// # Errors
-/// No kernel driver is bound, or no input report was parsed: the kernel would crash at the first report.
+/// No kernel driver is bound, or the kernel parsed no input report. In both cases the kernel would crash at the first
+/// report.
 pub fn check_ready(device: &Device, what: &str) -> Result<()> {
     let refuse = |why: &str, hint: String| {
         let what = format!("{what} can't be attached to the device `{}`: {why}", device.name);
@@ -46,31 +47,31 @@ pub fn check_ready(device: &Device, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a driver made of a device's descriptor.
+/// The effect of a driver's descriptor hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// The driver does not touch descriptors.
+    /// The driver has no descriptor hook.
     NotWanted,
-    /// The kernel ran the driver's hook, which left the descriptor as it was.
+    /// The kernel ran the driver's hook, which returned the descriptor unchanged.
     Unchanged,
-    /// The kernel ran the driver's hook, and went on with the descriptor that it returned.
+    /// The kernel ran the driver's hook, and used the descriptor that it returned.
     Fixed,
 }
 
-/// What came of a driver's descriptor hook.
+/// The result of a driver's descriptor hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixup {
-    /// What the driver made of the descriptor.
+    /// The effect on the descriptor.
     pub change: Change,
-    /// Bytes of the fixed descriptor, if the kernel driver may have changed it since.
+    /// Size of the fixed descriptor in bytes, if the kernel driver may have changed it since.
     pub fixed_size: Option<usize>,
 }
 
-/// How long the kernel may take to bind a device anew after a descriptor hook was taken off, which it does from a work queue.
+/// How long the kernel may take to rebind a device after a descriptor hook was detached. It does so from a work queue.
 pub(crate) const RESTORE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A driver that is about to be attached to a device: all that can be known without loading it has been checked.
+/// A driver that is about to be attached to a device. All checks that do not need the loaded driver have passed.
 pub struct Plan<'a, L: Loader> {
     loader: &'a L,
     system: &'a System,
@@ -80,7 +81,7 @@ pub struct Plan<'a, L: Loader> {
     steps: Steps,
 }
 
-/// A driver that has agreed to take the device.
+/// A driver whose probe accepted the device.
 pub struct Probed<'a, L: Loader>(Plan<'a, L>);
 
 /// A driver whose programs are in the kernel.
@@ -89,7 +90,7 @@ pub struct Loaded<'a, L: Loader> {
     object: L::Loaded<'a>,
 }
 
-/// A driver whose programs run for the device as long as this is alive.
+/// A driver whose programs run for the device as long as this value lives.
 pub struct Attached<'a, L: Loader> {
     plan: Plan<'a, L>,
     object: L::Loaded<'a>,
@@ -98,24 +99,26 @@ pub struct Attached<'a, L: Loader> {
     waits: bool,
 }
 
-/// A driver that was seen to do what it is for.
+/// A driver whose effect on the device was verified.
 pub struct Verified<'a, L: Loader> {
     plan: Plan<'a, L>,
     links: Vec<AttachedLink>,
-    /// What became of the descriptor.
+    /// The result of the descriptor hook.
     pub fixup: Fixup,
 }
 
-/// A driver that has told its device what it wanted to.
+/// A driver whose setup has run.
 pub struct Ready<'a, L: Loader>(Verified<'a, L>);
 
 impl<'a, L: Loader> Plan<'a, L> {
-    /// Checks that the driver may be attached to the device on this kernel by this process.
+    /// Checks that this process can attach the driver to the device on this kernel.
+    ///
+    /// If the kernel refuses the device's descriptor, the driver's own descriptor hook is attached first. It makes the
+    /// kernel bind a kernel driver and parse the reports.
     ///
     /// # Errors
-    /// The driver has no programs for this kernel; a capability or bpffs is missing; or the device is in a state in which the
-    /// kernel would crash: an event hook needs a bound kernel driver and a parsed input report. If the kernel refuses the device's
-    /// descriptor, the driver's own descriptor hook is attached first, and gives it both.
+    /// The driver has no programs for this kernel, or a capability or bpffs is missing. Or the kernel would crash in
+    /// the device's present state: an event hook needs a bound kernel driver and a parsed input report.
     pub fn new(
         loader: &'a L,
         system: &'a System,
@@ -141,21 +144,21 @@ impl<'a, L: Loader> Plan<'a, L> {
         Ok(Plan { loader, system, driver, device, generation, steps })
     }
 
-    /// The hooks that will be attached.
+    /// Returns the hooks that will be attached.
     pub fn hooks(&self) -> impl Iterator<Item = Hook> + '_ {
         self.driver.hooks.get(&self.generation).into_iter().flat_map(|hooks| hooks.keys().copied())
     }
 
-    /// Asks the driver's own probe program, if it has one.
+    /// Runs the driver's own probe, if it has one.
     ///
     /// # Errors
-    /// It refused the device.
+    /// The probe refused the device.
     pub fn probe(self) -> Result<Probed<'a, L>> {
         self.loader.probe(self.driver, self.device).map_err(|error| self.gone_or(error.during(Step::Probe)))?;
         Ok(Probed(self))
     }
 
-    /// A device that was unplugged meanwhile makes any step fail in any way; then that is what is said.
+    /// Returns [`ErrorKind::Gone`] if the device was unplugged meanwhile, since that can make any step fail in any way.
     fn gone_or(&self, error: Error) -> Error {
         if self.device.is_present() {
             return error;
@@ -175,7 +178,7 @@ impl<'a, L: Loader> Probed<'a, L> {
     /// Loads the driver's programs.
     ///
     /// # Errors
-    /// The loader or the kernel's verifier refused.
+    /// The loader or the kernel's verifier refused them.
     pub fn load(self) -> Result<Loaded<'a, L>> {
         let Probed(plan) = self;
         let object = plan
@@ -187,13 +190,13 @@ impl<'a, L: Loader> Probed<'a, L> {
 }
 
 impl<'a, L: Loader> Loaded<'a, L> {
-    /// Attaches the driver's programs to the device. With a descriptor hook the kernel probes the device again, now.
+    /// Attaches the driver's programs to the device. A descriptor hook makes the kernel probe the device again at once.
     ///
     /// # Errors
     /// The kernel refused.
     pub fn attach(self) -> Result<Attached<'a, L>> {
         let Loaded { plan, object } = self;
-        // Shows that the pin at the end can be made, before the device is touched.
+        // Checks that the links can be pinned later, before the device changes.
         pins::prepare(plan.system, &plan.device.name).map_err(|error| error.during(Step::Pin))?;
         let links = object.attach(plan.device.name.id(), plan.steps.first()).map_err(|error| {
             pins::discard(plan.system, &plan.device.name);
@@ -205,22 +208,23 @@ impl<'a, L: Loader> Loaded<'a, L> {
 }
 
 impl<'a, L: Loader> Attached<'a, L> {
-    /// How long the device may take to be ready, and another reprobe to be over.
+    /// How long to wait until the device is ready, and until a concurrent reprobe has finished.
     const PATIENCE: Duration = Duration::from_millis(2500);
 
-    /// How long may pass between two looks: a device that is ready for longer than this is being waited for in vain.
+    /// Longest pause between two checks, and so the longest unnecessary wait for a device that is ready.
     const MAX_PAUSE: Duration = Duration::from_millis(80);
 
-    /// Looks whether the kernel has run the descriptor hook, whether that returned what it should, and whether the device is ready to use.
-    /// The current descriptor proves nothing: the kernel driver may have changed it again.
+    /// Checks that the kernel ran the descriptor hook, that the hook succeeded, and that the device is ready to use.
+    /// The current descriptor does not prove this, because the kernel driver may have changed it again.
     ///
-    /// The kernel passes over the reprobe, and reports success, when another one is due (`hid_bpf_reconnect()`,
-    /// drivers/hid/bpf/hid_bpf_dispatch.c). The other one may run the hook as well; where it has begun before, the driver is attached
-    /// again.
+    /// If another reprobe is already due, the kernel skips this one and reports success (`hid_bpf_reconnect()`,
+    /// drivers/hid/bpf/hid_bpf_dispatch.c). The other reprobe may run the hook too. If it began before the hook was
+    /// attached, the driver is attached again.
     ///
     /// # Errors
-    /// The descriptor hook failed, or within 2.5 s the kernel did not run it, or bound no kernel driver to the device with its fixed
-    /// descriptor, or it refused the hooks that wait for one. That the device has no input device by then is a warning.
+    /// The descriptor hook failed. The kernel refused the hooks that wait for a kernel driver. Or within 2.5 s the
+    /// kernel did not run the descriptor hook, or bound no kernel driver to the device with its fixed descriptor. A
+    /// device that still has no input device by then only causes a warning.
     pub fn verify(mut self) -> Result<Verified<'a, L>> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
@@ -281,7 +285,7 @@ impl<'a, L: Loader> Attached<'a, L> {
         if self.plan.hooks().any(|hook| hook == Hook::DeviceEvent) {
             let mut now = (*device).clone();
             now.refresh()?;
-            // It will not become ready by waiting.
+            // Waiting does not help, so the error must not be [`ErrorKind::NotReady`].
             check_ready(&now, &format!("the driver `{}`", driver.name))
                 .map_err(|error| error.of_kind(ErrorKind::NotFixed))?;
         }
@@ -318,7 +322,8 @@ impl<'a, L: Loader> Attached<'a, L> {
             }
             Some(FixupRecord { result: 0, .. }) => original.map(<[u8]>::len),
             Some(FixupRecord { result, .. }) => match usize::try_from(result) {
-                // The kernel goes on with the original (`call_hid_bpf_rdesc_fixup()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+                // The kernel uses the original descriptor then (`call_hid_bpf_rdesc_fixup()`,
+                // drivers/hid/bpf/hid_bpf_dispatch.c).
                 Ok(size) if size > MAX_DESCRIPTOR_SIZE as usize => {
                     let most = MAX_DESCRIPTOR_SIZE;
                     return for_good(&format!(
@@ -331,7 +336,7 @@ impl<'a, L: Loader> Attached<'a, L> {
                     return for_good(&format!("its descriptor hook failed: {error}"));
                 }
             },
-            // An object from elsewhere has no record; then only a difference shows that the hook ran.
+            // Third-party objects have no record. For them only a changed descriptor shows that the hook ran.
             None if is_other => None,
             None => return skipped("its descriptor is the same as before"),
         };
@@ -343,7 +348,8 @@ impl<'a, L: Loader> Attached<'a, L> {
         }
         let is_as_fixed = now.is_taken_as_it_is();
         let is_resized = || original.zip(fixed_size).is_some_and(|(original, size)| original.len() != size);
-        // With a kernel driver that replaces whatever it is given, both are the same.
+        // A kernel driver that replaces every descriptor yields the same current descriptor before and after. So compare
+        // the fixed descriptor that the kernel keeps.
         let is_kept = || {
             let kept =
                 (!is_as_fixed).then(|| loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten()).flatten();
@@ -351,7 +357,7 @@ impl<'a, L: Loader> Attached<'a, L> {
         };
         let change = if is_other || is_resized() || is_kept() { Change::Fixed } else { Change::Unchanged };
         let fixup = Fixup { change, fixed_size: fixed_size.filter(|_| !is_as_fixed) };
-        // Some kernel drivers make them after their probe, from a work queue.
+        // Some kernel drivers create the nodes after their probe, from a work queue.
         let expects_nodes = device.has_input || device.driver.is_none();
         if change == Change::Fixed && expects_nodes && now.is_for_input() && !now.has_nodes() {
             return Err(Unready::WithoutNodes(fixup));
@@ -360,24 +366,26 @@ impl<'a, L: Loader> Attached<'a, L> {
     }
 }
 
-/// Why a device is not ready, after a driver was attached to it.
+/// Why a device is not ready after a driver was attached to it.
 enum Unready {
-    /// The kernel has passed over the reprobe.
+    /// The kernel skipped the reprobe.
     Skipped(Error),
-    /// What is missing may still come.
+    /// The missing condition may still be met.
     NotYet(Error),
-    /// It is fixed, and has no input device; perhaps it never will.
+    /// The device is fixed but has no input device, and may never get one.
     WithoutNodes(Fixup),
-    /// It will not change.
+    /// Waiting does not help.
     ForGood(Error),
 }
 
 impl<'a, L: Loader> Verified<'a, L> {
-    /// Lets the driver talk to its device, if it has something to say: once the kernel has parsed the fixed descriptor, since it lets only
-    /// such reports pass as that declares, and before anybody is told that the device is ready.
+    /// Runs the driver's setup, if it has one.
+    ///
+    /// It runs after the kernel has parsed the fixed descriptor, because the kernel lets only reports pass that this
+    /// descriptor declares. It runs before the device is reported as ready.
     ///
     /// # Errors
-    /// The device did not do what it was told, or not in time; the driver is detached again.
+    /// The device refused a request or did not answer in time. The driver is detached again.
     pub fn set_up(self) -> Result<Ready<'a, L>> {
         let Plan { system, device, driver, .. } = &self.plan;
         let Some(setup) = self.links.iter().find(|link| link.name == SETUP_PROGRAM) else { return Ok(Ready(self)) };
@@ -387,7 +395,8 @@ impl<'a, L: Loader> Verified<'a, L> {
             Err(error) => {
                 pins::discard(system, &device.name);
                 let Verified { plan, links, .. } = self;
-                // Without its descriptor hook the kernel probes the device again, up to Linux 6.10 from a work queue.
+                // When a descriptor hook is removed, the kernel probes the device again, up to Linux 6.10 from a work
+                // queue.
                 let probes = plan.hooks().any(|hook| hook == Hook::RdescFixup);
                 let uevents = probes.then(Uevents::listen).transpose()?;
                 drop(links);
@@ -405,15 +414,15 @@ impl<'a, L: Loader> Verified<'a, L> {
 }
 
 impl<L: Loader> Ready<'_, L> {
-    /// Makes the attach last longer than this process.
+    /// Pins the links, so that they outlive this process.
     ///
     /// # Errors
-    /// bpffs would not take the pins; the driver is detached again.
+    /// bpffs refused the pins. The driver is detached again.
     pub fn pin(self) -> Result<(Fixup, Pinned)> {
         let Ready(Verified { plan, links, fixup }) = &self;
         let Plan { system, device, driver, .. } = plan;
         let pinned = pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;
-        // A device that went before the pin was there has been cleaned up after already, or never will be.
+        // If the device was unplugged before the pins existed, udev's cleanup has already run or will never run.
         if !device.is_present() {
             pins::unpin_all(system, &device.name)?;
             return Err(plan.gone_or(Error::new(ErrorKind::Gone, "its pins were removed")));

@@ -1,4 +1,4 @@
-//! What the phases of [`crate::attach`] ask of whatever brings a driver's programs into the kernel.
+//! The interface between the phases of [`crate::attach`] and the loaders.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,44 +18,44 @@ use crate::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
 
-/// Which way a driver's programs went into the kernel.
+/// The loader that brought a driver's programs into the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "way", rename_all = "kebab-case")]
 pub enum Way {
-    /// Prelinked, by bpf() calls of hidbpf's own.
+    /// The fast loader: prelinked, with hidbpf's own bpf() calls.
     Fast,
-    /// Through libbpf, which reads the object and the kernel's types anew.
+    /// The libbpf loader, which parses the object and the kernel's types each time.
     Libbpf {
-        /// Why the fast way was not taken.
+        /// Why the fast loader was not used.
         #[serde(rename = "why-not-fast")]
         why: String,
     },
 }
 
-/// A way to bring a driver's programs into the kernel.
+/// Brings a driver's programs into the kernel.
 pub trait Loader {
-    /// A driver whose programs are loaded. Dropping it unloads what is not attached.
+    /// A driver whose programs are loaded. Dropping it unloads the programs that are not attached.
     type Loaded<'a>: Loaded;
 
-    /// Which way that is, or was for what it has loaded last.
+    /// Returns the kind of loader that this is, or that it used for its last driver.
     fn way(&self) -> Way;
 
-    /// Whether another loader is tried after [`ErrorKind::NotFast`], in a process of its own.
+    /// Returns whether another loader, in its own process, is tried after [`ErrorKind::NotFast`].
     fn has_successor(&self) -> bool {
         false
     }
 
-    /// The generation of the running kernel.
+    /// Returns the generation of the running kernel.
     ///
     /// # Errors
-    /// It has no HID-BPF, or what says so can't be read.
+    /// The kernel has no HID-BPF, or its types can't be read.
     fn generation(&self, system: &System) -> Result<Generation>;
 
-    /// Reads a descriptor that the kernel keeps of a device and sysfs does not show. Nothing happens to the device. `None` for a fixed one
-    /// that this kernel does not keep.
+    /// Reads a descriptor that the kernel keeps but sysfs does not show. The device is not affected. Returns `None` for
+    /// a fixed descriptor if this kernel does not keep it.
     ///
     /// # Errors
-    /// The device has gone, or the kernel refused the program that reads.
+    /// The device is gone, or the kernel refused the program that reads the descriptor.
     fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>>;
 
     /// Runs the driver's own probe program, if it has one.
@@ -64,10 +64,10 @@ pub trait Loader {
     /// The program refused the device, or could not be run.
     fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()>;
 
-    /// Loads the programs of one generation, for a device.
+    /// Loads a driver's programs of one generation, for a device.
     ///
     /// # Errors
-    /// The loader or the kernel's verifier refused; the error has their log.
+    /// The loader or the kernel's verifier refused them. The error includes their log.
     fn load<'a>(
         &self,
         driver: &'a ObjectFile,
@@ -77,21 +77,22 @@ pub trait Loader {
     ) -> Result<Self::Loaded<'a>>;
 }
 
-/// In how many steps a driver's hooks are attached.
+/// The number of steps in which a driver's hooks are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {
     /// All hooks at once: [`Part::Whole`].
     One,
-    /// [`Part::Descriptor`], and [`Part::Rest`] when the kernel has bound a kernel driver with the fixed descriptor.
+    /// [`Part::Descriptor`] first, then [`Part::Rest`] when the kernel has bound a kernel driver with the fixed
+    /// descriptor.
     ///
-    /// The kernel sizes the buffer of an event hook by the reports that it has parsed. A device whose descriptor it refuses has none. If an
-    /// event hook is attached to it, the kernel writes past the buffer later (`__hid_bpf_allocate_data()`,
-    /// drivers/hid/bpf/hid_bpf_dispatch.c).
+    /// The kernel sizes the buffer of an event hook by the reports that it has parsed. A device whose descriptor it
+    /// refuses has none. With an event hook attached to such a device, the kernel later writes past the buffer
+    /// (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
     Two,
 }
 
 impl Steps {
-    /// The part that is attached first.
+    /// Returns the part that is attached first.
     pub fn first(self) -> Part {
         match self {
             Steps::One => Part::Whole,
@@ -99,7 +100,7 @@ impl Steps {
         }
     }
 
-    /// The parts of a driver whose struct_ops map has this name, each with the name of a map of its own.
+    /// Returns the parts of a driver whose struct_ops map has this name, each with the name of its own map.
     pub fn maps(self, name: &str) -> Vec<(Part, String)> {
         match self {
             Steps::One => vec![(Part::Whole, name.to_owned())],
@@ -115,12 +116,12 @@ pub enum Part {
     Whole,
     /// The descriptor hook.
     Descriptor,
-    /// All but the descriptor hook.
+    /// All hooks except the descriptor hook.
     Rest,
 }
 
 impl Part {
-    /// Whether it has this hook.
+    /// Returns whether the part contains this hook.
     pub fn has(self, hook: Hook) -> bool {
         match self {
             Part::Whole => true,
@@ -129,25 +130,26 @@ impl Part {
         }
     }
 
-    /// Whether it is the last part, with which come the driver's own maps and its setup.
+    /// Returns whether it is the last part. The driver's own maps and its setup come with that part.
     pub fn is_last(self) -> bool {
         self != Part::Descriptor
     }
 }
 
-/// A descriptor that the kernel keeps of a device (`hid_device_probe()`, drivers/hid/hid-core.c).
+/// A descriptor that the kernel keeps for a device (`hid_device_probe()`, drivers/hid/hid-core.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// The original descriptor: what the device sent.
+    /// The original descriptor: the one that the device sent.
     Original,
-    /// The fixed descriptor: what the descriptor hook made of it, or the original one where there is no hook. Since Linux 6.13.
+    /// The fixed descriptor: the result of the descriptor hook, or the original descriptor if there is no hook. Since
+    /// Linux 6.13.
     Fixed,
 }
 
-/// Has a syscall program ([`hid_bpf_src::DESCRIPTOR_PROGRAM`]) copy a descriptor, part by part; `run` runs it.
+/// Copies a descriptor in parts, with a syscall program ([`hid_bpf_src::DESCRIPTOR_PROGRAM`]) that `run` runs.
 ///
 /// # Errors
-/// `run` fails, or the device has gone.
+/// `run` failed, or the device is gone.
 pub fn copy_descriptor(
     device: HidId,
     kept: Kept,
@@ -176,7 +178,7 @@ pub fn copy_descriptor(
     }
 }
 
-/// The error of [`Loader::descriptor`] for a device, where the program that reads can be loaded.
+/// Returns the error for [`Loader::descriptor`] when the program that reads was loaded but failed.
 pub fn no_descriptor(error: io::Error) -> Error {
     let kind = match Errno::from_io_error(&error) {
         Some(Errno::NODEV) => ErrorKind::Gone,
@@ -187,44 +189,45 @@ pub fn no_descriptor(error: io::Error) -> Error {
 
 /// A driver whose programs are loaded.
 pub trait Loaded {
-    /// Attaches hooks that were loaded to the device. Dropping a link detaches it. With the last part come the driver's own maps and its
-    /// program `setup` ([`hid_bpf_src::SETUP_PROGRAM`]), which are among the links under their names.
+    /// Attaches loaded hooks to the device. Dropping a link detaches it. The last part adds the driver's own maps and
+    /// its program `setup` ([`hid_bpf_src::SETUP_PROGRAM`]) to the links, under their names.
     ///
     /// # Errors
-    /// The kernel refused; what this call has attached is detached again.
+    /// The kernel refused. Everything that this call attached is detached again.
     fn attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>>;
 
-    /// Reads what the SDK wrote down of the descriptor hook; `None` for an object without the record.
+    /// Reads the SDK's record of the descriptor hook. Returns `None` for an object without the record.
     ///
     /// # Errors
     /// The map of globals can't be read.
     fn fixup_record(&self) -> Result<Option<FixupRecord>>;
 }
 
-/// A program or map that is attached to the device for as long as this is open, a map that such a program needs, or the set-up.
+/// An open link, map or setup program of a driver. A link stays attached to the device as long as this is open.
 #[derive(Debug)]
 pub struct AttachedLink {
-    /// What is attached: the name of the program, or of the map.
+    /// The name of the program or map.
     pub name: String,
     /// The link, or the map or the program itself.
     pub link: OwnedFd,
 }
 
-/// The sections of data whose maps are kept with the links: what is set while the driver is at work, and what it finds out meanwhile.
+/// The data sections whose maps are pinned with the links: options, which are set while the driver runs, and exports,
+/// which the driver sets.
 pub const KEPT_SECTIONS: [&str; 2] = [options::SECTION, exports::SECTION];
 
-/// What a variable of a driver's is set to before its programs are loaded.
+/// The value of a driver's variable, set before its programs are loaded.
 pub struct Setting<'a> {
     /// The variable's name.
     pub name: &'a str,
-    /// Where it is.
+    /// Its place in the object's data.
     pub global: &'a Global,
-    /// All of its bytes.
+    /// The complete value.
     pub bytes: Vec<u8>,
 }
 
-/// The variables that a device's udev properties are written to, for the properties that it has, those of the driver's options and
-/// fields, and the one with the device's ids.
+/// Returns the variables to set for a device: its udev properties, the driver's options and fields, and the device's
+/// ids. Variables of properties that the device lacks are omitted.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {
@@ -234,7 +237,7 @@ pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>>
             ids(device).as_bytes().to_vec()
         } else {
             let mut value = device.property(name.strip_prefix(PROPERTY_PREFIX)?)?.into_bytes();
-            // The last byte stays NUL: the program reads a C string.
+            // The last byte stays NUL, because the program reads a C string.
             value.truncate(global.size.saturating_sub(1));
             value
         };
@@ -248,7 +251,7 @@ fn ids(device: &Device) -> Ids {
     Ids { hid: device.name.id().0, vendor: device.modalias.vendor.0, product: device.modalias.product.0 }
 }
 
-/// What a driver's probe program is asked.
+/// Returns the arguments for a driver's probe program.
 pub fn probe_args(device: &Device) -> ProbeArgs {
     let mut args = ProbeArgs::new_zeroed();
     args.hid = device.name.id().0;
@@ -258,10 +261,10 @@ pub fn probe_args(device: &Device) -> ProbeArgs {
     args
 }
 
-/// What a driver's probe program has answered.
+/// Checks the result of a driver's probe program.
 ///
 /// # Errors
-/// It refuses the device.
+/// The program refused the device.
 pub fn probe_answer(driver: &ObjectFile, device: &Device, args: &ProbeArgs) -> Result<()> {
     if args.retval >= 0 {
         return Ok(());
