@@ -1,11 +1,11 @@
-//! What hidbpf remembers of a device until the next boot: one JSON file a device in `/run/hidbpf/devices`.
+//! hidbpf's state of each device until the next boot: one JSON file for each device in `/run/hidbpf/devices`.
 //!
-//! The pins in bpffs say what is attached. The file says what they can't: the original descriptor, by which rule a driver
-//! was chosen, what failed, and what a person took off. Where the two disagree the pins are right. The udev rules test for
-//! the file, so that it is also the mark of a device that needs cleaning up when it goes.
+//! The pins in bpffs show which drivers are attached. The file adds the original descriptor, the match rules that
+//! applied, the failures, and the drivers that the user detached. If the two disagree, the pins are right. The udev
+//! rules also test for the file: a device that has one needs a cleanup when it is unplugged.
 //!
-//! Packages are upgraded and downgraded while drivers are attached. So fields that this version does not know are ignored, and of a file
-//! of another version, or of a damaged one, all that can be used is kept (`state/salvage.rs`).
+//! Packages are upgraded and downgraded while drivers are attached. So unknown fields are ignored. From a file of
+//! another version, or a damaged one, every usable field is kept ([`salvage`]).
 
 mod salvage;
 
@@ -39,38 +39,38 @@ use crate::text::Hex;
 /// The version of the state file's layout.
 const VERSION: u32 = 1;
 
-/// What is remembered of a device.
+/// The state of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceState {
     version: u32,
     /// The device.
     pub device: HidName,
-    /// The name that the device gives itself.
+    /// The device's own name.
     pub hid_name: String,
     /// Its ids before a driver was attached, as `MODALIAS`.
     pub modalias: String,
     /// Its original descriptor, in hex. Empty if it is not known.
     #[serde(alias = "rdesc")]
     pub original: String,
-    /// The drivers that were attached, or are being attached.
+    /// The drivers that are attached or being attached.
     pub drivers: Vec<DriverState>,
-    /// The drivers that a person took off; udev leaves them off until the device is plugged in again.
+    /// The drivers that the user detached. udev does not attach them until the device is plugged in again.
     pub taken_off: Vec<DriverName>,
-    /// What failed last, of each driver.
+    /// The last failure of each driver.
     pub failures: Vec<Failure>,
-    /// The options that a person has set until the device is plugged in again, by driver.
+    /// The options that the user set until the device is plugged in again, by driver.
     #[serde(default)]
     pub set: BTreeMap<DriverName, Values>,
-    /// Whether there may be a [`System::set_up_mark`].
+    /// Whether the device may have a [`System::set_up_mark`].
     #[serde(skip)]
     pub(crate) marked: bool,
-    /// Whether there is a file of it.
+    /// Whether the device has a state file.
     #[serde(skip)]
     pub(crate) is_kept: bool,
 }
 
-/// What is remembered of a driver on a device.
+/// The state of a driver on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DriverState {
@@ -78,37 +78,37 @@ pub struct DriverState {
     pub driver: DriverName,
     /// The object that it was loaded from.
     pub object: PathBuf,
-    /// The sum of that object: [`crate::object::DriverObject::seal`].
+    /// The checksum of that object: [`crate::object::DriverObject::seal`].
     #[serde(default)]
     pub seal: Option<Seal>,
-    /// How it was attached.
+    /// The kernel interface that it was attached with.
     pub generation: Generation,
     /// The hooks that it uses.
     pub hooks: Vec<Hook>,
-    /// By which rule of its manifest it was chosen; `None` when it was forced on a device that its manifest does not name.
+    /// The match rule of its manifest that applied; `None` if it was forced on a device that no rule matches.
     pub rule: Option<String>,
-    /// What it made of the descriptor; until it is pinned, what it is expected to make of it.
+    /// The effect of its descriptor hook. Until it is pinned, the expected effect.
     pub change: Change,
-    /// Bytes of the fixed descriptor, if the kernel driver may have changed it since.
+    /// Size of the fixed descriptor in bytes, if the kernel driver may have changed it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_size: Option<usize>,
-    /// Whether no kernel driver was bound to the device before: the kernel has refused the original descriptor.
+    /// Whether no kernel driver was bound to the device before: the kernel refused the original descriptor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbound_before: bool,
-    /// Which way its programs went into the kernel.
+    /// The loader that brought its programs into the kernel.
     #[serde(default)]
     pub loaded: Option<Way>,
-    /// The udev properties that it was told.
+    /// The udev properties that it was given.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
-    /// Where its options are: of each variable the offset and the size, in bytes.
+    /// The offset and the size, in bytes, of each option variable.
     #[serde(default)]
     pub options: BTreeMap<String, (usize, usize)>,
-    /// The udev properties that it gives the device.
+    /// The udev properties that it sets on the device.
     #[serde(default)]
     pub exports: Vec<Exported>,
-    /// Where it talks to the device: the number of the kernel's last event of when it last did. A later event of a binding is of one
-    /// that somebody else made.
+    /// For a driver with a setup: the kernel's latest uevent number when the setup last ran. A later bind event was not
+    /// caused by hidbpf.
     #[serde(default)]
     pub set_up: Option<u64>,
 }
@@ -117,34 +117,35 @@ pub struct DriverState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Failure {
-    /// The drivers that it is about.
+    /// The drivers that it affects.
     pub drivers: Vec<DriverName>,
-    /// What failed and why.
+    /// The error message.
     pub message: String,
-    /// What to do about it.
+    /// How to resolve it.
     pub hint: Option<String>,
-    /// At which step.
+    /// The step that failed.
     #[serde(default)]
     pub step: Option<Step>,
-    /// How often in a row the kernel passed over the driver's descriptor hook: [`ErrorKind::Skipped`].
+    /// How often in a row the kernel skipped the driver's descriptor hook: [`ErrorKind::Skipped`].
     #[serde(default)]
     pub skipped: u32,
 }
 
 impl Failure {
-    /// How often udev's events attach a driver whose descriptor hook the kernel passes over, before they wait for the device to be plugged in
-    /// again. Each attempt can make the kernel bind the device, and each binding is an event.
+    /// How often udev's events try to attach a driver whose descriptor hook the kernel skips. After that, they wait
+    /// until the device is plugged in again. Each attempt can make the kernel bind the device, and each binding is an
+    /// event.
     pub(crate) const MAX_TRIES: u32 = 3;
 
-    /// Whether an event of a binding brings another attempt: the kernel passes over a descriptor hook when it is about to bind the device for
-    /// another reason.
+    /// Returns whether a bind event triggers another attempt. The kernel skips a descriptor hook when it is about to
+    /// bind the device for another reason.
     pub fn may_be_tried_again(&self) -> bool {
         (1..Failure::MAX_TRIES).contains(&self.skipped)
     }
 }
 
 impl DeviceState {
-    /// The state of a device that nothing was done to yet.
+    /// Returns the initial state of a device.
     pub fn new(device: &Device) -> DeviceState {
         DeviceState {
             hid_name: device.hid_name.clone(),
@@ -154,7 +155,7 @@ impl DeviceState {
         }
     }
 
-    /// The state of a device of which only the name is known.
+    /// Returns the state of a device if only its name is known.
     fn unknown(device: &HidName) -> DeviceState {
         DeviceState {
             version: VERSION,
@@ -171,7 +172,8 @@ impl DeviceState {
         }
     }
 
-    /// Reads a device's state; `None` if there is no file. Logs what can't be used of a file: the rest counts, and the pins do.
+    /// Reads a device's state. Returns `None` if it has no state file. Logs the unusable parts of a file and keeps the
+    /// rest.
     pub fn read(system: &System, device: &HidName) -> Option<DeviceState> {
         let path = system.state(device);
         let state = match fs::read(&path) {
@@ -207,16 +209,16 @@ impl DeviceState {
         state
     }
 
-    /// Writes the state, whole or not at all.
+    /// Writes the state atomically.
     ///
     /// # Errors
-    /// The directory can't be made or the file can't be written.
+    /// The directory can't be created or the file can't be written.
     pub fn write(&mut self, system: &System) -> Result<()> {
         self.try_write(system).map_err(|error| error.during(Step::Remember))
     }
 
     fn try_write(&mut self, system: &System) -> Result<()> {
-        /// Bytes that most states fit in.
+        /// Large enough for most states, in bytes.
         const MOST: usize = 2048;
         let path = system.state(&self.device);
         let mut text = Vec::with_capacity(MOST);
@@ -243,16 +245,16 @@ impl DeviceState {
         Ok(())
     }
 
-    /// The udev properties that the drivers give the device, with their values.
+    /// Returns the udev properties that the drivers set on the device, with their values.
     pub fn exported(&self) -> impl Iterator<Item = (&str, &str)> {
         let exported = self.drivers.iter().flat_map(|driver| &driver.exports);
         exported.filter_map(|exported| Some((exported.export.property.as_str(), exported.value.as_deref()?)))
     }
 
-    /// Forgets a device. That nothing was remembered is no error.
+    /// Removes a device's state. It is not an error if the device has none.
     ///
     /// # Errors
-    /// The file is there and can't be removed.
+    /// The file exists but can't be removed.
     pub fn forget(system: &System, device: &HidName) -> Result<()> {
         settled::forget(system, device)?;
         for path in [system.set_up_mark(device), system.state(device)] {
@@ -261,24 +263,25 @@ impl DeviceState {
         Ok(())
     }
 
-    /// The names of the devices that have a state file.
+    /// Returns the names of the devices that have a state file.
     pub fn devices(system: &System) -> Vec<HidName> {
         let entries = fs::read_dir(system.states()).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()).collect()
     }
 
-    /// The device's original descriptor, if it is known.
+    /// Returns the device's original descriptor, if it is known.
     pub fn original(&self) -> Option<Vec<u8>> {
         let HexBytes(bytes) = self.original.parse().ok()?;
         Some(bytes)
     }
 
-    /// Remembers the device's original descriptor.
+    /// Records the device's original descriptor.
     pub(crate) fn set_original(&mut self, original: &[u8]) {
         self.original = Hex(original).to_string();
     }
 
-    /// The device's ids before drivers were attached. `None` if none is: a kernel driver may have changed them since.
+    /// Returns the device's ids before drivers were attached. Returns `None` if no driver is attached, because a kernel
+    /// driver may have changed the ids since.
     pub(crate) fn ids(&self) -> Option<Modalias> {
         if self.drivers.is_empty() {
             return None;
@@ -286,12 +289,12 @@ impl DeviceState {
         self.modalias.parse().ok()
     }
 
-    /// What a person has set of a driver's options.
+    /// Returns the options of a driver that the user set by hand.
     pub fn set_by_hand(&self, driver: &DriverName) -> Values {
         self.set.get(driver).cloned().unwrap_or_default()
     }
 
-    /// Notes a failure in place of older ones about the same drivers.
+    /// Records a failure, and drops older failures of the same drivers.
     pub fn fail(&mut self, drivers: Vec<DriverName>, error: &Error) {
         let before = self.failures.iter().find(|failure| failure.drivers == drivers);
         let skipped = match error.kind() {
@@ -303,30 +306,30 @@ impl DeviceState {
         self.failures.push(Failure { drivers, message, hint, step, skipped });
     }
 
-    /// Drops failures that are about any of these drivers.
+    /// Drops all failures that affect any of these drivers.
     pub fn resolve(&mut self, drivers: &[DriverName]) {
         self.failures.retain(|failure| !failure.drivers.iter().any(|driver| drivers.contains(driver)));
     }
 }
 
-/// A device's lock: whoever holds it is the only one to attach, detach or write state there. It is on one byte of a file, that at the
-/// device's number, so that nothing is made and removed for each device.
+/// A device's lock. Only its holder attaches, detaches or writes state for the device. It locks one byte of a shared
+/// file, at the offset of the device's number, so that no device needs its own lock file.
 #[derive(Debug)]
 pub struct DeviceLock {
     _file: File,
 }
 
 impl DeviceLock {
-    /// How long to wait for another process; an attach takes a fraction of a second.
+    /// How long to wait for another process. Attaching takes a fraction of a second.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     /// Waits for the device's lock and takes it.
     ///
     /// # Errors
-    /// The file can't be made, or another process has held the lock for too long.
+    /// The file can't be created, or another process held the lock for too long.
     pub fn take(system: &System, device: &HidName) -> Result<DeviceLock> {
         let path = system.lock();
-        // Whoever can open it could keep others waiting.
+        // A process that can open the file could block others.
         let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = in_dir([&system.run], open)?.map_err(|error| {
             let what = format!("failed to open the lock `{}`", path.display());
@@ -355,7 +358,7 @@ impl DeviceLock {
 mod tests {
     use super::*;
 
-    /// A state file with something in each field.
+    /// A state file with a value in each field.
     pub(super) const FULL: &str = r#"{"version":1,"device":"0003:11C0:5606.0001","hid-name":"Raptor",
         "modalias":"hid:b0003g0001v000011C0p00005606","original":"0501","drivers":[{"driver":"one","object":"/one.bpf.o","seal":null,
         "generation":"struct-ops","hooks":["rdesc-fixup"],"rule":null,"change":"fixed","fixed-size":3,"unbound-before":true,"loaded":{"way":"fast"},
@@ -374,7 +377,7 @@ mod tests {
         DeviceState::parse(text.as_bytes(), &device(), Path::new("/run/hidbpf/devices/it.json"))
     }
 
-    /// What is kept whatever the version is.
+    /// Checks the fields that are kept from any version.
     fn expect_kept(state: &DeviceState) {
         let full: DeviceState = serde_json::from_str(FULL).unwrap();
         assert_eq!(state.original(), Some(vec![5, 1]));
@@ -440,7 +443,7 @@ mod tests {
         fs::create_dir_all(system.state(&device())).unwrap();
         let mut state = DeviceState::read(&system, &device()).unwrap();
         assert_eq!(state, DeviceState { is_kept: true, ..fresh() });
-        // Whoever would write it is told.
+        // Writing to it reports the error.
         let error = state.write(&system).unwrap_err().to_string();
         assert!(error.contains(&*system.state(&device()).to_string_lossy()), "{error}");
     }

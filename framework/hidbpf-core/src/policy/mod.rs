@@ -1,7 +1,7 @@
-//! Whether a driver should be on a device now: one decision, from facts alone.
+//! Decides from facts alone whether a driver should be on a device now.
 //!
-//! udev's events, `load`, `enable`, `config --apply`, `status` and `doctor` collect the facts (`manager/facts.rs`) and ask [`decide`]. So they
-//! never disagree, and a reason reads the same everywhere.
+//! udev's events, `load`, `enable`, `config --apply`, `status` and `doctor` collect the facts (`manager/facts.rs`) and
+//! call [`decide`]. So they never disagree, and a reason reads the same everywhere.
 
 mod reason;
 #[cfg(test)]
@@ -15,82 +15,83 @@ use crate::matching::{Lack, Verdict};
 use crate::names::DriverName;
 use crate::state::Failure;
 
-/// Whether a driver should be on a device now.
+/// The decision whether a driver should be on a device now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It should be, and is to be attached.
+    /// The driver should be attached.
     Attach {
-        /// By which rule of its manifest, or line of the configuration; `None` if a person forces it on a device that it is not for.
+        /// The match rule of its manifest, or the line of the configuration. `None` if the user forces it on a device
+        /// that it does not match.
         rule: Option<String>,
     },
-    /// Nothing is to be attached.
+    /// Nothing should be attached.
     Leave(Reason),
 }
 
-/// What there is to know of a device.
+/// The facts about a device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceFacts {
-    /// What keeps hidbpf off it.
+    /// The reason why hidbpf leaves the device alone.
     pub aside: Option<Aside>,
     /// Whether a kernel driver is bound to it.
     pub is_bound: bool,
-    /// The attached driver that has a descriptor hook; the kernel takes one a device.
+    /// The attached driver that has a descriptor hook. The kernel accepts one for each device.
     pub holder: Option<DriverName>,
-    /// Whether it was bound just now, which is why somebody asks.
+    /// Whether it was bound just now, and this caused the query.
     pub just_bound: bool,
 }
 
-/// What there is to know of a driver, for a device.
+/// The facts about a driver for a device.
 #[derive(Clone, Debug)]
 pub struct DriverFacts<'a> {
     /// The driver.
     pub name: &'a DriverName,
     /// The device that it is for, in words.
     pub made_for: &'a str,
-    /// Who asks for it.
+    /// The request that led to the query.
     pub asked: Asked,
-    /// Whether its manifest has a rule that the device meets.
+    /// The result of matching its manifest against the device.
     pub verdict: Verdict,
-    /// What the configuration says.
+    /// The configuration's instruction.
     pub wish: Wish<'a>,
-    /// Whether udev attaches it where nothing else is said: [`crate::manifest::Manifest::is_automatic`].
+    /// Whether udev attaches it by default: [`crate::manifest::Manifest::is_automatic`].
     pub is_automatic: bool,
     /// Whether it has a descriptor hook.
     pub fixes_descriptor: bool,
-    /// Whether it can only be attached to a device that a kernel driver is bound to: it has an event hook, or talks to the device.
+    /// Whether it needs a bound kernel driver, because it has an event hook or a setup.
     pub needs_binding: bool,
     /// Why it can't run on this kernel, and a hint.
     pub unsupported: Option<(String, String)>,
     /// Whether it is attached.
     pub standing: Standing,
-    /// Whether a person took it off since the device was plugged in.
+    /// Whether the user detached it since the device was plugged in.
     pub taken_off: bool,
-    /// How attaching it failed last, if it has not succeeded since.
+    /// The last failure to attach it, if it has not been attached since.
     pub failure: Option<&'a Failure>,
 }
 
-/// Who asks for a driver.
+/// The request for a driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asked {
-    /// Nobody: it is about what udev does by itself.
+    /// No user asks for it: udev decides by itself.
     #[default]
     No,
-    /// A person who enables it just now.
+    /// The user is enabling it now.
     Enabled,
-    /// A person who loads it on the device.
+    /// The user loads it on the device.
     Loaded,
-    /// The same with `--force`: whatever the device is and whoever else has it.
+    /// The user loads it with `--force`, regardless of the device and of other tools.
     Forced,
 }
 
 impl Asked {
-    /// Whether a person names both driver and device, and so has their way against the configuration.
+    /// Returns whether the user named both driver and device. That overrides the configuration.
     fn is_by_hand(self) -> bool {
         matches!(self, Asked::Loaded | Asked::Forced)
     }
 }
 
-/// How a driver stands on a device.
+/// The present state of a driver on a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
     /// It is not attached.
@@ -98,11 +99,11 @@ pub enum Standing {
     Off,
     /// It is attached.
     Attached,
-    /// It is attached, and the device has other udev properties than the driver was told.
+    /// It is attached, but the device's udev properties differ from those that the driver was given.
     Outdated,
 }
 
-/// Decides for all drivers at once, of which each may be in the others' way; the answers are in the order of `drivers`.
+/// Decides for all drivers together, because they may conflict. The decisions are in the order of `drivers`.
 pub fn decide(device: &DeviceFacts, drivers: &[DriverFacts<'_>]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = drivers.iter().map(|driver| alone(device, driver)).collect();
     let is_rival = |(driver, decision): &(&DriverFacts<'_>, &Decision)| {
@@ -120,7 +121,7 @@ pub fn decide(device: &DeviceFacts, drivers: &[DriverFacts<'_>]) -> Vec<Decision
     decisions
 }
 
-/// Decides for a driver as if there were no other one that is not attached yet.
+/// Decides for a driver as if no other unattached driver existed.
 fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
     let is_forced = driver.asked == Asked::Forced;
     let rule = match (&driver.verdict, &driver.wish) {
@@ -134,7 +135,8 @@ fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
     }
 }
 
-/// The first of the reasons to leave a driver off, or as it is. What a person wants and what other tools do comes before what could be waited for.
+/// Returns the first reason not to attach a driver, or to leave it as it is. Reasons of the user and of other tools
+/// come before reasons that may pass.
 fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: bool) -> Option<Reason> {
     let by_hand = driver.asked.is_by_hand();
     let aside = || device.aside.clone().map(Reason::Aside);
@@ -157,7 +159,7 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
     }
     match &driver.verdict {
         _ if is_for_it => {}
-        // It can be read, so that what comes below is said of drivers that are for the device.
+        // The original descriptor can be read, so that the reasons below apply only to drivers that match.
         Verdict::Undecided { rule, lacks: lacks @ Lack::OriginalDescriptor } if driver.unsupported.is_none() => {
             return Some(Reason::Undecided { rule: rule.clone(), lacks: *lacks });
         }
@@ -207,7 +209,7 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
 }
 
 impl DriverFacts<'_> {
-    /// Whether somebody wants it attached: the configuration, the manifest, or a person.
+    /// Returns whether the configuration, the manifest or the user wants it attached.
     fn is_wanted(&self) -> bool {
         self.asked.is_by_hand()
             || match self.wish {

@@ -1,4 +1,4 @@
-//! Why a driver is not attached to a device, or not attached now; and what to do about it.
+//! Reasons why a driver is not attached to a device, or not now, with hints.
 
 use std::fmt;
 
@@ -12,66 +12,66 @@ use crate::names::DriverName;
 /// Why nothing is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No rule of the driver's manifest is met.
+    /// No match rule of the driver's manifest applies.
     NotForIt {
-        /// Those that nearly are.
+        /// The near misses.
         misses: Vec<Miss>,
-        /// The device that it is for.
+        /// The device that the driver is for.
         device: String,
     },
-    /// It may be for the device.
+    /// It may match the device.
     Undecided {
-        /// By this rule.
+        /// The undecided match rule.
         rule: String,
-        /// Which asks for this, that is not known.
+        /// The unknown fact that the rule depends on.
         lacks: Lack,
     },
     /// This line of the configuration disables it.
     Disabled(Source),
-    /// A configuration file that may be about it can't be read.
+    /// A configuration file that may concern it can't be read.
     InDoubt(Problem),
-    /// Something keeps hidbpf off the device.
+    /// hidbpf leaves the device alone for this reason.
     Aside(Aside),
-    /// It is attached.
+    /// It is already attached.
     Attached,
-    /// It is one that is attached when a person asks for it.
+    /// It is attached only at the user's request.
     OnRequest,
-    /// A person took it off.
+    /// The user detached it.
     TakenOff,
     /// It has no programs for this kernel.
     Unsupported {
         /// Why.
         why: String,
-        /// What kernel would do.
+        /// The kernel version that it needs.
         hint: String,
     },
-    /// It failed, and is not tried again before the device is plugged in again.
+    /// It failed, and is not tried again until the device is plugged in again.
     Failed(String),
-    /// No kernel driver is bound to the device, which the driver needs.
+    /// The driver needs a kernel driver, but none is bound to the device.
     NotBound,
-    /// This attached driver has the descriptor.
+    /// This attached driver holds the descriptor hook.
     Held(DriverName),
-    /// All of these would fix the descriptor.
+    /// Each of these drivers would fix the descriptor.
     Rivals(Vec<DriverName>),
 }
 
 impl Reason {
-    /// Whether it is a failure that udev's log is to have: somebody wants the driver attached, and it can't be.
+    /// Returns whether udev's log should contain it as a failure: the driver is wanted but can't be attached.
     pub fn is_failure(&self) -> bool {
         matches!(self, Reason::Unsupported { .. } | Reason::Held(_) | Reason::Rivals(_))
     }
 
-    /// Whether it stands against somebody's wish: the driver is one that would be attached otherwise.
+    /// Returns whether the driver would be attached if this reason did not exist.
     pub(crate) fn is_against_wanted(&self) -> bool {
         !matches!(self, Reason::NotForIt { .. } | Reason::OnRequest | Reason::Attached)
     }
 
-    /// Whether the kernel's next event of a binding may change it.
+    /// Returns whether the next bind event may remove the reason.
     pub(crate) fn waits_for_binding(&self) -> bool {
         matches!(self, Reason::NotBound | Reason::Undecided { lacks: Lack::KernelDriver, .. })
     }
 
-    /// The error of somebody who wants the driver attached.
+    /// Returns the error for a caller that wants the driver attached.
     pub fn error(&self, driver: &DriverName, device: &HidName) -> Error {
         let kind = match self {
             Reason::NotForIt { .. } | Reason::OnRequest => ErrorKind::NoMatch,
@@ -86,7 +86,7 @@ impl Reason {
         Error::new(kind, what).with_hint(self.hint(driver, device)).on(device).of(driver)
     }
 
-    /// What a person can do so that the driver is attached to the device.
+    /// Returns what the user can do to get the driver attached to the device.
     pub fn hint(&self, driver: &DriverName, device: &HidName) -> String {
         let load = format!("`hidbpf load {driver} {device}`");
         let again = format!("run `udevadm trigger --action=add /sys/bus/hid/devices/{device}` as root");

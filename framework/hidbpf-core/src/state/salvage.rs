@@ -1,7 +1,8 @@
-//! Reads what it can of a state file that another version of hidbpf wrote, or that is damaged.
+//! Reads the usable parts of a state file that another version of hidbpf wrote, or that is damaged.
 //!
-//! The names and meanings of the fields that are read from any version (`salvage()`) never change. Those about attached drivers are
-//! read only from this version's files: the pins say which drivers are attached, and what is not known of one counts as unknown.
+//! `salvage()` reads some fields from files of any version. Their names and meanings never change. Fields about
+//! attached drivers are read only from files of this version. The pins show which drivers are attached, and missing
+//! details count as unknown.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use serde_json::Value;
 
 use super::{DeviceState, VERSION};
 
-/// Reads the fields of a state file into `state`, up to where the text can't be read, and returns which of them it could not use.
+/// Reads the fields of a state file into `state`, up to the first syntax error. Returns descriptions of the parts that
+/// it could not use.
 pub(super) fn salvage(text: &[u8], state: &mut DeviceState) -> Vec<String> {
     let mut fields = Fields { state, version: None, unusable: Vec::new() };
     let mut text = serde_json::Deserializer::from_slice(text);
@@ -59,7 +61,7 @@ fn one<T: DeserializeOwned>(value: Value, place: &mut T) -> bool {
     T::deserialize(value).map(|value| *place = value).is_ok()
 }
 
-/// Takes those items that can be used, and says whether all could be.
+/// Adds the usable items, and returns whether all were usable.
 fn each<T: DeserializeOwned>(value: Value, place: &mut Vec<T>) -> bool {
     let Value::Array(items) = value else { return false };
     let count = items.len();
