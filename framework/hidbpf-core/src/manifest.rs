@@ -1,7 +1,7 @@
-//! `driver.toml`: the only truth about what a driver is for.
+//! `driver.toml`: the only source of information about a driver's devices and options.
 //!
-//! A manifest is read from a driver's folder by the build, and from the section [`SECTION`] of a built object by everything
-//! else. Unknown keys are refused, and each error says file, line, column and what was expected.
+//! The build reads the manifest from a driver's folder. All other code reads it from the section [`SECTION`] of the
+//! built object. Unknown keys are errors. Each error names the file, line and column, and the expected value.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,65 +16,66 @@ use crate::names::DriverName;
 use crate::options::DriverOption;
 use crate::text::{Hex, hex_digits};
 
-/// The ELF section of an object that holds its manifest. It is not allocated, and libbpf passes it over.
+/// The ELF section of an object that holds its manifest. It is not allocated, and libbpf ignores it.
 pub const SECTION: &str = ".hidbpf.manifest";
 
-/// The version of what [`SECTION`] holds.
+/// The version of the format of [`SECTION`].
 pub const FORMAT: u32 = 6;
 
-/// The version without [`Manifest::any_device`]. An object gets the lowest version that has all of its keys, so that older releases take it.
+/// The format without [`Manifest::any_device`]. An object gets the lowest format that has all of its keys, so that
+/// older releases accept it.
 const WITHOUT_ANY_DEVICE: u32 = 5;
 
-/// The version before. It has no [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
+/// The format without [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
 const WITHOUT_KERNEL_DRIVERS: u32 = 4;
 
-/// The one before that. It has no fields and no exports.
+/// The format that also lacks fields and exports.
 const WITHOUT_FIELDS: u32 = 3;
 
-/// The longest report descriptor that the kernel takes, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
+/// The longest report descriptor that the kernel accepts, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
 
-/// What a driver says about itself.
+/// The contents of a driver's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Manifest {
     /// The device, as its owner would call it: "FR-TEC Raptor Mach 2".
     pub device: String,
-    /// What the device does without the driver: what is wrong, where the driver mends a defect.
+    /// The device's behavior without the driver. For a fix, this is the defect.
     pub before: String,
-    /// What the device does with the driver.
+    /// The device's behavior with the driver.
     pub after: String,
-    /// Whether the driver mends a defect or suits a taste.
+    /// Whether the driver fixes a defect or serves a preference.
     pub kind: Kind,
-    /// How far the driver can be trusted.
+    /// How well the driver was tested.
     pub status: Status,
-    /// Kernel features without which the driver can do nothing. Default: none, both generations will do.
+    /// Kernel features that the driver can't work without. Default: none, so that both generations suffice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Requirement>,
-    /// What people may set.
+    /// The options that users can set.
     #[serde(rename = "option", default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<DriverOption>,
-    /// The fields of reports that the programs read. A device without one of them is none of the driver's.
+    /// The report fields that the programs read. The driver matches only devices that have all of these fields.
     #[serde(rename = "field", default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<DriverField>,
-    /// The udev properties that the set-up gives the device.
+    /// The udev properties that the setup sets on the device.
     #[serde(rename = "export", default, skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
-    /// Whether the driver, a preference, is for any device that a user wants it on. Then there are no match rules.
+    /// Whether the driver, a preference, suits any device that a user chooses. Then it has no match rules.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_device: bool,
-    /// The devices, or interfaces of devices, that the driver is for: any one of these must hold.
+    /// The match rules for devices or their interfaces. One of them must apply.
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
 }
 
-/// Whether a driver mends a defect or suits a taste.
+/// Whether a driver fixes a defect or serves a preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Every owner of the device wants it. Attached by udev when the device appears.
+    /// Every owner of the device wants it. udev attaches it when the device appears.
     Fix,
-    /// Some owners want it. Attached only when asked for.
+    /// Some owners want it. Attached only at the user's request.
     Preference,
 }
 
@@ -87,15 +88,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How far a driver can be trusted.
+/// How well a driver was tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Known to work on the device itself.
     Stable,
-    /// Written from facts, wanting reports from owners of the device.
+    /// Written from documentation or recordings. Needs reports from owners of the device.
     Testing,
-    /// Shows how a driver is written. Attached only when asked for.
+    /// Demonstrates how to write a driver. Attached only at the user's request.
     Example,
 }
 
@@ -113,15 +114,15 @@ impl fmt::Display for Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Requirement {
-    /// Hooks or kfuncs that came with `struct hid_bpf_ops`, in Linux 6.11.
+    /// Hooks or kfuncs that Linux 6.11 introduced with `struct hid_bpf_ops`.
     StructOps,
 }
 
-/// One rule for the devices that a driver is for: all that is given must hold, and what is left out holds for any device.
+/// One match rule. All given keys must apply; an omitted key applies to any device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Match {
-    /// What this rule stands for among the others of the driver, "pen" or "dongle".
+    /// A label that distinguishes this rule from the driver's other rules: "pen" or "dongle".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The bus.
@@ -130,7 +131,7 @@ pub struct Match {
     /// The HID group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
-    /// Where the device has the bus, the vendor and the product that this rule asks for.
+    /// The source of the bus, vendor and product that this rule compares.
     #[serde(default, skip_serializing_if = "IdsFrom::is_default")]
     pub ids_from: IdsFrom,
     /// The vendor.
@@ -139,10 +140,10 @@ pub struct Match {
     /// The product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductId>,
-    /// The kernel driver: one of these must be bound to the device.
+    /// Kernel drivers, one of which must be bound to the device.
     #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
     pub kernel_driver: KernelDrivers,
-    /// The kernel driver: another one than these must be bound to the device.
+    /// Kernel drivers to exclude: another one must be bound to the device.
     #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
     pub not_kernel_driver: KernelDrivers,
     /// The size of the original descriptor, in bytes.
@@ -151,10 +152,10 @@ pub struct Match {
     /// The SHA-256 of the original descriptor, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdesc_sha256: Option<Sha256>,
-    /// Bytes of the original descriptor.
+    /// Bytes at fixed offsets of the original descriptor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rdesc_bytes: Vec<BytesAt>,
-    /// The device's name (`HID_NAME`), where `*` stands for any text.
+    /// The device's name (`HID_NAME`), where `*` matches any text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The number of the USB interface (`bInterfaceNumber`).
@@ -165,15 +166,15 @@ pub struct Match {
     pub property: Option<PropertyRule>,
 }
 
-/// Where a device has its ids.
+/// The source of a device's ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdsFrom {
     /// `MODALIAS`, which a kernel driver can change when it binds the device.
     #[default]
     Modalias,
-    /// The device's name in `/sys/bus/hid/devices`, which is made once, of what the device said (`hid_add_device()`,
-    /// drivers/hid/hid-core.c).
+    /// The device's name in `/sys/bus/hid/devices`. The kernel makes it once, from the ids that the device sent
+    /// (`hid_add_device()`, drivers/hid/hid-core.c).
     Name,
 }
 
@@ -183,19 +184,19 @@ impl IdsFrom {
     }
 }
 
-/// Kernel drivers by their names in `/sys/bus/hid/drivers`: one name, or a list of them.
+/// Kernel drivers by their names in `/sys/bus/hid/drivers`: one name, or a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct KernelDrivers(pub Vec<String>);
 
 impl KernelDrivers {
-    /// Whether none is named.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this one is among them. The kernel's modules are named `hid-uclogic`, and some of their drivers `uclogic`: both stand for
-    /// the driver.
+    /// Returns whether the list contains this kernel driver. The kernel's modules are named like `hid-uclogic`, but
+    /// some of their drivers like `uclogic`. Both forms match.
     pub fn contains(&self, driver: &str) -> bool {
         fn plain(name: &str) -> &str {
             name.strip_prefix("hid-").unwrap_or(name)
@@ -239,11 +240,11 @@ impl<'de> Deserialize<'de> for KernelDrivers {
     }
 }
 
-/// Bytes that a report descriptor has at an offset.
+/// Bytes at an offset of a report descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BytesAt {
-    /// Where the bytes begin, counted from 0.
+    /// The offset of the first byte, counted from 0.
     pub offset: u32,
     /// The bytes, in hex: "09 43".
     pub bytes: HexBytes,
@@ -255,11 +256,11 @@ pub struct BytesAt {
 pub struct PropertyRule {
     /// The property: `HUION_FIRMWARE_ID`.
     pub name: String,
-    /// Its value, where `*` stands for any text.
+    /// Its value, where `*` matches any text.
     pub value: String,
 }
 
-/// Bytes written in hex.
+/// Bytes, written in hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HexBytes(pub Vec<u8>);
 
@@ -267,21 +268,21 @@ pub struct HexBytes(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest<const N: usize>(pub [u8; N]);
 
-/// A SHA-256.
+/// A SHA-256 digest.
 pub type Sha256 = Digest<32>;
 
-/// The sum of an object: [`hidbpf_prelink::Checksum`].
+/// The checksum of an object: [`hidbpf_prelink::Checksum`].
 pub type Seal = Digest<16>;
 
 impl Sha256 {
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Sha256 {
         Digest(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
     }
 }
 
 impl Seal {
-    /// What stands in a manifest until the object around it is complete.
+    /// The placeholder in a manifest until the object is complete.
     pub const UNSEALED: Seal = Digest([0; 16]);
 }
 
@@ -300,7 +301,7 @@ impl FromStr for HexBytes {
     }
 }
 
-/// A text that is not bytes in hex.
+/// The error for a text that is not bytes in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected bytes in hex such as \"09 43\"")]
 pub struct InvalidHex;
@@ -349,29 +350,29 @@ impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
     }
 }
 
-/// What [`SECTION`] holds, as JSON: whoever writes a manifest reads TOML better, and for a program this is quicker to read.
+/// The contents of [`SECTION`], as JSON. Authors write TOML because it is easier to read; programs parse JSON faster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
-    /// [`FORMAT`], or an older one that has all of it.
+    /// [`FORMAT`], or an older format that has all of the manifest's keys.
     pub format: u32,
-    /// The driver's name, that of its folder.
+    /// The driver's name, which is that of its folder.
     pub name: DriverName,
-    /// The sum of the object's sections with zeros in place of itself, so that a damaged object is known before the kernel sees it.
-    /// See [`crate::object::seal`].
+    /// The checksum of the object's sections, with zeros in place of itself. It reveals a damaged object before the
+    /// kernel reads it. See [`crate::object::seal`].
     pub seal: Seal,
     /// The manifest.
     pub driver: Manifest,
 }
 
-/// Why a manifest was refused, and where.
+/// The error for an invalid manifest, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
     /// The file.
     pub path: PathBuf,
-    /// Line and column, both counted from 1, where they are known.
+    /// Line and column, both counted from 1, if known.
     pub position: Option<(usize, usize)>,
-    /// What is wrong and what was expected.
+    /// The problem and the expected value.
     pub message: String,
 }
 
@@ -405,7 +406,7 @@ impl ManifestError {
     }
 }
 
-/// Line and column of a byte offset, both counted from 1.
+/// Returns the line and column of a byte offset, both counted from 1.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -414,10 +415,11 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 impl Manifest {
-    /// Reads the text of a `driver.toml`; `path` is for errors alone.
+    /// Parses the text of a `driver.toml`. `path` is used only in errors.
     ///
     /// # Errors
-    /// The text is no TOML, has an unknown key or a wrong type, has no `[[match]]`, or has a rule that no device can meet.
+    /// The text is not valid TOML, or has an unknown key or a wrong type. Or it has no `[[match]]`, or a rule that no
+    /// device can meet.
     pub fn parse(path: &Path, text: &str) -> Result<Manifest, ManifestError> {
         let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::from_toml(path, text, &error))?;
         manifest.check().map_err(|(needle, message)| ManifestError::at(path, text, needle, message))?;
@@ -427,7 +429,7 @@ impl Manifest {
     /// Reads `driver.toml` from a file.
     ///
     /// # Errors
-    /// As [`Manifest::parse`], and where the file can't be read.
+    /// As for [`Manifest::parse`], and also if the file can't be read.
     pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
         let text = std::fs::read_to_string(path).map_err(|error| ManifestError {
             path: path.to_owned(),
@@ -437,7 +439,8 @@ impl Manifest {
         Manifest::parse(path, &text)
     }
 
-    /// What the types can't say. The first part of the error is a text to look for, to find the line.
+    /// Checks the constraints that the types can't express. The first part of an error is a text to search for, to find
+    /// the line.
     fn check(&self) -> Result<(), (&'static str, String)> {
         for (key, value) in [("device", &self.device), ("before", &self.before), ("after", &self.after)] {
             if value.trim().is_empty() || value.chars().any(char::is_control) {
@@ -532,29 +535,29 @@ impl Manifest {
         Ok(())
     }
 
-    /// The option of a name.
+    /// Returns the option with a name.
     pub fn option(&self, name: &str) -> Option<&DriverOption> {
         self.options.iter().find(|option| option.name == name)
     }
 
-    /// Whether udev attaches the driver by itself.
+    /// Returns whether udev attaches the driver automatically.
     pub fn is_automatic(&self) -> bool {
         self.kind == Kind::Fix && self.status != Status::Example
     }
 }
 
 impl Match {
-    /// The rule of a driver that is for any device.
+    /// Returns the rule of a driver that is for any device.
     pub(crate) fn any() -> Match {
         Match { label: Some("any device".to_owned()), ..Match::default() }
     }
 
-    /// What people know the rule by: its label, else its number among those of its manifest, of which `index` counts from 0.
+    /// Returns the rule's name for messages: its label, or its number in the manifest. `index` counts from 0.
     pub fn name(&self, index: usize) -> String {
         self.label.clone().unwrap_or_else(|| format!("rule {}", index + 1))
     }
 
-    /// Bus, vendor and product as people write them, `usb 256C:0066`.
+    /// Returns bus, vendor and product in the usual notation, `usb 256C:0066`.
     pub fn ids(&self) -> String {
         let or_any = |text: Option<String>| text.unwrap_or_else(|| "any".to_owned());
         let bus = or_any(self.bus.map(|bus| bus.to_string()));
@@ -567,7 +570,7 @@ impl Match {
         }
     }
 
-    /// What else must hold, in words: by this the driver's device is told from others with the same ids.
+    /// Returns the other conditions in words. They distinguish the driver's device from others with the same ids.
     pub fn conditions(&self) -> Vec<String> {
         let mut conditions = Vec::new();
         conditions.extend((self.ids_from == IdsFrom::Name).then(|| "these ids in its name".to_owned()));
@@ -588,7 +591,7 @@ impl Match {
 }
 
 impl Embedded {
-    /// What an object is given that is not sealed yet.
+    /// Creates the contents for an object that is not sealed yet.
     pub fn new(name: DriverName, driver: Manifest) -> Embedded {
         let has_new_key = |rule: &Match| {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
@@ -605,7 +608,7 @@ impl Embedded {
         Embedded { format, name, seal: Seal::UNSEALED, driver }
     }
 
-    /// The bytes of [`SECTION`].
+    /// Returns the bytes of [`SECTION`].
     ///
     /// # Errors
     /// The manifest can't be written as JSON.
@@ -613,10 +616,10 @@ impl Embedded {
         serde_json::to_vec(self)
     }
 
-    /// Reads the bytes of [`SECTION`]; `path` is the object, for errors alone.
+    /// Parses the bytes of [`SECTION`]. `path` is the object and is used only in errors.
     ///
     /// # Errors
-    /// The bytes are no manifest, or one of a newer format.
+    /// The bytes are not a manifest, or it has a newer format.
     pub fn from_section(path: &Path, section: &[u8]) -> Result<Embedded, ManifestError> {
         #[derive(Deserialize)]
         struct Version {
@@ -627,7 +630,7 @@ impl Embedded {
         let whole = serde_json::from_slice::<Embedded>(section);
         let format = match &whole {
             Ok(embedded) => embedded.format,
-            // What another format has more, or otherwise, is no news.
+            // For another format, unknown or different keys are expected, so only its number is reported.
             Err(_) => serde_json::from_slice::<Version>(section).map_err(damaged)?.format,
         };
         if !(WITHOUT_FIELDS..=FORMAT).contains(&format) {

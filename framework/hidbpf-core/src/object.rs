@@ -1,4 +1,4 @@
-//! A driver's object file, read without a kernel: the manifest, the hooks, the names and places of what user space sets.
+//! Parses a driver's object file without a kernel: its manifest, its hooks, and the variables that user space sets.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ use crate::trusted;
 
 pub use hidbpf_prelink::limits;
 
-/// What the names of source files in a driver's BTF begin with, for the directory that they were compiled in.
+/// The prefix of source file names in a driver's BTF. It replaces the directory that they were compiled in.
 pub const SOURCE_ROOT: &str = "hidbpf:";
 
 /// A place in the HID core where a driver's program runs.
@@ -42,7 +42,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// All hooks, with the names that the kernel has for them in the first and the second generation.
+    /// All hooks, with the kernel's names for them in the first and the second generation.
     const NAMES: [(Hook, Option<&'static str>, &'static str); 4] = [
         (Hook::DeviceEvent, Some("hid_bpf_device_event"), "hid_device_event"),
         (Hook::RdescFixup, Some("hid_bpf_rdesc_fixup"), "hid_rdesc_fixup"),
@@ -62,7 +62,7 @@ impl fmt::Display for Hook {
     }
 }
 
-/// What a section of an object holds, as far as we care.
+/// The role of an object's section that hidbpf uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SectionRole {
     /// A program for a hook, of one generation.
@@ -73,7 +73,7 @@ pub enum SectionRole {
     StructOps,
 }
 
-/// Reads a section's name as libbpf does: a leading `?` means "not loaded unless asked for", `.s` means sleepable.
+/// Parses a section's name as libbpf does: a leading `?` means "not loaded unless asked for", and `.s` means sleepable.
 pub fn section_role(section: &str) -> Option<SectionRole> {
     let section = section.strip_prefix('?').unwrap_or(section);
     match section {
@@ -90,7 +90,7 @@ pub fn section_role(section: &str) -> Option<SectionRole> {
     })
 }
 
-/// Whether a section's name is that of a program for a hook, be it a known one or not.
+/// Returns whether a section's name is that of a program for a hook, known or unknown.
 fn is_hook(section: &str) -> bool {
     let section = section.strip_prefix('?').unwrap_or(section);
     let program = section.split_once('/').map(|(program, _)| program.strip_suffix(".s").unwrap_or(program));
@@ -100,54 +100,54 @@ fn is_hook(section: &str) -> bool {
 /// A global variable of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Global {
-    /// The section that it is in: `.bss`, `.data`, `.rodata`.
+    /// The section that contains it: `.bss`, `.data`, `.rodata`.
     pub section: String,
-    /// Where it begins in the section, in bytes.
+    /// Its offset in the section, in bytes.
     pub offset: usize,
     /// Its size, in bytes.
     pub size: usize,
 }
 
-/// The prefix of globals that udev properties are written to.
+/// The prefix of globals that receive udev properties.
 pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 
-/// The global that tells a driver for which device it is loaded: [`hid_bpf_src::Ids`].
+/// The global that identifies the device to the driver: [`hid_bpf_src::Ids`].
 pub const IDS: &str = "hidbpf_ids";
 
-/// The global in which the SDK notes that the descriptor hook has run: `struct hidbpf_fixup_record`.
+/// The global in which the SDK records that the descriptor hook ran: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
-/// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
+/// The size of an instruction in bytes: `struct bpf_insn` (include/uapi/linux/bpf.h).
 pub const INSTRUCTION_SIZE: u64 = 8;
 
-/// What any object with HID-BPF programs has, a driver's or one of our own.
+/// An object with HID-BPF programs, of a driver or of hidbpf itself.
 #[derive(Clone)]
 pub struct ObjectFile {
-    /// The name that libbpf and messages know it by.
+    /// The name for libbpf and for messages.
     pub name: String,
-    /// The file, or what stands for it in messages.
+    /// The file, or a stand-in for messages.
     pub path: PathBuf,
-    /// The hooks, by generation, with the number of instructions of each: words of 8 bytes, without the functions that a program calls.
+    /// The hooks, by generation, with the number of 8-byte instructions of each. Called functions are not counted.
     pub hooks: BTreeMap<Generation, BTreeMap<Hook, u64>>,
-    /// Whether there is a program that may refuse a device.
+    /// Whether it has a probe program, which may refuse a device.
     pub has_probe: bool,
-    /// Whether there is a program that talks to a device once the driver is attached to it.
+    /// Whether it has a setup program, which sends requests to the device after attaching.
     pub has_setup: bool,
     /// Global variables by name.
     pub globals: BTreeMap<String, Global>,
     bytes: Cow<'static, [u8]>,
-    /// [`hidbpf_prelink::source`] of the bytes, where they have been summed up.
+    /// [`hidbpf_prelink::source`] of the bytes, if computed.
     source: Option<Checksum>,
 }
 
 /// A driver's object.
 #[derive(Clone)]
 pub struct DriverObject {
-    /// The driver's name, from the manifest: a copy under another file name is the same driver.
+    /// The driver's name, from the manifest. A copy under another file name is the same driver.
     pub name: DriverName,
     /// The manifest.
     pub manifest: Manifest,
-    /// The sum of its object: another version of the driver has another one.
+    /// The checksum of its object. Each version of the driver has a different one.
     pub seal: Seal,
     /// The programs.
     pub file: ObjectFile,
@@ -168,29 +168,29 @@ impl fmt::Debug for DriverObject {
 }
 
 impl DriverObject {
-    /// The largest file that is taken for an object, in bytes; the largest drivers have some 100 KiB.
+    /// The largest object file that is accepted, in bytes. The largest drivers have some 100 KiB.
     const MAX_SIZE: u64 = 8 << 20;
 
     /// Reads an object from a file.
     ///
     /// # Errors
-    /// The file can't be read or is no driver.
+    /// The file can't be read or is not a driver.
     pub fn read(path: &Path) -> Result<DriverObject> {
         DriverObject::read_from(path, fs::File::open(path))
     }
 
-    /// Reads an object from a file that nobody but root can have put there, as udev's events do.
+    /// Reads an object, as udev's events do, from a file that only root can have written.
     ///
     /// # Errors
-    /// As [`DriverObject::read`], and where somebody else could write the file or a directory above it.
+    /// As for [`DriverObject::read`], and also if other users could write the file or a directory above it.
     pub fn read_trusted(path: &Path) -> Result<DriverObject> {
         DriverObject::read_from(path, trusted::open(path))
     }
 
-    /// Checks that udev's events may read the object: that nobody but root can have put it there.
+    /// Checks that udev's events may read the object: only root can have written it.
     ///
     /// # Errors
-    /// Somebody else could write the file or a directory above it, or it can't be opened.
+    /// Other users could write the file or a directory above it, or it can't be opened.
     pub fn check_trusted(path: &Path) -> Result<()> {
         trusted::open(path).map(drop).map_err(|error| unreadable(path, error))
     }
@@ -200,7 +200,7 @@ impl DriverObject {
         let fail = |error| unreadable(path, error);
         let file = file.map_err(fail)?;
         let size = file.metadata().map_err(fail)?.len().min(DriverObject::MAX_SIZE);
-        // One byte more, which the end is found at without another allocation.
+        // The extra byte lets `read_to_end` reach the end of the file without another allocation.
         let mut bytes = Vec::with_capacity(size as usize + 1);
         file.take(DriverObject::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > DriverObject::MAX_SIZE {
@@ -209,10 +209,10 @@ impl DriverObject {
         DriverObject::parse(path, bytes)
     }
 
-    /// Reads an object from memory; `path` is where it came from.
+    /// Parses an object from memory. `path` is its origin.
     ///
     /// # Errors
-    /// The bytes are no driver: no ELF, truncated, not for BPF, without a manifest, or without a hook.
+    /// The bytes are not a driver: not an ELF file, truncated, not for BPF, without a manifest, or without a hook.
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<DriverObject> {
         let elf = elf(path, &bytes)?;
         limits::check(&elf).map_err(|why| bad(path, why))?;
@@ -235,25 +235,26 @@ impl DriverObject {
         Ok(DriverObject { name, manifest, seal, file })
     }
 
-    /// The udev properties that the driver's programs and rules ask for, each once.
+    /// Returns the udev properties that the driver's programs and match rules read, each once.
     pub fn properties(&self) -> BTreeSet<&str> {
         let ruled = self.manifest.matches.iter().filter_map(|rule| Some(rule.property.as_ref()?.name.as_str()));
         self.file.properties().chain(ruled).collect()
     }
 
-    /// The same, and those that set its options.
+    /// Returns the properties of [`DriverObject::properties`], and those that set the driver's options.
     pub fn all_properties(&self) -> BTreeSet<String> {
         let options = self.manifest.options.iter().map(|option| option.property(self.name.as_str()));
         self.properties().into_iter().map(str::to_owned).chain(options).collect()
     }
 
-    /// Where its options are in their section: of each variable the offset and the size, in bytes.
+    /// Returns the offset and the size, in bytes, of each option variable in its section.
     pub fn option_places(&self) -> BTreeMap<String, (usize, usize)> {
         let globals = self.globals.iter().filter(|(_, global)| global.section == options::SECTION);
         globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
     }
 
-    /// The udev properties that it gives a device, with their variables' places. The build has seen that all are there.
+    /// Returns the udev properties that it sets on a device, with their variables' places. The build checked that all
+    /// variables exist.
     pub fn exports(&self) -> Vec<Exported> {
         let exported = |export: &Export| {
             let offset = self.globals.get(&export.variable())?.offset;
@@ -262,10 +263,10 @@ impl DriverObject {
         self.manifest.exports.iter().filter_map(exported).collect()
     }
 
-    /// The hooks that the driver uses on a kernel of this generation.
+    /// Returns the hooks that the driver uses on a kernel of this generation.
     ///
     /// # Errors
-    /// The driver needs what this generation does not have.
+    /// The driver needs a feature that this generation lacks.
     pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeMap<Hook, u64>> {
         let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
         match self.hooks.get(&generation) {
@@ -282,10 +283,10 @@ impl DriverObject {
     }
 }
 
-/// Writes into an object's manifest the sum of all else, which [`DriverObject::parse`] asks for. The last step of a build.
+/// Writes the checksum of an object into its manifest, which [`DriverObject::parse`] checks. The last step of a build.
 ///
 /// # Errors
-/// The object has no manifest with [`Seal::UNSEALED`] in it, or can't be read.
+/// The object has no manifest that contains [`Seal::UNSEALED`], or can't be read.
 pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
     let (place, sum) = {
         let elf = elf(path, bytes)?;
@@ -304,15 +305,16 @@ pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// What an object's sections sum up to.
+/// The checksums of an object's sections.
 struct Sums {
-    /// That of all, as they were before the manifest was sealed.
+    /// The checksum of all sections, as they were before the manifest was sealed.
     whole: Seal,
-    /// That of what is prelinked: [`hidbpf_prelink::source`].
+    /// The checksum of the prelinked sections: [`hidbpf_prelink::source`].
     source: Checksum,
 }
 
-/// The sums of an object that is sealed with `sealed`. The whole's is made from the other one, so that no byte is summed up twice.
+/// Computes the checksums of an object that is sealed with `sealed`. The whole checksum includes the source checksum,
+/// so that no byte is hashed twice.
 fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
     let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
     let mut whole = Xxh3::new();
@@ -341,7 +343,7 @@ fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
     Ok(Sums { whole: Digest(whole.digest128().to_le_bytes()), source })
 }
 
-/// Where a seal is in the text of a manifest.
+/// Returns the place of a seal in the text of a manifest.
 fn place_of(seal: &Seal, manifest: &[u8]) -> Option<Range<usize>> {
     let seal = seal.to_string();
     let start = std::str::from_utf8(manifest).ok()?.find(&seal)?;
@@ -349,10 +351,10 @@ fn place_of(seal: &Seal, manifest: &[u8]) -> Option<Range<usize>> {
 }
 
 impl ObjectFile {
-    /// Reads an object from memory.
+    /// Parses an object from memory.
     ///
     /// # Errors
-    /// The bytes are no object for BPF, or have neither a program for any hook nor a set-up.
+    /// The bytes are not an object for BPF, or have neither a program for any hook nor a setup.
     pub fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
@@ -417,15 +419,15 @@ impl ObjectFile {
         })
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What it carries to be loaded without libbpf.
+    /// Returns the data for loading the object without libbpf.
     ///
     /// # Errors
-    /// It carries nothing, or what can't be used; it says why.
+    /// The object has no such data, or it is unusable. The error says why.
     pub fn prelinked(&self) -> std::result::Result<Prelinked<'_>, Unusable> {
         let damaged = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
         let elf = ElfFile64::parse(&*self.bytes).map_err(damaged)?;
@@ -433,18 +435,18 @@ impl ObjectFile {
         Prelinked::of_object(&elf, &source)
     }
 
-    /// The udev properties that it reads: `HUION_FIRMWARE_ID`.
+    /// Returns the udev properties that it reads: `HUION_FIRMWARE_ID`.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         self.globals.keys().filter_map(|global| global.strip_prefix(PROPERTY_PREFIX))
     }
 
-    /// Whether it changes the descriptor, of which each device lets only one driver do so.
+    /// Returns whether it has a descriptor hook. The kernel accepts one for each device.
     pub fn fixes_descriptor(&self) -> bool {
         self.hooks.values().any(|hooks| hooks.contains_key(&Hook::RdescFixup))
     }
 }
 
-/// The object as an ELF file for BPF.
+/// Parses the object as an ELF file for BPF.
 fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
     let elf = ElfFile64::<Endianness>::parse(bytes).map_err(|error| {
         let found = match bytes.get(..4) {
@@ -472,7 +474,7 @@ fn is_data(section: &str) -> bool {
     [".bss", ".data", ".rodata"].iter().any(|prefix| is_or_below(section, prefix))
 }
 
-/// Whether a section is `.data`, or `.data.` and something; `.database` is neither.
+/// Returns whether a section is `.data` or begins with `.data.`, for the prefix `.data`. `.database` does not match.
 pub fn is_or_below(section: &str, prefix: &str) -> bool {
     section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
