@@ -1,8 +1,9 @@
-//! What the machine's owner wants: `hidbpf.toml` and the files of `hidbpf.toml.d` in /etc/hidbpf.
+//! The machine owner's configuration: `hidbpf.toml` and the files of `hidbpf.toml.d` in /etc/hidbpf.
 //!
-//! A file holds as a whole or not at all. Where it is broken, or others than root could have written it, udev leaves off the drivers that it
-//! names until it is corrected: without its driver a device is as its maker sold it, whereas a driver that the owner has ruled out may do harm.
-//! Where there are no files, nothing is read but their directory.
+//! A file is valid as a whole or not at all. A file is invalid if it is broken, or if users other than root could have
+//! written it. Until it is corrected, udev does not attach the drivers that it names. Without its driver a device works
+//! as its maker sold it, but a driver that the owner ruled out may do harm. If there are no files, only their directory
+//! is read.
 
 mod edit;
 mod lock;
@@ -37,18 +38,18 @@ pub const FILE: &str = "hidbpf.toml";
 /// The directory of the files that are read after it, in the order of their names.
 pub const DIRECTORY: &str = "hidbpf.toml.d";
 
-/// The file of that directory which the commands write.
+/// The file of that directory that the commands write.
 pub const OWN_FILE: &str = "90-hidbpf.toml";
 
 /// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// What a setting is about.
+/// The subject of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// Whether udev attaches the driver.
     Enabled,
-    /// Whether the driver is for a device that its manifest does not name.
+    /// Whether the driver also applies to a device that its manifest does not match.
     Bind,
     /// An option of the driver.
     Option(String),
@@ -70,7 +71,7 @@ impl Serialize for Key {
     }
 }
 
-/// The devices that a section is for: all that is given must hold.
+/// The devices that a section is for. All given keys must apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceRule {
     /// The bus.
@@ -82,16 +83,16 @@ pub struct DeviceRule {
     /// The product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductId>,
-    /// The serial number or address (`HID_UNIQ`), where `*` stands for any text.
+    /// The serial number or address (`HID_UNIQ`), where `*` matches any text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniq: Option<String>,
-    /// The port (`HID_PHYS`), where `*` stands for any text.
+    /// The port (`HID_PHYS`), where `*` matches any text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phys: Option<String>,
 }
 
 impl DeviceRule {
-    /// A rule for this device: by its ids and serial number, or by its ids and its port.
+    /// Returns a rule for this device: by its ids and serial number, or by its ids and its port.
     pub fn of(device: &Device, by_port: bool) -> DeviceRule {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         DeviceRule {
@@ -103,7 +104,7 @@ impl DeviceRule {
         }
     }
 
-    /// Whether it holds for a device.
+    /// Returns whether the rule applies to a device.
     pub fn holds_for(&self, device: &Device) -> bool {
         let ids = &device.modalias;
         self.bus.is_none_or(|bus| bus == ids.bus)
@@ -151,43 +152,43 @@ impl Serialize for Source {
     }
 }
 
-/// Something that a file says.
+/// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// The driver that it is about.
     pub driver: DriverName,
     /// The devices that it is for; `None` for all.
     pub device: Option<DeviceRule>,
-    /// What it sets.
+    /// The key that it sets.
     pub key: Key,
-    /// To what.
+    /// The value.
     pub value: Value,
-    /// Where it says so.
+    /// The line that says so.
     pub source: Source,
 }
 
 impl Entry {
-    /// Whether another one is about the same.
+    /// Returns whether another entry sets the same key for the same driver and devices.
     fn is_about_the_same(&self, other: &Entry) -> bool {
         (&self.driver, &self.device, &self.key) == (&other.driver, &other.device, &other.key)
     }
 }
 
-/// A file that does not hold: it is broken, not to be trusted, or can't be read.
+/// An invalid file: it is broken, not to be trusted, or unreadable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong, with the place.
+    /// The error message, with the place.
     message: String,
-    /// What to do about it, if that is not to correct the file.
+    /// A hint, unless it is to correct the file.
     remedy: Option<String>,
-    /// Its text, where it can be read. Only names of drivers are looked for in it.
+    /// The file's text, if readable. It is only searched for names of drivers.
     text: Option<String>,
 }
 
 impl Problem {
-    /// Whether the file may have been about this driver: it has its name in it, or could not be read.
+    /// Returns whether the file may concern this driver: it contains the driver's name, or could not be read.
     pub fn concerns(&self, driver: &DriverName) -> bool {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let Some(text) = &self.text else { return true };
@@ -198,7 +199,7 @@ impl Problem {
         })
     }
 
-    /// The failure, with what it means for drivers and what to do about it.
+    /// Returns the error, with its consequence for drivers and a hint.
     pub fn error(&self) -> Error {
         let which = if self.text.is_some() { "the drivers that the file names" } else { "all drivers" };
         let remedy = self.remedy.as_deref().unwrap_or("correct the file");
@@ -219,27 +220,27 @@ impl Serialize for Problem {
     }
 }
 
-/// What the owner wants of a driver on a device.
+/// The configuration's instruction for a driver on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish<'a> {
-    /// Nothing is said: the manifest decides.
+    /// The configuration does not mention it: the manifest decides.
     Unsaid,
-    /// It is attached wherever its manifest matches.
+    /// Attach it wherever its manifest matches.
     Enabled(&'a Source),
-    /// It is attached whatever its manifest says.
+    /// Attach it regardless of its manifest.
     Bound(&'a Source),
-    /// It is left off.
+    /// Do not attach it.
     Disabled(&'a Source),
-    /// A file that does not hold may have been about it: it is left off.
+    /// Do not attach it: an invalid file may concern it.
     InDoubt(&'a Problem),
 }
 
-/// All that the files say.
+/// The contents of all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// The files that were read, in this order.
     pub files: Vec<PathBuf>,
-    /// What they say, in the same order.
+    /// Their entries, in the same order.
     pub entries: Vec<Entry>,
     /// The files that could not be read.
     pub problems: Vec<Problem>,
@@ -248,8 +249,8 @@ pub struct Config {
 type Open = fn(&Path) -> io::Result<File>;
 
 impl Config {
-    /// Reads the files. What is wrong with them is in [`Config::problems`]. In the system's own directory, which is what udev's events
-    /// go by, that is also a file that others than root could have written.
+    /// Reads the files. [`Config::problems`] lists their errors. udev's events use the system's own directory. There, a
+    /// file that users other than root could have written is an error too.
     pub fn read(system: &System) -> Config {
         if system.config == Path::new(System::CONFIG) {
             Config::read_each(system, trusted::open)
@@ -271,14 +272,14 @@ impl Config {
         config
     }
 
-    /// What a single file of this text says; `path` is where it is from.
+    /// Parses the text of a single file. `path` is its origin.
     pub fn of_text(path: &Path, text: &str) -> Config {
         let mut config = Config::default();
         config.add(path.to_owned(), text.to_owned());
         config
     }
 
-    /// The text of a single file that says what holds of this.
+    /// Returns the text of a single file that contains the effective entries.
     pub fn to_text(&self) -> String {
         edit::to_text(&self.in_force())
     }
@@ -306,8 +307,8 @@ impl Config {
         }
     }
 
-    /// What is said last of a driver on a device; what is said for the device goes before what is said for all. Without a device,
-    /// what is said for all.
+    /// Returns the last entry about a driver on a device. Entries for the device take precedence over entries for all
+    /// devices. Without a device, only entries for all devices count.
     pub fn find(&self, driver: &DriverName, device: Option<&Device>, key: &Key) -> Option<&Entry> {
         let about = |entry: &&Entry| entry.driver == *driver && entry.key == *key;
         let is_for = |entry: &&Entry| match (&entry.device, device) {
@@ -318,7 +319,7 @@ impl Config {
         said().find(is_for).or_else(|| said().find(|entry| entry.device.is_none()))
     }
 
-    /// What the owner wants of a driver on a device, which must have its own ids.
+    /// Returns the configuration's instruction for a driver on a device, which must have its original ids.
     pub fn wish(&self, driver: &DriverName, device: &Device) -> Wish<'_> {
         if let Some(problem) = self.problems.iter().find(|problem| problem.concerns(driver)) {
             return Wish::InDoubt(problem);
@@ -326,7 +327,7 @@ impl Config {
         let enabled = self.find(driver, Some(device), &Key::Enabled);
         let bound = self.find(driver, Some(device), &Key::Bind).filter(|entry| entry.value == Value::Bool(true));
         match (enabled, bound) {
-            // What is said for the device alone rules out a driver that is bound to it, and what is said for all does not.
+            // Disabling a bound driver takes an entry for the device. An entry for all devices does not suffice.
             (Some(entry), None) if entry.value == Value::Bool(false) => Wish::Disabled(&entry.source),
             (Some(entry), Some(_)) if entry.value == Value::Bool(false) && entry.device.is_some() => {
                 Wish::Disabled(&entry.source)
@@ -337,7 +338,7 @@ impl Config {
         }
     }
 
-    /// The drivers that the owner wants on a device, whether or not udev knows so.
+    /// Returns the drivers that the configuration enables on a device, whether or not udev's hwdb names them.
     pub fn wanted(&self, device: &Device) -> BTreeSet<&DriverName> {
         let drivers: BTreeSet<&DriverName> = self.entries.iter().map(|entry| &entry.driver).collect();
         drivers
@@ -346,7 +347,7 @@ impl Config {
             .collect()
     }
 
-    /// The same without what it says of these devices.
+    /// Returns the configuration without the entry for this driver, these devices and this key.
     #[must_use]
     pub fn without(&self, driver: &DriverName, device: Option<&DeviceRule>, key: &Key) -> Config {
         let mut config = self.clone();
@@ -354,7 +355,7 @@ impl Config {
         config
     }
 
-    /// The settings that hold: of those about the same, the last.
+    /// Returns the effective entries: the last of those that set the same key for the same driver and devices.
     pub fn in_force(&self) -> Vec<&Entry> {
         let mut in_force: Vec<&Entry> = Vec::new();
         for entry in &self.entries {
@@ -371,14 +372,14 @@ fn read_text(file: File) -> io::Result<String> {
     if text.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
-/// Opens a file that need not be root's, and waits for nobody who might write it.
+/// Opens a regular file that may belong to any user. Does not block on a FIFO without a writer.
 fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// The files that there may be, in the order in which they are read.
+/// Returns the files that may exist, in the order in which they are read.
 fn paths(system: &System) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     let directory = system.config.join(DIRECTORY);
@@ -442,7 +443,7 @@ struct OnDevice {
     options: BTreeMap<String, Spanned<Value>>,
 }
 
-/// Reads the text of a file; `path` is where it is from. The error names file, line and column.
+/// Parses the text of a file. `path` is its origin. The error names file, line and column.
 fn parse(path: &Path, text: &str) -> std::result::Result<Vec<Entry>, String> {
     let wrong = |offset: Option<usize>, message: &str| {
         let place = offset.map(|offset| position(text, offset));
@@ -486,10 +487,10 @@ fn parse(path: &Path, text: &str) -> std::result::Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
-/// Writes a file that is the old one until it is the new one, also when the power fails.
+/// Replaces a file atomically, even across a power failure.
 ///
 /// # Errors
-/// Its directory is not there, or a step of it fails; then the old file is as it was.
+/// Its directory does not exist, or a step failed. The old file is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
@@ -502,14 +503,14 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         }
         let mut file = File::options().write(true).create_new(true).mode(mode).open(&fresh)?;
         file.write_all(bytes)?;
-        // Not what the umask leaves of it.
+        // Set the mode explicitly, because the umask may have reduced it.
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
         File::open(directory)?.sync_all()
     };
     write().inspect_err(|_| {
-        // What was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        // Remove the incomplete file. An error here adds nothing to the first one.
         let _ = fs::remove_file(&fresh);
     })
 }
@@ -630,7 +631,7 @@ bind = true
         expect_all_in_doubt(&system, "did not contain valid UTF-8");
     }
 
-    /// One problem, which keeps all drivers off.
+    /// Expects one problem, which disables all drivers.
     fn expect_all_in_doubt(system: &System, words: &str) {
         let config = Config::read(system);
         let [problem] = &config.problems[..] else { panic!("{words}: {config:?}") };
@@ -661,7 +662,7 @@ bind = true
         let text = "[driver.fine]\noptions.x = 1\n[driver.mouse-invert-y]\nenabled = true\n";
         let (_root, system) = system(&[(FILE, text)]);
         let device = device(1, "", "");
-        // A temporary directory is anybody's.
+        // Any user can write to a temporary directory.
         let config = Config::read_each(&system, trusted::open);
         assert_eq!(config.entries, []);
         for named in ["fine", MOUSE] {

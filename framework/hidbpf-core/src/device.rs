@@ -18,13 +18,13 @@ use crate::udev::Record;
 /// A HID device: one interface of a USB device, one Bluetooth HID device, one I2C device.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// The kernel's name of it.
+    /// Its name in the kernel.
     pub name: HidName,
     /// Its directory in sysfs, with links resolved.
     pub syspath: PathBuf,
     /// Its ids. The group can change with the descriptor.
     pub modalias: Modalias,
-    /// The name that it gives itself (`HID_NAME`). It can hold anything.
+    /// Its own name (`HID_NAME`), which can contain any text.
     pub hid_name: String,
     /// Its physical path (`HID_PHYS`).
     pub phys: String,
@@ -32,36 +32,36 @@ pub struct Device {
     pub uniq: String,
     /// The kernel driver that is bound to it.
     pub driver: Option<String>,
-    /// The current descriptor: what the kernel has parsed, after the descriptor hook and after the kernel driver's own fixup. Empty if no
-    /// kernel driver is bound, as with a descriptor that the kernel refuses.
+    /// The current descriptor: the one that the kernel parsed, after the descriptor hook and the kernel driver's own
+    /// fixup. Empty if no kernel driver is bound, as for a descriptor that the kernel refuses.
     pub current: Vec<u8>,
     /// The number of its USB interface.
     pub interface: Option<u8>,
-    /// Whether the kernel has made something of it that is for input.
+    /// Whether the kernel created an input device for it.
     pub has_input: bool,
     /// The original descriptor, if it is known.
     pub(crate) original: Option<Vec<u8>>,
     directory: Directory,
     properties: Properties,
-    /// What the variables of the driver are set to that is being attached, its options.
+    /// The values of variables of the driver that is being attached, such as its options.
     variables: BTreeMap<String, Vec<u8>>,
 }
 
-/// Where udev properties come from.
+/// The source of udev properties.
 #[derive(Clone, Debug)]
 enum Properties {
     /// udev's database, in this directory.
     Udev(PathBuf),
-    /// Given.
+    /// A fixed set.
     Given(BTreeMap<String, String>),
 }
 
 impl Device {
-    /// Reads the device of that name whose directory in sysfs, or something below it, is at a path: as udev's events give it, without
-    /// links in it. Of any other path only the name counts.
+    /// Reads the device with this name. `path` is its sysfs directory or a path below it, without links, as udev's
+    /// events give it. For any other path the device is looked up by name.
     ///
     /// # Errors
-    /// There is no such device, or it vanished while it was read.
+    /// The device does not exist, or it vanished while it was read.
     pub fn at(system: &System, name: &HidName, path: &Path) -> Result<Device> {
         let devices = system.sysfs.join("devices");
         let mut directories = path.ancestors().take_while(|path| path.starts_with(&devices));
@@ -74,7 +74,7 @@ impl Device {
     /// Reads a device by its name.
     ///
     /// # Errors
-    /// There is no such device, or it vanished while it was read.
+    /// The device does not exist, or it vanished while it was read.
     pub fn open(system: &System, name: &HidName) -> Result<Device> {
         let link = system.hid_devices().join(name.as_str());
         let syspath = target(&link).map_err(|error| match error.kind() {
@@ -89,7 +89,7 @@ impl Device {
         let current = attribute(&name, &directory, RDESC)?;
         let uevent = attribute(&name, &directory, "uevent")?;
         let uevent = String::from_utf8_lossy(&uevent);
-        // Behind all that the device says of itself, which may have line breaks in it.
+        // The kernel writes it after the device's own strings, which may contain line breaks. So search from the end.
         let modalias = uevent.lines().rev().find_map(|line| line.strip_prefix("MODALIAS="));
         let modalias = modalias.unwrap_or_default().parse().map_err(|error| {
             Error::because(ErrorKind::Io, format!("failed to read the ids of the device `{name}`"), error)
@@ -119,10 +119,10 @@ impl Device {
         })
     }
 
-    /// Reads a device that a person named: by the kernel's name, a path in sysfs, or a node in /dev.
+    /// Reads a device that the user named: by the kernel's name, a path in sysfs, or a node in /dev.
     ///
     /// # Errors
-    /// There is no such device. The error names the HID devices that are nearest to what was typed.
+    /// The device does not exist. The error names the HID devices that are nearest to the text.
     pub fn find(system: &System, text: &str) -> Result<Device> {
         if let Ok(name) = text.parse::<HidName>() {
             return Device::open(system, &name).map_err(|error| match error.kind() {
@@ -154,10 +154,10 @@ impl Device {
             .unwrap_or_else(|| Err(no_device(format!("`{text}` is not a HID device"))))
     }
 
-    /// Reads all HID devices, in the order of their names. A device that vanishes meanwhile is left out.
+    /// Reads all HID devices, sorted by name. Omits a device that vanishes meanwhile.
     ///
     /// # Errors
-    /// sysfs can't be read. Where the HID core is not loaded there are no devices, and no error.
+    /// sysfs can't be read. If the HID core is not loaded, the list is empty.
     pub fn all(system: &System) -> Result<Vec<Device>> {
         let mut devices = Vec::new();
         for name in names(system)? {
@@ -170,7 +170,7 @@ impl Device {
         Ok(devices)
     }
 
-    /// A device of which nothing is known but this.
+    /// Returns a device of which only these values are known.
     #[cfg(test)]
     pub(crate) fn example(modalias: Modalias, uniq: &str, phys: &str) -> Device {
         Device {
@@ -191,72 +191,73 @@ impl Device {
         }
     }
 
-    /// The original descriptor: what the device sent. `None` if it is not known here.
+    /// Returns the original descriptor, which the device sent. Returns `None` if it is not known here.
     pub fn original(&self) -> Option<&[u8]> {
         self.original.as_deref()
     }
 
-    /// The original descriptor, or the current one if it is not known.
+    /// Returns the original descriptor, or the current one if the original is not known.
     pub fn original_or_current(&self) -> &[u8] {
         self.original().unwrap_or(&self.current)
     }
 
-    /// The same device with this original descriptor.
+    /// Returns the device with this original descriptor.
     #[must_use]
     pub fn with_original(self, original: Vec<u8>) -> Device {
         Device { original: Some(original), ..self }
     }
 
-    /// The same device with these udev properties and no others.
+    /// Returns the device with these udev properties and no others.
     #[must_use]
     pub fn with_properties(self, properties: BTreeMap<String, String>) -> Device {
         Device { properties: Properties::Given(properties), ..self }
     }
 
-    /// Reads these udev properties, and knows no others from then on; the first call decides.
+    /// Reads these udev properties. From then on the device has only these; later calls have no effect.
     pub(crate) fn keep_properties(&mut self, names: impl IntoIterator<Item = String>) {
         if matches!(self.properties, Properties::Udev(_)) {
             self.properties = Properties::Given(self.properties(names));
         }
     }
 
-    /// The same device, for a driver whose variables are to be set so.
+    /// Returns the device with values for the variables of a driver.
     #[must_use]
     pub fn with_variables(self, variables: BTreeMap<String, Vec<u8>>) -> Device {
         Device { variables, ..self }
     }
 
-    /// What the variables of the driver are to be set to that is being attached.
+    /// Returns the values of variables of the driver that is being attached.
     pub fn variables(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.variables
     }
 
-    /// The same device as it is now, with the udev properties that it was given, and with what does not change.
+    /// Reads the device again. Keeps its udev properties and its original descriptor.
     pub(crate) fn read_again(&self, system: &System) -> Result<Device> {
         let (properties, original) = (self.properties.clone(), self.original.clone());
         Ok(Device { properties, original, ..Device::open(system, &self.name)? })
     }
 
-    /// Those of these udev properties that the device has, with their values: each is the device's own, else that of its nearest parent
-    /// that has it, else that of its hidraw node.
+    /// Returns those of these udev properties that the device has, with their values. A value comes from the device
+    /// itself, else from its nearest parent that has it, else from its hidraw node.
     ///
-    /// Tools that switch tablets between modes put them on any of these.
+    /// Tools that switch tablets between modes set them on any of these.
     pub fn properties(&self, names: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, String> {
         let nodes = std::iter::once_with(|| entries(&self.syspath.join("hidraw"))).flatten();
         self.properties_of(names, nodes.filter_map(|node| Record::of_node(&node)))
     }
 
-    /// One of [`Device::properties`].
+    /// Returns one of [`Device::properties`].
     pub fn property(&self, name: &str) -> Option<String> {
         self.properties([name]).remove(name)
     }
 
-    /// Those of these udev properties that count for what is below: each is the device's own, else that of its nearest parent that has it.
+    /// Returns those of these udev properties that the device itself or a parent has. A value comes from the device
+    /// itself, else from its nearest parent that has it.
     pub fn inherited_properties<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, String> {
         self.properties_of(names, std::iter::empty())
     }
 
-    /// Those of the device, of its parents, and of what is below.
+    /// Returns the properties of the device, of its parents, and of the nodes below it.
     fn properties_of(
         &self,
         names: impl IntoIterator<Item = impl Into<String>>,
@@ -283,35 +284,35 @@ impl Device {
         found
     }
 
-    /// Reads the current descriptor again, and which kernel driver is bound.
+    /// Reads the current descriptor and the bound kernel driver again.
     ///
     /// # Errors
-    /// The device has gone.
+    /// The device is gone.
     pub fn refresh(&mut self) -> Result<()> {
         self.current = attribute(&self.name, &self.directory, RDESC)?;
         self.driver = self.directory.link("driver").ok();
         Ok(())
     }
 
-    /// The kernel driver that is bound to it now.
+    /// Returns the kernel driver that is bound to it now.
     pub(crate) fn kernel_driver(&self) -> Option<String> {
         self.directory.link("driver").ok()
     }
 
-    /// Whether the device is still there.
+    /// Returns whether the device still exists.
     pub fn is_present(&self) -> bool {
         self.directory.has(RDESC)
     }
 
-    /// Whether the current descriptor declares an input report.
+    /// Returns whether the current descriptor declares an input report.
     ///
-    /// The kernel sizes the buffer of event hooks by the parsed input reports, and crashes on the first report when there
-    /// were none (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+    /// The kernel sizes the buffer of event hooks by the parsed input reports. If it parsed none, it crashes on the
+    /// first report (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
     pub fn has_input_report(&self) -> bool {
         has_input_report(&self.current)
     }
 
-    /// Whether the device has evdev nodes, now.
+    /// Returns whether the device has evdev nodes now.
     pub fn has_nodes(&self) -> bool {
         let Ok(inputs) = self.directory.directory(INPUT.as_ref()) else { return false };
         let is_node = |name: &OsStr| name.as_bytes().starts_with(EVDEV.as_bytes());
@@ -319,13 +320,13 @@ impl Device {
         inputs.any(|name| name.as_bytes().starts_with(INPUT.as_bytes()) && has_node(name))
     }
 
-    /// Whether the current descriptor has something for which the kernel makes an input device.
+    /// Returns whether the kernel makes an input device for the current descriptor.
     pub fn is_for_input(&self) -> bool {
         is_for_input(&self.current)
     }
 
-    /// Has udev look again at the device and its input devices, for which the kernel makes an event. With `known` it passes over those that
-    /// udev has not dealt with yet, and will.
+    /// Triggers a `change` event for the device and its input devices, so that udev processes them again. With `known`,
+    /// it skips input devices that udev has not processed yet but will.
     pub(crate) fn trigger(&self, system: &System, known: bool) {
         let database = system.udev_database();
         let is_wanted = |path: &PathBuf| !known || Record::of(path).is_some_and(|record| record.is_kept(&database));
@@ -336,7 +337,7 @@ impl Device {
         for path in std::iter::once(self.syspath.clone()).chain(inputs.filter(is_wanted)) {
             let uevent = fs::File::options().write(true).open(path.join("uevent"));
             match uevent.and_then(|mut uevent| uevent.write_all(b"change")) {
-                // Gone meanwhile, and with it whatever udev should have seen of it.
+                // Gone meanwhile, so udev has nothing to update.
                 Err(error) if error.kind() == io::ErrorKind::NotFound || is_gone(&error) => {}
                 Err(error) => tracing::warn!("udev can't be told that `{}` has changed: {error}", path.display()),
                 Ok(()) => {}
@@ -344,14 +345,14 @@ impl Device {
         }
     }
 
-    /// The directories of the evdev nodes.
+    /// Returns the directories of the evdev nodes.
     fn evdev(&self) -> Vec<PathBuf> {
         let inputs = children(&self.syspath, INPUT).into_iter();
         let is_evdev = |path: &PathBuf| file_name(path).is_some_and(|name| name.starts_with(EVDEV));
         inputs.flat_map(|input| entries(&input)).filter(is_evdev).collect()
     }
 
-    /// The `/dev` nodes of the device's input and hidraw children, for people.
+    /// Returns the `/dev` nodes of the device's input and hidraw children, for display.
     pub fn nodes(&self) -> Vec<PathBuf> {
         let mut nodes: Vec<PathBuf> = children(&self.syspath, "hidraw");
         nodes.extend(self.evdev());
@@ -365,7 +366,7 @@ impl Device {
     }
 }
 
-/// Whether a report descriptor declares an input report with at least one bit.
+/// Returns whether a report descriptor declares an input report with at least one bit.
 pub fn has_input_report(rdesc: &[u8]) -> bool {
     const INPUT: u8 = 0x80;
     const REPORT_SIZE: u8 = 0x74;
@@ -382,8 +383,8 @@ pub fn has_input_report(rdesc: &[u8]) -> bool {
     })
 }
 
-/// Whether a report descriptor has an application collection of a page for which the kernel makes input devices, as a rule
-/// (`IS_INPUT_APPLICATION()`, include/linux/hid.h).
+/// Returns whether a report descriptor has an application collection for which the kernel usually makes an input
+/// device. That depends on its usage page (`IS_INPUT_APPLICATION()`, include/linux/hid.h).
 fn is_for_input(rdesc: &[u8]) -> bool {
     const USAGE_PAGE: u8 = 0x04;
     const USAGE: u8 = 0x08;
@@ -395,7 +396,7 @@ fn is_for_input(rdesc: &[u8]) -> bool {
     items(rdesc).any(|ShortItem { item, value, .. }| {
         match item {
             USAGE_PAGE => page = value,
-            // One of four bytes has its page in the upper two.
+            // A four-byte usage holds its page in the upper two bytes.
             USAGE => usage = if value > 0xffff { value >> 16 } else { page },
             COLLECTION => return value == APPLICATION && INPUT_PAGES.contains(&usage),
             _ => {}
@@ -407,10 +408,10 @@ fn is_for_input(rdesc: &[u8]) -> bool {
 /// The attribute with the current descriptor.
 const RDESC: &str = "report_descriptor";
 
-/// The directory of a device's inputs, and what the names of these begin with.
+/// The directory of a device's inputs, and the prefix of their names.
 const INPUT: &str = "input";
 
-/// What the names of evdev nodes begin with.
+/// The prefix of evdev nodes' names.
 const EVDEV: &str = "event";
 
 fn directory(name: &HidName, syspath: &Path) -> Result<Directory> {
@@ -431,20 +432,21 @@ fn attribute(name: &HidName, directory: &Directory, attribute: &str) -> Result<V
     })
 }
 
-/// Whether this is sysfs's answer for a device that is being removed.
+/// Returns whether this is sysfs's error for a device that is being removed.
 fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
-/// `bInterfaceNumber` of the USB interface above a HID device. The names of interfaces have a colon in them (`usb_set_configuration()`,
-/// drivers/usb/core/message.c).
+/// Reads `bInterfaceNumber` of the USB interface above a HID device. The names of interfaces contain a colon
+/// (`usb_set_configuration()`, drivers/usb/core/message.c).
 fn usb_interface(directory: &Directory, syspath: &Path) -> Option<u8> {
     file_name(syspath.parent()?).filter(|name| name.contains(':'))?;
     let text = directory.read("../bInterfaceNumber").ok()?;
     u8::from_str_radix(std::str::from_utf8(&text).ok()?.trim(), 16).ok()
 }
 
-/// Where a link of sysfs's leads: some folders up, then down to a device, with no other link on the way.
+/// Returns the target of a sysfs link. Such a link leads up some folders, then down to a device, with no other link on
+/// the way.
 fn target(link: &Path) -> io::Result<PathBuf> {
     let mut path = link.parent().unwrap_or(link).to_owned();
     for component in fs::read_link(link)?.components() {
@@ -464,17 +466,17 @@ fn file_name(path: &Path) -> Option<&str> {
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut names: Vec<OsString> =
         fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
-    // Paths are compared name by name, which takes long.
+    // Sort names, not paths: comparing paths component by component is slow.
     names.sort();
     names.into_iter().map(|name| dir.join(name)).collect()
 }
 
-/// The children of a device in one of its class directories, `input` or `hidraw`.
+/// Returns the children of a device in one of its class directories, `input` or `hidraw`.
 fn children(syspath: &Path, class: &str) -> Vec<PathBuf> {
     entries(&syspath.join(class)).into_iter().filter(|path| path.join("uevent").exists()).collect()
 }
 
-/// Where a character device is in sysfs.
+/// Returns the sysfs directory of a character device.
 fn node_in_sysfs(system: &System, node: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let metadata = fs::metadata(node).ok()?;
@@ -501,7 +503,7 @@ fn names(system: &System) -> Result<Vec<HidName>> {
     Ok(names)
 }
 
-/// Names the HID devices that are nearest to what somebody typed, best first.
+/// Names the HID devices that are nearest to the user's text, best first.
 fn nearest(system: &System, text: &str) -> String {
     const SHOWN: usize = 3;
     let mut devices = Device::all(system).unwrap_or_default();
@@ -519,7 +521,7 @@ fn nearest(system: &System, text: &str) -> String {
     format!("the nearest HID devices are {}; `hidbpf devices` lists all", shown.join(", "))
 }
 
-/// How many characters must be inserted, removed or replaced to make one text the other (Levenshtein).
+/// Returns the Levenshtein distance: how many characters must be inserted, removed or replaced.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -550,7 +552,7 @@ mod tests {
             fs::create_dir_all(folder).unwrap();
         }
         std::os::unix::fs::symlink(&syspath, system.hid_devices().join(name.as_str())).unwrap();
-        // A name with a line break looks like more of what the kernel says.
+        // A name with a line break can imitate other lines of the kernel.
         let uevent = "HID_NAME=x\nMODALIAS=hid:b0003g0001v00000001p00000001\nHID_UNIQ=7\nMODALIAS=hid:b0003g0001v00001234p00005678\n";
         for (path, text) in [
             (syspath.join("report_descriptor"), "\x05\x01"),
@@ -567,7 +569,7 @@ mod tests {
             assert_eq!(device.modalias.to_string(), "hid:b0003g0001v00001234p00005678");
             assert_eq!((device.uniq.as_str(), device.interface), ("7", Some(2)));
             assert_eq!(device.property("HUION_FIRMWARE_ID").as_deref(), Some("x"));
-            // What is below a device does not count for it.
+            // Properties of nodes below a device are not inherited.
             assert!(device.inherited_properties(["HIDBPF_IGNORE"]).is_empty());
         }
         let device = Device::open(&system, &name).unwrap();
