@@ -1,4 +1,4 @@
-//! The file in `/run/hidbpf` that has the kernel's numbers from one attach to the next. Only root can read or write it.
+//! The file in `/run/hidbpf` that caches the kernel's ids from one run to the next. Only root can read or write it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use crate::fast::Keep;
 use crate::system::System;
 
-/// More bytes than are kept.
+/// A limit above the size of a valid file, in bytes.
 const MOST: u64 = 1 << 16;
 
-/// Reads what was kept. What can't be read, and what somebody else could have written, counts as nothing.
+/// Reads the file. Returns `None` if it can't be read, or if other users could have written it.
 pub fn read(system: &System) -> Option<Vec<u8>> {
     read_owned(&system.ids(), 0).ok()
 }
@@ -25,7 +25,7 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
     if !is_file || stat.st_uid != owner || Mode::from_raw_mode(stat.st_mode) != OURS {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    // One byte more, which the end is found at without another allocation.
+    // The extra byte lets `read_to_end` reach the end of the file without another allocation.
     let size = u64::try_from(stat.st_size).unwrap_or(0).min(MOST);
     let mut bytes = Vec::with_capacity(size as usize + 1);
     File::from(file).take(MOST).read_to_end(&mut bytes)?;
@@ -34,7 +34,7 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
 
 const OURS: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Does with the file what is to be done. That it can't be written costs the next attach time, and this one nothing.
+/// Updates the file as `keep` says. If it can't be written, the next run takes longer, but this one is not affected.
 pub fn write(system: &System, keep: &Keep) {
     let path = system.ids();
     let result = match keep {
@@ -50,7 +50,7 @@ pub fn write(system: &System, keep: &Keep) {
     }
 }
 
-/// Whoever reads meanwhile finds the old file or the new one. Of two that write at once one wins.
+/// Replaces the file atomically: readers find the old file or the new one. If two processes write at once, one wins.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let write = || -> io::Result<()> {
@@ -59,7 +59,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&fresh, path)
     };
     write().inspect_err(|_| {
-        // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        // Remove the incomplete file. An error here adds nothing to the first one.
         let _ = fs::remove_file(&fresh);
     })
 }

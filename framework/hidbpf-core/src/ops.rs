@@ -1,4 +1,4 @@
-//! Maps of the kernel's `struct hid_bpf_ops`, which tie programs to a device (since Linux 6.11).
+//! Maps of the kernel's `struct hid_bpf_ops`, which attach programs to a device (since Linux 6.11).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -9,14 +9,14 @@ use crate::ids::HidId;
 use crate::object::Hook;
 use crate::sys::Map;
 
-/// A map that has programs for a device. It does nothing until it is attached.
+/// A map that holds programs for a device. It has no effect until it is attached.
 pub struct OpsMap(Map);
 
 impl OpsMap {
-    /// Makes a map. `ops` says where things are in its value, `btf` are the types of the programs if the kernel looks at them.
+    /// Creates a map. `ops` is the layout of its value. `btf` holds the programs' types, if the kernel reads them.
     ///
     /// # Errors
-    /// The kernel refuses the map or a program in it, or something has no place in the value.
+    /// The kernel refuses the map or a program in it, or the value has no place for a field.
     pub fn new(
         name: &str,
         ops: &ResolvedOps,
@@ -39,16 +39,16 @@ impl OpsMap {
         Ok(OpsMap(map))
     }
 
-    /// Attaches it to its device. Dropping the link detaches it.
+    /// Attaches the map to its device. Dropping the link detaches it.
     ///
     /// # Errors
-    /// As the kernel's `hid_bpf_reg()`.
+    /// As for the kernel's `hid_bpf_reg()`.
     pub fn attach(&self) -> io::Result<OwnedFd> {
         self.0.attach()
     }
 }
 
-/// Where a hook is in a map's value, in bytes.
+/// Returns the offset of a hook in a map's value, in bytes.
 pub(crate) fn offset(ops: &ResolvedOps, hook: Hook) -> u32 {
     match hook {
         Hook::DeviceEvent => ops.device_event,

@@ -1,6 +1,7 @@
-//! All that the compiler can't check: calls of which std and rustix know nothing. These are bpf()'s, each with no more of `union bpf_attr`
-//! (include/uapi/linux/bpf.h) than it takes, since the kernel takes what is not given for zeros, one that says what a signal does, and one
-//! that locks a byte of a file.
+//! System calls that std and rustix do not wrap, and the only unsafe code of this crate.
+//!
+//! These are bpf(2), the setting of a signal's action, and the locking of a byte of a file. Each bpf() call passes only
+//! the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel treats the missing rest as zeros.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -25,26 +26,26 @@ const BTF_LOAD: libc::c_int = 18;
 const MAP_FREEZE: libc::c_int = 22;
 const LINK_CREATE: libc::c_int = 28;
 
-/// Of `enum bpf_map_type`, those whose entries are as large as their values.
+/// Types of `enum bpf_map_type` whose entries are as large as their values.
 const ARRAY: u32 = 2;
 const STRUCT_OPS: u32 = 26;
 
-/// Characters of a name, its zero counted (`BPF_OBJ_NAME_LEN`).
+/// The size of a name, including its NUL (`BPF_OBJ_NAME_LEN`).
 const NAME_LENGTH: usize = 16;
 
-/// Has writing to a pipe that nobody reads fail with EPIPE, instead of ending the process with a signal.
+/// Makes writing to a pipe without a reader fail with EPIPE, instead of ending the process with a signal.
 pub(crate) fn ignore_broken_pipes() {
-    // SAFETY: no code of ours is to run for the signal. It can't fail: the signal is one that may be ignored.
+    // SAFETY: no signal handler is installed. The call can't fail, because this signal may be ignored.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Locks a byte of a file until the file is closed, for this opening of it alone (`F_OFD_SETLK`). Returns whether it was free.
+/// Locks a byte of a file until this open file description is closed (`F_OFD_SETLK`). Returns whether it was free.
 ///
 /// # Errors
-/// As fcntl(2).
+/// As for fcntl(2).
 pub(crate) fn lock_byte(file: BorrowedFd<'_>, at: u64) -> io::Result<bool> {
     let start = libc::off_t::try_from(at).map_err(io::Error::other)?;
-    // SAFETY: it is made of numbers alone, of which each may be zero; some systems have more of them than are named here.
+    // SAFETY: all fields are numbers, which may be zero. Some systems have more fields than are named here.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     (lock.l_type, lock.l_whence, lock.l_start, lock.l_len) =
         (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short, start, 1);
@@ -61,29 +62,30 @@ pub(crate) fn lock_byte(file: BorrowedFd<'_>, at: u64) -> io::Result<bool> {
 /// Calls bpf().
 ///
 /// # Safety
-/// `T` is laid out as the part of `union bpf_attr` for the command, and each pointer in it is good for all that the kernel does there.
+/// `T` must have the layout of the command's part of `union bpf_attr`. Each pointer in it must be valid for all of the
+/// kernel's accesses.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
-    // SAFETY: the attributes are as long as is said, and the kernel may write into them; the rest is the caller's promise.
+    // SAFETY: the attributes have the given size, and the kernel may write into them. The caller guarantees the rest.
     match unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// As [`bpf`], for a command that answers with a descriptor.
+/// Calls bpf() as [`bpf`] does, for a command that returns a descriptor.
 ///
 /// # Safety
-/// As [`bpf`].
+/// As for [`bpf`].
 unsafe fn bpf_opens<T>(command: libc::c_int, attributes: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: as above.
     match unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) } {
-        // SAFETY: the kernel has just put the descriptor into our table, and nobody else was told.
+        // SAFETY: the kernel has just created the descriptor, and no other code knows it.
         fd @ 0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// The kernel keeps less of a longer name.
+/// Truncates a name to the length that the kernel keeps.
 fn name(text: &str) -> [u8; NAME_LENGTH] {
     let mut name = [0; NAME_LENGTH];
     for (to, from) in name[..NAME_LENGTH - 1].iter_mut().zip(text.bytes()) {
@@ -96,7 +98,7 @@ fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd() as u32
 }
 
-/// The address of a slice, with which the kernel is also told how long it is.
+/// Returns the address of a slice. The caller passes its length separately.
 fn address<T>(slice: &[T]) -> u64 {
     slice.as_ptr() as u64
 }
@@ -111,7 +113,7 @@ struct ObjAttr {
 /// Pins a link in bpffs (`BPF_OBJ_PIN`).
 ///
 /// # Errors
-/// As bpf(2): the path exists, is not in bpffs, or holds a NUL.
+/// As for bpf(2): the path exists, is not in bpffs, or contains a NUL.
 pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut attributes = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: raw(link), file_flags: 0 };
@@ -119,10 +121,10 @@ pub(crate) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     unsafe { bpf(OBJ_PIN, &mut attributes) }
 }
 
-/// Opens what is pinned at a path (`BPF_OBJ_GET`).
+/// Opens the object that is pinned at a path (`BPF_OBJ_GET`).
 ///
 /// # Errors
-/// As bpf(2): nothing is pinned there, or the process may not have it.
+/// As for bpf(2): nothing is pinned there, or the process may not open it.
 pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut attributes = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
@@ -141,18 +143,19 @@ struct BtfAttr {
     log_true_size: u32,
 }
 
-/// Gives the kernel type information (`BPF_BTF_LOAD`).
+/// Loads type information into the kernel (`BPF_BTF_LOAD`).
 ///
 /// # Errors
-/// As bpf(2).
+/// As for bpf(2).
 pub(crate) fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
     let mut attributes = BtfAttr { btf: address(btf), size: btf.len() as u32, ..BtfAttr::default() };
     // SAFETY: the kernel reads the bytes, which outlive the call. There is no log.
     unsafe { bpf_opens(BTF_LOAD, &mut attributes) }
 }
 
-/// Type information that is as small as the kernel takes it: the header, an int without a name, no string but the empty one
-/// (Documentation/bpf/btf.rst).
+/// The smallest type information that the kernel accepts.
+///
+/// It has the header, an int without a name, and only the empty string (Documentation/bpf/btf.rst).
 const SMALLEST_BTF: [u32; 11] = [0x0001_eb9f, 24, 0, 16, 16, 4, 0, 1 << 24, 4, 32, 0];
 
 #[repr(C)]
@@ -173,7 +176,7 @@ struct MapAttr {
     vmlinux_value_type: u32,
 }
 
-/// The first part of `struct bpf_map_info`; the kernel fills as much as there is room for.
+/// The first part of `struct bpf_map_info`. The kernel fills only as much as fits.
 #[repr(C)]
 #[derive(Default)]
 struct MapInfo {
@@ -225,10 +228,10 @@ impl AsFd for Map {
 }
 
 impl Map {
-    /// Makes a map (`BPF_MAP_CREATE`). The types are those of `btf`, which must be there if it has any.
+    /// Creates a map (`BPF_MAP_CREATE`). `btf` holds its types, and is required if it has any.
     ///
     /// # Errors
-    /// As bpf(2).
+    /// As for bpf(2).
     pub(crate) fn create(text: &str, map: &MapAttributes, btf: Option<BorrowedFd<'_>>) -> io::Result<Map> {
         let types = btf.filter(|_| map.is_typed());
         Map::new(MapAttr {
@@ -245,11 +248,12 @@ impl Map {
         })
     }
 
-    /// Makes a struct_ops map, whose value's type is one of the kernel's own. The kernel wants some other type information where a value
-    /// has a type, and does not look into it: `btf` is what there is.
+    /// Creates a struct_ops map, whose value has a type of the kernel.
+    ///
+    /// The kernel requires type information for a map with a typed value, but does not read it. `btf` is used if given.
     ///
     /// # Errors
-    /// As bpf(2): the type is none for such a map, or of another size.
+    /// As for bpf(2): the type is not for such a map, or has another size.
     pub(crate) fn struct_ops(
         text: &str,
         value_type: u32,
@@ -285,10 +289,10 @@ impl Map {
         Ok(Map { fd, kind: attributes.kind, value_size: attributes.value_size as usize })
     }
 
-    /// A map of a section of data that is there already, as the kernel describes it (`BPF_OBJ_GET_INFO_BY_FD`).
+    /// Returns the map of an existing data section, as the kernel describes it (`BPF_OBJ_GET_INFO_BY_FD`).
     ///
     /// # Errors
-    /// As bpf(2), or it is another map.
+    /// As for bpf(2), or it is another kind of map.
     pub(crate) fn of_data(fd: OwnedFd) -> io::Result<Map> {
         let mut info = MapInfo::default();
         let mut attributes =
@@ -301,7 +305,7 @@ impl Map {
         }
     }
 
-    /// Whether the kernel reads and writes as many bytes as a value has for each entry.
+    /// Checks that the kernel reads and writes exactly as many bytes for an entry as the value has.
     fn check(&self, value: &[u8]) -> io::Result<()> {
         match [ARRAY, STRUCT_OPS].contains(&self.kind) && value.len() == self.value_size {
             true => Ok(()),
@@ -312,7 +316,7 @@ impl Map {
     /// Writes the first entry (`BPF_MAP_UPDATE_ELEM`).
     ///
     /// # Errors
-    /// As bpf(2).
+    /// As for bpf(2).
     pub(crate) fn write(&self, value: &[u8]) -> io::Result<()> {
         self.check(value)?;
         let key = 0u32;
@@ -329,7 +333,7 @@ impl Map {
     /// Reads the first entry (`BPF_MAP_LOOKUP_ELEM`).
     ///
     /// # Errors
-    /// As bpf(2).
+    /// As for bpf(2).
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         let mut value = vec![0; self.value_size];
         self.check(&value)?;
@@ -345,10 +349,12 @@ impl Map {
         Ok(value)
     }
 
-    /// Lets nobody write from user space any more (`BPF_MAP_FREEZE`): what only reads is a constant to the verifier from then on.
+    /// Forbids all further writes from user space (`BPF_MAP_FREEZE`).
+    ///
+    /// From then on, the verifier treats a read-only map as constant.
     ///
     /// # Errors
-    /// As bpf(2).
+    /// As for bpf(2).
     pub(crate) fn freeze(&self) -> io::Result<()> {
         let mut attributes = raw(self.as_fd());
         // SAFETY: there are no pointers.
@@ -358,7 +364,7 @@ impl Map {
     /// Attaches a struct_ops map (`BPF_LINK_CREATE`).
     ///
     /// # Errors
-    /// As the kernel's `hid_bpf_reg()`.
+    /// As for the kernel's `hid_bpf_reg()`.
     pub(crate) fn attach(&self) -> io::Result<OwnedFd> {
         /// `BPF_STRUCT_OPS` of `enum bpf_attach_type`.
         const ATTACH_TYPE: u32 = 44;
@@ -368,25 +374,25 @@ impl Map {
     }
 }
 
-/// What a program is for.
+/// The purpose of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// To be run by user space.
+    /// User space runs it.
     Syscall,
-    /// For a function of the kernel's, whose number this is.
+    /// It hooks the kernel function with this BTF id.
     FmodRet { function: u32 },
-    /// For a member of a struct, the number of whose type this is, counted from 0.
+    /// It implements a member of the struct with this BTF id. Members are counted from 0.
     StructOps { ty: u32, member: u32 },
 }
 
-/// A program as it is loaded.
+/// The inputs for loading a program.
 pub(crate) struct ProgramSpec<'a> {
     pub name: &'a str,
     pub role: Role,
     pub sleepable: bool,
     pub license: &'a CStr,
     pub instructions: &'a [Instruction],
-    /// What the rest refers to; without it the kernel is given nothing of the rest.
+    /// The type information that functions and relocations refer to. Without it they are not passed to the kernel.
     pub btf: Option<BorrowedFd<'a>>,
     pub functions: &'a [FunctionInfo],
     pub relocations: &'a [CoreRelocation],
@@ -423,16 +429,16 @@ struct ProgramAttr {
     log_true_size: u32,
 }
 
-/// Loads a program (`BPF_PROG_LOAD`). The kernel is asked for no log, which costs more than the rest.
+/// Loads a program (`BPF_PROG_LOAD`). Requests no log, because a log costs more than the rest.
 ///
 /// # Errors
-/// As bpf(2): the verifier refuses it, or a number is none that the kernel has for such a thing.
+/// As for bpf(2): the verifier refuses the program, or an id is not valid in this kernel.
 pub(crate) fn load_program(program: &ProgramSpec<'_>) -> io::Result<OwnedFd> {
     /// `BPF_F_SLEEPABLE`.
     const SLEEPABLE: u32 = 1 << 4;
     /// `BPF_MODIFY_RETURN` of `enum bpf_attach_type`.
     const MODIFY_RETURN: u32 = 26;
-    // The types are of `enum bpf_prog_type`: SYSCALL, TRACING, STRUCT_OPS.
+    // The types of `enum bpf_prog_type`: SYSCALL, TRACING, STRUCT_OPS.
     let (kind, expected_attach_type, attach_btf_id) = match program.role {
         Role::Syscall => (31, 0, 0),
         Role::FmodRet { function } => (26, MODIFY_RETURN, function),
@@ -458,7 +464,8 @@ pub(crate) fn load_program(program: &ProgramSpec<'_>) -> io::Result<OwnedFd> {
         attributes.relocations = address(program.relocations);
         attributes.relocation_count = program.relocations.len() as u32;
     }
-    // SAFETY: the kernel reads the licence, a C string, and the lists, whose lengths it is told; all of them outlive the call.
+    // SAFETY: the kernel reads the license, a C string, and the lists, whose lengths are given. All of them outlive the
+    // call.
     unsafe { bpf_opens(PROG_LOAD, &mut attributes) }
 }
 
@@ -472,10 +479,10 @@ struct ProgramInfo {
     jited_length: u32,
 }
 
-/// Whether the kernel has compiled a program (`BPF_OBJ_GET_INFO_BY_FD`); else it would interpret it.
+/// Returns whether the kernel compiled a program (`BPF_OBJ_GET_INFO_BY_FD`). Otherwise it would interpret it.
 ///
 /// # Errors
-/// As bpf(2).
+/// As for bpf(2).
 pub(crate) fn is_compiled(program: BorrowedFd<'_>) -> io::Result<bool> {
     let mut info = ProgramInfo::default();
     let info_len = size_of::<ProgramInfo>() as u32;
@@ -505,7 +512,7 @@ struct RunAttr {
 /// Runs a syscall program once, with a context that it may change (`BPF_PROG_RUN`).
 ///
 /// # Errors
-/// As bpf(2): it is no syscall program, or its context is another one.
+/// As for bpf(2): it is not a syscall program, or its context has another size.
 pub(crate) fn run(program: BorrowedFd<'_>, context: &mut [u8]) -> io::Result<()> {
     let mut attributes = RunAttr {
         program_fd: raw(program),
@@ -517,17 +524,18 @@ pub(crate) fn run(program: BorrowedFd<'_>, context: &mut [u8]) -> io::Result<()>
     unsafe { bpf(PROG_RUN, &mut attributes) }
 }
 
-/// Takes over a descriptor that a syscall program has opened in this process and answered as a number, a link of
-/// `hid_bpf_attach_prog()` or type information of a module.
+/// Takes ownership of a descriptor that a syscall program opened in this process and returned as a number.
+///
+/// It is a link of `hid_bpf_attach_prog()`, or type information of a module.
 ///
 /// # Errors
-/// The number is negative: it is the errno for which there is none.
+/// The number is negative: it is the errno.
 pub(crate) fn take(answer: i32) -> io::Result<OwnedFd> {
     if answer < 0 {
         return Err(io::Error::from_raw_os_error(-answer));
     }
-    // SAFETY: the kernel has just put the descriptor into our table under this number (bpf_link_settle() in kernel/bpf/syscall.c,
-    // __btf_new_fd() in kernel/bpf/btf.c), and nobody else was told.
+    // SAFETY: the kernel has just created the descriptor with this number (bpf_link_settle() in kernel/bpf/syscall.c,
+    // __btf_new_fd() in kernel/bpf/btf.c), and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(answer) })
 }
 

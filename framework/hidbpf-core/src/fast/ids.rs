@@ -1,5 +1,6 @@
-//! The numbers by which the running kernel knows its functions and types. They last until the next boot, so that it is worth keeping
-//! them.
+//! The ids and offsets of the running kernel's functions and types.
+//!
+//! They are valid until the next boot, so they are cached.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -14,19 +15,21 @@ use crate::kernel::Generation;
 use crate::sysfs;
 use crate::system::System;
 
-/// Which kernel numbers are of: of which boot, and how large its type information is.
+/// The kernel and boot that ids belong to, with the size of its type information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct KernelIdentity {
     /// `/proc/sys/kernel/random/boot_id`.
     boot: [u8; 36],
     padding: [u8; 4],
-    /// Bytes of `/sys/kernel/btf/vmlinux`.
+    /// The size of `/sys/kernel/btf/vmlinux` in bytes.
     btf_size: u64,
 }
 
 impl KernelIdentity {
-    /// That of the running kernel; `None` where it can't be told, so that nothing can be kept.
+    /// Returns the identity of the running kernel.
+    ///
+    /// Returns `None` if it can't be determined, so that nothing can be cached.
     pub fn of(system: &System) -> Option<KernelIdentity> {
         let boot = sysfs::read(&system.root.join("proc/sys/kernel/random/boot_id")).ok()?;
         let btf_size = fs::metadata(system.kernel_btf()).ok()?.len();
@@ -34,29 +37,29 @@ impl KernelIdentity {
     }
 }
 
-/// The numbers of a kernel that were looked up.
+/// The ids and offsets that were looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedIds {
-    /// What `struct hid_bpf_ops` is like; `None` for a kernel of the first generation.
+    /// The layout of `struct hid_bpf_ops`; `None` for a kernel of the first generation.
     pub ops: Option<ResolvedOps>,
-    /// Where each of [`MEMBERS`] is.
+    /// The offset and size of each of [`MEMBERS`].
     pub members: [ResolvedMember; MEMBERS.len()],
-    /// The numbers of functions, 0 for one that the kernel has not.
+    /// The ids of functions; 0 for a function that the kernel lacks.
     pub functions: BTreeMap<String, u32>,
 }
 
-/// Room in a record for functions. Drivers know eleven, and both generations three more.
+/// The number of functions that a record can hold. Drivers use eleven, and both generations three more.
 const SLOTS: usize = 24;
 
 const MAGIC: [u8; 8] = *b"HIDBPFID";
 
-/// The version of a record.
+/// The version of the record format.
 const VERSION: u32 = 3;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Slot {
-    /// Zeros after it; nothing but zeros where the slot is free.
+    /// Padded with zeros. All zeros if the slot is free.
     name: [u8; Kfunc::NAME_MAX + 1],
     id: u32,
 }
@@ -74,12 +77,12 @@ struct Record {
     members: [ResolvedMember; MEMBERS.len()],
     slots: [Slot; SLOTS],
     padding: u32,
-    /// The XXH3 of all before it.
+    /// The XXH3 checksum of all fields before it.
     sum: Checksum,
 }
 
 impl ResolvedIds {
-    /// The generation of the kernel.
+    /// Returns the generation of the kernel.
     pub fn generation(&self) -> Generation {
         match self.ops {
             Some(_) => Generation::StructOps,
@@ -87,16 +90,18 @@ impl ResolvedIds {
         }
     }
 
-    /// The number of a function; 0 where the kernel has none of that name.
+    /// Returns the id of a function, or 0 if the kernel lacks it.
     pub fn function(&self, name: &str) -> u32 {
         self.functions.get(name).copied().unwrap_or(0)
     }
 
-    /// Reads what [`ResolvedIds::to_bytes`] wrote. `None` where that is damaged, of another version, of another kernel or boot, or makes no
-    /// sense: whoever reads it looks the numbers up.
+    /// Parses the result of [`ResolvedIds::to_bytes`].
+    ///
+    /// Returns `None` if it is damaged or implausible, or belongs to another version, kernel or boot. The caller then
+    /// looks the ids up.
     pub fn from_bytes(bytes: &[u8], kernel: &KernelIdentity) -> Option<ResolvedIds> {
         let mut record = Record::new_zeroed();
-        // A file's bytes lie anywhere.
+        // Copied, because a file's bytes may not be aligned.
         record
             .as_mut_bytes()
             .copy_from_slice(bytes.get(..size_of::<Record>()).filter(|whole| whole.len() == bytes.len())?);
@@ -121,7 +126,7 @@ impl ResolvedIds {
         Some(ResolvedIds { ops, members: record.members, functions })
     }
 
-    /// The numbers as a record of a fixed size. Functions for which it has no room are left out.
+    /// Returns the ids as a record of a fixed size. Omits functions that do not fit.
     pub fn to_bytes(&self, kernel: &KernelIdentity) -> Vec<u8> {
         let mut record = Record::new_zeroed();
         record.magic = MAGIC;
@@ -147,8 +152,10 @@ impl Record {
     }
 }
 
-/// Whether the kernel's `struct hid_bpf_ops` is one that a loader can fill: the numbers that it needs are there, and the members are in the
-/// order that all kernels have had, since the kernel also wants to know which member it is that a program is for.
+/// Returns whether a loader can fill this kernel's `struct hid_bpf_ops`.
+///
+/// All ids must be set. The members must be in the order that all kernels have had, because the kernel also checks the
+/// index of a program's member.
 pub(super) fn is_sane(ops: &ResolvedOps) -> bool {
     let members = [ops.hid_id, ops.flags, ops.device_event, ops.rdesc_fixup, ops.hw_request, ops.hw_output_report];
     let hooks = &members[2..];
@@ -163,16 +170,18 @@ pub(super) fn is_sane(ops: &ResolvedOps) -> bool {
         && ops.device_event.is_multiple_of(HOOK_SIZE)
 }
 
-/// Whether a member is where an instruction can reach it, and where the verifier would let it: an offset has 16 bits, with a sign.
+/// Returns whether an instruction can reach a member, and the verifier would allow it.
+///
+/// An offset has 16 bits, with a sign.
 pub(super) fn is_near(member: &ResolvedMember) -> bool {
     member.offset.checked_add(member.size).is_some_and(|end| end <= i16::MAX as u32)
         && member.offset.is_multiple_of(member.size.max(1))
 }
 
-/// Bytes of a member that is a hook: a pointer.
+/// The size of a hook member in bytes: a pointer.
 pub(super) const HOOK_SIZE: u32 = 8;
 
-/// More bytes than any kernel's value has.
+/// A bound above the value size of any kernel, in bytes.
 const MAX_VALUE: u32 = 1 << 16;
 
 #[cfg(test)]

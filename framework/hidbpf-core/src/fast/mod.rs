@@ -1,8 +1,12 @@
-//! Loads and attaches prelinked drivers without libbpf: by bpf() calls alone, from what the build has put into the object, with the
-//! kernel's own numbers ([`ResolvedIds`]), which programs look up inside the kernel and which are worth keeping until the next boot.
+//! The fast loader: loads and attaches prelinked drivers without libbpf.
 //!
-//! Whatever goes wrong here closes all that it has opened and is an error of [`ErrorKind::NotFast`], with a [`Failure`] as its cause: the
-//! driver can still be attached through libbpf, which also knows more words for what is wrong. No log is asked of the verifier.
+//! It makes bpf() calls alone, with the data that the build put into the object. It needs the kernel's own ids and
+//! offsets ([`ResolvedIds`]). Syscall programs look these up inside the kernel, and they are cached until the next
+//! boot.
+//!
+//! Every failure closes everything that was opened, and returns an error of [`ErrorKind::NotFast`] with a [`Failure`]
+//! as its cause. libbpf may still attach the driver, and its errors say more. The fast loader requests no log from the
+//! verifier.
 
 mod ids;
 mod resolve;
@@ -40,40 +44,40 @@ use resolve::ATTACH_KFUNC;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// It has no prelinked programs that can be used.
+    /// The driver has no usable prelinked programs.
     #[error(transparent)]
     Prelinked(#[from] Unusable),
-    /// The prelinked programs are not those that the object has.
+    /// The prelinked programs differ from the object's programs.
     #[error("its prelinked programs are not those that it has")]
     OtherHooks,
-    /// The kernel said no.
+    /// The kernel refused a request.
     #[error("the kernel refused to {verb} `{name}`")]
     Refused {
-        /// What it was asked to do.
+        /// The requested operation.
         verb: &'static str,
-        /// With what.
+        /// The name of the program or map.
         name: String,
-        /// What it said.
+        /// The kernel's error.
         source: Errno,
     },
-    /// A program needs a function that the kernel has not.
+    /// A program needs a function that the kernel lacks.
     #[error("the kernel has no function `{0}`")]
     NoFunction(String),
-    /// A program needs a function of a module's.
+    /// A program needs a function of a kernel module.
     #[error("the kernel's function `{0}` is in a module, which only libbpf can link with")]
     InModule(String),
-    /// A program accesses a member of a struct of the kernel's that this kernel has not, or not of that size.
+    /// A program accesses a member of a kernel struct that this kernel lacks, or that has another size.
     #[error("the kernel's `struct {}` has no `{}` of {} bytes that can be reached", .0.of, .0.name, .0.size)]
     NoMember(Member),
-    /// The kernel's types are such as are not known here.
+    /// The kernel's types are of an unknown form.
     #[error("the kernel's `struct hid_bpf_ops` is one that only libbpf can fill")]
     UnknownOps,
-    /// There is nothing to attach to.
+    /// The kernel has no HID-BPF interface.
     #[error("the kernel has neither `struct hid_bpf_ops` nor `hid_bpf_attach_prog`")]
     NoHidBpf,
 }
 
-/// An error of the kernel's, in words.
+/// A kernel error, in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", refusal::words(.0))]
 pub struct Errno(pub io::Error);
@@ -84,7 +88,9 @@ impl Failure {
         move |error| Failure::Refused { verb, name, source: Errno(error) }
     }
 
-    /// The error of a loader that can't do it, with what is behind the kernel's errno if no other loader can do it either.
+    /// Converts the failure into an error of a loader that has a successor.
+    ///
+    /// If a reason behind the kernel's errno stops every loader, adds it as a hint.
     fn not_fast(self, what: String) -> Error {
         let refusal = match &self {
             Failure::Refused { source: Errno(error), .. } => Refusal::of_error(&System::default(), error),
@@ -97,37 +103,39 @@ impl Failure {
         }
     }
 
-    /// Whether wrong numbers of the kernel's may be why.
+    /// Returns whether wrong kernel ids may be the cause.
     fn may_be_numbers(&self) -> bool {
         !matches!(self, Failure::Prelinked(_) | Failure::OtherHooks)
     }
 }
 
-/// What is to become of what was kept of the kernel's numbers.
+/// The action for the file of kernel ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// It is good as it is, or there is nothing to keep.
+    /// Leave the file as it is.
     AsItIs,
-    /// This is to be kept instead.
+    /// Write these contents to the file.
     Instead(Vec<u8>),
-    /// It may be why something failed, and is to be removed.
+    /// Remove the file, because it may have caused a failure.
     Nothing,
 }
 
-/// Loads what is prelinked.
+/// The fast loader.
 pub struct Fast {
     kernel: Option<KernelIdentity>,
     ids: RefCell<Option<ResolvedIds>>,
-    /// What the file had.
+    /// The ids from the file.
     kept: Option<ResolvedIds>,
-    /// Whether the numbers are still those of the file, and have not been looked up since.
+    /// Whether the ids still come from the file, and were not looked up since.
     from_file: Cell<bool>,
     failed: Rc<Cell<bool>>,
 }
 
 impl Fast {
-    /// A loader for the running kernel. `kept` is what [`Fast::keep`] said at another time; what is damaged, or of another kernel or boot, is
-    /// as good as nothing.
+    /// Creates a loader for the running kernel.
+    ///
+    /// `kept` is an earlier result of [`Fast::keep`]. If it is damaged, or belongs to another kernel or boot, it is
+    /// ignored.
     pub fn new(system: &System, kept: Option<&[u8]>) -> Fast {
         let kernel = KernelIdentity::of(system);
         let kept = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(kept?, kernel));
@@ -135,14 +143,15 @@ impl Fast {
         Fast { kernel, ids, kept, from_file, failed: Rc::new(Cell::new(false)) }
     }
 
-    /// Says that something went wrong which wrong numbers may be the reason of.
+    /// Records a failure that wrong kernel ids may have caused.
     pub fn doubt(&self) {
         self.failed.set(true);
     }
 
-    /// What is to be kept for the next time, in a file that nobody but root can write. To be asked when all is done.
+    /// Returns the ids to cache, for a file that only root can write. Call it last.
     ///
-    /// After a failure the numbers of a file are looked up: a driver that always fails must not cost the others theirs.
+    /// After a failure, ids from the file are looked up again and not just discarded. Otherwise one driver that always
+    /// fails would cost all others their cached ids.
     pub fn keep(&self) -> Keep {
         if self.failed.get() && self.from_file.replace(false) {
             self.ids.replace(self.look_up(&BTreeSet::new()).ok());
@@ -155,7 +164,7 @@ impl Fast {
         }
     }
 
-    /// Looks up the numbers of these functions, and of those that the file had.
+    /// Looks up the ids of these functions, and of those in the file.
     fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, Failure> {
         let mut ids = resolve::generation()?;
         let known = self.kept.iter().flat_map(|kept| kept.functions.keys()).map(String::as_str);
@@ -168,8 +177,9 @@ impl Fast {
         failure.not_fast(format!("the driver `{}` can't be attached without libbpf", driver.name))
     }
 
-    /// Does something with the kernel's numbers, of which all in `functions` are there. Where that fails with numbers from a file, they are
-    /// looked up, and if they are others it is tried once more.
+    /// Runs `act` with the kernel ids, including those of all `functions`.
+    ///
+    /// If this fails with ids from the file, looks them up again. If they differ, runs `act` once more.
     fn with_ids<T>(
         &self,
         functions: &BTreeSet<&str>,
@@ -299,22 +309,24 @@ impl Loader for Fast {
     }
 }
 
-/// The function or member that a program is for: what follows the `/` in its section's name.
+/// Returns the function or member that a program is for: the part of its section's name after the `/`.
 fn target<'a>(program: &Program<'a>) -> Option<&'a str> {
     program.section.split_once('/').map(|(_, target)| target)
 }
 
-/// Whether a program may sleep, as its section's name says.
+/// Returns whether a program may sleep, according to its section's name.
 fn is_sleepable(program: &Program<'_>) -> bool {
     program.section == "syscall" || program.section.split_once('/').is_some_and(|(kind, _)| kind.ends_with(".s"))
 }
 
-/// Whether the kernel looks at types when it loads a program: for relocations, and for functions besides the program.
+/// Returns whether the kernel reads types when it loads a program.
+///
+/// It does so for relocations, and for functions besides the main one.
 fn is_typed(program: &Program<'_>) -> bool {
     !program.relocations.is_empty() || program.functions.len() > 1
 }
 
-/// The names of the kernel's functions that programs refer to.
+/// Returns the names of the kernel functions that programs refer to.
 fn kfuncs<'a>(prelinked: &Prelinked<'a>, programs: &[&Program<'_>]) -> BTreeSet<&'a str> {
     let references = programs.iter().flat_map(|program| program.references);
     references
@@ -334,14 +346,14 @@ struct LoadedMap {
 struct Loading<'a, 'i> {
     prelinked: &'a Prelinked<'a>,
     ids: &'i ResolvedIds,
-    /// The types, where the kernel looks at them.
+    /// The type information, if the kernel reads it.
     btf: Option<OwnedFd>,
-    /// By the maps' places in the prelinked data; those that no program refers to are not made.
+    /// The maps, by their index in the prelinked data. Maps that no program refers to are not created.
     maps: Vec<Option<LoadedMap>>,
 }
 
 impl<'a, 'i> Loading<'a, 'i> {
-    /// Makes the maps that the programs refer to.
+    /// Creates the maps that the programs refer to.
     fn new(
         prelinked: &'a Prelinked<'a>,
         programs: &[&Program<'_>],
@@ -394,8 +406,8 @@ impl<'a, 'i> Loading<'a, 'i> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
         let mut programs = Vec::new();
         for (hook, program) in hooks {
-            // Before the hooks are `hid_id`, `flags` and the list that the map is in; the kernel compares the member's number with where
-            // the program's descriptor lies in the value.
+            // Three members precede the hooks: `hid_id`, `flags` and the list that the map is in. The kernel checks
+            // that the member's index matches the place of the program's descriptor in the value.
             let member = 3 + (ops::offset(ops, *hook) - ops.device_event) / HOOK_SIZE;
             programs.push((*hook, self.program(program, Role::StructOps { ty: ops.ops_type, member })?));
         }
@@ -419,8 +431,8 @@ impl<'a, 'i> Loading<'a, 'i> {
             }
             programs.push((*hook, program.name.to_owned(), self.program(program, Role::FmodRet { function })?));
         }
-        // Reports before the descriptor: attaching the fixup makes the kernel probe the device again, and from then on each report must
-        // be rewritten to fit.
+        // Attach the event hook before the descriptor hook. Attaching the descriptor hook makes the kernel probe the
+        // device again. From then on, every report must be rewritten to fit.
         programs.sort_by_key(|(hook, ..)| *hook == Hook::RdescFixup);
         Ok(Attach::FmodRet { attach: tool(ATTACH_PRELINKED, ATTACH_PROGRAM, self.ids)?, programs })
     }
@@ -439,7 +451,7 @@ impl LoadedMap {
         let made = Map::create(map.name, &map.attributes, btf).map_err(Failure::refused("make the map", map.name))?;
         if map.is_data() {
             let mut value = vec![0; map.attributes.value_size.get() as usize];
-            // The reader has seen that there are no more contents than that.
+            // The prelink parser checked that the contents are not longer.
             value.iter_mut().zip(map.contents).for_each(|(to, from)| *to = *from);
             for Setting { global, bytes, .. } in settings.iter().filter(|setting| setting.global.section == map.name) {
                 let end = global.offset.checked_add(bytes.len());
@@ -457,17 +469,20 @@ impl LoadedMap {
     }
 }
 
-/// A program's instructions with the numbers of maps and of the kernel's functions and members in them, as libbpf writes them
-/// (`bpf_object__relocate_data()`, tools/lib/bpf/libbpf.c, and `bpf_core_patch_insn()`, tools/lib/bpf/relo_core.c).
+/// Returns a program's instructions with all references resolved.
+///
+/// Those are descriptors of maps, and ids and offsets of the kernel's functions and members. They are encoded as in
+/// libbpf (`bpf_object__relocate_data()`, tools/lib/bpf/libbpf.c, and `bpf_core_patch_insn()`,
+/// tools/lib/bpf/relo_core.c).
 fn patched(
     prelinked: &Prelinked<'_>,
     program: &Program<'_>,
     ids: &ResolvedIds,
     map_fd: impl Fn(usize) -> Option<i32>,
 ) -> Result<Vec<Instruction>, Failure> {
-    /// The second register of a load of what is the kernel's (`BPF_PSEUDO_BTF_ID`).
+    /// The source register of an instruction that loads a kernel symbol (`BPF_PSEUDO_BTF_ID`).
     const KERNEL: u8 = 3;
-    /// A call that the verifier refuses where it can be reached; libbpf has the same number.
+    /// A call that the verifier refuses if it is reachable. libbpf uses the same number.
     const NO_FUNCTION: u32 = 2_002_000_000;
     let mut instructions = program.instructions.to_vec();
     for reference in program.references {
@@ -503,20 +518,20 @@ fn patched(
     Ok(instructions)
 }
 
-/// Loads one of our own syscall programs.
+/// Loads one of hidbpf's own syscall programs.
 fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Failure> {
     let prelinked = Prelinked::parse(prelinked)?;
     let program = prelinked.program(name).ok_or(Unusable::Absent)?;
     Loading::new(&prelinked, &[program], Vec::new(), ids)?.program(program, Role::Syscall)
 }
 
-/// How programs are tied to a device.
+/// The way in which programs are attached to a device.
 enum Attach {
-    /// There are no hooks: the driver only talks to the device.
+    /// The driver has no hooks, only a setup.
     Nothing,
-    /// By a map for each part, by its name, which holds the programs and the device's number.
+    /// A named map for each part, which holds the programs and the device's number.
     StructOps { maps: Vec<(Part, String, OpsMap)> },
-    /// By running a program for each hook, by its name, in this order.
+    /// A syscall program that runs once for each named hook, in this order.
     FmodRet { attach: OwnedFd, programs: Vec<(Hook, String, OwnedFd)> },
 }
 
@@ -557,8 +572,8 @@ impl FastLoaded<'_> {
         if !part.is_last() {
             return Ok(links);
         }
-        // The kernel cancels the timers and work items in a map that nothing but programs holds, so that those of the driver's own are
-        // kept with the links.
+        // The kernel cancels timers and work items in a map that only programs hold. So keep the driver's own maps with
+        // the links.
         let is_kept = |map: &&LoadedMap| !map.is_data || loader::KEPT_SECTIONS.contains(&map.name.as_str());
         for LoadedMap { name, map, .. } in self.maps.iter().filter(is_kept) {
             let link = map.as_fd().try_clone_to_owned().map_err(Failure::refused("keep", name))?;
@@ -579,7 +594,7 @@ impl Loaded for FastLoaded<'_> {
 
     fn fixup_record(&self) -> CoreResult<Option<FixupRecord>> {
         let Some(global) = self.driver.globals.get(FIXUP_RECORD) else { return Ok(None) };
-        // A hook that counts its runs refers to where it counts them.
+        // The map exists only if a program refers to it, as a hook that records its runs does.
         let Some(data) = self.maps.iter().find(|map| map.name == global.section) else { return Ok(None) };
         let value =
             data.map.read().map_err(|error| self.not_fast(Failure::refused("read the map", &data.name)(error)))?;

@@ -1,4 +1,6 @@
-//! Looks up the kernel's numbers, with syscall programs: the kernel has its types in memory, and user space would have to read megabytes.
+//! Looks up the kernel's ids and offsets, with syscall programs.
+//!
+//! The kernel has its types in memory, but user space would have to read megabytes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,11 +19,13 @@ use crate::sys;
 /// The kfunc that only the first generation has.
 pub(super) const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
 
-/// Finds out of which generation the kernel is, and where it has the members that drivers access. `struct hid_bpf_ops` tells the generation;
-/// 6.6 has another struct of that name, so that the question is whether struct_ops maps can hold one.
+/// Determines the kernel's generation, and the offsets of the members that drivers access.
+///
+/// `struct hid_bpf_ops` distinguishes the generations. Linux 6.6 has a different struct of that name, so the test is
+/// whether struct_ops maps can hold it.
 ///
 /// # Errors
-/// The kernel has no HID-BPF, or one that is not known here.
+/// The kernel has no HID-BPF, or an unknown form of it.
 pub(super) fn generation() -> Result<ResolvedIds, Failure> {
     let mut ids = ResolvedIds::default();
     let mut args = ResolveArgs::default();
@@ -33,7 +37,8 @@ pub(super) fn generation() -> Result<ResolvedIds, Failure> {
                 false => return Err(Failure::UnknownOps),
             }
         }
-        // The kernel can't resolve the program: there is no such type. Without the privilege it would not even try.
+        // The kernel can't resolve the program, so the type does not exist. Without the privilege, it would not have
+        // tried.
         Err(Failure::Refused { source: Errno(error), .. }) if error.kind() != io::ErrorKind::PermissionDenied => {
             functions(&mut ids, &BTreeSet::from([ATTACH_KFUNC]))?;
             if ids.function(ATTACH_KFUNC) == 0 {
@@ -44,12 +49,12 @@ pub(super) fn generation() -> Result<ResolvedIds, Failure> {
         }
         Err(failure) => return Err(failure),
     }
-    // One that is out of reach is as good as none.
+    // An unreachable member counts as missing.
     ids.members = args.members.map(|member| if is_near(&member) { member } else { ResolvedMember::default() });
     Ok(ids)
 }
 
-/// Adds the numbers of functions that are not there yet.
+/// Adds the ids of functions that are not resolved yet.
 ///
 /// # Errors
 /// One of the functions is in a module.
@@ -63,8 +68,9 @@ pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result
             Some(program) => program,
             none => none.insert(tool(RESOLVE_PRELINKED, RESOLVE_FUNCTION_PROGRAM, ids)?),
         };
-        // From Linux 7.0 on the kernel keeps some arguments of a kfunc to itself. It then also has one `_impl` with all of them, which
-        // has the name that older kernels give to programs and is not for programs; libbpf tells by the arguments' types.
+        // From Linux 7.0 on, the kernel hides some arguments of a kfunc from programs. It then also has an `_impl`
+        // function with all arguments, which is not for programs. Older kernels give programs a function of that name.
+        // libbpf distinguishes them by the arguments' types.
         let hidden = match name.strip_suffix("_impl") {
             Some(public) => function(program, public)? != 0,
             None => false,
@@ -77,7 +83,7 @@ pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result
 
 fn function(program: &OwnedFd, name: &str) -> Result<u32, Failure> {
     let mut args = ResolveFunctionArgs::default();
-    // One byte less than there is room: the name must have an end.
+    // Leave one byte, because the name must end with NUL.
     let room = args.name.len() - 1;
     args.name[..room].iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
     sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_FUNCTION_PROGRAM))?;
@@ -89,7 +95,7 @@ fn function(program: &OwnedFd, name: &str) -> Result<u32, Failure> {
     }
     let (id, module) = (args.id as u32, (args.id >> 32) as i32);
     if module != 0 {
-        // Closed as soon as it is ours.
+        // Take ownership of the module's descriptor to close it.
         drop(sys::take(module));
         return Err(Failure::InModule(name.to_owned()));
     }
