@@ -1,7 +1,8 @@
-//! Waking a device that the kernel has put to sleep to save power.
+//! Wakes a device that the kernel has suspended to save power.
 //!
-//! The kernel wakes a device for those who open its nodes, and for its own drivers. It refuses a program's request to one that sleeps:
-//! `usb_hcd_link_urb_to_ep()` (drivers/usb/core/hcd.c) answers EHOSTUNREACH if the device sleeps, and ESHUTDOWN if its bus does or has gone.
+//! The kernel wakes a device for processes that open its nodes, and for its own drivers. It refuses a program's request
+//! to a suspended device. `usb_hcd_link_urb_to_ep()` (drivers/usb/core/hcd.c) returns EHOSTUNREACH if the device
+//! sleeps, and ESHUTDOWN if its bus sleeps or is gone.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,14 +10,14 @@ use std::io;
 use crate::ids::HidName;
 use crate::system::System;
 
-/// Keeps a device awake while it lives, as all who have its hidraw node open do (`hidraw_open()`, drivers/hid/hidraw.c).
+/// Keeps a device awake while this value lives, as every open hidraw node does (`hidraw_open()`, drivers/hid/hidraw.c).
 #[derive(Debug)]
 pub(crate) struct Awake {
     _node: File,
 }
 
 impl Awake {
-    /// Whether this can be the kernel's answer for a device that sleeps; `errno` is positive.
+    /// Returns whether the kernel may return this error for a device that sleeps. `errno` is positive.
     pub(crate) fn is_wanted(errno: i32) -> bool {
         matches!(errno, libc::EHOSTUNREACH | libc::ESHUTDOWN)
     }

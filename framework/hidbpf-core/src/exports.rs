@@ -1,41 +1,43 @@
-//! What a driver's set-up has found out about the device, for the rest of the system: udev properties.
+//! The values that a driver's setup reads from the device and exports to the system as udev properties.
 //!
-//! A manifest says what they are called and what they can be, and the set-up writes a number for each to a variable of the section
-//! [`SECTION`], which the SDK's macro declares. So nothing gets among udev's properties but a manifest's texts and numbers, whatever a
-//! device answers.
+//! A manifest declares their names and ranges. The setup writes a number for each to a variable of the section
+//! [`SECTION`], which the SDK's macro declares. So udev's properties only receive the manifest's texts and numbers,
+//! regardless of the device's answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::text::Printable;
 
-/// The section of an object that has their variables, and nothing else.
+/// The section of an object that holds their variables and nothing else.
 pub const SECTION: &str = ".data.exports";
 
-/// What the names of their variables begin with.
+/// The prefix of their variables' names.
 pub const PREFIX: &str = "export_";
 
 /// The size of their variables, in bytes.
 pub const SIZE: usize = size_of::<u32>();
 
-/// What no driver can say: by properties of these names the udev rules start and leave off drivers.
+/// The prefix that exports can't use: properties with it control which drivers the udev rules attach.
 const RESERVED: &str = "HIDBPF";
 
-/// A udev property that a driver gives its device, as the manifest has it.
+/// A udev property that a driver sets on its device, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Export {
-    /// The property's name: capitals, digits and underscores, a letter first.
+    /// The property's name: capitals, digits and underscores, beginning with a letter.
     pub property: String,
-    /// The property's value for 0, 1 and so on. Where there are none, it is the number.
+    /// The property's values for 0, 1 and so on. If empty, the value is the number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// Its value for all other numbers.
+    /// The value for all other numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<String>,
 }
 
 impl Export {
-    /// What of it the types can't say. The first part of the error is a text to look for, to find the line.
+    /// Checks the constraints that the types can't express.
+    ///
+    /// The first part of an error is a text to search for, to find the line.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let name = Printable(&self.property);
         let fits = self.property.starts_with(|first: char| first.is_ascii_uppercase())
@@ -64,12 +66,12 @@ impl Export {
         }
     }
 
-    /// The name of its variable.
+    /// Returns the name of its variable.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.property)
     }
 
-    /// What the property can be, in words.
+    /// Returns the possible values, in words.
     pub fn range(&self) -> String {
         match &self.otherwise {
             Some(otherwise) => format!("{} or {otherwise}", self.values.join(", ")),
@@ -77,33 +79,33 @@ impl Export {
         }
     }
 
-    /// The property's value for what the variable holds.
+    /// Returns the property's value for the variable's number.
     pub fn text(&self, number: u32) -> String {
         let text = self.values.get(number as usize).or(self.otherwise.as_ref());
         text.cloned().unwrap_or_else(|| number.to_string())
     }
 }
 
-/// Whether udev reads a text back as it is where a rule imports it from a file.
+/// Returns whether udev reads a text back unchanged when a rule imports it from a file.
 fn is_plain(value: &str) -> bool {
     let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"'\\".contains(&byte);
     !value.is_empty() && value.trim() == value && value.bytes().all(is_plain)
 }
 
-/// What a driver on a device gives it.
+/// A udev property that an attached driver sets on its device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Exported {
     /// The property.
     pub export: Export,
-    /// Where its variable is in [`SECTION`], in bytes.
+    /// The offset of its variable in [`SECTION`], in bytes.
     pub offset: usize,
-    /// The property's value, once the set-up has run.
+    /// The property's value, after the setup has run.
     pub value: Option<String>,
 }
 
 impl Exported {
-    /// Takes the value from the bytes of [`SECTION`]; whether they have it.
+    /// Reads the value from the bytes of [`SECTION`]. Returns whether they contain it.
     #[must_use]
     pub fn take(&mut self, section: &[u8]) -> bool {
         let bytes = section.get(self.offset..).and_then(|rest| rest.first_chunk::<SIZE>());

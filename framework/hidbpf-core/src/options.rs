@@ -1,7 +1,7 @@
-//! The options of a driver: what people may set while it is at work.
+//! The options of a driver, which users can set while it is attached.
 //!
-//! A manifest says what they are called, what they can be and what they are by default. In the object each is a variable of the
-//! section [`SECTION`], which the SDK's macros declare and the build fills with the defaults.
+//! A manifest declares their names, ranges and defaults. In the object each option is a variable of the section
+//! [`SECTION`]. The SDK's macros declare the variables, and the build fills in the defaults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::names::is_name;
 use crate::text::Printable;
 
-/// The section of an object that has its options, and nothing else.
+/// The section of an object that holds its options and nothing else.
 pub const SECTION: &str = ".data.options";
 
-/// What the names of their variables begin with.
+/// The prefix of their variables' names.
 pub const PREFIX: &str = "option_";
 
-/// What the names of the udev properties begin with that set options: `HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS`.
+/// The prefix of the udev properties that set options: `HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS`.
 pub const PROPERTY_PREFIX: &str = "HIDBPF_OPTION_";
 
 /// The value of an option, as manifests and configurations write it.
@@ -43,50 +43,52 @@ impl fmt::Display for Value {
     }
 }
 
-/// Values of options by their names.
+/// Values of options by name.
 pub type Values = BTreeMap<String, Value>;
 
-/// What an option can be.
+/// The type of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Type {
     /// True or false.
     Bool,
-    /// A number between two others.
+    /// A number in a range.
     Integer,
     /// One of several names.
     Choice,
 }
 
-/// An option, as the manifest has it.
+/// An option, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DriverOption {
-    /// What people call it: lower-case letters, digits and single hyphens, a letter first.
+    /// Its name: lower-case letters, digits and single hyphens, beginning with a letter.
     pub name: String,
-    /// What it can be.
+    /// Its type.
     #[serde(rename = "type")]
     pub kind: Type,
-    /// The lowest number that it can be.
+    /// The lowest valid number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
-    /// The highest.
+    /// The highest valid number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
     /// The names of the choices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// What it is when nobody sets it.
+    /// The default value.
     pub default: Value,
-    /// What it is for, in a sentence.
+    /// Its purpose, in a sentence.
     pub description: String,
-    /// Whether the driver reads it only when it is attached, so that it must be attached anew for a new value.
+    /// Whether the driver reads it only when it is attached, so that a new value requires reattaching.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reattach: bool,
 }
 
 impl DriverOption {
-    /// What of it the types can't say. The first part of the error is a text to look for, to find the line.
+    /// Checks the constraints that the types can't express.
+    ///
+    /// The first part of an error is a text to search for, to find the line.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let name = Printable(&self.name);
         if !is_name(&self.name) {
@@ -128,12 +130,12 @@ impl DriverOption {
             .map_err(|why| ("default", format!("the default of the option `{name}`: {why}")))
     }
 
-    /// The name of its variable.
+    /// Returns the name of its variable.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.replace('-', "_"))
     }
 
-    /// The size of its variable, in bytes.
+    /// Returns the size of its variable, in bytes.
     pub fn size(&self) -> usize {
         match self.kind {
             Type::Bool => 1,
@@ -141,7 +143,7 @@ impl DriverOption {
         }
     }
 
-    /// The name of the udev property that sets it.
+    /// Returns the name of the udev property that sets it.
     pub fn property(&self, driver: &str) -> String {
         format!("{PROPERTY_PREFIX}{driver}_{}", self.name).to_uppercase().replace('-', "_")
     }
@@ -150,10 +152,10 @@ impl DriverOption {
         i64::from(self.min.unwrap_or(i32::MIN))..=i64::from(self.max.unwrap_or(i32::MAX))
     }
 
-    /// What the variable holds for a value.
+    /// Returns the number that the variable holds for a value.
     ///
     /// # Errors
-    /// The option can't be that; the text says what it is and what is expected.
+    /// The value is invalid. The text names the value and the expected range.
     pub fn number(&self, value: &Value) -> Result<i64, String> {
         let number = match (self.kind, value) {
             (Type::Bool, Value::Bool(value)) => Some(i64::from(*value)),
@@ -166,12 +168,12 @@ impl DriverOption {
         number.ok_or_else(|| format!("`{value}` is not {}", self.range()))
     }
 
-    /// The bytes of the variable for what it holds.
+    /// Returns the bytes of the variable for a number.
     pub fn bytes(&self, number: i64) -> Vec<u8> {
         number.to_le_bytes()[..self.size()].to_vec()
     }
 
-    /// The value of what the variable holds; `None` where it holds nothing that the option can be.
+    /// Returns the value for the variable's bytes, or `None` if they are not a valid value.
     pub fn value(&self, bytes: &[u8]) -> Option<Value> {
         match self.kind {
             Type::Bool => match bytes {
@@ -190,10 +192,10 @@ impl DriverOption {
         }
     }
 
-    /// Reads a value as people type it and udev has it.
+    /// Parses a value as users type it and udev stores it.
     ///
     /// # Errors
-    /// The option can't be that; the text says what is expected.
+    /// The value is invalid. The text names the expected range.
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let value = match self.kind {
             Type::Bool => text.parse().map(Value::Bool).ok(),
@@ -204,7 +206,7 @@ impl DriverOption {
         self.number(&value).map(|_| value)
     }
 
-    /// What it can be, in words.
+    /// Returns the valid values, in words.
     pub fn range(&self) -> String {
         match self.kind {
             Type::Bool => "true or false".to_owned(),

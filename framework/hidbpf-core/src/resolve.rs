@@ -1,4 +1,4 @@
-//! What the options of a driver are set to on a device, and by whom.
+//! Resolves the values of a driver's options on a device, and their origins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::object::DriverObject;
 use crate::options::{DriverOption, Value, Values};
 use crate::text::Printable;
 
-/// Who has set an option.
+/// The origin of an option's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody: it is the manifest's default.
+    /// The manifest's default.
     Default,
     /// A udev property of the device.
     Property(String),
     /// A line of the configuration.
     Configuration(Source),
-    /// Somebody by hand, until the device is plugged in again.
+    /// Set by hand, until the device is plugged in again.
     Hand,
 }
 
@@ -41,7 +41,7 @@ impl Serialize for Origin {
     }
 }
 
-/// What an option is set to.
+/// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolved<'a> {
     /// The option.
@@ -49,12 +49,14 @@ pub struct Resolved<'a> {
     pub option: &'a DriverOption,
     /// Its value.
     pub value: Value,
-    /// Who has set it.
+    /// The origin of the value.
     pub origin: Origin,
 }
 
-/// What the options of a driver are on a device, or on any: set by hand, else by the configuration, else by udev, else the default. What
-/// no option can be is passed over; the second part of the result says so.
+/// Resolves the options of a driver on a device, or on any device.
+///
+/// A value set by hand comes first, then the configuration, then udev, then the default. Invalid values are skipped,
+/// and the second part of the result reports them.
 pub fn options<'a>(
     driver: &'a DriverObject,
     device: Option<&Device>,
@@ -107,7 +109,7 @@ pub fn options<'a>(
     (resolved, problems)
 }
 
-/// The variables of a driver and their bytes for what its options are set to.
+/// Returns the variables of a driver and their bytes, for these option values.
 pub fn variables(resolved: &[Resolved<'_>]) -> BTreeMap<String, Vec<u8>> {
     let bytes = |resolved: &Resolved<'_>| {
         let number = resolved.option.number(&resolved.value).ok()?;

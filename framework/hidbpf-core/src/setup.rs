@@ -1,5 +1,6 @@
-//! Talking to a device, with syscall programs: a driver's set-up, or one request by hand; within a time limit, and with what came of it
-//! in words.
+//! Sends requests to a device, with syscall programs: a driver's setup, or a single request of the user.
+//!
+//! Enforces a time limit and explains failures.
 
 use std::fmt;
 use std::io;
@@ -17,17 +18,19 @@ use crate::names::DriverName;
 use crate::sys;
 use crate::system::System;
 
-/// How long a device may take. The kernel waits up to 5 s for the answer to one request (`USB_CTRL_GET_TIMEOUT`,
-/// include/linux/usb.h; `uhid_hid_get_report()`, drivers/hid/uhid.c), and its error tells more than that time is up.
+/// How long a device may take.
+///
+/// The kernel waits up to 5 s for the answer to one request: `USB_CTRL_GET_TIMEOUT` (include/linux/usb.h), and
+/// `uhid_hid_get_report()` (drivers/hid/uhid.c). Its error says more than this timeout.
 pub const LIMIT: Duration = Duration::from_secs(8);
 
-/// Runs a syscall program with its arguments, and gives them back as the program left them.
+/// Runs a syscall program with its arguments, and returns them as the program left them.
 ///
-/// The kernel can't be told to stop waiting for a device. A program that is not over in time goes on in a thread of its own, and holds
-/// nothing but itself; a process that ends meanwhile is gone when the kernel has stopped waiting.
+/// The kernel has no way to stop waiting for a device early. A program that exceeds the limit continues in its own
+/// thread, which holds only the program itself. A process that exits meanwhile remains until the kernel stops waiting.
 ///
 /// # Errors
-/// The kernel does not run it, or it is not over in time.
+/// The kernel does not run the program, or it exceeds the limit.
 pub fn run_in_time<T>(program: BorrowedFd<'_>, args: T) -> io::Result<T>
 where
     T: FromBytes + IntoBytes + Immutable + Send + 'static,
@@ -37,7 +40,7 @@ where
     let (done, over) = mpsc::channel();
     std::thread::Builder::new().name("setup".to_owned()).spawn(move || {
         let result = sys::run(program.as_fd(), args.as_mut_bytes()).map(|()| *args);
-        // Nobody waits any longer if the time is up.
+        // The receiver is gone if the time is up.
         let _ = done.send(result);
     })?;
     let late = || {
@@ -47,11 +50,13 @@ where
     over.recv_timeout(LIMIT).unwrap_or_else(|_| Err(late()))
 }
 
-/// The same for a device that may be asleep: then it is woken, and the program run once more. `retval` tells what came of a run, 0 or a
+/// Runs a syscall program as [`run_in_time`] does.
+///
+/// If the device may be asleep, wakes it and runs the program once more. `retval` returns the result of a run, 0 or a
 /// negative errno.
 ///
 /// # Errors
-/// As [`run_in_time`].
+/// As for [`run_in_time`].
 pub fn run_awake<T>(
     program: BorrowedFd<'_>,
     args: T,
@@ -78,10 +83,10 @@ where
     }
 }
 
-/// Runs a driver's set-up for a device; `rdesc_size` is the size of the original descriptor, in bytes.
+/// Runs a driver's setup for a device. `rdesc_size` is the size of the original descriptor, in bytes.
 ///
 /// # Errors
-/// The device does not do what it was told, or not in time, or the kernel does not run the program.
+/// The device refuses a request or does not answer in time, or the kernel does not run the program.
 pub(crate) fn run(
     system: &System,
     program: BorrowedFd<'_>,
@@ -92,7 +97,7 @@ pub(crate) fn run(
     run_or_advise("load", system, program, driver, device, rdesc_size)
 }
 
-/// `command` is what tries again.
+/// Runs a driver's setup. `command` is the hidbpf command that the hint suggests.
 fn run_or_advise(
     command: &str,
     system: &System,
@@ -114,17 +119,17 @@ fn run_or_advise(
     Err(Error::because(ErrorKind::NotSetUp, what, refused).with_hint(hint))
 }
 
-/// Why a device is not set up.
+/// The reason why a setup failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotSetUp {
-    /// What the device was asked or told, where it was a request that failed.
+    /// The request that failed, if it was one.
     pub request: Option<String>,
     /// The errno, as a positive number.
     pub errno: i32,
 }
 
 impl NotSetUp {
-    /// What a set-up program says; `None` if the device does what it was told.
+    /// Returns the failure that a setup program reports, or `None` if it succeeded.
     pub fn of(args: &SetupArgs) -> Option<NotSetUp> {
         let refused = args.refusal.error == args.retval;
         (args.retval < 0).then(|| NotSetUp {
@@ -133,7 +138,7 @@ impl NotSetUp {
         })
     }
 
-    /// What the errno says of a device.
+    /// Returns the meaning of the errno for a device.
     pub fn meaning(&self) -> Option<&'static str> {
         meaning(self.errno)
     }
@@ -151,7 +156,9 @@ impl fmt::Display for NotSetUp {
 
 impl std::error::Error for NotSetUp {}
 
-/// The requests of HID 1.11, section 7.2, that the kernel lets programs make, by the number of `enum hid_class_request`.
+/// Describes a request by its number in `enum hid_class_request`.
+///
+/// The kernel lets programs make these requests of HID 1.11, section 7.2.
 fn request_text(refusal: &Refusal) -> String {
     /// `enum hid_report_type` (include/linux/hid.h).
     const KINDS: [&str; 3] = ["input", "output", "feature"];
@@ -165,9 +172,9 @@ fn request_text(refusal: &Refusal) -> String {
     }
 }
 
-/// What an errno says when a device was asked or told something; the drivers of buses pass on few others.
+/// Returns the meaning of an errno that a request returned. The bus drivers return few others.
 pub fn meaning(errno: i32) -> Option<&'static str> {
-    // Any number can come from a program; rustix's type takes only those that the kernel uses.
+    // Programs can return any number, but rustix's type accepts only the kernel's errnos.
     Some(match errno {
         libc::EPIPE => "the device does not know this report",
         libc::ETIMEDOUT => "the device did not answer in time",
@@ -180,7 +187,9 @@ pub fn meaning(errno: i32) -> Option<&'static str> {
     })
 }
 
-/// The same for a device that the machine has woken up with, or that has just been bound: it may need a moment.
+/// Runs a driver's setup with retries.
+///
+/// A device that has just woken up with the machine, or has just been bound, may need a moment.
 pub(crate) fn run_patiently(
     system: &System,
     program: BorrowedFd<'_>,
@@ -192,7 +201,7 @@ pub(crate) fn run_patiently(
     let ask = || run_or_advise("reload", system, program, driver, device, rdesc_size);
     PAUSES.iter().fold(ask(), |result, pause| {
         result.or_else(|error| {
-            // The program still runs: a second one beside it would write the same data, and keep the device locked for as long again.
+            // The program still runs. A second run would write the same data, and block the device for as long again.
             if is_late(&error) {
                 return Err(error);
             }
@@ -202,7 +211,7 @@ pub(crate) fn run_patiently(
     })
 }
 
-/// Whether the program was not over in time.
+/// Returns whether the program exceeded the time limit.
 fn is_late(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)

@@ -1,5 +1,6 @@
-//! Sets the options of drivers that are attached: at once where the programs read them at each report, and by attaching the driver anew
-//! where not.
+//! Sets the options of attached drivers.
+//!
+//! Programs that read an option at each report see the new value at once. For other options the driver is reattached.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +20,15 @@ use crate::pins::PinnedOptions;
 use crate::resolve::{self, Resolved};
 use crate::state::DeviceState;
 
-/// What it took to set the options of a driver.
+/// How the options of a driver were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tuned {
-    /// They were so already.
+    /// They already had these values.
     Unchanged,
     /// The programs see them at the next report.
     AtOnce,
-    /// The driver was attached anew.
+    /// The driver was reattached.
     Anew,
 }
 
@@ -39,26 +40,28 @@ pub struct TuneReport {
     pub device: HidName,
     /// The driver.
     pub driver: DriverName,
-    /// What it took.
+    /// How they were set.
     pub tuned: Tuned,
 }
 
-/// What the options of a driver are.
+/// The options of a driver.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OptionStatus<'a> {
     /// The driver.
     pub driver: DriverName,
-    /// The device; `None` where the driver is attached nowhere.
+    /// The device; `None` if the driver is not attached to any.
     pub device: Option<HidName>,
     /// Each option.
     pub options: Vec<Resolved<'a>>,
-    /// What is set wrongly, or not in force.
+    /// Invalid values, and values that are not effective yet.
     pub problems: Vec<String>,
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// What the options of a driver are on a device, or in general. Where it is attached and this process may look, what its programs see.
+    /// Returns the options of a driver on a device, or in general.
+    ///
+    /// If the driver is attached and this process may read its pins, returns the values that its programs see.
     ///
     /// # Errors
     /// The device's state or the driver's options can't be read.
@@ -97,11 +100,13 @@ impl<L: Loader> Manager<'_, L> {
         Ok(OptionStatus { driver: driver.name.clone(), device, options, problems })
     }
 
-    /// Sets options of an attached driver by hand, until the device is plugged in again; `None` takes back what was set by hand.
+    /// Sets options of an attached driver by hand, until the device is plugged in again.
+    ///
+    /// `None` removes the value that was set by hand.
     ///
     /// # Errors
-    /// The driver has no such option or it can't be that; it is not attached, or in another version; or it can't be attached anew. Then
-    /// the options are what they were.
+    /// The driver has no such option, or the value is invalid. The driver is not attached, or in another version. Or it
+    /// can't be reattached. The options then keep their old values.
     pub fn set(
         &self,
         driver: &DriverObject,
@@ -128,14 +133,14 @@ impl<L: Loader> Manager<'_, L> {
         let tuned = held.tune(generation, driver, &Config::read(self.system));
         if tuned.is_err() {
             held.set_by_hand(driver, before);
-            // The device is not to be left without the driver that it had.
+            // Do not leave the device without the driver that it had.
             if !held.is_pinned(&driver.name)
                 && let Err(error) = held.attach(generation, driver, rule)
             {
                 tracing::error!("{error}");
             }
         }
-        // Whatever went wrong, what is remembered is what is so.
+        // Write the state even after a failure, so that it matches the present values.
         held.state.write(self.system)?;
         Ok(TuneReport { device: name.clone(), driver: driver.name.clone(), tuned: tuned? })
     }
@@ -150,7 +155,7 @@ impl<L: Loader> Held<'_, L> {
         }
     }
 
-    /// Brings the options of an attached driver in line with all that sets them.
+    /// Updates the options of an attached driver to their resolved values.
     pub(crate) fn tune(&mut self, generation: Generation, driver: &DriverObject, config: &Config) -> Result<Tuned> {
         let by_hand = self.state.set_by_hand(&driver.name);
         let (resolved, wrong) = resolve::options(driver, Some(&self.device), config, &by_hand);
