@@ -1,8 +1,8 @@
-//! The fields of reports that a driver reads wherever the device has them.
+//! The report fields that a driver reads, at any place in the device's reports.
 //!
-//! A manifest says by type of report and usage which fields these are. When the driver is attached each is looked up in the
-//! original descriptor, and its place told to the programs, in a variable that the SDK's macro declares. A device without one of them is
-//! none of the driver's.
+//! A manifest names the fields by report type and usage. When the driver is attached, each field is looked up in the
+//! original descriptor. Its place is passed to the programs in a variable that the SDK's macro declares. The driver
+//! matches only devices that have all of these fields.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::items::{ShortItem, items};
 use crate::names::is_name;
 use crate::text::Printable;
 
-/// What the names of their variables begin with.
+/// The prefix of their variables' names.
 pub const PREFIX: &str = "field_";
 
 /// The size of their variables, in bytes.
 pub const SIZE: usize = size_of::<FieldPlace>();
 
-/// The way of a report: `enum hid_report_type` (include/linux/hid.h).
+/// The type of a report: `enum hid_report_type` (include/linux/hid.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReportType {
@@ -34,12 +34,12 @@ pub enum ReportType {
 }
 
 impl ReportType {
-    /// The number that the kernel has for it.
+    /// Returns the kernel's number for the type.
     pub fn number(self) -> u32 {
         self as u32
     }
 
-    /// The type with a number.
+    /// Returns the type with this number.
     pub fn from_number(number: u64) -> Option<ReportType> {
         [ReportType::Input, ReportType::Output, ReportType::Feature].get(usize::try_from(number).ok()?).copied()
     }
@@ -55,13 +55,13 @@ impl fmt::Display for ReportType {
     }
 }
 
-/// A field, as the manifest has it.
+/// A field, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DriverField {
-    /// What the source calls it: lower-case letters, digits and single hyphens, a letter first.
+    /// Its name in the source: lower-case letters, digits and single hyphens, beginning with a letter.
     pub name: String,
-    /// The type of the report that it is in.
+    /// The type of the report that contains it.
     pub report: ReportType,
     /// The page of its usage.
     pub usage_page: u16,
@@ -70,7 +70,7 @@ pub struct DriverField {
 }
 
 impl fmt::Display for DriverField {
-    /// In words, with page and usage in hex, as tables of usages have them: "a feature field with the usage 000D:0059".
+    /// Describes the field, with page and usage in hex as in usage tables: "a feature field with the usage 000D:0059".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DriverField { report, usage_page, usage, .. } = self;
         let article = if *report == ReportType::Feature { "a" } else { "an" };
@@ -79,7 +79,9 @@ impl fmt::Display for DriverField {
 }
 
 impl DriverField {
-    /// What of it the types can't say. The first part of the error is a text to look for, to find the line.
+    /// Checks the constraints that the types can't express.
+    ///
+    /// The first part of an error is a text to search for, to find the line.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         if is_name(&self.name) {
             return Ok(());
@@ -91,21 +93,21 @@ impl DriverField {
         Err(("[[field]]", what))
     }
 
-    /// The name of its variable.
+    /// Returns the name of its variable.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.replace('-', "_"))
     }
 
-    /// Where a descriptor has it; `None` where it has not.
+    /// Returns its place in a descriptor, or `None` if the descriptor lacks it.
     pub fn find(&self, rdesc: &[u8]) -> Option<FieldPlace> {
         find(rdesc, self.report, u32::from(self.usage_page) << 16 | u32::from(self.usage))
     }
 }
 
-/// The variables of a driver's fields and their bytes, for a device with this original descriptor.
+/// Returns the variables of a driver's fields and their bytes, for a device with this original descriptor.
 ///
 /// # Errors
-/// The descriptor has no such field; the error is the field.
+/// The descriptor lacks a field, which is the error.
 pub fn variables<'a>(fields: &'a [DriverField], rdesc: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, &'a DriverField> {
     let place = |field: &'a DriverField| match field.find(rdesc) {
         Some(place) => Ok((field.variable(), place.as_bytes().to_vec())),
@@ -114,7 +116,7 @@ pub fn variables<'a>(fields: &'a [DriverField], rdesc: &[u8]) -> Result<BTreeMap
     fields.iter().map(place).collect()
 }
 
-/// What holds until it is said anew.
+/// Global items, which apply until they are set again.
 #[derive(Clone, Copy, Default)]
 struct Globals {
     page: u16,
@@ -123,15 +125,15 @@ struct Globals {
     id: u8,
 }
 
-/// Usages that follow each other, as the items before a main item have them.
+/// Consecutive usages, as the items before a main item declare them.
 struct Usages {
     first: u32,
     count: u64,
-    /// Whether the page came with the item. Else it is the one in force, at the latest at the main item.
+    /// Whether the item included the page. Otherwise the current page applies, at the latest that of the main item.
     has_page: bool,
 }
 
-/// What holds for the next main item.
+/// Local items, which apply to the next main item.
 #[derive(Default)]
 struct Locals {
     usages: Vec<Usages>,
@@ -143,15 +145,16 @@ impl Locals {
     fn add(&mut self, page: u16, item: &ShortItem, first: u32, count: u64) {
         let has_page = item.size > 2;
         let first = if has_page { first } else { u32::from(page) << 16 | first & 0xffff };
-        // The kernel goes by the first set of alternatives.
+        // The kernel uses only the first set of alternatives.
         if self.sets < 2 {
             self.usages.push(Usages { first, count, has_page });
         }
     }
 
-    /// How many values come before that of a usage.
+    /// Returns how many values precede that of a usage.
     fn position(&mut self, page: u16, usage: u32) -> Option<u64> {
-        // Backwards, and not beyond the first that has this page already: the kernel's reading of HID 1.11, section 6.2.2.8.
+        // Backwards, up to the first usage that already has this page. This is the kernel's interpretation of HID 1.11,
+        // section 6.2.2.8.
         for usages in self.usages.iter_mut().rev().filter(|usages| !usages.has_page) {
             if usages.first >> 16 == u32::from(page) {
                 break;
@@ -169,7 +172,7 @@ impl Locals {
     }
 }
 
-/// Finds the first field with a usage. Arrays have none: their usages are values.
+/// Finds the first field with a usage. Skips arrays, because their usages are values.
 fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FieldPlace> {
     const MAIN_INPUT: u8 = 0x80;
     const MAIN_OUTPUT: u8 = 0x90;
@@ -186,10 +189,11 @@ fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FieldPlace> {
     const USAGE_MINIMUM: u8 = 0x18;
     const USAGE_MAXIMUM: u8 = 0x28;
     const DELIMITER: u8 = 0xa8;
-    /// The flag of a main item that says that each value has a usage of its own.
+    /// The flag of a main item whose values each have their own usage.
     const VARIABLE: u32 = 1 << 1;
-    /// The most bytes of a report, and the most values of a field: `HID_MAX_BUFFER_SIZE`, `HID_MAX_USAGES` (include/linux/hid.h).
+    /// The maximum size of a report, in bytes: `HID_MAX_BUFFER_SIZE` (include/linux/hid.h).
     const MAX_BYTES: u64 = 16384;
+    /// The maximum number of values of a field: `HID_MAX_USAGES` (include/linux/hid.h).
     const MAX_USAGES: u64 = 12288;
     let (mut globals, mut pushed, mut locals) = (Globals::default(), Vec::new(), Locals::default());
     let mut bits_of: BTreeMap<u8, u64> = BTreeMap::new();
@@ -204,7 +208,7 @@ fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FieldPlace> {
                 };
                 if is_of_type {
                     let Globals { page, size, count, id } = globals;
-                    // Byte 0 is the report's id, or 0 where it has none.
+                    // Byte 0 is the report's id, or 0 if it has none.
                     let bits = bits_of.entry(id).or_insert(8);
                     let position =
                         locals.position(page, wanted).filter(|index| value & VARIABLE != 0 && *index < count);
@@ -227,7 +231,7 @@ fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FieldPlace> {
             REPORT_SIZE => globals.size = value.into(),
             REPORT_COUNT => globals.count = u64::from(value).min(MAX_USAGES),
             REPORT_ID => globals.id = value as u8,
-            // A descriptor that does this too often, or once too little, is refused by the kernel.
+            // The kernel refuses a descriptor that pushes too often, or pops once too often.
             PUSH => pushed.push(globals),
             POP => globals = pushed.pop().unwrap_or(globals),
             USAGE => locals.add(globals.page, &item, value, 1),
@@ -260,11 +264,11 @@ mod tests {
     #[test]
     fn a_field_is_found_where_it_is() {
         for (rdesc, expected) in [
-            // One usage after the other, in a report with an id.
+            // Consecutive usages, in a report with an id.
             (&[0x05, 0x0d, 0x85, 2, 0x75, 4, 0x95, 2, 0x09, 0x55, 0x09, 0x59, 0xb1, 2][..], Some((2, 4, 12))),
-            // Without ids byte 0 is there all the same.
+            // Byte 0 exists even without ids.
             (&[0x05, 0x0d, 0x75, 8, 0x95, 1, 0x09, 0x59, 0xb1, 2], Some((0, 8, 8))),
-            // Behind others of this report, padding among them, and not behind those of other reports and types.
+            // After other fields of this report, including padding. Other reports and types do not count.
             (
                 &[
                     0x05, 0x0d, 0x75, 8, 0x95, 1, 0x85, 1, 0x09, 1, 0xb1, 2, 0x85, 2, 0x09, 1, 0x81, 2, 0xb1, 3, 0x09,
@@ -272,24 +276,25 @@ mod tests {
                 ],
                 Some((2, 3, 16)),
             ),
-            // The page may come behind the usage, or with it; constants have usages too.
+            // The usage page may follow the usage, or be part of it. Constants have usages too.
             (&[0x75, 2, 0x95, 1, 0x09, 0x59, 0x05, 0x0d, 0xb1, 3], Some((0, 2, 8))),
             (&[0x75, 2, 0x95, 1, 0x05, 0x01, 0x0b, 0x59, 0, 0x0d, 0, 0xb1, 2], Some((0, 2, 8))),
             (&[0x75, 2, 0x95, 1, 0x05, 0x01, 0x09, 0x59, 0xb1, 2], None),
-            // In a range, and where the values end before it.
+            // In a range, and if the values end before it.
             (&[0x05, 0x0d, 0x75, 2, 0x95, 9, 0x19, 0x55, 0x29, 0x60, 0xb1, 2], Some((0, 2, 16))),
             (&[0x05, 0x0d, 0x75, 2, 0x95, 4, 0x19, 0x55, 0x29, 0x60, 0xb1, 2], None),
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0x19, 0x60, 0x29, 0x55, 0xb1, 2], None),
-            // What was pushed comes back.
+            // Pop restores the pushed items.
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0xa4, 0x05, 1, 0x75, 9, 0xb4, 0x09, 0x59, 0xb1, 2], Some((0, 2, 8))),
             (&[0xb4, 0x05, 0x0d, 0x75, 2, 0x95, 1, 0x09, 0x59, 0xb1, 2], Some((0, 2, 8))),
-            // Alternatives beyond the first set are not gone by.
+            // Alternatives after the first set are ignored.
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0xa9, 1, 9, 1, 0xa9, 0, 0xa9, 1, 9, 0x59, 0xa9, 0, 0xb1, 2], None),
-            // An array's usages are values, a collection's is what it is for, and an input report is no feature report.
+            // An array's usages are values, and a collection's usage is its purpose. An input report is not a feature
+            // report.
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0x09, 0x59, 0xb1, 0], None),
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0x09, 0x59, 0xa1, 0, 0xb1, 2, 0xc0], None),
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0x09, 0x59, 0x81, 2], None),
-            // Neither nothing nor more than a number.
+            // Neither empty nor larger than a number.
             (&[0x05, 0x0d, 0x75, 0, 0x95, 1, 0x09, 0x59, 0xb1, 2], None),
             (&[0x05, 0x0d, 0x75, 33, 0x95, 1, 0x09, 0x59, 0xb1, 2], None),
             (&[0x05, 0x0d, 0x75, 2, 0x95, 1, 0x09, 0x59, 0xb1], None),

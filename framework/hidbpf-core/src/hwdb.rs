@@ -1,8 +1,8 @@
 //! udev's hardware database for the installed drivers, generated from their manifests and the machine's configuration.
 //!
-//! The rules file looks a HID device's modalias up in it, so that a device for which there is no driver costs no process. There are two
-//! files: [`FILE`] comes with the drivers' package, and [`LOCAL_FILE`] has what this machine has beside. What both say adds up, and
-//! neither hides the other.
+//! The udev rules look up a HID device's modalias in it, so that a device without a driver costs no process. There are
+//! two files. [`FILE`] comes with the package of drivers, and [`LOCAL_FILE`] adds the entries of this machine. Their
+//! entries add up, and neither hides the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,29 +17,29 @@ use crate::object::DriverObject;
 use crate::options::Value;
 use crate::system::System;
 
-/// What the rules file puts before a modalias to look it up.
+/// The prefix of a modalias when the udev rules look it up.
 pub const PREFIX: &str = "hidbpf:";
 
-/// The property that says that some driver may match.
+/// The property that says that a driver may match.
 pub const PROPERTY: &str = "HIDBPF";
 
 /// The prefix of the properties that name the drivers.
 pub const DRIVER_PROPERTY: &str = "HIDBPF_DRIVER_";
 
-/// The name of the file for the drivers that udev attaches by themselves.
+/// The name of the file for the drivers that udev attaches automatically.
 pub const FILE: &str = "81-hidbpf.hwdb";
 
-/// The name of the file for drivers that are installed on this machine alone, and for what its configuration adds.
+/// The name of the file for drivers that only this machine has, and for the entries that its configuration adds.
 pub const LOCAL_FILE: &str = "82-hidbpf-local.hwdb";
 
-/// For each driver its device in words, and globs for the modaliases of the devices that it may be for.
+/// For each driver, its device in words, and globs for the modaliases of devices that it may match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries(BTreeMap<String, (String, BTreeSet<String>)>);
 
 impl Entries {
-    /// What udev must know so that it attaches the drivers that attach by themselves.
+    /// Returns the entries for the drivers that udev attaches automatically.
     ///
-    /// Only ids can be looked up; the other rules of the manifest are for `hidbpf udev add`.
+    /// Only ids can be looked up. `hidbpf udev add` checks the manifest's other keys.
     pub fn automatic<'a>(drivers: impl IntoIterator<Item = &'a DriverObject>) -> Entries {
         let mut entries = Entries::default();
         for driver in drivers.into_iter().filter(|driver| driver.manifest.is_automatic()) {
@@ -48,8 +48,9 @@ impl Entries {
         entries
     }
 
-    /// What the drivers' package can't know: the drivers that it does not have, those that are attached because the configuration says
-    /// so, and the devices that it binds drivers to.
+    /// Returns the entries that the package of drivers can't contain.
+    ///
+    /// Those are other drivers, drivers that the configuration enables, and devices that it binds drivers to.
     pub fn local(system: &System, catalog: &Catalog, config: &Config) -> Entries {
         let packaged = system.driver_dirs.last();
         let is_local = |driver: &&DriverObject| packaged.is_none_or(|dir| !driver.path.starts_with(dir));
@@ -79,7 +80,7 @@ impl Entries {
         self.0.entry(driver.name.to_string()).or_insert_with(new).1.insert(pattern);
     }
 
-    /// What these say and the others do too.
+    /// Returns the union with other entries.
     #[must_use]
     pub fn and(mut self, others: Entries) -> Entries {
         for (name, (device, patterns)) in others.0 {
@@ -88,17 +89,17 @@ impl Entries {
         self
     }
 
-    /// Whether there is nothing to say.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each driver with each of its globs.
+    /// Returns each driver with each of its globs.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|(name, (_, patterns))| patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     pub fn to_text(&self) -> String {
         let mut text = String::from("# Made by `hidbpf` from drivers and configuration; changes are lost.\n");
         for (name, (device, patterns)) in &self.0 {
@@ -113,7 +114,7 @@ impl Entries {
         text
     }
 
-    /// Reads the text of a file that [`Entries::to_text`] made. Lines of other kinds are passed over.
+    /// Parses the text of a file that [`Entries::to_text`] wrote. Ignores other lines.
     pub fn of_text(text: &str) -> Entries {
         let mut entries = Entries::default();
         let mut patterns = BTreeSet::new();
@@ -140,7 +141,9 @@ impl Entries {
     }
 }
 
-/// The drivers that udev found in its hwdb: it hands a device's properties to what it starts as environment variables.
+/// Returns the drivers that udev found in its hwdb.
+///
+/// udev passes a device's properties to the programs that it starts as environment variables.
 pub fn named(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<DriverName> {
     let names = environment.into_iter().filter_map(|(key, value)| {
         let is_ours = key.as_encoded_bytes().starts_with(DRIVER_PROPERTY.as_bytes());
@@ -149,7 +152,9 @@ pub fn named(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A glob for the modaliases, or the names, that a rule allows. The rules file looks both up; no name begins like a modalias.
+/// Returns a glob for the modaliases, or the names, that a rule allows.
+///
+/// The udev rules look up both. No name begins like a modalias.
 fn pattern(rule: &Match) -> String {
     match rule.ids_from {
         IdsFrom::Modalias => glob(rule.bus, rule.group, rule.vendor, rule.product),
@@ -177,7 +182,7 @@ fn glob(bus: Option<Bus>, group: Option<Group>, vendor: Option<VendorId>, produc
     .concat()
 }
 
-/// A modalias that a glob allows, to ask a compiled database with.
+/// Returns a modalias that a glob allows, to query a compiled database.
 pub fn example(pattern: &str) -> String {
     pattern.replace('*', "0")
 }

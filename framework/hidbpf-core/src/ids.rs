@@ -1,7 +1,8 @@
-//! The four numbers by which Linux tells HID devices apart, and the forms in which the kernel prints them.
+//! The four numbers by which Linux identifies HID devices, and the forms in which the kernel prints them.
 //!
-//! Every number is a type of its own, so that a vendor is never taken for a product. Sources: `struct hid_device_id`
-//! (include/linux/mod_devicetable.h), `hid_uevent()` and the device name format in `hid_add_device()` (drivers/hid/hid-core.c).
+//! Each number has its own type, so that a vendor can't be confused with a product. Sources: `struct hid_device_id`
+//! (include/linux/mod_devicetable.h), `hid_uevent()` and the device name format in `hid_add_device()`
+//! (drivers/hid/hid-core.c).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::Printable;
 
-/// The bus a HID device sits on: `BUS_*` of include/uapi/linux/input.h.
+/// The bus that a HID device is connected to: `BUS_*` of include/uapi/linux/input.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bus(pub u16);
 
-/// The group that the HID core sorted the device into: `HID_GROUP_*` of include/linux/hid.h.
+/// The group that the HID core assigned to the device: `HID_GROUP_*` of include/linux/hid.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group(pub u16);
 
@@ -40,24 +41,24 @@ impl Bus {
     const NAMES: [(&'static str, Bus); 4] =
         [("usb", Bus::USB), ("bluetooth", Bus::BLUETOOTH), ("virtual", Bus::VIRTUAL), ("i2c", Bus::I2C)];
 
-    /// What manifests call it; most numbers have no name.
+    /// Returns its name in manifests. Most numbers have no name.
     pub fn name(self) -> Option<&'static str> {
         Bus::NAMES.iter().find(|(_, bus)| *bus == self).map(|(name, _)| *name)
     }
 }
 
 impl Group {
-    /// No special handling; bound by hid-generic unless a special driver asks for the ids.
+    /// No special handling. hid-generic binds it, unless a special kernel driver lists its ids.
     pub const GENERIC: Group = Group(0x01);
-    /// Touch devices with contact identifiers; bound by hid-multitouch.
+    /// Touch devices with contact identifiers. hid-multitouch binds them.
     pub const MULTITOUCH: Group = Group(0x02);
-    /// Touch devices that follow Windows 8's rules; bound by hid-multitouch.
+    /// Touch devices that follow the rules of Windows 8. hid-multitouch binds them.
     pub const MULTITOUCH_WIN_8: Group = Group(0x04);
 
     const NAMES: [(&'static str, Group); 3] =
         [("generic", Group::GENERIC), ("multitouch", Group::MULTITOUCH), ("multitouch-win-8", Group::MULTITOUCH_WIN_8)];
 
-    /// What manifests call it; most numbers have no name.
+    /// Returns its name in manifests. Most numbers have no name.
     pub fn name(self) -> Option<&'static str> {
         Group::NAMES.iter().find(|(_, group)| *group == self).map(|(name, _)| *name)
     }
@@ -93,7 +94,7 @@ impl fmt::Display for ProductId {
     }
 }
 
-/// Reads a name from `names` or a number of at most `max`, as manifests write them.
+/// Parses a name from `names`, or a number of at most `max`, as manifests write them.
 struct NameOrNumber {
     what: &'static str,
     names: &'static [&'static str],
@@ -206,7 +207,7 @@ impl Serialize for ProductId {
     }
 }
 
-/// What the kernel puts into `MODALIAS` for a HID device: `hid:b0003g0001v000011C0p00005606`.
+/// The kernel's `MODALIAS` of a HID device: `hid:b0003g0001v000011C0p00005606`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Modalias {
     /// The bus.
@@ -233,7 +234,7 @@ impl FromStr for Modalias {
         let invalid = || InvalidModalias(text.to_owned());
         let field = |rest: &'_ str, tag: char, digits: usize| -> Option<(u32, usize)> {
             let value = rest.strip_prefix(tag)?.get(..digits)?;
-            // from_str_radix would take a sign.
+            // from_str_radix would accept a sign.
             if !value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return None;
             }
@@ -259,56 +260,58 @@ impl FromStr for Modalias {
     }
 }
 
-/// A text that is no HID modalias.
+/// The error for a text that is not a HID modalias.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a HID modalias (expected `hid:bBBBBgGGGGvVVVVVVVVpPPPPPPPP`)", Printable(.0))]
 pub struct InvalidModalias(String);
 
-/// The kernel's name of a HID device, `BBBB:VVVV:PPPP.NNNN`; NNNN is the number by which BPF programs are attached.
+/// The kernel's name of a HID device, `BBBB:VVVV:PPPP.NNNN`. NNNN is the number by which BPF programs are attached.
 ///
-/// The number counts up as long as the kernel runs, so that a name is never used twice in one boot.
+/// The kernel increments the number for each device, so a name is never reused in one boot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HidName {
     text: String,
     id: HidId,
 }
 
-/// The number that the kernel gave a HID device: `id` of `struct hid_device` (include/linux/hid.h).
+/// The number that the kernel assigned to a HID device: `id` of `struct hid_device` (include/linux/hid.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HidId(pub u32);
 
 impl HidName {
-    /// The name as in `/sys/bus/hid/devices`.
+    /// Returns the name as in `/sys/bus/hid/devices`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The name of the HID device that a path in sysfs is of, or is below.
+    /// Returns the name of the HID device that a sysfs path belongs to.
     ///
     /// # Errors
-    /// It is of none.
+    /// The path does not belong to a HID device.
     pub fn of_path(path: &Path) -> Result<HidName, NoHidDevice> {
         let name = path.ancestors().find_map(|path| path.file_name()?.to_str()?.parse().ok());
         name.ok_or_else(|| NoHidDevice(path.to_owned()))
     }
 
-    /// The device's number.
+    /// Returns the device's number.
     pub fn id(&self) -> HidId {
         self.id
     }
 
-    /// Bus, vendor and product, which are part of the name.
+    /// Returns bus, vendor and product, which are part of the name.
     pub fn ids(&self) -> (Bus, VendorId, ProductId) {
         let number = |range| u32::from_str_radix(&self.text[range], 16).unwrap_or(0);
         (Bus(number(0..4) as u16), VendorId(number(5..9)), ProductId(number(10..14)))
     }
 
-    /// The name as one component of a path in bpffs, where a name must not hold a dot (kernel/bpf/inode.c, `bpf_lookup()`).
+    /// Returns the name as one component of a path in bpffs.
+    ///
+    /// Such a name must not contain a dot (kernel/bpf/inode.c, `bpf_lookup()`).
     pub fn pin_name(&self) -> String {
         self.text.chars().map(|c| if c == ':' || c == '.' { '_' } else { c }).collect()
     }
 
-    /// The name that [`HidName::pin_name`] was made from.
+    /// Returns the name that [`HidName::pin_name`] was made from.
     pub fn from_pin_name(name: &str) -> Option<HidName> {
         let mut parts = name.split('_');
         let (bus, vendor, product, id) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -355,12 +358,12 @@ impl<'de> Deserialize<'de> for HidName {
     }
 }
 
-/// A path in sysfs that is neither a HID device nor below one.
+/// The error for a sysfs path that is neither a HID device nor below one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a HID device", .0.display())]
 pub struct NoHidDevice(PathBuf);
 
-/// A text that is no HID device's name.
+/// The error for a text that is not a HID device's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a name of a HID device (expected `BBBB:VVVV:PPPP.NNNN`, as in /sys/bus/hid/devices)", Printable(.0))]
 pub struct InvalidHidName(String);

@@ -1,8 +1,8 @@
-//! Where and why the kernel refuses a report descriptor.
+//! Checks where and why the kernel refuses a report descriptor.
 //!
-//! A device whose descriptor is refused gets no kernel driver and no node, until a descriptor hook returns one that the kernel accepts.
-//! The rules are those of `hid_open_report()` and what it calls (drivers/hid/hid-core.c), with the limits in include/linux/hid.h. They are
-//! the same from Linux 6.3 on.
+//! If the kernel refuses its descriptor, a device gets no kernel driver and no node, until a descriptor hook returns a
+//! valid descriptor. The rules are those of `hid_open_report()` and its callees (drivers/hid/hid-core.c), with the
+//! limits in include/linux/hid.h. They are the same from Linux 6.3 on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,32 +10,33 @@ use std::collections::HashMap;
 use crate::fields::ReportType;
 use crate::manifest::MAX_DESCRIPTOR_SIZE;
 
-/// The most usages of one main item, and the most values of one field: `HID_MAX_USAGES`.
+/// The maximum number of usages of one main item, and of values of one field: `HID_MAX_USAGES`.
 pub const MAX_USAGES: u32 = 12288;
 
-/// How deep Push can nest: `HID_GLOBAL_STACK_SIZE`.
+/// The maximum nesting depth of Push: `HID_GLOBAL_STACK_SIZE`.
 const MAX_PUSHES: usize = 4;
 
-/// The most bits of a value.
+/// The maximum size of a value, in bits.
 pub const MAX_REPORT_SIZE: u32 = 256;
 
-/// The most bits of a report without its id: `HID_MAX_BUFFER_SIZE` less a byte. If a device's bus has a smaller buffer (uhid has 4096
-/// bytes), the kernel takes less.
+/// The maximum size of a report without its id, in bits: `HID_MAX_BUFFER_SIZE` minus a byte.
+///
+/// The kernel accepts less if the device's bus has a smaller buffer (uhid has 4096 bytes).
 pub const MAX_REPORT_BITS: u32 = (16384 - 1) * 8;
 
-/// A descriptor that the kernel refuses, and the byte at which it stops.
+/// A descriptor that the kernel refuses, and the byte at which parsing stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the report descriptor is invalid at byte {offset}: {reason}")]
 pub struct InvalidDescriptor {
-    /// Where the item begins, in bytes from 0. The size if something is missing at the end.
+    /// The offset of the item, in bytes from 0. The descriptor's size if something is missing at the end.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
     /// The kernel's function that refuses it, and the kernel's message.
     pub kernel: Kernel,
 }
 
-/// A function of the kernel's, and the message that it logs.
+/// A kernel function and the message that it logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The function's name.
@@ -50,10 +51,10 @@ impl std::fmt::Display for Kernel {
     }
 }
 
-/// What is wrong with an item.
+/// The fault of an item.
 type Fault = (String, Kernel);
 
-/// Why `function` refuses an item, in our words and in the kernel's.
+/// Returns a fault: the reason in hidbpf's words, the kernel function and its message.
 fn fault<T>(
     reason: impl Into<String>,
     function: &'static str,
@@ -65,7 +66,7 @@ fn fault<T>(
 /// Checks that the kernel accepts a descriptor.
 ///
 /// # Errors
-/// It does not; the error has the first fault.
+/// The kernel refuses it. The error has the first fault.
 pub fn check(descriptor: &[u8]) -> Result<(), InvalidDescriptor> {
     let mut parser = Parser::default();
     let mut offset = 0;
@@ -78,8 +79,9 @@ pub fn check(descriptor: &[u8]) -> Result<(), InvalidDescriptor> {
     parser.end().map_err(|fault| invalid(offset, fault))
 }
 
-/// Checks the size of a descriptor, in bytes. The buses check it before the HID core does, so that a device whose descriptor has another
-/// size is no HID device to the kernel.
+/// Checks the size of a descriptor, in bytes.
+///
+/// The bus drivers check it before the HID core does. With another size, the kernel does not create a HID device.
 ///
 /// # Errors
 /// The size is not 1 to 4096.
@@ -94,7 +96,7 @@ pub fn check_size(size: usize) -> Result<(), InvalidDescriptor> {
     Err(InvalidDescriptor { offset: size.min(MOST), reason, kernel })
 }
 
-/// What holds until it is said again.
+/// Global items, which apply until they are set again.
 #[derive(Clone, Copy, Default)]
 struct Globals {
     /// With its sign.
@@ -105,7 +107,7 @@ struct Globals {
     report_id: u32,
 }
 
-/// What holds for the next main item.
+/// Local items, which apply to the next main item.
 #[derive(Default)]
 struct Locals {
     usages: u32,
@@ -119,14 +121,14 @@ struct Parser {
     globals: Globals,
     pushed: Vec<Globals>,
     locals: Locals,
-    /// Where the collections begin that are not ended.
+    /// The offsets of collections that have not ended.
     open: Vec<usize>,
-    /// The bits of each report.
+    /// The size of each report in bits.
     bits: HashMap<(ReportType, u32), u32>,
 }
 
 impl Parser {
-    /// Takes the item that `rest` begins with, and returns how many bytes follow its prefix.
+    /// Parses the item at the start of `rest`. Returns how many bytes follow its prefix.
     fn item(&mut self, offset: usize, rest: &[u8]) -> Result<usize, Fault> {
         const OPEN_REPORT: &str = "hid_open_report";
         let [prefix, after @ ..] = rest else { return Ok(0) };
@@ -177,7 +179,7 @@ impl Parser {
     fn field(&mut self, kind: ReportType) -> Result<(), Fault> {
         const ADD_FIELD: &str = "hid_add_field";
         let Globals { minimum, maximum, report_size, report_count, report_id } = self.globals;
-        // The maximum has a sign if the minimum is negative by now.
+        // The maximum is signed if the minimum is negative at this point.
         let maximum = if minimum < 0 { i64::from(maximum as i32) } else { i64::from(maximum) };
         if maximum < i64::from(minimum) {
             let reason = format!("Logical Maximum ({maximum}) is less than Logical Minimum ({minimum})");
@@ -265,8 +267,10 @@ impl Parser {
         Ok(())
     }
 
-    /// Counts the usages from the minimum to a maximum. The kernel counts in 32 bits without a sign, and cuts off a range that is too long,
-    /// which one that runs backwards is as well.
+    /// Counts the usages from the minimum to a maximum.
+    ///
+    /// The kernel counts with unsigned 32 bits, and truncates a range that is too long. A backward range is too long in
+    /// this sense.
     fn usage_range(&mut self, mut maximum: u32) -> Result<(), Fault> {
         let Locals { minimum, usages: used, .. } = self.locals;
         if maximum.wrapping_sub(minimum).wrapping_add(used) >= MAX_USAGES {
@@ -277,7 +281,7 @@ impl Parser {
             }
         }
         match maximum.checked_sub(minimum) {
-            // The kernel's loop has no end for the greatest number, and runs out of room.
+            // For the largest number, the kernel's loop does not end until it runs out of room.
             Some(_) if maximum == u32::MAX => self.usages(u32::MAX),
             Some(count) => self.usages(count + 1),
             None => Ok(()),
@@ -296,7 +300,7 @@ impl Parser {
     }
 }
 
-/// The data of an item as a number with a sign.
+/// Returns the data of an item as a signed number.
 fn signed(data: &[u8]) -> i32 {
     match *data {
         [byte] => (byte as i8).into(),
@@ -306,9 +310,9 @@ fn signed(data: &[u8]) -> i32 {
     }
 }
 
-/// Says that the collections that begin at these bytes have no end.
+/// Reports that the collections at these offsets do not end.
 fn not_ended(begins: &[usize]) -> Option<String> {
-    /// More are not named one by one.
+    /// The number of offsets from which they are only counted.
     const MOST: usize = 5;
     let (last, before) = begins.split_last()?;
     let list: Vec<String> = before.iter().map(usize::to_string).collect();

@@ -1,19 +1,19 @@
-//! The short items of a report descriptor, one after the other.
+//! The short items of a report descriptor.
 
 /// A short item of a report descriptor.
 pub(crate) struct ShortItem {
-    /// Its prefix without its size: tag and type.
+    /// Its prefix without the size: tag and type.
     pub item: u8,
-    /// How many bytes follow the prefix: 0, 1, 2 or 4.
+    /// The number of bytes after the prefix: 0, 1, 2 or 4.
     pub size: usize,
-    /// These bytes, as a number without a sign.
+    /// These bytes, as an unsigned number.
     pub value: u32,
 }
 
-/// The short items of a report descriptor, as far as they can be read.
+/// Returns the short items of a report descriptor, up to the first that is cut off.
 ///
-/// A full parser would refuse descriptors that the kernel takes. A prefix has tag, type and size, and 0, 1, 2 or 4 bytes follow it
-/// (HID 1.11, section 6.2.2.2).
+/// A full parser would refuse descriptors that the kernel accepts. A prefix has tag, type and size, and 0, 1, 2 or 4
+/// bytes follow it (HID 1.11, section 6.2.2.2).
 pub(crate) fn items(rdesc: &[u8]) -> impl Iterator<Item = ShortItem> + '_ {
     let mut rest = rdesc;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Whether a driver is for a device: by which rule of its manifest, and if it is not, why.
+//! Matches drivers against devices: which match rule applies, or why none does.
 
 use std::fmt;
 
@@ -9,38 +9,38 @@ use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::manifest::{BytesAt, IdsFrom, Manifest, Match, Sha256};
 use crate::text::{Hex, Printable, fits};
 
-/// Whether a driver is for a device.
+/// The result of matching a driver against a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It is, by this rule.
+    /// The driver matches.
     Matches {
-        /// The rule's label, or its number.
+        /// The label of the match rule that applies, or its number.
         rule: String,
     },
-    /// It may be, by this rule, which asks for something that is not known of the device.
+    /// The driver may match, by a rule that depends on an unknown fact about the device.
     Undecided {
         /// The rule's label, or its number.
         rule: String,
-        /// What is not known.
+        /// The unknown fact.
         lacks: Lack,
     },
-    /// Vendor and product fit, and something else does not.
+    /// Vendor and product match, but another key does not.
     NearMiss {
-        /// Each rule that came near.
+        /// The rules that nearly matched.
         rules: Vec<Miss>,
     },
-    /// It is not.
+    /// The driver does not match.
     No,
 }
 
-/// Something that a rule asks for and that is not known of a device.
+/// A fact that a match rule depends on and that is unknown for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lack {
-    /// The kernel driver: none is bound yet. The event of the binding decides.
+    /// The kernel driver: none is bound yet. The bind event decides.
     KernelDriver,
-    /// The original descriptor: sysfs does not show it. Who may load programs can read it.
+    /// The original descriptor: sysfs does not show it. A process that may load programs can read it.
     OriginalDescriptor,
 }
 
@@ -53,32 +53,32 @@ impl fmt::Display for Lack {
     }
 }
 
-/// A rule that a device nearly meets.
+/// A match rule that a device nearly meets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Miss {
     /// The rule's label, or its number.
     pub rule: String,
-    /// What does not fit.
+    /// The keys that do not match.
     pub reasons: Vec<String>,
 }
 
 /// A device as match rules see it.
 pub struct Subject<'a> {
-    /// Bus, vendor and product by its modalias.
+    /// Bus, vendor and product from its modalias.
     pub ids: (Bus, VendorId, ProductId),
-    /// The same by its name.
+    /// Bus, vendor and product from its name.
     pub name_ids: (Bus, VendorId, ProductId),
-    /// Its group. `None` will do for every rule, as with a recording, which does not have it.
+    /// Its group. `None` matches every rule, as for a recording, which does not contain it.
     pub group: Option<Group>,
-    /// The name that it gives itself.
+    /// The device's own name.
     pub hid_name: &'a str,
-    /// The number of its USB interface, or that it has none. `None` will do for every rule.
+    /// The number of its USB interface, or that it has none. `None` matches every rule.
     pub interface: Option<Option<u8>>,
     /// The kernel driver.
     pub kernel_driver: KernelDriver<'a>,
     /// Its original descriptor, if it is known.
     pub original: Option<&'a [u8]>,
-    /// A udev property of it.
+    /// Looks up one of its udev properties.
     pub property: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -89,11 +89,11 @@ pub enum KernelDriver<'a> {
     Bound(&'a str),
     /// None is bound to it yet.
     Unbound,
-    /// One that will do for every rule, as with a recording.
+    /// One that matches every rule, as for a recording.
     Any,
 }
 
-/// Looks whether a driver is for a device: by its original descriptor, as far as that decides.
+/// Matches a driver against a device. Uses its original descriptor, if known.
 pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
     let ids = &device.modalias;
     judge_subject(
@@ -111,7 +111,7 @@ pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
     )
 }
 
-/// The same for what is no device of this machine.
+/// Matches a driver against a subject that need not be a device of this machine.
 pub fn judge_subject(manifest: &Manifest, subject: &Subject<'_>) -> Verdict {
     let missing = match subject.original {
         Some(original) => {
@@ -148,7 +148,7 @@ pub fn judge_subject(manifest: &Manifest, subject: &Subject<'_>) -> Verdict {
     }
 }
 
-/// Bus, vendor and product of a device, from where a rule wants them.
+/// Returns bus, vendor and product of a device, from the source that the rule names.
 fn ids(rule: &Match, subject: &Subject<'_>) -> (Bus, VendorId, ProductId) {
     match rule.ids_from {
         IdsFrom::Modalias => subject.ids,
@@ -156,7 +156,7 @@ fn ids(rule: &Match, subject: &Subject<'_>) -> (Bus, VendorId, ProductId) {
     }
 }
 
-/// What a rule asks for that is not known.
+/// Returns an unknown fact that the rule depends on, if any.
 fn lack(manifest: &Manifest, rule: &Match, subject: &Subject<'_>) -> Option<Lack> {
     let asks_for_kernel_driver = !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty();
     let asks_for_descriptor = rule.rdesc_size.is_some()
@@ -169,7 +169,7 @@ fn lack(manifest: &Manifest, rule: &Match, subject: &Subject<'_>) -> Option<Lack
     (asks_for_descriptor && subject.original.is_none()).then_some(Lack::OriginalDescriptor)
 }
 
-/// All that a rule asks for and a device does not have, as far as it is known.
+/// Returns all known differences between a rule and a device.
 fn reasons_against(rule: &Match, subject: &Subject<'_>) -> Vec<String> {
     let mut reasons = Vec::new();
     let (bus, vendor, product) = ids(rule, subject);
@@ -325,7 +325,7 @@ mod tests {
         for rule in [size, bytes, &sha] {
             assert_eq!(judge(&of(&[rule]), &bound("maltron")), original, "{rule}");
         }
-        // The ids, or a rule that does not ask, decide before.
+        // The ids decide before the unknown fact does, and so does a rule that does not need it.
         assert_eq!(judge(&of(&["vendor = 2\nrdesc-size = 4"]), &bound("")), Verdict::No);
         assert!(matches!(judge(&of(&["vendor = 1\nproduct = 3\nrdesc-size = 4"]), &bound("")), Verdict::No));
         assert_eq!(judge(&of(&[size, "vendor = 1"]), &bound("")), Verdict::Matches { rule: "rule 2".to_owned() });
@@ -333,11 +333,11 @@ mod tests {
             judge(&of(&["vendor = 1\nname = \"y\"\nrdesc-size = 4"]), &bound("")),
             Verdict::NearMiss { .. }
         ));
-        // Known, it decides.
+        // A known fact decides.
         let known = |bytes: &[u8]| bound("maltron").with_original(bytes.to_vec());
         assert_eq!(judge(&of(&[size]), &known(&[0; 4])), Verdict::Matches { rule: "rule 1".to_owned() });
         assert!(matches!(judge(&of(&[size]), &known(&[])), Verdict::NearMiss { .. }));
-        // So does the kernel driver.
+        // The kernel driver decides too.
         let (only, but) =
             ("vendor = 1\nkernel-driver = \"hid-generic\"", "vendor = 1\nnot-kernel-driver = [\"uclogic\"]");
         let matches = Verdict::Matches { rule: "rule 1".to_owned() };
@@ -348,13 +348,13 @@ mod tests {
             let Verdict::NearMiss { rules } = of_driver("uclogic") else { panic!("{rule}") };
             assert!(rules[0].reasons[0].starts_with("its kernel driver is `uclogic`, expected "), "{rules:?}");
         }
-        // Of two that are not known the one that comes by itself is waited for.
+        // If two facts are unknown, the one that comes by itself is awaited.
         let both = format!("{but}\nrdesc-size = 4");
         assert_eq!(judge(&of(&[&both]), &bound("")), undecided("rule 1", Lack::KernelDriver));
         assert_eq!(judge(&of(&[&both]), &bound("kye")), original);
     }
 
-    /// As xpadneo does it: its devices have another product since it has bound them.
+    /// xpadneo, for example, gives its devices another product when it binds them.
     #[test]
     fn ids_are_those_of_the_modalias_or_of_the_name() {
         let mut device = Device::example("hid:b0005g0001v0000045Ep0000028E".parse().unwrap(), "", "");

@@ -1,9 +1,12 @@
-//! Where the original descriptor of a device comes from.
+//! Sources of a device's original descriptor.
 //!
-//! Match rules and fields are about the original descriptor: what the device sent. sysfs shows the current one, and these are the same
-//! for most devices. They are not if a descriptor hook or the kernel driver has changed it (`KERNEL_DRIVERS`), and sysfs shows nothing
-//! if the kernel has refused it or no kernel driver is bound. Then a syscall program reads it ([`Loader::descriptor`]): only if a rule
-//! depends on it, since that takes a program more to load. Nothing happens to the device, so nothing has to be undone.
+//! Match rules and fields refer to the original descriptor, which the device sent. sysfs shows the current descriptor,
+//! which is the same for most devices. They differ if a descriptor hook or the kernel driver changed it
+//! (`KERNEL_DRIVERS`). sysfs shows nothing if the kernel refused the descriptor or no kernel driver is bound.
+//!
+//! In these cases a syscall program reads the original descriptor ([`Loader::descriptor`]). That costs loading one more
+//! program, so it happens only if a match rule depends on it. It does not affect the device, so nothing has to be
+//! undone.
 
 use crate::aside;
 use crate::device::Device;
@@ -17,41 +20,49 @@ use crate::pins::Pinned;
 use crate::state::DeviceState;
 use crate::system::System;
 
-/// Kernel drivers that take a descriptor as it is, and of each the devices for which it does not. By the sources of Linux 6.3 to 7.3
-/// (drivers/hid): hid-generic and wacom have no `report_fixup()`; that of hid-multitouch acts on the ids below (`mt_report_fixup()`).
+/// Kernel drivers that use a descriptor unchanged, each with the devices for which it does not.
 ///
-/// Some 50 other kernel drivers have one. Those that have none are not worth a line here: few devices with a driver of ours are theirs,
-/// and what a kernel driver does changes from one version of the kernel to the next.
+/// From the sources of Linux 6.3 to 7.3 (drivers/hid): hid-generic and wacom have no `report_fixup()`. That of
+/// hid-multitouch acts on the ids below (`mt_report_fixup()`).
+///
+/// Some 50 other kernel drivers have one. The kernel drivers without one are not worth listing. Few devices that a
+/// hidbpf driver is for use them, and kernel drivers change from one kernel version to the next.
 const KERNEL_DRIVERS: [(&str, &[(u32, u32)]); 3] =
     [("hid-generic", &[]), ("hid-multitouch", &[(0x27c6, 0x01e8), (0x27c6, 0x01e9), (0x17ef, 0x6161)]), ("wacom", &[])];
 
-/// Whether this kernel driver takes the descriptor of a device with these ids as it is.
+/// Returns whether this kernel driver uses the descriptor of a device with these ids unchanged.
 pub fn takes_as_it_is(kernel_driver: &str, ids: &Modalias) -> bool {
     let known = KERNEL_DRIVERS.iter().find(|(name, _)| *name == kernel_driver);
     known.is_some_and(|(_, but)| !but.contains(&(ids.vendor.0, ids.product.0)))
 }
 
 impl Device {
-    /// Whether the current descriptor is the one that the kernel driver was given: the fixed one, or the original if nothing has fixed it.
+    /// Returns whether the current descriptor is the one that the kernel driver was given.
+    ///
+    /// That is the fixed descriptor, or the original if nothing fixed it.
     pub fn is_taken_as_it_is(&self) -> bool {
         let takes = |driver: &String| takes_as_it_is(driver, &self.modalias);
         self.driver.as_ref().is_some_and(takes) && !self.current.is_empty()
     }
 
-    /// Whether no kernel driver is bound because the kernel refuses the original descriptor. False if that descriptor is not known.
+    /// Returns whether no kernel driver is bound because the kernel refuses the original descriptor.
+    ///
+    /// Returns false if that descriptor is not known.
     pub fn is_refused(&self) -> bool {
         self.driver.is_none() && self.original().is_some_and(|original| invalid::check(original).is_err())
     }
 
-    /// The same device as it was before drivers were attached, with its ids and, if it is known without asking the kernel, its original
-    /// descriptor. `is_hooked` says whether a descriptor hook may be on it.
+    /// Returns the device as it was before drivers were attached.
+    ///
+    /// It has its original ids, and its original descriptor if that is known without reading it from the kernel.
+    /// `is_hooked` tells whether a descriptor hook may be attached to it.
     #[must_use]
     pub(crate) fn unfixed(mut self, state: Option<&DeviceState>, is_hooked: bool) -> Device {
         if let Some(ids) = state.and_then(DeviceState::ids) {
             self.modalias = ids;
         }
         match state.and_then(DeviceState::original) {
-            // A device has one original descriptor for as long as it has its name.
+            // A device name is used once in a boot, so its original descriptor never changes.
             Some(original) => self.with_original(original),
             None if !is_hooked && self.is_taken_as_it_is() => {
                 let original = self.current.clone();
@@ -61,10 +72,10 @@ impl Device {
         }
     }
 
-    /// Asks the kernel for the original descriptor, if it is not known.
+    /// Reads the original descriptor from the kernel, if it is not known.
     ///
     /// # Errors
-    /// The device has gone, or this process or this kernel can't.
+    /// The device is gone, or this process or this kernel can't read it.
     pub(crate) fn read_original<L: Loader>(&mut self, loader: &L) -> Result<&[u8]> {
         if self.original.is_none() {
             let read = loader.descriptor(self.name.id(), Kept::Original);
@@ -74,11 +85,12 @@ impl Device {
         self.original.as_deref().ok_or_else(none)
     }
 
-    /// Looks whether a driver is for the device, which must be as it was before drivers. The kernel is asked for the original descriptor if
-    /// that alone decides.
+    /// Matches a driver against the device, which must be as it was before drivers were attached.
+    ///
+    /// Reads the original descriptor from the kernel only if the result depends on it.
     ///
     /// # Errors
-    /// As [`Device::read_original`].
+    /// As for [`Device::read_original`].
     pub(crate) fn judge<L: Loader>(&mut self, manifest: &Manifest, loader: &L) -> Result<Verdict> {
         let verdict = judge(manifest, self);
         if !matches!(verdict, Verdict::Undecided { lacks: Lack::OriginalDescriptor, .. }) {
@@ -89,7 +101,9 @@ impl Device {
     }
 }
 
-/// Whether a descriptor hook may be on a device: one of ours, of which `pinned` are the pins, or one of udev-hid-bpf's.
+/// Returns whether a descriptor hook may be attached to a device.
+///
+/// It can be one of hidbpf, whose pins are `pinned`, or one of udev-hid-bpf.
 pub(crate) fn is_hooked(system: &System, device: &HidName, pinned: &[Pinned]) -> bool {
     !pinned.is_empty() || !aside::udev_hid_bpf(system, device).is_empty()
 }
@@ -147,7 +161,7 @@ mod tests {
                 assert_eq!(device.original(), Some(&[5, 9][..]));
             }
         }
-        // One that could not be read is as good as none.
+        // An unreadable descriptor counts as missing.
         state.set_original(&[]);
         assert_eq!(device("hid-generic", MOUSE, &[5, 1]).unfixed(Some(&state), false).original(), Some(&[5, 1][..]));
         assert_eq!(device("hid-generic", MOUSE, &[5, 1]).unfixed(Some(&state), true).original(), None);
