@@ -1,4 +1,4 @@
-//! The one error type of the library: what failed, at which step, why, and what to do about it.
+//! The error type of this library: what failed, at which step, why, and a hint.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,84 +11,84 @@ use crate::names::DriverName;
 /// A result of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something failed, in kinds that a caller may want to tell apart.
+/// The kinds of failure that callers may want to distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The named device does not exist or is no HID device.
+    /// The named device does not exist or is not a HID device.
     NoDevice,
-    /// The device was there and has gone while it was worked on.
+    /// The device was unplugged during the operation.
     Gone,
-    /// The device is not in a state in which the driver may be attached, for example without a kernel driver.
+    /// The driver can't be attached in the device's present state, for example without a kernel driver.
     NotReady,
-    /// No driver of that name, or no such file.
+    /// No driver has that name, or no such file exists.
     NoDriver,
-    /// The driver is not for the device, or for no device that is there.
+    /// The driver does not match the device, or any connected device.
     NoMatch,
-    /// The object is damaged, is no driver, or is for something else than BPF.
+    /// The object is damaged, is not a driver, or is not for BPF.
     BadObject,
     /// The driver's own probe program refused the device.
     Refused,
-    /// Another driver has or wants what only one can have.
+    /// Another driver has or wants a resource that only one can have.
     Conflict,
-    /// The driver is attached to the device already.
+    /// The driver is already attached to the device.
     AlreadyAttached,
     /// The driver is not attached.
     NotAttached,
-    /// This kernel lacks what is needed.
+    /// This kernel lacks a required feature.
     Kernel,
     /// The process lacks a privilege.
     Permission,
     /// bpffs is not mounted or can't be written.
     Bpffs,
-    /// The kernel's verifier, or libbpf before it, would not load the programs.
+    /// The kernel's verifier, or libbpf before it, refused the programs.
     Load,
-    /// The kernel would not attach the programs.
+    /// The kernel refused to attach the programs.
     Attach,
-    /// All steps succeeded and yet the device is not fixed.
+    /// All steps succeeded, but the device is not fixed.
     NotFixed,
-    /// The same, since the kernel did not run the driver's descriptor hook.
+    /// The device is not fixed because the kernel did not run the driver's descriptor hook.
     Skipped,
-    /// The device did not do what it was told, or did not answer.
+    /// The device refused a request of the setup, or did not answer.
     NotSetUp,
     /// Another process holds the device's lock.
     Busy,
-    /// The fast way of loading could not be taken; another one may do.
+    /// The fast loader can't attach the driver. Another loader may.
     NotFast,
-    /// A configuration file is broken, or says what can't be.
+    /// A configuration file is invalid or contains an impossible value.
     Config,
-    /// A program that is needed is not installed.
+    /// A required program is not installed.
     NoProgram,
     /// Reading or writing failed.
     Io,
 }
 
-/// A step on the way of a driver to a device, or from it.
+/// A step of attaching or detaching a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Reading the drivers, and which of them are for the device.
+    /// Reading the drivers and matching them against the device.
     Choose,
-    /// Waiting until no other process works on the device, and looking at it.
+    /// Waiting for other processes that work on the device, and reading the device.
     Lock,
-    /// Keeping in /run/hidbpf what is being done.
+    /// Writing the state to /run/hidbpf.
     Remember,
-    /// Checking what can be known without loading anything.
+    /// Checking all conditions that need no loaded program.
     Prepare,
-    /// Asking the driver's own probe program.
+    /// Running the driver's own probe program.
     Probe,
-    /// Loading the programs: the verifier's work.
+    /// Loading the programs, which the kernel verifies.
     Load,
-    /// Attaching them to the device.
+    /// Attaching the programs to the device.
     Attach,
-    /// Looking whether the device is fixed.
+    /// Checking whether the device is fixed.
     Verify,
-    /// Having the driver talk to its device.
+    /// Running the driver's setup.
     SetUp,
     /// Pinning the links in bpffs.
     Pin,
-    /// Taking a driver off.
+    /// Detaching a driver.
     Detach,
-    /// Removing what is left of a device that has gone.
+    /// Cleaning up after a device was unplugged.
     CleanUp,
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Where something failed.
+/// The place of a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The device.
@@ -131,11 +131,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// What failed, at which step, why, and what to do about it.
+/// An error: what failed, at which step, why, and a hint.
 ///
-/// `{}` prints the failure and its causes in one line. [`Error::place`], [`Error::hint`] and [`Error::log`] are printed apart.
+/// `{}` prints the failure and its causes in one line. [`Error::place`], [`Error::hint`] and [`Error::log`] are printed
+/// separately.
 //
-// In a box: what is seldom there is not to be moved about by all that could fail.
+// Boxed to keep `Result` small on the success path.
 pub struct Error(Box<Failure>);
 
 struct Failure {
@@ -149,7 +150,7 @@ struct Failure {
 }
 
 impl Error {
-    /// An error without a cause below it. `what` reads "failed to attach `x` to `y`".
+    /// Creates an error without a cause. `what` reads "failed to attach `x` to `y`".
     #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
         let failure = Failure {
@@ -164,7 +165,7 @@ impl Error {
         Error(Box::new(failure))
     }
 
-    /// An error that another one caused.
+    /// Creates an error that another error caused.
     #[cold]
     pub fn because(
         kind: ErrorKind,
@@ -176,7 +177,7 @@ impl Error {
         error
     }
 
-    /// An error of the system's: [`ErrorKind::Permission`] if it denied permission, else of this kind.
+    /// Creates an error from a system error: [`ErrorKind::Permission`] if permission was denied, else of this kind.
     #[cold]
     pub fn permission_or(kind: ErrorKind, what: impl Into<String>, source: std::io::Error) -> Error {
         let kind = match source.kind() {
@@ -186,7 +187,7 @@ impl Error {
         Error::because(kind, what, source)
     }
 
-    /// Makes it one of another kind.
+    /// Changes the kind.
     #[cold]
     #[must_use]
     pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Error {
@@ -194,7 +195,7 @@ impl Error {
         self
     }
 
-    /// Adds the way out.
+    /// Adds the hint.
     #[cold]
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
@@ -202,7 +203,7 @@ impl Error {
         self
     }
 
-    /// Adds what libbpf and the kernel's verifier said.
+    /// Adds the log of libbpf and the kernel's verifier.
     #[cold]
     #[must_use]
     pub fn with_log(mut self, log: impl Into<String>) -> Error {
@@ -211,7 +212,7 @@ impl Error {
         self
     }
 
-    /// Adds the lines of the log that matter, where not all do.
+    /// Adds the relevant lines of the log, if not all are relevant.
     #[cold]
     #[must_use]
     pub fn with_excerpt(mut self, excerpt: impl Into<String>) -> Error {
@@ -243,27 +244,29 @@ impl Error {
         self
     }
 
-    /// Where it failed, as far as is known.
+    /// Returns the place of the failure, as far as it is known.
     pub fn place(&self) -> &Place {
         &self.0.place
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What to do about it, as a sentence or command.
+    /// Returns the hint, as a sentence or command.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What libbpf and the kernel's verifier said, the lines that matter: the verifier's own log has a hundred thousand at times.
+    /// Returns the relevant lines of the log of libbpf and the kernel's verifier.
+    ///
+    /// The whole log can have a hundred thousand lines.
     pub fn log(&self) -> Option<&str> {
         self.0.excerpt.as_deref().or(self.whole_log())
     }
 
-    /// All that libbpf and the kernel's verifier said.
+    /// Returns the whole log of libbpf and the kernel's verifier.
     pub fn whole_log(&self) -> Option<&str> {
         self.0.log.as_deref()
     }

@@ -1,6 +1,7 @@
-//! What the running kernel offers: the generation of its HID-BPF interface, and what this process may do.
+//! The features of the running kernel: the generation of its HID-BPF interface, and the privileges of this process.
 //!
-//! The generation is read from the kernel's BTF and never from its version number, since distributions port features back.
+//! The generation is read from the kernel's BTF, never from its version number, because distributions backport
+//! features.
 
 use std::fmt;
 
@@ -9,18 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How drivers are attached to devices.
+/// The kernel interface that attaches drivers to devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Generation {
-    /// Linux 6.3 to 6.10: FMOD_RET programs that a syscall program binds to a device.
+    /// Linux 6.3 to 6.10: FMOD_RET programs that a syscall program attaches to a device.
     FmodRet,
     /// Since Linux 6.11: a struct_ops map, `struct hid_bpf_ops`.
     StructOps,
 }
 
 impl Generation {
-    /// The first version of Linux that has it: `6.3`.
+    /// Returns the first Linux version of this generation: `6.3`.
     pub fn since(self) -> &'static str {
         match self {
             Generation::FmodRet => "6.3",
@@ -38,14 +39,14 @@ impl fmt::Display for Generation {
     }
 }
 
-/// What a kernel offers.
+/// The HID-BPF support of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
     /// HID-BPF, of this generation.
     Present(Generation),
     /// No BTF, so that no BPF program can be matched with the kernel's types.
     NoBtf,
-    /// BTF, but nothing of HID-BPF in it.
+    /// BTF without HID-BPF.
     NoHidBpf,
 }
 
@@ -54,20 +55,20 @@ pub enum Support {
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
-    /// What it offers.
+    /// Its HID-BPF support.
     pub support: Support,
 }
 
 impl Kernel {
-    /// The running kernel, of which something else has found out what it offers.
+    /// Returns the running kernel, whose support the caller determined.
     pub fn running(support: Support) -> Kernel {
         Kernel { release: rustix::system::uname().release().to_string_lossy().into_owned(), support }
     }
 
-    /// The generation.
+    /// Returns the generation.
     ///
     /// # Errors
-    /// The kernel offers none; the error says what is missing.
+    /// The kernel has no HID-BPF. The error says what is missing.
     pub fn generation(&self) -> Result<Generation> {
         let missing = match self.support {
             Support::Present(generation) => return Ok(generation),
@@ -79,7 +80,7 @@ impl Kernel {
     }
 }
 
-/// Capabilities that attaching needs, with their names.
+/// Returns the capabilities that attaching needs, with their names.
 fn needed(generation: Generation) -> &'static [(CapabilitySet, &'static str)] {
     match generation {
         // Without CAP_SYS_ADMIN, 6.6's hid_bpf_attach_prog() fails to find the program by its id and then oopses.
@@ -92,10 +93,10 @@ fn needed(generation: Generation) -> &'static [(CapabilitySet, &'static str)] {
     }
 }
 
-/// The capabilities that attaching needs and this process lacks.
+/// Returns the capabilities that attaching needs and this process lacks.
 ///
 /// # Errors
-/// The kernel would not say.
+/// The kernel did not report the capabilities.
 pub fn missing_capabilities(generation: Generation) -> Result<Vec<&'static str>> {
     let sets = rustix::thread::capabilities(None).map_err(|error| {
         Error::because(ErrorKind::Io, "failed to read the capabilities of this process", std::io::Error::from(error))
@@ -120,10 +121,10 @@ pub fn check_capabilities(generation: Generation) -> Result<()> {
         .with_hint("run the command as root, for example with sudo"))
 }
 
-/// Gives up, for good, all privileges of this process but those that attaching needs.
+/// Drops all privileges of this process for good, except those that attaching needs.
 ///
 /// # Errors
-/// The kernel would not take them.
+/// The kernel refused the change.
 pub fn confine(generation: Generation) -> Result<()> {
     use rustix::thread::{CapabilitySets, set_capabilities, set_no_new_privs};
     let fail = |error: rustix::io::Errno| {

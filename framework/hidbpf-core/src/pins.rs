@@ -1,7 +1,7 @@
-//! The pins in bpffs: the truth about what hidbpf has attached.
+//! The pins in bpffs, which define what hidbpf has attached.
 //!
-//! A driver's links are pinned in a staging directory that is renamed when all are there, so that a driver's directory always
-//! holds all of its links, whenever the process that made it was killed.
+//! A driver's links are pinned in a staging directory, which is renamed when it is complete. So a driver's directory
+//! always holds all of its links, even if the process is killed at any point.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::options;
 use crate::sys;
 use crate::system::System;
 
-/// The name of the staging directory; no driver can have it.
+/// The name of the staging directory. It is not a valid driver name.
 const STAGING: &str = "STAGING";
 
 /// A driver that is pinned to a device.
@@ -31,10 +31,10 @@ pub struct Pinned {
     pub links: Vec<String>,
 }
 
-/// Checks that bpffs is there, before anything is done that would have to be undone without it.
+/// Checks that bpffs is mounted, before any step that would have to be undone without it.
 ///
 /// # Errors
-/// Nothing, or something else, is mounted where bpffs should be.
+/// bpffs is not mounted at its place.
 pub fn check_bpffs(system: &System) -> Result<()> {
     /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
     const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -53,10 +53,10 @@ pub fn check_bpffs(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// Pins a driver's links, all or none, where [`prepare`] has prepared for it.
+/// Pins a driver's links, all or none, after [`prepare`].
 ///
 /// # Errors
-/// bpffs would not take a link; nothing is left of the attempt.
+/// bpffs refused a link. All pins of the attempt were removed.
 pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links: &[AttachedLink]) -> Result<Pinned> {
     let staging = staging(system, device);
     let target = system.driver_pins(device, driver);
@@ -65,7 +65,7 @@ pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links:
         .try_for_each(|attached| sys::pin(attached.link.as_fd(), &staging.join(pin_name(&attached.name))))
         .and_then(|()| fs::rename(&staging, &target));
     result.map_err(|error| {
-        // The error is the first one's; what can't be removed is found as an unfinished attempt by the next.
+        // Report the first error. The next attempt clears any remaining pins.
         let _ = clear(&staging);
         Error::because(
             ErrorKind::Bpffs,
@@ -82,18 +82,18 @@ fn staging(system: &System, device: &HidName) -> PathBuf {
     system.device_pins(device).join(STAGING)
 }
 
-/// Whether a pin is that of a section of data, which is no link.
+/// Returns whether a pin is that of a data section, which is not a link.
 fn is_data(pin: &str) -> bool {
     KEPT_SECTIONS.iter().any(|section| pin == pin_name(section))
 }
 
-/// Makes the empty staging directory, which shows that bpffs can be written before anything is attached.
+/// Creates the empty staging directory. This shows that bpffs is writable before anything is attached.
 ///
 /// # Errors
 /// bpffs can't be written.
 pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
     let staging = staging(system, device);
-    // Its first driver's, as a rule: the directory is not there yet, and one call makes it.
+    // Usually this is the device's first driver: the directory does not exist yet, and one call creates it.
     let made = fs::create_dir_all(system.device_pins(device)).and_then(|()| match fs::create_dir(&staging) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             clear(&staging).and_then(|()| fs::create_dir(&staging))
@@ -113,7 +113,7 @@ pub(crate) fn prepare(system: &System, device: &HidName) -> Result<()> {
 /// Opens one of a driver's pins.
 ///
 /// # Errors
-/// It is not there.
+/// The pin does not exist.
 pub(crate) fn open(system: &System, pinned: &Pinned, name: &str) -> Result<OwnedFd> {
     let path = system.driver_pins(&pinned.device, &pinned.driver).join(pin_name(name));
     sys::open_pinned(&path).map_err(|error| {
@@ -122,14 +122,14 @@ pub(crate) fn open(system: &System, pinned: &Pinned, name: &str) -> Result<Owned
     })
 }
 
-/// Removes what [`prepare`] made, and the device's directory where nothing is left in it.
+/// Removes the result of [`prepare`], and the device's directory if it is empty.
 pub(crate) fn discard(system: &System, device: &HidName) {
-    // Best effort: an unfinished attempt that stays is cleared by the next one and by the device's removal.
+    // Best effort: the next attempt clears any remains, and so does the cleanup when the device is unplugged.
     let _ = clear(&staging(system, device));
     let _ = fs::remove_dir(system.device_pins(device));
 }
 
-/// The options of a driver that is attached, as its programs see them: the bytes of [`options::SECTION`].
+/// The options of an attached driver, as its programs see them: the bytes of [`options::SECTION`].
 #[derive(Debug)]
 pub struct PinnedOptions {
     map: sys::Map,
@@ -137,10 +137,10 @@ pub struct PinnedOptions {
 }
 
 impl PinnedOptions {
-    /// Opens them; `None` where the driver has none, or is not attached.
+    /// Opens the options. Returns `None` if the driver has none, or is not attached.
     ///
     /// # Errors
-    /// They are there, and this process may not have them.
+    /// The options exist, but this process may not open them.
     pub fn open(system: &System, device: &HidName, driver: &DriverName) -> Result<Option<PinnedOptions>> {
         let path = system.driver_pins(device, driver).join(pin_name(options::SECTION));
         match sys::open_pinned(&path).and_then(sys::Map::of_data) {
@@ -154,7 +154,7 @@ impl PinnedOptions {
         }
     }
 
-    /// All of their bytes.
+    /// Returns all bytes of the options.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -162,10 +162,10 @@ impl PinnedOptions {
         self.map.read().map_err(|error| self.failed("read", error))
     }
 
-    /// Replaces all of their bytes. The programs see them at their next run.
+    /// Replaces all bytes of the options. The programs see them at their next run.
     ///
     /// # Errors
-    /// The kernel refuses, or there is another number of them.
+    /// The kernel refuses, or the number of bytes differs.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         self.map.write(bytes).map_err(|error| self.failed("write", error))
     }
@@ -175,10 +175,10 @@ impl PinnedOptions {
     }
 }
 
-/// Reads what a driver has found out about its device, as its programs have left it.
+/// Reads the values that a driver exports, as its programs have written them.
 ///
 /// # Errors
-/// It is not there, or the kernel refuses.
+/// The pin does not exist, or the kernel refuses.
 pub(crate) fn read_exports(system: &System, pinned: &Pinned, exported: &mut [Exported]) -> Result<()> {
     if exported.is_empty() {
         return Ok(());
@@ -195,12 +195,14 @@ pub(crate) fn read_exports(system: &System, pinned: &Pinned, exported: &mut [Exp
     }
 }
 
-/// Bytes that bpffs does not take in a name.
+/// Replaces the bytes that bpffs does not accept in a name.
 fn pin_name(name: &str) -> String {
     name.replace(['.', '/'], "_")
 }
 
-/// Removes a directory of pins, and so detaches what only the pins kept attached. That there is none is no error.
+/// Removes a directory of pins, which detaches everything that only the pins kept attached.
+///
+/// It is not an error if the directory does not exist.
 fn clear(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -211,7 +213,7 @@ fn clear(dir: &Path) -> io::Result<()> {
 /// Removes the pins of a driver on a device. Returns whether there were any.
 ///
 /// # Errors
-/// A pin is there and can't be removed.
+/// A pin exists but can't be removed.
 pub(crate) fn unpin(system: &System, device: &HidName, driver: &DriverName) -> Result<bool> {
     let dir = system.driver_pins(device, driver);
     let was_there = dir.exists();
@@ -220,10 +222,10 @@ pub(crate) fn unpin(system: &System, device: &HidName, driver: &DriverName) -> R
     Ok(was_there)
 }
 
-/// Removes all pins of a device, finished or not.
+/// Removes all pins of a device, including incomplete ones.
 ///
 /// # Errors
-/// A pin is there and can't be removed.
+/// A pin exists but can't be removed.
 pub(crate) fn unpin_all(system: &System, device: &HidName) -> Result<()> {
     let dir = system.device_pins(device);
     clear(&dir).map_err(|error| cannot_remove(&dir, error))
@@ -234,7 +236,7 @@ fn cannot_remove(dir: &Path, error: io::Error) -> Error {
         .with_hint("run the command as root, for example with sudo")
 }
 
-/// The drivers that are pinned to a device.
+/// Returns the drivers that are pinned to a device.
 ///
 /// # Errors
 /// bpffs can't be read.
@@ -253,7 +255,7 @@ pub fn of_device(system: &System, device: &HidName) -> Result<Vec<Pinned>> {
     Ok(pinned)
 }
 
-/// The devices that have pins, there or gone.
+/// Returns the devices that have pins, connected or not.
 ///
 /// # Errors
 /// bpffs can't be read.

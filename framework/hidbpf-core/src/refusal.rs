@@ -1,9 +1,12 @@
-//! Why the kernel refuses BPF programs that have no fault: it can't compile them, or a security policy forbids them.
+//! Why the kernel refuses valid BPF programs: it can't compile them, or a security policy forbids them.
 //!
-//! The errno alone names neither. ENOTSUPP (524) has no name in user space; the kernel answers it where its JIT compiler is missing or off,
-//! since calls of kernel functions are compiled only (`check_kfunc_call()`, kernel/bpf/verifier.c). EPERM with all capabilities
-//! comes from a user namespace, a seccomp filter, or a security module with hooks on bpf(): SELinux, which answers EACCES, or a program of
-//! the BPF LSM. Lockdown has no such hook: it hides helpers that read the kernel's memory, which drivers don't call.
+//! The errno alone does not say which. ENOTSUPP (524) has no name in user space. The kernel returns it if its JIT
+//! compiler is missing or off, because calls of kernel functions must be compiled (`check_kfunc_call()`,
+//! kernel/bpf/verifier.c).
+//!
+//! EPERM with all capabilities comes from a user namespace, a seccomp filter, or a security module with hooks on bpf().
+//! That is SELinux, which returns EACCES, or a program of the BPF LSM. Lockdown has no such hook. It hides helpers that
+//! read the kernel's memory, which drivers don't call.
 
 use std::fs;
 use std::io;
@@ -17,19 +20,19 @@ use crate::system::System;
 /// `ENOTSUPP` (include/linux/errno.h of the kernel's own headers).
 const ENOTSUPP: i32 = 524;
 
-/// Why the kernel refuses.
+/// The reason why the kernel refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The kind of the error.
     pub kind: ErrorKind,
-    /// What refuses, as far as is known.
+    /// The component that refuses, as far as it is known.
     pub cause: String,
-    /// What to do about it.
+    /// How to resolve it.
     pub hint: String,
 }
 
 impl Refusal {
-    /// Looks for what is behind an errno of bpf(2). `None` where it is an answer to this very program.
+    /// Finds the reason behind an errno of bpf(2). Returns `None` if the errno is about the program itself.
     pub fn of(system: &System, errno: i32) -> Option<Refusal> {
         match errno {
             ENOTSUPP => Jit::of(system).refusal(),
@@ -38,13 +41,13 @@ impl Refusal {
         }
     }
 
-    /// The same for an error of the system's.
+    /// Finds the reason behind a system error.
     pub fn of_error(system: &System, error: &io::Error) -> Option<Refusal> {
         Refusal::of(system, error.raw_os_error()?)
     }
 }
 
-/// An error of the system's in words. Differs from its own where that knows no name: "ENOTSUPP (os error 524)".
+/// Returns the text of a system error. Adds the name that the standard library lacks: "ENOTSUPP (os error 524)".
 pub fn words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(ENOTSUPP) => format!("ENOTSUPP (os error {ENOTSUPP})"),
@@ -52,20 +55,20 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
-/// The errno in the text of an error of the system's, "... (os error 524)", for libraries that hand on nothing else.
+/// Returns the errno in the text of a system error, "... (os error 524)". Some libraries pass on nothing else.
 pub fn errno_of_text(text: &str) -> Option<i32> {
     let (_, number) = text.rsplit_once("(os error ")?;
     number.strip_suffix(')')?.parse().ok()
 }
 
-/// The kernel's JIT compiler for BPF programs, as the kernel tells of it.
+/// The state of the kernel's JIT compiler for BPF programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jit {
-    /// It is there and on.
+    /// It is on.
     On,
     /// It is off.
     Off,
-    /// The kernel has none, or tells nothing of it in this network namespace.
+    /// The kernel has none, or does not show it in this network namespace.
     Absent,
 }
 
@@ -79,7 +82,7 @@ impl Jit {
         }
     }
 
-    /// What its absence means for drivers; `None` where it is on.
+    /// Returns the consequence for drivers, or `None` if the compiler is on.
     pub fn refusal(self) -> Option<Refusal> {
         let (cause, hint) = match self {
             Jit::On => return None,
@@ -96,9 +99,9 @@ impl Jit {
     }
 }
 
-/// Who forbids a process that has all capabilities to load programs.
+/// Finds out which policy forbids a process with all capabilities to load programs.
 fn forbidden(system: &System, errno: i32) -> Option<Refusal> {
-    // Of a process that lacks some, that is said before it gets so far.
+    // An earlier check reports missing capabilities.
     if !kernel::missing_capabilities(Generation::StructOps).is_ok_and(|missing| missing.is_empty()) {
         return None;
     }
@@ -107,7 +110,7 @@ fn forbidden(system: &System, errno: i32) -> Option<Refusal> {
         causes.push(cause);
         hints.push(hint);
     }
-    // The verifier's own answer is EACCES as well.
+    // The verifier itself returns EACCES too.
     if errno == libc::EACCES && causes.is_empty() {
         return None;
     }
@@ -122,15 +125,15 @@ fn forbidden(system: &System, errno: i32) -> Option<Refusal> {
     Some(Refusal { kind: ErrorKind::Permission, cause, hint: hints.join("; ") })
 }
 
-/// Something that may refuse bpf() calls.
+/// A policy that may refuse bpf() calls.
 struct Suspect {
     cause: &'static str,
     hint: &'static str,
-    /// What it answers.
+    /// The errno that it returns.
     errno: i32,
 }
 
-/// What is in force that may refuse bpf() calls, as far as the kernel tells.
+/// Returns the active policies that may refuse bpf() calls, as far as the kernel shows them.
 fn suspects(system: &System) -> Vec<Suspect> {
     let read = |path: &str| fs::read_to_string(system.root.join(path)).unwrap_or_default();
     let mut suspects = Vec::new();
@@ -167,10 +170,10 @@ fn suspects(system: &System) -> Vec<Suspect> {
     suspects
 }
 
-/// Has the kernel load a program that does nothing, as a test of whether it loads any. Returns whether it was compiled.
+/// Loads a program that does nothing, to test whether the kernel loads any. Returns whether it was compiled.
 ///
 /// # Errors
-/// As bpf(2).
+/// As for bpf(2).
 pub fn try_program() -> io::Result<bool> {
     /// `r0 = 0` and `exit` (include/uapi/linux/bpf.h).
     const NOTHING: [hidbpf_prelink::Instruction; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];

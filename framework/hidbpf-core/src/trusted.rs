@@ -1,8 +1,9 @@
-//! Opens files that only root can have put in place: the drivers and the configuration that udev's events go by.
+//! Opens files that only root can have written: the drivers and the configuration that udev's events use.
 //!
-//! The path is walked name by name. Each name is opened relative to the directory before it and checked through the new descriptor, so nothing
-//! can be exchanged between the check and the use. Links are read and walked in the same way, including a link in the last place. The checks
-//! therefore cover every directory that the walk passes, every link and the directory that holds it, and the file itself.
+//! The path is walked name by name. Each name is opened relative to the directory before it and checked through the new
+//! descriptor. So nothing can be exchanged between the check and the use. Links are read and walked in the same way,
+//! including a link in the last place. The checks therefore cover every directory that the walk passes, every link and
+//! its directory, and the file itself.
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
@@ -23,14 +24,14 @@ const MAX_LINKS: usize = 40;
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// Somebody other than root owns the file, a directory on the way or a link; somebody else may write the file or put another one in its place;
-/// the path ends in something else than a regular file; there are too many links; or a name can't be opened.
+/// A user other than root owns the file, a directory on the way or a link. Other users can write or replace the file.
+/// The path does not end in a regular file, has too many links, or a name can't be opened.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let root = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Walk::from(root, 0)?.open(path)
 }
 
-/// What to do about an error of [`open`], where something is known.
+/// Returns a hint for an error of [`open`], if there is one.
 pub(crate) fn hint(error: &io::Error) -> Option<String> {
     let Refusal { path, fault } = error.get_ref()?.downcast_ref()?;
     let path = path.display();
@@ -49,7 +50,7 @@ pub(crate) fn hint(error: &io::Error) -> Option<String> {
 /// Why the walk ended.
 #[derive(Debug)]
 struct Refusal {
-    /// Where, without links.
+    /// The place, without links.
     path: PathBuf,
     fault: Fault,
 }
@@ -58,11 +59,11 @@ struct Refusal {
 enum Fault {
     /// This user owns it.
     Owner(u32),
-    /// Everybody may write it.
+    /// All users can write it.
     Everybody,
-    /// This group may write it.
+    /// This group can write it.
     Group(u32),
-    /// One link more than is followed.
+    /// The path has more links than are followed.
     Loop,
     /// Neither a directory nor a regular file, or a directory in the last place.
     NoFile,
@@ -83,7 +84,7 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
-/// The directories from the root to where the walk is.
+/// The directories from the root to the present position.
 struct Walk {
     root: OwnedFd,
     /// The directories below the root, each opened relative to the one before it.
@@ -111,7 +112,7 @@ impl Walk {
                     self.here = PathBuf::from("/");
                     continue;
                 }
-                // The directory above was checked when the walk came by. The root's is the root.
+                // The walk already checked the directory above. The parent of the root is the root.
                 Step::Up => {
                     self.below.pop();
                     self.here.pop();
@@ -123,7 +124,7 @@ impl Walk {
             let is_last = rest.is_empty();
             let how = if is_last { OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY } else { OFlags::PATH };
             let found = match self.open_here(&name, how) {
-                // Only a path descriptor can be had of a link.
+                // A link can only be opened as a path descriptor.
                 Err(Errno::LOOP) if is_last => self.open_here(&name, OFlags::PATH)?,
                 found => found?,
             };
@@ -165,7 +166,7 @@ impl Walk {
         if stat.st_uid == self.owner { Ok(()) } else { Err(self.refuse(Fault::Owner(stat.st_uid))) }
     }
 
-    /// Access control lists show in the bits of the group.
+    /// Checks owner and write permission. The group bits also cover access control lists.
     fn check_file(&self, stat: &Stat) -> io::Result<()> {
         self.check_owner(stat)?;
         let mode = Mode::from_raw_mode(stat.st_mode);
@@ -175,9 +176,13 @@ impl Walk {
         if mode.contains(Mode::WGRP) { Err(self.refuse(Fault::Group(stat.st_gid))) } else { Ok(()) }
     }
 
-    /// A group may write a directory that is sticky, as Nix's store is (`drwxrwxr-t root nixbld`). There its members can add names, but can neither
-    /// remove nor rename what belongs to root, which everything that the walk opens does. This does not hold for directories that everybody may
-    /// write: anybody could add a name that an administrator's link asks for, by moving or hard-linking some file of root's there.
+    /// Checks that only root can replace a name in a directory.
+    ///
+    /// A group may write a sticky directory, such as Nix's store (`drwxrwxr-t root nixbld`). Its members can add names
+    /// there, but can neither remove nor rename root's files. The walk opens only root's files.
+    ///
+    /// A directory that all users can write is refused, even if it is sticky. Any user could create a name that an
+    /// administrator's link refers to, by moving or hard-linking a file of root there.
     fn check_directory(&self, stat: &Stat) -> io::Result<()> {
         let mode = Mode::from_raw_mode(stat.st_mode);
         if mode.contains(Mode::SVTX) && !mode.contains(Mode::WOTH) {
@@ -221,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    /// A tree of this user's, as if it were root's.
+    /// A tree that belongs to this user, who stands for root.
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -270,7 +275,7 @@ mod tests {
             ("far/away/up", "../../lib/drivers"),
             ("far/away/file", "../../absolute/../drivers/./x"),
             ("far/chain", "away/file"),
-            // No further than the root.
+            // A walk can't leave the root.
             ("high", "../../../lib"),
         ] {
             tree.link(path, target);
@@ -292,7 +297,7 @@ mod tests {
         }
     }
 
-    /// As on ostree, where /usr/local is below /var, and on NixOS, where the store's builders may add to it.
+    /// As on ostree, where /usr/local is below /var, and on NixOS, where the store's builders may add names.
     #[test]
     fn layouts_of_image_based_systems_are_walked() {
         let tree = Tree::new();
