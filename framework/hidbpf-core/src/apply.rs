@@ -1,4 +1,4 @@
-//! Brings the devices that are there in line with the configuration.
+//! Applies the configuration to the connected devices.
 
 use serde::Serialize;
 
@@ -15,27 +15,29 @@ use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 use crate::tune::{TuneReport, Tuned};
 
-/// What was done to the devices.
+/// The changes that were made to the devices.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Applied {
     /// The drivers that were attached.
     pub attached: Vec<LoadReport>,
-    /// The drivers that were taken off.
+    /// The drivers that were detached.
     pub taken_off: Vec<UnloadReport>,
     /// The drivers whose options were set.
     pub tuned: Vec<TuneReport>,
-    /// What could not be done.
+    /// The errors.
     #[serde(skip)]
     pub failed: Vec<Error>,
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// Takes the drivers off devices that the configuration rules out there, and attaches those that udev would attach if the devices
-    /// were plugged in now; sets the options of those that are attached. With `only`, that driver alone, and also where a person took it off.
+    /// Applies the configuration to all connected devices.
+    ///
+    /// Detaches the drivers that it disables, and attaches those that udev would attach if the devices were plugged in
+    /// now. Sets the options of attached drivers. With `only`, handles that driver alone, even if the user detached it.
     ///
     /// # Errors
-    /// sysfs can't be read. What fails of single devices is in [`Applied::failed`].
+    /// sysfs can't be read. [`Applied::failed`] has the errors of single devices.
     pub fn apply(&self, catalog: &Catalog, config: &Config, only: Option<&DriverName>) -> Result<Applied> {
         let mut applied = Applied::default();
         for device in Device::all(self.system)? {

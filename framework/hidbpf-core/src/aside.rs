@@ -1,4 +1,6 @@
-//! What keeps hidbpf off a device for which there is a driver: the machine's owner, or another tool that was there first.
+//! Reasons why hidbpf leaves a device alone although a driver matches.
+//!
+//! The machine's owner forbids it, or another tool uses the device.
 
 use std::fmt;
 use std::fs;
@@ -12,29 +14,31 @@ use crate::sysfs;
 use crate::system::System;
 use crate::text::Printable;
 
-/// The word on the kernel's command line that keeps hidbpf off all devices.
+/// The word on the kernel's command line that makes hidbpf leave all devices alone.
 pub const COMMAND_LINE_WORD: &str = "hidbpf=off";
 
-/// The udev property that keeps hidbpf off a device, and off those below it, where it is `1`.
+/// The udev property that, if it is `1`, makes hidbpf leave a device and all devices below it alone.
 pub const IGNORE_PROPERTY: &str = "HIDBPF_IGNORE";
 
-/// The udev property that keeps udev-hid-bpf off a device, whatever its value. The kernel's HID selftests and hid-tools set it on the
-/// devices that they make (tools/testing/selftests/hid/tests/base.py), and load drivers by hand.
+/// The udev property that makes udev-hid-bpf ignore a device, with any value.
+///
+/// The kernel's HID selftests and hid-tools set it on the devices that they create
+/// (tools/testing/selftests/hid/tests/base.py), and load drivers by hand.
 pub const FOREIGN_IGNORE_PROPERTY: &str = "HID_BPF_IGNORE_DEVICE";
 
 /// Why udev's events attach nothing to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aside {
-    /// The kernel's command line has [`COMMAND_LINE_WORD`].
+    /// The kernel's command line contains [`COMMAND_LINE_WORD`].
     CommandLine,
     /// The device has one of [`IGNORE_PROPERTY`] and [`FOREIGN_IGNORE_PROPERTY`], with this value.
     Property(&'static str, String),
-    /// udev-hid-bpf has these on it.
+    /// udev-hid-bpf has attached these programs to it.
     UdevHidBpf(Vec<String>),
 }
 
 impl Aside {
-    /// What keeps hidbpf off a device, if anything does.
+    /// Returns the reason why hidbpf leaves a device alone, if there is one.
     pub fn of(system: &System, device: &Device) -> Option<Aside> {
         let command_line = sysfs::read(&system.root.join("proc/cmdline")).unwrap_or_default();
         if command_line.split(u8::is_ascii_whitespace).any(|word| word == COMMAND_LINE_WORD.as_bytes()) {
@@ -51,7 +55,7 @@ impl Aside {
         (!others.is_empty()).then_some(Aside::UdevHidBpf(others))
     }
 
-    /// What makes hidbpf attach drivers to the device again.
+    /// Returns how to make hidbpf attach drivers to the device again.
     pub fn remedy(&self, device: &HidName) -> String {
         match self {
             Aside::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
@@ -79,14 +83,18 @@ impl Serialize for Aside {
     }
 }
 
-/// Where udev-hid-bpf pins what it attaches: a directory a device, called by its name with `_` for all else than letters and digits.
+/// The directory in bpffs where udev-hid-bpf pins its programs.
+///
+/// It has a directory for each device, named after it with `_` for all characters except letters and digits.
 const UDEV_HID_BPF: &str = "hid";
 
 fn plain(name: &str) -> String {
     name.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }).collect()
 }
 
-/// What udev-hid-bpf has pinned for a device. What can't be looked at is nobody's: only root can look, and only root attaches.
+/// Returns the programs that udev-hid-bpf has pinned for a device.
+///
+/// An unreadable directory counts as empty: only root can read it, and only root attaches.
 pub(crate) fn udev_hid_bpf(system: &System, device: &HidName) -> Vec<String> {
     let wanted = plain(device.as_str());
     let is_devices = |path: &Path| path.file_name().is_some_and(|name| plain(&name.to_string_lossy()) == wanted);

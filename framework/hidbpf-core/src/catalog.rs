@@ -1,4 +1,4 @@
-//! The drivers that are installed.
+//! The installed drivers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,19 +14,19 @@ use crate::text::Printable;
 /// The installed drivers.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    /// The drivers in the order of their names. Of two with one name, only the one of the earlier directory.
+    /// The drivers, sorted by name. If two directories have a driver of the same name, the earlier directory wins.
     pub drivers: Vec<DriverObject>,
-    /// Objects that could not be read.
+    /// The errors of objects that could not be read.
     pub problems: Vec<Error>,
 }
 
 impl Catalog {
-    /// Reads all drivers of the system's directories. What can't be read is in [`Catalog::problems`].
+    /// Reads all drivers in the system's directories. [`Catalog::problems`] has the errors.
     pub fn read(system: &System) -> Catalog {
         Catalog::read_each(system, DriverObject::read)
     }
 
-    /// The same, of objects that nobody but root can have put there: [`DriverObject::read_trusted`].
+    /// Reads only objects that only root can have written: [`DriverObject::read_trusted`].
     pub fn read_trusted(system: &System) -> Catalog {
         Catalog::read_each(system, DriverObject::read_trusted)
     }
@@ -59,10 +59,10 @@ impl Catalog {
         Catalog { drivers: found.into_values().collect(), problems }
     }
 
-    /// The driver of a name.
+    /// Returns the driver with a name.
     ///
     /// # Errors
-    /// There is none; the error names what comes near.
+    /// The driver does not exist. The error lists similar names.
     pub fn get(&self, name: &str) -> Result<&DriverObject> {
         self.drivers.iter().find(|driver| driver.name.as_str() == name).ok_or_else(|| {
             let near: Vec<&str> = self
@@ -81,8 +81,9 @@ impl Catalog {
     }
 }
 
-/// Reads the driver in a file of a drivers' directory, which is called by its name, so that udev's events find it. `None` for a file that is
-/// something else.
+/// Reads the driver in a file of a drivers' directory.
+///
+/// The file must have the driver's name, so that udev's events find it. Returns `None` for other files.
 fn read_named(path: &Path, read: fn(&Path) -> Result<DriverObject>) -> Option<Result<DriverObject>> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let misnamed = |what: String, name: &str| {

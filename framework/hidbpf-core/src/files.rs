@@ -1,4 +1,4 @@
-//! Files and directories in `/run/hidbpf`: made on first use, written whole or not at all.
+//! Files and directories in `/run/hidbpf`: created on first use, and written atomically.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,8 +6,9 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Makes something in the last of these directories. They are there but for the first time, and seeing so takes longer than
-/// making it.
+/// Runs `open`, and creates these directories only if it fails because they are missing.
+///
+/// They nearly always exist, and checking that costs more than trying.
 pub(crate) fn in_dir<T, const N: usize>(dirs: [&Path; N], open: impl Fn() -> io::Result<T>) -> Result<io::Result<T>> {
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -27,14 +28,14 @@ fn make_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file in the last of these directories, whole or not at all.
+/// Writes a file in the last of these directories atomically.
 pub(crate) fn replace(dirs: [&Path; 2], path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let fresh = path.with_file_name(format!(".{name}.new"));
     let mut file = in_dir(dirs, || File::create(&fresh))?.map_err(|error| failed_to_write(path, error))?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&fresh, path));
     written.map_err(|error| {
-        // A file that was not finished is of no use to anybody; that it can't be removed adds nothing to the error.
+        // Remove the incomplete file. An error here adds nothing to the first one.
         let _ = fs::remove_file(&fresh);
         failed_to_write(path, error)
     })

@@ -1,4 +1,4 @@
-//! The names of drivers, and those of options and fields.
+//! The names of drivers, options and fields.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::Printable;
 
-/// The name that people type for a driver, `hp-elite-presenter`: lower-case letters, digits and single hyphens.
+/// The name of a driver, such as `hp-elite-presenter`: lower-case letters, digits and single hyphens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct DriverName(String);
 
 impl DriverName {
-    /// The longest name, in bytes; it becomes part of file names.
+    /// The length of the longest name, in bytes. It becomes part of file names.
     pub const MAX: usize = 64;
 
     /// Checks a name.
     ///
     /// # Errors
-    /// The name has other characters, misplaced hyphens, or is too long.
+    /// The name has other characters or misplaced hyphens, or is too long.
     pub fn new(name: &str) -> Result<DriverName, InvalidDriverName> {
         let fits = !name.is_empty()
             && name.len() <= DriverName::MAX
@@ -28,7 +28,7 @@ impl DriverName {
         if fits { Ok(DriverName(name.to_owned())) } else { Err(InvalidDriverName(name.to_owned())) }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,12 +46,14 @@ impl<'de> Deserialize<'de> for DriverName {
     }
 }
 
-/// A text that can't be a driver's name.
+/// The error for a text that is not a valid driver name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` can't be a driver's name (expected lower-case letters, digits and single hyphens, at most {} in all)", Printable(.0), DriverName::MAX)]
 pub struct InvalidDriverName(String);
 
-/// Whether a text can be the name of an option, of a choice or of a field: what C and udev properties can have as well.
+/// Returns whether a text is a valid name of an option, a choice or a field.
+///
+/// Such names also suit C and udev properties.
 pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name

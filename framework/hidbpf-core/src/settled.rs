@@ -1,8 +1,8 @@
-//! The mark of a device for which nothing is left to be decided, as long as its kernel driver stays.
+//! The mark of a device for which all decisions are made, as long as its kernel driver stays bound.
 //!
-//! Attaching a descriptor hook makes the kernel bind the device again, and udev's event of that must not cost a process. The mark is a
-//! symbolic link to the device in the directory of its kernel driver. The udev rules follow it: it leads nowhere when another kernel driver
-//! has taken the device, and then the helper decides again.
+//! Attaching a descriptor hook makes the kernel rebind the device, and udev's bind event must not cost a process. The
+//! mark is a symbolic link to the device in the directory of its kernel driver. The udev rules follow the link. It
+//! dangles if another kernel driver was bound to the device, and then the helper decides again.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::system::System;
 /// Marks a device that `kernel_driver` is bound to.
 ///
 /// # Errors
-/// The mark can't be made.
+/// The mark can't be created.
 pub(crate) fn mark(system: &System, device: &HidName, kernel_driver: &str) -> Result<()> {
     let mark = system.settled_mark(device);
     let target = system.sysfs.join("bus/hid/drivers").join(kernel_driver).join(device.as_str());
@@ -33,10 +33,10 @@ pub(crate) fn mark(system: &System, device: &HidName, kernel_driver: &str) -> Re
     made.map_err(|error| Error::because(ErrorKind::Io, format!("failed to make the link `{}`", mark.display()), error))
 }
 
-/// Removes the mark of a device. That there is none is no error.
+/// Removes the mark of a device. It is not an error if there is none.
 ///
 /// # Errors
-/// It can't be removed.
+/// The mark can't be removed.
 pub(crate) fn forget(system: &System, device: &HidName) -> Result<()> {
     remove_if_there(&system.settled_mark(device))
 }

@@ -1,4 +1,4 @@
-//! What a program does first that does without Rust's own start.
+//! The first steps of a program that does not use Rust's own startup code.
 
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
@@ -8,8 +8,9 @@ use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::sys;
 
-/// Has writing to a pipe that nobody reads fail, instead of ending the process half-way, and sees to it that what is opened later does not
-/// become the standard input or output.
+/// Ignores SIGPIPE, so that writing to a pipe without a reader fails instead of ending the process half-way.
+///
+/// Also opens missing standard streams, so that no file opened later becomes standard input or output.
 pub fn prepare() {
     sys::ignore_broken_pipes();
     for standard in [stdin(), stdout(), stderr()] {
@@ -19,7 +20,7 @@ pub fn prepare() {
 
 fn fill(standard: BorrowedFd<'_>) {
     if fcntl_getfd(standard) == Err(Errno::BADF) {
-        // The lowest number that is free is this one. Without a /dev/null there is no better than to go on.
+        // open() returns the lowest free number, which is this one. Without /dev/null, continue without the stream.
         let null = openat(CWD, "/dev/null", OFlags::RDWR, Mode::empty());
         let _ = null.map(IntoRawFd::into_raw_fd);
     }

@@ -1,5 +1,6 @@
-//! Directories of sysfs, held open: the kernel then goes the long way to a device once, and not again for each attribute. And what else the
-//! kernel says in small files.
+//! sysfs directories that are held open, so that the kernel resolves a device's path once and not for each attribute.
+//!
+//! Also reads other small files of the kernel.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,21 +13,23 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, readlinkat, statat};
 
-/// Bytes of an attribute, at most. The kernel gives all that fits, so that less is the end; longer ones, which only binary ones are, take
-/// more than one look.
+/// The size of the largest text attribute, in bytes.
+///
+/// The kernel returns all that fits, so a shorter read means the end. Only binary attributes are longer, and need
+/// several reads.
 const PAGE: usize = 4096;
 
-/// A directory of sysfs. Of a device that has gone it is empty, whatever is at its path.
+/// A sysfs directory. Empty if the device is gone, even if its path was reused.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory(Arc<OwnedFd>);
 
 impl Directory {
-    /// Opens it.
+    /// Opens the directory.
     pub(crate) fn open(path: &Path) -> io::Result<Directory> {
         Ok(Directory(Arc::new(openat(CWD, path, Directory::FLAGS, Mode::empty())?)))
     }
 
-    /// Opens one of its directories.
+    /// Opens a subdirectory.
     pub(crate) fn directory(&self, name: &OsStr) -> io::Result<Directory> {
         Ok(Directory(Arc::new(openat(&self.0, name, Directory::FLAGS, Mode::empty())?)))
     }
@@ -38,17 +41,19 @@ impl Directory {
         read_at(&*self.0, attribute.as_ref())
     }
 
-    /// The last name in the text of a link: of `driver` and `subsystem` all that matters.
+    /// Returns the last name in a link's target. For `driver` and `subsystem`, only that name matters.
     pub(crate) fn link(&self, name: &str) -> io::Result<String> {
         Ok(last_name(&readlinkat(&self.0, name, Vec::new())?.into_bytes()))
     }
 
-    /// Whether there is something of this name.
+    /// Returns whether the directory has an entry with this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Whether the name of anything in it is such. To be asked once.
+    /// Returns whether the name of any entry meets the condition.
+    ///
+    /// Call it only once, because it consumes the directory's position.
     pub(crate) fn any(&self, mut is_such: impl FnMut(&OsStr) -> bool) -> bool {
         let mut buffer = [MaybeUninit::uninit(); PAGE];
         let mut entries = RawDir::new(&self.0, &mut buffer);
@@ -61,7 +66,7 @@ impl Directory {
     }
 }
 
-/// Reads a small file of the kernel's.
+/// Reads a small file of the kernel.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_at(CWD, path)
 }
@@ -79,7 +84,7 @@ fn read_at(directory: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// [`Directory::link`] where nothing else is to be looked at.
+/// Reads a link as [`Directory::link`] does, without opening the directory.
 pub(crate) fn link(path: &Path) -> io::Result<String> {
     Ok(last_name(&readlinkat(CWD, path, Vec::new())?.into_bytes()))
 }

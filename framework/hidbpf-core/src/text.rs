@@ -1,8 +1,10 @@
-//! Texts from devices and from the command line, and bytes, made fit to print. A device's name can hold anything.
+//! Makes texts from devices and from the command line, and bytes, safe to print.
+//!
+//! A device's name can contain any character.
 
 use std::fmt::{self, Write};
 
-/// Prints a text with its control characters, and what else could mislead a terminal, as escapes.
+/// Prints a text, with escapes for control characters and other characters that could mislead a terminal.
 pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
@@ -18,18 +20,18 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The two hex digits of a byte.
+/// Returns the two hex digits of a byte.
 pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]
 }
 
-/// Prints bytes in hex, with spaces between them: `05 00 01`.
+/// Prints bytes in hex, separated by spaces: `05 00 01`.
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Bytes that are written at once.
+        /// The number of bytes that are written at once.
         const LINE: usize = 32;
         for (index, bytes) in self.0.chunks(LINE).enumerate() {
             let mut text = [b' '; 3 * LINE];
@@ -43,7 +45,7 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Whether a text fits a pattern in which `*` stands for any text.
+/// Returns whether a text matches a pattern in which `*` stands for any text.
 pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -59,7 +61,9 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Characters that are not seen and yet change how others are: Unicode's directional marks, joiners and line separators.
+/// Returns whether a character is invisible but changes how others are shown.
+///
+/// Those are directional marks, joiners and line separators of Unicode.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

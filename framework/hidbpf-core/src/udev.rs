@@ -1,7 +1,7 @@
-//! What udev keeps about devices, read from its database: a text file a device, in `/run/udev/data`.
+//! Reads udev's database: one text file for each device, in `/run/udev/data`.
 //!
-//! libudev reads the same files (systemd's src/libsystemd/sd-device/sd-device.c, `device_read_db_internal()`). It exists only as a
-//! shared library, and would be most of what a small program is made of.
+//! libudev reads the same files (systemd's src/libsystemd/sd-device/sd-device.c, `device_read_db_internal()`). It
+//! exists only as a shared library, and would make up most of a small program.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -10,29 +10,29 @@ use std::path::{Path, PathBuf};
 
 use crate::sysfs::{self, Directory};
 
-/// Prefixes of the properties that only rules set: hidbpf's own and udev-hid-bpf's.
+/// Prefixes of the properties that only rules set: those of hidbpf and of udev-hid-bpf.
 const SET_BY_RULES: [&str; 2] = ["HIDBPF", "HID_BPF_"];
 
-/// What there is to know of one device. Nothing is read before it is asked for, and all once.
+/// The properties of one device. Each source is read when it is first needed, and only once.
 pub(crate) struct Record {
     syspath: PathBuf,
-    /// What its file is called.
+    /// The name of its file.
     id: String,
     by_udev: OnceCell<Vec<u8>>,
     by_kernel: OnceCell<Vec<u8>>,
 }
 
 impl Record {
-    /// That of a device; `None` of a directory that is none.
+    /// Returns the record of a device, or `None` if the directory is not a device.
     pub(crate) fn of(syspath: &Path) -> Option<Record> {
         let subsystem = sysfs::link(&syspath.join("subsystem")).ok()?;
         let number = sysfs::read(&syspath.join(NUMBER)).ok();
         Record::with(syspath, &subsystem, number)
     }
 
-    /// Those of the devices above one whose directory is open, the nearest first.
+    /// Returns the records of the devices above one whose directory is open, the nearest first.
     pub(crate) fn above(directory: &Directory, syspath: &Path) -> impl Iterator<Item = Record> {
-        // Above it are directories that are no devices.
+        // The directories above it are not devices.
         let is_device = |path: &&Path| !path.ends_with("sys/devices");
         let mut up = String::new();
         syspath.ancestors().skip(1).take_while(is_device).filter_map(move |path| {
@@ -42,19 +42,19 @@ impl Record {
         })
     }
 
-    /// That of a HID device, which has no node of its own.
+    /// Returns the record of a HID device, which has no node of its own.
     pub(crate) fn of_hid(syspath: &Path) -> Record {
         let name = syspath.file_name().unwrap_or_default().to_string_lossy();
         Record::new(syspath, format!("+hid:{name}"))
     }
 
-    /// That of a character device; `None` of a directory that is none.
+    /// Returns the record of a character device, or `None` if the directory is not one.
     pub(crate) fn of_node(syspath: &Path) -> Option<Record> {
         let number = sysfs::read(&syspath.join(NUMBER)).ok()?;
         Some(Record::new(syspath, format!("c{}", number_text(&number))))
     }
 
-    /// Whether udev has dealt with the device.
+    /// Returns whether udev has processed the device.
     pub(crate) fn is_kept(&self, database: &Path) -> bool {
         database.join(&self.id).exists()
     }
@@ -71,8 +71,9 @@ impl Record {
         Record { syspath: syspath.to_owned(), id, by_udev: OnceCell::new(), by_kernel: OnceCell::new() }
     }
 
-    /// A property of this very device: from udev's database, else from what the kernel says in `uevent`. A line break in a device's name
-    /// makes lines of its own there, so that [`SET_BY_RULES`] are read from udev's database alone.
+    /// Returns a property of this device alone: from udev's database, else from the kernel's `uevent`.
+    ///
+    /// A line break in a device's name can forge lines there, so [`SET_BY_RULES`] are read only from udev's database.
     pub(crate) fn property(&self, database: &Path, name: &str) -> Option<String> {
         let by_udev = self.by_udev.get_or_init(|| fs::read(database.join(&self.id)).unwrap_or_default());
         value(by_udev, "E:", name).or_else(|| {
@@ -84,7 +85,7 @@ impl Record {
     }
 }
 
-/// The value in the line `NAME=VALUE`, which has a prefix.
+/// Returns the value in the line `NAME=VALUE` that has a prefix.
 fn value(text: &[u8], prefix: &str, name: &str) -> Option<String> {
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let value = line.strip_prefix(prefix.as_bytes())?.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;

@@ -1,4 +1,4 @@
-//! Waiting for the kernel to have bound a device anew, by the events that it sends to udev.
+//! Waits for the kernel to rebind a device, with the events that it sends to udev.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,28 +14,28 @@ use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketFlags, SocketTy
 use crate::error::{Error, ErrorKind, Result};
 use crate::system::System;
 
-/// What became of a device that was waited for.
+/// The result of waiting for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rebound {
-    /// The event came that was waited for.
+    /// The awaited event came.
     Bound,
-    /// It was unplugged.
+    /// The device was unplugged.
     Gone,
-    /// Nothing of that, in the time.
+    /// Neither happened within the time limit.
     NotYet,
 }
 
-/// The kernel's events from now on.
+/// A socket that receives the kernel's events from now on.
 pub(crate) struct Uevents(OwnedFd);
 
 impl Uevents {
-    /// The multicast group of the kernel's own events; udev's are in another one.
+    /// The multicast group of the kernel's own events. udev's events have another group.
     const KERNEL: u32 = 1;
 
-    /// Begins to listen.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// There is no socket to be had for it.
+    /// The socket can't be created.
     pub(crate) fn listen() -> Result<Uevents> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(netlink::KOBJECT_UEVENT))
@@ -46,8 +46,9 @@ impl Uevents {
         socket.map(Uevents).map_err(|error| failed("failed to listen to the kernel's events about devices", error))
     }
 
-    /// Waits until the kernel has bound a kernel driver to the HID device at `syspath`: the event comes when the probe is over, so that
-    /// the device's nodes are there (`driver_bound()`, drivers/base/dd.c).
+    /// Waits until the kernel has bound a kernel driver to the HID device at `syspath`.
+    ///
+    /// The event follows the kernel probe, so the device's nodes exist by then (`driver_bound()`, drivers/base/dd.c).
     ///
     /// # Errors
     /// The socket fails.
@@ -55,7 +56,7 @@ impl Uevents {
         self.wait_for(b"bind", system, syspath, limit)
     }
 
-    /// The same for the kernel driver to let go of the device.
+    /// Waits until the kernel driver is unbound from the device.
     ///
     /// # Errors
     /// The socket fails.
@@ -68,7 +69,7 @@ impl Uevents {
         let started = Instant::now();
         let mut buffer = vec![0; Uevents::MOST];
         let mut has_lost = false;
-        // Looked at for each event, so that a steady stream of other devices' events can't put the end off.
+        // Checked for each event, so that a steady stream of other devices' events can't extend the limit.
         while let Some(left) = limit.checked_sub(started.elapsed()) {
             match recvfrom(&self.0, &mut buffer[..], RecvFlags::empty()) {
                 Ok((size, _, sender)) if sender.as_ref().is_some_and(is_kernel) => {
@@ -101,7 +102,7 @@ impl Uevents {
     const MOST: usize = 4096;
 }
 
-/// What has become of a device whose event may be among those that were lost, as sysfs shows it at the end of the time.
+/// Returns the state of a device in sysfs at the end of the time limit. Its event may have been lost.
 fn seen_in_sysfs(wanted: &[u8], syspath: &Path) -> Rebound {
     let is_bound = syspath.join("driver").exists();
     match (syspath.exists(), is_bound == (wanted == b"bind")) {
@@ -115,12 +116,12 @@ fn failed(what: &str, error: Errno) -> Error {
     Error::because(ErrorKind::Io, what, io::Error::from(error))
 }
 
-/// Anybody may send to the group; the kernel has the number 0.
+/// Returns whether the kernel sent an event: its netlink port is 0. Any process may send to the group.
 fn is_kernel(sender: &SocketAddrAny) -> bool {
     SocketAddrNetlink::try_from(sender.clone()).is_ok_and(|sender| sender.pid() == 0)
 }
 
-/// What happened, where the event is about this device: an event begins with `ACTION@DEVPATH` and a NUL.
+/// Returns the action, if the event is about this device. An event begins with `ACTION@DEVPATH` and a NUL.
 fn action<'e>(event: &'e [u8], sysfs: &Path, syspath: &Path) -> Option<&'e [u8]> {
     let header = event.split(|byte| *byte == 0).next()?;
     let at = header.iter().position(|byte| *byte == b'@')?;
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(about(b""), None);
     }
 
-    /// The limit holds although there is always one more event to read.
+    /// The limit applies even if there is always one more event to read.
     #[test]
     fn a_steady_stream_of_other_events_ends_at_the_limit() {
         use std::os::unix::net::UnixDatagram;

@@ -1,4 +1,4 @@
-//! What the commands write of the configuration: one file of its directory, which they alone write.
+//! Edits the configuration: the one file of its directory that only the commands write.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,16 +13,16 @@ use crate::names::DriverName;
 use crate::options::Value;
 use crate::system::System;
 
-/// Something to be said in [`OWN_FILE`], or to be said there no more.
+/// A change of one entry in [`OWN_FILE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// The driver.
     pub driver: DriverName,
     /// The devices; `None` for all.
     pub device: Option<DeviceRule>,
-    /// What to set.
+    /// The key to set.
     pub key: Key,
-    /// To what; `None` to say nothing of it.
+    /// The new value; `None` removes the entry.
     pub value: Option<Value>,
 }
 
@@ -36,12 +36,12 @@ pub struct Undo {
 }
 
 impl Undo {
-    /// The file.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The lock. Hold it while you change what depends on the configuration.
+    /// Returns the lock. Hold it while you change what depends on the configuration.
     pub fn lock(&self) -> &ChangeLock {
         &self.lock
     }
@@ -65,10 +65,10 @@ impl Undo {
     }
 }
 
-/// Writes [`OWN_FILE`], whole or not at all, and returns what it was.
+/// Writes [`OWN_FILE`] atomically. Returns its previous content.
 ///
 /// # Errors
-/// The file is broken, a file that is read after it says otherwise, or it can't be written. Then nothing was changed.
+/// The file is invalid, a later file overrides an edit, or the file can't be written. Nothing was changed.
 pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
     let directory = system.config.join(DIRECTORY);
     let path = directory.join(OWN_FILE);
@@ -122,13 +122,13 @@ pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
             _ => Ok(Undo { path, old, lock }),
         };
     }
-    // People may have said a thing twice in it.
+    // The file may contain duplicate entries that a user wrote.
     let own = Config { entries: own, ..Config::default() };
     write_whole(&path, own.to_text().as_bytes(), 0o644).map_err(failed)?;
     Ok(Undo { path, old, lock })
 }
 
-/// The text of a file that says this.
+/// Returns the text of a file that contains these entries.
 pub(super) fn to_text(entries: &[&Entry]) -> String {
     let mut text = "# Written by `hidbpf enable`, `hidbpf disable` and `hidbpf set --save`, which keep nothing else in it: what you\n\
         # want to say yourself belongs into a file of your own. Later files win.\n"
@@ -138,7 +138,8 @@ pub(super) fn to_text(entries: &[&Entry]) -> String {
     let mut sections: Vec<(Option<&DeviceRule>, ByDriver<'_>)> = Vec::new();
     for entry in entries {
         let device = entry.device.as_ref();
-        // Of two rules that hold for a device, what the later one says goes.
+        // If two rules apply to a device, the later one wins. So an entry joins an existing section for devices only if
+        // that section is the last one.
         let known = sections.iter().rposition(|(rule, _)| *rule == device);
         let known = known.filter(|known| device.is_none() || known + 1 == sections.len()).unwrap_or_else(|| {
             sections.push((device, BTreeMap::new()));
@@ -146,7 +147,7 @@ pub(super) fn to_text(entries: &[&Entry]) -> String {
         });
         sections[known].1.entry(&entry.driver).or_default().push(entry);
     }
-    // A table of `driver` after one of `device` would be read as well; this is how people write it.
+    // TOML allows `driver` tables after `device` tables. Users write them in this order.
     sections.sort_by_key(|(rule, _)| rule.is_some());
     for (rule, drivers) in sections {
         if let Some(rule) = rule {
@@ -242,7 +243,7 @@ driver.a.enabled = false
             assert_eq!(own.iter().find(about).map(|entry| &entry.value), edit.value.as_ref(), "{edit:?}");
         }
         assert!(fs::read_to_string(&path).unwrap().contains("vendor = 0x12345678\n"));
-        // Said again it is replaced, and with nothing left to say the file goes.
+        // A repeated entry replaces the earlier one. Without entries the file is removed.
         let undo = edit(&system, &[say(Some(by_serial), Key::Enabled, Some(Value::Bool(true)))]).unwrap();
         assert!(matches!(Config::read(&system).wish(&driver(MOUSE), &odd), Wish::Bound(_)));
         undo.run().unwrap();
@@ -274,14 +275,14 @@ driver.a.enabled = false
             let (failing, kept) = (format!("failing-{round}"), format!("kept-{round}"));
             let (begun, begins) = std::sync::mpsc::channel();
             std::thread::scope(|scope| {
-                // As a command that then fails to renew udev's hwdb.
+                // Like a command that then fails to rebuild udev's hwdb.
                 scope.spawn(|| {
                     let undo = edit(&system, &[option(&failing)]).unwrap();
                     begun.send(()).unwrap();
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     undo.run().unwrap();
                 });
-                // As `hidbpf set --save` meanwhile.
+                // Like `hidbpf set --save` at the same time.
                 begins.recv().unwrap();
                 drop(edit(&system, &[option(&kept)]).unwrap());
             });

@@ -1,4 +1,6 @@
-//! The lock on all that commands change for good: configuration, installed drivers, and udev's hwdb, which is made of both.
+//! The lock on all persistent changes that commands make.
+//!
+//! These change the configuration, the installed drivers, and udev's hwdb, which is generated from both.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -13,26 +15,30 @@ use rustix::io::Errno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::system::System;
 
-/// Whoever has it is the only one to change the configuration. Each change reads what it depends on, and undoes what it must, under it.
+/// The lock on the configuration.
+///
+/// Only its holder may change it. Each change reads its inputs, and undoes its steps, while it holds the lock.
 #[derive(Debug)]
 pub struct ChangeLock(#[allow(dead_code, reason = "dropping it unlocks")] File);
 
 impl ChangeLock {
-    /// How long to wait for another process; compiling udev's hwdb takes a second.
+    /// How long to wait for another process. Compiling udev's hwdb takes a second.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Waits for the lock of a configuration and takes it. It is on the configuration's directory, which is made if it is not there.
+    /// Waits for the lock of a configuration and takes it.
+    ///
+    /// It locks the configuration's directory, which it creates if necessary.
     ///
     /// # Errors
-    /// The directory can't be made or opened, or another process has held the lock for 30 s.
+    /// The directory can't be created or opened, or another process held the lock for 30 s.
     pub fn take(system: &System) -> Result<ChangeLock> {
         ChangeLock::take_of(&system.config)
     }
 
-    /// The same for another directory.
+    /// Locks another directory in the same way.
     ///
     /// # Errors
-    /// As [`ChangeLock::take`].
+    /// As for [`ChangeLock::take`].
     pub fn take_of(directory: &Path) -> Result<ChangeLock> {
         let failed = |error: io::Error| {
             Error::permission_or(ErrorKind::Io, format!("failed to lock `{}`", directory.display()), error)

@@ -1,4 +1,4 @@
-//! The decision as a table, and what holds of all combinations of facts.
+//! Tests the decision with a table, and with invariants over all combinations of facts.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -39,7 +39,7 @@ fn theirs() -> Aside {
     Aside::UdevHidBpf(vec!["Their__Program".to_owned()])
 }
 
-/// A fix for a device that is bound, of which nothing is said and nothing was done.
+/// A fix for a bound device, without configuration and history.
 fn plain(name: &'static DriverName) -> DriverFacts<'static> {
     DriverFacts {
         name,
@@ -65,7 +65,7 @@ fn unsupported() -> (String, String) {
     ("it has no programs".to_owned(), "boot another kernel".to_owned())
 }
 
-/// What is decided, in a word.
+/// Returns the decision in a few words.
 fn word(decision: &Decision) -> String {
     let Decision::Leave(reason) = decision else {
         let Decision::Attach { rule } = decision else { return String::new() };
@@ -95,12 +95,13 @@ fn word(decision: &Decision) -> String {
 
 type Change = fn(&mut DeviceFacts, &mut DriverFacts<'static>);
 
-/// What changes against a plain driver, and what is decided if nobody asks, if a person enables it, loads it, and forces it.
+/// A change to a plain driver, and the decisions if no user asks, and if the user enables it, loads it, and forces it.
 const TABLE: &[(Change, [&str; 4])] = &[
     (|_, _| {}, ["attach by rule 1"; 4]),
     (|_, driver| driver.verdict = Verdict::No, ["not for it", "not for it", "not for it", "attach by force"]),
     (|_, driver| driver.verdict = near(), ["nearly for it", "nearly for it", "nearly for it", "attach by force"]),
-    // What the kernel can be asked for is known before anything else is said; what only time brings, last.
+    // A fact that the kernel can provide is read before anything else is decided. A fact that only time brings is
+    // checked last.
     (
         |_, driver| driver.verdict = undecided(Lack::OriginalDescriptor),
         ["not read", "not read", "not read", "attach by force"],
@@ -135,7 +136,7 @@ const TABLE: &[(Change, [&str; 4])] = &[
         |_, driver| driver.wish = Wish::InDoubt(&PROBLEM),
         ["in doubt", "in doubt", "attach by rule 1", "attach by rule 1"],
     ),
-    // The configuration binds it to a device that its manifest does not name.
+    // The configuration binds it to a device that its manifest does not match.
     (
         |_, driver| (driver.verdict, driver.wish) = (near(), Wish::Bound(&SOURCE)),
         ["attach by /etc/hidbpf/hidbpf.toml:5"; 4],
@@ -143,7 +144,7 @@ const TABLE: &[(Change, [&str; 4])] = &[
     (|_, driver| driver.wish = Wish::Enabled(&SOURCE), ["attach by rule 1"; 4]),
     (|_, driver| driver.is_automatic = false, ["on request", "on request", "attach by rule 1", "attach by rule 1"]),
     (|_, driver| (driver.is_automatic, driver.wish) = (false, Wish::Enabled(&SOURCE)), ["attach by rule 1"; 4]),
-    // A person knows better than the machine, and not than another tool.
+    // The user overrides the machine's settings, but not another tool.
     (
         |device, _| device.aside = Some(Aside::CommandLine),
         ["command line", "command line", "attach by rule 1", "attach by rule 1"],
@@ -162,16 +163,17 @@ const TABLE: &[(Change, [&str; 4])] = &[
         ["not for it", "not for it", "not for it", "attach by force"],
     ),
     (|_, driver| driver.standing = Standing::Attached, ["attached"; 4]),
-    // The configuration takes it off, unless a person loads it.
+    // The configuration detaches it, unless the user loads it.
     (
         |_, driver| (driver.standing, driver.wish) = (Standing::Attached, Wish::Disabled(&SOURCE)),
         ["disabled", "disabled", "attached", "attached"],
     ),
-    // What is attached stays, also on a device that it is not for, with another tool beside it, and by request alone.
+    // An attached driver stays: also if it does not match, if another tool uses the device, or if it is attached only
+    // on request.
     (|_, driver| (driver.standing, driver.verdict) = (Standing::Attached, Verdict::No), ["attached"; 4]),
     (|device, driver| (device.aside, driver.standing) = (Some(theirs()), Standing::Attached), ["attached"; 4]),
     (|_, driver| (driver.standing, driver.is_automatic) = (Standing::Attached, false), ["attached"; 4]),
-    // It is attached anew if the device has other properties, by the rule that it meets now.
+    // It is reattached if the device's properties have changed, by the match rule that applies now.
     (
         |_, driver| driver.standing = Standing::Outdated,
         ["attach by rule 1", "attach by rule 1", "attached", "attached"],
@@ -184,12 +186,13 @@ const TABLE: &[(Change, [&str; 4])] = &[
     (|_, driver| driver.unsupported = Some(unsupported()), ["unsupported"; 4]),
     (|device, driver| (device.is_bound, driver.needs_binding) = (false, true), ["not bound"; 4]),
     (|device, _| device.is_bound = false, ["attach by rule 1"; 4]),
-    // One that failed is tried again when the device is plugged in, and when it is bound only if that may be why.
+    // A failed driver is tried again when the device is plugged in. At a bind event, it is tried again only if the
+    // binding may have been the cause.
     (|_, driver| driver.failure = Some(&GIVEN_UP), ["attach by rule 1"; 4]),
     (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*SKIPPED)), ["attach by rule 1"; 4]),
     (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*GIVEN_UP)), ["failed"; 4]),
     (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*REFUSED)), ["failed"; 4]),
-    // The kernel takes one descriptor hook a device.
+    // The kernel accepts one descriptor hook for each device.
     (|device, driver| (device.holder, driver.fixes_descriptor) = (Some(NAMES[1].clone()), true), ["held"; 4]),
     (|device, _| device.holder = Some(NAMES[1].clone()), ["attach by rule 1"; 4]),
     (
@@ -224,10 +227,10 @@ fn of_rivals_for_the_descriptor_none_is_attached() {
     };
     let event = plain(third);
     assert_eq!(words(&bound(), &[fixer(first), fixer(second), event.clone()]), "rivals, rivals, attach by rule 1");
-    // Also if a person enables one of them.
+    // Also if the user enables one of them.
     let enabled = DriverFacts { asked: Asked::Enabled, ..fixer(first) };
     assert_eq!(words(&bound(), &[enabled, fixer(second)]), "rivals, rivals");
-    // One that is left off for another reason is no rival.
+    // A driver that is not attached for another reason is not a rival.
     for (other, expected) in [
         (DriverFacts { wish: Wish::Disabled(&SOURCE), ..fixer(second) }, "attach by rule 1, disabled"),
         (DriverFacts { is_automatic: false, ..fixer(second) }, "attach by rule 1, on request"),
@@ -237,7 +240,7 @@ fn of_rivals_for_the_descriptor_none_is_attached() {
     ] {
         assert_eq!(words(&bound(), &[fixer(first), other]), expected);
     }
-    // The one that has the descriptor keeps it, also while it is attached anew.
+    // The driver that holds the descriptor hook keeps it, even while it is reattached.
     let device = DeviceFacts { holder: Some(first.clone()), ..bound() };
     for (standing, expected) in [(Standing::Attached, "attached, held"), (Standing::Outdated, "attach by rule 1, held")]
     {
@@ -255,7 +258,7 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
     let holders = [None, Some(NAMES[0].clone()), Some(NAMES[1].clone())];
     let failures = [None, Some(&*SKIPPED), Some(&*GIVEN_UP), Some(&*REFUSED)];
     let verdicts = [Verdict::No, near(), undecided(Lack::KernelDriver), undecided(Lack::OriginalDescriptor), matches()];
-    // Every bit is a fact that holds or not.
+    // Each bit sets one boolean fact.
     for bits in 0u32..1 << 7 {
         let bit = |number: u32| bits & 1 << number != 0;
         for (aside, holder) in asides.iter().flat_map(|aside| holders.iter().map(move |holder| (aside, holder))) {
@@ -337,7 +340,7 @@ fn each_reason_is_true_and_has_a_hint() {
             Reason::Failed(_) => driver.failure.is_some() && device.just_bound,
             Reason::NotBound => !device.is_bound,
             Reason::Held(holder) => device.holder.as_ref() == Some(holder) && holder != driver.name,
-            // Of one driver there are none.
+            // A single driver has no rivals.
             Reason::Rivals(_) => false,
         };
         assert!(is_true, "{reason:?} of {device:?}, {driver:?}");
