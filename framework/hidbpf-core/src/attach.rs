@@ -1,5 +1,7 @@
-//! The attach sequence, with one type for each phase. Each phase consumes the one before it:
-//! [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → [`Ready`] → pinned.
+//! The attach sequence, with one type for each phase.
+//!
+//! Each phase consumes the one before it: [`Plan`] → [`Probed`] → [`Loaded`] → [`Attached`] → [`Verified`] → [`Ready`]
+//! → pinned.
 //!
 //! A phase that fails drops the results of the earlier phases: the links close, and the kernel detaches their programs.
 //! Before [`Ready::pin`] nothing outlives the process.
@@ -215,6 +217,7 @@ impl<'a, L: Loader> Attached<'a, L> {
     const MAX_PAUSE: Duration = Duration::from_millis(80);
 
     /// Checks that the kernel ran the descriptor hook, that the hook succeeded, and that the device is ready to use.
+    ///
     /// The current descriptor does not prove this, because the kernel driver may have changed it again.
     ///
     /// If another reprobe is already due, the kernel skips this one and reports success (`hid_bpf_reconnect()`,
@@ -285,7 +288,7 @@ impl<'a, L: Loader> Attached<'a, L> {
         if self.plan.hooks().any(|hook| hook == Hook::DeviceEvent) {
             let mut now = (*device).clone();
             now.refresh()?;
-            // Waiting does not help, so the error must not be [`ErrorKind::NotReady`].
+            // Waiting does not help, so the error must not be `ErrorKind::NotReady`.
             check_ready(&now, &format!("the driver `{}`", driver.name))
                 .map_err(|error| error.of_kind(ErrorKind::NotFixed))?;
         }
@@ -348,8 +351,8 @@ impl<'a, L: Loader> Attached<'a, L> {
         }
         let is_as_fixed = now.is_taken_as_it_is();
         let is_resized = || original.zip(fixed_size).is_some_and(|(original, size)| original.len() != size);
-        // A kernel driver that replaces every descriptor yields the same current descriptor before and after. So compare
-        // the fixed descriptor that the kernel keeps.
+        // A kernel driver that replaces every descriptor yields the same current descriptor before and after. So
+        // compare the fixed descriptor that the kernel keeps.
         let is_kept = || {
             let kept =
                 (!is_as_fixed).then(|| loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten()).flatten();

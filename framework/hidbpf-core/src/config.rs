@@ -242,15 +242,17 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Their entries, in the same order.
     pub entries: Vec<Entry>,
-    /// The files that could not be read.
+    /// The invalid or unreadable files.
     pub problems: Vec<Problem>,
 }
 
 type Open = fn(&Path) -> io::Result<File>;
 
 impl Config {
-    /// Reads the files. [`Config::problems`] lists their errors. udev's events use the system's own directory. There, a
-    /// file that users other than root could have written is an error too.
+    /// Reads the files.
+    ///
+    /// [`Config::problems`] lists their errors. udev's events use the system's own directory. There, a file that users
+    /// other than root could have written is an error too.
     pub fn read(system: &System) -> Config {
         if system.config == Path::new(System::CONFIG) {
             Config::read_each(system, trusted::open)
@@ -307,8 +309,10 @@ impl Config {
         }
     }
 
-    /// Returns the last entry about a driver on a device. Entries for the device take precedence over entries for all
-    /// devices. Without a device, only entries for all devices count.
+    /// Returns the last entry about a driver on a device.
+    ///
+    /// Entries for the device take precedence over entries for all devices. Without a device, only entries for all
+    /// devices count.
     pub fn find(&self, driver: &DriverName, device: Option<&Device>, key: &Key) -> Option<&Entry> {
         let about = |entry: &&Entry| entry.driver == *driver && entry.key == *key;
         let is_for = |entry: &&Entry| match (&entry.device, device) {

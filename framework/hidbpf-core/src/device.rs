@@ -32,8 +32,10 @@ pub struct Device {
     pub uniq: String,
     /// The kernel driver that is bound to it.
     pub driver: Option<String>,
-    /// The current descriptor: the one that the kernel parsed, after the descriptor hook and the kernel driver's own
-    /// fixup. Empty if no kernel driver is bound, as for a descriptor that the kernel refuses.
+    /// The current descriptor: the one that the kernel parsed.
+    ///
+    /// It is the result of the descriptor hook and the kernel driver's own fixup. Empty if no kernel driver is bound,
+    /// as for a descriptor that the kernel refuses.
     pub current: Vec<u8>,
     /// The number of its USB interface.
     pub interface: Option<u8>,
@@ -57,8 +59,10 @@ enum Properties {
 }
 
 impl Device {
-    /// Reads the device with this name. `path` is its sysfs directory or a path below it, without links, as udev's
-    /// events give it. For any other path the device is looked up by name.
+    /// Reads the device with this name.
+    ///
+    /// `path` is its sysfs directory or a path below it, without links, as udev's events give it. For any other path
+    /// the device is looked up by name.
     ///
     /// # Errors
     /// The device does not exist, or it vanished while it was read.
@@ -170,7 +174,7 @@ impl Device {
         Ok(devices)
     }
 
-    /// Returns a device of which only these values are known.
+    /// Returns a device that has only these values.
     #[cfg(test)]
     pub(crate) fn example(modalias: Modalias, uniq: &str, phys: &str) -> Device {
         Device {
@@ -237,8 +241,9 @@ impl Device {
         Ok(Device { properties, original, ..Device::open(system, &self.name)? })
     }
 
-    /// Returns those of these udev properties that the device has, with their values. A value comes from the device
-    /// itself, else from its nearest parent that has it, else from its hidraw node.
+    /// Returns those of these udev properties that the device has, with their values.
+    ///
+    /// A value comes from the device itself, else from its nearest parent that has it, else from its hidraw node.
     ///
     /// Tools that switch tablets between modes set them on any of these.
     pub fn properties(&self, names: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, String> {
@@ -251,8 +256,9 @@ impl Device {
         self.properties([name]).remove(name)
     }
 
-    /// Returns those of these udev properties that the device itself or a parent has. A value comes from the device
-    /// itself, else from its nearest parent that has it.
+    /// Returns those of these udev properties that the device itself or a parent has.
+    ///
+    /// A value comes from the device itself, else from its nearest parent that has it.
     pub fn inherited_properties<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, String> {
         self.properties_of(names, std::iter::empty())
     }
@@ -325,8 +331,9 @@ impl Device {
         is_for_input(&self.current)
     }
 
-    /// Triggers a `change` event for the device and its input devices, so that udev processes them again. With `known`,
-    /// it skips input devices that udev has not processed yet but will.
+    /// Triggers a `change` event for the device and its input devices, so that udev processes them again.
+    ///
+    /// With `known`, it skips input devices that udev has not processed yet but will.
     pub(crate) fn trigger(&self, system: &System, known: bool) {
         let database = system.udev_database();
         let is_wanted = |path: &PathBuf| !known || Record::of(path).is_some_and(|record| record.is_kept(&database));
@@ -383,8 +390,9 @@ pub fn has_input_report(rdesc: &[u8]) -> bool {
     })
 }
 
-/// Returns whether a report descriptor has an application collection for which the kernel usually makes an input
-/// device. That depends on its usage page (`IS_INPUT_APPLICATION()`, include/linux/hid.h).
+/// Returns whether the kernel usually makes an input device for a report descriptor.
+///
+/// It does so for an application collection with certain usage pages (`IS_INPUT_APPLICATION()`, include/linux/hid.h).
 fn is_for_input(rdesc: &[u8]) -> bool {
     const USAGE_PAGE: u8 = 0x04;
     const USAGE: u8 = 0x08;
@@ -437,16 +445,18 @@ fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
-/// Reads `bInterfaceNumber` of the USB interface above a HID device. The names of interfaces contain a colon
-/// (`usb_set_configuration()`, drivers/usb/core/message.c).
+/// Reads `bInterfaceNumber` of the USB interface above a HID device.
+///
+/// The names of interfaces contain a colon (`usb_set_configuration()`, drivers/usb/core/message.c).
 fn usb_interface(directory: &Directory, syspath: &Path) -> Option<u8> {
     file_name(syspath.parent()?).filter(|name| name.contains(':'))?;
     let text = directory.read("../bInterfaceNumber").ok()?;
     u8::from_str_radix(std::str::from_utf8(&text).ok()?.trim(), 16).ok()
 }
 
-/// Returns the target of a sysfs link. Such a link leads up some folders, then down to a device, with no other link on
-/// the way.
+/// Returns the target of a sysfs link.
+///
+/// Such a link leads up some folders, then down to a device, with no other link on the way.
 fn target(link: &Path) -> io::Result<PathBuf> {
     let mut path = link.parent().unwrap_or(link).to_owned();
     for component in fs::read_link(link)?.components() {

@@ -51,8 +51,9 @@ pub trait Loader {
     /// The kernel has no HID-BPF, or its types can't be read.
     fn generation(&self, system: &System) -> Result<Generation>;
 
-    /// Reads a descriptor that the kernel keeps but sysfs does not show. The device is not affected. Returns `None` for
-    /// a fixed descriptor if this kernel does not keep it.
+    /// Reads a descriptor that the kernel keeps but sysfs does not show.
+    ///
+    /// The device is not affected. Returns `None` for a fixed descriptor if this kernel does not keep it.
     ///
     /// # Errors
     /// The device is gone, or the kernel refused the program that reads the descriptor.
@@ -82,12 +83,12 @@ pub trait Loader {
 pub enum Steps {
     /// All hooks at once: [`Part::Whole`].
     One,
-    /// [`Part::Descriptor`] first, then [`Part::Rest`] when the kernel has bound a kernel driver with the fixed
-    /// descriptor.
+    /// [`Part::Descriptor`] first, then [`Part::Rest`].
     ///
-    /// The kernel sizes the buffer of an event hook by the reports that it has parsed. A device whose descriptor it
-    /// refuses has none. With an event hook attached to such a device, the kernel later writes past the buffer
-    /// (`__hid_bpf_allocate_data()`, drivers/hid/bpf/hid_bpf_dispatch.c).
+    /// The rest follows when the kernel has bound a kernel driver with the fixed descriptor. The kernel sizes the
+    /// buffer of an event hook by the reports that it has parsed. A device whose descriptor it refuses has none. With
+    /// an event hook attached to such a device, the kernel later writes past the buffer (`__hid_bpf_allocate_data()`,
+    /// drivers/hid/bpf/hid_bpf_dispatch.c).
     Two,
 }
 
@@ -141,8 +142,9 @@ impl Part {
 pub enum Kept {
     /// The original descriptor: the one that the device sent.
     Original,
-    /// The fixed descriptor: the result of the descriptor hook, or the original descriptor if there is no hook. Since
-    /// Linux 6.13.
+    /// The fixed descriptor: the result of the descriptor hook, or the original descriptor if there is no hook.
+    ///
+    /// Since Linux 6.13.
     Fixed,
 }
 
@@ -189,8 +191,10 @@ pub fn no_descriptor(error: io::Error) -> Error {
 
 /// A driver whose programs are loaded.
 pub trait Loaded {
-    /// Attaches loaded hooks to the device. Dropping a link detaches it. The last part adds the driver's own maps and
-    /// its program `setup` ([`hid_bpf_src::SETUP_PROGRAM`]) to the links, under their names.
+    /// Attaches loaded hooks to the device.
+    ///
+    /// Dropping a link detaches it. The last part adds the driver's own maps and its program `setup`
+    /// ([`hid_bpf_src::SETUP_PROGRAM`]) to the links, under their names.
     ///
     /// # Errors
     /// The kernel refused. Everything that this call attached is detached again.
@@ -212,8 +216,9 @@ pub struct AttachedLink {
     pub link: OwnedFd,
 }
 
-/// The data sections whose maps are pinned with the links: options, which are set while the driver runs, and exports,
-/// which the driver sets.
+/// The data sections whose maps are pinned with the links.
+///
+/// Users set the options while the driver runs, and the driver sets the exports.
 pub const KEPT_SECTIONS: [&str; 2] = [options::SECTION, exports::SECTION];
 
 /// The value of a driver's variable, set before its programs are loaded.
@@ -226,8 +231,10 @@ pub struct Setting<'a> {
     pub bytes: Vec<u8>,
 }
 
-/// Returns the variables to set for a device: its udev properties, the driver's options and fields, and the device's
-/// ids. Variables of properties that the device lacks are omitted.
+/// Returns the variables to set for a device.
+///
+/// Those are its udev properties, the driver's options and fields, and the device's ids. Variables of properties that
+/// the device lacks are omitted.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {

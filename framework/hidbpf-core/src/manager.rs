@@ -62,7 +62,7 @@ pub struct Manager<'a, L> {
 }
 
 impl<'a, L: Loader + From<&'a System>> Manager<'a, L> {
-    /// Creates a manager with the system's own loader.
+    /// Creates a manager with a new loader for this system.
     pub fn new(system: &'a System) -> Manager<'a, L> {
         Manager::with(system, L::from(system))
     }
@@ -118,8 +118,9 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, _lock: lock })
     }
 
-    /// Attaches a driver to a device. Does nothing if it is already attached from the same object:
-    /// [`LoadReport::already`].
+    /// Attaches a driver to a device.
+    ///
+    /// Does nothing if it is already attached from the same object: [`LoadReport::already`].
     ///
     /// # Errors
     /// The driver does not match the device and `force` is false. It is attached from another object. Another attached

@@ -22,8 +22,9 @@ pub const SECTION: &str = ".hidbpf.manifest";
 /// The version of the format of [`SECTION`].
 pub const FORMAT: u32 = 6;
 
-/// The format without [`Manifest::any_device`]. An object gets the lowest format that has all of its keys, so that
-/// older releases accept it.
+/// The format without [`Manifest::any_device`].
+///
+/// An object gets the lowest format that has all of its keys, so that older releases accept it.
 const WITHOUT_ANY_DEVICE: u32 = 5;
 
 /// The format without [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
@@ -47,7 +48,7 @@ pub struct Manifest {
     pub after: String,
     /// Whether the driver fixes a defect or serves a preference.
     pub kind: Kind,
-    /// How well the driver was tested.
+    /// The maturity of the driver.
     pub status: Status,
     /// Kernel features that the driver can't work without. Default: none, so that both generations suffice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,13 +89,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How well a driver was tested.
+/// The maturity of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Known to work on the device itself.
     Stable,
-    /// Written from documentation or recordings. Needs reports from owners of the device.
+    /// Written from known facts about the device. Needs reports from its owners.
     Testing,
     /// Demonstrates how to write a driver. Attached only at the user's request.
     Example,
@@ -140,7 +141,7 @@ pub struct Match {
     /// The product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductId>,
-    /// Kernel drivers, one of which must be bound to the device.
+    /// Kernel drivers. One of them must be bound to the device.
     #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
     pub kernel_driver: KernelDrivers,
     /// Kernel drivers to exclude: another one must be bound to the device.
@@ -173,8 +174,9 @@ pub enum IdsFrom {
     /// `MODALIAS`, which a kernel driver can change when it binds the device.
     #[default]
     Modalias,
-    /// The device's name in `/sys/bus/hid/devices`. The kernel makes it once, from the ids that the device sent
-    /// (`hid_add_device()`, drivers/hid/hid-core.c).
+    /// The device's name in `/sys/bus/hid/devices`.
+    ///
+    /// The kernel makes it once, from the ids that the device sent (`hid_add_device()`, drivers/hid/hid-core.c).
     Name,
 }
 
@@ -195,8 +197,9 @@ impl KernelDrivers {
         self.0.is_empty()
     }
 
-    /// Returns whether the list contains this kernel driver. The kernel's modules are named like `hid-uclogic`, but
-    /// some of their drivers like `uclogic`. Both forms match.
+    /// Returns whether the list contains this kernel driver.
+    ///
+    /// The kernel's modules are named like `hid-uclogic`, but some of their drivers like `uclogic`. Both forms match.
     pub fn contains(&self, driver: &str) -> bool {
         fn plain(name: &str) -> &str {
             name.strip_prefix("hid-").unwrap_or(name)
@@ -358,8 +361,9 @@ pub struct Embedded {
     pub format: u32,
     /// The driver's name, which is that of its folder.
     pub name: DriverName,
-    /// The checksum of the object's sections, with zeros in place of itself. It reveals a damaged object before the
-    /// kernel reads it. See [`crate::object::seal`].
+    /// The checksum of the object's sections, with zeros in place of itself.
+    ///
+    /// It reveals a damaged object before the kernel reads it. See [`crate::object::seal`].
     pub seal: Seal,
     /// The manifest.
     pub driver: Manifest,
@@ -439,8 +443,9 @@ impl Manifest {
         Manifest::parse(path, &text)
     }
 
-    /// Checks the constraints that the types can't express. The first part of an error is a text to search for, to find
-    /// the line.
+    /// Checks the constraints that the types can't express.
+    ///
+    /// The first part of an error is a text to search for, to find the line.
     fn check(&self) -> Result<(), (&'static str, String)> {
         for (key, value) in [("device", &self.device), ("before", &self.before), ("after", &self.after)] {
             if value.trim().is_empty() || value.chars().any(char::is_control) {

@@ -253,8 +253,9 @@ impl DriverObject {
         globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
     }
 
-    /// Returns the udev properties that it sets on a device, with their variables' places. The build checked that all
-    /// variables exist.
+    /// Returns the udev properties that it sets on a device, with their variables' places.
+    ///
+    /// The build checked that all variables exist.
     pub fn exports(&self) -> Vec<Exported> {
         let exported = |export: &Export| {
             let offset = self.globals.get(&export.variable())?.offset;
@@ -313,8 +314,9 @@ struct Sums {
     source: Checksum,
 }
 
-/// Computes the checksums of an object that is sealed with `sealed`. The whole checksum includes the source checksum,
-/// so that no byte is hashed twice.
+/// Computes the checksums of an object that is sealed with `sealed`.
+///
+/// The whole checksum includes the source checksum, so that no byte is hashed twice.
 fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
     let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
     let mut whole = Xxh3::new();

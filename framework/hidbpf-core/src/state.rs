@@ -85,7 +85,9 @@ pub struct DriverState {
     pub generation: Generation,
     /// The hooks that it uses.
     pub hooks: Vec<Hook>,
-    /// The match rule of its manifest that applied; `None` if it was forced on a device that no rule matches.
+    /// The match rule of its manifest that applied.
+    ///
+    /// `None` if it was forced on a device that no rule matches.
     pub rule: Option<String>,
     /// The effect of its descriptor hook. Until it is pinned, the expected effect.
     pub change: Change,
@@ -107,8 +109,9 @@ pub struct DriverState {
     /// The udev properties that it sets on the device.
     #[serde(default)]
     pub exports: Vec<Exported>,
-    /// For a driver with a setup: the kernel's latest uevent number when the setup last ran. A later bind event was not
-    /// caused by hidbpf.
+    /// For a driver with a setup: the kernel's latest uevent number when the setup last ran.
+    ///
+    /// A later bind event was not caused by hidbpf.
     #[serde(default)]
     pub set_up: Option<u64>,
 }
@@ -117,7 +120,7 @@ pub struct DriverState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Failure {
-    /// The drivers that it affects.
+    /// The affected drivers.
     pub drivers: Vec<DriverName>,
     /// The error message.
     pub message: String,
@@ -132,13 +135,15 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// How often udev's events try to attach a driver whose descriptor hook the kernel skips. After that, they wait
-    /// until the device is plugged in again. Each attempt can make the kernel bind the device, and each binding is an
-    /// event.
+    /// How often udev's events try to attach a driver whose descriptor hook the kernel skips.
+    ///
+    /// After that, they wait until the device is plugged in again. Each attempt can make the kernel bind the device,
+    /// and each binding is an event.
     pub(crate) const MAX_TRIES: u32 = 3;
 
-    /// Returns whether a bind event triggers another attempt. The kernel skips a descriptor hook when it is about to
-    /// bind the device for another reason.
+    /// Returns whether a bind event triggers another attempt.
+    ///
+    /// The kernel skips a descriptor hook when it is about to bind the device for another reason.
     pub fn may_be_tried_again(&self) -> bool {
         (1..Failure::MAX_TRIES).contains(&self.skipped)
     }
@@ -172,8 +177,9 @@ impl DeviceState {
         }
     }
 
-    /// Reads a device's state. Returns `None` if it has no state file. Logs the unusable parts of a file and keeps the
-    /// rest.
+    /// Reads a device's state.
+    ///
+    /// Returns `None` if it has no state file. Logs the unusable parts of a file and keeps the rest.
     pub fn read(system: &System, device: &HidName) -> Option<DeviceState> {
         let path = system.state(device);
         let state = match fs::read(&path) {
@@ -280,8 +286,9 @@ impl DeviceState {
         self.original = Hex(original).to_string();
     }
 
-    /// Returns the device's ids before drivers were attached. Returns `None` if no driver is attached, because a kernel
-    /// driver may have changed the ids since.
+    /// Returns the device's ids before drivers were attached.
+    ///
+    /// Returns `None` if no driver is attached, because a kernel driver may have changed the ids since.
     pub(crate) fn ids(&self) -> Option<Modalias> {
         if self.drivers.is_empty() {
             return None;
@@ -312,8 +319,10 @@ impl DeviceState {
     }
 }
 
-/// A device's lock. Only its holder attaches, detaches or writes state for the device. It locks one byte of a shared
-/// file, at the offset of the device's number, so that no device needs its own lock file.
+/// A device's lock.
+///
+/// Only its holder attaches, detaches or writes state for the device. It locks one byte of a shared file, at the offset
+/// of the device's number, so that no device needs its own lock file.
 #[derive(Debug)]
 pub struct DeviceLock {
     _file: File,

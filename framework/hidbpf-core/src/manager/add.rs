@@ -14,7 +14,7 @@ use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 
-/// What happened to a device, as udev's `ACTION` says.
+/// The event of a device, as in udev's `ACTION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The device appeared, a program asked udev to process it again, or its properties changed.
@@ -33,10 +33,10 @@ impl Event {
 impl<L: Loader> Manager<'_, L> {
     /// Attaches the drivers that a device should have now.
     ///
-    /// udev requests this in three cases: a HID device appears, a kernel driver is bound to it, or one of its nodes
-    /// brings new udev properties. `path` may be the path of such a node. `named` lists the drivers that the hwdb
-    /// names. If it is empty, all installed drivers are considered. A driver is reattached if the properties that it
-    /// was given have changed.
+    /// udev requests this when a HID device appears and when a kernel driver is bound to it. It also does so when one
+    /// of the device's nodes brings new udev properties. `path` may be the path of such a node. `named` lists the
+    /// drivers that the hwdb names. If it is empty, all installed drivers are considered. A driver is reattached if the
+    /// properties that it was given have changed.
     ///
     /// # Errors
     /// Nothing was tried: the device's lock or state is not accessible, or this kernel has no HID-BPF.
@@ -58,7 +58,7 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) => return Err(blame(error)),
         };
         let aside = Aside::of(self.system, &held.device);
-        // [`crate::policy`] checks this again for each driver. Checking it here avoids reading any driver.
+        // `crate::policy` checks this again for each driver. Checking it here avoids reading any driver.
         if let Some(aside) = aside {
             report.notes.push(format!("the device `{name}` is left alone: {aside}"));
             return Ok(report);
@@ -133,8 +133,10 @@ impl<L: Loader> Manager<'_, L> {
         Ok(report)
     }
 
-    /// Reads the drivers that udev attaches automatically, from those named or from all, and those that the
-    /// configuration enables. Also returns the errors of unreadable drivers, with the driver's name if known.
+    /// Reads the drivers that udev attaches automatically, and those that the configuration enables.
+    ///
+    /// If `named` is not empty, the automatic drivers are only those named. Also returns the errors of unreadable
+    /// drivers, with the driver's name if known.
     fn automatic(
         &self,
         named: &[DriverName],

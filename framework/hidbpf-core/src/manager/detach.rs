@@ -29,9 +29,10 @@ impl<L: Loader> Manager<'_, L> {
         remove().map_err(|error| error.during(Step::CleanUp).on(name))
     }
 
-    /// Detaches a driver, or all drivers, at a user's request. udev does not attach them again until the device is
-    /// plugged in again. It is not an error if the device is not back within the time limit, because the drivers are
-    /// detached. See [`UnloadReport::warning`].
+    /// Detaches a driver, or all drivers, at a user's request.
+    ///
+    /// udev does not attach them again until the device is plugged in again. It is not an error if the device is not
+    /// back within the time limit, because the drivers are detached. See [`UnloadReport::warning`].
     ///
     /// # Errors
     /// No such driver is attached to the device, its pins can't be removed, or the state can't be written.
@@ -157,8 +158,9 @@ impl<L: Loader> Held<'_, L> {
         Ok(comeback)
     }
 
-    /// Waits until the kernel driver is unbound from a device that had none before the driver was attached. The kernel
-    /// does not bind its original descriptor again.
+    /// Waits until the kernel driver is unbound from a device that had none before the driver was attached.
+    ///
+    /// The kernel refuses its original descriptor, so no bind event follows.
     fn wait_until_unbound(&self, uevents: &Uevents, limit: Duration) -> Result<Comeback> {
         let unbound = uevents.wait_for_unbind(self.system, &self.device.syspath, limit)?;
         Ok(if unbound == Rebound::NotYet { Comeback::StillFixed } else { Comeback::Done })

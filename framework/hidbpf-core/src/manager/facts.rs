@@ -109,8 +109,9 @@ impl Decided {
     }
 }
 
-/// Decides which drivers should be on a device now. Reads the device's original descriptor from the kernel only if a
-/// decision depends on it.
+/// Decides which drivers should be on a device now.
+///
+/// Reads the device's original descriptor from the kernel only if a decision depends on it.
 pub(crate) fn decide_on<L: Loader>(
     loader: &L,
     query: &Query<'_>,
@@ -147,8 +148,9 @@ pub(crate) fn decide_on<L: Loader>(
     }
 }
 
-/// Returns the attached driver that has the descriptor hook. An attached driver without a state entry is assumed to
-/// have one, because that is the safe guess.
+/// Returns the attached driver that has the descriptor hook.
+///
+/// An attached driver without a state entry is assumed to have one, because that is the safe guess.
 pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Option<&'d DriverName> {
     attached.iter().find(|attached| {
         let known = state.drivers.iter().find(|known| known.driver == **attached);
@@ -156,8 +158,10 @@ pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Opt
     })
 }
 
-/// Returns whether a udev property that the driver asks for differs from the value it was given. A missing property
-/// does not count: after the kernel probed the device again, a node's properties are missing for a while.
+/// Returns whether a udev property that the driver asks for differs from the value it was given.
+///
+/// A missing property does not count: after the kernel probed the device again, a node's properties are missing for a
+/// while.
 pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
     let known = state.drivers.iter().find(|known| known.driver == driver.name);
     known.is_some_and(|known| {

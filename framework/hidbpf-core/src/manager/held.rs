@@ -35,8 +35,10 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
 
-    /// Decides which of these drivers should be on the device now. `asked` returns who asks for each driver. Reads the
-    /// original descriptor from the kernel only if a decision depends on it.
+    /// Decides which of these drivers should be on the device now.
+    ///
+    /// `asked` returns who asks for each driver. Reads the original descriptor from the kernel only if a decision
+    /// depends on it.
     pub(crate) fn decide(
         &mut self,
         query: &Query<'_>,
@@ -72,14 +74,16 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.iter().map(|pinned| pinned.driver.clone()).collect()
     }
 
-    /// Reads the udev properties that these drivers ask for, once. The node that has them disappears when the kernel
-    /// probes the device again.
+    /// Reads the udev properties that these drivers ask for, once.
+    ///
+    /// The node that has them disappears when the kernel probes the device again.
     pub(crate) fn keep_properties<'d>(&mut self, drivers: impl IntoIterator<Item = &'d DriverObject>) {
         self.device.keep_properties(drivers.into_iter().flat_map(DriverObject::all_properties));
     }
 
-    /// Attaches a driver. Detaches it first if it is attached, because the values it was given can't be changed in
-    /// place.
+    /// Attaches a driver.
+    ///
+    /// Detaches it first if it is attached, because the values it was given can't be changed in place.
     pub(crate) fn attach_anew(
         &mut self,
         generation: Generation,

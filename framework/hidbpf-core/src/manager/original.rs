@@ -11,8 +11,9 @@ use crate::pins;
 use crate::state::DeviceState;
 
 impl<L: Loader> Manager<'_, L> {
-    /// Returns a device as it was before drivers were attached. It has its original ids, and its original descriptor if
-    /// that is known without reading it from the kernel.
+    /// Returns a device as it was before drivers were attached.
+    ///
+    /// It has its original ids, and its original descriptor if that is known without reading it from the kernel.
     ///
     /// # Errors
     /// Its state can't be read.
@@ -24,8 +25,9 @@ impl<L: Loader> Manager<'_, L> {
         Ok(device.unfixed(state.as_ref(), is_hooked))
     }
 
-    /// Returns the device as [`Manager::unfixed`] does, with its original descriptor. Reads it from the kernel if it is
-    /// not known.
+    /// Returns the device as [`Manager::unfixed`] does, with its original descriptor.
+    ///
+    /// Reads it from the kernel if it is not known.
     ///
     /// # Errors
     /// The device is gone, its state can't be read, or this process or this kernel can't read the descriptor.
@@ -35,8 +37,9 @@ impl<L: Loader> Manager<'_, L> {
         Ok(device)
     }
 
-    /// Returns the device as [`Manager::unfixed`] does, with its original descriptor if possible. If it can't be read,
-    /// the reason is in the log.
+    /// Returns the device as [`Manager::unfixed`] does, with its original descriptor if possible.
+    ///
+    /// If it can't be read, the reason is in the log.
     ///
     /// # Errors
     /// The device's state can't be read, or the device is gone.
@@ -50,9 +53,10 @@ impl<L: Loader> Manager<'_, L> {
         Ok(device)
     }
 
-    /// Matches a driver against a device, which must be [`Manager::unfixed`]. Reads the original descriptor from the
-    /// kernel only if the result depends on it. Returns [`Verdict::Undecided`] if this process or this kernel can't
-    /// read it.
+    /// Matches a driver against a device, which must be [`Manager::unfixed`].
+    ///
+    /// Reads the original descriptor from the kernel only if the result depends on it. Returns [`Verdict::Undecided`]
+    /// if this process or this kernel can't read it.
     pub fn judge(&self, manifest: &Manifest, device: &mut Device) -> Verdict {
         device.judge(manifest, self.loader()).unwrap_or_else(|error| {
             tracing::debug!("{error}");

@@ -104,8 +104,9 @@ impl UnloadReport {
     }
 }
 
-/// How long `unload` waits for a device. For a kernel driver that queries a slow touch screen, the kernel needs up to
-/// 11 s. No program should wait that long.
+/// How long `unload` waits for a device.
+///
+/// For a kernel driver that queries a slow touch screen, the kernel needs up to 11 s. No program should wait that long.
 pub(super) const COMEBACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The result of `udev add` for one device.
@@ -122,8 +123,9 @@ pub struct AddReport {
 }
 
 impl AddReport {
-    /// Writes the attached drivers to the log, which is the journal if udev started this process. Writes notes and
-    /// failures only if no other loader continues.
+    /// Writes the attached drivers to the log, which is the journal if udev started this process.
+    ///
+    /// Writes notes and failures only if no other loader continues.
     pub fn tell(&self) {
         for attached in &self.attached {
             tracing::info!(

@@ -12,10 +12,11 @@ use crate::pins;
 use crate::setup;
 
 impl<L: Loader> Manager<'_, L> {
-    /// Runs the setup of the drivers on a device again. The device may have lost its state while the machine slept, or
-    /// when another kernel driver was bound. `event` is the sequence number of udev's bind event. An event that
-    /// attaching a driver caused is ignored. A driver whose setup fails stays attached, and the device's state records
-    /// the failure.
+    /// Runs the setup of the drivers on a device again.
+    ///
+    /// The device may have lost the effect of the setup while the machine slept, or when another kernel driver was
+    /// bound. `event` is the sequence number of udev's bind event. An event that attaching a driver caused is ignored.
+    /// A driver whose setup fails stays attached, and the device's state records the failure.
     ///
     /// # Errors
     /// The device's lock, state or pins are not accessible, or the setup of a driver failed.

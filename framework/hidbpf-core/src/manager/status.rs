@@ -43,9 +43,10 @@ pub struct DeviceStatus {
 }
 
 impl DeviceStatus {
-    /// Returns an attached driver with an event hook, if there is one. The kernel then has its own buffer for the
-    /// device's reports, and pads short reports with zeros (`dispatch_hid_bpf_device_event()`,
-    /// drivers/hid/bpf/hid_bpf_dispatch.c).
+    /// Returns an attached driver with an event hook, if there is one.
+    ///
+    /// The kernel then has its own buffer for the device's reports, and pads short reports with zeros
+    /// (`dispatch_hid_bpf_device_event()`, drivers/hid/bpf/hid_bpf_dispatch.c).
     pub fn with_event_hook(&self) -> Option<&DriverStatus> {
         let has_hook = |driver: &&DriverStatus| {
             matches!(driver.condition, Condition::Attached | Condition::Unverified)
@@ -55,7 +56,7 @@ impl DeviceStatus {
     }
 }
 
-/// A driver that is not attached although it would be otherwise.
+/// A driver that would be attached if there were no reason against it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LeftOff {
@@ -129,8 +130,9 @@ impl<L: Loader> Manager<'_, L> {
         names.iter().map(|name| self.status_of(name, may_look, left_off.remove(name).unwrap_or_default())).collect()
     }
 
-    /// Decides for each driver of a catalog whether it should be on a device now, as udev's events do. The decisions
-    /// are in the order of the drivers. If only root can read the pins, the state file counts.
+    /// Decides for each driver of a catalog whether it should be on a device now, as udev's events do.
+    ///
+    /// The decisions are in the order of the drivers. If only root can read the pins, the state file counts.
     ///
     /// # Errors
     /// The device's state or pins can't be read.
@@ -235,8 +237,9 @@ struct BehindHook {
 }
 
 impl<L: Loader> Manager<'_, L> {
-    /// Compares the current descriptor with the one that a driver's hook returned. Before Linux 6.13 the kernel does
-    /// not keep the fixed descriptor, so only its size is known.
+    /// Compares the current descriptor with the one that a driver's hook returned.
+    ///
+    /// Before Linux 6.13 the kernel does not keep the fixed descriptor, so only its size is known.
     fn behind_hook(&self, device: &Device, original: Option<&[u8]>, known: &DriverState) -> BehindHook {
         let current = &device.current;
         let is_original = original.is_some_and(|original| current == original);

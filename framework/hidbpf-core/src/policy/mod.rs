@@ -20,8 +20,9 @@ use crate::state::Failure;
 pub enum Decision {
     /// The driver should be attached.
     Attach {
-        /// The match rule of its manifest, or the line of the configuration. `None` if the user forces it on a device
-        /// that it does not match.
+        /// The match rule of its manifest, or the line of the configuration.
+        ///
+        /// `None` if the user forces it on a device that it does not match.
         rule: Option<String>,
     },
     /// Nothing should be attached.
@@ -135,8 +136,9 @@ fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
     }
 }
 
-/// Returns the first reason not to attach a driver, or to leave it as it is. Reasons of the user and of other tools
-/// come before reasons that may pass.
+/// Returns the first reason not to attach a driver, or to leave it as it is.
+///
+/// Reasons of the user and of other tools come before reasons that may pass.
 fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: bool) -> Option<Reason> {
     let by_hand = driver.asked.is_by_hand();
     let aside = || device.aside.clone().map(Reason::Aside);
@@ -159,7 +161,7 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
     }
     match &driver.verdict {
         _ if is_for_it => {}
-        // The original descriptor can be read, so that the reasons below apply only to drivers that match.
+        // Return early: the original descriptor can be read, and the reasons below are meant for drivers that match.
         Verdict::Undecided { rule, lacks: lacks @ Lack::OriginalDescriptor } if driver.unsupported.is_none() => {
             return Some(Reason::Undecided { rule: rule.clone(), lacks: *lacks });
         }

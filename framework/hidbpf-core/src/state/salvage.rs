@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::{DeviceState, VERSION};
 
-/// Reads the fields of a state file into `state`, up to the first syntax error. Returns descriptions of the parts that
-/// it could not use.
+/// Reads the fields of a state file into `state`, up to the first syntax error.
+///
+/// Returns descriptions of the parts that it could not use.
 pub(super) fn salvage(text: &[u8], state: &mut DeviceState) -> Vec<String> {
     let mut fields = Fields { state, version: None, unusable: Vec::new() };
     let mut text = serde_json::Deserializer::from_slice(text);
