@@ -36,7 +36,7 @@ pub struct DeviceStatus {
     pub drivers: Vec<DriverStatus>,
     /// The drivers that a user detached.
     pub taken_off: Vec<DriverName>,
-    /// Drivers that would be attached if there were no [`crate::policy::Reason`] against it.
+    /// Drivers that would be attached if there were no [`crate::policy::Reason`] against them.
     pub left_off: Vec<LeftOff>,
     /// Failures that have not been resolved.
     pub failures: Vec<Failure>,
