@@ -5,7 +5,7 @@
 //! rules also test for the file: a device that has one needs a cleanup when it is unplugged.
 //!
 //! Packages are upgraded and downgraded while drivers are attached. So unknown fields are ignored. From a file of
-//! another version, or a damaged one, every usable field is kept ([`salvage`]).
+//! another version, or a damaged one, every usable field is kept (`state/salvage.rs`).
 
 mod salvage;
 
