@@ -1,4 +1,5 @@
-//! The three descriptors of a device: original, fixed and current. For where the kernel has each, see `hidbpf_core::original`.
+//! The three descriptors of a device: original, fixed and current. `hidbpf_core::original` describes where the kernel
+//! keeps them.
 
 use std::fmt;
 
@@ -19,11 +20,11 @@ use crate::system::System;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
-    /// What the device sent.
+    /// The descriptor that the device sent.
     Original,
-    /// What the descriptor hook returned.
+    /// The descriptor that the descriptor hook returned.
     Fixed,
-    /// What the kernel parsed, after the hook and after the kernel driver's own fixup.
+    /// The descriptor that the kernel parsed, after the hook and the kernel driver's own fixup.
     Current,
 }
 
@@ -40,7 +41,7 @@ impl fmt::Display for Which {
 /// Reads one of a device's descriptors.
 ///
 /// # Errors
-/// The device has none, or it can't be read.
+/// The device doesn't have it, or it can't be read.
 pub fn read(system: &System, device: &Device, which: Which) -> Result<Vec<u8>> {
     match which {
         Which::Original => original(system, device),
@@ -59,21 +60,21 @@ pub fn read(system: &System, device: &Device, which: Which) -> Result<Vec<u8>> {
 /// Why a device has no current descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoCurrent {
-    /// The kernel refuses the original descriptor, for this.
+    /// The kernel refuses the original descriptor for this reason.
     Refused(InvalidDescriptor),
-    /// The kernel would take the original descriptor, and yet no kernel driver is bound.
+    /// The kernel accepts the original descriptor, but no kernel driver is bound.
     Unbound,
-    /// No kernel driver is bound, and the original descriptor is not known.
+    /// No kernel driver is bound, and the original descriptor is unknown.
     Unknown,
-    /// The kernel driver of this name has not parsed it, or not yet.
+    /// The kernel driver with this name has not parsed the descriptor, or not yet.
     NotParsed(String),
 }
 
 impl NoCurrent {
-    /// Looks why a device has none. `None` if it has one.
+    /// Determines why a device has no current descriptor. `None` if it has one.
     ///
     /// # Errors
-    /// The device has gone, or its state can't be read.
+    /// The device is gone, or its state can't be read.
     pub fn of(system: &System, device: &Device) -> Result<Option<NoCurrent>> {
         if !device.current.is_empty() {
             return Ok(None);
@@ -105,10 +106,10 @@ impl fmt::Display for NoCurrent {
     }
 }
 
-/// A device with its original descriptor, and with its ids as they are without drivers.
+/// Returns a device with its original descriptor, and with the IDs that it has without drivers.
 ///
 /// # Errors
-/// The device has gone, its state can't be read, or this process or this kernel can't read the descriptor.
+/// The device is gone, its state can't be read, or this process or this kernel can't read the descriptor.
 pub fn with_original(system: &System, device: Device) -> Result<Device> {
     Manager::new(system).with_original(device).map_err(|error| match error.kind() {
         ErrorKind::Permission => error.with_hint("run the command as root, for example with sudo"),
@@ -121,8 +122,9 @@ fn original(system: &System, device: &Device) -> Result<Vec<u8>> {
     Ok(device.original().unwrap_or_default().to_vec())
 }
 
-/// The fixed descriptor: the current one if the kernel driver takes it as it is, else what the kernel keeps (since Linux 6.13), else what
-/// the attached driver makes of the original in user space.
+/// Returns the fixed descriptor. Takes the current one if the kernel driver doesn't change it. Otherwise takes the
+/// kernel's copy (since Linux
+/// 6.13), or runs the attached driver on the original in user space.
 fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     let manager = Manager::new(system);
     let status = manager.status()?.into_iter().find(|status| status.device == device.name);

@@ -1,4 +1,4 @@
-//! What the bytes of a report say, field by field.
+//! Decodes the bytes of a report, field by field.
 
 use std::fmt;
 
@@ -9,63 +9,63 @@ use super::usage::Usage;
 use crate::manifest::HexBytes;
 use crate::replay::reports::ReportType;
 
-/// Why bytes are no report of a descriptor.
+/// Why bytes can't be decoded as a report of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// There are none.
+    /// There are no bytes.
     #[error("the report is empty")]
     Empty,
-    /// The descriptor has no such report.
+    /// The descriptor doesn't declare the report.
     #[error("the descriptor declares no {kind} report {id}")]
     Undeclared {
-        /// The type that was asked for.
+        /// The requested type.
         kind: ReportType,
-        /// The first byte, or 0 where reports have no ids.
+        /// The first byte, or 0 if reports have no IDs.
         id: u8,
     },
 }
 
-/// What a report says.
+/// A decoded report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Decoded {
-    /// The report's id, or `None` where it has none.
+    /// The report's ID, or `None` if it has none.
     pub id: Option<u8>,
-    /// Its values, in the order of their bits, padding included.
+    /// Its values in bit order, padding included.
     pub values: Vec<Value>,
-    /// How many bytes are missing of those that the descriptor declares.
+    /// How many of the declared bytes are missing.
     pub missing: usize,
-    /// The bytes beyond those that the descriptor declares.
+    /// The bytes after the declared ones.
     pub excess: HexBytes,
 }
 
-/// What some bits of a report say.
+/// A decoded value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Value {
-    /// Which bits, and of what.
+    /// The bits and the control or array that they belong to.
     #[serde(flatten)]
     pub part: Part,
-    /// Roughly what it is.
+    /// The kind of field.
     pub kind: FieldKind,
-    /// What they say.
+    /// The decoded content.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// A number of an array.
+/// A number in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Choice {
     /// The number.
     pub number: i64,
-    /// The usage that it stands for, if there is one.
+    /// The usage that it selects, if any.
     pub usage: Option<Usage>,
 }
 
 impl Choice {
-    /// Whether it is the number of a control that is at rest.
+    /// Returns whether the number means that no control is active.
     fn is_none(&self) -> bool {
-        // Usage 0 of each page is undefined, and that of the keyboard's is a key which is not pressed.
+        // Usage 0 of every page is undefined. On the keyboard page it means that no key is pressed.
         self.usage.map_or(self.number == 0, |usage| usage.id() == 0)
     }
 }
@@ -79,23 +79,23 @@ impl fmt::Display for Choice {
     }
 }
 
-/// What some bits of a report say.
+/// The content of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// A number in the logical range.
     Number(i64),
-    /// A number outside of the logical range, of a field that has a null state: there is nothing to say.
+    /// A number outside the logical range of a field with a null state: the control has no value.
     Null(i64),
-    /// A number outside of the logical range, of a field that has no null state.
+    /// A number outside the logical range of a field without a null state.
     OutOfRange(i64),
     /// Several numbers of one control.
     Numbers(Vec<i64>),
-    /// What the numbers of an array choose.
+    /// The usages that an array selects.
     Choices(Vec<Choice>),
-    /// More bits than a number has, from the lowest on.
+    /// A value too wide for a number, lowest byte first.
     Bytes(HexBytes),
-    /// The report ends before, or within.
+    /// The report ends before or inside the value.
     Missing,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for Content {
 }
 
 impl Value {
-    /// Whether there is nothing to see: padding of zeros, as it should be.
+    /// Returns whether the value is padding and all its bits are 0, as expected.
     pub fn is_idle_padding(&self) -> bool {
         self.kind == FieldKind::Padding
             && match &self.content {
@@ -136,7 +136,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// All values on a line; padding is left out unless there is something in it.
+/// Writes all values on one line, without idle padding.
 impl fmt::Display for Decoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
@@ -149,7 +149,7 @@ impl fmt::Display for Decoded {
 }
 
 impl Report {
-    /// What bytes say as this report. The first byte is not compared with the report's id.
+    /// Decodes bytes as this report. Doesn't compare the first byte with the report's ID.
     pub fn decode(&self, bytes: &[u8]) -> Decoded {
         let values = self.fields.iter().flat_map(|field| {
             field.parts().into_iter().map(|part| {
@@ -166,7 +166,7 @@ impl Report {
     }
 }
 
-/// The widest value that is a number, in bits: the kernel takes the lowest 32 bits of one that is wider.
+/// The widest value that is decoded as a number, in bits. The kernel uses the lowest 32 bits of a wider value.
 const MAX_NUMBER: u32 = 32;
 
 impl Field {
@@ -180,7 +180,7 @@ impl Field {
             return Content::Bytes(HexBytes(starts.map(|bit| extract(bytes, bit, (end - bit).min(8)) as u8).collect()));
         }
         let numbers = (0..part.count).map(|index| self.number(bytes, part.first_bit + index * part.size, part.size));
-        // An array with one usage leaves no choice: it holds data.
+        // An array with one usage offers no choice: it holds data.
         if self.kind() == FieldKind::Array && self.usages.len() > 1 {
             return Content::Choices(numbers.map(|number| Choice { number, usage: self.chosen(number) }).collect());
         }
@@ -193,21 +193,21 @@ impl Field {
         }
     }
 
-    /// The number at some bits: with a sign if the logical minimum is negative. Padding has none.
+    /// Returns the number at a bit offset, sign-extended if the logical minimum is negative. Padding is unsigned.
     fn number(&self, bytes: &[u8], first_bit: u32, size: u32) -> i64 {
         let bits = i64::from(extract(bytes, first_bit, size));
         let is_negative = self.is_signed() && !self.is_padding() && size > 0 && bits >> (size - 1) & 1 == 1;
         if is_negative { bits - (1 << size) } else { bits }
     }
 
-    /// The usage that a number of an array chooses: they are counted from the logical minimum on.
+    /// Returns the usage that a number in an array selects. Numbers count from the logical minimum.
     fn chosen(&self, number: i64) -> Option<Usage> {
         let index = number.checked_sub(self.logical.minimum).filter(|_| number <= self.logical.maximum)?;
         self.usages.get(u32::try_from(index).ok()?)
     }
 }
 
-/// Up to 32 bits, the lowest first; bits that aren't there are 0.
+/// Extracts up to 32 bits, lowest first. Missing bits are 0.
 fn extract(bytes: &[u8], first_bit: u32, size: u32) -> u32 {
     let window = bytes.get((first_bit / 8) as usize..).unwrap_or_default();
     let value = window.iter().take(5).rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)) >> (first_bit % 8);
@@ -219,8 +219,9 @@ mod tests {
     use super::*;
     use crate::descriptor::Descriptor;
 
-    /// Report 1: buttons 1 to 3 and padding, X and Y of 12 bits with a sign, a hat with a null state and a nibble without; report 2: a
-    /// keyboard's array of 3 keys; feature 3: 3 bytes of a vendor's, one value of 40 bits.
+    /// Report 1: buttons 1 to 3 and padding, X and Y of 12 signed bits, a hat with a null state and a nibble without
+    /// one. Report 2: a
+    /// keyboard's array of 3 keys. Feature 3: 3 vendor bytes and one value of 40 bits.
     const DEVICE: &[u8] = &[
         0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x25, 0x01, 0x75, 0x01,
         0x95, 0x03, 0x81, 0x02, 0x95, 0x05, 0x81, 0x03, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x16, 0x01, 0xf8, 0x26,

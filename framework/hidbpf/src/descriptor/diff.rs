@@ -1,4 +1,4 @@
-//! What differs between two descriptors, and between what two reports say.
+//! Compares two descriptors, or two decoded reports.
 
 use serde::{Serialize, Serializer};
 
@@ -8,22 +8,22 @@ use super::report::{Report, Row};
 use super::{Anatomy, Descriptor};
 use crate::replay::reports::ReportType;
 
-/// What became of a thing.
+/// How an element changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// It is the same.
+    /// It is unchanged.
     Same,
-    /// It is there before and after, and not the same.
+    /// It is in both, with differences.
     Changed,
-    /// It is there before.
+    /// It is only in the first.
     Removed,
-    /// It is there after.
+    /// It is only in the second.
     Inserted,
 }
 
 impl Change {
-    /// The sign for it at the start of a line, as `diff` has them.
+    /// Returns the sign that starts its line, as in `diff`.
     pub fn sign(self) -> char {
         match self {
             Change::Same => ' ',
@@ -34,14 +34,14 @@ impl Change {
     }
 }
 
-/// A thing before and after.
+/// An element before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference<T> {
-    /// What became of it.
+    /// How it changed.
     pub change: Change,
-    /// How it was.
+    /// The element before.
     pub before: Option<T>,
-    /// How it is.
+    /// The element after.
     pub after: Option<T>,
 }
 
@@ -55,48 +55,48 @@ impl<T: Serialize> Serialize for Difference<T> {
             #[serde(skip_serializing_if = "Option::is_none")]
             after: &'a Option<T>,
         }
-        // What is the same is there once.
+        // An unchanged element is written once.
         let before = if self.change == Change::Same { &None } else { &self.before };
         Fields { change: self.change, before, after: &self.after }.serialize(serializer)
     }
 }
 
-/// The items of two descriptors, side by side.
+/// Aligns the items of two descriptors.
 pub fn items_difference(before: &Anatomy, after: &Anatomy) -> Vec<Difference<Item>> {
     let is_same = |one: &Item, other: &Item| one.bytes == other.bytes && one.kind == other.kind;
     align(&before.items, &after.items, is_same, |one, other| one.kind.name() == other.kind.name())
 }
 
-/// The lines of two tables of fields, side by side.
+/// Aligns the rows of two field tables.
 pub fn rows_difference(before: &[Row], after: &[Row]) -> Vec<Difference<Row>> {
     let place = |row: &Row| (row.first_bit, row.size, row.count);
     align(before, after, Row::eq, |one, other| one.what == other.what || place(one) == place(other))
 }
 
-/// What two reports say, side by side. A value that has moved and says the same is the same.
+/// Aligns the values of two reports. A value that moved but has the same content counts as unchanged.
 pub fn decoded_difference(before: &Decoded, after: &Decoded) -> Vec<Difference<Value>> {
     let is_like = |one: &Value, other: &Value| one.part.name == other.part.name;
     let is_same = |one: &Value, other: &Value| is_like(one, other) && one.content == other.content;
     align(&before.values, &after.values, is_same, is_like)
 }
 
-/// A report that one of two descriptors declares, or both.
+/// A report that at least one of two descriptors declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportDifference {
     /// Its type.
     pub kind: ReportType,
-    /// Its id.
+    /// Its ID.
     pub id: Option<u8>,
-    /// How it was.
+    /// The report before.
     pub before: Option<Report>,
-    /// How it is.
+    /// The report after.
     pub after: Option<Report>,
-    /// The lines of both tables of fields.
+    /// The aligned rows of both field tables.
     pub rows: Vec<Difference<Row>>,
 }
 
 impl ReportDifference {
-    /// What became of it.
+    /// Returns how the report changed.
     pub fn change(&self) -> Change {
         match (&self.before, &self.after) {
             (Some(_), None) => Change::Removed,
@@ -122,7 +122,7 @@ impl Serialize for ReportDifference {
     }
 }
 
-/// The reports of two descriptors, side by side: those of the first in their order, then those that only the second has.
+/// Aligns the reports of two descriptors: the first descriptor's in their order, then those that only the second has.
 pub fn reports_difference(before: &Descriptor, after: &Descriptor) -> Vec<ReportDifference> {
     let key = |report: &Report| (report.kind, report.id);
     let mut keys: Vec<_> = before.reports.iter().map(key).collect();
@@ -137,14 +137,16 @@ pub fn reports_difference(before: &Descriptor, after: &Descriptor) -> Vec<Report
         .collect()
 }
 
-/// What it costs to remove or insert a thing, and to change it. A change is dearer than either, and cheaper than both.
+/// The costs of removing or inserting an element, and of changing one. A change costs more than a removal, but less
+/// than a removal plus
+/// an insertion.
 const MOVE: u16 = 2;
 const CHANGE: u16 = 3;
 
-/// How many pairs of things are compared at the most; with more, what is between the common start and end counts as replaced.
+/// The maximum number of pairs to compare. Above it, everything between the common start and end counts as replaced.
 const MAX_PAIRS: usize = 1 << 25;
 
-/// Puts two lists side by side so that little differs: things that are the same, or at least alike, are paired in order.
+/// Aligns two lists at the lowest cost. Pairs equal elements, or else similar ones, in order.
 fn align<T: Clone>(
     before: &[T],
     after: &[T],
@@ -173,7 +175,7 @@ fn align<T: Clone>(
     if (before.len() + 1).saturating_mul(width) > MAX_PAIRS {
         all.extend(before.iter().map(removed).chain(after.iter().map(inserted)));
     } else {
-        // cost[i * width + j]: what it takes to make before[i..] into after[j..].
+        // cost[i * width + j]: the cost of turning before[i..] into after[j..].
         let pair_cost = |one: &T, other: &T| match () {
             () if is_same(one, other) => Some(0),
             () if is_like(one, other) => Some(CHANGE),
@@ -221,7 +223,7 @@ fn align<T: Clone>(
 mod tests {
     use super::*;
 
-    /// Letters are alike when they are the same in lower case.
+    /// Letters that differ only in case are similar.
     fn signs(before: &str, after: &str) -> String {
         let (before, after): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());
         let differences = align(&before, &after, char::eq, char::eq_ignore_ascii_case);

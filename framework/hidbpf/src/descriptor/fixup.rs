@@ -1,20 +1,20 @@
-//! What a driver makes of a descriptor, found out by running it in user space.
+//! Runs a driver's descriptor hook in user space.
 
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::DriverObject;
 use crate::replay::{Device, Driver, Fixed, Generation, Object, Settings, Verdict};
 
-/// What came of a descriptor.
+/// The result of a descriptor hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fixup {
-    /// It stays as it is.
+    /// The hook leaves the descriptor unchanged.
     Unchanged,
-    /// It is another one.
+    /// The hook returned this descriptor.
     Changed(Vec<u8>),
-    /// The driver's own probe refuses the device, with this errno.
+    /// The driver's probe refuses the device with this errno.
     NotTaken(i32),
-    /// The driver's descriptor hook failed, with this errno, and so the original stays.
+    /// The descriptor hook failed with this errno, so the original descriptor stays.
     Failed(i32),
 }
 
@@ -35,11 +35,12 @@ impl From<&device::Device> for Device {
     }
 }
 
-/// Runs a driver's descriptor hook on a device's original descriptor, as the newest kernel that the driver has programs for would. Whether the
-/// driver's rules match the device is not asked.
+/// Runs a driver's descriptor hook on a device's original descriptor, as the newest kernel that the driver supports
+/// would. Doesn't
+/// check the driver's match rules.
 ///
 /// # Errors
-/// The object is damaged, or a program of it did what the kernel would not let it do.
+/// The object is damaged, or one of its programs did something that the kernel forbids.
 pub fn fixup(driver: &DriverObject, device: &Device, settings: &Settings) -> Result<Fixup> {
     let fail = |error: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!("failed to run the descriptor fixup of the driver `{}`", driver.name);

@@ -1,8 +1,8 @@
-//! Bytes as people have them at hand: hex dumps, and arrays of C with their comments.
+//! Parses hex dumps, and C arrays with comments.
 
 use std::fmt;
 
-/// A word that is no bytes in hex.
+/// An invalid hex word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidHex {
     /// The line, counted from 1.
@@ -19,17 +19,18 @@ impl fmt::Display for InvalidHex {
 
 impl std::error::Error for InvalidHex {}
 
-/// Reads bytes in hex: `05 01 09 02`, `05010902`, `0x05, 0x01,`. Commas, braces, comments after `//`, `#` or between `/*` and `*/`, and lines
-/// that end in a colon are passed over.
+/// Parses bytes in hex: `05 01 09 02`, `05010902`, `0x05, 0x01,`. Ignores commas, braces, comments after `//`, `#` or
+/// between `/*` and
+/// `*/`, and lines that end in a colon.
 ///
 /// # Errors
-/// A word is something else, or has an odd number of digits, unless it is one.
+/// A word isn't hex, or has more than one digit and an odd number of digits.
 pub fn parse_hex(text: &str) -> Result<Vec<u8>, InvalidHex> {
     let mut bytes = Vec::new();
     let mut in_comment = false;
     for (index, line) in text.lines().enumerate() {
         let code = code(line, &mut in_comment);
-        // The heading of a hardware probe's files: `Device HID Descriptor:`.
+        // Files of hardware probes have a heading such as `Device HID Descriptor:`.
         if code.trim_end().ends_with(':') {
             continue;
         }
@@ -52,7 +53,7 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, InvalidHex> {
     Ok(bytes)
 }
 
-/// A line without its comments.
+/// Returns a line without its comments.
 fn code(line: &str, in_comment: &mut bool) -> String {
     let mut code = String::new();
     let mut rest = line;

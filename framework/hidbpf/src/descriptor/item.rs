@@ -1,4 +1,4 @@
-//! The items that a descriptor is made of: HID 1.11, section 6.2.2. Which item is which is asked of the crate `hidreport`.
+//! The items of a descriptor: HID 1.11, section 6.2.2. The crate `hidreport` maps item tags to items.
 
 use std::fmt;
 
@@ -13,28 +13,28 @@ use crate::replay::reports::ReportType;
 /// An item of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Where it begins, in bytes from 0.
+    /// Its offset in bytes.
     pub offset: usize,
-    /// Its bytes: the prefix, and the data that it has.
+    /// Its bytes: the prefix, then the data if any.
     pub bytes: Vec<u8>,
-    /// How many collections it is in.
+    /// How many collections enclose it.
     pub depth: usize,
-    /// What it is.
+    /// The item's type and value.
     pub kind: ItemKind,
 }
 
 impl Item {
-    /// Its data: what follows the prefix.
+    /// Returns its data: the bytes after the prefix.
     pub fn data(&self) -> &[u8] {
         self.bytes.get(1..).unwrap_or_default()
     }
 
-    /// Its data as a number without a sign, as the kernel reads it: no data is 0.
+    /// Returns its data as an unsigned number, as the kernel reads it. An item without data is 0.
     pub fn unsigned(&self) -> u32 {
         unsigned(self.data())
     }
 
-    /// Its data as a number with a sign.
+    /// Returns its data as a signed number.
     pub fn signed(&self) -> i32 {
         signed(self.data())
     }
@@ -52,54 +52,54 @@ impl Serialize for Item {
     }
 }
 
-/// What an item is, and its value.
+/// An item's type and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemKind {
-    /// Fields of input, output or feature reports.
+    /// Declares fields of input, output or feature reports.
     Main(ReportType, Flags),
-    /// A collection begins.
+    /// Begins a collection.
     Collection(CollectionKind),
-    /// A collection ends.
+    /// Ends a collection.
     EndCollection,
-    /// The page for usages that name none.
+    /// The page of usages that don't name one.
     UsagePage(u32),
-    /// The least value of a field.
+    /// The smallest value of a field.
     LogicalMinimum(i64),
-    /// The greatest value of a field.
+    /// The largest value of a field.
     LogicalMaximum(i64),
-    /// What the least value stands for.
+    /// The physical quantity at the smallest value.
     PhysicalMinimum(i64),
-    /// What the greatest value stands for.
+    /// The physical quantity at the largest value.
     PhysicalMaximum(i64),
-    /// The power of ten of the unit.
+    /// The unit's power of ten.
     UnitExponent(i32),
     /// The unit of the physical values.
     Unit(Unit),
-    /// How many bits a value has.
+    /// The bits per value.
     ReportSize(u32),
-    /// The report that fields belong to from here on.
+    /// The report of the fields that follow.
     ReportId(u32),
-    /// How many values a field has.
+    /// The number of values in a field.
     ReportCount(u32),
-    /// Keeps the global items' values.
+    /// Saves the values of the global items.
     Push,
-    /// Takes back what the last Push kept.
+    /// Restores the values that the last Push saved.
     Pop,
     /// A usage.
     Usage(Usage),
-    /// The first of a range of usages.
+    /// The first usage of a range.
     UsageMinimum(Usage),
-    /// The last of a range of usages.
+    /// The last usage of a range.
     UsageMaximum(Usage),
-    /// Another local item, by name: a designator, a string.
+    /// Another local item (a designator or a string), by name.
     OtherLocal(&'static str, u32),
-    /// A set of usages to choose from begins or ends.
+    /// Begins or ends a set of alternative usages.
     Delimiter(u32),
-    /// An item that no specification has given a meaning; the number is its tag.
+    /// A reserved item. The number is its tag.
     Reserved(Class, u8),
-    /// A long item, and its tag.
+    /// A long item with its tag.
     Long(u8),
-    /// The descriptor ends within the item, which would have this many bytes of data.
+    /// The descriptor ends inside the item, which would have this many bytes of data.
     Truncated(usize),
 }
 
@@ -108,11 +108,11 @@ pub enum ItemKind {
 pub enum Class {
     /// Fields and collections.
     Main,
-    /// What holds until it is said anew.
+    /// Applies until changed.
     Global,
-    /// What holds for the next main item.
+    /// Applies to the next main item.
     Local,
-    /// Not defined.
+    /// Undefined.
     Undefined,
 }
 
@@ -127,12 +127,12 @@ impl Class {
     }
 }
 
-/// What an Input, Output or Feature item says of its field, one bit each.
+/// The flags of an Input, Output or Feature item, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u32);
 
 impl Flags {
-    /// Bits 0 to 8 when they are 0 and when they are 1. Bit 7 means nothing to input reports.
+    /// The names of bits 0 to 8 if clear and if set. Bit 7 has no meaning in input reports.
     const NAMES: [(&'static str, &'static str); 9] = [
         ("Data", "Constant"),
         ("Array", "Variable"),
@@ -149,27 +149,27 @@ impl Flags {
         self.0 >> bit & 1 == 1
     }
 
-    /// Whether the field never changes: padding, mostly.
+    /// Returns whether the field never changes. It is then usually padding.
     pub fn is_constant(self) -> bool {
         self.bit(0)
     }
 
-    /// Whether each value is of one control. Else the values choose among the usages.
+    /// Returns whether each value belongs to one control. Otherwise the values select usages.
     pub fn is_variable(self) -> bool {
         self.bit(1)
     }
 
-    /// Whether a value is a change rather than a position.
+    /// Returns whether a value is a change instead of a position.
     pub fn is_relative(self) -> bool {
         self.bit(2)
     }
 
-    /// Whether a value outside of the logical range says that there is nothing to say.
+    /// Returns whether a value outside the logical range means that the control has no value.
     pub fn has_null_state(self) -> bool {
         self.bit(6)
     }
 
-    /// The flags in words.
+    /// Returns the flags in words.
     pub fn words(self) -> Vec<&'static str> {
         let words = Flags::NAMES.iter().zip(0..).map(|((no, yes), bit)| if self.bit(bit) { *yes } else { *no });
         words.filter(|word| !word.is_empty()).collect()
@@ -188,14 +188,14 @@ impl Serialize for Flags {
     }
 }
 
-/// What a collection holds together.
+/// The type of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CollectionKind(pub u8);
 
 impl CollectionKind {
     /// Controls at one place.
     pub const PHYSICAL: CollectionKind = CollectionKind(0);
-    /// What programs know as one device: a mouse, a keyboard.
+    /// One device to applications, such as a mouse or a keyboard.
     pub const APPLICATION: CollectionKind = CollectionKind(1);
 }
 
@@ -217,12 +217,12 @@ impl Serialize for CollectionKind {
     }
 }
 
-/// The item's data as the kernel reads it: no data is 0.
+/// Returns an item's data as the kernel reads it. No data is 0.
 pub(super) fn unsigned(data: &[u8]) -> u32 {
     data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
-/// The item's data as a number with a sign.
+/// Returns an item's data as a signed number.
 pub(super) fn signed(data: &[u8]) -> i32 {
     match *data {
         [] => 0,
@@ -232,9 +232,9 @@ pub(super) fn signed(data: &[u8]) -> i32 {
     }
 }
 
-/// The bytes of an item at the start of a descriptor, and how many of data it should have beyond the prefix.
+/// Returns the bytes of the first item, and the number of data bytes that its prefix declares.
 ///
-/// A tag of 15 begins a long item whatever the rest of the prefix is, as in `fetch_item()` (drivers/hid/hid-core.c).
+/// A tag of 15 begins a long item regardless of the rest of the prefix, as in `fetch_item()` (drivers/hid/hid-core.c).
 pub(super) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
     let (prefix, rest) = descriptor.split_first()?;
     let size = match (prefix >> 4, rest) {
@@ -245,18 +245,18 @@ pub(super) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
     Some((descriptor.get(..=size).unwrap_or(descriptor), size))
 }
 
-/// What the values of an item depend on.
+/// The context that an item's values depend on.
 pub(super) struct Surroundings {
-    /// The Usage Page in force.
+    /// The current Usage Page.
     pub usage_page: u32,
-    /// Whether the Logical Minimum in force is negative, so that the maximum has a sign as well.
+    /// Whether the current Logical Minimum is negative, which makes the maximum signed too.
     pub signed_logical: bool,
     /// The same for the Physical Minimum.
     pub signed_physical: bool,
 }
 
 impl ItemKind {
-    /// Reads a whole item, or what there is of it.
+    /// Parses an item, or a truncated one.
     pub(super) fn read(bytes: &[u8], size: usize, surroundings: &Surroundings) -> ItemKind {
         let Some((&prefix, data)) = bytes.split_first() else { return ItemKind::Truncated(size) };
         if data.len() < size {
@@ -270,7 +270,7 @@ impl ItemKind {
         let maximum = |has_sign| if has_sign { with_sign } else { i64::from(value) };
         let page = (surroundings.usage_page & 0xffff) as u16;
         let usage = if size > 2 { Usage(value) } else { Usage::new(page, value as u16) };
-        // hidreport wants data where the kernel takes none for 0.
+        // hidreport requires data where the kernel reads missing data as 0.
         let padded = [prefix | 1, 0];
         let item = ItemType::try_from(if size == 0 { padded.as_slice() } else { bytes });
         match item {
@@ -313,7 +313,7 @@ impl ItemKind {
         }
     }
 
-    /// The item's name in the specification.
+    /// Returns the item's name in the specification.
     pub fn name(&self) -> &'static str {
         match self {
             ItemKind::Main(ReportType::Input, _) => "Input",
@@ -347,7 +347,7 @@ impl ItemKind {
         }
     }
 
-    /// The item's value in words, where it has one.
+    /// Returns the item's value in words, if it has one.
     pub fn value(&self) -> Option<String> {
         Some(match self {
             ItemKind::Main(_, flags) => flags.to_string(),
@@ -377,8 +377,8 @@ impl ItemKind {
     }
 }
 
-/// A Unit Exponent: four bits with a sign, or, as many devices have it, a number with a sign, as `hid_parser_global()`
-/// (drivers/hid/hid-core.c) reads it.
+/// Decodes a Unit Exponent: a signed four-bit number, or a signed number as many devices send it. `hid_parser_global()`
+/// (drivers/hid/hid-core.c) accepts both.
 fn exponent(value: i32) -> i32 {
     match value {
         8..=15 => value - 16,
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(first(&[0x09, 0x30, 0xc0]), Some((&[0x09, 0x30][..], 1)));
     }
 
-    /// Every prefix, with every size of data that it can have and with too little.
+    /// Every prefix, with every size of data that it can have, and with too little data.
     #[test]
     fn every_prefix_is_read() {
         for prefix in 0..=u8::MAX {

@@ -1,4 +1,4 @@
-//! What a report descriptor means: its items in words, the reports that it declares, and what the bytes of a report say.
+//! Interprets report descriptors: their items in words, the reports that they declare, and the content of reports.
 //!
 //! ```
 //! use hidbpf::descriptor::Descriptor;
@@ -13,12 +13,14 @@
 //! # }
 //! ```
 //!
-//! A descriptor is refused where the kernel refuses it, at the same item, and what the kernel takes is taken: the checks are those
-//! of `hid_open_report()` (drivers/hid/hid-core.c). [`Anatomy`] has the items of any bytes at all.
+//! The parser refuses the descriptors that the kernel refuses, at the same item, and accepts all others. Its checks are
+//! those of
+//! `hid_open_report()` (drivers/hid/hid-core.c). [`Anatomy`] holds the items of any bytes, valid or not.
 //!
-//! Items are told apart by the crate `hidreport`, and usages named by `hut`. The reports are put together here, because
-//! `hidreport::ReportDescriptor` is stricter than the kernel, reads some descriptors otherwise, and panics on some:
-//! docs/descriptors.md says where.
+//! The crate `hidreport` classifies the items, and `hut` names the usages. This module assembles the reports itself,
+//! because
+//! `hidreport::ReportDescriptor` is stricter than the kernel, reads some descriptors differently, and panics on some.
+//! docs/descriptors.md lists the cases.
 
 mod decode;
 mod diff;
@@ -45,7 +47,7 @@ pub use usage::{Span, Usage, Usages, page_name};
 
 use crate::replay::reports::{InvalidDescriptor, ReportType};
 
-/// A descriptor that the kernel takes.
+/// A descriptor that the kernel accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     /// Its bytes.
@@ -54,36 +56,36 @@ pub struct Descriptor {
     pub items: Vec<Item>,
     /// Its collections, in the order in which they begin.
     pub collections: Vec<Collection>,
-    /// Its reports, in the order in which they are first named.
+    /// Its reports, in the order in which they first appear.
     pub reports: Vec<Report>,
-    /// What the kernel passes over without a word.
+    /// The parts that the kernel silently ignores.
     pub notes: Vec<Note>,
 }
 
-/// What there is of any bytes that somebody takes for a descriptor.
+/// The items and reports of any bytes, valid or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anatomy {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The items. What the kernel would not have come to is there as well.
+    /// The items, including those after the point where the kernel would stop.
     pub items: Vec<Item>,
-    /// The reports, as if the kernel passed over what it would refuse.
+    /// The reports, as if the kernel skipped the items that it refuses.
     pub reports: Vec<Report>,
-    /// Where and why the kernel would refuse it.
+    /// Where and why the kernel would refuse the descriptor.
     pub fault: Option<InvalidDescriptor>,
 }
 
-/// Something that a descriptor says in vain.
+/// A part of a descriptor that has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Note {
-    /// Where the item begins, in bytes from 0.
+    /// The offset of the item in bytes.
     pub offset: usize,
-    /// What is passed over.
+    /// The ignored part.
     pub what: String,
 }
 
 impl Descriptor {
-    /// Reads a descriptor.
+    /// Parses a descriptor.
     ///
     /// # Errors
     /// The kernel would refuse it, at that byte and for that reason.
@@ -95,35 +97,35 @@ impl Descriptor {
         }
     }
 
-    /// The report of a type with an id; id 0 is that of a report without.
+    /// Returns the report of a type with an ID. ID 0 is the report without one.
     pub fn report(&self, kind: ReportType, id: u8) -> Option<&Report> {
         self.reports.iter().find(|report| report.kind == kind && report.id.unwrap_or(0) == id)
     }
 
-    /// Whether reports of a type begin with an id.
+    /// Returns whether reports of a type begin with an ID.
     pub fn is_numbered(&self, kind: ReportType) -> bool {
         self.reports.iter().any(|report| report.kind == kind && report.numbered)
     }
 
-    /// The report of a type that these bytes are.
+    /// Finds the report of a type that these bytes belong to.
     ///
     /// # Errors
-    /// There are no bytes, or the descriptor declares no such report.
+    /// There are no bytes, or the descriptor doesn't declare such a report.
     pub fn report_of(&self, kind: ReportType, bytes: &[u8]) -> Result<&Report, Undecodable> {
         let first = *bytes.first().ok_or(Undecodable::Empty)?;
         let id = if self.is_numbered(kind) { first } else { 0 };
         self.report(kind, id).ok_or(Undecodable::Undeclared { kind, id })
     }
 
-    /// What the bytes of a report say.
+    /// Decodes the bytes of a report.
     ///
     /// # Errors
-    /// There are no bytes, or the descriptor declares no such report.
+    /// There are no bytes, or the descriptor doesn't declare such a report.
     pub fn decode(&self, kind: ReportType, bytes: &[u8]) -> Result<Decoded, Undecodable> {
         Ok(self.report_of(kind, bytes)?.decode(bytes))
     }
 
-    /// What is around a field, from the outside in.
+    /// Returns the collections around a field, outermost first.
     pub fn path(&self, field: &Field) -> Vec<&Collection> {
         let next = |index: usize| self.collections.get(index);
         let innermost = field.collection.and_then(next);
@@ -135,7 +137,7 @@ impl Descriptor {
 }
 
 impl Anatomy {
-    /// Takes bytes apart, whatever they are.
+    /// Splits any bytes into items and reports.
     pub fn of(bytes: &[u8]) -> Anatomy {
         let parser::Parsed { items, fault, reports, .. } = parser::parse(bytes);
         Anatomy { bytes: bytes.to_vec(), items, reports, fault }

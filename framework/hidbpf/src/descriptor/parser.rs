@@ -1,8 +1,11 @@
-//! Reads descriptors as the kernel does, to their end.
+//! Parses descriptors as the kernel does, but continues to the end.
 //!
-//! [`invalid::check`] says what the kernel refuses, and where; here that is passed over. What the kernel passes over as well are facts about `hid_open_report()` and what it calls: `fetch_item()`,
-//! `hid_parser_main()`, `hid_parser_global()`, `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()`
-//! (drivers/hid/hid-core.c), and the limits in include/linux/hid.h. They are the same from Linux 6.3 on.
+//! [`invalid::check`] reports what the kernel refuses, and where. This parser skips it, and also what the kernel itself
+//! ignores. The source
+//! is `hid_open_report()` and the functions that it calls: `fetch_item()`, `hid_parser_main()`, `hid_parser_global()`,
+//! `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()` (drivers/hid/hid-core.c), and the limits in
+//! include/linux/hid.h. They are
+//! the same from Linux 6.3 on.
 
 use super::item::{self, CollectionKind, Flags, Item, ItemKind, Surroundings};
 use super::report::{Collection, Extent, Field, Report};
@@ -12,23 +15,23 @@ use super::{Class, Note};
 use crate::invalid::{self, InvalidDescriptor, MAX_REPORT_BITS, MAX_REPORT_SIZE, MAX_USAGES};
 use crate::replay::reports::ReportType;
 
-/// The most fields of one report; further ones take room in it and are no more than that: `HID_MAX_FIELDS`.
+/// The maximum number of fields in a report: `HID_MAX_FIELDS`. Further fields only occupy bits.
 const MAX_FIELDS: usize = 256;
 
-/// All that could be read.
+/// Everything that could be parsed.
 #[derive(Default)]
 pub(super) struct Parsed {
-    /// The items, those after the fault as well.
+    /// The items, including those after the fault.
     pub items: Vec<Item>,
     /// Where the kernel would stop.
     pub fault: Option<InvalidDescriptor>,
     pub collections: Vec<Collection>,
-    /// Where there is a fault, as if the kernel passed over it.
+    /// The reports. If there is a fault, as if the kernel skipped it.
     pub reports: Vec<Report>,
     pub notes: Vec<Note>,
 }
 
-/// What holds until it is said anew.
+/// The state of the global items, which applies until changed.
 #[derive(Clone, Copy, Default)]
 struct Globals {
     usage_page: u32,
@@ -41,16 +44,17 @@ struct Globals {
     report_id: u8,
 }
 
-/// Usages as the items before a main item have them.
+/// Usages as the local items before a main item declare them.
 struct LocalUsages {
     span: Span,
-    /// Whether the page came with the item. Else it is the one in force, at the latest at the main item.
+    /// Whether the item included the page. Otherwise the usage has the page that is current at the main item at the
+    /// latest.
     has_page: bool,
-    /// The items that said so: one Usage, or a minimum and a maximum.
+    /// The items that declared the usages: one Usage, or a minimum and a maximum.
     items: [Option<usize>; 2],
 }
 
-/// What holds for the next main item.
+/// The state of the local items, which applies to the next main item.
 #[derive(Default)]
 struct Locals {
     usages: Vec<LocalUsages>,
@@ -66,11 +70,11 @@ struct Parser {
     globals: Globals,
     pushed: Vec<Globals>,
     locals: Locals,
-    /// The collections that have begun and not ended, as indices.
+    /// The open collections, as indices.
     open: Vec<usize>,
 }
 
-/// Reads a descriptor, to its end whatever is in it.
+/// Parses a descriptor to its end, whether or not it is valid.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
     let mut parser = Parser::default();
     let mut offset = 0;
@@ -83,7 +87,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 }
 
 impl Parser {
-    /// Notes what is passed over in the last item.
+    /// Adds a note about an ignored part of the last item.
     fn note(&mut self, what: String) {
         let offset = self.parsed.items.last().map_or(0, |item| item.offset);
         self.parsed.notes.push(Note { offset, what });
@@ -152,12 +156,12 @@ impl Parser {
         }
     }
 
-    /// The index of the last item.
+    /// Returns the index of the last item.
     fn last(&self) -> usize {
         self.parsed.items.len() - 1
     }
 
-    /// Adds usages that follow each other. `size` is how many bytes the item had for them, which decides on their page.
+    /// Adds consecutive usages. `size` is the number of data bytes in the item, which determines their page.
     fn usages(&mut self, first: u32, count: u32, size: usize, items: [Option<usize>; 2]) {
         let free = MAX_USAGES - self.locals.count;
         let has_page = size > 2;
@@ -169,8 +173,9 @@ impl Parser {
         }
     }
 
-    /// Adds the usages from the minimum up to a maximum. As many as there is room for are taken of a range that is too long, which
-    /// one that runs backwards is as well: the kernel counts in 32 bits without a sign.
+    /// Adds the usages from the minimum up to a maximum. Truncates a range that is too long to the room left. A
+    /// backward range is also too
+    /// long, because the kernel counts with unsigned 32-bit numbers.
     fn usage_range(&mut self, maximum: u32, size: usize) {
         let Locals { minimum, count: used, minimum_item, .. } = self.locals;
         let mut maximum = maximum;
@@ -182,14 +187,15 @@ impl Parser {
             return;
         }
         let count = (maximum - minimum).saturating_add(1);
-        // A range to the greatest number has no end for the kernel, which runs out of room.
+        // A range up to the largest number never ends in the kernel, which runs out of room.
         let count = if maximum == u32::MAX { u32::MAX } else { count };
         self.usages(minimum, count, size, [minimum_item, Some(self.last())]);
     }
 
-    /// Gives usages without a page the one that is in force at the main item, and tells their items.
+    /// Gives usages without a page the page that is current at the main item, and updates their items.
     ///
-    /// Backwards, and not beyond the first that has this page already: the kernel's reading of HID 1.11, section 6.2.2.8.
+    /// Goes backwards and stops at the first usage that already has this page: the kernel's reading of HID 1.11,
+    /// section 6.2.2.8.
     fn resolve_usages(&mut self) {
         let page = self.globals.usage_page;
         for usages in self.locals.usages.iter_mut().rev().filter(|usages| !usages.has_page) {
@@ -218,7 +224,7 @@ impl Parser {
         self.locals = Locals::default();
     }
 
-    /// What the nearest application collection is for.
+    /// Returns the usage of the nearest enclosing application collection.
     fn application(&self) -> Option<Usage> {
         let mut around = self.open.iter().rev().filter_map(|index| self.parsed.collections.get(*index));
         around.find(|collection| collection.kind == CollectionKind::APPLICATION).map(|collection| collection.usage)
@@ -266,7 +272,7 @@ impl Parser {
         }
     }
 
-    /// Makes room for the ids, which every report of a type has when one has.
+    /// Makes room for the IDs. If one report of a type has an ID, all reports of that type do.
     fn finish(mut self) -> Parsed {
         let reports = &mut self.parsed.reports;
         for kind in [ReportType::Input, ReportType::Output, ReportType::Feature] {
@@ -281,7 +287,7 @@ impl Parser {
     }
 }
 
-/// A range as it is at the main item: the kernel keeps 32 bits, which have a sign when the minimum is negative by then.
+/// Returns a range as the kernel sees it at the main item: 32 bits, signed if the minimum is negative by then.
 fn settled(range: Extent) -> Extent {
     let maximum = if range.minimum < 0 { i64::from(range.maximum as i32) } else { i64::from(range.maximum as u32) };
     Extent { maximum, ..range }
@@ -292,7 +298,6 @@ mod tests {
     use super::*;
     use crate::descriptor::{Anatomy, Descriptor};
 
-    /// `repeat` of them, after each other.
     fn times(bytes: &[u8], repeat: usize) -> Vec<u8> {
         bytes.repeat(repeat)
     }
@@ -324,7 +329,7 @@ mod tests {
             (&[0x86, 0x00, 0x01], 0, "Report ID (256) is not 1 to 255"),
             (&[0x15, 0x02, 0x25, 0x01, 0x81, 0x03], 4, "Logical Maximum (1) is less than Logical Minimum (2)"),
             (&[0x15, 0xff, 0x25, 0xfe, 0xb1, 0x03], 4, "Logical Maximum (-2) is less than Logical Minimum (-1)"),
-            // The maximum was read without a sign, and has one when the minimum has: 32 bits of ones.
+            // The maximum was read as unsigned and becomes signed with the minimum: 32 bits of ones.
             (
                 &[0x27, 255, 255, 255, 255, 0x15, 0xff, 0x15, 0x80, 0x17, 255, 255, 255, 255, 0x81, 3, 0xc0],
                 16,
@@ -359,13 +364,13 @@ mod tests {
             (&[0x10, 0x0c, 0xd8], &["a reserved main item", "a reserved item", "a reserved local item"]),
             (&times(&[0xa4], 4), &[]),
             (&[0xa1, 0x01, 0xc0], &[]),
-            // No items say what size, count and range there is: all are 0.
+            // No items set the size, count and range: all are 0.
             (&[0x81, 0x02, 0x80, 0xa0, 0xc0], &[]),
             (&[0x27, 255, 255, 255, 255, 0x81, 0x02], &[]),
             (&[0xa9, 1, 0x09, 1, 0xa9, 0, 0xa9, 1, 0x09, 2, 0xa9, 0], &["an alternative to the first set of usages"]),
-            // A main item ends what local items began.
+            // A main item ends an unfinished set of local items.
             (&[0xa9, 1, 0x81, 0x02], &[]),
-            // A range that runs backwards has no end in 32 bits.
+            // A backward range never ends in 32 bits.
             (&[0x19, 2, 0x29, 1, 0x81, 0x02], &["what of the usage range is beyond 12288 usages"]),
             (&[0x09, 7, 0x19, 2, 0x29, 1, 0x81, 0x02], &[]),
         ] {
@@ -385,10 +390,10 @@ mod tests {
             (&[0x09, 0x30, 0x81, 2], &[0x30]),
             // The page may come after the usage.
             (&[0x05, 1, 0x09, 0x30, 0x05, 9, 0x81, 2], &[0x9_0030]),
-            // Not for a usage before one that is of this page already.
+            // But not for a usage before one that already has this page.
             (&[0x05, 1, 0x09, 0x30, 0x05, 9, 0x09, 1, 0x81, 2], &[0x1_0030, 0x9_0001]),
             (&[0x05, 9, 0x09, 1, 0x05, 1, 0x09, 0x30, 0x05, 9, 0x81, 2], &[0x9_0001, 0x9_0030]),
-            // A usage of 32 bits has its own.
+            // A 32-bit usage includes its page.
             (&[0x05, 1, 0x0b, 0x42, 0, 0x0d, 0, 0x09, 0x30, 0x05, 9, 0x81, 2], &[0xd_0042, 0x9_0030]),
             (&[0x05, 9, 0x19, 1, 0x29, 3, 0x81, 2], &[0x9_0001, 0x9_0002, 0x9_0003]),
             (&[0x09, 5, 0x05, 9, 0x19, 1, 0x29, 2, 0x81, 2], &[0x5, 0x9_0001, 0x9_0002]),

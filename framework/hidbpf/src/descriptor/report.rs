@@ -1,7 +1,8 @@
-//! The reports that a descriptor declares: their fields, and what is in which bits.
+//! The reports that a descriptor declares: their fields, and the layout of their bits.
 //!
-//! Bits count from the first one of the report as it is transferred, so that bit 8 is the lowest bit of byte 1. Where reports of a
-//! type have ids, byte 0 is the id.
+//! Bits count from the first bit of the report as transferred, so bit 8 is the lowest bit of byte 1. If reports of a
+//! type have IDs,
+//! byte 0 is the ID.
 
 use std::fmt;
 
@@ -19,57 +20,57 @@ pub struct Report {
     /// Its type.
     #[serde(serialize_with = "display")]
     pub kind: ReportType,
-    /// Its id, or `None` where it has none.
+    /// Its ID, or `None` if it has none.
     pub id: Option<u8>,
-    /// What the outermost collection around its first field is for: `Mouse`.
+    /// The usage of the outermost collection around its first field: `Mouse`.
     pub application: Option<Usage>,
-    /// Whether byte 0 is the id.
+    /// Whether byte 0 is the ID.
     pub numbered: bool,
-    /// How many bits it has, its id included.
+    /// Its length in bits, ID included.
     pub bits: u32,
-    /// Its fields, in order, padding included.
+    /// Its fields in order, padding included.
     pub fields: Vec<Field>,
 }
 
-/// What one Input, Output or Feature item declares: values of the same size and range, one after the other.
+/// The values that one Input, Output or Feature item declares, all of the same size and range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Field {
-    /// Where its item begins in the descriptor, in bytes.
+    /// The offset of its item in the descriptor, in bytes.
     pub offset: usize,
-    /// The first of its bits.
+    /// Its first bit.
     pub first_bit: u32,
-    /// How many bits each value has.
+    /// The bits per value.
     pub size: u32,
-    /// How many values there are.
+    /// The number of values.
     pub count: u32,
-    /// What the values are of, or, in an array, what they choose among. None for padding.
+    /// The usages of the values, or the usages that an array selects from. Empty for padding.
     pub usages: Usages,
-    /// The least and the greatest value.
+    /// The smallest and the largest value.
     pub logical: Extent,
-    /// What these two stand for; both 0 where that is the same.
+    /// The physical quantities at these values. Both are 0 if they equal the logical values.
     pub physical: Extent,
     /// The unit of the physical values.
     pub unit: Unit,
-    /// The power of ten of the unit.
+    /// The unit's power of ten.
     pub unit_exponent: i32,
-    /// What else there is to say.
+    /// The item's flags.
     pub flags: Flags,
-    /// The collection that it is in, as an index of the descriptor's collections.
+    /// The enclosing collection, as an index of the descriptor's collections.
     pub collection: Option<usize>,
 }
 
-/// A least and a greatest value.
+/// A range of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Extent {
-    /// The least value.
+    /// The smallest value.
     pub minimum: i64,
-    /// The greatest value.
+    /// The largest value.
     pub maximum: i64,
 }
 
 impl Extent {
-    /// Whether a value is in it. One that is empty or a single number is no limit, as hid-input has it.
+    /// Returns whether a value is in the range. An empty range or a single number is no limit, as in hid-input.
     pub fn contains(&self, value: i64) -> bool {
         self.minimum >= self.maximum || (self.minimum..=self.maximum).contains(&value)
     }
@@ -84,19 +85,19 @@ impl fmt::Display for Extent {
 /// A collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Collection {
-    /// What it holds together.
+    /// Its type.
     pub kind: CollectionKind,
-    /// What it is for.
+    /// Its usage.
     pub usage: Usage,
-    /// The collection that it is in, as an index of the descriptor's collections.
+    /// The enclosing collection, as an index of the descriptor's collections.
     pub parent: Option<usize>,
 }
 
-/// What a field is, roughly: what a picture gives a colour.
+/// The kind of a field. A picture gives each kind a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FieldKind {
-    /// The id of the report.
+    /// The ID of the report.
     Id,
     /// Single bits: buttons, switches, lights.
     Switch,
@@ -104,16 +105,16 @@ pub enum FieldKind {
     Absolute,
     /// Movements.
     Relative,
-    /// Choices among usages.
+    /// Selections from the usages.
     Array,
-    /// What never changes, and yet has a usage.
+    /// A constant field with a usage.
     Constant,
-    /// What has no usage.
+    /// A field without a usage.
     Padding,
 }
 
 impl FieldKind {
-    /// All kinds, in the order in which to explain them.
+    /// All kinds, in the order of the legend.
     pub const ALL: [FieldKind; 7] = [
         FieldKind::Id,
         FieldKind::Switch,
@@ -139,41 +140,41 @@ impl fmt::Display for FieldKind {
     }
 }
 
-/// Neighbouring bits of a report with one meaning: a control, an array, padding.
+/// Neighbouring bits of a report with one meaning: a control, an array or padding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Part {
-    /// What it is, in words. Several parts of a report can have the same name.
+    /// Its name. Several parts of a report can have the same one.
     pub name: String,
-    /// Its usage, where it has exactly one.
+    /// Its usage, if it has exactly one.
     pub usage: Option<Usage>,
-    /// The first of its bits.
+    /// Its first bit.
     pub first_bit: u32,
-    /// How many bits each value has.
+    /// The bits per value.
     pub size: u32,
-    /// How many values it has. More than 1 is an array, or a control with several values.
+    /// The number of values. More than 1 for an array, or for a control with several values.
     pub count: u32,
 }
 
 impl Part {
-    /// How many bits it has.
+    /// Returns its length in bits.
     pub fn bits(&self) -> u32 {
         self.size * self.count
     }
 }
 
 impl Field {
-    /// How many bits it has.
+    /// Returns its length in bits.
     pub fn bits(&self) -> u32 {
         self.size * self.count
     }
 
-    /// Whether it has no usage: the kernel passes over its bits, whether they are declared constant or not.
+    /// Returns whether it has no usage. The kernel ignores its bits, whether or not they are declared constant.
     pub fn is_padding(&self) -> bool {
         self.usages.is_empty()
     }
 
-    /// What it is, roughly.
+    /// Returns the kind of field.
     pub fn kind(&self) -> FieldKind {
         match (self.is_padding(), self.flags) {
             (true, _) => FieldKind::Padding,
@@ -185,19 +186,19 @@ impl Field {
         }
     }
 
-    /// Whether values have a sign.
+    /// Returns whether values are signed.
     pub fn is_signed(&self) -> bool {
         self.logical.minimum < 0
     }
 
-    /// The unit with its power of ten, empty where there is neither.
+    /// Returns the unit with its power of ten, empty if it has neither.
     pub fn scaled_unit(&self) -> String {
         Scaled(self.unit, self.unit_exponent).to_string()
     }
 
-    /// The field's bits by what they are for: a part each for the controls of a variable field, one for an array or padding.
+    /// Splits the field by meaning: one part per control of a variable field, one part for an array or padding.
     ///
-    /// Where there are more values than usages, the last usage is that of all that are left, and they are one part.
+    /// If there are more values than usages, all remaining values belong to the last usage and form one part.
     pub fn parts(&self) -> Vec<Part> {
         let part = |name, usage, index: u32, size, count| {
             (size * count > 0).then_some(Part {
@@ -225,7 +226,7 @@ impl Field {
             .collect()
     }
 
-    /// An array is called by its page, since it can be any of its usages.
+    /// Returns an array's name: its page, since it can select any of its usages.
     fn array_name(&self) -> (String, Option<Usage>) {
         let spans = self.usages.spans();
         match spans {
@@ -238,7 +239,7 @@ impl Field {
         }
     }
 
-    /// The field as the lines of a table: a line for each usage or range of usages that the descriptor names.
+    /// Returns the field as table rows: one for each usage or usage range that the descriptor names.
     pub fn rows(&self) -> Vec<Row> {
         let row = |what: String, first_bit, count| Row {
             first_bit,
@@ -278,51 +279,51 @@ impl Field {
     }
 }
 
-/// A line of a table of fields.
+/// A row of a field table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Row {
-    /// The first of its bits.
+    /// Its first bit.
     pub first_bit: u32,
-    /// How many bits each value has.
+    /// The bits per value.
     pub size: u32,
-    /// How many values it has.
+    /// The number of values.
     pub count: u32,
-    /// Its usages, in words.
+    /// Its usages in words.
     pub what: String,
-    /// What it is, roughly.
+    /// The kind of field.
     pub kind: FieldKind,
-    /// The least and the greatest value; padding has none.
+    /// The smallest and the largest value. Padding has none.
     pub logical: Option<Extent>,
-    /// What these two stand for, where that is something else.
+    /// The physical range, if it differs from the logical one.
     pub physical: Option<Extent>,
     /// The unit with its power of ten.
     pub unit: String,
-    /// What the descriptor says of its values.
+    /// The item's flags.
     pub flags: Flags,
 }
 
 impl Row {
-    /// Where it begins, as drivers have it: the byte, and the bit in that byte.
+    /// Returns its position as drivers give it: the byte, and the bit in that byte.
     pub fn place(&self) -> (u32, u32) {
         (self.first_bit / 8, self.first_bit % 8)
     }
 }
 
 impl Report {
-    /// How many bytes it has, its id included.
+    /// Returns its length in bytes, ID included.
     pub fn bytes(&self) -> usize {
         self.bits.div_ceil(8) as usize
     }
 
-    /// What to write above it: `input report 1 (Mouse), 4 bytes`.
+    /// Returns its heading: `input report 1 (Mouse), 4 bytes`.
     pub fn heading(&self) -> String {
         let application = self.application.map(|usage| format!(" ({usage})")).unwrap_or_default();
         let bytes = self.bytes();
         format!("{self}{application}, {bytes} {}", if bytes == 1 { "byte" } else { "bytes" })
     }
 
-    /// The lines of a table of its fields, the id first.
+    /// Returns the rows of its field table, the ID first.
     pub fn rows(&self) -> Vec<Row> {
         let id = self.numbered.then(|| Row {
             first_bit: 0,

@@ -1,24 +1,25 @@
-//! Pictures of reports: which bits are what, a row a byte, as SVG that stands on its own.
+//! Draws reports as standalone SVG: one row per byte, with the meaning of each bit.
 //!
-//! Bit 7 is on the left, as data sheets have it. Whole bytes of one value are one box; a value that shares its bytes with others says
-//! in each box which of its bits are there. Long runs of whole bytes with one meaning are one box as well.
+//! Bit 7 is on the left, as in data sheets. Whole bytes of one value are one box. If a value shares its bytes with
+//! others, each of its
+//! boxes names the bits in it. Long runs of whole bytes with one meaning are one box too.
 
 use super::diff::{Change, Difference, ReportDifference};
 use super::report::{FieldKind, Report, Row};
 use crate::text::Printable;
 
-/// The height of the row of a byte, and the width of a bit, in pixels.
+/// The height of a byte's row and the width of a bit, in pixels.
 const ROW: u32 = 30;
 const BIT: u32 = 84;
-/// The width of the column with the numbers of the bytes.
+/// The width of the column of byte numbers.
 const GUTTER: u32 = 76;
-/// The space around everything, and between the pictures of a report before and after.
+/// The margin around the picture, and between the report before and after.
 const MARGIN: u32 = 24;
 /// The height of a report's heading with its line of bit numbers.
 const HEADING: u32 = 58;
-/// The height of the title, and of the legend below it.
+/// The height of the title and of the legend below it.
 const TITLE: u32 = 84;
-/// How wide a character is, in most fonts at most; one of the smaller ones; and one of the title's.
+/// The maximum width of a character in most fonts. The small one is for small text, the title's for the title.
 const CHARACTER: u32 = 8;
 const SMALL_CHARACTER: u32 = 7;
 const TITLE_CHARACTER: u32 = 12;
@@ -27,10 +28,10 @@ const TITLE_CHARACTER: u32 = 12;
 const LONG_RUN: u32 = 4;
 const SHORT_RUN: u32 = 2;
 
-/// How many boxes are drawn at the most: more than any device has, and few enough for whoever looks at them.
+/// The maximum number of boxes in a picture. No real device needs as many.
 const MAX_CELLS: usize = 20_000;
 
-/// The colours: a kind of field, its colour on white and on black.
+/// The colours: the kind of field, and its colour in light and in dark mode.
 const COLOURS: [(FieldKind, &str, &str, &str); 7] = [
     (FieldKind::Id, "id", "#d5d9de", "#4a5058"),
     (FieldKind::Switch, "switch", "#cfe3ff", "#1f4a80"),
@@ -53,7 +54,7 @@ pub fn picture(title: &str, reports: &[Report]) -> String {
     draw(title, &[], &rows)
 }
 
-/// Draws reports as they were on the left and as they are on the right, with a line around what differs.
+/// Draws reports before on the left and after on the right, and outlines the differences.
 pub fn picture_of_difference(title: &str, differences: &[ReportDifference]) -> String {
     let mut room = MAX_CELLS;
     let panels: Vec<(Option<Panel>, Option<Panel>)> = differences
@@ -78,30 +79,30 @@ pub fn picture_of_difference(title: &str, differences: &[ReportDifference]) -> S
 struct Panel {
     heading: String,
     cells: Vec<Cell>,
-    /// What is beside the rows: the first, how many, and the text.
+    /// The labels beside the rows: the first row, the number of rows, and the text.
     labels: Vec<(u32, u32, String)>,
-    /// How many rows it has.
+    /// The number of rows.
     rows: u32,
-    /// The first byte that has no row yet. Where many bytes are one box, those below move up.
+    /// The next byte without a row. Below a shortened run, rows move up.
     next_byte: u32,
 }
 
-/// Bits of a value that are next to each other in a byte, or whole bytes.
+/// Neighbouring bits of a value in one byte, or whole bytes.
 struct Cell {
     row: u32,
     rows: u32,
-    /// Its lowest bit, and how many bits wide it is.
+    /// Its lowest bit and its width in bits.
     bit: u32,
     bits: u32,
     kind: FieldKind,
     is_changed: bool,
     label: String,
     detail: String,
-    /// What is shown when the pointer rests on it.
+    /// The tooltip.
     tip: String,
 }
 
-/// What a run of bits is, before it is cut into boxes.
+/// A run of bits before it is cut into boxes.
 struct Run {
     name: String,
     tip: String,
@@ -113,7 +114,8 @@ struct Run {
 }
 
 impl Panel {
-    /// `changed` are runs of bits, by the first bit and their number; `room` is how many boxes may still be drawn.
+    /// Lays out a report. `changed` are runs of bits as first bit and length. `room` is how many boxes may still be
+    /// drawn.
     fn new(report: &Report, changed: &[(u32, u32)], room: &mut usize) -> Panel {
         let mut panel =
             Panel { heading: report.heading(), cells: Vec::new(), labels: Vec::new(), rows: 0, next_byte: 0 };
@@ -129,7 +131,7 @@ impl Panel {
         panel
     }
 
-    /// The row of a byte. Bytes come in order, and none is left out.
+    /// Returns the row of a byte. Callers pass all bytes in order.
     fn row(&mut self, byte: u32) -> u32 {
         if byte >= self.next_byte {
             self.next_byte = byte + 1;
@@ -141,7 +143,7 @@ impl Panel {
 
     fn run(&mut self, run: &Run, is_changed: bool) {
         let bit = |index: u32| run.first_bit + index * run.size;
-        // The values that begin where a byte does, as far as they fill whole bytes.
+        // The values that begin at a byte boundary, as long as they fill whole bytes.
         let at_bytes: Vec<u32> = (0..=run.count).filter(|index| bit(*index).is_multiple_of(8)).collect();
         let (start, end) = (at_bytes.first().copied().unwrap_or(0), at_bytes.last().copied().unwrap_or(0));
         if (bit(end) - bit(start)) / 8 <= LONG_RUN {
@@ -168,7 +170,7 @@ impl Panel {
             let (first, end) = (run.first_bit + index * run.size, run.first_bit + (index + 1) * run.size);
             let name = |bits: u32| match run.count {
                 1 => run.name.clone(),
-                // What is the same everywhere gives way to what is not.
+                // If the full label doesn't fit, the shared name gives way to the index.
                 _ => Some(format!("{} [{index}]", run.name))
                     .filter(|name| !in_two_lines(name, bits * BIT).1.ends_with('…'))
                     .unwrap_or_else(|| format!("[{index}]")),
@@ -205,7 +207,7 @@ impl Run {
     }
 }
 
-/// What is in a report, in the order of its bits.
+/// Returns the runs of a report in bit order.
 fn runs(report: &Report) -> Vec<Run> {
     let id = report.numbered.then(|| Run {
         name: report.id.map_or_else(|| "report id".to_owned(), |id| format!("report id {id}")),
@@ -242,7 +244,7 @@ fn runs(report: &Report) -> Vec<Run> {
     id.into_iter().chain(fields).collect()
 }
 
-/// A text as XML has it, without what XML can't have.
+/// Escapes a text for XML, and drops characters that XML doesn't allow.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in Printable(text).to_string().chars() {
@@ -258,7 +260,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A text cut to a width.
+/// Truncates a text to a width.
 fn fit(text: &str, width: u32, character: u32) -> String {
     let most = (width / character) as usize;
     if text.chars().count() <= most {
@@ -267,7 +269,7 @@ fn fit(text: &str, width: u32, character: u32) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A text in two lines of small characters, the first as long as whole words can make it.
+/// Breaks a text into two lines of small characters. The first holds as many whole words as fit.
 fn in_two_lines(text: &str, width: u32) -> (String, String) {
     let most = (width / SMALL_CHARACTER) as usize;
     let spaces = text.char_indices().enumerate().filter(|(_, (_, c))| *c == ' ');
@@ -361,7 +363,7 @@ impl Panel {
         for (row, rows, label) in &self.labels {
             *svg += &text(left - 10, top + row * ROW + rows * ROW / 2 + 5, "quiet end", label);
         }
-        // What differs is drawn last, so that its line is not covered by its neighbours'.
+        // Changed boxes are drawn last, so that their neighbours don't cover their outlines.
         for cell in
             self.cells.iter().filter(|cell| !cell.is_changed).chain(self.cells.iter().filter(|cell| cell.is_changed))
         {
@@ -397,7 +399,7 @@ mod tests {
     use super::*;
     use crate::descriptor::{Descriptor, reports_difference};
 
-    /// A mouse with an id: 3 buttons, 12 bits of X and Y, a wheel, and 8 bytes of a vendor's.
+    /// A mouse with an ID: 3 buttons, 12 bits each of X and Y, a wheel, and 8 vendor bytes.
     const MOUSE: &[u8] = &[
         0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x25, 0x01, 0x75, 0x01,
         0x95, 0x03, 0x81, 0x02, 0x95, 0x05, 0x81, 0x03, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x16, 0x01, 0xf8, 0x26,
@@ -405,7 +407,7 @@ mod tests {
         0xff, 0x09, 0x20, 0x95, 0x08, 0x81, 0x02, 0xc0,
     ];
 
-    /// The places of the boxes: row, rows, lowest bit, bits, label.
+    /// Returns the positions of the boxes: row, rows, lowest bit, bits, label.
     fn cells(panel: &Panel) -> Vec<(u32, u32, u32, u32, &str)> {
         panel.cells.iter().map(|cell| (cell.row, cell.rows, cell.bit, cell.bits, cell.label.as_str())).collect()
     }
@@ -437,7 +439,7 @@ mod tests {
     #[test]
     fn what_differs_is_marked_on_its_side() {
         let mut changed = MOUSE.to_vec();
-        // X becomes Z.
+        // Turns X into Z.
         changed[29] = 0x32;
         let (before, after) = (Descriptor::parse(MOUSE).unwrap(), Descriptor::parse(&changed).unwrap());
         let svg = picture_of_difference("a mouse", &reports_difference(&before, &after));
@@ -458,7 +460,7 @@ mod tests {
 
     #[test]
     fn pictures_have_an_end() {
-        // 12288 buttons in each of 20 reports.
+        // 20 reports with 12288 buttons each.
         let head = [0x05, 0x09, 0x25, 0x01, 0x75, 0x01, 0x96, 0x00, 0x30];
         let reports = (1..=20).flat_map(|id| [0x85, id, 0x19, 0x01, 0x2a, 0x00, 0x30, 0x81, 0x02]);
         let descriptor = Descriptor::parse(&head.into_iter().chain(reports).collect::<Vec<u8>>()).unwrap();

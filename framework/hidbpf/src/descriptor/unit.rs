@@ -1,20 +1,21 @@
-//! Units of measurement: HID 1.11, section 6.2.2.7. Their names are those of the crate `hidreport`.
+//! Units of measurement: HID 1.11, section 6.2.2.7. The crate `hidreport` names them.
 
 use std::fmt;
 
-/// A unit as the item Unit has it: a system in the lowest four bits, above it the powers of its quantities, four bits each.
+/// The value of a Unit item: the unit system in the lowest four bits, then the powers of the quantities, four bits
+/// each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(into = "String")]
 pub struct Unit(pub u32);
 
 impl Unit {
-    /// The systems that have names: SI and English, each linear and of rotation.
+    /// The named systems: SI and English, each linear and rotational.
     const SYSTEMS: std::ops::RangeInclusive<u32> = 1..=4;
 
-    /// What the names cover: the system and six quantities. The highest four bits are reserved.
+    /// The named bits: the system and six quantities. The highest four bits are reserved.
     const NAMED: u32 = 0x0fff_ffff;
 
-    /// Whether there is no unit.
+    /// Returns whether there is no unit.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -22,7 +23,7 @@ impl Unit {
 
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // hidreport panics where the system is another one.
+        // hidreport panics on other systems.
         let units = match Unit::SYSTEMS.contains(&(self.0 & 0xf)) && self.0 & !Unit::NAMED == 0 {
             true => hidreport::Unit::from(self.0).units().unwrap_or_default(),
             false => Vec::new(),
@@ -41,7 +42,7 @@ impl From<Unit> for String {
     }
 }
 
-/// A unit with the power of ten before it: `10⁻² cm`.
+/// A unit after its power of ten: `10⁻² cm`.
 pub struct Scaled(pub Unit, pub i32);
 
 impl fmt::Display for Scaled {
@@ -55,7 +56,7 @@ impl fmt::Display for Scaled {
     }
 }
 
-/// A number written above the line.
+/// A number in superscript.
 struct Superscript(i32);
 
 impl fmt::Display for Superscript {

@@ -1,30 +1,30 @@
-//! Usages: what a control of a device is for. Their names are those of the HID Usage Tables, by way of the crate `hut`.
+//! Usages: the functions of a device's controls. The crate `hut` provides the names from the HID Usage Tables.
 
 use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-/// A usage: the page in the upper 16 bits, the id on that page in the lower.
+/// A usage: the page in the upper 16 bits, the ID on that page in the lower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Usage(pub u32);
 
 impl Usage {
-    /// A usage of a page.
+    /// Returns a usage of a page.
     pub fn new(page: u16, id: u16) -> Usage {
         Usage(u32::from(page) << 16 | u32::from(id))
     }
 
-    /// The page.
+    /// Returns the page.
     pub fn page(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
-    /// The id on the page.
+    /// Returns the ID on the page.
     pub fn id(self) -> u16 {
         self.0 as u16
     }
 
-    /// The name: `Button 3`, or `Generic Desktop 0x2f` for one that the tables don't have.
+    /// Returns the name: `Button 3`, or `Generic Desktop 0x2f` for one that is not in the tables.
     pub fn name(self) -> String {
         hut::Usage::try_from(self.0)
             .map_or_else(|_| format!("{} {:#04x}", page_name(self.page()), self.id()), |usage| usage.name())
@@ -47,7 +47,7 @@ impl Serialize for Usage {
     }
 }
 
-/// The name of a usage page: `Generic Desktop`.
+/// Returns the name of a usage page: `Generic Desktop`.
 pub fn page_name(page: u16) -> String {
     match page {
         0 => "Undefined".to_owned(),
@@ -55,25 +55,25 @@ pub fn page_name(page: u16) -> String {
     }
 }
 
-/// Usages with ids that follow each other: one usage, or those of a Usage Minimum and a Usage Maximum.
+/// Consecutive usages: a single one, or those from a Usage Minimum to a Usage Maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first usage.
     pub first: Usage,
-    /// How many there are, at least 1.
+    /// The number of usages, at least 1.
     pub count: u32,
-    /// Whether ids run on into the next page, as 32-bit items let them. Else they begin again at 0.
+    /// Whether IDs continue into the next page, as 32-bit items permit. Otherwise they wrap to 0.
     pub(super) crosses_pages: bool,
 }
 
 impl Span {
-    /// The usage at an index below `count`.
+    /// Returns the usage at an index below `count`.
     pub fn get(&self, index: u32) -> Usage {
         let usage = self.first.0.wrapping_add(index);
         if self.crosses_pages { Usage(usage) } else { Usage(self.first.0 & 0xffff_0000 | usage & 0xffff) }
     }
 
-    /// The last usage.
+    /// Returns the last usage.
     pub fn last(&self) -> Usage {
         self.get(self.count - 1)
     }
@@ -97,28 +97,28 @@ impl Serialize for Span {
     }
 }
 
-/// The usages of a field, in the order in which the descriptor has them.
+/// The usages of a field, in descriptor order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Usages(pub(super) Vec<Span>);
 
 impl Usages {
-    /// The spans.
+    /// Returns the spans.
     pub fn spans(&self) -> &[Span] {
         &self.0
     }
 
-    /// Whether there are none, as for padding.
+    /// Returns whether there are no usages, as for padding.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of usages.
     pub fn len(&self) -> u32 {
         self.0.iter().map(|span| span.count).sum()
     }
 
-    /// The usage at an index.
+    /// Returns the usage at an index.
     pub fn get(&self, index: u32) -> Option<Usage> {
         let mut left = index;
         for span in &self.0 {
@@ -130,12 +130,12 @@ impl Usages {
         None
     }
 
-    /// Each usage, in order.
+    /// Iterates over the usages in order.
     pub fn iter(&self) -> impl Iterator<Item = Usage> + '_ {
         self.0.iter().flat_map(|span| (0..span.count).map(|index| span.get(index)))
     }
 
-    /// The last usage, which stands for all values of a field that has more values than usages.
+    /// Returns the last usage. All remaining values of a field with more values than usages belong to it.
     pub fn last(&self) -> Option<Usage> {
         self.0.last().map(Span::last)
     }
