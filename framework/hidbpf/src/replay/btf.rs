@@ -1,4 +1,5 @@
-//! Type information of an object: `.BTF`, and what `.BTF.ext` says of instructions (Documentation/bpf/btf.rst).
+//! Reads an object's type information: `.BTF`, and the data about instructions in `.BTF.ext`
+//! (Documentation/bpf/btf.rst).
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) ty: TypeId,
     pub(crate) bit_offset: u32,
-    /// 0 for all but bit fields.
+    /// 0 except for bit fields.
     pub(crate) bit_size: u32,
 }
 
@@ -54,7 +55,7 @@ pub(crate) enum Type {
         signed: bool,
         values: Vec<(String, u64)>,
     },
-    /// typedef, const, volatile, restrict and tags: another type with something said about it.
+    /// A typedef, const, volatile, restrict or tag: another type with an annotation.
     Alias {
         name: String,
         ty: TypeId,
@@ -70,7 +71,7 @@ pub(crate) enum Type {
     Function {
         name: String,
     },
-    /// What nothing here looks into.
+    /// A type whose content isn't needed.
     Other {
         name: String,
         size: u32,
@@ -85,15 +86,15 @@ pub(crate) struct Btf {
     strings: Vec<u8>,
 }
 
-/// How far aliases and arrays are followed: farther than any real type goes, and an end to types that hold themselves.
+/// The maximum number of aliases and arrays to follow. No real type needs as many, and recursive types end here.
 const MAX_DEPTH: usize = 32;
 
-/// The most members that are looked at in the descriptions of a record, with those of the records in it.
+/// The maximum number of members to visit in a record, including its nested records.
 pub(crate) const MAX_MEMBERS: usize = 1 << 10;
 
 const MAGIC: u16 = 0xeb9f;
 
-/// Reads numbers, and knows where it is.
+/// Reads numbers and tracks the offset.
 struct Reader<'a> {
     section: &'static str,
     bytes: &'a [u8],
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
         self.offset >= self.bytes.len()
     }
 
-    /// How many records of a size can still follow; what a header claims is never more.
+    /// Returns how many of `count` records of a size can still follow. A damaged header can claim any number.
     fn room_for(&self, count: u32, size: usize) -> Result<usize, ObjectError> {
         let count = count as usize;
         match (self.bytes.len() - self.offset.min(self.bytes.len())) / size {
@@ -132,7 +133,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the header that `.BTF` and `.BTF.ext` have in common, and gives its length.
+    /// Reads the common header of `.BTF` and `.BTF.ext`, and returns its length.
     fn header(&mut self) -> Result<usize, ObjectError> {
         let (first, length) = (self.u32()?, self.u32()?);
         let (magic, version) = (first as u16, (first >> 16) as u8);
@@ -145,7 +146,7 @@ impl<'a> Reader<'a> {
         Ok(length as usize)
     }
 
-    /// The part of the section at an offset that counts from the end of the header.
+    /// Returns the part of the section at an offset from the end of the header.
     fn part(&self, header: usize, offset: u32, length: u32) -> Result<Reader<'a>, ObjectError> {
         let start = header.saturating_add(offset as usize);
         let bytes = self.bytes.get(..start.saturating_add(length as usize)).filter(|bytes| start <= bytes.len());
@@ -154,8 +155,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The name at an offset of a string table, `""` where there is none. One that is longer than any name is an error: names may overlap, so
-/// that a short file could hold any number of long ones.
+/// Returns the name at an offset of a string table, or `""` if there is none. Refuses a name longer than any real one:
+/// names may
+/// overlap, so a short file could contain any number of long names.
 fn name(reader: &Reader<'_>, strings: &[u8], offset: u32) -> Result<String, ObjectError> {
     let bytes = strings.get(offset as usize..).unwrap_or_default();
     let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
@@ -165,7 +167,7 @@ fn name(reader: &Reader<'_>, strings: &[u8], offset: u32) -> Result<String, Obje
     }
 }
 
-/// A string of a string table, `""` where there is none.
+/// Returns the string at an offset of a string table, or `""` if there is none.
 fn string(strings: &[u8], offset: u32) -> String {
     let bytes = strings.get(offset as usize..).unwrap_or_default();
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -173,7 +175,7 @@ fn string(strings: &[u8], offset: u32) -> String {
 }
 
 impl Btf {
-    /// Reads `.BTF`.
+    /// Parses `.BTF`.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Btf, ObjectError> {
         let mut reader = Reader { section: ".BTF", bytes, offset: 0 };
         let header = reader.header()?;
@@ -194,7 +196,7 @@ impl Btf {
         Ok(btf)
     }
 
-    /// The number of types, void included.
+    /// Returns the number of types, void included.
     pub(crate) fn len(&self) -> usize {
         self.types.len()
     }
@@ -203,7 +205,7 @@ impl Btf {
         self.types.get(id.0 as usize).unwrap_or(&Type::Void)
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Returns the type behind typedefs and qualifiers.
     pub(crate) fn resolve(&self, mut id: TypeId) -> TypeId {
         for _ in 0..MAX_DEPTH {
             match self.get(id) {
@@ -214,12 +216,12 @@ impl Btf {
         TypeId(0)
     }
 
-    /// The types that have a name, in the order of the file.
+    /// Iterates over the types with a name, in file order.
     pub(crate) fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = (TypeId, &'a Type)> + use<'a> {
         self.by_name.get(name).into_iter().flatten().map(|id| (*id, self.get(*id)))
     }
 
-    /// The structs and unions that have a name, or that are flavours of it: `name___suffix`.
+    /// Iterates over the structs and unions with a name, or with a flavour of it: `name___suffix`.
     pub(crate) fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (TypeId, &'a [Member], u32)> {
         self.types.iter().enumerate().filter_map(move |(id, ty)| match ty {
             Type::Record { name: of, members, size } if essential_name(of) == name && !members.is_empty() => {
@@ -229,7 +231,7 @@ impl Btf {
         })
     }
 
-    /// The size of a type in bytes.
+    /// Returns the size of a type in bytes.
     pub(crate) fn size_of(&self, id: TypeId) -> Option<u32> {
         self.size_of_within(id, MAX_DEPTH)
     }
@@ -245,7 +247,7 @@ impl Btf {
         }
     }
 
-    /// The variable of a data section, by name: its type.
+    /// Returns the type of a variable in a data section.
     pub(crate) fn variable(&self, name: &str) -> Option<TypeId> {
         self.named(name).find_map(|(_, ty)| match ty {
             Type::Variable { ty, .. } => Some(*ty),
@@ -254,7 +256,7 @@ impl Btf {
     }
 }
 
-/// A name without its flavour: `hid_bpf_ctx` of `hid_bpf_ctx___old`.
+/// Returns a name without its flavour: `hid_bpf_ctx` for `hid_bpf_ctx___old`.
 pub(crate) fn essential_name(name: &str) -> &str {
     match name.find("___") {
         Some(end) if end > 0 => &name[..end],
@@ -350,18 +352,18 @@ fn read_type(reader: &mut Reader<'_>, strings: &[u8]) -> Result<Type, ObjectErro
     })
 }
 
-/// What clang leaves to the loader to decide: `struct bpf_core_relo`.
+/// A relocation that clang leaves to the loader: `struct bpf_core_relo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CoreRelocation {
-    /// Where in the section, in bytes.
+    /// The offset in the section, in bytes.
     pub(crate) offset: u32,
     pub(crate) ty: TypeId,
-    /// Indices of members, `0:1:2`.
+    /// Member indices, such as `0:1:2`.
     pub(crate) access: String,
     pub(crate) kind: u32,
 }
 
-/// A line of source from which the instructions from an offset on come.
+/// The source line of the instructions from an offset on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LineInfo {
     offset: u32,
@@ -371,7 +373,7 @@ struct LineInfo {
     column: u32,
 }
 
-/// What `.BTF.ext` says, by the names of sections.
+/// The content of `.BTF.ext`, by section name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BtfExt {
     lines: HashMap<String, Vec<LineInfo>>,
@@ -379,7 +381,7 @@ pub(crate) struct BtfExt {
 }
 
 impl BtfExt {
-    /// Reads `.BTF.ext`.
+    /// Parses `.BTF.ext`.
     pub(crate) fn parse(bytes: &[u8], btf: &Btf) -> Result<BtfExt, ObjectError> {
         let mut reader = Reader { section: ".BTF.ext", bytes, offset: 0 };
         let header = reader.header()?;
@@ -397,13 +399,13 @@ impl BtfExt {
         };
         for (section, mut lines) in sections(reader.part(header, lines_at, lines_length)?, btf, record)? {
             for info in &mut lines {
-                // One number holds both.
+                // Line and column share one number.
                 (info.line, info.column) = (info.line >> 10, info.line & 0x3ff);
             }
             lines.sort_by_key(|info| info.offset);
             ext.lines.entry(section).or_default().extend(lines);
         }
-        // Older headers end before the part on relocations.
+        // Older headers end before the relocations.
         if header >= 32 {
             let (at, length) = (reader.u32()?, reader.u32()?);
             let record = |record: &mut Reader<'_>| {
@@ -417,12 +419,14 @@ impl BtfExt {
         Ok(ext)
     }
 
-    /// The relocations of a section.
+    /// Returns the relocations of a section.
     pub(crate) fn relocations(&self, section: &str) -> &[CoreRelocation] {
         self.relocations.get(section).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The line of source from which an instruction comes; `offset` is in bytes and in the section, `start` that of its function.
+    /// Returns the source line of an instruction. `offset` is in bytes from the start of the section, and `start` is
+    /// the offset of its
+    /// function.
     pub(crate) fn line(&self, btf: &Btf, section: &str, start: u32, offset: u32) -> Option<SourceLine> {
         let lines = self.lines.get(section)?;
         let after = lines.partition_point(|info| info.offset <= offset);
@@ -433,7 +437,7 @@ impl BtfExt {
     }
 }
 
-/// Reads a part of `.BTF.ext`: the size of records, then for each section its name, their number and the records.
+/// Reads a part of `.BTF.ext`: the record size, then for each section its name, the number of records, and the records.
 fn sections<T>(
     mut reader: Reader<'_>,
     btf: &Btf,
@@ -467,7 +471,7 @@ mod tests {
 
     #[test]
     fn names_that_overlap_are_short() {
-        // Two declarations (FWD), whose names are one long text from its first and from its second byte on.
+        // Two declarations (FWD). Their names are one long text, from its first and from its second byte on.
         let parse = |length: usize| {
             let strings = [b"\0", vec![b'x'; length].as_slice(), b"\0"].concat();
             let numbers = [0x1_eb9f, 24, 0, 24, 24, strings.len() as u32, 1, 7 << 24, 0, 2, 7 << 24, 0];

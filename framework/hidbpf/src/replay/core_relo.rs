@@ -1,13 +1,15 @@
-//! What a kernel's types look like, where a driver's own description of them leaves it open (CO-RE).
+//! Resolves CO-RE relocations: the kernel's type layouts, where a driver's own declarations leave them open.
 //!
-//! A driver describes the few members that it uses, in any order, and libbpf moves every access to where the running kernel has that
-//! member. Here the kernel is one of the chosen generation: `struct hid_bpf_ctx` is laid out as in that kernel, `struct hid_device`
-//! has all members that any of the object's descriptions of it has, and every other type is as the object describes it.
+//! A driver declares the few members that it uses, in any order, and libbpf moves each access to that member in the
+//! running kernel. A
+//! replay uses a kernel of the chosen generation. `struct hid_bpf_ctx` has that kernel's layout. `struct hid_device`
+//! has all members of
+//! all its declarations in the object. Every other type is as the object declares it.
 
 use super::Generation;
 use super::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
 
-/// A member as the kernel has it, in bits.
+/// A member in the kernel's layout, in bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) name: String,
@@ -15,7 +17,7 @@ pub(crate) struct Field {
     pub(crate) bit_size: u32,
 }
 
-/// A record as the kernel has it.
+/// A record in the kernel's layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) fields: Vec<Field>,
@@ -24,7 +26,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Where a member is, in bytes: from, to.
+    /// Returns the byte range of a member: from, to.
     pub(crate) fn bytes(&self, name: &str) -> Option<(u32, u32)> {
         let field = self.field(name)?;
         Some((field.bit_offset / 8, field.bit_offset.saturating_add(field.bit_size).div_ceil(8)))
@@ -63,8 +65,9 @@ impl Layout {
         }
     }
 
-    /// `struct hid_device`, with the members that the object knows: the largest description as it is, and behind it what only others
-    /// have.
+    /// Returns `struct hid_device` with the members that the object declares: the largest declaration unchanged,
+    /// followed by the members
+    /// that only others have.
     pub(crate) fn device(btf: &Btf) -> Layout {
         let mut descriptions: Vec<_> = btf.flavours("hid_device").collect();
         descriptions.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
@@ -87,11 +90,12 @@ impl Layout {
     }
 }
 
-/// The longest record that is laid out, in bytes. The kernel's `struct hid_device` has about 7,000.
+/// The maximum size of a record, in bytes. The kernel's `struct hid_device` has about 7,000.
 const MAX_RECORD: u32 = 1 << 16;
 
-/// Puts a record's members into a list, and those of the records in it that have no name. Stops after `most` members, since a
-/// damaged file's record can hold itself.
+/// Collects a record's members, including those of its unnamed nested records. Stops after `most` members, since a
+/// record in a damaged
+/// file can contain itself.
 fn collect(btf: &Btf, members: &[Member], base: u32, into: &mut Vec<Field>, most: &mut usize) {
     for member in members {
         *most = match most.checked_sub(1) {
@@ -114,7 +118,7 @@ fn bit_size(btf: &Btf, member: &Member) -> u32 {
     }
 }
 
-/// The kernel that the object's accesses are moved to.
+/// The kernel that accesses are relocated to.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) btf: &'a Btf,
@@ -123,26 +127,26 @@ pub(crate) struct Target<'a> {
     pub(crate) device: &'a Layout,
 }
 
-/// What an access is to, in the object's own types.
+/// The target of an access, in the object's own types.
 struct Path {
-    /// The name of the first member on the way that has one.
+    /// The name of the first named member on the path.
     first: Option<String>,
-    /// Where that member begins.
+    /// The offset of that member.
     first_offset: u32,
     bit_offset: u32,
     bit_size: u32,
-    /// The size of the integer that holds it, in bytes.
+    /// The size of the containing integer, in bytes.
     storage: u32,
     is_bit_field: bool,
     signed: bool,
 }
 
-/// Why a relocation has no answer.
+/// Why a relocation can't be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The kernel has no such member: its name, and that of the record.
+    /// The kernel doesn't have the member. Holds the names of the member and the record.
     NoMember(String, String),
-    /// The relocation is none that makes sense.
+    /// The relocation is invalid.
     Damaged(String),
 }
 
@@ -161,7 +165,7 @@ const ENUM_VALUE: u32 = 11;
 const TYPE_MATCHES: u32 = 12;
 
 impl Target<'_> {
-    /// The number that belongs into an instruction.
+    /// Returns the number to put into the instruction.
     pub(crate) fn answer(&self, relocation: &CoreRelocation) -> Result<u64, NoAnswer> {
         let damaged =
             |what: &str| NoAnswer::Damaged(format!("the relocation `{}` {what}", relocation.access.escape_debug()));
@@ -207,7 +211,7 @@ impl Target<'_> {
         }
     }
 
-    /// Types by which a driver can tell the generations apart. All others are there.
+    /// Returns whether the kernel has a type. Drivers test these types to tell the generations apart. All others exist.
     fn has_type(&self, name: &str) -> bool {
         let newer = ["bpf_struct_ops_hid_bpf_ops", "bpf_wq"].contains(&name);
         !newer || self.generation == Generation::StructOps
@@ -217,11 +221,11 @@ impl Target<'_> {
         let mut bit_offset = Some(path.bit_offset);
         if let Some(first) = &path.first {
             if let Some(layout) = self.layout(record) {
-                // Where the kernel has the member, and how far into it the access goes.
+                // The kernel's offset of the member, plus the offset of the access in it.
                 let moved = layout.field(first).map(|field| field.bit_offset);
                 bit_offset = moved.map(|moved| moved.saturating_add(path.bit_offset.saturating_sub(path.first_offset)));
             }
-            // The record of that name in older kernels has nothing in common with this one.
+            // The record with that name in older kernels has nothing in common with this one.
             let older_ops = record == "hid_bpf_ops" && self.generation == Generation::FmodRet;
             if !exists || older_ops {
                 bit_offset = None;
@@ -234,7 +238,7 @@ impl Target<'_> {
             };
         };
         let storage = path.storage.max(1);
-        // A bit field is read as the integer that holds it, as libbpf counts bits on little-endian machines.
+        // A bit field is read as the integer that contains it, as libbpf counts bits on little-endian machines.
         let byte_offset = if path.is_bit_field { bit_offset / 8 / storage * storage } else { bit_offset / 8 };
         let within = bit_offset.saturating_sub(byte_offset.saturating_mul(8));
         let left = u64::from(64u32.saturating_sub(within.saturating_add(path.bit_size)));
@@ -252,7 +256,7 @@ impl Target<'_> {
     fn path(&self, relocation: &CoreRelocation) -> Option<Path> {
         let mut indices = relocation.access.split(':').map(|index| index.parse::<u32>().ok());
         let mut ty = self.btf.resolve(relocation.ty);
-        // The first index is that of an array of such records.
+        // The first index is into an array of such records.
         let start = indices.next()??.checked_mul(self.btf.size_of(ty).unwrap_or(0))?.checked_mul(8)?;
         let mut path = Path {
             first: None,
@@ -316,7 +320,7 @@ mod tests {
         assert_eq!((older.bytes("hid"), newer.bytes("hid")), (Some((8, 16)), Some((0, 8))));
     }
 
-    /// A struct whose only member points to itself, as a damaged file can have it.
+    /// Structs and arrays that contain themselves, as in a damaged file.
     #[test]
     fn types_that_hold_themselves_have_an_end() {
         let mut bytes = vec![0x9f, 0xeb, 1, 0];

@@ -1,25 +1,28 @@
-//! How long a way the kernel's verifier has to follow through a driver's programs, estimated without a kernel.
+//! Estimates the verifier's effort for a driver's programs, without a kernel.
 //!
-//! The verifier follows every way through a program, and each round of a loop anew, as far as it can't tell that two ways meet in the same
-//! state. What a replay can tell is the length of one way: the longest one that the program takes for the longest input. The verifier takes
-//! that way too, and each conditional jump on it leaves another way to come back to, of which it remembers 8192
-//! (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`, kernel/bpf/verifier.c). A shorter way says little: how often ways meet decides then. What a
-//! callback does counts once, since the verifier follows a callback of bpf_loop() once.
+//! The verifier follows every path through a program and every iteration of a loop, except where it finds that two
+//! paths reach the same
+//! state. A replay can only measure one path: the longest one that the program takes for the longest input. The
+//! verifier takes that
+//! path too. It has to come back to each conditional jump on it, and remembers at most 8192 of them
+//! (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`, kernel/bpf/verifier.c). A shorter path says little, because the effort then depends
+//! on how often
+//! paths meet. A callback counts once, since the verifier follows a callback of bpf_loop() once.
 
 use std::collections::BTreeMap;
 
 use super::reports::MAX_DESCRIPTOR;
 use super::{Device, Driver, Generation, Object, ReplayError, Settings, SourceLine};
 
-/// The conditional jumps on one way that the verifier takes at most.
+/// The maximum number of conditional jumps on one path in the verifier.
 pub const MAX_JUMPS: u64 = 8192;
 
-/// What a program did in one run, without the callbacks of its helpers.
+/// The path of a program in one run, without the callbacks of its helpers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Way {
-    /// The conditional jumps that it came to.
+    /// The conditional jumps on the path.
     pub(super) jumps: u64,
-    /// How often it went back, and where from the last time, by where to in the code.
+    /// For each target of backward jumps: how often the program jumped there, and from where the last time.
     pub(super) rounds: BTreeMap<usize, (u64, usize)>,
 }
 
@@ -31,22 +34,23 @@ impl Way {
     }
 }
 
-/// The longest way that a program took.
+/// The longest path that a program took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// The conditional jumps on it.
+    /// The conditional jumps on the path.
     pub jumps: u64,
-    /// How often its longest loop went round; 0 without a loop.
+    /// The iterations of its longest loop, 0 without a loop.
     pub rounds: u64,
-    /// Where that loop goes back.
+    /// The source line where that loop jumps back.
     pub source: Option<SourceLine>,
 }
 
-/// Runs a driver over the longest input that a device could have: a descriptor of 4096 bytes, and reports as long as the kernel's buffer. Both
-/// repeat what the device has.
+/// Runs a driver on the longest input that a device could send: a descriptor of 4096 bytes, and reports as long as the
+/// kernel's buffer.
+/// Both repeat the device's own bytes.
 ///
 /// # Errors
-/// A program did what the kernel would not let it do, or can't be run.
+/// A program did something that the kernel forbids, or can't be run.
 pub fn effort(
     object: &Object,
     generation: Generation,
@@ -67,7 +71,7 @@ pub fn effort(
     Ok(if of_reports.jumps > longest.jumps { of_reports } else { longest })
 }
 
-/// `size` bytes, the given ones over and over.
+/// Repeats bytes up to a size.
 fn repeated(bytes: &[u8], size: usize) -> Vec<u8> {
     bytes.iter().copied().cycle().take(size).collect()
 }

@@ -1,4 +1,4 @@
-//! What can go wrong when an object is opened or run, and where in the driver's source.
+//! The errors of opening or running an object, with the line in the driver's source.
 
 use std::fmt;
 
@@ -10,43 +10,43 @@ use crate::fields::DriverField;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// No ELF file, or a damaged one.
+    /// Not an ELF file, or a damaged one.
     #[error("the file is not an ELF object: {0}")]
     Elf(String),
-    /// An ELF file for something else.
+    /// An ELF file for another machine.
     #[error("the file is an ELF object, and not one of BPF programs (expected little-endian, machine 247; found {0})")]
     NotBpf(String),
-    /// Type information that can't be read.
+    /// Invalid type information.
     #[error("the section `{section}` is damaged at byte {offset}: {reason}")]
     Btf {
         /// `.BTF` or `.BTF.ext`.
         section: &'static str,
-        /// Where.
+        /// The offset in the section.
         offset: usize,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
-    /// Something in the object that contradicts something else in it.
+    /// Contradictory parts of the object.
     #[error("the object is damaged: {0}")]
     Damaged(String),
-    /// A map that can't be made.
+    /// A map that can't be created.
     #[error("the map `{map}` {reason}")]
     Map {
         /// The map's name.
         map: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// A hook that kernels don't have, or those that a replay knows of.
+    /// A hook that kernels or replays don't support.
     #[error("the object has a program for `{0}`, a hook that a replay does not know")]
     UnknownHook(String),
-    /// A hook that can have one program only.
+    /// Several programs for a hook that can have only one.
     #[error("the object has {count} programs for descriptors, and the kernel takes one")]
     TwoFixups {
-        /// How many there are.
+        /// The number of programs.
         count: usize,
     },
-    /// More than a driver could need.
+    /// An object larger than any real driver.
     #[error("the object is too large: {0}")]
     TooLarge(String),
 }
@@ -54,13 +54,13 @@ pub enum ObjectError {
 /// A line of a driver's source, from the object's line information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
-    /// The file, as clang was told it.
+    /// The file name as passed to clang.
     pub file: String,
     /// The line, counted from 1.
     pub line: u32,
     /// The column, counted from 1.
     pub column: u32,
-    /// The line's text, where the object has it.
+    /// The line's text, if the object contains it.
     pub text: String,
 }
 
@@ -75,11 +75,11 @@ impl fmt::Display for SourceLine {
 pub struct Fault {
     /// The program or function.
     pub program: String,
-    /// The instruction, counted from 0 at the function's first one, in units of 8 bytes as disassemblers do.
+    /// The instruction's index in its function, counted from 0 in units of 8 bytes as in disassemblers.
     pub instruction: usize,
-    /// The line of the source, where the object says it.
+    /// The source line, if the object has line information.
     pub source: Option<SourceLine>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
@@ -116,94 +116,94 @@ impl fmt::Display for AccessKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// An access outside of what the pointer is for.
+    /// An access outside the memory that the pointer belongs to.
     #[error("it {access} {size} bytes at offset {offset} of {place}, which has {length} bytes")]
     OutOfBounds {
-        /// Which way.
+        /// Whether it is a read or a write.
         access: AccessKind,
-        /// How many bytes.
+        /// The number of bytes.
         size: u32,
-        /// Where the first one is.
+        /// The offset of the first byte.
         offset: i64,
-        /// What the pointer is for.
+        /// The memory that the pointer belongs to.
         place: String,
-        /// How many bytes that has.
+        /// The size of that memory in bytes.
         length: u32,
     },
-    /// A write to what programs can only read.
+    /// A write to read-only memory.
     #[error("it writes {size} bytes at offset {offset} of {place}, which programs can't write there")]
     NotWritable {
-        /// How many bytes.
+        /// The number of bytes.
         size: u32,
-        /// Where the first one is.
+        /// The offset of the first byte.
         offset: i64,
-        /// What the pointer is for.
+        /// The memory that the pointer belongs to.
         place: String,
     },
-    /// An access through a number that is no pointer.
+    /// An access through a number that is not a pointer.
     #[error("it {access} {size} bytes through {}, which is not a pointer", if *.address == 0 { "NULL".to_owned() } else { format!("{:#x}", .address) })]
     BadPointer {
-        /// Which way.
+        /// Whether it is a read or a write.
         access: AccessKind,
-        /// How many bytes.
+        /// The number of bytes.
         size: u32,
         /// The number.
         address: u64,
     },
-    /// An access through a pointer to what has been given back.
+    /// An access to released memory.
     #[error("it {access} {size} bytes of memory that has been given back")]
     Released {
-        /// Which way.
+        /// Whether it is a read or a write.
         access: AccessKind,
-        /// How many bytes.
+        /// The number of bytes.
         size: u32,
     },
-    /// More instructions than any driver that the kernel takes would need.
+    /// More instructions than any driver that the kernel accepts would need.
     #[error("it has run {0} instructions without an end; is there an endless loop?")]
     Endless(u64),
-    /// Calls that nest too deep.
+    /// Calls nested too deeply.
     #[error("its calls nest more than {0} deep")]
     CallDepth(usize),
-    /// Bytes that are no instruction.
+    /// An invalid instruction.
     #[error("there is no instruction that can be run")]
     BadInstruction,
     /// A jump out of the function.
     #[error("it jumps out of its function or into the middle of an instruction")]
     BadJump,
-    /// A function without an end.
+    /// A function that continues past its last instruction.
     #[error("it runs past its last instruction")]
     PastTheEnd,
-    /// A relocation that has no answer on kernels of the generation.
+    /// A relocation that kernels of the generation can't resolve.
     #[error("{0}")]
     Unresolved(String),
-    /// A helper that a replay doesn't know.
+    /// A helper that replays don't support.
     #[error("it calls {}, which a replay does not have", .name.map_or_else(|| format!("helper {number} of the kernel"), |name| format!("the helper {name} (number {number})")))]
     UnknownHelper {
         /// Its number: `enum bpf_func_id`.
         number: u32,
-        /// Its name, if it is one of those that drivers may want.
+        /// Its name, if it is a helper that drivers may want.
         name: Option<&'static str>,
     },
-    /// A function of the kernel that isn't there for this kind of program, or isn't known.
+    /// A kernel function that this kind of program can't call, or that replays don't support.
     #[error("it calls `{name}`: {reason}")]
     Kfunc {
         /// Its name.
         name: String,
-        /// Why it can't.
+        /// The cause.
         reason: String,
     },
-    /// A helper or function of the kernel that was called with what the verifier would not let through.
+    /// A helper or kernel function called with an argument that the verifier would refuse.
     #[error("it calls `{function}` with {problem}")]
     Argument {
         /// The helper or function.
         function: &'static str,
-        /// What is wrong.
+        /// The cause.
         problem: String,
     },
-    /// Memory has run out.
+    /// Out of memory.
     #[error("{0}")]
     Memory(String),
-    /// A result that is longer than the buffer.
+    /// A result larger than the buffer.
     #[error("it returns {result} as the new size, and the buffer has {buffer} bytes")]
     ResultTooLong {
         /// The result.
@@ -213,52 +213,52 @@ pub enum Reason {
     },
 }
 
-/// Why a driver could not be run over a device's descriptor or reports.
+/// Why a driver can't be run on a device's descriptor or reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The object can't be opened.
     #[error("failed to open the object: {0}")]
     Object(#[from] ObjectError),
-    /// The object has nothing for kernels of the generation.
+    /// The object has no programs for kernels of the generation.
     #[error("the object has no program for {0} kernels")]
     NoPrograms(Generation),
-    /// A program stopped.
+    /// A program stopped with a fault.
     #[error(transparent)]
     Fault(Box<Fault>),
-    /// The descriptor that the device has, or that the driver made, is not one that the kernel would take.
+    /// The kernel would refuse the device's descriptor or the driver's.
     #[error("{}: {invalid}", if *.fixed { "the driver made a descriptor that the kernel would refuse" } else { "the kernel would refuse the device" })]
     Descriptor {
-        /// Whether it is the driver's.
+        /// Whether it is the driver's descriptor.
         fixed: bool,
-        /// What is wrong with it.
+        /// The defect.
         invalid: InvalidDescriptor,
     },
     /// A descriptor without a report. Kernels can crash when an event hook is attached to such a device.
     #[error("the descriptor declares no report, so that a driver must not be attached for reports")]
     NoReports,
-    /// A report that the kernel would write past the end of its buffer.
+    /// A report that overflows the kernel's buffer.
     #[error(
         "the report has {length} bytes, and the kernel's buffer for the driver has {buffer}: a kernel would write past its end"
     )]
     ReportTooLong {
         /// The report's length.
         length: usize,
-        /// The buffer's.
+        /// The buffer's size.
         buffer: usize,
     },
     /// A device without a field that the driver reads.
     #[error("the device does not have {0}, which the driver reads")]
     NoField(DriverField),
-    /// An option that the object doesn't have, or a value that doesn't fit it.
+    /// An option that the object doesn't have, or an invalid value for it.
     #[error("the option `{name}` {reason}")]
     Option {
         /// The option's name.
         name: String,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
-    /// Memory has run out.
+    /// Out of memory.
     #[error("{0}")]
     Memory(String),
     /// A syscall program that the object doesn't have.

@@ -1,11 +1,12 @@
-//! Messages as bpf_printk() and bpf_snprintf() make them: `bpf_bprintf_prepare()` (kernel/bpf/helpers.c) says which forms there are.
+//! Formats messages like bpf_printk() and bpf_snprintf(). `bpf_bprintf_prepare()` (kernel/bpf/helpers.c) defines the
+//! conversions.
 
-/// Where the arguments that are addresses lead: the text there, up to its end.
+/// Reads the text at an address argument, up to its end.
 pub(crate) trait Text {
     fn text_at(&self, address: u64) -> String;
 }
 
-/// Puts arguments into a format. Forms that the kernel would refuse are left as they are.
+/// Formats arguments. Conversions that the kernel would refuse are left unchanged.
 pub(crate) fn format(format: &str, arguments: &[u64], memory: &impl Text) -> String {
     let mut output = String::new();
     let mut arguments = arguments.iter().copied();
@@ -42,11 +43,11 @@ struct Specification {
     conversion: char,
 }
 
-/// The widest field: more than any message has, and short enough for memory.
+/// The maximum field width: wider than any message, and small enough for memory.
 const MAX_WIDTH: usize = 512;
 
 impl Specification {
-    /// Reads what follows a `%`, and how many bytes that is.
+    /// Parses the text after a `%`, and returns the conversion and its length in bytes.
     fn read(text: &str) -> Option<(Specification, usize)> {
         let mut specification = Specification {
             left: false,
@@ -93,7 +94,7 @@ impl Specification {
         specification.conversion = conversion;
         let mut used = at + conversion.len_utf8();
         if conversion == 'p' {
-            // One form each.
+            // Each of these counts as one conversion.
             let forms = ["ks", "us", "K", "x", "s", "S", "B"];
             used += forms.iter().find(|form| text[used..].starts_with(**form)).map_or(0, |form| form.len());
         }

@@ -1,4 +1,4 @@
-//! The helpers that drivers call: `enum bpf_func_id` (include/uapi/linux/bpf.h) has their numbers and what they do.
+//! The helpers that drivers call. `enum bpf_func_id` (include/uapi/linux/bpf.h) defines their numbers and behaviour.
 
 use super::error::{AccessKind, Reason};
 use super::format::{self, Text};
@@ -7,7 +7,7 @@ use super::maps::Map;
 use super::memory::{Kind, Memory, RegionId};
 use super::vm::{MAX_LOOPS, Problem};
 
-/// Names of helpers, those that aren't there included if a driver could want them.
+/// Names of helpers, including unsupported ones that a driver could want.
 const NAMES: [(u32, &str); 47] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
@@ -63,17 +63,17 @@ const EFAULT: i64 = 14;
 const EBUSY: i64 = 16;
 const EINVAL: i64 = 22;
 
-/// The most bytes of a message's format and of its arguments.
+/// The maximum size of a message's format and of its arguments, in bytes.
 const MAX_FORMAT: u32 = 4096;
 
-/// The longest text that is read for `%s`.
+/// The maximum length of a text for `%s`.
 const MAX_TEXT: u32 = 512;
 
-/// The bytes of a `struct bpf_dynptr`, and the most that one can be of.
+/// The size of a `struct bpf_dynptr`, and the maximum size of its memory, in bytes.
 const DYNPTR_SIZE: u32 = 16;
 const DYNPTR_MAX: u32 = (1 << 24) - 1;
 
-/// How many ticks of the kernel's clock a second has.
+/// The kernel's ticks per second.
 const HZ: u64 = 250;
 
 const TIMER_ABSOLUTE: u64 = 1;
@@ -105,7 +105,7 @@ impl Machine {
             5 | 125 | 160 | 208 => Ok(self.clock()),
             6 => self.trace_printk(a, b as u32, [c, d, e]),
             7 => Ok(u64::from(self.random.next() as u32)),
-            // One CPU, and no process: hooks run when the device interrupts.
+            // There is one CPU and no process: hooks run in the device's interrupt.
             8 | 14 => Ok(0),
             93 | 94 => Ok(0),
             118 => Ok(self.clock() / (1_000_000_000 / HZ)),
@@ -128,12 +128,12 @@ impl Machine {
         }
     }
 
-    /// Bytes that a program hands over.
+    /// Returns the bytes that a program passes in.
     pub(crate) fn input(&self, address: u64, size: u32) -> Result<&[u8], Problem> {
         self.memory.slice(address, size).map_err(|_| self.bad_access(AccessKind::Read, address, size).into())
     }
 
-    /// Bytes that a program wants filled.
+    /// Returns the bytes that a program wants filled.
     pub(crate) fn output(&mut self, address: u64, size: u32) -> Result<&mut [u8], Problem> {
         if self.memory.slice_mut(address, size).is_err() {
             return Err(self.bad_access(AccessKind::Write, address, size).into());
@@ -141,13 +141,13 @@ impl Machine {
         self.memory.slice_mut(address, size).map_err(|_| Reason::BadInstruction.into())
     }
 
-    /// The map of a handle, and its key.
+    /// Returns the map behind a handle, and the key.
     fn map_and_key(&self, function: &'static str, map: u64, key: u64) -> Result<(usize, Vec<u8>), Problem> {
         let (index, key_size) = self.map_of(function, map)?;
         Ok((index, self.input(key, key_size)?.to_vec()))
     }
 
-    /// The index of a handle's map, and the size of its keys.
+    /// Returns the index of the map behind a handle, and the size of its keys.
     fn map_of(&self, function: &'static str, handle: u64) -> Result<(usize, u32), Problem> {
         let argument = |problem: String| Problem::Here(Reason::Argument { function, problem });
         let index = match self.memory.locate(handle) {
@@ -196,7 +196,8 @@ impl Machine {
         Ok(answer.map_or_else(|errno| i64::from(errno) as u64, |()| 0))
     }
 
-    /// Values that were taken out of maps. As in the kernel, who has a pointer to one can use it until the program's end.
+    /// Releases values that were removed from maps. As in the kernel, pointers to them remain valid until the program
+    /// ends.
     fn remove(&mut self, values: Vec<RegionId>) -> Result<(), Problem> {
         for value in &values {
             self.charge_search(self.deferred.len())?;
@@ -240,7 +241,7 @@ impl Machine {
         Ok(text.len() as u64 + 1)
     }
 
-    /// Writes `struct bpf_dynptr` at `pointer`: address and size, or zeros where it was refused, as in the kernel.
+    /// Writes a `struct bpf_dynptr` at `pointer`: address and size, or zeros on failure, as in the kernel.
     fn dynptr_from_memory(&mut self, data: u64, size: u32, flags: u64, pointer: u64) -> Result<u64, Problem> {
         let refused = if size > DYNPTR_MAX { Some(E2BIG) } else { (flags != 0).then_some(EINVAL) };
         let (address, size) = if refused.is_some() { (0, 0) } else { (data, size) };
@@ -250,7 +251,7 @@ impl Machine {
         Ok(refused.map_or(0, negative))
     }
 
-    /// The address and the size in a `struct bpf_dynptr`.
+    /// Returns the address and the size in a `struct bpf_dynptr`.
     fn dynptr(&self, pointer: u64) -> Result<(u64, u64), Problem> {
         let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
         let (address, whole) = self.input(pointer, DYNPTR_SIZE)?.split_at(8);
@@ -269,7 +270,7 @@ impl Machine {
         self.dynptr_copy((address, whole), offset, size, flags, from, to)
     }
 
-    /// Copies bytes into or out of the memory of a dynptr, if they are within it.
+    /// Copies bytes into or out of a dynptr's memory, if they are in bounds.
     fn dynptr_copy(
         &mut self,
         (address, whole): (u64, u64),
@@ -300,7 +301,7 @@ impl Machine {
         Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
-    /// Arguments of a message, 8 bytes each.
+    /// Returns the arguments of a message, 8 bytes each.
     fn words(&self, function: &'static str, address: u64, size: u32) -> Result<Vec<u64>, Problem> {
         if size > MAX_FORMAT || !size.is_multiple_of(8) {
             return Err(Reason::Argument { function, problem: format!("{size} bytes of arguments") }.into());
@@ -338,7 +339,7 @@ impl Machine {
             into[..used].copy_from_slice(&message.as_bytes()[..used]);
             into[used] = 0;
         }
-        // The zero at the end counts.
+        // The length includes the zero at the end.
         Ok(message.len() as u64 + 1)
     }
 
@@ -360,7 +361,7 @@ impl Machine {
         Ok(0)
     }
 
-    /// The start of a callback.
+    /// Returns the start of a callback.
     fn callback(&self, function: &'static str, address: u64) -> Result<usize, Problem> {
         match self.memory.locate(address) {
             Some((_, Kind::Code, start)) => Ok(start as usize),
@@ -408,7 +409,7 @@ impl Machine {
         Ok(turns)
     }
 
-    /// Checks that something that can be deferred lies in a map's value.
+    /// Checks that a timer or work item is in a map's value.
     fn deferred_place(&self, function: &'static str, address: u64) -> Result<(), Problem> {
         match self.memory.locate(address) {
             Some((_, Kind::Value { .. }, _)) => self.input(address, 16).map(drop),
@@ -419,7 +420,7 @@ impl Machine {
         }
     }
 
-    /// Makes a timer or work item known.
+    /// Initializes a timer or work item.
     pub(crate) fn deferred_init(
         &mut self,
         function: &'static str,
@@ -436,7 +437,7 @@ impl Machine {
         Ok(0)
     }
 
-    /// Says what a timer or work item does.
+    /// Sets the callback of a timer or work item.
     pub(crate) fn deferred_set_callback(
         &mut self,
         function: &'static str,
@@ -450,7 +451,7 @@ impl Machine {
         Ok(0)
     }
 
-    /// Has a timer or work item run at a time.
+    /// Schedules a timer or work item.
     pub(crate) fn deferred_start(&mut self, address: u64, due: u64) -> u64 {
         let Some(deferred) = self.deferred.get_mut(&address).filter(|deferred| deferred.callback.is_some()) else {
             return negative(EINVAL);

@@ -1,4 +1,4 @@
-//! An object's functions as one piece of code, bound to memory and to the kernel of a generation.
+//! Links an object's functions into one code image, bound to memory and to a generation's kernel.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use super::object::{Extern, Function, Hooks, Object, Reference};
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) name: String,
-    /// Its first instruction, as an index of the code.
+    /// The index of its first instruction in the code.
     pub(crate) start: usize,
-    /// Without the [`Bad::End`] behind the last one.
+    /// Without the [`Bad::End`] after the last one.
     pub(crate) len: usize,
-    /// The section that it comes from, and its first instruction there.
+    /// The section that it comes from, and the index of its first instruction there.
     section: usize,
     section_start: usize,
     pub(crate) sleepable: bool,
 }
 
-/// Code that can run.
+/// Executable code.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) code: Vec<Insn>,
-    /// By the object's numbers of functions.
+    /// By the object's function numbers.
     pub(crate) functions: Vec<Placed>,
     pub(crate) kfuncs: Vec<ImageKfunc>,
-    /// What [`Bad::Unresolved`] says.
+    /// The texts of [`Bad::Unresolved`].
     texts: Vec<String>,
     object: Arc<Object>,
     pub(crate) generation: Generation,
@@ -41,18 +41,18 @@ pub(crate) struct Image {
     pub(crate) device: Layout,
 }
 
-/// A function of the kernel that the object names.
+/// A kernel function that the object refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageKfunc {
     pub(crate) name: String,
-    /// The function, if kernels of the generation have it and a replay knows it.
+    /// The function, if kernels of the generation have it and replays support it.
     pub(crate) known: Option<Kfunc>,
 }
 
-/// What an object has in memory.
+/// An object's memory.
 #[derive(Debug)]
 pub(crate) struct Data {
-    /// By the object's numbers of data sections.
+    /// By the object's data section numbers.
     pub(crate) sections: Vec<RegionId>,
     pub(crate) maps: Vec<Map>,
     /// The region of [`Kind::Code`].
@@ -60,7 +60,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Gives an object its memory.
+    /// Allocates an object's memory.
     pub(crate) fn new(object: &Object, memory: &mut Memory) -> Result<Data, Full> {
         let mut sections = Vec::with_capacity(object.data.len());
         for (index, section) in object.data.iter().enumerate() {
@@ -81,10 +81,10 @@ struct Linker<'a> {
     object: &'a Object,
     generation: Generation,
     data: &'a Data,
-    /// By the object's numbers of externs.
+    /// By the object's extern numbers.
     externs: Vec<RegionId>,
     kfuncs: &'a [ImageKfunc],
-    /// Where the object's functions begin in the code.
+    /// The starts of the object's functions in the code.
     starts: Vec<usize>,
     /// The object's functions by section and first instruction.
     functions: HashMap<(usize, usize), usize>,
@@ -145,7 +145,7 @@ impl Image {
         Ok(Image { code, functions, kfuncs, texts, object: Arc::clone(object), generation, context, device })
     }
 
-    /// The function that an index of the code is in.
+    /// Returns the function that contains an index of the code.
     fn function_at(&self, at: usize) -> Option<&Placed> {
         let after = self.functions.partition_point(|function| function.start <= at);
         self.functions.get(after.checked_sub(1)?)
@@ -158,13 +158,13 @@ impl Image {
         self.object.ext.line(&self.object.btf, &section.name, start, bytes(function.section_start + instruction)?)
     }
 
-    /// The line of source from which an index of the code comes.
+    /// Returns the source line of an index of the code.
     pub(crate) fn source_at(&self, at: usize) -> Option<SourceLine> {
         let function = self.function_at(at)?;
         self.source(function, at - function.start)
     }
 
-    /// A fault at an index of the code.
+    /// Returns a fault at an index of the code.
     #[cold]
     pub(crate) fn fault(&self, at: usize, reason: Reason) -> Box<Fault> {
         let function = self.function_at(at);
@@ -178,7 +178,7 @@ impl Image {
         })
     }
 
-    /// Why an instruction can't be run.
+    /// Returns why an instruction can't be run.
     #[cold]
     pub(crate) fn why_bad(&self, immediate: u64) -> Reason {
         match Bad::from_immediate(immediate) {
@@ -189,7 +189,7 @@ impl Image {
         }
     }
 
-    /// The programs for the hooks, by the object's numbers of functions.
+    /// Returns the programs for the hooks, by the object's function numbers.
     pub(crate) fn hooks(&self) -> &Hooks {
         self.object.hooks(self.generation)
     }
@@ -203,7 +203,7 @@ impl Image {
     }
 }
 
-/// The instructions of a section, and texts for those that have none.
+/// The instructions of a section, and the text numbers of unresolved ones.
 type Section = (Vec<Raw>, BTreeMap<usize, u32>);
 
 impl Linker<'_> {
@@ -274,7 +274,7 @@ impl Linker<'_> {
         };
         match reference {
             None if is_call && instruction.src == insn::CALL_FUNCTION => {
-                // A call within the section, which counts from the next instruction.
+                // A call within the section counts from the next instruction.
                 let to = i64::try_from(at).ok().and_then(|at| at.checked_add(1 + i64::from(instruction.immediate)));
                 let function = to.and_then(|to| self.functions.get(&(section, usize::try_from(to).ok()?)));
                 match function.and_then(|function| self.starts.get(*function)) {
@@ -314,17 +314,17 @@ impl Linker<'_> {
     }
 }
 
-/// What an instruction is bound to.
+/// The target of an instruction's reference.
 enum Bound {
     Nothing,
-    /// An address, or where a called function begins in the code.
+    /// An address, or the start of a called function in the code.
     Number(u64),
     Kfunc(usize),
-    /// Nothing, and why.
+    /// Unresolved, with the reason.
     Never(String),
 }
 
-/// Puts the answer to a CO-RE relocation into an instruction.
+/// Writes the result of a CO-RE relocation into an instruction.
 fn patch(instructions: &mut [Raw], at: usize, value: u64) -> Option<()> {
     let (raw, rest) = instructions.get_mut(at..)?.split_first_mut()?;
     match raw.opcode & 7 {

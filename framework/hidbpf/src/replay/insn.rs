@@ -1,10 +1,12 @@
-//! Instructions, decoded once so that running them needs no more checks than a register machine does.
+//! Decodes instructions once, so that running them needs few checks.
 //!
-//! All of eBPF version 1 to 4 is known (RFC 9669, and load-acquire and store-release of Linux 6.15), except what only the kernel's
-//! own rewriting makes, legacy packet access and arenas. What can't be decoded becomes [`Op::Bad`]: a program may hold it as long as
-//! it is never reached.
+//! Supports all of eBPF versions 1 to 4 (RFC 9669, plus load-acquire and store-release of Linux 6.15). Exceptions are
+//! instructions that only
+//! the kernel's own rewriting creates, legacy packet access and arenas. Invalid instructions become [`Op::Bad`]. A
+//! program may contain them
+//! as long as it never reaches them.
 
-/// What an instruction does. `64` and `32` are the widths of registers.
+/// The operation of an instruction. `64` and `32` are register widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[rustfmt::skip]
@@ -30,17 +32,17 @@ pub(crate) enum Op {
 /// Why an instruction can't be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
-    /// An operation that is none of eBPF, or a register that isn't there.
+    /// An unknown operation or register.
     Unknown,
-    /// The second half of an instruction of two.
+    /// The second half of a double instruction.
     SecondHalf,
-    /// The first half, without a second one behind it.
+    /// The first half of a double instruction, without the second.
     NoSecondHalf,
-    /// A jump to outside of the function, or into the middle of an instruction.
+    /// A jump out of the function, or into the middle of an instruction.
     Jump,
-    /// Not an instruction of the file's: what follows the last one of a function.
+    /// The end of a function, after its last instruction. Not in the file.
     End,
-    /// A relocation that had no answer; the index of a text in the image.
+    /// An unresolved relocation, with the index of a text in the image.
     Unresolved(u32),
 }
 
@@ -72,7 +74,7 @@ impl Bad {
     }
 }
 
-/// Stands for the immediate where a source register is named.
+/// The source register number that stands for the immediate.
 pub(crate) const IMMEDIATE: u8 = 15;
 
 /// A decoded instruction.
@@ -83,7 +85,7 @@ pub(crate) struct Insn {
     pub(crate) dst: u8,
     /// The source register, 0 to 10, or [`IMMEDIATE`].
     pub(crate) src: u8,
-    /// The offset of a load or store; where a jump goes, as an index of the code.
+    /// The offset of a load or store, or the target of a jump as an index of the code.
     pub(crate) offset: i32,
     /// The immediate, sign-extended.
     pub(crate) immediate: u64,
@@ -95,7 +97,7 @@ impl Insn {
     }
 }
 
-/// The registers: r0 to r9, and r10, the frame pointer.
+/// The frame pointer, r10. The other registers are r0 to r9.
 pub(crate) const FRAME_POINTER: u8 = 10;
 
 /// An instruction as in the file.
@@ -108,20 +110,20 @@ pub(crate) struct Raw {
     pub(crate) immediate: i32,
 }
 
-/// The bytes of an instruction.
+/// The size of an instruction in bytes.
 pub(crate) const SIZE: usize = 8;
 
-/// `BPF_LD | BPF_IMM | BPF_DW`, the one instruction of two halves.
+/// `BPF_LD | BPF_IMM | BPF_DW`, the only double instruction.
 pub(crate) const LOAD_IMMEDIATE: u8 = 0x18;
 
 /// `BPF_JMP | BPF_CALL`.
 pub(crate) const CALL: u8 = 0x85;
 
-/// Who a call is to: its source register.
+/// Call types, in the source register. This one calls a helper.
 pub(crate) const CALL_HELPER: u8 = 0;
-/// A function of the object.
+/// Calls a function of the object.
 pub(crate) const CALL_FUNCTION: u8 = 1;
-/// A function of the kernel, named by a relocation.
+/// Calls a kernel function, which a relocation names.
 pub(crate) const CALL_KFUNC: u8 = 2;
 
 impl Raw {
@@ -143,7 +145,8 @@ impl Raw {
     }
 }
 
-/// Decodes a function. `base` is where its first instruction will be in the code. The result has one instruction more: [`Bad::End`].
+/// Decodes a function. `base` is the index of its first instruction in the code. The result has a [`Bad::End`] at its
+/// end.
 pub(crate) fn decode(raw: &[Raw], base: usize) -> Vec<Insn> {
     let mut code = Vec::with_capacity(raw.len() + 1);
     while let Some(insn) = raw.get(code.len()) {
@@ -220,7 +223,7 @@ fn decode_one(raw: Raw) -> Insn {
     }
 }
 
-/// Loads and stores, and the register that is stored or the immediate.
+/// Returns the operation of a load or store, and the stored register or immediate.
 fn memory(raw: Raw) -> Option<(Op, u8)> {
     let (mode, size) = (raw.opcode & 0xe0, (raw.opcode >> 3) & 3);
     let by_size = |ops: [Op; 4]| ops.get(usize::from(size)).copied();
@@ -229,7 +232,7 @@ fn memory(raw: Raw) -> Option<(Op, u8)> {
         return None;
     }
     match (raw.opcode & 7, mode) {
-        // The sizes are numbered word, half, byte, double.
+        // Size codes are in the order word, half, byte, double.
         (1, 0x60) => Some((by_size([Op::Load32, Op::Load16, Op::Load8, Op::Load64])?, raw.src)),
         (1, 0x80) if size < 3 => Some((by_size([Op::LoadSx32, Op::LoadSx16, Op::LoadSx8, Op::Bad])?, raw.src)),
         (2, 0x60) if raw.src == 0 => Some((by_size([Op::Store32, Op::Store16, Op::Store8, Op::Store64])?, IMMEDIATE)),
@@ -241,7 +244,7 @@ fn memory(raw: Raw) -> Option<(Op, u8)> {
     }
 }
 
-/// With this bit, an atomic operation gives the old value back in the source register.
+/// With this bit, an atomic operation returns the old value in the source register.
 pub(crate) const FETCH: u64 = 0x01;
 pub(crate) const ATOMIC_ADD: u64 = 0x00;
 pub(crate) const ATOMIC_OR: u64 = 0x40;

@@ -1,7 +1,8 @@
-//! The kernel's functions that drivers call (kfuncs), and which programs of which kernels may.
+//! The kernel functions that drivers call (kfuncs), and the programs and kernels that allow them.
 //!
-//! Who may call what is in the sets at the end of drivers/hid/bpf/hid_bpf_dispatch.c, and in kernel/bpf/helpers.c for those that are
-//! not HID-BPF's own. A call that the verifier would refuse is a fault here as well.
+//! The sets at the end of drivers/hid/bpf/hid_bpf_dispatch.c define the permissions, and kernel/bpf/helpers.c does for
+//! functions outside
+//! HID-BPF. A call that the verifier would refuse is a fault here too.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::reports::ReportType;
 use super::vm::{MAX_CALLS, MAX_LOOPS, Problem};
 use super::{Generation, Request, RequestKind};
 
-/// A function of the kernel.
+/// A kernel function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kfunc {
     GetData,
@@ -30,7 +31,7 @@ pub(crate) enum Kfunc {
     NumbersNew,
     NumbersNext,
     NumbersDestroy,
-    /// Does nothing that a replay would notice.
+    /// Has no effect in a replay.
     Nothing,
 }
 
@@ -69,9 +70,9 @@ const KFUNCS: [Known; 18] = [
 ];
 
 impl Kfunc {
-    /// The function of a name, if kernels of a generation have it and a replay knows it.
+    /// Returns the function with a name, if kernels of a generation have it and replays support it.
     pub(crate) fn find(name: &str, generation: Generation) -> Option<Kfunc> {
-        // libbpf lets a name have a flavour, as types have.
+        // libbpf allows flavours of function names, as for types.
         let name = super::btf::essential_name(name);
         let known = KFUNCS.iter().find(|known| known.name == name)?;
         (known.older || generation == Generation::StructOps).then_some(known.kfunc)
@@ -87,12 +88,12 @@ const E2BIG: i64 = 7;
 const EINVAL: i64 = 22;
 const EDEADLOCK: i64 = 35;
 
-/// `enum hid_class_request`: GET_REPORT, and the others that the kernel lets through.
+/// `enum hid_class_request`: GET_REPORT, SET_REPORT, and all the requests that the kernel accepts.
 pub(crate) const GET_REPORT: u64 = 1;
 pub(crate) const SET_REPORT: u64 = 9;
 const CLASS_REQUESTS: [u64; 6] = [GET_REPORT, 2, 3, SET_REPORT, 10, 11];
 
-/// The longest data of a request, in bytes: `HID_MAX_BUFFER_SIZE`.
+/// The maximum size of a request's data, in bytes: `HID_MAX_BUFFER_SIZE`.
 const MAX_DATA: u64 = 16384;
 
 impl Machine {
@@ -111,7 +112,7 @@ impl Machine {
             Kfunc::GetData | Kfunc::Nothing => Ok(0),
             Kfunc::AllocateContext if a as u32 != self.device_id => Ok(0),
             Kfunc::AllocateContext => {
-                // What is done when they go is in proportion to all that there are.
+                // The work of releasing contexts is proportional to their number.
                 self.charge_search(self.contexts.len())?;
                 self.new_context(None, 0, false, true).map(|context| context.pointer(0)).map_err(out_of_memory)
             }
@@ -178,7 +179,7 @@ impl Machine {
         self.context(address).ok_or_else(|| argument(function, "something that is not a context"))
     }
 
-    /// Checks what `__hid_bpf_hw_check_params()` does: the report's type, its id, and how much of the data counts.
+    /// Makes the checks of `__hid_bpf_hw_check_params()`: the report's type, its ID, and how much of the data counts.
     fn check_report(&mut self, data: u64, size: u64, kind: u64) -> Result<Option<(ReportType, Vec<u8>)>, Problem> {
         let (Some(kind), 1..=MAX_DATA) = (ReportType::from_number(kind), size) else { return Ok(None) };
         self.charge(size as usize)?;
@@ -204,7 +205,7 @@ impl Machine {
         Ok(i64::from(result) as u64)
     }
 
-    /// A request, to the hooks first and then to the device. `source` is the context that it comes from, if it is the driver's own.
+    /// Sends a request to the hooks and then to the device. `source` is the context of the driver's own request.
     pub(crate) fn raw_request(
         &mut self,
         bytes: &mut [u8],
@@ -237,12 +238,12 @@ impl Machine {
                 }
                 Ok(bytes.len() as i32)
             }
-            // Drivers of buses pass on nothing else.
+            // Bus drivers forward no other requests.
             _ => Ok(negative(EIO) as i32),
         }
     }
 
-    /// Runs hooks on a request or an output report until one has an answer other than 0.
+    /// Runs hooks on a request or an output report until one returns a value other than 0.
     fn run_request_hooks(
         &mut self,
         hooks: &[usize],
@@ -274,7 +275,7 @@ impl Machine {
         result
     }
 
-    /// Runs a program from within another one, which has calls of its own.
+    /// Runs a program inside another one, with its own limit of nested calls.
     fn nested<T>(&mut self, run: impl FnOnce(&mut Machine) -> Result<T, Problem>) -> Result<T, Problem> {
         let before = std::mem::replace(&mut self.max_depth, self.depth + MAX_CALLS);
         let result = run(self);
@@ -296,7 +297,7 @@ impl Machine {
         Ok(i64::from(result) as u64)
     }
 
-    /// An output report, to the hooks first and then to the device.
+    /// Sends an output report to the hooks and then to the device.
     pub(crate) fn raw_output(&mut self, bytes: &mut [u8], source: Option<u64>) -> Result<i32, Problem> {
         let hooks = self.image.hooks().hw_output_report.clone();
         let answered = self.run_request_hooks(&hooks, bytes, &[source.unwrap_or(0)], source.is_some())?;
@@ -309,8 +310,9 @@ impl Machine {
         Ok(bytes.len() as i32)
     }
 
-    /// A report of the driver's own. It goes through the driver's hooks as one from the device does, in the same buffer: a hook that
-    /// sends one finds its own data replaced, as it would in the kernel.
+    /// Injects a report of the driver's own. It passes the driver's hooks like one from the device, in the same buffer.
+    /// As in the kernel, a hook
+    /// that injects a report finds its own data replaced.
     fn input_report(
         &mut self,
         function: &'static str,
@@ -349,14 +351,14 @@ impl Machine {
         }
     }
 
-    /// Whether an address is in the buffer for reports.
+    /// Returns whether an address is in the report buffer.
     fn is_within(&self, address: u64, buffer: EventBuffer) -> bool {
         let region = self.memory.locate(address).map(|(region, _, _)| region);
         let part_of = |region: RegionId| self.views.iter().any(|view| view.part == region && view.whole == buffer.data);
         region.is_some_and(part_of)
     }
 
-    /// `struct bpf_iter_num`: the number last given and the one to stop before.
+    /// Writes a `struct bpf_iter_num`: the number returned last, and the end.
     fn numbers_new(&mut self, iterator: u64, start: i32, end: i32) -> Result<u64, Problem> {
         let count = i64::from(end) - i64::from(start);
         let (state, result) = match count {

@@ -1,4 +1,4 @@
-//! A driver at work: its code and memory, and what it has of the world.
+//! The state of a running driver: its code, its memory, and its simulated device and kernel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,44 +15,46 @@ use super::reports::{ReportType, Reports};
 use super::vm::{FRAME_SIZE, MAX_CALLS, Problem};
 use super::{Generation, Request};
 
-/// Frames for a hook, and for the same hook again when a report that it injected comes in.
+/// Enough frames for a hook, and for the same hook again on a report that it injected.
 const FRAMES: usize = 3 * MAX_CALLS;
 
-/// The most messages that are kept.
+/// The maximum number of messages to keep.
 const MAX_MESSAGES: usize = 10_000;
 
-/// The longest message, in bytes: what bpf_trace_printk() has a buffer for (`MAX_BPRINTF_BUF`, include/linux/bpf.h).
+/// The maximum length of a message, in bytes: the size of bpf_trace_printk()'s buffer (`MAX_BPRINTF_BUF`,
+/// include/linux/bpf.h).
 const MAX_MESSAGE: usize = 1023;
 
-/// The most requests to the device that are kept.
+/// The maximum number of requests to keep.
 const MAX_REQUESTS: usize = 10_000;
 
-/// The most reports that a driver may send for one from the device, timers and work items included.
+/// The maximum number of reports that a driver may inject per device report, including its timers and work items.
 const MAX_INJECTED: usize = 10_000;
 
-/// How many bytes are copied, or looked through, in the time of an instruction.
+/// The number of bytes that are copied or searched in the time of one instruction.
 const BYTES_PER_INSTRUCTION: usize = 64;
 
-/// How many things drivers have to look through at the most, unless they are out to take time; and about how large one is.
+/// Searches among up to this many elements are free. No normal driver needs more. The second number is the approximate
+/// size of an element.
 const FEW: usize = 256;
 const BYTES_PER_THING: usize = 32;
 
-/// When the recording's clock says 0, the driver's says this: drivers take 0 for "never".
+/// The driver's time at the start of the recording. It isn't 0 because drivers use 0 for "never".
 const CLOCK_BASE: Duration = Duration::from_secs(1000);
 
-/// What hid_bpf_get_data() goes by.
+/// A context for hid_bpf_get_data().
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) region: RegionId,
-    /// The bytes behind it. None where the driver allocated the context itself.
+    /// Its data. `None` if the driver allocated the context itself.
     pub(crate) data: Option<RegionId>,
-    /// Whether what the hook was called for came from the driver itself, so that it must not go on sending.
+    /// Whether the hook was called for a report or request of the driver itself, which must not send more.
     pub(crate) from_driver: bool,
     /// Whether the driver has to release it.
     pub(crate) owned: bool,
 }
 
-/// A part of a buffer that a program asked for before.
+/// A part of a buffer that a program has requested.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub(crate) whole: RegionId,
@@ -61,26 +63,26 @@ pub(crate) struct View {
     pub(crate) part: RegionId,
 }
 
-/// What a timer or work item does.
+/// A timer or work item.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deferred {
-    /// The handle of the map that it lies in.
+    /// The handle of the map that contains it.
     pub(crate) map: u64,
-    /// A callback, as an index of the code.
+    /// The callback, as an index of the code.
     pub(crate) callback: Option<usize>,
-    /// When it is due, and a number that keeps those of one time in order.
+    /// The due time, and a sequence number for those with the same time.
     pub(crate) due: Option<(u64, u64)>,
     /// Whether it is a work item, which may sleep.
     pub(crate) is_work: bool,
 }
 
-/// Where the members of a context are, in bytes.
+/// The offsets of a context's members, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Offsets {
     hid: Option<usize>,
     allocated_size: Option<usize>,
     size: Option<usize>,
-    /// On older kernels.
+    /// Only on older kernels.
     report_type: Option<usize>,
 }
 
@@ -96,7 +98,7 @@ impl Offsets {
     }
 }
 
-/// A driver at work.
+/// A running driver.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) image: Arc<Image>,
@@ -105,22 +107,22 @@ pub(crate) struct Machine {
     pub(crate) memory: Memory,
     pub(crate) data: Data,
     pub(crate) frames: Vec<RegionId>,
-    /// Frames in use.
+    /// The number of frames in use.
     pub(crate) depth: usize,
     pub(crate) max_depth: usize,
     pub(crate) instruction_limit: u64,
     pub(crate) instructions_left: u64,
-    /// What runs that are over have taken.
+    /// The instructions of all finished runs.
     pub(crate) instructions: u64,
-    /// Whether what is running may sleep.
+    /// Whether the running program may sleep.
     pub(crate) sleepable: bool,
-    /// Regions that go when the run is over.
+    /// Regions to release at the end of the run.
     pub(crate) transient: Vec<RegionId>,
     pub(crate) contexts: Vec<Context>,
     pub(crate) views: Vec<View>,
     pub(crate) deferred: BTreeMap<u64, Deferred>,
     pub(crate) sequence: u64,
-    /// Since the recording began, in nanoseconds.
+    /// The time since the recording began, in nanoseconds.
     pub(crate) now: u64,
     pub(crate) random: Random,
     pub(crate) messages: Vec<String>,
@@ -129,18 +131,18 @@ pub(crate) struct Machine {
     /// The `struct hid_device`, and its number.
     pub(crate) device: RegionId,
     pub(crate) device_id: u32,
-    /// What the current descriptor declares. Nothing while the kernel has not parsed one, as when a hook is fixing it.
+    /// The reports of the current descriptor. Empty while the kernel has not parsed one, as during a descriptor hook.
     pub(crate) reports: Reports,
-    /// What the driver sent through the input layer, after its own hooks.
+    /// The reports that the driver injected, after its own hooks.
     pub(crate) injected: Vec<Vec<u8>>,
-    /// The buffer for reports, its context and arguments.
+    /// The report buffer with its context and arguments.
     pub(crate) event: Option<EventBuffer>,
-    /// What is running, and what has taken the longest way so far.
+    /// The path of the current run, and the longest path so far.
     pub(super) way: Way,
     pub(super) longest_way: Way,
 }
 
-/// What a hook on reports works with.
+/// The buffer, context and arguments of a report hook.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventBuffer {
     pub(crate) data: RegionId,
@@ -163,7 +165,8 @@ impl Machine {
         let frames = (0..FRAMES).map(frame).collect::<Result<_, _>>()?;
         let device = memory.allocate(image.device.size as usize, Kind::Device, Access::Listed)?;
         if generation == Generation::StructOps {
-            // What a struct_ops program may write of the device (hid_bpf_ops_btf_struct_access()): all but the last byte.
+            // The device members that a struct_ops program may write: all but the last byte
+            // (hid_bpf_ops_btf_struct_access()).
             for name in ["name", "uniq", "phys"] {
                 if let Some((from, to)) = image.device.bytes(name) {
                     memory.allow_writes(device, from, to.saturating_sub(1));
@@ -203,12 +206,12 @@ impl Machine {
         })
     }
 
-    /// What the driver's clock says, in nanoseconds.
+    /// Returns the driver's time, in nanoseconds.
     pub(crate) fn clock(&self) -> u64 {
         self.now.saturating_add(CLOCK_BASE.as_nanos() as u64)
     }
 
-    /// Counts what a call does as so many instructions, so that a run of long calls has an end as well.
+    /// Charges a call's work as instructions, so that a run with long calls also ends.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Reason> {
         let cost = (bytes / BYTES_PER_INSTRUCTION) as u64;
         self.instructions_left =
@@ -216,12 +219,12 @@ impl Machine {
         Ok(())
     }
 
-    /// The same for a search through so many things. Among few it takes no time.
+    /// Charges a search through a number of elements. A search through few is free.
     pub(crate) fn charge_search(&mut self, things: usize) -> Result<(), Reason> {
         self.charge(things.saturating_sub(FEW) * BYTES_PER_THING)
     }
 
-    /// Lets the input drivers have a report of the driver's own.
+    /// Passes a report of the driver to the input drivers.
     pub(crate) fn inject(&mut self, report: Vec<u8>) -> Result<(), Reason> {
         if self.injected.len() == MAX_INJECTED {
             return Err(Reason::Memory(format!("it sends more than {MAX_INJECTED} reports for one from the device")));
@@ -244,7 +247,7 @@ impl Machine {
         }
     }
 
-    /// Writes a member of the device, cut to what fits; text keeps a zero at its end.
+    /// Writes a member of the device, truncated to fit. Text keeps its final zero.
     pub(crate) fn set_device_member(&mut self, name: &str, value: &[u8], is_text: bool) {
         let Some((from, to)) = self.image.device.bytes(name) else { return };
         let room = (to - from) as usize;
@@ -255,7 +258,7 @@ impl Machine {
         }
     }
 
-    /// A new context for a hook; `data` is what it can get at.
+    /// Creates a context for a hook. `data` is the data that the hook can access.
     pub(crate) fn new_context(
         &mut self,
         data: Option<RegionId>,
@@ -294,13 +297,13 @@ impl Machine {
         }
     }
 
-    /// The size that a context has now: struct_ops programs may write it.
+    /// Returns a context's current size. struct_ops programs may change it.
     fn context_size(&self, region: RegionId) -> u32 {
         let bytes = self.offsets.size.and_then(|from| self.memory.bytes(region).get(from..from + 4));
         bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
     }
 
-    /// Makes the array of arguments of a hook.
+    /// Creates the argument array of a hook.
     pub(crate) fn new_arguments(&mut self, arguments: &[u64]) -> Result<RegionId, Full> {
         let region = self.memory.allocate(arguments.len() * 8, Kind::Arguments, Access::ReadOnly)?;
         self.set_arguments(region, arguments);
@@ -313,14 +316,14 @@ impl Machine {
         }
     }
 
-    /// Prepares for a run of a program from outside.
+    /// Prepares to run a program from outside.
     pub(crate) fn begin(&mut self) {
         self.depth = 0;
         self.max_depth = MAX_CALLS;
         self.instructions_left = self.instruction_limit;
     }
 
-    /// Gives back what a run leaves behind.
+    /// Releases the memory of a run.
     pub(crate) fn end(&mut self) {
         self.instructions += self.instruction_limit - self.instructions_left;
         for region in std::mem::take(&mut self.transient) {
@@ -337,7 +340,7 @@ impl Machine {
         }
     }
 
-    /// Forgets parts of buffers.
+    /// Releases the selected parts of buffers.
     pub(crate) fn drop_views(&mut self, which: impl Fn(&View) -> bool) {
         let views = std::mem::take(&mut self.views);
         for view in views {
@@ -345,7 +348,7 @@ impl Machine {
         }
     }
 
-    /// Runs a program that begins at an index of the code, with the address of its arguments, and gives what it returns.
+    /// Runs a program with the address of its arguments, and returns its result.
     pub(crate) fn run_program(&mut self, function: usize, argument: u64) -> Result<i32, Problem> {
         let Some(placed) = self.image.functions.get(function) else {
             return Err(Problem::Here(Reason::BadInstruction));
@@ -358,7 +361,7 @@ impl Machine {
         result.map(|value| value as u32 as i32).map_err(Problem::Deeper)
     }
 
-    /// Makes the buffer for reports, once it is known how long they can be.
+    /// Creates the report buffer, once the maximum report length is known.
     pub(crate) fn make_event_buffer(&mut self, size: usize) -> Result<(), Full> {
         if self.event.is_some_and(|event| event.size == size) {
             return Ok(());
@@ -376,7 +379,9 @@ impl Machine {
         Ok(())
     }
 
-    /// An FMOD_RET program gets the arguments of the kernel's function and what it returned; a struct_ops program those of its hook.
+    /// Returns a hook's arguments: for an FMOD_RET program those of the kernel's function and its return value, for
+    /// struct_ops those of the
+    /// hook.
     fn event_arguments(&self, context: RegionId, kind: ReportType, source: u64) -> Vec<u64> {
         match self.generation {
             Generation::FmodRet => vec![context.pointer(0), 0],
@@ -384,8 +389,9 @@ impl Machine {
         }
     }
 
-    /// Hands a report to the hooks, as `dispatch_hid_bpf_device_event()` does. What comes out is in the buffer: `Ok(Ok(size))`, or a
-    /// negative errno for a report that is dropped.
+    /// Passes a report to the hooks like `dispatch_hid_bpf_device_event()`. The result is in the buffer:
+    /// `Ok(Ok(size))`, or a negative errno
+    /// for a dropped report.
     pub(crate) fn dispatch_event(
         &mut self,
         buffer: EventBuffer,
@@ -420,7 +426,7 @@ impl Machine {
                 }
             };
             if returned < 0 || self.generation == Generation::FmodRet {
-                // On older kernels the last program decides the size, even by leaving it alone.
+                // On older kernels the last program determines the size, even if it doesn't change it.
                 result = Ok(Some(returned));
             }
             match returned {
@@ -456,7 +462,7 @@ impl Machine {
         }
     }
 
-    /// The timer or work item that is due first, up to a time.
+    /// Returns the next timer or work item that is due up to a time.
     pub(crate) fn next_due(&self, until: u64) -> Option<(u64, u64)> {
         let due = self.deferred.iter().filter_map(|(address, deferred)| deferred.due.map(|due| (due, *address)));
         due.min().filter(|((time, _), _)| *time <= until).map(|((time, _), address)| (time, address))
@@ -479,7 +485,7 @@ impl Machine {
         result.map(drop).map_err(Problem::Deeper)
     }
 
-    /// Bytes for a callback, which go when the run is over.
+    /// Allocates bytes for a callback. They are released at the end of the run.
     pub(crate) fn transient_bytes(&mut self, bytes: &[u8]) -> Result<u64, Full> {
         let region = self.memory.allocate(bytes.len(), Kind::Key, Access::ReadOnly)?;
         self.memory.bytes_mut(region).copy_from_slice(bytes);
@@ -487,7 +493,7 @@ impl Machine {
         Ok(region.pointer(0))
     }
 
-    /// What a region is, for a message.
+    /// Describes a region in a message.
     pub(crate) fn describe(&self, kind: Kind) -> String {
         match kind {
             Kind::Free => "memory that has been given back".to_owned(),
@@ -511,7 +517,7 @@ impl Machine {
     }
 }
 
-/// The most parts of buffers that are remembered from one run to the next.
+/// The maximum number of buffer parts to keep between runs.
 const MAX_VIEWS: usize = 256;
 
 pub(crate) fn out_of_memory(full: Full) -> Problem {

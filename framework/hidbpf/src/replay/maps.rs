@@ -1,18 +1,18 @@
-//! Maps: what drivers keep from one report to the next, apart from their variables.
+//! Maps: the data that drivers keep between reports, apart from their variables.
 
 use std::collections::HashMap;
 
 use super::memory::{Access, Full, Kind, Memory, RegionId};
 use super::object::MapDefinition;
 
-/// How the entries of a map are found.
+/// How a map stores its entries.
 #[derive(Debug)]
 enum Store {
-    /// By number. Values that nobody asked for yet take no memory.
+    /// By number. Memory is allocated on first access.
     Array(HashMap<u32, RegionId>),
     /// By any key.
     Hash { slots: Vec<Option<Slot>>, by_key: HashMap<Vec<u8>, u32>, evicts: bool },
-    /// A kind of map that a replay can't do. There is no harm in one that isn't used.
+    /// A map type that replays don't support. Unused maps of such a type do no harm.
     Other,
 }
 
@@ -22,20 +22,21 @@ struct Slot {
     value: RegionId,
 }
 
-/// A map and what is in it.
+/// A map and its content.
 #[derive(Debug)]
 pub(crate) struct Map {
     pub(crate) definition: MapDefinition,
-    /// What programs have for it.
+    /// The handle that programs use.
     pub(crate) handle: RegionId,
     index: u32,
     store: Store,
 }
 
-/// What a map says to a program: 0 or a value, or a negative errno.
+/// The result of a map operation: success or a negative errno.
 pub(crate) type Answer = Result<(), i32>;
 
-/// The most bytes of a hash's key (`htab_map_alloc_check()`, kernel/bpf/hashtab.c). Keys are not counted as the program's memory.
+/// The maximum size of a hash key in bytes (`htab_map_alloc_check()`, kernel/bpf/hashtab.c). Keys don't count as the
+/// program's memory.
 const MAX_KEY: u32 = 512;
 
 const ENOENT: i32 = 2;
@@ -45,13 +46,13 @@ const EINVAL: i32 = 22;
 
 const NO_EXIST: u64 = 1;
 const EXIST: u64 = 2;
-/// The value's spin lock is taken meanwhile, which makes no difference here.
+/// The flag to take the value's spin lock, which makes no difference in a replay.
 const LOCK: u64 = 4;
 
 impl Map {
     pub(crate) fn new(definition: MapDefinition, index: u32, memory: &mut Memory) -> Result<Map, Full> {
         let hash = |evicts| Store::Hash { slots: Vec::new(), by_key: HashMap::new(), evicts };
-        // One CPU, so that maps with a value for each have one value.
+        // A replay has one CPU, so per-CPU maps have one value.
         let store = match definition.kind {
             1 | 5 | 9 | 10 if definition.key_size > MAX_KEY => Store::Other,
             1 | 5 => hash(false),
@@ -62,12 +63,12 @@ impl Map {
         Ok(Map { handle: memory.handle(Kind::Map(index))?, definition, index, store })
     }
 
-    /// Whether programs can use the map in a replay.
+    /// Returns whether programs can use the map in a replay.
     pub(crate) fn is_usable(&self) -> bool {
         !matches!(self.store, Store::Other)
     }
 
-    /// The value of a key.
+    /// Looks up the value of a key.
     pub(crate) fn lookup(&mut self, key: &[u8], memory: &mut Memory) -> Result<Option<RegionId>, Full> {
         let Map { definition, index, store, .. } = self;
         match store {
@@ -91,7 +92,7 @@ impl Map {
         }
     }
 
-    /// Puts a value in. What has to go for it is given back in `removed`.
+    /// Stores a value. Adds replaced values to `removed`.
     pub(crate) fn update(
         &mut self,
         key: &[u8],
@@ -135,7 +136,7 @@ impl Map {
         let Map { definition, index, store, .. } = self;
         let Store::Hash { slots, by_key, evicts } = store else { return Ok(None) };
         if by_key.len() >= definition.max_entries as usize {
-            // The kernel's choice is hard to foresee, and so is this one: the first slot.
+            // The kernel's choice is hard to predict. A replay evicts the first slot.
             let victim = slots.iter_mut().find(|slot| slot.is_some()).filter(|_| *evicts).and_then(Option::take);
             let Some(victim) = victim else { return Ok(None) };
             by_key.remove(&victim.key);
@@ -153,7 +154,7 @@ impl Map {
         Ok(Some(value))
     }
 
-    /// Takes a key out; its value is given back in `removed`.
+    /// Deletes a key. Adds its value to `removed`.
     pub(crate) fn delete(&mut self, key: &[u8], removed: &mut Vec<RegionId>) -> Answer {
         let Store::Hash { slots, by_key, .. } = &mut self.store else { return Err(-EINVAL) };
         let slot = by_key.remove(key).ok_or(-ENOENT)?;
@@ -162,7 +163,7 @@ impl Map {
         Ok(())
     }
 
-    /// The key of a slot, as a region of [`Kind::Value`] names it.
+    /// Returns the key in a slot. A region of [`Kind::Value`] has the slot's number.
     pub(crate) fn key_of(&self, slot: u32) -> Vec<u8> {
         match &self.store {
             Store::Array(_) => slot.to_le_bytes().to_vec(),
@@ -173,7 +174,7 @@ impl Map {
         }
     }
 
-    /// How many slots there are to look through for one that is free or in use.
+    /// Returns the number of slots to search for a free or a used one.
     pub(crate) fn slots(&self) -> usize {
         match &self.store {
             Store::Hash { slots, .. } => slots.len(),
@@ -181,7 +182,7 @@ impl Map {
         }
     }
 
-    /// The first slot in use from a number on. All those of an array are.
+    /// Returns the first used slot from a number on. All slots of an array are used.
     pub(crate) fn slot_from(&self, from: u32) -> Option<u32> {
         match &self.store {
             Store::Array(_) => Some(from).filter(|slot| *slot < self.definition.max_entries),

@@ -1,44 +1,46 @@
-//! What programs can read and write: regions of one block of bytes, each with its bounds.
+//! The memory of programs: regions of one block of bytes, with bounds.
 //!
-//! A pointer is a number, `TAG | region << 32 | offset`, and means nothing outside. Arithmetic on it is arithmetic on the offset; an
-//! offset that leaves its region, either way, is no address of another one, since no region is half as long as offsets reach.
+//! A pointer is a number, `TAG | region << 32 | offset`, and has no meaning outside the replay. Arithmetic on a pointer
+//! changes the offset.
+//! An offset beyond either end of its region never reaches another region, because no region is half as long as offsets
+//! reach.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The top 16 bits of every pointer: no address of user space, no small number, no negative one.
+/// The top 16 bits of every pointer. They differ from those of user space addresses, small numbers and negative ones.
 const TAG: u64 = 0xb9f0 << 48;
 
-/// The regions that can be told apart at one time.
+/// The maximum number of regions at a time.
 const MAX_REGIONS: usize = 1 << 16;
 
-/// A region's number. 0 is none.
+/// The number of a region. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RegionId(u16);
 
 impl RegionId {
-    /// The pointer to a byte of the region.
+    /// Returns the pointer to a byte of the region.
     pub(crate) fn pointer(self, offset: u32) -> u64 {
         TAG | u64::from(self.0) << 32 | u64::from(offset)
     }
 }
 
-/// What a region is, for the messages and for the functions that want a certain kind.
+/// The kind of a region, for messages and for functions that require a certain kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Not in use.
     Free,
     /// The stack frame of a function.
     Stack,
-    /// The array of arguments of a hook.
+    /// The argument array of a hook.
     Arguments,
     /// A `struct hid_bpf_ctx`.
     Context,
-    /// The one `struct hid_device`.
+    /// The only `struct hid_device`.
     Device,
-    /// What a hook can get at with hid_bpf_get_data().
+    /// The data that a hook can request with hid_bpf_get_data().
     Data,
-    /// What it did get, from this offset on.
+    /// The requested part, from this offset on.
     View(u32),
     /// The argument of a syscall program.
     SyscallArgument,
@@ -46,22 +48,22 @@ pub(crate) enum Kind {
     Section(u32),
     /// A value of a map: the map's index in the image, and the slot in the map.
     Value { map: u32, slot: u32 },
-    /// A key that is handed to a callback.
+    /// A key passed to a callback.
     Key,
     /// The handle of a map, by its index in the image.
     Map(u32),
-    /// Functions of the object; the offset is an index of the code.
+    /// Functions of the object. The offset is an index of the code.
     Code,
-    /// A function of the kernel, by its index among the image's.
+    /// A kernel function, by its index in the image.
     Kfunc(u32),
 }
 
-/// Which bytes of a region programs may write.
+/// The bytes of a region that programs may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     ReadOnly,
     ReadWrite,
-    /// Those that [`Memory::allow_writes`] named.
+    /// The bytes passed to [`Memory::allow_writes`].
     Listed,
 }
 
@@ -73,7 +75,7 @@ struct Region {
     kind: Kind,
 }
 
-/// Why memory can't be had.
+/// Why an allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     Bytes,
@@ -86,23 +88,23 @@ pub(crate) struct Memory {
     bytes: Vec<u8>,
     regions: Vec<Region>,
     free_regions: Vec<u16>,
-    /// Starts of blocks that are free again, by their length.
+    /// The starts of free blocks, by length.
     free_blocks: BTreeMap<u32, Vec<u32>>,
-    /// Bytes of regions that can be written where not all of one can: region, from, to.
+    /// Writable bytes of partly writable regions: region, from, to.
     writable: Vec<(RegionId, u32, u32)>,
     limit: usize,
 }
 
-/// How an access went wrong.
+/// Why an access is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The address is in no region.
     Wild,
-    /// The region has been given back.
+    /// The region has been released.
     Released,
-    /// The region is too short: its kind, the offset, its length.
+    /// The access is outside the region. Holds the region's kind, the offset, and the region's length.
     Outside(Kind, i64, u32),
-    /// Those bytes can't be written: the region's kind, the offset.
+    /// The bytes are read-only. Holds the region's kind and the offset.
     NotWritable(Kind, i64),
 }
 
@@ -132,7 +134,7 @@ impl Memory {
         Ok(RegionId(id))
     }
 
-    /// A new region of zeros.
+    /// Allocates a zeroed region.
     pub(crate) fn allocate(&mut self, len: usize, kind: Kind, access: Access) -> Result<RegionId, Full> {
         let size = u32::try_from(len).map_err(|_| Full::Bytes)?;
         let reused = self.free_blocks.get_mut(&size).and_then(Vec::pop);
@@ -150,12 +152,12 @@ impl Memory {
         Ok(id)
     }
 
-    /// A region without bytes, which is there to be pointed at.
+    /// Creates an empty region, only to point at.
     pub(crate) fn handle(&mut self, kind: Kind) -> Result<RegionId, Full> {
         self.add(Region { start: 0, len: 0, access: Access::ReadOnly, kind })
     }
 
-    /// A part of a region as one of its own. It holds no bytes itself; release it before the whole.
+    /// Creates a region for a part of another one. It shares the bytes of the whole and must be released first.
     pub(crate) fn view(&mut self, whole: RegionId, offset: u32, len: u32) -> Result<Option<RegionId>, Full> {
         let region = self.region(whole);
         let end = offset.checked_add(len);
@@ -167,12 +169,12 @@ impl Memory {
         self.add(part).map(Some)
     }
 
-    /// Lets programs write some bytes of a region with [`Access::Listed`].
+    /// Allows programs to write some bytes of a region with [`Access::Listed`].
     pub(crate) fn allow_writes(&mut self, id: RegionId, from: u32, to: u32) {
         self.writable.push((id, from, to));
     }
 
-    /// Gives a region back. Pointers to it go nowhere from now on.
+    /// Releases a region. Pointers to it become invalid.
     pub(crate) fn release(&mut self, id: RegionId) {
         let Some(region) = self.regions.get_mut(usize::from(id.0)) else { return };
         if region.kind == Kind::Free {
@@ -202,7 +204,7 @@ impl Memory {
         self.bytes.get_mut(start as usize..(start + len) as usize).unwrap_or_default()
     }
 
-    /// Which region an address is in, if it is one, and the offset, which may lie outside of it.
+    /// Returns the region of an address, and the offset, which may be outside it.
     pub(crate) fn locate(&self, address: u64) -> Option<(RegionId, Kind, u32)> {
         let id = RegionId(u16::try_from((address ^ TAG) >> 32).ok()?);
         let region = self.regions.get(usize::from(id.0)).filter(|_| id.0 != 0)?;
@@ -211,7 +213,7 @@ impl Memory {
 
     #[inline(always)]
     fn range(&self, address: u64, size: u32, write: bool) -> Option<(usize, usize)> {
-        // What lacks the tag is beyond all regions.
+        // The number of a region without the tag exceeds all regions.
         let region = self.regions.get(((address ^ TAG) >> 32) as usize)?;
         let offset = address as u32;
         if offset > region.len || size > region.len - offset {
@@ -233,14 +235,14 @@ impl Memory {
         self.region(id).access == Access::Listed && self.writable.iter().any(fits)
     }
 
-    /// `N` bytes at an address, or `None` where a program may not read them.
+    /// Reads `N` bytes at an address. `None` if a program may not read them.
     #[inline(always)]
     pub(crate) fn load<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         let (start, end) = self.range(address, N as u32, false)?;
         self.bytes.get(start..end)?.try_into().ok()
     }
 
-    /// Writes `N` bytes, or `None` where a program may not.
+    /// Writes `N` bytes. `None` if a program may not write them.
     #[inline(always)]
     pub(crate) fn store<const N: usize>(&mut self, address: u64, value: [u8; N]) -> Option<()> {
         let (start, end) = self.range(address, N as u32, true)?;
@@ -248,13 +250,13 @@ impl Memory {
         Some(())
     }
 
-    /// Bytes that a program hands over.
+    /// Returns the bytes that a program passes in.
     pub(crate) fn slice(&self, address: u64, size: u32) -> Result<&[u8], Violation> {
         let range = self.range(address, size, false);
         range.and_then(|(start, end)| self.bytes.get(start..end)).ok_or_else(|| self.violation(address, false))
     }
 
-    /// Bytes that a program wants filled.
+    /// Returns the bytes that a program wants filled.
     pub(crate) fn slice_mut(&mut self, address: u64, size: u32) -> Result<&mut [u8], Violation> {
         match self.range(address, size, true) {
             Some((start, end)) if end <= self.bytes.len() => Ok(&mut self.bytes[start..end]),
@@ -262,10 +264,10 @@ impl Memory {
         }
     }
 
-    /// Why an access failed.
+    /// Returns why an access failed.
     #[cold]
     pub(crate) fn violation(&self, address: u64, write: bool) -> Violation {
-        // Below a region, an offset has borrowed from the region's number.
+        // Below a region, the offset has borrowed from the region's number.
         let offset = i64::from(address as u32 as i32);
         let owner = if offset < 0 { address.wrapping_add(1 << 32) } else { address };
         let Some((id, kind, _)) = self.locate(owner) else { return Violation::Wild };

@@ -5,12 +5,15 @@
 //!     -> probe() -> fix_descriptor() -> set_up() -> event(), event(), ...   or all of it at once: replay(&recording)
 //! ```
 //!
-//! The object is bound to a kernel of the chosen [`Generation`] as libbpf would bind it, and run by an interpreter that knows all of
-//! eBPF. Every access is checked against what the pointer is for, every run has an end, and what goes wrong is told with the line of
-//! the driver's source. What the verifier would find out about a program before it runs shows here when it happens; a driver that
-//! runs here can still be refused by a verifier, and the other way round only where this says that something isn't there.
+//! The replay binds the object to a kernel of the chosen [`Generation`], as libbpf would. Its interpreter supports all
+//! of eBPF. It checks
+//! that each access stays in the memory that the pointer belongs to, limits the length of each run, and reports faults
+//! with the line of the
+//! driver's source. The verifier finds such faults before a program runs, a replay only when they happen. So a verifier
+//! can refuse a driver
+//! that runs here. A driver that the verifier accepts can fail here only if the replay reports a missing feature.
 //!
-//! Sizes, return values and buffers are as in drivers/hid/bpf/hid_bpf_dispatch.c of 6.6 and of 6.12.
+//! Sizes, return values and buffers are those of drivers/hid/bpf/hid_bpf_dispatch.c in 6.6 and in 6.12.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,14 +62,14 @@ use object::Global;
 use reports::{MAX_DESCRIPTOR, ReportType, Reports};
 use vm::Problem;
 
-/// The device that a driver is shown.
+/// The device that a driver runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Its number.
     pub id: HidId,
     /// Its bus.
     pub bus: Bus,
-    /// Its group. A recording doesn't tell it; the default is [`Group::GENERIC`].
+    /// Its group. A recording doesn't contain it. The default is [`Group::GENERIC`].
     pub group: Group,
     /// Its vendor.
     pub vendor: VendorId,
@@ -83,7 +86,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// A USB device of which nothing is known but its original descriptor.
+    /// Returns a USB device with only an original descriptor.
     pub fn of_descriptor(descriptor: Vec<u8>) -> Device {
         Device {
             id: HidId(1),
@@ -115,23 +118,24 @@ impl From<&recording::Device> for Device {
     }
 }
 
-/// What a driver is told, and how long it may take.
+/// The data for a driver, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The device's udev properties. Those that the driver doesn't ask for are passed over.
+    /// The device's udev properties. Ignores those that the driver doesn't ask for.
     pub properties: BTreeMap<String, String>,
-    /// Values for variables of the driver, its options.
+    /// The values of the driver's options, which are variables.
     pub options: BTreeMap<String, i64>,
-    /// The fields of the driver, to be looked up in the device's descriptor.
+    /// The driver's fields, to look up in the device's descriptor.
     pub fields: Vec<DriverField>,
-    /// The udev properties that the driver's set-up gives the device.
+    /// The udev properties that the driver's setup gives the device.
     pub exports: Vec<Export>,
-    /// What the device answers when it is asked for a feature report, by id.
+    /// The device's answers to requests for feature reports, by ID.
     pub features: BTreeMap<u8, Vec<u8>>,
-    /// The most instructions that one call of a hook may take. Default: 16 million; the verifier takes no program that needs more
-    /// than a million without loops of the kernel's own.
+    /// The maximum number of instructions per hook call. The default is 16 million. The verifier refuses programs that
+    /// need more than a
+    /// million without the kernel's own loops.
     pub instruction_limit: u64,
-    /// The most bytes for the driver's data and maps. Default: 64 MiB.
+    /// The maximum size of the driver's data and maps, in bytes. The default is 64 MiB.
     pub memory_limit: usize,
 }
 
@@ -150,13 +154,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The properties and feature reports that a recording has for a device.
+    /// Returns the properties and feature reports of a device in a recording.
     pub fn of(device: &recording::Device) -> Settings {
         Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
     }
 
-    /// The same, with what a driver's manifest says: fields, exports, and the options that the properties set. A value that an option
-    /// can't have is passed over, with a warning, as when the driver is attached.
+    /// Adds the data from a driver's manifest: fields, exports, and the options that the properties set. Ignores
+    /// invalid option values with a
+    /// warning, as attaching does.
     #[must_use]
     pub fn for_driver(mut self, driver: &DriverObject) -> Settings {
         self.fields.clone_from(&driver.manifest.fields);
@@ -173,55 +178,56 @@ impl Settings {
     }
 }
 
-/// What a driver's probe said.
+/// The result of a driver's probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The driver has no probe: it takes whatever its manifest matches.
+    /// The driver has no probe. It accepts every device that its manifest matches.
     NoProbe,
-    /// It takes the device.
+    /// The driver accepts the device.
     Takes,
-    /// It refuses the device, with this errno.
+    /// The driver refuses the device with this errno.
     Refuses(i32),
 }
 
-/// What became of a descriptor.
+/// The result of a descriptor hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fixed {
-    /// It is as it was.
+    /// The descriptor is unchanged.
     Unchanged,
-    /// It is another one.
+    /// The hook returned this descriptor.
     Changed(Vec<u8>),
-    /// The driver answered with this errno, and so the kernel takes the original.
+    /// The hook returned this errno, so the kernel uses the original descriptor.
     Refused(i32),
 }
 
-/// What became of a report.
+/// The result of an event hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// It is as it was.
+    /// The report is unchanged.
     Unchanged,
-    /// It is another one.
+    /// The hook returned this report.
     Changed(Vec<u8>),
-    /// The driver dropped it, with this errno.
+    /// The driver dropped the report with this errno.
     Dropped(i32),
 }
 
-/// What came of a report.
+/// All reports that result from a report of the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Reports that the driver sent while it was looking at this one; they come before it.
+    /// Reports that the driver injected while its hook ran. They arrive before the report itself.
     pub before: Vec<Vec<u8>>,
-    /// What became of the report itself.
+    /// The result for the report itself.
     pub report: Report,
-    /// Reports that the driver's work items sent, and its timers that were due.
+    /// Reports from the driver's work items and due timers.
     pub after: Vec<Vec<u8>>,
-    /// How many instructions all of that took. The kernel executes some more or less: it puts its own in place of calls, and leaves
-    /// out what can't be reached.
+    /// The number of instructions executed for all of these. The kernel's number differs slightly, because it replaces
+    /// calls with its own
+    /// instructions and removes unreachable ones.
     pub instructions: u64,
 }
 
 impl Outcome {
-    /// All reports that reach the kernel's input drivers, in order.
+    /// Iterates over the reports that reach the kernel's input drivers, in order.
     pub fn reports<'a>(&'a self, original: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let own = match &self.report {
             Report::Unchanged => Some(original),
@@ -232,14 +238,14 @@ impl Outcome {
     }
 }
 
-/// What a driver wanted of the device.
+/// The kind of a driver's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// To be told a report: GET_REPORT.
+    /// Reads a report: GET_REPORT.
     Get,
-    /// To take a report, on the control channel: SET_REPORT.
+    /// Sends a report on the control channel: SET_REPORT.
     Set,
-    /// To take an output report, on its own channel where the device has one.
+    /// Sends an output report, on its own channel if the device has one.
     Output,
 }
 
@@ -253,22 +259,22 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// Something that a driver sent to the device, or asked it for.
+/// A request of a driver to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// When, since the recording began.
+    /// The time since the recording began.
     pub time: Duration,
-    /// What was wanted.
+    /// The kind of request.
     pub kind: RequestKind,
     /// The type of the report.
     pub report: ReportType,
-    /// The bytes that were sent; of a report that was asked for, its id.
+    /// The bytes sent. For a get request, the ID.
     pub data: Vec<u8>,
-    /// Whether there was an answer. If not, the driver got -EIO.
+    /// Whether there was an answer. If not, the driver received -EIO.
     pub answered: bool,
 }
 
-/// A driver at work on a device.
+/// A driver running on a device.
 #[derive(Debug)]
 pub struct Driver {
     machine: Machine,
@@ -277,21 +283,21 @@ pub struct Driver {
     events: Vec<usize>,
     exports: Vec<Export>,
     descriptor: Vec<u8>,
-    /// What the fixed descriptor declares, once it is known.
+    /// The reports of the fixed descriptor, once known.
     reports: Option<Result<usize, ReplayError>>,
 }
 
-/// How long timers are waited for after the last report of a recording.
+/// How long to wait for timers after the last report of a recording.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most timers and work items that run at one time, so that those which start each other have an end.
+/// The maximum number of timer and work item callbacks at a time, so that callbacks that start each other end.
 const MAX_CALLBACKS: usize = 10_000;
 
 impl Driver {
-    /// Loads an object's programs for a generation and shows them a device.
+    /// Loads an object's programs for a generation, on a device.
     ///
     /// # Errors
-    /// The object has no program for the generation, an option is not one of the object's, or memory runs out.
+    /// The object has no program for the generation, it doesn't have one of the options, or memory runs out.
     pub fn new(
         object: &Object,
         generation: Generation,
@@ -306,7 +312,8 @@ impl Driver {
         let mut machine = machine.map_err(|full| out_of_memory(&full))?;
         machine.features = settings.features.clone();
         machine.device_id = device.id.0;
-        // A driver's own programs run before its hooks, on a device that the kernel knows as it is.
+        // The driver's probe and setup run before its hooks, when the kernel knows the device with its original
+        // descriptor.
         machine.reports = Reports::parse(&device.descriptor).unwrap_or_default();
         for (member, value) in [
             ("id", device.id.0.to_le_bytes().as_slice()),
@@ -341,7 +348,7 @@ impl Driver {
         variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
         for (name, bytes) in variables {
             let global = driver.object.global(&name);
-            // What no program reads has no variable.
+            // A field that no program reads has no variable.
             if let Some(variable) = global.and_then(|global| driver.global_bytes(global)) {
                 variable.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
             }
@@ -349,7 +356,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// The generation of kernels that the driver was loaded for.
+    /// Returns the generation that the driver was loaded for.
     pub fn generation(&self) -> Generation {
         self.generation
     }
@@ -360,7 +367,7 @@ impl Driver {
         self.machine.memory.bytes_mut(section).get_mut(global.offset as usize..end as usize)
     }
 
-    /// Tells the driver a udev property, cut to what it has room for. Whether it wants to know the property.
+    /// Passes a udev property to the driver, truncated to fit. Returns whether the driver asks for the property.
     pub fn set_property(&mut self, name: &str, value: &str) -> bool {
         let global = self.object.global(&format!("{PROPERTY_PREFIX}{name}"));
         let Some(variable) = global.and_then(|global| self.global_bytes(global)) else { return false };
@@ -393,13 +400,13 @@ impl Driver {
         Ok(())
     }
 
-    /// A variable of the driver as it is now.
+    /// Returns the current value of a variable.
     pub fn variable(&mut self, name: &str) -> Option<Vec<u8>> {
         let global = self.object.global(name)?;
         self.global_bytes(global).map(|bytes| bytes.to_vec())
     }
 
-    /// The udev properties that the driver gives the device, once it has been set up.
+    /// Returns the udev properties that the driver gives the device. Call it after the setup.
     pub fn exported(&mut self) -> BTreeMap<String, String> {
         let exports = std::mem::take(&mut self.exports);
         let value = |export: &Export| {
@@ -411,17 +418,17 @@ impl Driver {
         exported
     }
 
-    /// What the driver printed since this was last asked.
+    /// Returns the messages that the driver printed since the last call.
     pub fn take_messages(&mut self) -> Vec<String> {
         std::mem::take(&mut self.machine.messages)
     }
 
-    /// What the driver wanted of the device since this was last asked.
+    /// Returns the requests that the driver sent since the last call.
     pub fn take_requests(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.machine.requests)
     }
 
-    /// Asks the driver's own probe whether it takes the device.
+    /// Runs the driver's probe on the device.
     ///
     /// # Errors
     /// The program stopped.
@@ -438,7 +445,8 @@ impl Driver {
         Ok(if arguments.retval == 0 { Verdict::Takes } else { Verdict::Refuses(arguments.retval) })
     }
 
-    /// Runs the driver's set-up, if it has one, on the fixed descriptor. What it asks and tells the device is among the requests.
+    /// Runs the driver's setup, if it has one, on the fixed descriptor. [`Driver::take_requests`] includes the setup's
+    /// requests.
     ///
     /// # Errors
     /// The program stopped.
@@ -454,7 +462,7 @@ impl Driver {
         Ok(NotSetUp::of(&arguments))
     }
 
-    /// Runs a syscall program with an argument, which it can change, and gives what it returns.
+    /// Runs a syscall program with an argument, which it can change, and returns its result.
     ///
     /// # Errors
     /// There is no such program, or it stopped.
@@ -473,12 +481,12 @@ impl Driver {
         result.map_err(|problem| self.stopped(program, problem))
     }
 
-    /// Lets the driver fix a descriptor, by which reports are taken from then on.
+    /// Runs the driver's descriptor hook. Later reports must match the fixed descriptor.
     ///
     /// # Errors
-    /// The program stopped, or returned more than there is room for.
+    /// The program stopped, or its result is larger than the buffer.
     pub fn fix_descriptor(&mut self, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
-        // The kernel forgets the reports that it knew before it asks for the descriptor.
+        // The kernel discards the known reports before it calls the descriptor hook.
         self.machine.reports = Reports::default();
         let fixed = match self.object.hooks(self.generation).rdesc_fixup.first().copied() {
             Some(program) => self.run_fixup(program, descriptor)?,
@@ -500,7 +508,7 @@ impl Driver {
     }
 
     fn run_fixup(&mut self, program: usize, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
-        // The kernel calls no hook for a descriptor without a byte; here it is run, as over any other.
+        // The kernel calls no hook for an empty descriptor. The replay runs it on one as on any other.
         if !descriptor.is_empty() {
             crate::invalid::check_size(descriptor.len())
                 .map_err(|invalid| ReplayError::Descriptor { fixed: false, invalid })?;
@@ -541,18 +549,20 @@ impl Driver {
         }
     }
 
-    /// Hands the driver an input report from the device. The descriptor is fixed first if that was not done yet.
+    /// Runs the driver's event hook on an input report from the device. Runs the descriptor hook first if that hasn't
+    /// happened.
     ///
     /// # Errors
-    /// The program stopped or returned more than there is room for; the kernel would not take the device or the report.
+    /// The program stopped, or its result is larger than the buffer. Or the kernel would refuse the device or the
+    /// report.
     pub fn event(&mut self, report: &[u8]) -> Result<Outcome, ReplayError> {
         self.event_of(ReportType::Input, report)
     }
 
-    /// Hands the driver a report of a type: the answer to a GET_REPORT comes through the same hook.
+    /// Runs the driver's event hook on a report of a type. Answers to GET_REPORT pass the same hook.
     ///
     /// # Errors
-    /// As [`Driver::event`].
+    /// As for [`Driver::event`].
     pub fn event_of(&mut self, kind: ReportType, report: &[u8]) -> Result<Outcome, ReplayError> {
         let size = match &self.reports {
             Some(Ok(size)) => *size,
@@ -597,7 +607,7 @@ impl Driver {
         Ok(Outcome { before, report, after, instructions: self.machine.instructions - taken })
     }
 
-    /// The longest way that a program took so far.
+    /// Returns the longest path that a program has taken so far.
     fn effort(&self) -> Effort {
         let way = &self.machine.longest_way;
         let longest = way.rounds.values().max();
@@ -608,23 +618,24 @@ impl Driver {
         }
     }
 
-    /// The bytes of the buffer for reports, where the driver looks at reports and the kernel takes the descriptor.
+    /// Returns the size of the report buffer, if the driver has an event hook and the kernel accepts the descriptor.
     fn buffer_size(&self) -> Option<usize> {
         self.reports.as_ref()?.as_ref().ok().copied().filter(|_| self.has_event_hook())
     }
 
-    /// The driver's data, by the names of sections: its variables as they are.
+    /// Iterates over the driver's data by section name, with the current values of its variables.
     pub(crate) fn data(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let regions = self.object.data.iter().zip(&self.machine.data.sections);
         regions.map(|(section, region)| (section.name.as_str(), self.machine.memory.bytes(*region)))
     }
 
-    /// Whether the driver looks at reports at all.
+    /// Returns whether the driver has an event hook.
     fn has_event_hook(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Lets time pass, as the recording's clock has it, and runs the timers that are due by then. What they send comes with its time.
+    /// Advances the recording's clock and runs the timers that are due by then. Returns the reports that they send,
+    /// with their times.
     ///
     /// # Errors
     /// A callback stopped.
@@ -640,10 +651,10 @@ impl Driver {
         Ok(sent)
     }
 
-    /// Runs what is due up to a time. What it sends is also left in `injected`.
+    /// Runs all callbacks due up to a time. The reports that they send also stay in `injected`.
     fn run_due(&mut self, until: u64) -> Result<Vec<(Duration, Vec<u8>)>, ReplayError> {
         let mut sent = Vec::new();
-        // All of them together have the time of one hook.
+        // All callbacks together have the instruction limit of one hook.
         self.machine.begin();
         let mut callback = 0;
         for _ in 0..MAX_CALLBACKS {
@@ -663,8 +674,9 @@ impl Driver {
         Err(self.stopped_at(callback, Problem::Here(reason)))
     }
 
-    /// Sends the device a request as a program in user space would, through the driver's hooks. Byte 0 of the data is the report's id.
-    /// Gives what a hook or the device answered, a number of bytes or a negative errno.
+    /// Sends a request to the device like a program in user space, through the driver's hooks. Byte 0 of the data is
+    /// the report's ID. Returns the
+    /// answer of a hook or the device: a number of bytes or a negative errno.
     ///
     /// # Errors
     /// A program stopped.
@@ -688,12 +700,12 @@ impl Driver {
         Ok(result)
     }
 
-    /// A problem as an error; one without a place of its own is put at the start of a program.
+    /// Turns a problem into an error. A problem without a position is reported at the start of a program.
     fn stopped(&self, program: usize, problem: Problem) -> ReplayError {
         self.stopped_at(self.machine.image.functions.get(program).map_or(0, |function| function.start), problem)
     }
 
-    /// The same, with an index of the code.
+    /// Does the same with an index of the code.
     fn stopped_at(&self, start: usize, problem: Problem) -> ReplayError {
         ReplayError::Fault(match problem {
             Problem::Deeper(fault) => fault,
@@ -701,11 +713,12 @@ impl Driver {
         })
     }
 
-    /// Runs the driver over one device of a recording, an index of [`Recording::devices`]: what the kernel would make of it. The counts
-    /// are those of the device's own reports.
+    /// Replays one device of a recording, an index of [`Recording::devices`]. Returns the result that the kernel would
+    /// produce. The instruction
+    /// counts are those of the device's own reports.
     ///
     /// # Errors
-    /// As [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
+    /// As for [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
     pub fn replay(&mut self, recording: &Recording, device_index: usize) -> Result<Replayed, LineError> {
         let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
         let Some(original) = recording.devices.get(device_index) else { return Ok(Replayed::default()) };
@@ -731,7 +744,7 @@ impl Driver {
         let mut events = Vec::new();
         let mut instructions = Vec::new();
         let mut add = |time: Duration, report: &[u8], line| {
-            // A recording's clock has microseconds.
+            // A recording's clock has a resolution of microseconds.
             let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
             events.push(recording::Event { device: 0, time, report: report.to_vec(), line });
         };
@@ -756,10 +769,10 @@ impl Driver {
     }
 }
 
-/// An error, and the line of the recording that brought it about.
+/// An error, and the line of the recording that caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineError {
-    /// The line, where it is one line's fault.
+    /// The line, if one line caused the error.
     pub line: Option<usize>,
     /// The error.
     pub error: ReplayError,

@@ -1,7 +1,8 @@
-//! A driver's object as a file: its functions, data, maps and what binds them together.
+//! Parses a driver's object file: its functions, data, maps and relocations.
 //!
-//! Objects as clang writes them and objects from libbpf's static linker are both read. In the former, the sections of the type
-//! information have no offsets yet, so what is where comes from the symbols.
+//! Accepts objects from clang and from libbpf's static linker. clang's objects have no offsets in the type information
+//! of sections yet, so
+//! the offsets come from the symbols.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,13 +18,14 @@ use super::error::ObjectError;
 use super::insn::{self, Raw};
 use crate::object::{PROPERTY_PREFIX, is_or_below, limits};
 
-/// More instructions than any driver has: the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`).
+/// The maximum number of instructions, the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`). No driver has
+/// as many.
 const MAX_INSTRUCTIONS: usize = 1_000_000;
 
-/// More bytes of data than any driver has.
+/// The maximum size of the data, in bytes. No driver has as much.
 const MAX_DATA: u64 = 16 << 20;
 
-/// More maps, and variables in the section of the struct_ops map, than any driver has.
+/// The maximum number of maps, and of variables in the struct_ops map's section. No driver has as many.
 const MAX_MAPS: usize = 256;
 
 /// A driver's object.
@@ -43,7 +45,7 @@ pub struct Object {
     pub(crate) syscalls: Vec<usize>,
 }
 
-/// The programs for the hooks of a generation: indices of [`Object::functions`].
+/// The programs for a generation's hooks, as indices of [`Object::functions`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hooks {
     pub(crate) device_event: Vec<usize>,
@@ -57,24 +59,24 @@ pub(crate) struct Hooks {
 pub(crate) struct CodeSection {
     pub(crate) name: String,
     pub(crate) instructions: Vec<Raw>,
-    /// What instructions refer to.
+    /// The targets that instructions refer to.
     pub(crate) references: BTreeMap<usize, Reference>,
 }
 
-/// A function: a program or what programs call.
+/// A function: a program, or a function that programs call.
 #[derive(Clone, Debug)]
 pub(crate) struct Function {
     pub(crate) name: String,
     /// An index of [`Object::code`].
     pub(crate) section: usize,
-    /// In instructions, within the section.
+    /// In instructions from the start of the section.
     pub(crate) start: usize,
     pub(crate) len: usize,
     /// Whether the program may sleep.
     pub(crate) sleepable: bool,
 }
 
-/// What an instruction refers to.
+/// The target that an instruction refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// A byte of a data section.
@@ -85,11 +87,11 @@ pub(crate) enum Reference {
     Map(usize),
     Function(usize),
     Extern(usize),
-    /// Nothing that a program could use; why.
+    /// An unusable target, with the reason.
     Nowhere(String),
 }
 
-/// A section of data.
+/// A data section.
 #[derive(Clone, Debug)]
 pub(crate) struct DataSection {
     pub(crate) name: String,
@@ -97,7 +99,7 @@ pub(crate) struct DataSection {
     pub(crate) writable: bool,
 }
 
-/// A map, as the object defines it.
+/// A map as the object defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MapDefinition {
     pub(crate) name: String,
@@ -108,26 +110,26 @@ pub(crate) struct MapDefinition {
     pub(crate) max_entries: u32,
 }
 
-/// Something of the kernel's.
+/// A kernel symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extern {
     pub(crate) name: String,
     pub(crate) weak: bool,
 }
 
-/// As what a variable is declared.
+/// The declared type of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declared {
-    /// A truth value.
+    /// A Boolean.
     Bool,
-    /// A number, with its size in bytes.
+    /// An integer.
     Integer {
         /// Its size in bytes.
         size: u32,
-        /// Whether it can be below 0.
+        /// Whether it is signed.
         signed: bool,
     },
-    /// One of these constants, each with its value.
+    /// An enumeration, with its constants and their values.
     Enumeration(Vec<(String, u64)>),
     /// Anything else.
     Other,
@@ -141,17 +143,17 @@ pub(crate) struct Global {
     pub(crate) size: u32,
 }
 
-/// `struct hid_bpf_ops`' name.
+/// The name of `struct hid_bpf_ops`.
 const OPS: &str = "hid_bpf_ops";
 
-/// The relocation types of BPF that loaders act on.
+/// The BPF relocation types that loaders process.
 const R_BPF_64_64: u32 = 1;
 const R_BPF_64_ABS64: u32 = 2;
 const R_BPF_64_32: u32 = 10;
 
 type Elf<'a> = ElfFile64<'a, Endianness>;
 
-/// Where the parts of an ELF file went.
+/// Where a section of the ELF file is stored in the object.
 #[derive(Clone, Copy)]
 enum Place {
     Code(usize),
@@ -160,10 +162,10 @@ enum Place {
 }
 
 impl Object {
-    /// Reads an object. Whether its programs can run shows when they do.
+    /// Parses an object. Faults in its programs only show when they run.
     ///
     /// # Errors
-    /// The bytes are no BPF object, or one that is damaged.
+    /// The bytes are not a BPF object, or the object is damaged.
     pub fn parse(bytes: &[u8]) -> Result<Object, ObjectError> {
         let elf = Elf::parse(bytes).map_err(|error| ObjectError::Elf(error.to_string()))?;
         let machine = elf.elf_header().e_machine(elf.endian());
@@ -191,7 +193,7 @@ impl Object {
         Ok(object)
     }
 
-    /// An object of functions alone, each with its name.
+    /// Creates an object from named functions alone.
     #[cfg(test)]
     pub(crate) fn of_functions(functions: &[(&str, &[Raw])]) -> Object {
         let mut object = Loader::new(Btf::default(), BtfExt::default()).object;
@@ -221,7 +223,7 @@ impl Object {
         }
     }
 
-    /// The generations of kernels that the object has programs for. One that only talks to its device is for all.
+    /// Returns the generations that the object has programs for. An object with only syscall programs supports all.
     pub fn generations(&self) -> Vec<Generation> {
         let has_hooks = |generation: &Generation| *self.hooks(*generation) != Hooks::default();
         let all = [Generation::FmodRet, Generation::StructOps];
@@ -231,17 +233,17 @@ impl Object {
         all.into_iter().filter(has_hooks).collect()
     }
 
-    /// The names of the syscall programs.
+    /// Iterates over the names of the syscall programs.
     pub fn syscall_programs(&self) -> impl Iterator<Item = &str> {
         self.syscalls.iter().filter_map(|index| self.functions.get(*index)).map(|function| function.name.as_str())
     }
 
-    /// The names of the udev properties that the driver wants to know.
+    /// Iterates over the names of the udev properties that the driver asks for.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         self.globals.keys().filter_map(|name| name.strip_prefix(PROPERTY_PREFIX))
     }
 
-    /// As what a variable is declared, where it is one.
+    /// Returns the declared type of a variable, if it exists.
     pub fn declared(&self, variable: &str) -> Option<Declared> {
         let ty = self.btf.resolve(self.btf.variable(variable)?);
         Some(match self.btf.get(ty) {
@@ -252,8 +254,10 @@ impl Object {
         })
     }
 
-    /// The variables that are smaller than their types. clang splits a static struct into its members and shrinks a static number that is only
-    /// ever one of two, and keeps the type for each; the kernel refuses such type information (`btf_datasec_resolve()`, kernel/bpf/btf.c).
+    /// Returns the variables that are smaller than their types. clang splits a static struct into its members, shrinks
+    /// a static number that only
+    /// has two values, and keeps the original types. The kernel refuses such type information (`btf_datasec_resolve()`,
+    /// kernel/bpf/btf.c).
     pub fn shrunk_variables(&self) -> Vec<&str> {
         let of_section = |section: usize| match self.btf.get(TypeId(section as u32)) {
             Type::Section { variables, .. } => variables.as_slice(),
@@ -264,7 +268,7 @@ impl Object {
             Type::Variable { name, ty } if self.btf.size_of(*ty).is_some_and(|size| size > placed.size) => Some(name),
             _ => None,
         });
-        // The parts are called after the struct, with a number.
+        // clang names the parts after the struct, with a number.
         split.map(|name| name.split_once('.').map_or(name.as_str(), |(name, _)| name)).collect()
     }
 
@@ -272,7 +276,7 @@ impl Object {
         self.globals.get(name).copied()
     }
 
-    /// The syscall program of a name.
+    /// Returns the syscall program with a name.
     pub(crate) fn syscall(&self, name: &str) -> Option<usize> {
         self.syscalls
             .iter()
@@ -291,7 +295,7 @@ struct Loader {
     externs: HashMap<String, usize>,
 }
 
-/// A symbol, as far as relocations care.
+/// A symbol, with the data that relocations need.
 struct Symbol<'a> {
     name: &'a str,
     section: Option<SectionIndex>,
@@ -318,7 +322,7 @@ fn relocation_type(flags: RelocationFlags) -> Option<u32> {
     }
 }
 
-/// A section's name as libbpf reads it: a leading `?` means "not loaded unless asked for".
+/// Returns a section's name without the leading `?`, which means "load only on request" in libbpf.
 fn plain_name(section: &str) -> &str {
     section.strip_prefix('?').unwrap_or(section)
 }
@@ -426,7 +430,7 @@ impl Loader {
                     if instructions > MAX_INSTRUCTIONS {
                         return Err(ObjectError::TooLarge(format!("more than {MAX_INSTRUCTIONS} instructions")));
                     }
-                    // Another name for the same function is passed over.
+                    // Ignores a second name for the same function.
                     if let Entry::Vacant(vacant) = self.starts.entry((section, start)) {
                         vacant.insert(self.object.functions.len());
                         let sleepable = code.is_some_and(|code| may_sleep(plain_name(&code.name)));
@@ -456,7 +460,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Reads a map's definition, a struct whose members' types say what their values would.
+    /// Parses a map definition, a struct whose member types encode the values.
     fn map(&self, name: &str) -> Result<MapDefinition, String> {
         let btf = &self.object.btf;
         let ty = btf.variable(name).ok_or("has no type information")?;
@@ -525,7 +529,7 @@ impl Loader {
             }
             return Reference::Extern(index);
         };
-        // A call's immediate counts instructions behind it, that of a load counts bytes.
+        // A call's immediate counts instructions from the next one. A load's immediate counts bytes.
         let addend = i64::from(instruction.immediate);
         let addend = if is_call { addend.saturating_add(1).saturating_mul(insn::SIZE as i64) } else { addend };
         let offset = symbol.address.saturating_add_signed(addend);
@@ -567,7 +571,7 @@ impl Loader {
             };
             hooks.by_name(prefix, target)?.push(index);
         }
-        // The kernel only looks at the map; its members say which program is for what.
+        // The kernel only reads the map. Its members determine the program for each hook.
         let maps = self.ops_maps(elf)?;
         self.object.struct_ops = if maps == Hooks::default() { struct_ops_by_section } else { maps };
         Ok(())

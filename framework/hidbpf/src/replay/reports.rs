@@ -1,4 +1,4 @@
-//! How long the reports of a descriptor are, and so how much of them a driver's hooks can get at.
+//! Computes the lengths of a descriptor's reports, and with them the size of a hook's buffer.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,23 @@ use crate::descriptor::Descriptor;
 pub use crate::fields::ReportType;
 pub use crate::invalid::InvalidDescriptor;
 
-/// The longest report descriptor that the kernel takes, and the size of a descriptor hook's buffer, in bytes:
-/// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
+/// The maximum size of a report descriptor, and the size of a descriptor hook's buffer, in bytes:
+/// `HID_MAX_DESCRIPTOR_SIZE`
+/// (include/linux/hid.h).
 pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
 
-/// The buffer of a report hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
+/// The buffer of an event hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
 const BUFFER_UNIT: usize = 64;
 
 /// The lengths of the reports that a descriptor declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reports {
-    /// Without the byte for the id.
+    /// Without the ID byte.
     bits: BTreeMap<(ReportType, u8), u64>,
 }
 
 impl Reports {
-    /// Counts the reports of a descriptor.
+    /// Computes the lengths of a descriptor's reports.
     ///
     /// # Errors
     /// The kernel would refuse the descriptor.
@@ -40,28 +41,29 @@ impl Reports {
         usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX) + usize::from(id > 0)
     }
 
-    /// The length of a report in bytes, its id included where it has one; id 0 is the report of a device without ids.
+    /// Returns the length of a report in bytes, including its ID if it has one. ID 0 is the report of a device without
+    /// IDs.
     pub fn length(&self, kind: ReportType, id: u8) -> Option<usize> {
         self.bits.get(&(kind, id)).map(|bits| Reports::bytes((kind, id), *bits))
     }
 
-    /// Whether reports of a type begin with an id.
+    /// Returns whether reports of a type begin with an ID.
     pub fn is_numbered(&self, kind: ReportType) -> bool {
         self.bits.keys().any(|(of, id)| *of == kind && *id > 0)
     }
 
-    /// The length that is declared for these bytes, and the report's id; `None` for an id that is not declared.
+    /// Returns the ID and the declared length of a report. `None` if its ID is not declared.
     pub fn length_of(&self, kind: ReportType, report: &[u8]) -> Option<(u8, usize)> {
         let id = if self.is_numbered(kind) { *report.first()? } else { 0 };
         Some((id, self.length(kind, id)?))
     }
 
-    /// The type, id and length in bytes of each report.
+    /// Iterates over the type, ID and length in bytes of each report.
     pub fn iter(&self) -> impl Iterator<Item = (ReportType, u8, usize)> + '_ {
         self.bits.iter().map(|(key, bits)| (key.0, key.1, Reports::bytes(*key, *bits)))
     }
 
-    /// The bytes that a hook on reports can get at: the longest report of any type, rounded up to a multiple of 64.
+    /// Returns the size of a hook's buffer for reports: the longest report of any type, rounded up to a multiple of 64.
     pub fn buffer_size(&self) -> usize {
         let longest = self.iter().map(|(_, _, length)| length).max().unwrap_or(0);
         longest.div_ceil(BUFFER_UNIT) * BUFFER_UNIT
@@ -72,7 +74,7 @@ impl Reports {
 mod tests {
     use super::*;
 
-    /// A mouse: report 2 has 3 buttons and 5 bits of padding, X and Y; report 3 is a feature of 9 bits.
+    /// A mouse. Report 2 has 3 buttons, 5 bits of padding, X and Y. Report 3 is a feature report of 9 bits.
     const MOUSE: &[u8] = &[
         0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x02, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x15, 0x00, 0x25, 0x01,
         0x95, 0x03, 0x75, 0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 0x05, 0x81, 0x03, 0x05, 0x01, 0x09, 0x30, 0x09, 0x31,
@@ -101,7 +103,7 @@ mod tests {
         }
     }
 
-    /// Without an id it is one byte shorter, also beside reports that have one: `hid_report_len()`.
+    /// Without an ID a report is one byte shorter, even next to reports with one: `hid_report_len()`.
     #[test]
     fn only_reports_with_an_id_have_a_byte_for_it() {
         let reports = Reports::parse(&[0x75, 8, 0x95, 2, 0x81, 2, 0x85, 9, 0x81, 2]).unwrap();

@@ -1,4 +1,5 @@
-//! Runs decoded instructions. Nothing a program does gets out of its [`Memory`](super::memory::Memory), and every run has an end.
+//! Runs decoded instructions. A program can't access anything outside its [`Memory`](super::memory::Memory), and every
+//! run ends.
 
 use std::sync::Arc;
 
@@ -7,20 +8,20 @@ use super::insn::{self, FRAME_POINTER, IMMEDIATE, Insn, Op};
 use super::machine::Machine;
 use super::memory::Violation;
 
-/// Bytes of a function's stack frame: `MAX_BPF_STACK` (include/linux/filter.h).
+/// The size of a function's stack frame in bytes: `MAX_BPF_STACK` (include/linux/filter.h).
 pub(crate) const FRAME_SIZE: u32 = 512;
 
-/// How deep functions can call each other: `MAX_CALL_FRAMES` (include/linux/bpf_verifier.h).
+/// The maximum depth of calls: `MAX_CALL_FRAMES` (include/linux/bpf_verifier.h).
 pub(crate) const MAX_CALLS: usize = 8;
 
-/// How often a `may_goto` loop goes round: `BPF_MAX_LOOPS` (include/linux/bpf.h).
+/// The maximum number of iterations of a `may_goto` loop: `BPF_MAX_LOOPS` (include/linux/bpf.h).
 pub(crate) const MAX_LOOPS: u64 = 8 << 20;
 
-/// Why a helper could not do what it was called for.
+/// Why a helper failed.
 pub(crate) enum Problem {
     /// The calling instruction is at fault.
     Here(Reason),
-    /// So is one of a function that the helper called.
+    /// An instruction in a function that the helper called is at fault.
     Deeper(Box<Fault>),
 }
 
@@ -30,11 +31,11 @@ impl From<Reason> for Problem {
     }
 }
 
-/// What a called function comes back to.
+/// The state to restore when a called function returns.
 #[derive(Clone, Copy, Default)]
 struct Caller {
     at: usize,
-    /// r6 to r9, which calls keep.
+    /// r6 to r9, which calls preserve.
     saved: [u64; 4],
 }
 
@@ -51,7 +52,7 @@ fn sign_extend_32(value: u64) -> u64 {
 }
 
 impl Machine {
-    /// Runs a function that begins at an index of the code, with r1 to r5, and gives its r0.
+    /// Runs the function at an index of the code with r1 to r5, and returns its r0.
     pub(crate) fn run(&mut self, entry: usize, arguments: [u64; 5]) -> Result<u64, Box<Fault>> {
         let image = Arc::clone(&self.image);
         let base = self.depth;
@@ -65,7 +66,7 @@ impl Machine {
         result
     }
 
-    /// Begins a function's frame; `None` where calls nest too deep.
+    /// Enters a function's frame. `None` if calls are nested too deeply.
     fn enter(&mut self) -> Option<u64> {
         let frame = *self.frames.get(self.depth).filter(|_| self.depth < self.max_depth)?;
         self.depth += 1;
@@ -308,7 +309,7 @@ impl Machine {
         }
     }
 
-    /// An atomic operation on `N` bytes. There is one CPU, so that nothing else needs doing.
+    /// Performs an atomic operation on `N` bytes. A replay has one CPU, so nothing else is needed.
     fn atomic<const N: usize>(
         &mut self,
         insn: &Insn,
@@ -351,7 +352,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Why an access was refused.
+    /// Returns why an access was refused.
     #[cold]
     pub(crate) fn bad_access(&self, access: AccessKind, address: u64, size: u32) -> Reason {
         match self.memory.violation(address, access == AccessKind::Write) {

@@ -1,8 +1,10 @@
-//! Every instruction against arithmetic written another way, and whole programs against another interpreter.
+//! Tests every instruction against independent arithmetic, and whole programs against another interpreter.
 //!
-//! rbpf is right about most of versions 1 to 3. Where it isn't, only the first comparison is made: it zero-extends the immediates of
-//! 64-bit comparisons, keeps the upper half of what is divided by 0 for a 32-bit remainder (RFC 9669 clears it), panics
-//! when it negates the least 64-bit number, knows nothing of version 4, and refuses atomic operations.
+//! rbpf is right about most of versions 1 to 3. The rest is only tested against arithmetic. rbpf zero-extends the
+//! immediates of 64-bit
+//! comparisons, and keeps the upper half of the dividend in a 32-bit remainder by 0 (RFC 9669 clears it). It panics
+//! when it negates the
+//! smallest 64-bit number, doesn't support version 4, and refuses atomic operations.
 
 use super::error::{AccessKind, Reason};
 use super::insn::{self, Raw};
@@ -33,7 +35,7 @@ fn run(code: &[Raw]) -> Result<u64, Box<Fault>> {
     machine.run(0, [0; 5])
 }
 
-/// A program that is run again and again, on r1 and r2.
+/// A program that runs repeatedly on r1 and r2.
 struct Program(Machine);
 
 impl Program {
@@ -47,14 +49,14 @@ impl Program {
     }
 }
 
-/// One instruction on r1 and r2, and r1 is what comes of it.
+/// Runs one instruction on r1 and r2 and returns r1.
 fn one(insn: Raw) -> Program {
     Program::new(&[insn, raw(0xbf, 0, 1, 0, 0), EXIT])
 }
 
 #[test]
 fn instructions_are_counted_as_they_are_executed() {
-    // A 64-bit load is one, however many words it has; the loop's two are executed five times.
+    // A 64-bit load counts as one despite its two halves. The two instructions of the loop run five times.
     let code = [&load(0, 5)[..], &[raw(0x17, 0, 0, 0, 1), raw(0x55, 0, 0, -2, 0), EXIT]].concat();
     let mut machine = machine(Object::of_functions(&[("main", &code)]));
     for runs in 1..=3 {
@@ -85,7 +87,7 @@ fn numbers() -> Vec<u64> {
     numbers
 }
 
-/// What an operation gives, in whole numbers without a width.
+/// Returns the result of an operation, computed in 128-bit integers.
 fn arithmetic(code: u8, offset: i16, bits: u32, d: u64, s: u64) -> u64 {
     let modulus = 1i128 << bits;
     let unsigned = |value: u64| i128::from(value) & (modulus - 1);
@@ -204,7 +206,7 @@ fn moves_extend_signs_and_bytes_change_places() {
     }
 }
 
-/// Puts r1 at r10 - 8 and `r0` into r0, runs an instruction that can use r2, and gives a register or what is there then.
+/// Stores r1 at r10 - 8 and `r0` in r0, and runs an instruction that can use r2. Returns a register, or the memory.
 fn in_memory(insn: Raw, r0: u64, result: Option<u8>) -> Program {
     let mut code = vec![raw(0x7b, 10, 1, -8, 0)];
     code.extend(load(0, r0));
@@ -217,7 +219,7 @@ fn in_memory(insn: Raw, r0: u64, result: Option<u8>) -> Program {
     Program::new(&code)
 }
 
-/// The sizes of memory accesses, as opcodes have them, and which bits they are about.
+/// The sizes of memory accesses as in opcodes, and the bits that they cover.
 const SIZES: [(u8, u64); 4] = [(0x10, 0xff), (0x08, 0xffff), (0x00, 0xffff_ffff), (0x18, u64::MAX)];
 
 #[test]
@@ -300,7 +302,7 @@ fn atomic_operations_change_memory_and_give_the_old_value() {
 fn long_jumps_and_loops_that_the_kernel_ends() {
     let gotol = [raw(0xb7, 0, 0, 0, 1), raw(0x06, 0, 0, 0, 1), raw(0xb7, 0, 0, 0, 2), EXIT];
     assert_eq!(run(&gotol), Ok(1));
-    // while (can_loop) r0++: the instruction limit comes first here.
+    // while (can_loop) r0++: the instruction limit applies first.
     let may_goto = [raw(0xb7, 0, 0, 0, 0), raw(0xe5, 0, 0, 2, 0), raw(0x07, 0, 0, 0, 1), raw(0x05, 0, 0, -3, 0), EXIT];
     assert_eq!(run(&may_goto).unwrap_err().reason, Reason::Endless(LIMIT));
     let backwards =
@@ -321,7 +323,7 @@ fn functions_have_frames_and_keep_four_registers() {
         raw(0x79, 1, 10, -8, 0),
         raw(0x0f, 0, 1, 0, 0),
         EXIT,
-        // Takes a pointer to the caller's frame, and has one of its own.
+        // Takes a pointer to the caller's frame, and has a frame of its own.
         raw(0xb7, 6, 0, 0, 1),
         raw(0x7a, 10, 0, -8, 1),
         raw(0x7a, 1, 0, 0, 7),
@@ -401,7 +403,7 @@ fn what_is_no_program_is_an_error_where_it_is_reached() {
     }
 }
 
-/// A program of random arithmetic, jumps ahead and memory, of what rbpf is right about.
+/// Returns a program of random arithmetic, forward jumps and memory accesses that rbpf executes correctly.
 fn random_program(random: &mut Random) -> Vec<Raw> {
     let mut code = Vec::new();
     for register in 0..10 {
@@ -418,7 +420,7 @@ fn random_program(random: &mut Random) -> Vec<Raw> {
                 let operation = [0x0, 0x1, 0x2, 0x3, 0x4, 0x5, 0x6, 0x7, 0x9, 0xa, 0xb, 0xc][random.below(12)];
                 let class = [4, 7][random.below(2)];
                 let bits = if class == 7 { 64 } else { 32 };
-                // What a shift by more than the width does is not said anywhere, and rbpf refuses some.
+                // No specification defines shifts by more than the width, and rbpf refuses some.
                 let immediate =
                     if [0x6, 0x7, 0xc].contains(&operation) { immediate & (bits - 1) } else { immediate_or_0 };
                 let divides = [0x3, 0x9].contains(&operation) && from_register == 0;
@@ -448,7 +450,7 @@ fn random_program(random: &mut Random) -> Vec<Raw> {
         });
     }
     let mut result = vec![raw(0xbf, 0, 0, 0, 0)];
-    // What every register and the stack hold counts.
+    // The result covers every register and the stack.
     for register in 1..10 {
         result.extend([raw(0x27, 0, 0, 0, 31), raw(0xaf, 0, register, 0, 0)]);
     }
@@ -457,7 +459,7 @@ fn random_program(random: &mut Random) -> Vec<Raw> {
     }
     code.extend(result);
     code.push(EXIT);
-    // The stack begins as zeros in one interpreter and is whatever it was in others.
+    // The initial stack is zero in one interpreter and undefined in others.
     let mut program: Vec<Raw> = (1..=16).map(|slot| raw(0x7a, 10, 0, -8 * slot, 0)).collect();
     program.extend(code);
     program

@@ -1,4 +1,4 @@
-//! A whole recording through a driver, with all of its devices.
+//! Replays a whole recording, with all of its devices.
 
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 
@@ -6,26 +6,28 @@ use super::{Driver, Generation, LineError, Object, ReplayError, Settings, Verdic
 use crate::recording::{Device, Event, Recording};
 use crate::setup::NotSetUp;
 
-/// What a driver has made of a recording.
+/// The result of replaying a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// The devices and reports, as the driver leaves them.
+    /// The devices and reports after the driver's changes.
     pub recording: Recording,
-    /// For each report of the recording that was replayed, how many instructions the driver took for it, in its hook and in the work
-    /// that this began; timers that were due later are not in it. `None` where the driver does not look at reports of that device.
+    /// For each report of the original recording, the number of instructions of the hook and the work that it started,
+    /// without timers due
+    /// later. `None` if the driver has no event hook on that device.
     pub instructions: Vec<Option<u64>>,
-    /// The devices, as indices, that the driver's own probe refuses, each with the errno that it answers, as a positive number.
+    /// The devices, as indices, that the driver's probe refuses, with the positive errno.
     pub refused: Vec<(usize, i32)>,
-    /// The devices, as indices, on which the driver's set-up fails, each with why.
+    /// The devices, as indices, whose setup fails, with the reason.
     pub not_set_up: Vec<(usize, NotSetUp)>,
 }
 
-/// What a driver makes of a recording: each device with the descriptor that the driver leaves, and the reports that reach the kernel's
-/// input drivers. A device that the driver's own probe refuses, or that refuses to be set up, stays as it is. Each device has a driver of its own, as in the
-/// kernel.
+/// Replays a recording: returns each device with its fixed descriptor, and the reports that reach the kernel's input
+/// drivers. A device
+/// stays unchanged if the driver's probe refuses it or its setup fails. As in the kernel, each device has its own
+/// instance of the driver.
 ///
 /// # Errors
-/// A program did what the kernel would not let it do; the error has the line of the recording.
+/// A program did something that the kernel forbids. The error has the line of the recording.
 pub fn replay(
     object: &Object,
     generation: Generation,
@@ -64,9 +66,9 @@ pub fn replay(
     Ok(Replayed { recording: whole, instructions, refused, not_set_up })
 }
 
-/// How two recordings differ: lines that are in one of them alone (`-` expected, `+` found), and under a line that has others in its
-/// place, which bytes these are. Empty where they do not differ. Comments and properties are passed over, but not what the device is
-/// asked, nor what the driver exports.
+/// Compares two recordings: lists the lines that only one of them has (`-` expected, `+` found), and the differing
+/// bytes below a changed
+/// line. Empty if they are equal. Ignores comments and properties, but not requests to the device and exports.
 pub fn difference(expected: &Recording, found: &Recording) -> String {
     let lines = |recording: &Recording| -> Vec<String> {
         let said = ["# asked ", "# exported "];
@@ -80,7 +82,7 @@ pub fn difference(expected: &Recording, found: &Recording) -> String {
             continue;
         }
         let (missing, extra) = (&expected[operation.old_range()], &found[operation.new_range()]);
-        // As many lines in the same place: each is the other one changed.
+        // As many lines in the same place count as changed lines.
         let in_pairs = missing.len() == extra.len();
         for index in 0..missing.len().max(extra.len()) {
             let pair = (missing.get(index), extra.get(index));
@@ -97,7 +99,7 @@ pub fn difference(expected: &Recording, found: &Recording) -> String {
     difference
 }
 
-/// Which bytes differ in two lines with as many: `byte 4: 0f expected, ff found`.
+/// Compares the bytes of two lines of the same length: `byte 4: 0f expected, ff found`.
 fn different_bytes(expected: &str, found: &str) -> Option<String> {
     let bytes = |line: &str| -> Option<Vec<String>> {
         let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
