@@ -1,8 +1,11 @@
-//! Match HID devices with HID-BPF drivers, and attach, verify and remove the drivers.
+//! Matches HID devices with HID-BPF drivers, and attaches, verifies and detaches the drivers.
 //!
-//! A driver is one object file for every kernel since 6.3 ([`object`]), with a manifest that says what it is for
-//! ([`manifest`]). The installed drivers make a [`catalog`], of which [`hwdb`] makes what udev looks devices up in. An attach
-//! goes through the phases of [`attach`]; [`manager`] is what people and udev ask for. What does not take libbpf is in `hidbpf-core`.
+//! A driver is one object file for every kernel since 6.3 ([`object`]). Its manifest says which devices it is for
+//! ([`manifest`]). The installed drivers make a [`catalog`]. [`hwdb`] turns the catalog into the file that udev looks
+//! devices up in.
+//! [`attach`] runs the attach sequence, and [`manager`] serves the requests of users and udev. Everything that doesn't
+//! need libbpf is in
+//! `hidbpf-core`.
 //!
 //! ```no_run
 //! use hidbpf::{catalog::Catalog, manager::Manager, system::System};
@@ -43,7 +46,7 @@ mod verifier;
 pub mod verify;
 
 pub mod kernel {
-    //! What the running kernel offers: the generation of its HID-BPF interface, and what this process may do.
+    //! The running kernel's features: the generation of its HID-BPF interface, and this process's permissions.
 
     pub use hidbpf_core::kernel::*;
 
@@ -51,13 +54,13 @@ pub mod kernel {
 }
 
 pub mod manager {
-    //! What people and udev ask for.
+    //! The requests of users and udev.
 
-    /// The same with a loader of choice.
+    /// The manager with a loader of the caller's choice.
     pub use hidbpf_core::manager::Manager as ManagerWith;
     pub use hidbpf_core::manager::*;
 
-    /// Attaches, takes off, cleans up, tells.
+    /// Attaches drivers, detaches them, cleans up after devices and reports the state.
     pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::any_loader::AnyLoader>;
 }
 

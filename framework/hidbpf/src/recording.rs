@@ -1,10 +1,10 @@
-//! Recordings of HID devices, in the text format of hid-recorder.
+//! Reads and writes recordings of HID devices in hid-recorder's text format.
 //!
-//! A line is one of these; lengths are decimal numbers of bytes, everything else is hexadecimal:
+//! Each line is one of these. Lengths are decimal numbers of bytes, everything else is hexadecimal:
 //!
 //! ```text
 //! # a comment
-//! D: 0                               what follows is about device 0; may be left out where there is one device
+//! D: 0                               the lines that follow are about device 0; optional if there is one device
 //! R: 52 05 01 09 02 ...              the report descriptor
 //! N: Maker Model                     the name
 //! P: usb-0000:00:14.0-1/input0       the physical path
@@ -12,13 +12,13 @@
 //! E: 000000.000040 4 00 01 00 00     a report, with the seconds and microseconds since the recording began
 //! ```
 //!
-//! Four kinds of comment say what the format has no line for, of the device that the lines around them are about:
+//! Four kinds of comment hold what the format has no line for. They belong to the same device as the lines around them:
 //!
 //! ```text
 //! # property HUION_FIRMWARE_ID=HUION_T21h_230511      a udev property
-//! # feature 5=05 00 01                                what the device answers when it is asked for a feature report
-//! # asked set feature 05 00 02                        what a driver's set-up asks or tells the device, one line each, in order
-//! # exported HID_DIGITIZER_PAD_TYPE=Clickpad          a udev property that the set-up gives the device
+//! # feature 5=05 00 01                                the device's answer to a request for a feature report
+//! # asked set feature 05 00 02                        a request that a driver's setup sends, one line each, in order
+//! # exported HID_DIGITIZER_PAD_TYPE=Clickpad          a udev property that the setup gives the device
 //! ```
 
 use std::collections::BTreeMap;
@@ -34,25 +34,25 @@ use crate::replay::reports::{ReportType, Reports};
 use crate::replay::{Request, RequestKind};
 use crate::text::Hex;
 
-/// One or more devices, and what they sent.
+/// One or more devices, and the reports that they sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
-    /// The comments before everything else, each without its `#`.
+    /// The comments before everything else, without their `#`.
     pub comments: Vec<String>,
     /// The devices.
     pub devices: Vec<Device>,
-    /// The reports of all devices, in the order in which they came.
+    /// The reports of all devices, in order of arrival.
     pub events: Vec<Event>,
 }
 
-/// A device of a recording: one interface of a USB device, for example.
+/// A device in a recording: one interface of a USB device, for example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Its number in the recording (`D:`).
     pub number: u32,
-    /// Its name (`N:`), empty where the recording has none.
+    /// Its name (`N:`), empty if the recording has none.
     pub name: String,
-    /// Its physical path (`P:`), empty where the recording has none.
+    /// Its physical path (`P:`), empty if the recording has none.
     pub phys: String,
     /// Its bus (`I:`).
     pub bus: Bus,
@@ -66,21 +66,21 @@ pub struct Device {
     pub properties: BTreeMap<String, String>,
     /// The feature reports that it answers with, by id (`# feature`).
     pub features: BTreeMap<u8, Vec<u8>>,
-    /// What a driver's set-up asks or tells it (`# asked`).
+    /// The requests that a driver's setup sends to it (`# asked`).
     pub asked: Vec<Asked>,
-    /// The udev properties that a driver's set-up gives it (`# exported`).
+    /// The udev properties that a driver's setup gives it (`# exported`).
     pub exported: BTreeMap<String, String>,
 }
 
-/// Something that a driver's set-up asks or tells a device, written `get feature 05`, `set feature 05 00 02` or
-/// `send output 02 01`.
+/// A request that a driver's setup sends to a device, written `get feature 05`, `set feature 05 00 02` or `send output
+/// 02 01`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// What is wanted.
+    /// The kind of request.
     pub kind: RequestKind,
     /// The type of the report.
     pub report: ReportType,
-    /// The report, its id first; of a report that is asked for, the id alone.
+    /// The report, ID first. For a get request, the ID alone.
     pub data: Vec<u8>,
 }
 
@@ -108,7 +108,7 @@ impl FromStr for Asked {
     }
 }
 
-/// Cuts the next word off a line, and takes it for one of these.
+/// Takes the next word of a line and parses it as one of these values.
 fn one_of<T: fmt::Display, const N: usize>(
     rest: &mut &str,
     all: [T; N],
@@ -124,11 +124,11 @@ fn one_of<T: fmt::Display, const N: usize>(
 pub struct Event {
     /// The device, as an index of [`Recording::devices`].
     pub device: usize,
-    /// When it came, in whole microseconds since the recording began.
+    /// The arrival time, in whole microseconds since the recording began.
     pub time: Duration,
-    /// The report, its id included where it has one.
+    /// The report, with its ID if it has one.
     pub report: Vec<u8>,
-    /// The line that it was read from, counted from 1. Two events that differ in this alone are equal.
+    /// The line that it was read from, counted from 1. Ignored when events are compared.
     pub line: Option<usize>,
 }
 
@@ -140,48 +140,48 @@ impl PartialEq for Event {
 
 impl Eq for Event {}
 
-/// Why a recording can't be read, and where.
+/// An error in a recording, and where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{}: {reason}", .path.display(), .line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct RecordingError {
     /// The file.
     pub path: PathBuf,
-    /// The line, counted from 1, where it is one line's fault.
+    /// The line, counted from 1, if the error is in one line.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The cause.
     pub reason: RecordingFault,
 }
 
-/// What can be wrong with a recording.
+/// The cause of a recording error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingFault {
     /// The file can't be read.
     #[error("failed to read the recording: {0}")]
     Io(std::io::Error),
-    /// A line that is none of the format's.
+    /// A line that the format doesn't have.
     #[error("`{}` is not a line of a recording (expected one that begins with `D:`, `R:`, `N:`, `P:`, `I:`, `E:` or `#`)", .0.escape_debug())]
     UnknownLine(String),
-    /// A part of a line that isn't what it should be.
+    /// An invalid part of a line.
     #[error("`{}` is not a {what}", .found.escape_debug())]
     Invalid {
-        /// What was expected.
+        /// The expected part.
         what: &'static str,
-        /// What is there.
+        /// The text found.
         found: String,
     },
     /// A line that ends early.
     #[error("the line ends where the {0} should be")]
     Missing(&'static str),
-    /// A length that isn't that of what follows.
+    /// A length that differs from that of the bytes after it.
     #[error("the length says {length} bytes, and {found} follow")]
     Length {
-        /// What the line says.
+        /// The declared length.
         length: usize,
-        /// What is there.
+        /// The actual length.
         found: usize,
     },
-    /// A second line of which there can be one for each device.
+    /// A second line of a kind that a device can have only once.
     #[error("device {device} has a second `{line}:` line")]
     Repeated {
         /// The device's number.
@@ -189,14 +189,14 @@ pub enum RecordingFault {
         /// The line's letter.
         line: char,
     },
-    /// A device without a line that it must have.
+    /// A device without a required line.
     #[error("{} has no `{line}:` line, {what}", device_or_recording(*.device))]
     Incomplete {
-        /// The device's number, or `None` for a recording that is empty.
+        /// The device's number, or `None` if the recording is empty.
         device: Option<u32>,
         /// The line's letter.
         line: char,
-        /// What it would say.
+        /// The content of that line.
         what: &'static str,
     },
 }
@@ -205,16 +205,16 @@ fn device_or_recording(device: Option<u32>) -> String {
     device.map_or_else(|| "the recording".to_owned(), |number| format!("device {number}"))
 }
 
-/// Something odd about a recording that can be read all the same.
+/// An oddity in a recording that can still be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The line, where the recording was read from text.
+    /// The line, if the recording was read from text.
     pub line: Option<usize>,
-    /// What is odd.
+    /// The oddity.
     pub oddity: Oddity,
 }
 
-/// What can be odd about a recording.
+/// The kinds of oddities in a recording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Oddity {
@@ -223,26 +223,26 @@ pub enum Oddity {
     Descriptor {
         /// The device's number.
         device: u32,
-        /// What is wrong, and at which byte.
+        /// The reason, and the byte.
         reason: crate::replay::reports::InvalidDescriptor,
     },
     /// A report with more bytes than its descriptor declares.
     #[error("the report {id} has {length} bytes, and the descriptor declares {declared}")]
     Longer {
-        /// The report's id, 0 where the device has none.
+        /// The report's ID, 0 if the device has none.
         id: u8,
-        /// What came.
+        /// The actual length.
         length: usize,
-        /// What the descriptor declares.
+        /// The declared length.
         declared: usize,
     },
-    /// A report with an id that the descriptor doesn't declare.
+    /// A report with an ID that the descriptor doesn't declare.
     #[error("the descriptor declares no input report {0}")]
     Undeclared(u8),
-    /// A report without a byte, which the kernel drops.
+    /// An empty report, which the kernel drops.
     #[error("the report is empty")]
     Empty,
-    /// A report that is older than the one before it.
+    /// A report with an earlier time than the one before it.
     #[error("the report is older than the one before it")]
     BackInTime,
     /// No device sent a report.
@@ -259,12 +259,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A feature report, written `ID=HEX`: `5=05 00 01`. The id is decimal, or hexadecimal after `0x`.
+/// A feature report, written `ID=HEX`: `5=05 00 01`. The ID is decimal, or hexadecimal after `0x`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// The report's id, 0 where the device has none.
+    /// The report's ID, 0 if the device has none.
     pub id: u8,
-    /// What the device answers, with the id as the first byte where it has one.
+    /// The device's answer, starting with the ID if it has one.
     pub report: Vec<u8>,
 }
 
@@ -294,7 +294,7 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Bytes with or without spaces between them; a byte on its own may have one digit.
+/// Parses bytes with or without spaces between them. A byte on its own may have one digit.
 fn hex_bytes(text: &str) -> Result<Vec<u8>, RecordingFault> {
     let mut bytes = Vec::new();
     for word in text.split_ascii_whitespace() {
@@ -309,7 +309,7 @@ fn hex_bytes(text: &str) -> Result<Vec<u8>, RecordingFault> {
     Ok(bytes)
 }
 
-/// A text for an error message, which should fit on a line.
+/// Shortens a text so that an error message fits on a line.
 fn shorten(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {
@@ -318,7 +318,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Cuts the next word off a line.
+/// Takes the next word of a line.
 fn word<'a>(rest: &mut &'a str, what: &'static str) -> Result<&'a str, RecordingFault> {
     let text = rest.trim_start();
     let end = text.find(|c: char| c.is_ascii_whitespace()).unwrap_or(text.len());
@@ -339,7 +339,7 @@ fn hex_number(word: &str, most: u32, what: &'static str) -> Result<u32, Recordin
     number.filter(|number| *number <= most).ok_or_else(|| RecordingFault::Invalid { what, found: shorten(word) })
 }
 
-/// Reads `LENGTH BYTES`.
+/// Parses `LENGTH BYTES`.
 fn counted_bytes(mut rest: &str) -> Result<Vec<u8>, RecordingFault> {
     let length = decimal(word(&mut rest, "length in bytes")?, "length in bytes")?;
     let bytes = hex_bytes(rest)?;
@@ -349,7 +349,7 @@ fn counted_bytes(mut rest: &str) -> Result<Vec<u8>, RecordingFault> {
     Ok(bytes)
 }
 
-/// Reads `SECONDS.MICROSECONDS`.
+/// Parses `SECONDS.MICROSECONDS`.
 fn timestamp(word: &str) -> Result<Duration, RecordingFault> {
     let what = "time (expected seconds, a point and 6 digits of microseconds)";
     let invalid = || RecordingFault::Invalid { what, found: shorten(word) };
@@ -361,7 +361,7 @@ fn timestamp(word: &str) -> Result<Duration, RecordingFault> {
     Ok(Duration::new(seconds, micros * 1000))
 }
 
-/// A device while its lines are being read.
+/// A device while its lines are being parsed.
 #[derive(Default)]
 struct Draft {
     number: u32,
@@ -395,7 +395,7 @@ impl Draft {
     }
 }
 
-/// A recording while it is being read.
+/// The state of the parser.
 #[derive(Default)]
 struct Reader {
     comments: Vec<String>,
@@ -406,7 +406,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The device that lines are about; the first one needs no `D:`.
+    /// Returns the device that the current lines are about. The first device needs no `D:`.
     fn draft(&mut self) -> &mut Draft {
         if self.drafts.is_empty() {
             self.drafts.push(Draft::default());
@@ -499,7 +499,7 @@ impl Reader {
     }
 }
 
-/// A udev property with its value, behind a word.
+/// Parses a udev property and its value after a keyword.
 fn property<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
     text.strip_prefix(word)?.split_once('=').filter(|(name, _)| is_property_name(name))
 }
@@ -509,10 +509,10 @@ fn is_property_name(name: &str) -> bool {
 }
 
 impl Recording {
-    /// Reads the text of a recording; `path` is for errors alone. Bytes that are no UTF-8 may stand in names and comments.
+    /// Parses the text of a recording. `path` is only used in errors. Names and comments may contain invalid UTF-8.
     ///
     /// # Errors
-    /// A line is broken, or a device has no ids or no descriptor.
+    /// A line is invalid, or a device has no IDs or no descriptor.
     pub fn parse(path: &Path, text: &[u8]) -> Result<Recording, RecordingError> {
         let fail = |line, reason| RecordingError { path: path.to_owned(), line, reason };
         let mut reader = Reader::default();
@@ -526,7 +526,7 @@ impl Recording {
     /// Reads a recording from a file.
     ///
     /// # Errors
-    /// As [`Recording::parse`], and where the file can't be read.
+    /// As for [`Recording::parse`], and if the file can't be read.
     pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         let text = std::fs::read(path).map_err(|error| RecordingError {
             path: path.to_owned(),
@@ -536,12 +536,12 @@ impl Recording {
         Recording::parse(path, &text)
     }
 
-    /// The reports of one device, an index of [`Recording::devices`].
+    /// Iterates over the reports of one device, an index of [`Recording::devices`].
     pub fn events_of(&self, device: usize) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(move |event| event.device == device)
     }
 
-    /// What is odd about the recording, in the order of its lines.
+    /// Returns the recording's oddities in line order.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut declared = Vec::new();
@@ -581,8 +581,9 @@ impl Recording {
 }
 
 impl Device {
-    /// Looks whether a driver's match rules take this device, with these udev properties. What a recording does not have will do: the
-    /// group and the kernel driver, and the interface where the physical path does not end like that of a USB device.
+    /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
+    /// lacks counts as
+    /// matching: the group, the kernel driver, and the interface if the physical path doesn't end like a USB device's.
     pub fn judge(&self, manifest: &Manifest, properties: &BTreeMap<String, String>) -> Verdict {
         let ids = (self.bus, self.vendor, self.product);
         let is_usb = self.bus == Bus::USB && self.phys.starts_with("usb-");
@@ -601,7 +602,7 @@ impl Device {
     }
 }
 
-/// A text for one line: a device's name can hold anything.
+/// A text for one line. A device's name can contain any character.
 struct Line<'a>(&'a str);
 
 impl fmt::Display for Line<'_> {
@@ -807,7 +808,7 @@ E: 000195.000000 0
         for round in 0..20_000 {
             let mut text = TWO.as_bytes().to_vec();
             for _ in 0..=round % 8 {
-                // There is always a byte to change.
+                // Leaves at least one byte to change.
                 text.extend(b"\n");
                 let at = random.below(text.len());
                 match random.below(4) {
