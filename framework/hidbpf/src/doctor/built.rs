@@ -1,4 +1,4 @@
-//! What the kernels on this machine were built with, by the configurations that are installed beside them.
+//! The build options of this machine's kernels, from the configuration files installed with them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use crate::system::System;
 
-/// What HID-BPF drivers need of a kernel.
+/// The kernel options that HID-BPF drivers need.
 const NEEDED: [&str; 2] = ["CONFIG_HID_BPF", "CONFIG_DEBUG_INFO_BTF"];
 
-/// Where the configuration of a release is: this, the release, and that.
+/// The paths of a release's configuration: the parts before and after the release.
 const PLACES: [(&str, &str); 3] = [("boot/config-", ""), ("usr/lib/modules/", "/config"), ("lib/modules/", "/config")];
 
-/// Which of the needed options a kernel was built without; `None` where its configuration is not installed.
+/// Returns the needed options that a kernel was built without. `None` if its configuration is not installed.
 pub(super) fn missing(system: &System, release: &str) -> Option<Vec<&'static str>> {
     let path = |(before, after)| system.root.join(format!("{before}{release}{after}"));
     let text = PLACES.into_iter().find_map(|place| fs::read_to_string(path(place)).ok())?;
@@ -20,7 +20,7 @@ pub(super) fn missing(system: &System, release: &str) -> Option<Vec<&'static str
     Some(NEEDED.into_iter().filter(|option| !is_set(option)).collect())
 }
 
-/// The installed kernels that were built with all of them, but for the running one.
+/// Returns the installed kernels with all needed options, except the running one.
 pub(super) fn with_hid_bpf(system: &System, running: &str) -> BTreeSet<String> {
     let names = |directory: PathBuf| {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();

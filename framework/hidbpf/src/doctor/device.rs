@@ -1,4 +1,4 @@
-//! One device: which drivers there are for it, why each is on it or is not, and whether it is fixed.
+//! Checks one device: its drivers, why each is attached or not, and whether the device is fixed.
 
 use super::kernel::kernel;
 use super::{Finding, Grade};
@@ -20,13 +20,13 @@ use crate::policy::{Decision, Reason};
 use crate::system::System;
 use crate::text::Printable;
 
-/// The driver for devices whose reports the kernel drops for being too short.
+/// The driver for devices whose reports the kernel drops because they are too short.
 const PADDING_DRIVER: &str = "pad-short-reports";
 
-/// Looks at one device: which drivers there are for it, why each is on it or is not, and whether it is fixed.
+/// Checks one device: its drivers, why each is attached or not, and whether the device is fixed.
 ///
 /// # Errors
-/// What is attached can't be found out, or the device's state can't be read.
+/// The attached drivers can't be determined, or the device's state can't be read.
 pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     kernel(system, &mut findings);
@@ -50,7 +50,7 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     for (driver, decision) in catalog.drivers.iter().zip(decisions) {
         findings.extend(of_driver(driver, &decision, status.as_ref(), device));
     }
-    // Installed no more.
+    // Drivers that are no longer installed.
     let unlisted = status.iter().flat_map(|status| &status.drivers).filter(|driver| !is_listed(&driver.driver));
     findings.extend(unlisted.map(|driver| condition(driver, device)));
     if findings.len() == before {
@@ -65,7 +65,7 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     Ok(findings)
 }
 
-/// Reports that the kernel dropped because they were shorter than declared.
+/// Checks for reports that the kernel dropped because they were shorter than declared.
 fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catalog) -> Option<Finding> {
     const CHECK: &str = "reports";
     let dropped = match kernel_log::too_short(&device.name) {
@@ -93,7 +93,8 @@ fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catal
     Some(Finding::not_good(CHECK, Grade::Warning, message, remedy))
 }
 
-/// Programs that somebody else has attached to the device: they change what our drivers see, or what they have done.
+/// Checks for programs of others on the device. They change the reports that our drivers receive, or the results of our
+/// drivers.
 fn others(system: &System, device: &HidName) -> Vec<Finding> {
     const CHECK: &str = "other programs";
     match others::on_device(system, device) {
@@ -141,7 +142,7 @@ fn kernel_driver(system: &System, device: &Device) -> Result<Finding> {
     })
 }
 
-/// How a driver stands that is attached, or is for the device, or nearly.
+/// Checks a driver that is attached, matches the device, or almost matches it.
 fn of_driver(
     driver: &DriverObject,
     decision: &Decision,
@@ -153,7 +154,7 @@ fn of_driver(
         return Some(condition(known, device));
     }
     match decision {
-        // Attached since the status was asked for.
+        // It was attached after the status was read.
         Decision::Leave(Reason::Attached) => None,
         Decision::Leave(Reason::NotForIt { misses, .. }) if misses.is_empty() => None,
         Decision::Leave(reason @ Reason::NotForIt { .. }) => {
@@ -168,7 +169,7 @@ fn of_driver(
             let message = format!("`{name}` is not attached: {reason}");
             Some(Finding::not_good("drivers", Grade::Warning, message, reason.hint(name, &device.name)))
         }
-        // Why it failed is told with the failures.
+        // The failures include the reason.
         Decision::Attach { .. }
             if status.is_some_and(|status| status.failures.iter().any(|failed| failed.drivers.contains(name))) =>
         {
@@ -187,7 +188,7 @@ fn of_driver(
     }
 }
 
-/// How a driver stands that is on a device, or should be.
+/// Describes the condition of a driver that is attached to a device, or should be.
 fn condition(driver: &DriverStatus, device: &Device) -> Finding {
     let name = &driver.driver;
     if let Some(wrong) = wrong(driver) {
@@ -204,7 +205,7 @@ fn condition(driver: &DriverStatus, device: &Device) -> Finding {
     Finding::good("drivers", format!("`{name}` {seen}: {change}{note}"))
 }
 
-/// What is wrong with a driver on a device, if anything is.
+/// Returns the problem of a driver on a device, if any.
 fn wrong(driver: &DriverStatus) -> Option<&'static str> {
     match driver.condition {
         Condition::Attached | Condition::Unverified => None,

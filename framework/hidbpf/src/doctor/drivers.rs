@@ -1,4 +1,4 @@
-//! The installed drivers, and what the configuration says of them.
+//! Checks the installed drivers and their configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub(super) fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Fin
     } else {
         findings.push(Finding::good("drivers", format!("{} installed", catalog.drivers.len())));
     }
-    // udev's helper takes them from nowhere else.
+    // The helper only loads drivers from these directories.
     let places = System::DRIVER_DIRS.map(Path::new);
     let looked_at_by_udev = |path: &&PathBuf| path.parent().is_some_and(|directory| places.contains(&directory));
     for path in catalog.drivers.iter().map(|driver| &driver.path).filter(looked_at_by_udev) {

@@ -1,4 +1,4 @@
-//! What the running kernel can do, and what keeps this process from using it.
+//! Checks the running kernel's features, and this process's permissions to use them.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ pub(super) fn kernel(system: &System, findings: &mut Vec<Finding>) -> Option<Gen
     None
 }
 
-/// Which kernel to boot: one that is installed, if its configuration says so.
+/// Names a better kernel to boot: an installed one, if its configuration shows the needed options.
 fn better_kernel(system: &System, running: &str, error: &Error) -> String {
     let installed: Vec<String> = built::with_hid_bpf(system, running).into_iter().collect();
     match &installed[..] {
@@ -45,7 +45,8 @@ fn better_kernel(system: &System, running: &str, error: &Error) -> String {
     }
 }
 
-/// Major and minor version of a release, as `7.3.4+deb13-amd64`. For words only: what a kernel can do is in its BTF.
+/// Returns the major and minor version of a release such as `7.3.4+deb13-amd64`. Only for messages: the kernel's BTF
+/// shows its features.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -64,7 +65,7 @@ pub(super) fn privileges(generation: Generation) -> Finding {
     }
 }
 
-/// Whether the kernel takes programs, which a process can only try that may load some, and compiles them.
+/// Checks that the kernel accepts programs and compiles them. Only a process that may load programs can try.
 pub(super) fn programs(system: &System, generation: Generation) -> Finding {
     const CHECK: &str = "programs";
     let bad = |refusal: Refusal| Finding::not_good(CHECK, Grade::Bad, refusal.cause, refusal.hint);
@@ -91,7 +92,7 @@ pub(super) fn programs(system: &System, generation: Generation) -> Finding {
     }
 }
 
-/// The kernel's lockdown, where it has it. HID-BPF works in each of its modes.
+/// Reports the kernel's lockdown mode, if any. HID-BPF works in all modes.
 pub(super) fn lockdown(system: &System) -> Option<Finding> {
     let text = fs::read_to_string(system.sysfs.join("kernel/security/lockdown")).ok()?;
     let mode = text.split_once('[')?.1.split_once(']')?.0;

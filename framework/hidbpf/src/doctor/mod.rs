@@ -1,4 +1,4 @@
-//! What stands between this machine, or one device, and being fixed: a list of findings, each with a way to mend it.
+//! Finds out why this machine, or one device, isn't fixed. Returns findings, each with a hint.
 
 mod built;
 mod device;
@@ -16,29 +16,29 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::system::System;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
-    /// What was looked at: `kernel`, `bpffs`, `rules`.
+    /// The name of the check: `kernel`, `bpffs`, `rules`.
     pub check: &'static str,
-    /// How it is.
+    /// Its grade.
     pub grade: Grade,
-    /// What was found.
+    /// The result in words.
     pub message: String,
-    /// What mends it, as a sentence or command.
+    /// The hint, as a sentence or command.
     pub remedy: Option<String>,
 }
 
-/// How a thing is.
+/// The grade of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
-    /// As it should be.
+    /// Everything is fine.
     Good,
-    /// Something will not work, or only for some.
+    /// Something doesn't work, or only for some users or devices.
     Warning,
-    /// No device is fixed like this.
+    /// No device can be fixed.
     Bad,
 }
 
@@ -52,7 +52,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything. What can't be looked at is a finding as well.
+/// Runs all checks. A check that can't be made is a finding too.
 pub fn examine(system: &System) -> Vec<Finding> {
     let mut findings = Vec::new();
     let generation = kernel::kernel(system, &mut findings);

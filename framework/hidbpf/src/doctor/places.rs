@@ -1,4 +1,4 @@
-//! What else is needed on the machine: bpffs, a place for state, libbpf, and nobody else who attaches drivers.
+//! Checks the rest of the machine: bpffs, a directory for state, libbpf, and other loaders.
 
 use super::{Finding, Grade};
 use crate::libbpf;
@@ -21,7 +21,7 @@ pub(super) fn bpffs(system: &System) -> Finding {
     Finding::good("bpffs", format!("mounted on {}", system.bpffs.display()))
 }
 
-/// Whether what is done can be noted: without that nothing is attached.
+/// Checks that state files can be written. Otherwise nothing is attached.
 pub(super) fn run(system: &System) -> Finding {
     const CHECK: &str = "run";
     let there = system.run.ancestors().find(|path| path.exists()).unwrap_or(&system.run);
@@ -35,7 +35,7 @@ pub(super) fn run(system: &System) -> Finding {
             );
             bad(what, "mount a tmpfs on /run, as systemd does")
         }
-        // Some file systems have no limit of bytes, or of inodes, and say 0 for all.
+        // Some file systems have no limit on bytes or inodes, and report 0 for all counts.
         Ok(stat) if stat.f_blocks > 0 && stat.f_bavail == 0 || stat.f_files > 0 && stat.f_favail == 0 => {
             let what =
                 format!("`{}` is full, so that nothing can be noted in `{}`", there.display(), system.run.display());
@@ -49,7 +49,7 @@ pub(super) fn run(system: &System) -> Finding {
     }
 }
 
-/// What loads the programs that are not prelinked, and builds drivers.
+/// Checks the libbpf that builds drivers, and loads programs that are not prelinked.
 pub(super) fn own_libbpf() -> Finding {
     const CHECK: &str = "libbpf";
     match libbpf::check() {
@@ -58,7 +58,8 @@ pub(super) fn own_libbpf() -> Finding {
     }
 }
 
-/// The other loader of such drivers. Both may be there: what it has fixed is left alone.
+/// Checks for the other loader of HID-BPF drivers. Both can be installed: hidbpf leaves devices alone that the other
+/// has fixed.
 pub(super) fn udev_hid_bpf(system: &System) -> Option<Finding> {
     const PLACES: [&str; 2] = ["usr/bin/udev-hid-bpf", "usr/local/bin/udev-hid-bpf"];
     let path = PLACES.iter().map(|place| system.root.join(place)).find(|path| path.exists())?;

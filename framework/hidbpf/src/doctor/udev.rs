@@ -1,4 +1,4 @@
-//! Whether udev runs, and knows the rules and the drivers.
+//! Checks that udev runs, and knows the rules and the drivers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::hwdb::{self, Entries};
 use crate::system::System;
 use crate::udev_files;
 
-/// Brings what is in /etc in line with the drivers and the configuration, and compiles the hwdb where that is needed.
+/// The hint to update /etc for the drivers and the configuration, and to compile the hwdb if necessary.
 const RENEW: &str = "run `hidbpf config --apply` as root";
 
 pub(super) fn rules(system: &System) -> Finding {
@@ -44,7 +44,7 @@ pub(super) fn udev(system: &System) -> Finding {
     }
 }
 
-/// Looks whether the hwdb files that are in force say what the drivers and the configuration want.
+/// Checks that the effective hwdb files match the drivers and the configuration.
 pub(super) fn hwdb_files(system: &System, catalog: &Catalog, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut not_good = |grade, message: String, hint: String| {
@@ -105,13 +105,13 @@ pub(super) fn hwdb_files(system: &System, catalog: &Catalog, config: &Config) ->
     findings
 }
 
-/// A file of the administrator's that takes the place of a package's: the file, and what it hides.
+/// Returns an administrator's file that replaces a package's, and the file that it hides.
 fn hiding(system: &System, name: &str, files: &[PathBuf]) -> Option<(PathBuf, String)> {
     let [first, hidden @ ..] = files else { return None };
     match hidden {
         _ if name == hwdb::LOCAL_FILE => None,
         [packages, ..] => Some((first.clone(), format!("`{}`", packages.display()))),
-        // Its name is the one that the drivers' package uses.
+        // Its name is the one in the drivers' package.
         [] if name == hwdb::FILE && first.starts_with(system.root.join("etc")) => {
             Some((first.clone(), "the file of the drivers' package".to_owned()))
         }
@@ -123,12 +123,12 @@ fn list(names: &BTreeSet<String>) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Asks the compiled hwdb for each driver, as udev will.
+/// Queries the compiled hwdb for each driver, as udev does.
 pub(super) fn compiled_hwdb(system: &System, catalog: &Catalog, config: &Config) -> Finding {
     const CHECK: &str = "compiled hwdb";
     let Some(path) = compiled::path(system) else {
         let message = "there is none, so udev attaches nothing";
-        // A udev that has found none when it started does not look again.
+        // If udev finds no hwdb at its start, it doesn't check again.
         let hint = format!("{RENEW}, then `systemctl restart systemd-udevd`");
         return Finding::not_good(CHECK, Grade::Bad, message, hint);
     };

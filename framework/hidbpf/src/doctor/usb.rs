@@ -1,7 +1,8 @@
-//! USB interfaces of which the kernel makes no HID device, because of the size of their report descriptor.
+//! USB interfaces without a HID device because of the size of their report descriptor.
 //!
-//! usbhid asks for a report descriptor of the size that the HID descriptor declares, and refuses one of 0 or of more than 4096 bytes
-//! (`usbhid_parse()`, drivers/hid/usbhid/hid-core.c). Such an interface is not below /sys/bus/hid/devices, so that no driver can repair it.
+//! usbhid requests a report descriptor of the size that the HID descriptor declares, and refuses sizes of 0 or more
+//! than 4096 bytes (`usbhid_parse()`, drivers/hid/usbhid/hid-core.c). Such an interface is not in /sys/bus/hid/devices,
+//! so no driver can repair it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,21 +15,21 @@ use crate::text::Printable;
 
 const CHECK: &str = "USB interface";
 
-/// `bInterfaceClass` of HID (HID 1.11, section 4.1), as sysfs has it.
+/// `bInterfaceClass` of HID (HID 1.11, section 4.1), as in sysfs.
 const HID_CLASS: &str = "03";
 
-/// The types of descriptors: of an interface (USB 2.0, table 9-5), of HID and of reports (HID 1.11, section 7.1).
+/// The descriptor types of an interface (USB 2.0, table 9-5), of HID and of reports (HID 1.11, section 7.1).
 const INTERFACE: u8 = 4;
 const HID: u8 = 0x21;
 const REPORT: u8 = 0x22;
 const CONFIGURATION: u8 = 2;
 
-/// Looks at all USB interfaces that are for HID.
+/// Checks all USB interfaces of the HID class.
 pub(super) fn examine_all(system: &System) -> Vec<Finding> {
     interfaces(&system.sysfs.join("bus/usb/devices")).iter().filter_map(|path| examine(path)).collect()
 }
 
-/// Looks at a USB device or interface that a person named, by its name in /sys/bus/usb/devices or by a path. `None` if it is neither.
+/// Checks a USB device or interface, given by its name in /sys/bus/usb/devices or by a path. `None` if it is neither.
 pub fn examine_usb(system: &System, text: &str) -> Option<Vec<Finding>> {
     let devices = system.sysfs.join("bus/usb/devices");
     let is_name = !text.is_empty() && !text.contains('/') && !text.starts_with('.');
@@ -56,7 +57,7 @@ pub fn examine_usb(system: &System, text: &str) -> Option<Vec<Finding>> {
     Some(findings)
 }
 
-/// Looks whether the kernel refuses an interface for the size of its report descriptor.
+/// Checks whether the kernel refuses an interface because of the size of its report descriptor.
 fn examine(path: &Path) -> Option<Finding> {
     if !is_hid(path) || !hid_devices(path).is_empty() {
         return None;
@@ -74,7 +75,8 @@ fn examine(path: &Path) -> Option<Finding> {
     Some(Finding::not_good(CHECK, Grade::Bad, message, remedy))
 }
 
-/// The interfaces in a directory: their names have a colon (`usb_set_configuration()`, drivers/usb/core/message.c).
+/// Returns the interfaces in a directory. Their names contain a colon (`usb_set_configuration()`,
+/// drivers/usb/core/message.c).
 fn interfaces(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| shown(path).contains(':')).collect();
@@ -86,7 +88,7 @@ fn is_hid(path: &Path) -> bool {
     attribute(path, "bInterfaceClass").as_deref() == Some(HID_CLASS)
 }
 
-/// The HID devices of an interface.
+/// Returns the HID devices of an interface.
 fn hid_devices(path: &Path) -> Vec<HidName> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -100,14 +102,15 @@ fn shown(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The name and the ids of the device that an interface is of.
+/// Returns the name and the IDs of an interface's device.
 fn product(path: &Path) -> String {
     let device = fs::canonicalize(path).ok().and_then(|path| Some(path.parent()?.to_owned())).unwrap_or_default();
     let text = |name| attribute(&device, name).unwrap_or_default();
     format!("{}:{} {}", text("idVendor"), text("idProduct"), text("product")).trim_end().to_owned()
 }
 
-/// The size of the report descriptor that the HID descriptor of an interface declares, in bytes. 0 if it declares none.
+/// Returns the size of the report descriptor that an interface's HID descriptor declares, in bytes. 0 if it declares
+/// none.
 fn declared_size(path: &Path) -> Option<usize> {
     let hex = |name| u8::from_str_radix(&attribute(path, name)?, 16).ok();
     let (number, alternate) = (hex("bInterfaceNumber")?, attribute(path, "bAlternateSetting")?.parse().ok()?);
@@ -116,8 +119,8 @@ fn declared_size(path: &Path) -> Option<usize> {
     size_in(&fs::read(device.join("descriptors")).ok()?, configuration, number, alternate)
 }
 
-/// The same in the descriptors of a USB device, one after the other, each with its length and its type in front (USB 2.0, section 9.5).
-/// `None` if the interface has no HID descriptor.
+/// Finds that size in the descriptors of a USB device. They follow each other, each starting with its length and type
+/// (USB 2.0, section 9.5). `None` if the interface has no HID descriptor.
 fn size_in(descriptors: &[u8], configuration: u8, number: u8, alternate: u8) -> Option<usize> {
     let mut rest = descriptors;
     let (mut is_configuration, mut is_interface) = (false, false);
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
     use crate::doctor::tests::machine;
 
-    /// Two configurations with two interfaces each: the sizes are 1, 2, 0 and 4097.
+    /// Returns descriptors of two configurations with two interfaces each. The sizes are 1, 2, 0 and 4097.
     fn descriptors() -> Vec<u8> {
         let mut bytes = vec![18, 1];
         bytes.resize(18, 0);
@@ -170,7 +173,7 @@ mod tests {
         {
             assert_eq!(size_in(&bytes, configuration, number, 0), expected);
         }
-        // However it is damaged.
+        // Truncated descriptors don't panic.
         for end in 0..bytes.len() {
             size_in(&bytes[..end], 2, 1, 0);
         }
@@ -214,7 +217,7 @@ mod tests {
         assert_eq!(said(&examine_usb(&system, "1-1").unwrap()), all);
         assert_eq!(examine_usb(&system, "1-1:2.1").unwrap().len(), 1);
         assert!(examine_usb(&system, "2-1").is_none() && examine_usb(&system, "/nothing").is_none());
-        // One that the kernel has taken.
+        // An interface that the kernel accepted.
         fs::create_dir(device.join("1-1:2.0/0003:1D6B:0104.0001")).unwrap();
         assert_eq!(examine_all(&system).len(), 1);
         let one = examine_usb(&system, device.join("1-1:2.0").to_str().unwrap()).unwrap();
