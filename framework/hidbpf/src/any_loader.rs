@@ -1,7 +1,8 @@
-//! The loader that commands use: the fast loader, and the libbpf loader for what that can't load.
+//! The loader of the commands: the fast loader, with the libbpf loader as fallback.
 //!
-//! The fast loader costs a tenth of what libbpf does, because it reads no types. It takes only prelinked objects, and kernels whose numbers it
-//! can find out; its error then is [`ErrorKind::NotFast`], and nothing has happened to the device.
+//! The fast loader costs a tenth of what libbpf costs, because it reads no types. It only loads prelinked objects, and only on
+//! kernels whose numbers it can determine. Otherwise it fails with [`ErrorKind::NotFast`] and leaves the device
+//! unchanged.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use crate::text::Printable;
 /// The environment variable that chooses a loader by hand: `libbpf`, to find out whether a fault is the fast loader's.
 pub const CHOICE: &str = "HIDBPF_LOADER";
 
-/// The fast loader, and the libbpf loader for what that can't load.
+/// The fast loader, with the libbpf loader as fallback.
 pub struct AnyLoader {
     system: System,
     fast: Fast,
@@ -40,12 +41,13 @@ impl AnyLoader {
     }
 }
 
-/// Why libbpf was needed, once it was.
+/// Why libbpf was needed, if it was.
 #[derive(Clone, Debug, Default)]
 struct Fallback(Rc<RefCell<Option<String>>>);
 
 impl Fallback {
-    /// Does with libbpf what the fast loader could not do. Other errors of that are final.
+    /// Retries with libbpf if the fast loader can't handle the object or kernel. Other errors of the fast loader are
+    /// final.
     fn or<T>(&self, fast: Result<T>, act: impl FnOnce(&Libbpf) -> Result<T>) -> Result<T> {
         match fast {
             Err(error) if error.kind() == ErrorKind::NotFast => {
@@ -118,7 +120,7 @@ impl Loader for AnyLoader {
     }
 }
 
-/// A driver whose programs one of the two has loaded.
+/// A driver whose programs one of the two loaders has loaded.
 pub struct AnyLoaded<'a> {
     fast: Option<FastLoaded<'a>>,
     libbpf: OnceCell<LoadedObject<'a>>,
@@ -133,7 +135,7 @@ impl Loaded for AnyLoaded<'_> {
             (None, Some(loaded)) => loaded.attach(hid, part),
             (None, None) => Err(nothing_loaded()),
         };
-        // Both parts of a driver share its variables, so one loader attaches both.
+        // Both parts of a driver share its variables, so the same loader attaches both.
         if part == Part::Rest {
             return fast.map_err(|error| match error.kind() {
                 ErrorKind::NotFast => Error::because(ErrorKind::Attach, "failed to attach the other hooks", error),

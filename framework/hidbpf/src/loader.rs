@@ -1,4 +1,4 @@
-//! How an object becomes loaded programs, attached to a device: through libbpf.
+//! The libbpf loader: loads an object's programs and attaches them to a device.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -28,10 +28,10 @@ use hidbpf_core::loader::{KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor
 
 pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Part, Steps, Way};
 
-/// libbpf, which reads an object and the kernel's BTF anew for each load.
+/// libbpf, which parses an object and the kernel's BTF on each load.
 #[derive(Clone, Debug)]
 pub struct Libbpf {
-    /// Why the fast way is not taken.
+    /// Why the fast loader isn't used.
     pub why_not_fast: String,
 }
 
@@ -72,7 +72,7 @@ impl Loader for Libbpf {
     }
 }
 
-/// What libbpf has printed since [`Log::start`].
+/// libbpf's messages since [`Log::start`].
 struct Log(#[expect(dead_code, reason = "held so that only one log is written at a time")] MutexGuard<'static, ()>);
 
 static LOG: Mutex<String> = Mutex::new(String::new());
@@ -87,7 +87,7 @@ impl Log {
         let owner = locked(&LOG_OWNER);
         locked(&LOG).clear();
         libbpf_rs::set_print(Some((PrintLevel::Info, |_, line| {
-            // Of hidbpf's own sections, which libbpf is to pass over.
+            // libbpf is expected to skip hidbpf's own sections.
             if !line.contains("skipping unrecognized data section") {
                 locked(&LOG).push_str(&line);
             }
@@ -100,7 +100,7 @@ impl Log {
     }
 }
 
-/// An object of which the programs of one generation are loaded.
+/// An object with the loaded programs of one generation.
 pub struct LoadedObject<'a> {
     driver: &'a ObjectFile,
     object: libbpf_rs::Object,
@@ -109,12 +109,12 @@ pub struct LoadedObject<'a> {
     steps: Steps,
 }
 
-/// Where a program goes among those that a device has.
+/// The position of a program among those of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Before them.
+    /// Before the others.
     First,
-    /// Behind them.
+    /// After the others.
     Last,
 }
 
@@ -157,11 +157,11 @@ fn failed(kind: ErrorKind, verb: &str, driver: &ObjectFile, error: libbpf_rs::Er
     with_log(error, log)
 }
 
-/// An error of libbpf's, with what is behind the kernel's errno if that is known to come from no fault of the program's.
+/// Turns a libbpf error into ours. Adds the cause of the kernel's errno if it is known not to be the program's fault.
 fn refused_by_kernel(kind: ErrorKind, what: String, error: &libbpf_rs::Error) -> Error {
     let text = io_error(error);
     let Some(errno) = refusal::errno_of_text(&text) else { return Error::because(kind, what, text) };
-    // libbpf-rs hands on no number; the C library has no word for each.
+    // libbpf-rs doesn't return the number, and the C library lacks a text for some.
     let words = refusal::words(&io::Error::from_raw_os_error(errno));
     let text = text.rsplit_once(": ").map_or_else(|| words.clone(), |(context, _)| format!("{context}: {words}"));
     match Refusal::of(&System::default(), errno) {
@@ -170,7 +170,7 @@ fn refused_by_kernel(kind: ErrorKind, what: String, error: &libbpf_rs::Error) ->
     }
 }
 
-/// Adds what libbpf and the kernel have said, and which lines of it matter.
+/// Adds the messages of libbpf and the kernel, and an excerpt of the important ones.
 fn with_log(error: Error, log: String) -> Error {
     let excerpt = verifier::excerpt(&log);
     let error = error.with_log(log);
@@ -180,12 +180,12 @@ fn with_log(error: Error, log: String) -> Error {
     }
 }
 
-/// The whole chain of a libbpf-rs error as one; `{:#}` is how it prints its chain.
+/// Returns the whole chain of a libbpf-rs error as text. `{:#}` prints the chain.
 fn io_error(error: &libbpf_rs::Error) -> String {
     format!("{error:#}")
 }
 
-/// Writes what is to be set into the driver's variables. Must be done before the load: `.rodata` is frozen then.
+/// Sets the driver's variables. This must happen before loading, which freezes `.rodata`.
 fn set_variables(driver: &ObjectFile, object: &mut OpenObject, device: &Device) -> Result<()> {
     for Setting { name, global, bytes } in settings(driver, device) {
         let mut map = object
@@ -267,10 +267,10 @@ fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     probe_answer(driver, device, &args)
 }
 
-/// Loads the programs of one generation. For struct_ops this is where the device is named.
+/// Loads the programs of one generation. For struct_ops the device is set here.
 ///
 /// # Errors
-/// libbpf or the kernel's verifier refused; the error has their log.
+/// libbpf or the kernel's verifier refused. The error includes their log.
 pub(crate) fn load<'a>(
     driver: &'a ObjectFile,
     generation: Generation,
@@ -310,11 +310,11 @@ pub(crate) fn load<'a>(
     Ok(LoadedObject { driver, object, generation, order, steps: Steps::One })
 }
 
-/// Has the kernel verify all programs of a generation, the driver's own probe and set-up among them, with the driver's data as given by the
-/// names of sections. They are gone afterwards.
+/// Makes the kernel verify all programs of a generation, including the driver's probe and setup, and unloads them.
+/// `data` is the driver's data by section name.
 ///
 /// # Errors
-/// libbpf or the kernel's verifier refused; the error has their log.
+/// libbpf or the kernel's verifier refused. The error includes their log.
 pub(crate) fn verify(driver: &ObjectFile, generation: Generation, data: &[(String, Vec<u8>)]) -> Result<()> {
     let log = Log::start();
     let mut object = open(driver, &log)?;
@@ -340,7 +340,8 @@ pub(crate) fn verify(driver: &ObjectFile, generation: Generation, data: &[(Strin
     object.load().map(drop).map_err(load_failed)
 }
 
-/// Where members are in the driver's own `struct hid_bpf_ops`, in bytes; libbpf carries them over to the kernel's by their names.
+/// Returns the offsets of members in the driver's own `struct hid_bpf_ops`, in bytes. libbpf maps them to the kernel's
+/// struct by name.
 fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> Result<[usize; N]> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::BadObject, format!("failed to read the types of the driver `{}`: {error}", driver.name))
@@ -388,13 +389,14 @@ impl Loaded for LoadedObject<'_> {
 }
 
 impl LoadedObject<'_> {
-    /// The maps that the driver's source defines. The kernel cancels the timers and work items in a map that nothing but programs
-    /// holds, and refuses new ones (`array_map_free_timers_wq()`, `__bpf_async_init()`), so that they are kept with the links.
+    /// Returns the maps that the driver's source defines, to keep with the links. If only programs hold a map, the
+    /// kernel cancels its timers and work items and refuses new ones (`array_map_free_timers_wq()`,
+    /// `__bpf_async_init()`).
     fn own_maps(&self) -> Result<Vec<AttachedLink>> {
         let mut maps = Vec::new();
         for map in self.object.maps().filter(|map| map.map_type() != MapType::StructOps) {
             let name = map.name().to_string_lossy().into_owned();
-            // What libbpf makes of data sections has the section's name, with its dot.
+            // libbpf names the map of a data section after the section, with its dot.
             if name.contains('.') && !KEPT_SECTIONS.contains(&name.as_str()) {
                 continue;
             }
@@ -404,8 +406,8 @@ impl LoadedObject<'_> {
         Ok(maps)
     }
 
-    /// The kernel's two ways to say that another program has the device's one slot for a descriptor fix are also its ways to
-    /// say other things, so that they are a hint and no more.
+    /// Builds the error for a refused attachment. The kernel returns two errnos if another program already fixes the
+    /// device's descriptor. Both also have other causes, so they only determine the hint.
     fn refused(&self, name: &str, error: io::Error) -> Error {
         let what = format!("the kernel refused to attach `{name}` of the driver `{}`", self.driver.name);
         if let Some(Refusal { kind, cause, hint }) = Refusal::of_error(&System::default(), &error) {
@@ -432,7 +434,8 @@ impl LoadedObject<'_> {
         Ok(links)
     }
 
-    /// The object has one map of all hooks, which libbpf has made and which stays unattached. The maps of the parts have the same programs.
+    /// The object has one map with all hooks, which libbpf creates and which stays unattached. The maps of the parts
+    /// have the same programs.
     fn attach_struct_ops_part(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
         let ops = running::ops(&System::default())?.ok_or_else(|| misplaced(self.driver, "hid_bpf_ops"))?;
         let programs: Vec<_> = self
@@ -488,8 +491,8 @@ impl LoadedObject<'_> {
                 _ => None,
             })
             .collect();
-        // Reports before the descriptor: attaching the fixup makes the kernel probe the device again, and from then on each
-        // report must be rewritten to fit.
+        // Attach event hooks before the descriptor hook: attaching the latter makes the kernel probe the device again.
+        // From then on each report must fit the fixed descriptor.
         programs.sort_by_key(|(hook, _)| *hook == Hook::RdescFixup);
         let mut links = Vec::new();
         for (_, program) in programs {
@@ -506,7 +509,7 @@ impl LoadedObject<'_> {
         Ok(links)
     }
 
-    /// Has `callback` called for each entry of a ring buffer.
+    /// Registers `callback` for the entries of a ring buffer.
     ///
     /// # Errors
     /// The object has no such map, or libbpf refuses.
@@ -523,7 +526,7 @@ impl LoadedObject<'_> {
         })
     }
 
-    /// Reads a global variable; `None` where the object has none of that name.
+    /// Reads a global variable. `None` if the object has none of that name.
     ///
     /// # Errors
     /// The map of globals can't be read.

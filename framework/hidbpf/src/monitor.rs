@@ -1,4 +1,4 @@
-//! Watching a device: what it sends, what its drivers make of that, and what input events come of it, on one time line.
+//! Watches a device: its reports, its drivers' changes to them, and the resulting input events, in order of time.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -17,23 +17,23 @@ use crate::sys::stamp_by_monotonic_clock;
 use crate::system::System;
 use crate::tap::{Place, Tap, TappedReport};
 
-/// Something that happened, and when.
+/// An event, with its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// When, on CLOCK_MONOTONIC.
+    /// The time on CLOCK_MONOTONIC.
     pub time: Duration,
-    /// What.
+    /// The event.
     pub what: Happening,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// The device sent a report.
     Sent(Vec<u8>),
-    /// The drivers are done with a report. None of these comes where the device can't be tapped.
+    /// The drivers have processed a report. Doesn't occur if the device can't be tapped.
     Left(Vec<u8>),
-    /// The drivers have dropped the report that was sent last.
+    /// The drivers dropped the last report.
     Dropped,
     /// An input event.
     Input {
@@ -44,26 +44,26 @@ pub enum Happening {
     },
 }
 
-/// A device that is watched.
+/// A watched device.
 #[derive(Debug)]
 pub struct Monitor {
     device: Device,
-    /// The original descriptor, or the current one if it is not known.
+    /// The original descriptor, or the current one if the original is unknown.
     original: Vec<u8>,
     reports: Reports,
-    /// When a report was sent of which nothing more is known yet.
+    /// When the report was sent whose result isn't known yet.
     pending: Option<Duration>,
-    /// Kept open all along: most devices only send while somebody listens.
+    /// Stays open the whole time: most devices only send while a reader has them open.
     hidraw: Hidraw,
     nodes: Vec<Node>,
 }
 
-/// Where reports are seen.
+/// Where reports are read.
 #[derive(Debug)]
 enum Reports {
-    /// Before and behind the drivers.
+    /// Before and after the drivers.
     Tapped { before: Tap, behind: Tap },
-    /// In hidraw alone, which is behind the drivers; the error says why.
+    /// Only from hidraw, which is after the drivers. The error is the reason.
     Hidraw(Error),
 }
 
@@ -74,18 +74,18 @@ struct Node {
 }
 
 impl Monitor {
-    /// Begins to watch.
+    /// Starts watching.
     ///
     /// # Errors
-    /// The device's hidraw node can't be opened, or what is remembered of the device can't be read. That it can't be tapped is no
-    /// error: see [`Monitor::caveat`].
+    /// The device's hidraw node can't be opened, or the device's state file can't be read. A device that can't be
+    /// tapped isn't an error: see [`Monitor::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Monitor> {
         let original = Manager::new(system).with_original_if_possible(device.clone())?;
         let original = original.original_or_current().to_vec();
         let hidraw = Hidraw::open(device)?;
         let taps = kernel::detect(system).and_then(|kernel| kernel.generation()).and_then(|generation| {
             let tap = |place| Tap::open(generation, device, place);
-            // The one behind first, so that no report is seen before the drivers and then taken for dropped.
+            // Open the tap after the drivers first. Otherwise a report seen only before them would count as dropped.
             let behind = tap(Place::BehindDrivers)?;
             Ok(Reports::Tapped { before: tap(Place::BeforeDrivers)?, behind })
         });
@@ -93,7 +93,7 @@ impl Monitor {
         let mut monitor =
             Monitor { device: device.clone(), original, reports, pending: None, hidraw, nodes: Vec::new() };
         monitor.open_nodes();
-        // The watching begins when all is open.
+        // Start when everything is open: discard earlier reports.
         if let Reports::Tapped { before, behind } = &monitor.reports {
             before.read(Duration::ZERO)?;
             behind.read(Duration::ZERO)?;
@@ -101,7 +101,7 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Why only what is behind the drivers is seen.
+    /// Returns why only reports after the drivers are seen.
     pub fn caveat(&self) -> Option<&Error> {
         match &self.reports {
             Reports::Tapped { .. } => None,
@@ -109,26 +109,27 @@ impl Monitor {
         }
     }
 
-    /// The original descriptor, by which [`Happening::Sent`] is to be read.
+    /// Returns the original descriptor, which describes the reports of [`Happening::Sent`].
     pub fn original_descriptor(&self) -> &[u8] {
         match &self.reports {
             Reports::Tapped { .. } => &self.original,
-            // What is seen there has passed the drivers.
+            // Reports from hidraw have passed the drivers.
             Reports::Hidraw(_) => self.current_descriptor(),
         }
     }
 
-    /// The current descriptor, by which [`Happening::Left`] is to be read.
+    /// Returns the current descriptor, which describes the reports of [`Happening::Left`].
     pub fn current_descriptor(&self) -> &[u8] {
         &self.device.current
     }
 
-    /// The nodes whose events are seen, with their names.
+    /// Iterates over the watched nodes and their names.
     pub fn nodes(&self) -> impl Iterator<Item = (&PathBuf, &str)> {
         self.nodes.iter().map(|node| (&node.path, node.device.name().unwrap_or_default()))
     }
 
-    /// Opens those event nodes that are not open yet. One that can't be opened is left out: a descriptor fix is replacing it.
+    /// Opens event nodes that are not open yet. Skips nodes that can't be opened, because the kernel is replacing them
+    /// after a descriptor change.
     fn open_nodes(&mut self) {
         for path in self.device.nodes() {
             let is_event = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("event"));
@@ -146,10 +147,10 @@ impl Monitor {
         }
     }
 
-    /// Waits for something to happen, `patience` at most, and gives what has, oldest first. `None` when the device has gone.
+    /// Waits up to `patience` for events, and returns them in order of time. `None` if the device is gone.
     ///
     /// # Errors
-    /// A tap or the hidraw node can't be read, for another reason than that the device has gone.
+    /// A tap or the hidraw node can't be read, although the device is not gone.
     pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<Moment>>> {
         let mut reports = Vec::new();
         let mut here = true;
@@ -163,13 +164,13 @@ impl Monitor {
                 None => here = false,
             },
         }
-        // What comes of a report is read before the report, so that nothing is there without its cause.
+        // Read input events before reports, so that no event comes without its cause.
         let events = self.read_nodes();
         if let Reports::Tapped { before, behind } = &self.reports {
             reports.extend(behind.read(Duration::ZERO)?.into_iter().map(left));
             reports.extend(before.read(Duration::ZERO)?.into_iter().map(sent));
             reports.sort_by_key(|moment| moment.time);
-            // A report that was not seen behind the drivers may be lost rather than dropped.
+            // If the tap after the drivers lost reports, a missing report may not have been dropped.
             if behind.lost()? == 0 {
                 reports = with_dropped(&mut self.pending, reports);
             }
@@ -178,7 +179,7 @@ impl Monitor {
         let mut moments = reports;
         moments.extend(events);
         moments.sort_by_key(|moment| moment.time);
-        // A descriptor fix replaces the hidraw node of a device that stays.
+        // A descriptor change replaces the hidraw node of a device that remains.
         if !here && moments.is_empty() {
             if !self.device.is_present() {
                 return Ok(None);
@@ -191,7 +192,7 @@ impl Monitor {
         Ok(Some(moments))
     }
 
-    /// Reads the events that have come, and looks for nodes in the place of those that have gone.
+    /// Reads pending input events, and opens the nodes that replace closed ones.
     fn read_nodes(&mut self) -> Vec<Moment> {
         let before = self.nodes.len();
         let mut moments = Vec::new();
@@ -208,7 +209,7 @@ impl Monitor {
         moments
     }
 
-    /// How many reports came too fast to be seen.
+    /// Returns the number of reports that came too fast to be read.
     ///
     /// # Errors
     /// The count can't be read.
@@ -228,7 +229,7 @@ fn left(report: TappedReport) -> Moment {
     Moment { time: report.time, what: Happening::Left(report.bytes) }
 }
 
-/// Adds that a report was dropped where the next one came, or nothing at all for a while, before the drivers were done with it.
+/// Marks a report as dropped if the next one comes, or nothing at all for a while, before the drivers' result.
 fn with_dropped(pending: &mut Option<Duration>, reports: Vec<Moment>) -> Vec<Moment> {
     let dropped = |time| Moment { time, what: Happening::Dropped };
     if reports.is_empty() {
@@ -260,7 +261,7 @@ fn read_events(node: &mut Node) -> std::io::Result<Vec<Moment>> {
     }
 }
 
-/// An event in the words of include/uapi/linux/input-event-codes.h.
+/// Describes an event in the terms of include/uapi/linux/input-event-codes.h.
 fn describe(event: &InputEvent) -> String {
     match event.destructure() {
         EventSummary::Key(_, code, value) => format!("{code:?} {value}"),
@@ -280,9 +281,9 @@ fn duration(time: rustix::time::Timespec) -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// When an event came, on CLOCK_MONOTONIC, as its node was told to stamp it.
+/// Returns the time of an event on CLOCK_MONOTONIC, which its node was set to.
 fn stamp(event: &InputEvent) -> Duration {
-    // The crate takes all stamps for wall clock time.
+    // The crate treats all timestamps as wall clock time.
     event.timestamp().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -295,10 +296,10 @@ mod tests {
         let at = |millis, what| Moment { time: Duration::from_millis(millis), what };
         let (sent, left) = (Happening::Sent(vec![1]), Happening::Left(vec![2]));
         let mut pending = None;
-        // What was on its way when the watching began has no beginning.
+        // A report that was already on its way at the start has no sent event.
         let first = vec![at(1, left.clone()), at(2, sent.clone()), at(3, left.clone()), at(4, sent.clone())];
         assert_eq!(with_dropped(&mut pending, first.clone()), first);
-        // It comes out later, and the next one doesn't.
+        // The second report arrives after the drivers later, the next one never does.
         let second = vec![at(5, left), at(6, sent.clone()), at(8, sent.clone())];
         let marked = [&second[..2], &[at(6, Happening::Dropped), at(8, sent)]].concat();
         assert_eq!(with_dropped(&mut pending, second), marked);

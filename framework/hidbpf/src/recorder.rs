@@ -1,4 +1,4 @@
-//! Recording what a device sends, as it sends it: with its original descriptor, and its reports from before any driver.
+//! Records a device live: its original descriptor, and its reports before any driver changes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,23 +18,23 @@ use crate::recording;
 use crate::system::System;
 use crate::tap::{Place, Tap};
 
-/// A report, and when it came since the recording began.
+/// A report, and its time since the recording began.
 pub type TimedReport = (Duration, Vec<u8>);
 
-/// An open recording of a device.
+/// A recording in progress.
 #[derive(Debug)]
 pub struct Recorder {
     device: Device,
-    /// Kept open all along: most devices only send while somebody listens.
+    /// Stays open the whole time: most devices only send while a reader has them open.
     hidraw: Hidraw,
     tap: std::result::Result<Tap, Error>,
     started: Instant,
-    /// The tap's clock when recording began.
+    /// The tap's clock at the start of the recording.
     first: Option<Duration>,
 }
 
-/// A device as a recording names it, with those udev properties that drivers ask for. It has the original descriptor, or the current one if
-/// the original is not known.
+/// Returns a device for a recording, with the udev properties that drivers ask for. It has the original descriptor, or
+/// the current one if the original is unknown.
 pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
     let wanted: BTreeSet<&str> = catalog.drivers.iter().flat_map(DriverObject::properties).collect();
     recording::Device {
@@ -53,10 +53,10 @@ pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
 }
 
 impl Recorder {
-    /// Begins to record.
+    /// Starts recording.
     ///
     /// # Errors
-    /// The device's hidraw node can't be opened. That no tap can be attached is no error: see [`Recorder::caveat`].
+    /// The device's hidraw node can't be opened. A tap that can't be attached isn't an error: see [`Recorder::caveat`].
     pub fn open(system: &System, device: &Device) -> Result<Recorder> {
         let described = Manager::new(system).with_original_if_possible(device.clone())?;
         let hidraw = Hidraw::open(device)?;
@@ -66,20 +66,21 @@ impl Recorder {
         Ok(Recorder { device: described, hidraw, tap, started: Instant::now(), first: None })
     }
 
-    /// The device as a recording names it: see [`described`].
+    /// Returns the device for the recording: see [`described`].
     pub fn device(&self, catalog: &Catalog) -> recording::Device {
         described(&self.device, catalog)
     }
 
-    /// Whether the recording has the original descriptor. If not, it has the current one.
+    /// Returns whether the recording has the original descriptor. Otherwise it has the current one.
     pub fn has_original(&self) -> bool {
         self.device.original().is_some()
     }
 
-    /// Why the reports may not be those that the device sent: a driver is attached, and no tap could be put before it.
+    /// Returns why the reports may differ from those that the device sent: a driver is attached, and the recorder
+    /// couldn't attach a tap before it.
     ///
     /// # Errors
-    /// It is not known whether a driver is attached.
+    /// The attached drivers can't be determined.
     pub fn caveat(&self, system: &System) -> Result<Option<String>> {
         let Err(error) = &self.tap else { return Ok(None) };
         let drivers: Vec<String> = pins::of_device(system, &self.device.name)?
@@ -94,11 +95,11 @@ impl Recorder {
         }))
     }
 
-    /// Waits for reports, `patience` at most, and gives those that have come, with the time since the recording began.
-    /// `None` when the device has gone.
+    /// Waits up to `patience` for reports, and returns them with their time since the recording began. `None` if the
+    /// device is gone.
     ///
     /// # Errors
-    /// Reading failed for another reason than that the device has gone.
+    /// Reading failed, although the device is not gone.
     pub fn read(&mut self, patience: Duration) -> Result<Option<Vec<TimedReport>>> {
         let Ok(tap) = &self.tap else {
             let started = self.started;
@@ -106,7 +107,7 @@ impl Recorder {
             return Ok(reports.map(|reports| reports.into_iter().map(|bytes| (started.elapsed(), bytes)).collect()));
         };
         let reports = tap.read(patience)?;
-        // Read for its end alone.
+        // Read hidraw only to notice that the device is gone.
         if reports.is_empty() && self.hidraw.read(Duration::ZERO)?.is_none() {
             return Ok(None);
         }
@@ -119,7 +120,7 @@ impl Recorder {
         ))
     }
 
-    /// How many reports came too fast to be recorded.
+    /// Returns the number of reports that came too fast to be recorded.
     ///
     /// # Errors
     /// The count can't be read.
@@ -153,9 +154,9 @@ impl Hidraw {
         Ok(Hidraw { path, file })
     }
 
-    /// Waits for reports and reads all that have come; `None` when the device has gone.
+    /// Waits for reports and reads all that are pending. `None` if the device is gone.
     pub(crate) fn read(&mut self, patience: Duration) -> Result<Option<Vec<Vec<u8>>>> {
-        /// `HID_MAX_BUFFER_SIZE` (include/linux/hid.h), the longest report.
+        /// The maximum size of a report: `HID_MAX_BUFFER_SIZE` (include/linux/hid.h).
         const MOST: usize = 16384;
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
@@ -186,12 +187,12 @@ fn is_hidraw(node: &Path) -> bool {
     node.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hidraw"))
 }
 
-/// Opens a device's node to read what is there and wait for nothing.
+/// Opens a device's node for nonblocking reads.
 pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
-/// hidraw answers EIO, and evdev ENODEV, once the device has gone.
+/// Returns whether an error means that the device is gone: EIO from hidraw, ENODEV from evdev.
 pub(crate) fn has_gone(error: &io::Error) -> bool {
     use rustix::io::Errno;
     error.raw_os_error().is_some_and(|number| [Errno::IO, Errno::NODEV].contains(&Errno::from_raw_os_error(number)))

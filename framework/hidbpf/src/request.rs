@@ -1,4 +1,4 @@
-//! One request to a device by hand: asking for a report, or telling one, through the syscall program of request.bpf.c.
+//! Sends a single request to a device, to get or set a report, with the syscall program of request.bpf.c.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,12 +17,12 @@ use crate::replay::reports::Reports;
 use crate::setup::{self, meaning};
 use crate::system::System;
 
-/// Asks a device for a report, or tells it one, and gives what it answered, which is nothing for one that was told. The report, in
-/// `asked.data`, begins with its id, or with 0 where the device does not number its reports; bytes that are missing at its end are 0.
+/// Sends a request to a device and returns its answer, which is empty unless the request is a get. The report in
+/// `asked.data` begins with its ID, or with 0 if the device doesn't number its reports. Missing bytes at its end are 0.
 ///
 /// # Errors
-/// The current descriptor declares no such report, or a shorter one; this process or this kernel can't; or the device refuses, or does
-/// not answer in time.
+/// The current descriptor declares no such report, or a shorter one. Or this process or this kernel can't send
+/// requests. Or the device refuses, or doesn't answer in time.
 pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8>> {
     let what = format!("failed to {asked} on the device `{}`", device.name);
     let size = size(device, asked)?;
@@ -79,15 +79,15 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
 
 const BSS: &str = ".bss";
 
-/// The answers for a device that takes output reports with SET_REPORT only (`usbhid_output_report()`, drivers/hid/usbhid/hid-core.c), and of
-/// Linux 6.10 and before, where programs can't send them otherwise.
+/// The errnos of a device that accepts output reports only with SET_REPORT (`usbhid_output_report()`,
+/// drivers/hid/usbhid/hid-core.c), and of Linux 6.10 and earlier, where programs can only use SET_REPORT.
 const NO_CHANNEL: [i32; 2] = [Errno::NOSYS.raw_os_error(), Errno::OPNOTSUPP.raw_os_error()];
 
 /// `enum hid_class_request` (include/linux/hid.h).
 const GET_REPORT: u32 = 1;
 const SET_REPORT: u32 = 9;
 
-/// The bytes of the report, its id included, or a 0 for it.
+/// Returns the size of the report, including its ID or the 0 in its place.
 fn size(device: &Device, asked: &Asked) -> Result<usize> {
     let bad = |why: String, hint: String| {
         let what = format!("the device `{}` can't be asked to {asked}: {why}", device.name);

@@ -1,4 +1,4 @@
-//! A tap: the reports of a device as it sent them or as its drivers left them, for as long as somebody looks.
+//! Taps a device: reads its reports before or after its drivers, for as long as the tap is open.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,25 +18,25 @@ use crate::kernel::{Generation, check_capabilities};
 use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Order, Part};
 use crate::object::ObjectFile;
 
-/// Where a tap is.
+/// The position of a tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Before all drivers: what the device sent.
+    /// Before all drivers: the reports that the device sent.
     BeforeDrivers,
-    /// Behind all drivers: what the kernel goes on with.
+    /// After all drivers: the reports that the kernel processes.
     BehindDrivers,
 }
 
 /// A report that passed a tap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TappedReport {
-    /// When it came, on CLOCK_MONOTONIC.
+    /// Its time on CLOCK_MONOTONIC.
     pub time: Duration,
-    /// Its bytes, with the id where it has one.
+    /// Its bytes, including the ID if it has one.
     pub bytes: Vec<u8>,
 }
 
-/// A device's reports at one place. Dropping it takes the tap off.
+/// An open tap. Dropping it detaches the tap.
 pub struct Tap {
     ring: RingBuffer<'static>,
     seen: Arc<Mutex<VecDeque<TappedReport>>>,
@@ -56,7 +56,7 @@ static OBJECT: LazyLock<std::result::Result<ObjectFile, String>> = LazyLock::new
 });
 
 impl Tap {
-    /// Attaches a tap to a device, on a kernel of this generation. Nothing changes for the device.
+    /// Attaches a tap to a device, on a kernel of this generation. The device's reports are not changed.
     ///
     /// # Errors
     /// A capability is missing, or the device is not ready for event hooks.
@@ -81,14 +81,14 @@ impl Tap {
         Ok(Tap { ring, seen, object, _links: links })
     }
 
-    /// Waits for reports, `patience` at most, and takes those that have come.
+    /// Waits up to `patience` for reports, and returns those that arrived.
     ///
     /// # Errors
     /// The ring buffer can't be read.
     pub fn read(&self, patience: Duration) -> Result<Vec<TappedReport>> {
         match self.ring.poll(patience) {
             Ok(()) => {}
-            // A signal, for which the caller will want to look.
+            // After a signal, return to let the caller check for it.
             Err(error) if error.kind() == libbpf_rs::ErrorKind::Interrupted => {}
             Err(error) => {
                 return Err(Error::because(ErrorKind::Io, "failed to wait for reports", format!("{error:#}")));
@@ -97,7 +97,7 @@ impl Tap {
         Ok(self.seen.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect())
     }
 
-    /// How many reports came faster than they were read, and are lost.
+    /// Returns the number of reports that were lost because they came faster than they were read.
     ///
     /// # Errors
     /// The count can't be read.
