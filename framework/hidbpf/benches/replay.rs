@@ -1,6 +1,6 @@
-//! How many reports a second a small driver can be run over, in this process and on one core.
+//! Measures how many reports a second a replay of a small driver processes, in this process on one core.
 //!
-//! Prints one line for each generation of kernels, the best of some rounds: the others are the machine's noise.
+//! Prints one line per generation: the best of several rounds, since the others include the machine's noise.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
-//! udev's compiled hwdb, which is what udev asks: where it is, whether it has what its sources say, and compiling it.
+//! udev's compiled hwdb, which udev queries: where it is, whether it is up to date, and how to compile it.
 //!
-//! A compiled hwdb in /etc hides the one in /usr, which packages keep up to date. hidbpf has one in /etc only where it is needed.
+//! A compiled hwdb in /etc hides the one in /usr, which packages keep up to date. So hidbpf only compiles one in /etc
+//! if necessary.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +15,7 @@ use crate::hwdb::{self, Entries};
 use crate::system::System;
 use crate::udev_files;
 
-/// Where it can be, by libudev's order.
+/// The possible locations, in libudev's order.
 const PLACES: [&str; 6] = [
     "etc/systemd/hwdb/hwdb.bin",
     OWN,
@@ -24,15 +25,15 @@ const PLACES: [&str; 6] = [
     "lib/udev/hwdb.bin",
 ];
 
-/// The administrator's.
+/// The administrator's compiled hwdb.
 const OWN: &str = "etc/udev/hwdb.bin";
 
-/// The file that udev asks.
+/// Returns the compiled hwdb that udev queries.
 pub(crate) fn path(system: &System) -> Option<PathBuf> {
     PLACES.iter().map(|place| system.root.join(place)).find(|path| path.exists())
 }
 
-/// The file in /etc, where no file in /etc/udev/hwdb.d needs it and it hides a newer one in /usr.
+/// Returns the compiled hwdb in /etc if no file in /etc/udev/hwdb.d needs it and it hides a newer one in /usr.
 pub(crate) fn outdated(system: &System) -> Option<PathBuf> {
     let path = system.root.join(OWN);
     let compiled = changed(&path);
@@ -40,18 +41,18 @@ pub(crate) fn outdated(system: &System) -> Option<PathBuf> {
     (path.exists() && !is_own_needed(system) && is_newer).then_some(path)
 }
 
-/// Those that packages keep up to date.
+/// Iterates over the compiled hwdbs that packages keep up to date.
 fn packages(system: &System) -> impl Iterator<Item = PathBuf> + '_ {
     let places = PLACES.iter().filter(|place| !place.starts_with("etc"));
     places.map(|place| system.root.join(place)).filter(|path| path.exists())
 }
 
-/// When a file was written, or a name in a directory changed.
+/// Returns when a file was last written, or a directory entry changed.
 fn changed(path: &Path) -> SystemTime {
     path.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The drivers of which udev does not know all that these entries say.
+/// Returns the drivers for which the compiled hwdb lacks some of these entries.
 ///
 /// # Errors
 /// There is no compiled hwdb, or it is damaged.
@@ -64,7 +65,7 @@ pub(crate) fn unknown(entries: &Entries) -> io::Result<BTreeSet<&str>> {
     Ok(entries.pairs().filter(is_unknown).map(|(driver, _)| driver).collect())
 }
 
-/// Whether compiling would change what udev knows of drivers.
+/// Returns whether compiling would change the entries about drivers.
 pub(crate) fn is_behind(system: &System, sources: &Entries) -> bool {
     if outdated(system).is_some() {
         return true;
@@ -75,17 +76,17 @@ pub(crate) fn is_behind(system: &System, sources: &Entries) -> bool {
         || system.root == Path::new("/") && unknown(sources).map_or(true, |drivers| !drivers.is_empty())
 }
 
-/// Whether it has to be in /etc: for files in /etc/udev/hwdb.d, and where there is no other.
+/// Returns whether the compiled hwdb must be in /etc: for files in /etc/udev/hwdb.d, or if there is no other.
 fn is_own_needed(system: &System) -> bool {
     let entries = fs::read_dir(system.root.join(udev_files::OWN_HWDB)).into_iter().flatten().flatten();
     let has_files = entries.map(|entry| entry.path()).any(|path| udev_files::is_hwdb(&path));
     has_files || packages(system).next().is_none()
 }
 
-/// Compiles it, in /etc where it has to be there, and else in /usr.
+/// Compiles the hwdb, in /etc if it must be there, otherwise in /usr.
 ///
 /// # Errors
-/// systemd-hwdb or udevadm fails, or there is neither; or the one in /etc can't be removed.
+/// systemd-hwdb or udevadm fails, or neither is installed. Or the compiled hwdb in /etc can't be removed.
 pub(crate) fn compile(system: &System, sources: &Entries) -> Result<()> {
     if is_own_needed(system) {
         return update(system, false);
@@ -105,7 +106,7 @@ pub(crate) fn compile(system: &System, sources: &Entries) -> Result<()> {
     update(system, true).or_else(|_| update(system, false))
 }
 
-/// By systemd's program, or by that of older and other udevs.
+/// Runs systemd-hwdb, or udevadm for older and other udevs.
 fn update(system: &System, in_usr: bool) -> Result<()> {
     let to = |command: &mut Command| {
         command.arg("--root").arg(&system.root);
@@ -123,11 +124,11 @@ fn update(system: &System, in_usr: bool) -> Result<()> {
     }
 }
 
-/// Tells udev that its files have changed. One that does not run reads them when it starts, and one that does looks for itself every
-/// 3 seconds at the latest.
+/// Tells udev that its files have changed. udev reads them at its start, and checks for changes every 3 seconds at the
+/// latest.
 ///
 /// # Errors
-/// udevadm fails, or there is none.
+/// udevadm fails or is not installed.
 pub(crate) fn reload(system: &System) -> Result<()> {
     if !system.root.join("run/udev/control").exists() {
         return Ok(());
@@ -184,7 +185,7 @@ mod tests {
         assert!(!own.exists());
         assert_eq!(path(&system), Some(usr.clone()));
         assert!(!is_behind(&system, &Entries::default()));
-        // A name came or went in hwdb.d after it was compiled.
+        // A directory entry in hwdb.d changed after compilation.
         set_changed(&usr, SystemTime::UNIX_EPOCH);
         assert!(is_behind(&system, &Entries::default()));
     }

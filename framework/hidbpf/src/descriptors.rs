@@ -123,8 +123,7 @@ fn original(system: &System, device: &Device) -> Result<Vec<u8>> {
 }
 
 /// Returns the fixed descriptor. Takes the current one if the kernel driver doesn't change it. Otherwise takes the
-/// kernel's copy (since Linux
-/// 6.13), or runs the attached driver on the original in user space.
+/// kernel's copy (since Linux 6.13), or runs the attached driver on the original in user space.
 fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     let manager = Manager::new(system);
     let status = manager.status()?.into_iter().find(|status| status.device == device.name);

@@ -1,5 +1,5 @@
-//! Installs drivers from elsewhere on this machine, and removes them again: the object in the administrator's directory, and what udev has
-//! to know of it. All of it or nothing.
+//! Installs local drivers, and removes them: the object in the administrator's directory, and udev's data about it.
+//! Each change is atomic.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,28 +14,28 @@ use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::system::System;
 
-/// A change of the installed drivers that is about to be made.
+/// A pending change of the installed drivers.
 #[derive(Debug)]
 pub struct Change<'a> {
     system: &'a System,
     name: DriverName,
-    /// What is installed; `None` if the driver is removed.
+    /// The driver to install, or `None` to remove it.
     driver: Option<DriverObject>,
-    /// The driver's object, where it is or will be.
+    /// The path of the driver's object, now or after the change.
     pub target: PathBuf,
-    /// What it was before; `None` for nothing.
+    /// The previous object, or `None` if there is none.
     old: Option<Vec<u8>>,
-    /// The drivers that are installed afterwards.
+    /// The installed drivers after the change.
     pub catalog: Catalog,
-    /// What happens to udev's hwdb; `None` where udev does not go by the directory.
+    /// The change to udev's hwdb, or `None` if udev doesn't use the directory.
     pub renewal: Option<Renewal>,
 }
 
 impl<'a> Change<'a> {
-    /// A driver is installed, in place of another version of it where there is one.
+    /// Prepares to install a driver. It replaces another version of the driver if there is one.
     ///
     /// # Errors
-    /// What is there can't be read.
+    /// The installed object can't be read.
     pub fn install(system: &'a System, driver: &DriverObject) -> Result<Change<'a>> {
         let target = target(system, &driver.name)?;
         let mut installed = driver.clone();
@@ -47,10 +47,10 @@ impl<'a> Change<'a> {
         Change::new(system, &driver.name, Some(driver), target, catalog)
     }
 
-    /// A driver is removed that was installed in this way.
+    /// Prepares to remove a driver that was installed this way.
     ///
     /// # Errors
-    /// It was not: there is none of the name, or it belongs to a package.
+    /// It wasn't: no driver has this name, or it belongs to a package.
     pub fn uninstall(system: &'a System, name: &DriverName) -> Result<Change<'a>> {
         let target = target(system, name)?;
         if !target.exists() {
@@ -67,7 +67,7 @@ impl<'a> Change<'a> {
                     .with_hint("`hidbpf drivers` lists the drivers"),
             });
         }
-        // Another one of the name, a package's, is in force again.
+        // A package's driver with the same name applies again.
         let below = System { driver_dirs: system.driver_dirs.iter().skip(1).cloned().collect(), ..system.clone() };
         let mut catalog = Catalog::read(system);
         catalog.drivers.retain(|driver| driver.name != *name);
@@ -99,15 +99,16 @@ impl<'a> Change<'a> {
         Ok(Change { system, name: name.clone(), driver: driver.cloned(), target, old, catalog, renewal })
     }
 
-    /// Whether there is another version of the driver.
+    /// Returns whether the change replaces another version of the driver.
     pub fn replaces(&self) -> bool {
         self.old.is_some() && self.driver.is_some()
     }
 
-    /// Makes the change, by what is installed and configured at this time: another process may have changed that since this was made.
+    /// Makes the change, based on the current drivers and configuration. Another process may have changed these since
+    /// the change was prepared.
     ///
     /// # Errors
-    /// A step fails; all before it was undone.
+    /// A step failed. The earlier steps were undone.
     pub fn run(&mut self) -> Result<()> {
         let lock = lock(self.system)?;
         *self = match &self.driver {
@@ -116,7 +117,7 @@ impl<'a> Change<'a> {
         };
         put(&self.target, self.driver.as_ref().map(|driver| driver.bytes()))?;
         let rest = || -> Result<()> {
-            // What udev's helper would not take is not installed.
+            // Don't install a driver that the helper would refuse.
             if self.driver.is_some() && is_systems(self.system) {
                 DriverObject::read_trusted(&self.target)?;
             }
@@ -129,12 +130,13 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Whether udev goes by the directory that drivers are installed to.
+/// Returns whether udev uses the directory that drivers are installed to.
 pub fn is_systems(system: &System) -> bool {
     system.driver_dirs.first().map(PathBuf::as_path) == Some(Path::new(System::DRIVER_DIRS[0]))
 }
 
-/// Locks what a driver is installed to: the system's configuration, which udev's hwdb is made of too, or another directory of drivers alone.
+/// Locks the target of an installation: the system's configuration, which udev's hwdb depends on too, or only a
+/// separate driver directory.
 fn lock(system: &System) -> Result<ChangeLock> {
     match system.driver_dirs.first() {
         Some(directory) if !is_systems(system) => ChangeLock::take_of(directory),

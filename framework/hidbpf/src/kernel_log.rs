@@ -15,22 +15,22 @@ use rustix::io::Errno;
 
 use crate::ids::HidName;
 
-/// The kernel's log, a record a read: Documentation/ABI/testing/dev-kmsg.
+/// The kernel's log, one record per read: Documentation/ABI/testing/dev-kmsg.
 const LOG: &str = "/dev/kmsg";
 
-/// Bytes that a record can have: `CONSOLE_EXT_LOG_MAX` (kernel/printk/printk.c) in Linux 6.3 and later.
+/// The maximum size of a record: `CONSOLE_EXT_LOG_MAX` (kernel/printk/printk.c) in Linux 6.3 and later.
 const MAX_RECORD: usize = 8192;
 
 /// Reports that the kernel dropped because they were shorter than declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooShort {
-    /// The report's id, or 0.
+    /// The report's ID, or 0.
     pub report: u32,
-    /// The declared size, in bytes without the id.
+    /// The declared size, in bytes without the ID.
     pub declared: usize,
-    /// The size that came, in bytes without the id.
+    /// The actual size, in bytes without the ID.
     pub sent: usize,
-    /// How often the kernel's log has it. The kernel leaves out some of many.
+    /// How often the report is in the kernel's log. The kernel omits some if there are many.
     pub count: usize,
 }
 
@@ -56,7 +56,7 @@ pub fn too_short(device: &HidName) -> io::Result<Vec<TooShort>> {
             Ok(size) => found.record(&String::from_utf8_lossy(&buffer[..size]), device),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN) => break,
-                // Records were overwritten before they were read; the next read goes on behind them.
+                // Records were overwritten before they were read. The next read continues after them.
                 Some(Errno::PIPE | Errno::INTR) => {}
                 _ => return Err(error),
             },
@@ -65,7 +65,7 @@ pub fn too_short(device: &HidName) -> io::Result<Vec<TooShort>> {
     Ok(found.sums())
 }
 
-/// How often which report was too short, by its id and both sizes.
+/// Counts short reports, by ID and both sizes.
 #[derive(Debug, Default)]
 struct Counted(BTreeMap<(u32, usize, usize), usize>);
 
@@ -82,7 +82,7 @@ impl Counted {
     }
 }
 
-/// Reads a record about a report of this device: its id, the declared and the sent size. Behind `;` stands
+/// Parses a record about a report of this device: its ID, the declared and the actual size. The text after `;` is
 /// `<kernel driver> <device>: Event data for report 1 was too short (7 vs 5)`.
 fn parse(record: &str, device: &HidName) -> Option<(u32, usize, usize)> {
     let (_, text) = record.lines().next()?.split_once(';')?;

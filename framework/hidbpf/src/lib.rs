@@ -2,10 +2,8 @@
 //!
 //! A driver is one object file for every kernel since 6.3 ([`object`]). Its manifest says which devices it is for
 //! ([`manifest`]). The installed drivers make a [`catalog`]. [`hwdb`] turns the catalog into the file that udev looks
-//! devices up in.
-//! [`attach`] runs the attach sequence, and [`manager`] serves the requests of users and udev. Everything that doesn't
-//! need libbpf is in
-//! `hidbpf-core`.
+//! devices up in. [`attach`] runs the attach sequence, and [`manager`] serves the requests of users and udev.
+//! Everything that doesn't need libbpf is in `hidbpf-core`.
 //!
 //! ```no_run
 //! use hidbpf::{catalog::Catalog, manager::Manager, system::System};

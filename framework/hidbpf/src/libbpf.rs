@@ -1,16 +1,17 @@
-//! Which libbpf this program runs with: the copy in it, or the system's, which need not be the one that it was built with.
+//! The libbpf version of this process. It is the bundled libbpf, or the system's, which may differ from the one at
+//! build time.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys;
 
-/// A version of libbpf, without what is repaired in it.
+/// A version of libbpf, without the patch level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// The first number.
+    /// The major version.
     pub major: u32,
-    /// The second number.
+    /// The minor version.
     pub minor: u32,
 }
 
@@ -20,20 +21,20 @@ impl fmt::Display for Version {
     }
 }
 
-/// The version that libbpf-sys is made for. The dynamic linker takes older ones too: they have all functions that are called, and
-/// don't know all that objects have.
+/// The version that libbpf-sys is made for. The dynamic linker also accepts older ones. They have all the functions
+/// that are called, but don't support everything in objects.
 pub const OLDEST: Version = Version { major: 1, minor: 7 };
 
-/// The version of the libbpf that this program runs with.
+/// Returns the version of the libbpf that this process uses.
 pub fn version() -> Version {
     let (major, minor) = sys::libbpf_version();
     Version { major, minor }
 }
 
-/// Looks whether that one is new enough.
+/// Checks that this libbpf is new enough.
 ///
 /// # Errors
-/// It is not.
+/// It is too old.
 pub fn check() -> Result<()> {
     check_version(version())
 }

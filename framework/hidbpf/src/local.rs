@@ -1,4 +1,4 @@
-//! The part of udev's hwdb that is this machine's own, kept in line with its drivers and its configuration.
+//! The part of udev's hwdb for this machine. It follows the installed drivers and the configuration.
 
 use std::fs;
 use std::io;
@@ -12,28 +12,28 @@ use crate::hwdb::{Entries, LOCAL_FILE};
 use crate::system::System;
 use crate::udev_files;
 
-/// Where the file is.
+/// Returns the path of the file.
 pub fn path(system: &System) -> PathBuf {
     system.root.join("etc/udev/hwdb.d").join(LOCAL_FILE)
 }
 
-/// The file as it is, and as it should be; `None` stands for no file.
+/// The current and the required file. `None` means no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
     path: PathBuf,
     old: Option<String>,
     new: Option<String>,
-    /// What all hwdb files say of drivers afterwards.
+    /// The entries about drivers in all hwdb files after the change.
     sources: Entries,
-    /// Whether udev's compiled hwdb does not have what its sources say as it is.
+    /// Whether udev's compiled hwdb lacks current entries of its sources.
     is_behind: bool,
 }
 
 impl Renewal {
-    /// Looks what has to be written for these drivers and this configuration.
+    /// Determines the required file for these drivers and this configuration.
     ///
     /// # Errors
-    /// The file is there and can't be read.
+    /// The file exists but can't be read.
     pub fn of(system: &System, catalog: &Catalog, config: &Config) -> Result<Renewal> {
         let path = path(system);
         let entries = Entries::local(system, catalog, config);
@@ -46,22 +46,22 @@ impl Renewal {
         };
         let new = (!entries.is_empty()).then(|| entries.to_text());
         let others = udev_files::hwdb_sources(system).into_iter().filter(|other| *other != path);
-        // Who compiles them tells of those that can't be read.
+        // The compiler reports unreadable files.
         let texts = others.filter_map(|other| fs::read_to_string(other).ok());
         let sources = texts.fold(entries, |all, text| all.and(Entries::of_text(&text)));
         let is_behind = compiled::is_behind(system, &sources);
         Ok(Renewal { path, old, new, sources, is_behind })
     }
 
-    /// Whether there is something to do.
+    /// Returns whether there is anything to do.
     pub fn is_due(&self) -> bool {
         self.old != self.new || self.is_behind
     }
 
-    /// Writes the file, has udev's hwdb compiled, and tells udev. It must have been made under the same lock.
+    /// Writes the file, compiles udev's hwdb, and notifies udev. `self` must have been created under the same lock.
     ///
     /// # Errors
-    /// One of these fails; the file is then what it was before.
+    /// One of these steps failed. The file has its previous content.
     pub fn run(&self, system: &System, _lock: &ChangeLock) -> Result<()> {
         if !self.is_due() {
             return Ok(());
@@ -72,7 +72,8 @@ impl Renewal {
         }
         let compile = || compiled::compile(system, &self.sources);
         compile().and_then(|()| compiled::reload(system)).inspect_err(|_| {
-            // The error is the first one's. What was compiled meanwhile names a driver too many or too few, which the next run corrects.
+            // Report the first error. The hwdb compiled meanwhile may have a driver too many or too few, which the next
+            // run corrects.
             if is_changed {
                 let _ = put(&self.path, self.old.as_deref()).and_then(|()| compile());
             }

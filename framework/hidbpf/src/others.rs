@@ -1,7 +1,7 @@
-//! BPF programs on HID devices that are not hidbpf's: other tools' and people's own.
+//! Finds BPF programs on HID devices that hidbpf didn't attach: those of other tools, or of users.
 //!
-//! The kernel tells of the links of struct_ops maps, and a map's value has the device's id. Of the programs of kernels up to 6.10 it
-//! tells only that they are there, and not for which device.
+//! The kernel lists the links of struct_ops maps, and a map's value contains the device's ID. Up to Linux 6.10, the
+//! kernel lists HID-BPF programs but not their devices.
 
 use std::collections::BTreeSet;
 
@@ -16,27 +16,27 @@ use crate::pins;
 use crate::running;
 use crate::system::System;
 
-/// A struct_ops map that is attached to a device, and that hidbpf has not attached.
+/// A struct_ops map that is attached to a device, but not by hidbpf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Other {
-    /// The map's name, as its author gave it; the kernel keeps 15 bytes of it.
+    /// The map's name in its source. The kernel keeps 15 bytes of it.
     pub name: String,
-    /// The map's id, as `bpftool map show id` takes it.
+    /// The map's ID, for `bpftool map show id`.
     pub map_id: u32,
-    /// The link's id, as `bpftool link show id` takes it.
+    /// The link's ID, for `bpftool link show id`.
     pub link_id: u32,
 }
 
-/// What others have attached to a device; nothing on a kernel without struct_ops for HID.
+/// Returns the maps of others on a device. Empty on a kernel without struct_ops for HID.
 ///
 /// # Errors
-/// The kernel's BTF or our pins can't be read, or this process may not ask for BPF objects by their ids.
+/// The kernel's BTF or our pins can't be read, or this process may not open BPF objects by ID.
 pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
     let mut own = BTreeSet::new();
     for pinned in pins::of_device(system, device)? {
         let directory = system.driver_pins(device, &pinned.driver);
-        // What is no link is a map of the driver's.
+        // Pins that are not links are the driver's maps.
         let links = pinned.links.iter().filter_map(|name| Link::open(directory.join(name)).ok());
         own.extend(links.filter_map(|link| Some(link.info().ok()?.id)));
     }
@@ -45,12 +45,12 @@ pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
         _ => None,
     });
     let maps: Vec<(u32, u32)> = maps.collect();
-    // The kernel's BTF takes a while to read.
+    // Reading the kernel's BTF takes time, so only do it if necessary.
     let ops = if maps.is_empty() { None } else { running::ops(system)? };
     let Some(ops) = ops else { return Ok(Vec::new()) };
     let mut others = Vec::new();
     for (link_id, map_id) in maps {
-        // It may go between the two questions.
+        // The map may be gone by now.
         let Ok(map) = MapHandle::from_map_id(map_id) else { continue };
         if device_of(&ops, &map) == Some(device.id().0) {
             others.push(Other { name: map.name().to_string_lossy().into_owned(), map_id, link_id });
@@ -59,7 +59,7 @@ pub fn on_device(system: &System, device: &HidName) -> Result<Vec<Other>> {
     Ok(others)
 }
 
-/// The id of the device that a map of `struct hid_bpf_ops` is for; `None` for a map of another kind.
+/// Returns the device ID in a map of `struct hid_bpf_ops`. `None` for other maps.
 fn device_of(ops: &ResolvedOps, map: &MapHandle) -> Option<u32> {
     if map.info().ok()?.info.btf_vmlinux_value_type_id != ops.value_type {
         return None;

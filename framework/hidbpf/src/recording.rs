@@ -582,8 +582,8 @@ impl Recording {
 
 impl Device {
     /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
-    /// lacks counts as
-    /// matching: the group, the kernel driver, and the interface if the physical path doesn't end like a USB device's.
+    /// lacks counts as matching: the group, the kernel driver, and the interface if the physical path doesn't end like
+    /// a USB device's.
     pub fn judge(&self, manifest: &Manifest, properties: &BTreeMap<String, String>) -> Verdict {
         let ids = (self.bus, self.vendor, self.product);
         let is_usb = self.bus == Bus::USB && self.phys.starts_with("usb-");

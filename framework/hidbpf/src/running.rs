@@ -1,4 +1,4 @@
-//! What the running kernel offers, looked up in its BTF by libbpf.
+//! Determines the running kernel's features from its BTF, using libbpf.
 
 use std::path::Path;
 
@@ -9,25 +9,25 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Generation, Kernel, Support};
 use crate::system::System;
 
-/// The type that only a kernel with `struct hid_bpf_ops` as struct_ops has; 6.6 has another struct of the shorter name.
+/// A type that exists only if `struct hid_bpf_ops` is a struct_ops type. 6.6 has a different `struct hid_bpf_ops`.
 const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
 
-/// The kfunc that only the first generation has.
+/// The kfunc that exists only in the first generation.
 const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
 
-/// Looks at the running kernel.
+/// Detects the running kernel's features.
 ///
 /// # Errors
-/// The kernel's BTF is there and can't be read.
+/// The kernel's BTF exists but can't be read.
 pub fn detect(system: &System) -> Result<Kernel> {
     let path = system.kernel_btf();
     Ok(Kernel::running(if path.exists() { support(&path)? } else { Support::NoBtf }))
 }
 
-/// Looks up where things are in a map of the kernel's `struct hid_bpf_ops`. `None` if the kernel has no such maps.
+/// Returns the layout of a map of the kernel's `struct hid_bpf_ops`. `None` if the kernel has no such maps.
 ///
 /// # Errors
-/// The kernel's BTF is there and can't be read.
+/// The kernel's BTF exists but can't be read.
 pub(crate) fn ops(system: &System) -> Result<Option<ResolvedOps>> {
     let path = system.kernel_btf();
     if !path.exists() {

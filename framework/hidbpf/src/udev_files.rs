@@ -1,4 +1,4 @@
-//! Where udev looks for rules and hwdb files, and which file hides which: udev(7), hwdb(7).
+//! udev's rule and hwdb files: their directories, and which file hides which. See udev(7) and hwdb(7).
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::system::System;
 
-/// The directories of udev's files. A file hides those of its name in later directories.
+/// The directories of udev's files. A file hides those with the same name in later directories.
 const DIRECTORIES: [&str; 5] = ["etc/udev", "run/udev", "usr/local/lib/udev", "usr/lib/udev", "lib/udev"];
 
 /// The rules that start the helper.
@@ -16,39 +16,39 @@ pub(crate) const RULES: &str = "rules.d/81-hidbpf.rules";
 /// The directory of the administrator's hwdb files.
 pub(crate) const OWN_HWDB: &str = "etc/udev/hwdb.d";
 
-/// All files of this name below udev's directories; udev reads the first.
+/// Returns all files with this name in udev's directories. udev reads the first.
 pub(crate) fn all(system: &System, name: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     let paths = DIRECTORIES.iter().map(|directory| system.root.join(directory).join(&name));
-    // /lib is a link to /usr/lib on most systems.
+    // On most systems, /lib is a link to /usr/lib.
     let is_new = |path: &PathBuf| seen.insert(path.parent().and_then(|parent| parent.canonicalize().ok()));
     paths.filter(|path| path.symlink_metadata().is_ok()).filter(is_new).collect()
 }
 
-/// The directories that have hwdb files, of hidbpf's or others.
+/// Iterates over the directories with hwdb files, of hidbpf or others.
 pub(crate) fn hwdb_directories(system: &System) -> impl Iterator<Item = PathBuf> + '_ {
     DIRECTORIES.iter().map(|directory| system.root.join(directory).join("hwdb.d")).filter(|path| path.is_dir())
 }
 
-/// The names of hwdb files that are about drivers: they have `hidbpf` in them.
+/// Returns the names of hwdb files about drivers. These files contain `hidbpf`.
 pub(crate) fn hwdb_names(system: &System) -> BTreeSet<String> {
     let files = hwdb_directories(system).filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
     let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.contains("hidbpf") && is_hwdb(Path::new(name))).collect()
 }
 
-/// The hwdb files about drivers that udev's hwdb is compiled from.
+/// Returns the hwdb files about drivers that udev's hwdb is compiled from.
 pub(crate) fn hwdb_sources(system: &System) -> Vec<PathBuf> {
     let first = |name: &String| all(system, Path::new("hwdb.d").join(name)).into_iter().next();
     hwdb_names(system).iter().filter_map(first).filter(|path| !is_mask(path)).collect()
 }
 
-/// Whether this is the name of an hwdb file.
+/// Returns whether this is the name of an hwdb file.
 pub(crate) fn is_hwdb(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("hwdb"))
 }
 
-/// Whether this is how an administrator turns a file off: a link to /dev/null.
+/// Returns whether the administrator has disabled the file with a link to /dev/null.
 pub(crate) fn is_mask(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }

@@ -1,7 +1,8 @@
-//! What the kernel's verifier has against a program, in the words of the driver's author: source file and line, and the reason.
+//! Explains the verifier's refusal to a driver's author: source file and line, and the reason.
 //!
-//! The verifier names the instruction it stopped at, and kernels up to 6.8 no file. The object's line information (`.BTF.ext`) has it. Its log
-//! tells of each instruction on the way there, round by round where the program has a loop; what matters are the last few lines.
+//! The verifier names the instruction where it stopped, but up to Linux 6.8 not the file. The object's line information
+//! (`.BTF.ext`) provides it. The log lists each instruction on the path, including every iteration of loops. Only the
+//! last few lines matter.
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -9,24 +10,24 @@ use object::{Object, ObjectSection, ObjectSymbol};
 use crate::object::{INSTRUCTION_SIZE, ObjectFile};
 use crate::replay::btf::{Btf, BtfExt};
 
-/// What is found in a log of libbpf's.
+/// The complaint in a libbpf log.
 #[derive(Debug, PartialEq, Eq)]
 enum Complaint<'a> {
-    /// The verifier went through the program, and stopped.
+    /// The verifier refused a program.
     Program {
         name: &'a str,
-        /// The last instruction that it looked at, counted from 0.
+        /// The last instruction that it visited, counted from 0.
         instruction: u64,
-        /// What it said then.
+        /// Its reason.
         reason: Vec<&'a str>,
-        /// The line of source that it printed before the instruction.
+        /// The source line that it printed before the instruction.
         source: Option<&'a str>,
     },
-    /// The kernel has no such function.
+    /// The kernel doesn't have this function.
     NoFunction(&'a str),
 }
 
-/// What is wrong, in a sentence, as far as the log tells.
+/// Explains the problem in one sentence, if the log contains enough.
 pub(crate) fn explain(log: &str, driver: &ObjectFile) -> Option<String> {
     match complaint(log)? {
         Complaint::NoFunction(name) => Some(format!(
@@ -43,17 +44,17 @@ pub(crate) fn explain(log: &str, driver: &ObjectFile) -> Option<String> {
     }
 }
 
-/// The verifier's words where a program is too much for it (`do_check()` and `push_stack()`, kernel/bpf/verifier.c).
+/// The verifier's messages for a program that is too complex (`do_check()` and `push_stack()`, kernel/bpf/verifier.c).
 const TOO_LONG: [&str; 2] = ["BPF program is too large", "jumps is too complex"];
 
-/// What to do about that.
+/// The advice for such programs.
 const ADVICE: &str = "it follows each round of a loop, with all ways through it: give the loop fewer rounds, or walk a descriptor \
                       with hidbpf_walk(), which it follows once";
 
-/// The lines of a log that matter: libbpf's own, and of the verifier's the line of source and the instruction where it stopped, the reason
-/// and the counts. `None` where that is all of the log.
+/// Extracts the important lines of a log: libbpf's own, and from the verifier the source line, the last instruction,
+/// the reason and the statistics. `None` if the log has no other lines.
 pub(crate) fn excerpt(log: &str) -> Option<String> {
-    /// The most lines that are shown of libbpf's, and of the verifier's reason.
+    /// The maximum number of libbpf's lines, and of lines of the verifier's reason.
     const MOST: usize = 8;
     let (mut own, mut last) = (Vec::new(), Stop::default());
     let mut is_verifiers = false;
@@ -76,7 +77,7 @@ pub(crate) fn excerpt(log: &str) -> Option<String> {
 const BEGIN: &str = "-- BEGIN PROG LOAD LOG --";
 const END: &str = "-- END PROG LOAD LOG --";
 
-/// Where the verifier stopped, as far as its log was looked at.
+/// Where the verifier stopped, according to the lines so far.
 #[derive(Default)]
 struct Stop<'a> {
     source: Option<&'a str>,
@@ -118,17 +119,17 @@ fn complaint(log: &str) -> Option<Complaint<'_>> {
     Some(Complaint::Program { name, instruction: stop.instruction?, reason: stop.reason, source })
 }
 
-/// The number in `5: (73) *(u8 *)(r0 +0) = r1`.
+/// Returns the number in `5: (73) *(u8 *)(r0 +0) = r1`.
 fn instruction_number(line: &str) -> Option<u64> {
     let (number, rest) = line.split_once(": ")?;
     rest.starts_with('(').then(|| number.parse().ok()).flatten()
 }
 
-/// `my-mouse/driver.bpf.c:9`, and the line's text.
+/// Returns `my-mouse/driver.bpf.c:9` and the line's text.
 fn line_of(driver: &ObjectFile, program: &str, instruction: u64) -> Option<String> {
     let elf: ElfFile64<'_> = ElfFile64::parse(driver.bytes()).ok()?;
     let symbol = elf.symbol_by_name(program)?;
-    // Behind the program's own instructions libbpf puts those of the functions that it calls.
+    // libbpf places called functions after the program's own instructions.
     let start = symbol.address();
     let offset = start.checked_add(instruction.checked_mul(INSTRUCTION_SIZE)?)?;
     if offset >= start.checked_add(symbol.size())? {
@@ -189,7 +190,7 @@ libbpf: prog 'hid_device_event': failed to load: -EACCES
             "processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0",
         ];
         assert_eq!(excerpt(&log).unwrap().lines().collect::<Vec<_>>(), expected);
-        // A log that is short already is shown as it is.
+        // A short log is shown as it is.
         for short in ["", "libbpf: failed to find BTF", "libbpf: a\nlibbpf: b"] {
             assert_eq!(excerpt(short), None, "{short}");
         }

@@ -1,7 +1,7 @@
-//! Has the verifier of the running kernel look at a driver's programs, without attaching them to a device.
+//! Makes the running kernel verify a driver's programs, without attaching them to a device.
 //!
-//! The verifier leaves out what a driver's constants rule out: its ids, fields and udev properties. So the programs are loaded once for each
-//! set of constants that they get for the devices at hand.
+//! The verifier skips code that a driver's constants exclude: its IDs, fields and udev properties. So the programs are
+//! loaded once for each set of constants that the given devices produce.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use crate::object::DriverObject;
 use crate::replay::{Device, Driver, Object, Settings};
 use crate::system::System;
 
-/// What came of it.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// The kernel takes all programs of the generation that it has hooks for.
+    /// The kernel accepts all programs of the generation whose hooks it has.
     Verified {
         /// `uname -r`.
         release: String,
         /// The generation.
         generation: Generation,
     },
-    /// The kernel was not asked, for this reason.
+    /// The kernel did not verify the driver, for this reason.
     NotTried(String),
 }
 
@@ -37,10 +37,10 @@ impl fmt::Display for Verification {
     }
 }
 
-/// Has the running kernel verify a driver for these devices, or for none where there are none.
+/// Makes the running kernel verify a driver for these devices. If there are none, verifies it without a device.
 ///
 /// # Errors
-/// The kernel refuses a program; the error says where and why.
+/// The kernel refuses a program. The error says where and why.
 pub fn verify(
     system: &System,
     driver: &DriverObject,
@@ -66,7 +66,7 @@ pub fn verify(
     }
     let mut tried: Vec<Vec<(String, Vec<u8>)>> = Vec::new();
     for (device, settings) in devices {
-        // A device that lacks a field of the driver's is not one that it would be loaded for.
+        // The driver would not be loaded for a device without one of its fields.
         let Ok(loaded) = Driver::new(object, generation, device, settings) else { continue };
         let data = loaded.data().map(|(section, bytes)| (section.to_owned(), bytes.to_vec())).collect();
         if !tried.contains(&data) {

@@ -1,4 +1,4 @@
-//! Objects from C, as clang and as libbpf's linker leave them, run over descriptors and reports.
+//! Replays objects compiled from C, before and after libbpf's linker, on descriptors and reports.
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is not outside input either")]
 
@@ -36,7 +36,7 @@ fn device() -> Device {
     }
 }
 
-/// What libbpf's static linker makes of an object, which is what the build makes of every driver.
+/// Runs libbpf's static linker on an object, as the build does for every driver.
 fn link(object: &[u8]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (directory.path().join("from.o"), directory.path().join("to.o"));
@@ -47,7 +47,7 @@ fn link(object: &[u8]) -> Vec<u8> {
     std::fs::read(&to).unwrap()
 }
 
-/// An object for each version of the instructions that clang knows, and linked.
+/// Compiles an object for each instruction set version that clang supports, unlinked and linked.
 fn variants(name: &'static str) -> Vec<(String, Vec<u8>)> {
     let mut variants = Vec::new();
     for cpu in ["v1", "v2", "v3"] {
@@ -72,7 +72,8 @@ fn driver(object: &[u8], generation: Generation, settings: &Settings) -> Driver 
     Driver::new(&Object::parse(object).unwrap(), generation, &device(), settings).unwrap()
 }
 
-/// For each variant of the object that can do everything, a driver without its descriptor hook, which wants answers.
+/// Runs a test on each variant of the object with everything, without its descriptor hook and with the device's
+/// answers.
 fn each(generation: Generation, test: impl Fn(&mut Driver, &str)) {
     for (variant, object) in everything() {
         let settings = Settings { features: [(5, vec![5, 0x20])].into(), ..Settings::default() };
@@ -90,7 +91,7 @@ fn changed(driver: &mut Driver, report: &[u8], context: &str) -> Vec<u8> {
     }
 }
 
-/// What became of the report, which must be all that came of it.
+/// Returns the result for the report, and asserts that there were no other reports.
 fn only(outcome: Result<Outcome, ReplayError>) -> Result<Report, ReplayError> {
     outcome.map(|Outcome { before, report, after, .. }| {
         assert!(before.is_empty() && after.is_empty(), "{before:?} {after:?}");
@@ -131,7 +132,7 @@ fn properties_and_options_reach_the_driver() {
         assert!(driver.set_property("MOUSE_MODEL", "none of these, and a long text"));
         assert_eq!(driver.variable("UDEV_PROP_MOUSE_MODEL"), Some(b"none of these, \0".to_vec()));
         assert_eq!(driver.fix_descriptor(support::MOUSE), Ok(Fixed::Refused(-19)));
-        // The device keeps its descriptor, and so its reports can be had.
+        // The device keeps its original descriptor, so its reports still work.
         assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 0xfb, 0])));
         driver.set_option("scale", -2).unwrap();
         assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 10, 0])));
@@ -168,13 +169,13 @@ fn properties_and_options_reach_the_driver() {
 fn maps_keep_what_drivers_put_in_them() {
     for generation in BOTH {
         each(generation, |driver, context| {
-            // New, counted on, and another one.
+            // New, counted, and a different one.
             assert_eq!(changed(driver, &[1, 9, 4, 0], context), [1, 0, 4, 0]);
             assert_eq!(changed(driver, &[1, 9, 4, 0], context), [1, 4, 4, 0]);
             assert_eq!(changed(driver, &[1, 9, 4, 0], context), [1, 5, 4, 0]);
             assert_eq!(changed(driver, &[1, 9, 5, 0], context), [1, 0, 5, 0]);
             assert_eq!(changed(driver, &[1, 9, 6, 0], context), [1, 0, 6, 0]);
-            // E2BIG, until one is deleted.
+            // E2BIG until one is deleted.
             assert_eq!(changed(driver, &[1, 9, 7, 0], context), [1, 7, 7, 0]);
             assert_eq!(changed(driver, &[9, 0, 0, 0], context), [9, 3, (4 * 5 + 5 * 3 + 6 * 3) as u8, 0]);
             assert_eq!(changed(driver, &[1, 9, 5, 7], context), [1, 4, 5, 1]);
@@ -213,7 +214,7 @@ fn the_kernels_records_are_where_that_kernel_has_them() {
             let name = if generation == Generation::StructOps { b'e' } else { b'a' };
             assert_eq!(changed(driver, &[6, 0, 0, 0], context), [6, 3, 0x34, name], "{context}");
             assert_eq!(changed(driver, &[7, 0, 0, 0], context), [7, b'u', 0x34, 64], "{context}");
-            // report_type and index are older kernels' alone, the other three newer kernels'.
+            // Only older kernels have report_type and index, only newer ones the other three.
             let exists = if generation == Generation::FmodRet { 0b01_0011 } else { 0b11_1000 };
             let kfuncs = if generation == Generation::FmodRet { 0b001 } else { 0b011 };
             assert_eq!(changed(driver, &[8, 9, 0, 0], context), [8, 0, exists, kfuncs], "{context}");
@@ -238,7 +239,7 @@ fn sizes_are_those_of_the_kernels_buffer() {
             assert_eq!(driver.event(&long), Err(ReplayError::ReportTooLong { length: 65, buffer: 64 }));
         });
     }
-    // What older kernels forbid, newer ones take as the new size.
+    // Newer kernels use the value that older ones forbid as the new size.
     each(Generation::StructOps, |driver, context| assert_eq!(changed(driver, &[15, 0, 0, 0], context), [15, 0]));
     each(Generation::FmodRet, |driver, _| {
         let error = driver.event(&[15, 0, 0, 0]).unwrap_err().to_string();
@@ -256,13 +257,13 @@ fn timers_and_work_run_in_the_recordings_time() {
         assert_eq!(reports(driver.advance(Duration::from_millis(500)).unwrap()), []);
         assert_eq!(changed(driver, &[10, 9, 9, 0], context), [10, 0, 0, 0]);
         assert_eq!(reports(driver.advance(Duration::from_millis(501)).unwrap()), []);
-        // The timer starts the work, which adds 1, and sends.
+        // The timer starts the work item, which adds 1 and sends.
         let sent = reports(driver.advance(Duration::from_millis(600)).unwrap());
         assert_eq!(sent, [(502, vec![0xf0, 2, 0, 0])], "{context}");
-        // EBUSY: a timer is initialised once.
+        // EBUSY: a timer can only be initialised once.
         assert_eq!(changed(driver, &[10, 9, 9, 1], context), [10, 16, 0, 2]);
         assert_eq!(reports(driver.advance(Duration::from_millis(700)).unwrap()), []);
-        // One that starts itself again, and then no more.
+        // A timer that restarts itself, and then stops.
         changed(driver, &[11, 9, 9, 0], context);
         assert_eq!(reports(driver.advance(Duration::from_secs(100)).unwrap()), []);
         assert_eq!(changed(driver, &[12, 0, 0, 0], context)[1], (1000u32 + 100) as u8);
@@ -274,11 +275,11 @@ fn reports_of_the_drivers_own_go_through_its_hooks() {
     each(Generation::StructOps, |driver, context| {
         let outcome = driver.event(&[16, 7, 3, 0]).unwrap();
         assert_eq!(outcome.before, [[4, 5, 3, 0]], "{context}");
-        // The kernel has one buffer: the report that was injected is what the hook goes on with.
+        // The kernel has one buffer: the hook continues with the injected report.
         assert_eq!(outcome.report, Report::Changed(vec![4, 0, 3, 0]), "{context}");
         let all: Vec<Vec<u8>> = outcome.reports(&[16, 7, 3, 0]).map(<[u8]>::to_vec).collect();
         assert_eq!(all, [[4, 5, 3, 0], [4, 0, 3, 0]]);
-        // EDEADLOCK, so that the inner report is dropped, and then the outer one.
+        // EDEADLOCK drops the inner report, and then the outer one.
         assert_eq!(only(driver.event(&[17, 0, 0, 0])), Ok(Report::Dropped(-35)), "{context}");
         assert_eq!(only(driver.event(&[18, 0, 0, 0])), Ok(Report::Changed(vec![18])), "{context}");
     });
@@ -312,7 +313,7 @@ fn requests_are_answered_from_the_recording() {
         assert_eq!(driver.fix_descriptor(&numbered), Ok(Fixed::Changed(fixed)), "{variant}");
         assert_eq!(requests(&mut driver), []);
 
-        // From user space: passed on, answered by the hook, refused by it, changed by it.
+        // From user space: forwarded, answered by the hook, refused by it, changed by it.
         let mut data = vec![5, 0, 0];
         assert_eq!(driver.request(RequestKind::Get, ReportType::Feature, &mut data), Ok(3));
         assert_eq!(data, [5, 0x22, 1]);
@@ -332,7 +333,7 @@ fn requests_are_answered_from_the_recording() {
 
         settings.features.clear();
         let mut driver = Driver::new(&object, Generation::StructOps, &device, &settings).unwrap();
-        // EIO where the recording doesn't say.
+        // EIO if the recording has no answer.
         driver.run_syscall("setup", &mut argument).unwrap();
         assert_eq!(argument[4104..], (-5i32).to_le_bytes());
         assert_eq!(requests(&mut driver), [(RequestKind::Get, vec![5], false)]);
@@ -341,7 +342,7 @@ fn requests_are_answered_from_the_recording() {
     }
 }
 
-/// The line of `faulty.bpf.c` that has a comment.
+/// Returns the line of `faulty.bpf.c` with a comment.
 fn line_of(comment: &str) -> u32 {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects/faulty.bpf.c");
     let source = std::fs::read_to_string(path).unwrap();
@@ -383,7 +384,7 @@ fn each_fault_is_told_with_its_line_and_reason() {
             assert!(source.text.contains(&format!("/* {number} */")), "{}", source.text);
             let name = if generation == Generation::FmodRet { "event_fmod" } else { "event_ops" };
             assert_eq!(fault.program, if number == 5 { "forever" } else { name });
-            // The next report is none the worse for it.
+            // The next report works normally.
             assert_eq!(only(driver.event(&[0, 0, 0, 0])), Ok(Report::Unchanged));
         }
         let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
@@ -419,7 +420,7 @@ fn what_takes_long_or_fills_memory_has_an_end() {
     for generation in BOTH {
         let settings = Settings { instruction_limit: 100_000, ..Settings::default() };
         let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
-        // Each message counts for more than the instructions around it, and is cut as the kernel cuts it.
+        // Each message costs more than the instructions around it, and is truncated as in the kernel.
         assert_eq!(fault(&mut driver, 17).reason, Reason::Endless(100_000));
         let messages = driver.take_messages();
         assert!((1000..5000).contains(&messages.len()), "{} messages", messages.len());
@@ -429,7 +430,7 @@ fn what_takes_long_or_fills_memory_has_an_end() {
         let again = fault(&mut driver, 19);
         assert_eq!(again.reason.to_string(), "timers or work items ran 10000 times in a row");
         assert_eq!(again.program, "at_once");
-        // All of them together may take as long as one hook.
+        // All callbacks together may take as long as one hook.
         let settings = Settings { instruction_limit: 1000, ..Settings::default() };
         let mut driver = Driver::new(faulty(), generation, &device(), &settings).unwrap();
         let endless = fault(&mut driver, 19);
@@ -515,7 +516,7 @@ fn a_recording_comes_out_as_the_kernel_would_have_it() {
     );
 }
 
-/// Changes some bytes, more often to those that mean something to an ELF file or to BPF.
+/// Changes some bytes, preferring values that have a meaning in ELF or BPF.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len());
@@ -566,6 +567,6 @@ fn no_object_makes_a_replay_panic_or_run_for_ever() {
             }
         }
     }
-    // Most changes are to names and lines, and do no harm.
+    // Most changes affect names and lines and do no harm.
     assert!(opened > 1_500 && finished > 8_000, "{opened} {finished}");
 }

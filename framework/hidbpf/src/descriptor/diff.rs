@@ -138,8 +138,7 @@ pub fn reports_difference(before: &Descriptor, after: &Descriptor) -> Vec<Report
 }
 
 /// The costs of removing or inserting an element, and of changing one. A change costs more than a removal, but less
-/// than a removal plus
-/// an insertion.
+/// than a removal plus an insertion.
 const MOVE: u16 = 2;
 const CHANGE: u16 = 3;
 

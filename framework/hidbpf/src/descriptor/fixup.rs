@@ -36,8 +36,7 @@ impl From<&device::Device> for Device {
 }
 
 /// Runs a driver's descriptor hook on a device's original descriptor, as the newest kernel that the driver supports
-/// would. Doesn't
-/// check the driver's match rules.
+/// would. Doesn't check the driver's match rules.
 ///
 /// # Errors
 /// The object is damaged, or one of its programs did something that the kernel forbids.

@@ -20,8 +20,7 @@ impl fmt::Display for InvalidHex {
 impl std::error::Error for InvalidHex {}
 
 /// Parses bytes in hex: `05 01 09 02`, `05010902`, `0x05, 0x01,`. Ignores commas, braces, comments after `//`, `#` or
-/// between `/*` and
-/// `*/`, and lines that end in a colon.
+/// between `/*` and `*/`, and lines that end in a colon.
 ///
 /// # Errors
 /// A word isn't hex, or has more than one digit and an odd number of digits.

@@ -14,13 +14,11 @@
 //! ```
 //!
 //! The parser refuses the descriptors that the kernel refuses, at the same item, and accepts all others. Its checks are
-//! those of
-//! `hid_open_report()` (drivers/hid/hid-core.c). [`Anatomy`] holds the items of any bytes, valid or not.
+//! those of `hid_open_report()` (drivers/hid/hid-core.c). [`Anatomy`] holds the items of any bytes, valid or not.
 //!
 //! The crate `hidreport` classifies the items, and `hut` names the usages. This module assembles the reports itself,
-//! because
-//! `hidreport::ReportDescriptor` is stricter than the kernel, reads some descriptors differently, and panics on some.
-//! docs/descriptors.md lists the cases.
+//! because `hidreport::ReportDescriptor` is stricter than the kernel, reads some descriptors differently, and panics on
+//! some. docs/descriptors.md lists the cases.
 
 mod decode;
 mod diff;

@@ -1,11 +1,9 @@
 //! Parses descriptors as the kernel does, but continues to the end.
 //!
 //! [`invalid::check`] reports what the kernel refuses, and where. This parser skips it, and also what the kernel itself
-//! ignores. The source
-//! is `hid_open_report()` and the functions that it calls: `fetch_item()`, `hid_parser_main()`, `hid_parser_global()`,
-//! `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()` (drivers/hid/hid-core.c), and the limits in
-//! include/linux/hid.h. They are
-//! the same from Linux 6.3 on.
+//! ignores. The source is `hid_open_report()` and the functions that it calls: `fetch_item()`, `hid_parser_main()`,
+//! `hid_parser_global()`, `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()` (drivers/hid/hid-core.c), and the
+//! limits in include/linux/hid.h. They are the same from Linux 6.3 on.
 
 use super::item::{self, CollectionKind, Flags, Item, ItemKind, Surroundings};
 use super::report::{Collection, Extent, Field, Report};
@@ -174,8 +172,7 @@ impl Parser {
     }
 
     /// Adds the usages from the minimum up to a maximum. Truncates a range that is too long to the room left. A
-    /// backward range is also too
-    /// long, because the kernel counts with unsigned 32-bit numbers.
+    /// backward range is also too long, because the kernel counts with unsigned 32-bit numbers.
     fn usage_range(&mut self, maximum: u32, size: usize) {
         let Locals { minimum, count: used, minimum_item, .. } = self.locals;
         let mut maximum = maximum;

@@ -1,8 +1,7 @@
 //! The reports that a descriptor declares: their fields, and the layout of their bits.
 //!
 //! Bits count from the first bit of the report as transferred, so bit 8 is the lowest bit of byte 1. If reports of a
-//! type have IDs,
-//! byte 0 is the ID.
+//! type have IDs, byte 0 is the ID.
 
 use std::fmt;
 

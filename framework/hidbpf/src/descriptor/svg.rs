@@ -1,8 +1,7 @@
 //! Draws reports as standalone SVG: one row per byte, with the meaning of each bit.
 //!
 //! Bit 7 is on the left, as in data sheets. Whole bytes of one value are one box. If a value shares its bytes with
-//! others, each of its
-//! boxes names the bits in it. Long runs of whole bytes with one meaning are one box too.
+//! others, each of its boxes names the bits in it. Long runs of whole bytes with one meaning are one box too.
 
 use super::diff::{Change, Difference, ReportDifference};
 use super::report::{FieldKind, Report, Row};

@@ -156,8 +156,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Returns the name at an offset of a string table, or `""` if there is none. Refuses a name longer than any real one:
-/// names may
-/// overlap, so a short file could contain any number of long names.
+/// names may overlap, so a short file could contain any number of long names.
 fn name(reader: &Reader<'_>, strings: &[u8], offset: u32) -> Result<String, ObjectError> {
     let bytes = strings.get(offset as usize..).unwrap_or_default();
     let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
@@ -425,8 +424,7 @@ impl BtfExt {
     }
 
     /// Returns the source line of an instruction. `offset` is in bytes from the start of the section, and `start` is
-    /// the offset of its
-    /// function.
+    /// the offset of its function.
     pub(crate) fn line(&self, btf: &Btf, section: &str, start: u32, offset: u32) -> Option<SourceLine> {
         let lines = self.lines.get(section)?;
         let after = lines.partition_point(|info| info.offset <= offset);

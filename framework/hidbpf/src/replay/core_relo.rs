@@ -1,10 +1,9 @@
 //! Resolves CO-RE relocations: the kernel's type layouts, where a driver's own declarations leave them open.
 //!
 //! A driver declares the few members that it uses, in any order, and libbpf moves each access to that member in the
-//! running kernel. A
-//! replay uses a kernel of the chosen generation. `struct hid_bpf_ctx` has that kernel's layout. `struct hid_device`
-//! has all members of
-//! all its declarations in the object. Every other type is as the object declares it.
+//! running kernel. A replay uses a kernel of the chosen generation. `struct hid_bpf_ctx` has that kernel's layout.
+//! `struct hid_device` has all members of all its declarations in the object. Every other type is as the object
+//! declares it.
 
 use super::Generation;
 use super::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
@@ -66,8 +65,7 @@ impl Layout {
     }
 
     /// Returns `struct hid_device` with the members that the object declares: the largest declaration unchanged,
-    /// followed by the members
-    /// that only others have.
+    /// followed by the members that only others have.
     pub(crate) fn device(btf: &Btf) -> Layout {
         let mut descriptions: Vec<_> = btf.flavours("hid_device").collect();
         descriptions.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
@@ -94,8 +92,7 @@ impl Layout {
 const MAX_RECORD: u32 = 1 << 16;
 
 /// Collects a record's members, including those of its unnamed nested records. Stops after `most` members, since a
-/// record in a damaged
-/// file can contain itself.
+/// record in a damaged file can contain itself.
 fn collect(btf: &Btf, members: &[Member], base: u32, into: &mut Vec<Field>, most: &mut usize) {
     for member in members {
         *most = match most.checked_sub(1) {

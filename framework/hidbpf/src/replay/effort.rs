@@ -1,13 +1,11 @@
 //! Estimates the verifier's effort for a driver's programs, without a kernel.
 //!
 //! The verifier follows every path through a program and every iteration of a loop, except where it finds that two
-//! paths reach the same
-//! state. A replay can only measure one path: the longest one that the program takes for the longest input. The
-//! verifier takes that
-//! path too. It has to come back to each conditional jump on it, and remembers at most 8192 of them
-//! (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`, kernel/bpf/verifier.c). A shorter path says little, because the effort then depends
-//! on how often
-//! paths meet. A callback counts once, since the verifier follows a callback of bpf_loop() once.
+//! paths reach the same state. A replay can only measure one path: the longest one that the program takes for the
+//! longest input. The verifier takes that path too. It has to come back to each conditional jump on it, and remembers
+//! at most 8192 of them (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`, kernel/bpf/verifier.c). A shorter path says little, because
+//! the effort then depends on how often paths meet. A callback counts once, since the verifier follows a callback of
+//! bpf_loop() once.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +44,7 @@ pub struct Effort {
 }
 
 /// Runs a driver on the longest input that a device could send: a descriptor of 4096 bytes, and reports as long as the
-/// kernel's buffer.
-/// Both repeat the device's own bytes.
+/// kernel's buffer. Both repeat the device's own bytes.
 ///
 /// # Errors
 /// A program did something that the kernel forbids, or can't be run.

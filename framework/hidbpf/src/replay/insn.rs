@@ -1,10 +1,8 @@
 //! Decodes instructions once, so that running them needs few checks.
 //!
 //! Supports all of eBPF versions 1 to 4 (RFC 9669, plus load-acquire and store-release of Linux 6.15). Exceptions are
-//! instructions that only
-//! the kernel's own rewriting creates, legacy packet access and arenas. Invalid instructions become [`Op::Bad`]. A
-//! program may contain them
-//! as long as it never reaches them.
+//! instructions that only the kernel's own rewriting creates, legacy packet access and arenas. Invalid instructions
+//! become [`Op::Bad`]. A program may contain them as long as it never reaches them.
 
 /// The operation of an instruction. `64` and `32` are register widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

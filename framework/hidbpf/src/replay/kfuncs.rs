@@ -1,8 +1,7 @@
 //! The kernel functions that drivers call (kfuncs), and the programs and kernels that allow them.
 //!
 //! The sets at the end of drivers/hid/bpf/hid_bpf_dispatch.c define the permissions, and kernel/bpf/helpers.c does for
-//! functions outside
-//! HID-BPF. A call that the verifier would refuse is a fault here too.
+//! functions outside HID-BPF. A call that the verifier would refuse is a fault here too.
 
 use std::time::Duration;
 
@@ -311,8 +310,7 @@ impl Machine {
     }
 
     /// Injects a report of the driver's own. It passes the driver's hooks like one from the device, in the same buffer.
-    /// As in the kernel, a hook
-    /// that injects a report finds its own data replaced.
+    /// As in the kernel, a hook that injects a report finds its own data replaced.
     fn input_report(
         &mut self,
         function: &'static str,

@@ -380,8 +380,7 @@ impl Machine {
     }
 
     /// Returns a hook's arguments: for an FMOD_RET program those of the kernel's function and its return value, for
-    /// struct_ops those of the
-    /// hook.
+    /// struct_ops those of the hook.
     fn event_arguments(&self, context: RegionId, kind: ReportType, source: u64) -> Vec<u64> {
         match self.generation {
             Generation::FmodRet => vec![context.pointer(0), 0],
@@ -390,8 +389,7 @@ impl Machine {
     }
 
     /// Passes a report to the hooks like `dispatch_hid_bpf_device_event()`. The result is in the buffer:
-    /// `Ok(Ok(size))`, or a negative errno
-    /// for a dropped report.
+    /// `Ok(Ok(size))`, or a negative errno for a dropped report.
     pub(crate) fn dispatch_event(
         &mut self,
         buffer: EventBuffer,

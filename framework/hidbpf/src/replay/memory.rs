@@ -1,9 +1,8 @@
 //! The memory of programs: regions of one block of bytes, with bounds.
 //!
 //! A pointer is a number, `TAG | region << 32 | offset`, and has no meaning outside the replay. Arithmetic on a pointer
-//! changes the offset.
-//! An offset beyond either end of its region never reaches another region, because no region is half as long as offsets
-//! reach.
+//! changes the offset. An offset beyond either end of its region never reaches another region, because no region is
+//! half as long as offsets reach.
 
 use std::collections::BTreeMap;
 use std::fmt;

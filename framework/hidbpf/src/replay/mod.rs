@@ -6,12 +6,10 @@
 //! ```
 //!
 //! The replay binds the object to a kernel of the chosen [`Generation`], as libbpf would. Its interpreter supports all
-//! of eBPF. It checks
-//! that each access stays in the memory that the pointer belongs to, limits the length of each run, and reports faults
-//! with the line of the
-//! driver's source. The verifier finds such faults before a program runs, a replay only when they happen. So a verifier
-//! can refuse a driver
-//! that runs here. A driver that the verifier accepts can fail here only if the replay reports a missing feature.
+//! of eBPF. It checks that each access stays in the memory that the pointer belongs to, limits the length of each run,
+//! and reports faults with the line of the driver's source. The verifier finds such faults before a program runs, a
+//! replay only when they happen. So a verifier can refuse a driver that runs here. A driver that the verifier accepts
+//! can fail here only if the replay reports a missing feature.
 //!
 //! Sizes, return values and buffers are those of drivers/hid/bpf/hid_bpf_dispatch.c in 6.6 and in 6.12.
 
@@ -132,8 +130,7 @@ pub struct Settings {
     /// The device's answers to requests for feature reports, by ID.
     pub features: BTreeMap<u8, Vec<u8>>,
     /// The maximum number of instructions per hook call. The default is 16 million. The verifier refuses programs that
-    /// need more than a
-    /// million without the kernel's own loops.
+    /// need more than a million without the kernel's own loops.
     pub instruction_limit: u64,
     /// The maximum size of the driver's data and maps, in bytes. The default is 64 MiB.
     pub memory_limit: usize,
@@ -160,8 +157,7 @@ impl Settings {
     }
 
     /// Adds the data from a driver's manifest: fields, exports, and the options that the properties set. Ignores
-    /// invalid option values with a
-    /// warning, as attaching does.
+    /// invalid option values with a warning, as attaching does.
     #[must_use]
     pub fn for_driver(mut self, driver: &DriverObject) -> Settings {
         self.fields.clone_from(&driver.manifest.fields);
@@ -221,8 +217,7 @@ pub struct Outcome {
     /// Reports from the driver's work items and due timers.
     pub after: Vec<Vec<u8>>,
     /// The number of instructions executed for all of these. The kernel's number differs slightly, because it replaces
-    /// calls with its own
-    /// instructions and removes unreachable ones.
+    /// calls with its own instructions and removes unreachable ones.
     pub instructions: u64,
 }
 
@@ -675,8 +670,7 @@ impl Driver {
     }
 
     /// Sends a request to the device like a program in user space, through the driver's hooks. Byte 0 of the data is
-    /// the report's ID. Returns the
-    /// answer of a hook or the device: a number of bytes or a negative errno.
+    /// the report's ID. Returns the answer of a hook or the device: a number of bytes or a negative errno.
     ///
     /// # Errors
     /// A program stopped.
@@ -714,8 +708,7 @@ impl Driver {
     }
 
     /// Replays one device of a recording, an index of [`Recording::devices`]. Returns the result that the kernel would
-    /// produce. The instruction
-    /// counts are those of the device's own reports.
+    /// produce. The instruction counts are those of the device's own reports.
     ///
     /// # Errors
     /// As for [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.

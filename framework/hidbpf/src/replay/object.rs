@@ -1,8 +1,7 @@
 //! Parses a driver's object file: its functions, data, maps and relocations.
 //!
 //! Accepts objects from clang and from libbpf's static linker. clang's objects have no offsets in the type information
-//! of sections yet, so
-//! the offsets come from the symbols.
+//! of sections yet, so the offsets come from the symbols.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -255,9 +254,8 @@ impl Object {
     }
 
     /// Returns the variables that are smaller than their types. clang splits a static struct into its members, shrinks
-    /// a static number that only
-    /// has two values, and keeps the original types. The kernel refuses such type information (`btf_datasec_resolve()`,
-    /// kernel/bpf/btf.c).
+    /// a static number that only has two values, and keeps the original types. The kernel refuses such type information
+    /// (`btf_datasec_resolve()`, kernel/bpf/btf.c).
     pub fn shrunk_variables(&self) -> Vec<&str> {
         let of_section = |section: usize| match self.btf.get(TypeId(section as u32)) {
             Type::Section { variables, .. } => variables.as_slice(),

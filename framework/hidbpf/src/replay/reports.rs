@@ -8,8 +8,7 @@ pub use crate::fields::ReportType;
 pub use crate::invalid::InvalidDescriptor;
 
 /// The maximum size of a report descriptor, and the size of a descriptor hook's buffer, in bytes:
-/// `HID_MAX_DESCRIPTOR_SIZE`
-/// (include/linux/hid.h).
+/// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
 pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
 
 /// The buffer of an event hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).

@@ -1,10 +1,9 @@
 //! Tests every instruction against independent arithmetic, and whole programs against another interpreter.
 //!
 //! rbpf is right about most of versions 1 to 3. The rest is only tested against arithmetic. rbpf zero-extends the
-//! immediates of 64-bit
-//! comparisons, and keeps the upper half of the dividend in a 32-bit remainder by 0 (RFC 9669 clears it). It panics
-//! when it negates the
-//! smallest 64-bit number, doesn't support version 4, and refuses atomic operations.
+//! immediates of 64-bit comparisons, and keeps the upper half of the dividend in a 32-bit remainder by 0 (RFC 9669
+//! clears it). It panics when it negates the smallest 64-bit number, doesn't support version 4, and refuses atomic
+//! operations.
 
 use super::error::{AccessKind, Reason};
 use super::insn::{self, Raw};

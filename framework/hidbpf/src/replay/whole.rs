@@ -12,8 +12,7 @@ pub struct Replayed {
     /// The devices and reports after the driver's changes.
     pub recording: Recording,
     /// For each report of the original recording, the number of instructions of the hook and the work that it started,
-    /// without timers due
-    /// later. `None` if the driver has no event hook on that device.
+    /// without timers due later. `None` if the driver has no event hook on that device.
     pub instructions: Vec<Option<u64>>,
     /// The devices, as indices, that the driver's probe refuses, with the positive errno.
     pub refused: Vec<(usize, i32)>,
@@ -22,9 +21,8 @@ pub struct Replayed {
 }
 
 /// Replays a recording: returns each device with its fixed descriptor, and the reports that reach the kernel's input
-/// drivers. A device
-/// stays unchanged if the driver's probe refuses it or its setup fails. As in the kernel, each device has its own
-/// instance of the driver.
+/// drivers. A device stays unchanged if the driver's probe refuses it or its setup fails. As in the kernel, each device
+/// has its own instance of the driver.
 ///
 /// # Errors
 /// A program did something that the kernel forbids. The error has the line of the recording.
@@ -67,8 +65,8 @@ pub fn replay(
 }
 
 /// Compares two recordings: lists the lines that only one of them has (`-` expected, `+` found), and the differing
-/// bytes below a changed
-/// line. Empty if they are equal. Ignores comments and properties, but not requests to the device and exports.
+/// bytes below a changed line. Empty if they are equal. Ignores comments and properties, but not requests to the device
+/// and exports.
 pub fn difference(expected: &Recording, found: &Recording) -> String {
     let lines = |recording: &Recording| -> Vec<String> {
         let said = ["# asked ", "# exported "];

@@ -1,9 +1,9 @@
-//! Objects for the tests and the benchmark: compiled from `tests/objects` by clang, as the drivers are.
+//! Objects for the tests and the benchmark, compiled from `tests/objects` with clang like the drivers.
 
 use std::path::Path;
 use std::process::Command;
 
-/// A mouse: buttons, X, Y and wheel, 4 bytes without an id, and a feature report of 2 bytes.
+/// A mouse: buttons, X, Y and wheel, 4 bytes without an ID, and a feature report of 2 bytes.
 #[allow(dead_code, reason = "not all that share this use it")]
 pub const MOUSE: &[u8] = &[
     0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x05, 0x09, 0x19, 0x01, 0x29, 0x08, 0x15, 0x00, 0x25, 0x01, 0x95, 0x08, 0x75,
@@ -11,7 +11,7 @@ pub const MOUSE: &[u8] = &[
     0x81, 0x06, 0x09, 0x48, 0x95, 0x02, 0xb1, 0x02, 0xc0,
 ];
 
-/// Compiles `tests/objects/<name>.bpf.c` for a version of BPF's instructions, and gives the object's bytes.
+/// Compiles `tests/objects/<name>.bpf.c` for an instruction set version, and returns the object's bytes.
 pub fn compile(name: &str, cpu: &str) -> Vec<u8> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects");
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
