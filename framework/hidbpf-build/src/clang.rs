@@ -1,4 +1,4 @@
-//! Finds clang and has libbpf-cargo run it, so that the object names no directory of this machine.
+//! Finds clang and runs it through libbpf-cargo, so that objects don't contain local directories.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,30 @@ use libbpf_cargo::SkeletonBuilder;
 use crate::error::BuildError;
 use crate::warnings;
 
-/// The environment variables that name a clang, first come first served: `BPF_CLANG` for BPF alone, `CLANG` for all.
+/// The environment variables that name a clang, in order of precedence: `BPF_CLANG` only for BPF, `CLANG` for
+/// everything.
 ///
-/// Where none is set it is the `clang` of `PATH`. A build script should name each in `rerun-if-env-changed`.
+/// If neither is set, the `clang` in `PATH` is used. A build script should list each in `rerun-if-env-changed`.
 pub const ENVIRONMENT: [&str; 2] = ["BPF_CLANG", "CLANG"];
 
-/// The oldest clang, by its major version, that drivers are tested with.
+/// The oldest major version of clang that drivers are tested with.
 pub const OLDEST_CLANG: u32 = 14;
 
-/// The instruction set. Kernels have it since 5.1; named, because clang's own choice changed with its versions.
+/// The instruction set, which kernels support since 5.1. It is explicit because clang's default has changed between
+/// versions.
 const CPU: &str = "-mcpu=v3";
 
-/// What the SDK includes of libbpf.
+/// The libbpf header that the SDK includes.
 const LIBBPF_HEADER: &str = "bpf/bpf_helpers.h";
 
-/// A clang that drivers can be compiled with.
+/// A clang that can compile drivers.
 #[derive(Clone, Debug)]
 pub struct Clang {
     path: PathBuf,
     version: String,
 }
 
-/// What there is to compile.
+/// The inputs of a compilation.
 pub(crate) struct Job<'a> {
     pub source: &'a Path,
     pub name: &'a DriverName,
@@ -48,16 +50,16 @@ pub(crate) struct Compiled {
 }
 
 impl Clang {
-    /// The clang that [`ENVIRONMENT`] names, else that of `PATH`.
+    /// Finds the clang that [`ENVIRONMENT`] names, or the one in `PATH`.
     ///
     /// # Errors
-    /// As [`Clang::at`].
+    /// As for [`Clang::at`].
     pub fn find() -> Result<Clang, BuildError> {
         let named = ENVIRONMENT.iter().filter_map(env::var_os).find(|value| !value.is_empty());
         Clang::at(Path::new(&named.unwrap_or_else(|| "clang".into())))
     }
 
-    /// The clang with this path or name.
+    /// Returns the clang with this path or name.
     ///
     /// # Errors
     /// It can't be run, is another compiler, or is older than [`OLDEST_CLANG`].
@@ -80,7 +82,7 @@ impl Clang {
         }
     }
 
-    /// What tells this clang from another that would make other objects.
+    /// Returns the path and version, which change if a different clang could produce different objects.
     pub(crate) fn identity(&self) -> String {
         format!("{} {}", self.path.display(), self.version)
     }
@@ -100,7 +102,7 @@ impl Clang {
 
         let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
         let rules = String::from_utf8_lossy(&read(&depfile)?).into_owned();
-        // Own headers of libbpf's were in a directory that is gone by now; they change with this program only.
+        // The bundled libbpf headers were in a temporary directory. They only change together with this program.
         let inputs = prerequisites(&rules).into_iter().filter(|path| path.exists()).collect();
         Ok(Compiled { object: read(&object)?, inputs, warnings })
     }
@@ -132,10 +134,11 @@ fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [CPU, "-std=gnu11", "-Wall", "-Wextra", "-MD", "-MF"].map(OsString::from).into();
     arguments.push(depfile.into());
     arguments.push(with_path("-I", job.include, ""));
-    // Debug information becomes BTF, in which bpftool and the verifier's log show file and line.
+    // Debug information becomes BTF, which provides file and line to bpftool and the verifier's log.
     arguments.push(with_path("-ffile-prefix-map=", folder, &format!("={}", job.name)));
     arguments.push(with_path("-ffile-prefix-map=", job.include, "=sdk"));
-    // A directory that is nowhere: from one that is there clang would put the sources' lines into the BTF, here and not elsewhere.
+    // This directory doesn't exist. If it did, clang would find the sources there and put their lines into the BTF,
+    // only on this machine.
     arguments.push(format!("-fdebug-compilation-dir={SOURCE_ROOT}").into());
     if job.struct_ops_only {
         arguments.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
@@ -143,7 +146,8 @@ fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
     arguments
 }
 
-/// The files of a depfile's one rule, as `-MD` writes it for make: blanks in names have a backslash, dollars are doubled.
+/// Parses the files in a depfile's only rule. `-MD` writes it for make: blanks in names are escaped with a backslash,
+/// dollars are doubled.
 fn prerequisites(rule: &str) -> Vec<PathBuf> {
     let Some((_, files)) = rule.split_once(':') else { return Vec::new() };
     let mut paths = Vec::new();

@@ -1,4 +1,4 @@
-//! Warns of loops that a kernel's verifier may not follow to their end. Only the kernel itself can say for sure.
+//! Warns of loops that a kernel's verifier may refuse as too long. Only the kernel itself can decide.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +10,13 @@ use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError
 use crate::BuildError;
 use crate::recordings::recordings;
 
-/// The conditional jumps on one way from which on it depends on the kernel whether it takes the program. The drivers here have 25 at most; a
-/// loop of 64 rounds over items, with some 250, was refused by Linux 6.6, 6.16 and 7.3.
+/// The number of conditional jumps on one path from which it depends on the kernel whether it accepts the program. The
+/// drivers here have 25 at most. Linux 6.6, 6.16 and 7.3 refused a loop of 64 iterations over items, with about 250
+/// jumps.
 const MANY: u64 = 128;
 
-/// Runs a driver over the longest input that the devices of its recordings could have, and says what the kernel may have against that.
+/// Runs a driver on the longest input that the devices of its recordings could send. Returns why the kernel may refuse
+/// the driver.
 ///
 /// # Errors
 /// The object or a recording can't be read.
@@ -45,7 +47,7 @@ pub fn warnings(object: &Path, folder: &Path) -> Result<Vec<String>, BuildError>
     Ok(warnings)
 }
 
-/// A button, for a driver without recordings.
+/// Returns a device with a button, for drivers without recordings.
 fn stand_in() -> Device {
     let descriptor =
         vec![5, 1, 9, 2, 0xa1, 1, 5, 9, 0x19, 1, 0x29, 8, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 8, 0x81, 2, 0xc0];
@@ -67,7 +69,7 @@ fn warning(effort: Result<Effort, ReplayError>) -> Option<String> {
             ))
         }
         Err(ReplayError::Fault(fault)) => {
-            // Both generations' programs are of one source, and what is wrong with them is said once.
+            // Both generations' programs have the same source, so a fault is reported once.
             let Fault { source, reason, .. } = &*fault;
             let place = source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
             Some(format!(
@@ -75,7 +77,7 @@ fn warning(effort: Result<Effort, ReplayError>) -> Option<String> {
                  does what the kernel does not allow: {reason}"
             ))
         }
-        // What can't be run at all is an error of the check, or of no driver for this device.
+        // An object that can't be run is an error elsewhere, or has no programs for this device.
         Ok(_) | Err(_) => None,
     }
 }
@@ -88,7 +90,7 @@ mod tests {
     fn long_loops_are_told_by_how_long_they_are() {
         let effort = |jumps, rounds| warning(Ok(Effort { jumps, rounds, source: None }));
         assert_eq!(effort(MANY, 64), None);
-        // Many jumps without a loop are as many as the program has.
+        // Many jumps without a loop are due to the program's size.
         assert_eq!(effort(MANY + 1, 1), None);
         assert!(effort(MANY + 1, 64).is_some_and(|warning| warning.contains("may refuse")));
         assert!(effort(MAX_JUMPS + 1, 4096).is_some_and(|warning| warning.contains("will probably refuse")));

@@ -1,4 +1,4 @@
-//! Why a driver couldn't be built: the thing, the step, the cause and the way out.
+//! Why a driver couldn't be built: the object, the step, the cause and a hint.
 
 use std::path::{Path, PathBuf};
 
@@ -7,107 +7,107 @@ use hidbpf::names::{DriverName, InvalidDriverName};
 
 use crate::clang::OLDEST_CLANG;
 
-/// How to get a clang.
+/// The hint for a missing clang.
 const GET_CLANG: &str = "install the package `clang`, or name one with BPF_CLANG";
 
 /// Why a driver couldn't be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The folder's name can't be a driver's.
+    /// The folder's name isn't a valid driver name.
     #[error("failed to name the driver in `{}`: {source}", folder.display())]
     Name {
         /// The driver's folder.
         folder: PathBuf,
-        /// What is wrong with the name.
+        /// The defect.
         source: InvalidDriverName,
     },
-    /// The manifest was refused.
+    /// The manifest is invalid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// There is no clang, or it can't be run.
+    /// clang can't be run.
     #[error("failed to run `{}`: {source} ({GET_CLANG})", clang.display())]
     NoClang {
-        /// What was to be run.
+        /// The program that should run.
         clang: PathBuf,
-        /// Why it didn't.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What was named is another compiler.
+    /// The named program is another compiler.
     #[error("`{}` is not clang ({GET_CLANG})", clang.display())]
     NotClang {
-        /// What was run.
+        /// The program that ran.
         clang: PathBuf,
     },
-    /// The clang can't make what drivers need.
+    /// clang is too old for drivers.
     #[error("`{}` is clang {found}, and drivers need {OLDEST_CLANG} or newer ({GET_CLANG})", clang.display())]
     OldClang {
-        /// What was run.
+        /// The program that ran.
         clang: PathBuf,
         /// Its major version.
         found: u32,
     },
-    /// The linker, which is libbpf's, can't make what drivers need.
+    /// The linker, libbpf's, is too old for drivers.
     #[error("{problem} ({hint})")]
     OldLibbpf {
-        /// Which it is, and which is needed.
+        /// Its version, and the required one.
         problem: String,
-        /// What to do about it.
+        /// The hint.
         hint: String,
     },
-    /// Where hidbpf has no copy of libbpf in it, it has none of libbpf's headers either.
+    /// A libbpf header is missing. A hidbpf without bundled libbpf doesn't include the headers either.
     #[error("failed to compile `{}`: there is no `{header}` (install libbpf's headers: libbpf-dev in Debian, libbpf-devel in Fedora, libbpf in Arch)", source_file.display())]
     NoHeader {
         /// The driver's source.
         source_file: PathBuf,
-        /// What it wanted.
+        /// The missing header.
         header: &'static str,
     },
-    /// clang, or the linker after it, refused the source. The message is theirs, with file and line.
+    /// clang or the linker refused the source. Their message has file and line.
     #[error("failed to compile `{}`:\n{message}", source_file.display())]
     Compile {
         /// The driver's source.
         source_file: PathBuf,
-        /// What clang said.
+        /// The message.
         message: String,
     },
-    /// The object isn't one that hidbpf could load.
+    /// hidbpf could not load the object.
     #[error("failed to make an object of the driver `{name}`: {problem}")]
     Object {
         /// The driver.
         name: DriverName,
-        /// What is wrong and how to set it right.
+        /// The cause and the hint.
         problem: String,
     },
-    /// A new driver's folder can't be made of what there is.
+    /// A new driver's folder can't be created from this input.
     #[error("failed to make the driver `{name}`: {problem}")]
     Scaffold {
         /// The driver.
         name: DriverName,
-        /// What is wrong and how to set it right.
+        /// The cause and the hint.
         problem: String,
     },
-    /// A recording, or what is expected of it, was refused.
+    /// A recording, or its expected result, is invalid.
     #[error("failed to read a recording: {0}")]
     Recording(#[from] hidbpf::recording::RecordingError),
-    /// The driver did to a recording what the kernel would not let it do.
+    /// The driver did something with a recording that the kernel forbids.
     #[error("failed to run `{}` over `{}`: {problem}", object.display(), recording.display())]
     Replay {
         /// The object.
         object: PathBuf,
         /// The recording.
         recording: PathBuf,
-        /// What it did, and where.
+        /// The fault, and where it is.
         problem: String,
     },
     /// A file couldn't be read or written.
     #[error("failed to {verb} `{}`: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
 }

@@ -1,8 +1,10 @@
-//! What a driver's author needs: makes a new driver's folder, compiles one into an object with the programs of both HID-BPF generations,
-//! with the manifest and the prelinked programs as sections, and runs that over the folder's recordings.
+//! Tools for driver authors: creates a new driver's folder, compiles a driver, and runs it on the folder's recordings.
 //!
-//! Used by build scripts, and by `hidbpf new` and `hidbpf build`. What comes out depends on the folder, the SDK and clang alone: no directory of the
-//! machine and no time of day gets into an object.
+//! A driver's object has the programs of both HID-BPF generations, with the manifest and the prelinked programs as
+//! sections.
+//!
+//! Build scripts, `hidbpf new` and `hidbpf build` use this crate. Its results depend only on the folder, the SDK and
+//! clang. Objects contain no local directories and no time.
 
 mod clang;
 mod effort;
@@ -29,38 +31,39 @@ pub use recordings::{Checked, check, recordings};
 pub use refused::Refused;
 pub use scaffold::{Interface, scaffold};
 
-/// The file of a folder that makes it a driver's.
+/// The file that makes a folder a driver's.
 pub const MANIFEST_FILE: &str = "driver.toml";
 
-/// The source that a driver is compiled from.
+/// The source file of a driver.
 pub const SOURCE_FILE: &str = "driver.bpf.c";
 
-/// Where in a driver's folder `hidbpf build` puts what it makes.
+/// The output directory of `hidbpf build` in a driver's folder.
 pub const OUTPUT_FOLDER: &str = "build";
 
-/// Where the SDK's headers are.
+/// The location of the SDK's headers.
 #[derive(Clone, Debug)]
 pub enum Sdk {
-    /// In this directory, as `hidbpf/driver.h` and so on: a source tree, where changes to headers are to be noticed.
+    /// This directory, which contains `hidbpf/driver.h` and the others. It is for a source tree, where changes to
+    /// headers matter.
     Directory(PathBuf),
-    /// In this program. They are written into the output directory's `include`.
+    /// The headers in this program. They are written to `include` in the output directory.
     Embedded,
 }
 
-/// A driver, compiled.
+/// A compiled driver.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    /// The driver's name, that of its folder.
+    /// The driver's name, which is its folder's.
     pub name: DriverName,
     /// The object, `<name>.bpf.o`.
     pub object: PathBuf,
-    /// The files that it was made of: a change to one of them makes the object old.
+    /// The input files. If one changes, the object is out of date.
     pub inputs: Vec<PathBuf>,
-    /// What clang said without failing, and why the driver isn't prelinked if it isn't, a line each.
+    /// clang's warnings, and the reason if the driver isn't prelinked. One line each.
     pub warnings: Vec<String>,
 }
 
-/// The folders of a directory that are drivers, in the order of their names.
+/// Returns the driver folders in a directory, sorted by name.
 ///
 /// # Errors
 /// The directory can't be read.
@@ -77,12 +80,12 @@ pub fn driver_folders(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
     Ok(folders)
 }
 
-/// Compiles the driver in `folder` to `<name>.bpf.o` in `output`, which is made if need be.
+/// Compiles the driver in `folder` to `<name>.bpf.o` in `output`, which is created if necessary.
 ///
-/// Nothing is done if the object is there and was made by this program, this clang and files with the same content.
+/// Does nothing if the object exists and the same program, clang and file contents produced it.
 ///
 /// # Errors
-/// The folder's name or its manifest are wrong, clang fails, or the object isn't one that hidbpf could load.
+/// The folder's name or its manifest is invalid, clang fails, or hidbpf could not load the object.
 pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result<Driver, BuildError> {
     let folder = fs::canonicalize(folder).map_err(|source| BuildError::io("open", folder, source))?;
     let name = driver_name(&folder)?;
@@ -133,13 +136,13 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     Ok(Driver { name, object, inputs, warnings })
 }
 
-/// The name of a driver is that of its folder.
+/// Returns a driver's name, which is its folder's.
 fn driver_name(folder: &Path) -> Result<DriverName, BuildError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     DriverName::new(&name).map_err(|source| BuildError::Name { folder: folder.to_owned(), source })
 }
 
-/// Puts the SDK's headers into a directory, leaving alone those that are there already.
+/// Writes the SDK's headers to a directory, except those that are already there.
 fn write_headers(directory: &Path) -> Result<PathBuf, BuildError> {
     for (name, text) in hid_bpf_src::HEADERS {
         let path = directory.join(name);
@@ -154,7 +157,7 @@ fn write_headers(directory: &Path) -> Result<PathBuf, BuildError> {
     Ok(directory.to_owned())
 }
 
-/// Writes a file so that nobody ever sees half of it.
+/// Writes a file atomically: readers never see a part of it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");

@@ -1,4 +1,4 @@
-//! What an object must have to be a driver, and what is put into it besides.
+//! Checks that an object is a valid driver, and adds sections to it.
 
 use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
@@ -8,7 +8,7 @@ use object::elf;
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolSection};
 
-/// The kernel keeps this many characters of a program's name (`BPF_OBJ_NAME_LEN`, its zero not counted).
+/// The number of characters that the kernel keeps of a program's name (`BPF_OBJ_NAME_LEN` without the zero).
 const NAME_MAX: usize = 15;
 
 /// The section of the struct_ops map.
@@ -17,7 +17,7 @@ const MAP_SECTION: &str = "?.struct_ops.link";
 const STRUCT_OPS: &str = "?struct_ops";
 const SYSCALL: &str = "?syscall";
 
-/// Every section that a program can be in, with a name for it that driver authors know. See hidbpf/driver.h.
+/// The sections that programs can be in, with the names that driver authors know. See hidbpf/driver.h.
 const PROGRAM_SECTIONS: [(&str, &str); 8] = [
     ("?fmod_ret/hid_bpf_device_event", "device_event"),
     ("?fmod_ret/hid_bpf_rdesc_fixup", "rdesc_fixup"),
@@ -29,7 +29,7 @@ const PROGRAM_SECTIONS: [(&str, &str); 8] = [
     (SYSCALL, "a probe or a setup"),
 ];
 
-/// Refuses an object that compiles but that hidbpf could not load, or that would do less than its source says.
+/// Refuses an object that hidbpf could not load, or that would do less than its source says.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     let file: ElfFile64 =
         ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
@@ -115,7 +115,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// The programs that the struct_ops map points to.
+/// Returns the programs that the struct_ops map points to.
 fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
     let Some(map) = file.section_by_name(MAP_SECTION) else { return Vec::new() };
     let target = |target| match target {
@@ -125,7 +125,7 @@ fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
     map.relocations().filter_map(|(_, relocation)| target(relocation.target())).collect()
 }
 
-/// The object with the manifest and the prelinked programs as sections that libbpf passes over.
+/// Adds the manifest and the prelinked programs to an object, as sections that libbpf ignores.
 pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let failed = |error: object::build::Error| format!("its manifest can't be added: {error}");
     let mut builder = Builder::read(object).map_err(failed)?;
@@ -140,7 +140,7 @@ pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[
     if let Some(prelinked) = prelinked {
         add(hidbpf_prelink::SECTION, elf::SHT_PROGBITS, SectionData::Data(prelinked.into()));
     }
-    // libbpf's linker keeps the sections' names with those of the symbols, and the builder wants them apart.
+    // libbpf's linker puts section names and symbol names into one table, but the builder requires two.
     add(".shstrtab", elf::SHT_STRTAB, SectionData::SectionString);
     let mut bytes = Vec::new();
     builder.write(&mut bytes).map_err(failed)?;

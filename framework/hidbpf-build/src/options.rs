@@ -1,4 +1,4 @@
-//! Options: that manifest and source agree on them, and the manifest's defaults as what the object has to begin with.
+//! Checks that manifest and source agree on options, and writes the manifest's defaults into the object.
 
 use hidbpf::manifest::Manifest;
 use hidbpf::options::{DriverOption, PREFIX, SECTION, Type};
@@ -6,17 +6,18 @@ use hidbpf::replay::{self, Declared};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection};
 
-/// Sections whose programs run only when the driver is attached, and functions that any program may call.
+/// The sections whose programs only run while the driver is being attached, and the functions that any program may
+/// call.
 const RUNS_AT_ATTACH: [&str; 4] = ["/hid_bpf_rdesc_fixup", "/hid_rdesc_fixup", "?syscall", ".text"];
 
-/// A variable of the options' section.
+/// A variable in the options' section.
 struct Variable<'a> {
     name: &'a str,
     offset: u64,
     size: u64,
 }
 
-/// Refuses an object whose options are not those of the manifest, and writes the manifest's defaults into it.
+/// Refuses an object whose options differ from the manifest's, and writes the manifest's defaults into it.
 pub(crate) fn fill(object: &mut [u8], manifest: &Manifest) -> Result<(), String> {
     let mut places = Vec::new();
     {
@@ -66,7 +67,7 @@ fn variables<'a>(file: &ElfFile64<'a, Endianness>, section: SectionIndex) -> Vec
         .collect()
 }
 
-/// The line of the source that declares an option.
+/// Returns the source line that declares an option.
 fn declaration(option: &DriverOption) -> String {
     let name = option.name.replace('-', "_");
     match option.kind {
@@ -76,7 +77,7 @@ fn declaration(option: &DriverOption) -> String {
     }
 }
 
-/// The constants of a choice, in the order of driver.toml.
+/// Returns the constants of a choice, in the order of driver.toml.
 fn constants(option: &DriverOption) -> Vec<String> {
     let constant = |value: &String| format!("{}_{value}", option.name).to_uppercase().replace('-', "_");
     option.values.iter().map(constant).collect()
@@ -102,7 +103,8 @@ fn check_type(option: &DriverOption, variable: &Variable<'_>, declared: Option<D
     ))
 }
 
-/// An option that is read when the driver is attached must say so, or a new value would show at the next attach only.
+/// Checks that an option that is read during attaching says so. Otherwise a new value would only apply after
+/// reattaching.
 fn check_readers(file: &ElfFile64<'_, Endianness>, option: &DriverOption) -> Result<(), String> {
     if option.reattach {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A driver's recordings, run through its object without a kernel, and compared with what is expected.
+//! Replays a driver's recordings without a kernel, and compares the results with the expected ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,32 +10,32 @@ use hidbpf::replay::{self, Generation, Object, Settings};
 
 use crate::{BuildError, Refused};
 
-/// Where a driver's folder has its recordings.
+/// The folder of recordings in a driver's folder.
 pub const FOLDER: &str = "recordings";
 
-/// What the name of a recording ends in.
+/// The suffix of a recording.
 pub const SUFFIX: &str = ".hid";
 
-/// The same for the file that says what should come of it.
+/// The suffix of an expected result.
 pub const EXPECTED_SUFFIX: &str = ".expected.hid";
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The recording.
     pub recording: PathBuf,
-    /// For which kernels the driver's programs were run.
+    /// The generation whose programs were run.
     pub generation: Generation,
-    /// How what came differs from what was expected, line by line; empty where it does not.
+    /// The difference from the expected result, line by line. Empty if there is none.
     pub difference: String,
-    /// The devices with an original or fixed descriptor that the kernel refuses.
+    /// The devices whose original or fixed descriptor the kernel refuses.
     pub refused: Vec<Refused>,
 }
 
-/// The recordings of a driver's folder, in the order of their names, each with the file that says what should come of it.
+/// Returns the recordings in a driver's folder, sorted by name, each with the file of its expected result.
 ///
 /// # Errors
-/// The folder can't be listed. That it has no recordings is no error.
+/// The folder can't be listed. A folder without recordings isn't an error.
 pub fn recordings(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, BuildError> {
     let directory = folder.join(FOLDER);
     let failed = |source| BuildError::io("list", &directory, source);
@@ -56,10 +56,10 @@ pub fn recordings(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, BuildError> 
     Ok(recordings)
 }
 
-/// Runs an object over every recording of its folder, for each generation of kernels that it has programs for.
+/// Runs an object on every recording of its folder, for each generation that it has programs for.
 ///
 /// # Errors
-/// A recording or what is expected of it can't be read, or a program did what the kernel would not let it do.
+/// A recording or an expected result can't be read, or a program did something that the kernel forbids.
 pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
     let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
     let failed = |recording: &Path, problem: String| BuildError::Replay {

@@ -10,7 +10,7 @@ use hidbpf::recording::Device;
 pub struct Refused {
     /// The device's number in the recording.
     pub device: u32,
-    /// Whether the driver's match rules take it.
+    /// Whether the driver's match rules match it.
     pub is_matched: bool,
     /// Where and why the kernel refuses the original descriptor, if it does.
     pub original: Option<InvalidDescriptor>,
@@ -19,14 +19,15 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Looks at a device as it was recorded and as the driver fixes it. `None` if the kernel accepts both descriptors.
+    /// Checks a recorded device before and after the driver. `None` if the kernel accepts both descriptors.
     pub(crate) fn of(device: &Device, fixed: &Device, is_matched: bool) -> Option<Refused> {
         let fault = |device: &Device| invalid::check(&device.descriptor).err();
         let refused = Refused { device: device.number, is_matched, original: fault(device), fixed: fault(fixed) };
         (refused.original.is_some() || refused.fixed.is_some()).then_some(refused)
     }
 
-    /// Whether the driver fails its device: it returns a descriptor that the kernel refuses, or does not repair one that it is for.
+    /// Returns whether the driver fails: it returns a descriptor that the kernel refuses, or doesn't repair a device
+    /// that it matches.
     pub fn is_bad(&self) -> bool {
         self.fixed.is_some() && (self.is_matched || self.original.is_none())
     }

@@ -1,6 +1,7 @@
-//! Tells whether an object is up to date: a file beside it lists what it was made of, with a hash of each file's content.
+//! Determines whether an object is up to date. A stamp file next to it lists its inputs, with a hash of each file's
+//! content.
 //!
-//! Cargo runs a build script as a whole. By the stamps, a change to one driver compiles one driver.
+//! Cargo only reruns a build script as a whole. With the stamps, a change to one driver recompiles only that driver.
 
 use std::env;
 use std::fs;
@@ -14,7 +15,7 @@ use crate::error::BuildError;
 pub(crate) struct Stamp<'a> {
     object: &'a Path,
     path: PathBuf,
-    /// What made the object, besides its inputs: this program, clang and where the headers are.
+    /// The object's other inputs: this program, clang and the location of the headers.
     maker: String,
 }
 
@@ -26,7 +27,7 @@ impl<'a> Stamp<'a> {
         Stamp { object, path: object.with_extension("o.stamp"), maker }
     }
 
-    /// The object's inputs and warnings, if it is there and up to date.
+    /// Returns the object's inputs and warnings, if it exists and is up to date.
     pub(crate) fn read(&self) -> Option<(Vec<PathBuf>, Vec<String>)> {
         let text = fs::read_to_string(&self.path).ok()?;
         let mut lines = text.lines();
@@ -53,7 +54,7 @@ impl<'a> Stamp<'a> {
         for path in std::iter::once(self.object).chain(inputs.iter().map(PathBuf::as_path)) {
             match content(path) {
                 Some(line) => text += &format!("{line}\n"),
-                // Without a stamp the driver is compiled again next time, and rightly so.
+                // Without a stamp the driver is compiled again next time, as it should be.
                 None => return Ok(()),
             }
         }
@@ -64,7 +65,7 @@ impl<'a> Stamp<'a> {
     }
 }
 
-/// A file's hash and name. None if it can't be read, or has a name that a line can't hold.
+/// Returns a file's hash and name. `None` if it can't be read, or if its name doesn't fit on a line.
 fn content(path: &Path) -> Option<String> {
     let name = path.to_str().filter(|name| !name.contains('\n'))?;
     Some(format!("{:016x} {name}", hash(&fs::read(path).ok()?)))

@@ -1,4 +1,4 @@
-//! Variables: that manifest and source agree on fields and exports, and that clang has left each variable whole.
+//! Checks that manifest and source agree on fields and exports, and that clang hasn't split or shrunk any variable.
 
 use hid_bpf_src::SETUP_PROGRAM;
 use hidbpf::manifest::Manifest;
@@ -6,17 +6,17 @@ use hidbpf::{exports, fields};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
 
-/// The section of what user space fills in before the programs are loaded.
+/// The section of the constants that user space sets before it loads the programs.
 const CONSTANTS: &str = ".rodata";
 
-/// A variable that other sources could see.
+/// A variable with external linkage.
 struct Variable {
     name: String,
     section: String,
     size: u64,
 }
 
-/// Refuses an object whose fields or exports are not those of the manifest.
+/// Refuses an object whose fields or exports differ from the manifest's.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     let parsed = hidbpf::replay::Object::parse(object).map_err(|error| error.to_string())?;
     if let Some(shrunk) = parsed.shrunk_variables().first() {

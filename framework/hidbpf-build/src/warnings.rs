@@ -1,4 +1,4 @@
-//! Catches what clang says without failing. libbpf-cargo hands it on as tracing events and in no other way.
+//! Captures clang's warnings, which libbpf-cargo only emits as tracing events.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, subscriber};
 
-/// The target of libbpf-cargo's events for what clang writes to stderr.
+/// The target of libbpf-cargo's events for clang's stderr.
 const TARGET: &str = "compiler-stderr";
 
-/// Runs `action`, and gives what clang said in the meantime, on this thread, along with the result.
+/// Runs `action`, and returns its result with clang's warnings on this thread.
 pub(crate) fn caught<T>(action: impl FnOnce() -> T) -> (T, Vec<String>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let result = subscriber::with_default(Catcher(lines.clone()), action);

@@ -1,4 +1,4 @@
-//! What `hidbpf_build::compile` makes of folders, good and bad.
+//! Runs `hidbpf_build::compile` on valid and invalid folders.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,7 @@ fn libbpf_opens_the_object_and_finds_all_of_it() {
 
     let mut builder = ObjectBuilder::default();
     let object = builder.open_file(&driver.object).unwrap();
-    // libbpf takes the question mark, "not unless asked for", off the section's name.
+    // libbpf removes the question mark, which means "load only on request", from the section's name.
     let mut programs: Vec<(String, String, bool)> = object
         .progs()
         .map(|program| {
@@ -75,7 +75,7 @@ fn the_manifest_is_in_the_object() {
     let embedded = Embedded::from_section(&driver.object, section.data().unwrap()).unwrap();
     assert_eq!(embedded.name, driver.name);
     assert_eq!(embedded.driver.device, "A device");
-    // Not to be loaded.
+    // Not loaded.
     assert!(
         matches!(section.flags(), object::SectionFlags::Elf { sh_flags, .. } if !sh_flags.contains(object::elf::SHF_ALLOC))
     );
@@ -106,7 +106,7 @@ fn what_has_not_changed_is_not_compiled_again() {
     let compile = || {
         let driver = folder.compile_with(&sdk_directory).unwrap();
         assert!(driver.warnings.iter().any(|line| line.contains("unused variable")), "{:?}", driver.warnings);
-        // A file that is written anew has another number.
+        // A file that is written again has a different inode number.
         (std::os::unix::fs::MetadataExt::ino(&fs::metadata(&driver.object).unwrap()), driver)
     };
     let (first, driver) = compile();
@@ -214,7 +214,8 @@ fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let fake = |defines: &str| {
         let path = directory.path().join("clang");
-        // Written by another process: what this one starts in the meantime would have the file open too, and then it can't be run.
+        // Another process writes the file. If this one did, processes that it starts meanwhile would have the file
+        // open, and it couldn't be run.
         let write = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
         assert!(Command::new("sh").arg("-c").arg(write).arg(&path).arg(defines).status().unwrap().success());
         Clang::at(&path).unwrap_err().to_string()
@@ -225,7 +226,7 @@ fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
     assert!(other.contains("is not clang"), "{other}");
 }
 
-/// A driver that looks at each byte of the descriptor, at each of a few, and at each item by the SDK's walk.
+/// Compiles a driver whose descriptor hook runs `body`, or else the SDK's walk.
 fn loops(body: &str) -> (Folder, hidbpf_build::Driver) {
     let source = format!(
         "#include <hidbpf/items.h>
@@ -264,13 +265,13 @@ fn long_loops_are_warned_of() {
     const SOME: &str = "for (int i = 0; i < 200; i++) if (i < ctx->size && bytes[i] == 0x81) bytes[i + 1] = 2;";
     let [warning] = warnings(SOME).try_into().unwrap_or_else(|warnings| panic!("{warnings:?}"));
     assert!(warning.contains("may refuse"), "{warning}");
-    // What the kernel does not let a program do at the end of the longest descriptor.
+    // The kernel forbids this access at the end of the longest descriptor.
     const BEYOND: &str = "for (int i = 0; i < ctx->size; i++) if (bytes[i] == 0x95) bytes[i + 20] = 2;";
     let [warning] = warnings(BEYOND).try_into().unwrap_or_else(|warnings| panic!("{warnings:?}"));
     assert!(warning.contains("a descriptor of 4096 bytes") && warning.contains("driver.bpf.c:"), "{warning}");
 }
 
-/// The kernel refuses type information that says another size than a variable has.
+/// The kernel refuses type information with a different size than the variable's.
 #[test]
 fn variables_that_clang_makes_smaller_are_refused() {
     let source = |declaration: &str| {

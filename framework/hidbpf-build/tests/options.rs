@@ -1,4 +1,4 @@
-//! Options in manifest and source: that they agree, and what the object has of them.
+//! Tests that manifest and source agree on options, and what the object contains.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What a driver's object carries to be loaded without libbpf, and when it carries nothing.
+//! Tests the prelinked programs in a driver's object, and when there are none.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use hidbpf::object::DriverObject;
 use hidbpf_prelink::{MEMBERS, Prelinked, Program, ReferenceKind, SECTION, Unusable};
 use object::build::elf::{Builder, SectionData};
 
-/// Two hooks and a probe, with a call of a call, each kind of data, a table, a kfunc that need not be there.
+/// Two hooks and a probe, with nested calls, every kind of data, a table, and an optional kfunc.
 const SOURCE: &str = r#"#include <hidbpf/driver.h>
 static const __u8 table[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 __u8 state = 7;
@@ -44,7 +44,7 @@ fn struct_ops_only(source: &str) -> (DriverObject, Vec<String>) {
     read(&Folder::with_manifest("a-driver", &manifest, source))
 }
 
-/// The kinds and the names of what a program refers to, each once.
+/// Returns the kinds and names of a program's references, without duplicates.
 fn referred(prelinked: &Prelinked<'_>, program: &Program<'_>) -> Vec<(ReferenceKind, String)> {
     let mut referred = Vec::new();
     for reference in program.references {
@@ -78,7 +78,7 @@ fn an_object_carries_its_programs_as_they_are_loaded() {
     assert_eq!(programs, expected);
     assert_eq!((prelinked.ops, prelinked.license), ("hidbpf_ops", c"GPL"));
 
-    // Each function once, behind the one that calls it first.
+    // Each function is included once, after its first caller.
     let fixup = prelinked.program("fixup_ops").unwrap();
     let starts: Vec<u32> = fixup.functions.iter().map(|info| info.instruction.get()).collect();
     assert!(starts.len() == 3 && starts[0] == 0 && starts.is_sorted(), "{starts:?}");
@@ -93,14 +93,14 @@ fn an_object_carries_its_programs_as_they_are_loaded() {
         assert!(end.last().is_none_or(|last| last[0] == 0x95), "a function begins behind the end of another");
     }
 
-    // Data, where the last byte of the bss is not among the contents.
+    // Data. The contents don't include the zeros of the bss.
     let maps: Vec<_> = prelinked.maps.iter().map(|map| (map.name, map.attributes.is_read_only())).collect();
     for expected in [(".rodata", true), (".data", false), (".bss", false)] {
         assert!(maps.contains(&expected), "{maps:?}");
     }
     let data = prelinked.maps.iter().find(|map| map.name == ".data").unwrap();
     assert_eq!(data.contents, [7]);
-    // clang may put a small table into a section of its own.
+    // clang may put a small table into its own section.
     let table = [1, 2, 3, 4, 5, 6, 7, 8];
     assert!(prelinked.maps.iter().any(|map| map.contents.windows(8).any(|window| window == table)), "{maps:?}");
     let bss = prelinked.maps.iter().find(|map| map.name == ".bss").unwrap();
@@ -138,7 +138,8 @@ fn members_that_loaders_know_take_no_relocation() {
     };
     expect("return ctx->size == 80 ? 10 : 0;", &["size"], &[]);
     expect("ctx->size = 7; return 0;", &["size"], &[]);
-    // All else is for the kernel: other members, the same of other structs, a part of one, numbers.
+    // The kernel relocates everything else: other members, members with this name in other structs, parts of a member,
+    // and numbers.
     expect("return ctx->allocated_size;", &[], &[0]);
     expect("return ctx->size + ctx->hid->name[3];", &["size"], &[0]);
     expect("return *(__u8 *)&ctx->size;", &[], &[0]);
@@ -168,12 +169,12 @@ HIDBPF_DRIVER(device_event);
     let attributes =
         [map.attributes.kind, map.attributes.key_size, map.attributes.value_size, map.attributes.max_entries];
     assert_eq!(attributes.map(|number| number.get()), [2, 4, 32, 1]);
-    // By which the kernel finds the timer and the work item in a value.
+    // The kernel finds the timer and the work item in a value by this type.
     assert!(map.attributes.value_type.get() != 0);
     for name in [&b"\0bpf_timer\0"[..], b"\0bpf_wq\0"] {
         assert!(prelinked.btf.windows(name.len()).any(|window| window == name));
     }
-    // The hook, the timer's callback and one for each way to set that of the work item, which are one function.
+    // The hook, the timer's callback, and the work item's callback. Both ways to set the latter share one function.
     assert_eq!(program.functions.len(), 3);
     let callbacks =
         program.instructions.iter().filter(|instruction| instruction[0] == 0x18 && instruction[1] >> 4 == 4);
@@ -210,7 +211,7 @@ fn an_object_that_only_libbpf_can_load_says_why() {
 #[test]
 fn what_was_made_from_another_object_is_refused() {
     let (one, _) = compile(SOURCE);
-    // The same instructions: a number in a table is all that differs.
+    // Same instructions: only a number in a table differs.
     let (other, _) = compile(&SOURCE.replace("7, 8}", "7, 9}"));
     let mut builder = Builder::read(one.bytes()).unwrap();
     let foreign = object::read::elf::ElfFile64::<object::Endianness>::parse(other.bytes()).unwrap();
@@ -224,7 +225,7 @@ fn what_was_made_from_another_object_is_refused() {
     builder.write(&mut mixed).unwrap();
     let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*mixed).unwrap();
     assert_eq!(Prelinked::of_object(&elf, &hidbpf_prelink::source(&elf).unwrap()).unwrap_err(), Unusable::OtherObject);
-    // Sealed, it is whole as an object, and still not mixed up.
+    // After sealing, the object is valid as a whole, but the mix is still refused.
     let sealed: String = one
         .bytes()
         .windows(32)
@@ -253,7 +254,7 @@ fn what_is_truncated_of_another_version_or_out_of_range_is_refused() {
     assert_eq!(Prelinked::parse(&newer).unwrap_err(), Unusable::Version { found: hidbpf_prelink::VERSION + 1 });
     assert!(Prelinked::parse(&[&whole[..], b"more"].concat()).is_err());
 
-    // Each record of each list with a number that is one too large.
+    // Sets one number too high in each record of each list.
     let refuse = |what: &str, change: &dyn Fn(&mut Parts)| {
         let prelinked = driver.prelinked().unwrap();
         let fixup = *prelinked.program("event_fmod").unwrap();

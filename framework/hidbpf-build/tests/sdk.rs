@@ -1,4 +1,5 @@
-//! The SDK's headers: each macro for descriptors against the bytes of the specification, and the helpers for reports on this machine.
+//! Tests the SDK's headers: the descriptor macros against the specification's bytes, and the report helpers on this
+//! machine.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +26,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Items as a driver writes them, and their bytes by HID 1.11, section 6.2.2.
+/// Items as in a driver's source, and their bytes according to HID 1.11, section 6.2.2.
 const ITEMS: &[(&str, &str)] = &[
     // Main items.
     ("Input(Data, Var, Abs)", "81 02"),
@@ -83,7 +84,7 @@ const ITEMS: &[(&str, &str)] = &[
     ("DesignatorIndex(1), DesignatorMinimum(2), DesignatorMaximum(3)", "39 01 49 02 59 03"),
     ("StringIndex(4), StringMinimum(5), StringMaximum(6)", "79 04 89 05 99 06"),
     ("Delimiter(Open), Delimiter(Close)", "a9 01 a9 00"),
-    // Names of usages that drivers know by heart.
+    // Common usage names.
     (
         "Usage(GenericDesktop, Mouse), Usage(GenericDesktop, Keypad), Usage(GenericDesktop, HatSwitch)",
         "09 02 09 07 09 39",
@@ -95,7 +96,7 @@ const ITEMS: &[(&str, &str)] = &[
     ("Usage(Keyboard, A), Usage(Keyboard, 1), Usage(Keyboard, Enter), Usage(Keyboard, F13)", "09 04 09 1e 09 28 09 68"),
     ("Usage(Consumer, VolumeIncrement), Usage(Consumer, Mute)", "09 e9 09 e2"),
     ("Usage(Led, CapsLock)", "09 02"),
-    // What descriptors say again and again.
+    // Common sequences.
     ("Padding(7)", "75 07 95 01 81 03"),
     ("Buttons(1, 8)", "19 01 29 08"),
     (
@@ -188,7 +189,7 @@ fn usages_have_the_width_of_their_number() {
     assert!(names.len() > 500, "{}", names.len());
 }
 
-/// A driver with this body of its descriptor hook.
+/// Returns a driver with this body in its descriptor hook.
 fn descriptor_hook(body: &str) -> Folder {
     let source = format!(
         "#include <hidbpf/driver.h>
@@ -235,7 +236,7 @@ fn hooks_that_return_a_truth_value_do_not_compile() {
         "if (ctx->size == 50) return 1; return 0;",
         "return 1;",
     ] {
-        // With a size on another way the compiler can't know; so this hook has none.
+        // With a size on another path the compiler can't detect this, so this hook has none.
         let folder = descriptor_hook(body);
         let source = fs::read_to_string(folder.path().join("driver.bpf.c")).unwrap();
         folder.write_source(&source.replace("\tif (ctx->size == 4000)\n\t\treturn hidbpf_replace(ctx, other);\n", ""));
@@ -250,7 +251,7 @@ fn hooks_that_return_a_truth_value_do_not_compile() {
         let error = Folder::new("a-driver", &format!("#include <hidbpf/driver.h>\n{hook}\n")).error();
         assert!(error.contains(MESSAGE), "{hook}: {error}");
     }
-    // A report of one byte can be meant.
+    // A report of one byte can be intended.
     let short = "#include <hidbpf/driver.h>\nHIDBPF_INPUT_REPORT(ctx, report, 4) { report[0] = 5; return hidbpf_size(1); }\nHIDBPF_DRIVER(device_event);\n";
     assert_eq!(Folder::new("a-driver", short).compile().unwrap().warnings, Vec::<String>::new());
 }
@@ -278,7 +279,7 @@ fn helpers_for_reports_hold_at_the_ends_of_their_ranges() {
     let directory = tempfile::tempdir().unwrap();
     let program: PathBuf = directory.path().join("report");
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host");
-    // The kernel's records are marked for CO-RE, which this machine's own code generator does not know.
+    // The kernel's structs are marked for CO-RE, which this machine's code generator doesn't support.
     let arguments = ["-O1", "-Wno-unknown-attributes", "-Wno-ignored-attributes", "-I", host.to_str().unwrap(), "-o"];
     let output = clang(&host.join("report.c"), &[arguments.as_slice(), &[program.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}", stderr(&output));

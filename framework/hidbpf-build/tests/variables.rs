@@ -1,4 +1,5 @@
-//! Fields and exports: that manifest and source agree on them, and what of them is in the object. And the ids of the device.
+//! Tests that manifest and source agree on fields and exports, and that the object contains them. Also tests the
+//! device's IDs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -48,12 +49,12 @@ fn the_object_has_what_the_manifest_says() {
     places.sort_unstable();
     assert_eq!((exports.len(), places), (2, vec![0, 4]));
     assert_eq!(driver.globals["field_pad_type"].size, hidbpf::fields::SIZE);
-    // Both ways into the kernel keep the map of what is exported.
+    // Both loaders keep the map of exported properties.
     let prelinked = driver.prelinked().unwrap();
     assert!(prelinked.maps.iter().any(|map| map.name == hidbpf::exports::SECTION));
 }
 
-/// A device with one report of twelve bytes.
+/// Returns a device with one report of twelve bytes.
 fn device() -> Device {
     Device {
         id: HidId(7),

@@ -1,4 +1,4 @@
-//! What is where in the reports that a descriptor declares: in words for comments, and as constants for a driver's source.
+//! Describes the layout of a descriptor's reports, as comments and as constants for a driver's source.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 use hidbpf::descriptor::{Anatomy, Field, FieldKind, Report, Row};
 use hidbpf::replay::reports::ReportType;
 
-/// What the bits of a field are, as a comment has it: `report 1, byte 2, bits 0 to 4: Button 1 .. Button 5; byte 3: X`.
+/// Describes the bits of a field in a comment: `report 1, byte 2, bits 0 to 4: Button 1 .. Button 5; byte 3: X`.
 pub(super) fn places(report: &Report, field: &Field) -> String {
     let places: Vec<String> = field.rows().iter().map(|row| format!("{}: {}", bits(row), row.what)).collect();
     let whose = match (report.kind, report.id) {
@@ -17,7 +17,7 @@ pub(super) fn places(report: &Report, field: &Field) -> String {
     if places.is_empty() { String::new() } else { whose + &places.join("; ") }
 }
 
-/// Where a row's bits are: `bytes 2 and 3`, `byte 2, bits 0 to 4`.
+/// Returns the position of a row: `bytes 2 and 3`, `byte 2, bits 0 to 4`.
 fn bits(row: &Row) -> String {
     let (first, past) = (row.first_bit, row.first_bit + row.size * row.count);
     let last = past.max(first + 1) - 1;
@@ -31,7 +31,8 @@ fn bits(row: &Row) -> String {
     }
 }
 
-/// The names of a report's constants begin with this: `REPORT_1`, or `OUTPUT_3`. `prefix` is for drivers of several interfaces.
+/// Returns the prefix of a report's constants: `REPORT_1`, or `OUTPUT_3`. `prefix` is for drivers of several
+/// interfaces.
 pub(super) fn report_name(prefix: &str, report: &Report) -> String {
     let kind = match report.kind {
         ReportType::Input => "REPORT",
@@ -42,7 +43,7 @@ pub(super) fn report_name(prefix: &str, report: &Report) -> String {
     format!("{prefix}{kind}{id}")
 }
 
-/// A constant for each field of each report: its first byte.
+/// Returns a constant for each field of each report: its first byte.
 pub(super) fn constants(prefix: &str, descriptor: &Anatomy) -> String {
     let mut text = String::new();
     for report in &descriptor.reports {
@@ -79,7 +80,7 @@ pub(super) fn constants(prefix: &str, descriptor: &Anatomy) -> String {
     text
 }
 
-/// What a constant can't say: the bits, the range, the usages behind the first.
+/// Describes the rest of a row: the bits, the range, and the usages after the first.
 fn described(row: &Row) -> String {
     let mut parts = vec![bits(row)];
     if row.count > 1 && row.size > 1 {
@@ -94,7 +95,7 @@ fn described(row: &Row) -> String {
     parts.join(", ") + &names
 }
 
-/// A name for a usage that C takes, in capitals: the first of a range.
+/// Returns a C identifier for a usage, in capitals. For a range it names the first.
 fn identifier(what: &str) -> String {
     let first = what.split(" .. ").next().and_then(|span| span.split(", ").next()).unwrap_or_default();
     let words: Vec<String> = first

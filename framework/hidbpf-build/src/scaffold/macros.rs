@@ -1,7 +1,8 @@
-//! A report descriptor as C: the macros of hidbpf/descriptor.h, an item a line, each with its offset and, for fields, what is in which
-//! bits of the report.
+//! Writes a report descriptor as C with the macros of hidbpf/descriptor.h, one item per line. Each line has the item's
+//! offset and, for fields, their position in the report.
 //!
-//! What comes out compiles to the same bytes. An item that no macro gives (another width than usual, say) is written as bytes.
+//! The result compiles to the same bytes. An item that no macro produces, for example one of unusual width, is written
+//! as bytes.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,10 +13,10 @@ use hidbpf::replay::reports::ReportType;
 
 use super::layout;
 
-/// How wide a tab is shown.
+/// The width of a tab.
 const TAB: usize = 8;
 
-/// The names in hidbpf/usages.h and hidbpf/descriptor.h by what they stand for. The headers are the only list of them.
+/// The names in hidbpf/usages.h and hidbpf/descriptor.h, by meaning. The headers are the only source of these names.
 struct Names {
     /// By width in bits and number.
     pages: HashMap<(u32, u32), &'static str>,
@@ -40,7 +41,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| {
     names
 });
 
-/// Reads `#define NAME 8, 0x30`.
+/// Parses `#define NAME 8, 0x30`.
 fn definition(line: &'static str) -> Option<(&'static str, u32, u32)> {
     let (name, value) = line.strip_prefix("#define ")?.split_once(' ')?;
     let (width, number) = value.split_once(", 0x")?;
@@ -52,11 +53,11 @@ struct Line {
     depth: usize,
     code: String,
     offset: usize,
-    /// Where a field is in its report, or what bytes mean that no macro stands for.
+    /// A field's position in its report, or the meaning of bytes without a macro.
     comment: String,
 }
 
-/// The array `name` with the descriptor, as C.
+/// Writes the descriptor as a C array with this name.
 pub(super) fn array(name: &str, descriptor: &Anatomy) -> String {
     let lines = lines(descriptor);
     let width = |line: &Line| (line.depth + 1) * TAB + line.code.len();
@@ -72,7 +73,7 @@ pub(super) fn array(name: &str, descriptor: &Anatomy) -> String {
     text + ");\n"
 }
 
-/// Where comments begin at the latest, unless the code is longer.
+/// The last column where comments may begin, unless the code is longer.
 const MOST_COLUMN: usize = 72;
 
 fn lines(descriptor: &Anatomy) -> Vec<Line> {
@@ -89,7 +90,7 @@ fn lines(descriptor: &Anatomy) -> Vec<Line> {
             }
             ItemKind::EndCollection if nested[index] => {
                 depth -= 1;
-                // A macro's last argument has no comma behind it.
+                // A macro's last argument has no comma after it.
                 writer.close(depth, item.offset);
             }
             _ => {
@@ -107,7 +108,7 @@ fn lines(descriptor: &Anatomy) -> Vec<Line> {
     writer.lines
 }
 
-/// For each item, whether it begins or ends a collection that `Collection(type, ...)` can be written for.
+/// Returns for each item whether it begins or ends a collection that can be written as `Collection(type, ...)`.
 fn nested(items: &[Item]) -> Vec<bool> {
     let mut nested = vec![false; items.len()];
     let mut open = Vec::new();
@@ -116,7 +117,7 @@ fn nested(items: &[Item]) -> Vec<bool> {
             ItemKind::Collection(kind) => open.push((index, kind, item.bytes.len() == 2)),
             ItemKind::EndCollection => {
                 if let Some((begin, kind, usual)) = open.pop() {
-                    // `Collection(type)` with nothing inside would leave a comma too much.
+                    // `Collection(type)` without content would leave an extra comma.
                     let fits = usual && is_named(kind) && item.bytes.len() == 1 && begin + 1 < index;
                     (nested[begin], nested[index]) = (fits, fits);
                 }
@@ -134,7 +135,7 @@ fn is_named(kind: CollectionKind) -> bool {
     usize::from(kind.0) < COLLECTIONS.len() || kind.0 >= 0x80
 }
 
-/// The beginning of a collection that [`is_named`].
+/// Returns the beginning of a collection that [`is_named`].
 fn collection(kind: CollectionKind) -> String {
     match COLLECTIONS.get(usize::from(kind.0)) {
         Some(name) => format!("Collection({name}"),
@@ -144,7 +145,7 @@ fn collection(kind: CollectionKind) -> String {
 
 struct Writer<'a> {
     descriptor: &'a Anatomy,
-    /// The page in force, by its name in the SDK, if it has one.
+    /// The SDK's name for the current page, if it has one.
     page: Option<&'static str>,
     lines: Vec<Line>,
 }
@@ -161,7 +162,7 @@ impl Writer<'_> {
         self.push(depth, "),".to_owned(), offset, String::new());
     }
 
-    /// The macro for the first of these items, or for several that have one together; and how many.
+    /// Returns the macro for the first of these items, or for the first several, and their number.
     fn item(&mut self, items: &[Item]) -> (String, usize) {
         let (code, count) = together(items).unwrap_or_else(|| {
             let item = &items[0];
@@ -179,7 +180,7 @@ impl Writer<'_> {
         (code, count)
     }
 
-    /// None where no macro gives these bytes.
+    /// Returns `None` if no macro produces these bytes.
     fn single(&self, item: &Item) -> Option<String> {
         if let ItemKind::Push | ItemKind::Pop = item.kind {
             return (item.bytes.len() == 1).then(|| format!("{}()", item.kind.name()));
@@ -201,7 +202,7 @@ impl Writer<'_> {
                     (16, 1) => "BufferedBytes",
                     _ => return None,
                 };
-                // Bit 7 means nothing to Input.
+                // Bit 7 has no meaning in Input.
                 if kind == ReportType::Input && flags.0 & 0x80 != 0 {
                     return None;
                 }
@@ -251,7 +252,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What a person wants to know beside the offset.
+    /// Returns the comment after the offset.
     fn comment(&self, items: &[Item]) -> String {
         let last = &items[items.len() - 1];
         let field = |report: &Report| {
@@ -265,14 +266,14 @@ impl Writer<'_> {
             }
             _ => None,
         };
-        // A comment must not be ended by what stands in it.
+        // The text of a comment must not end it.
         comment
             .filter(|text| !text.is_empty())
             .map_or_else(String::new, |text| format!(": {}", text.trim_end().replace("*/", "*")))
     }
 }
 
-/// The data of an item, which has some.
+/// The data of an item that has some.
 #[derive(Clone, Copy)]
 struct Value {
     bits: u32,
@@ -286,18 +287,18 @@ impl Value {
         [8, 16, 32].contains(&bits).then(|| Value { bits, unsigned: item.unsigned(), signed: item.signed().into() })
     }
 
-    /// A macro of this width with the number in hex; there are none for 32 bits.
+    /// Returns a macro of this width with the number in hex. There are none for 32 bits.
     fn hex(self, name: &str) -> Option<String> {
         (self.bits < 32).then(|| format!("{name}{}({:#04x})", self.bits, self.unsigned))
     }
 
-    /// A macro of this width, unless the kernel takes the number for another than the macro, whose numbers have a sign.
+    /// Returns a macro of this width, unless the kernel reads the number differently. The macros' numbers are signed.
     fn decimal(self, name: &str, kernels: i64) -> Option<String> {
         (kernels == self.signed).then(|| format!("{name}{}({kernels})", self.bits))
     }
 }
 
-/// The flags of main items, each with its opposite, as hidbpf/descriptor.h has them.
+/// The flags of main items with their opposites, as in hidbpf/descriptor.h.
 struct FlagNames([(&'static str, &'static str); 8]);
 
 const FLAGS: FlagNames = FlagNames([
@@ -318,7 +319,7 @@ impl FlagNames {
     }
 }
 
-/// Items that one macro stands for.
+/// Returns one macro for several items.
 fn together(items: &[Item]) -> Option<(String, usize)> {
     let value = |index: usize| items.get(index).and_then(Value::of);
     let kind = |index: usize| items.get(index).map(|item| item.kind);
@@ -395,7 +396,7 @@ HIDBPF_DESCRIPTOR(mouse,
         assert_eq!(text.lines().map(squeezed).collect::<Vec<_>>(), expected.lines().map(squeezed).collect::<Vec<_>>());
     }
 
-    /// The line with its blanks drawn together: where comments stand depends on the longest line.
+    /// Collapses the blanks in a line, because the column of comments depends on the longest line.
     fn squeezed(line: &str) -> String {
         line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }

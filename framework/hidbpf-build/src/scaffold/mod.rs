@@ -1,4 +1,5 @@
-//! A new driver's folder from what a device says of itself: it builds, its test passes, and it changes nothing yet.
+//! Creates a new driver's folder from a device's data. The driver builds and passes its test, but doesn't change
+//! anything yet.
 
 mod layout;
 mod macros;
@@ -17,24 +18,24 @@ use hidbpf::replay::reports::{MAX_DESCRIPTOR, ReportType};
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
 use crate::{BuildError, MANIFEST_FILE, SOURCE_FILE};
 
-/// For clangd, which looks for it in the folder of a source and above.
+/// clangd's options. It looks for the file in the source's folder and above.
 const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
 
-/// What a new driver is made from: one interface of a device, and what it sent.
+/// The input for a new driver: one interface of a device, with its reports.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    /// What its recording is called, without the suffix.
+    /// The name of its recording, without the suffix.
     pub name: String,
     /// Its recording, with one device.
     pub recording: Recording,
-    /// The HID group, where the device itself could be asked; recordings don't have it.
+    /// The HID group, if read from the device itself. Recordings don't contain it.
     pub group: Option<Group>,
-    /// Whether the recording has the ids of the kernel's name for the device, because a kernel driver gives it other ones.
+    /// Whether the recording has the IDs in the kernel's name for the device, because a kernel driver changes them.
     pub ids_from_name: bool,
 }
 
 impl Interface {
-    /// The interfaces of a recording, one for each of its devices; `name` is that of the recording.
+    /// Returns the interfaces of a recording, one per device. `name` is the recording's.
     ///
     /// ```
     /// # use std::path::Path;
@@ -63,7 +64,7 @@ impl Interface {
     }
 }
 
-/// A name for a file, of what may stand in one without trouble.
+/// Turns a text into a safe file name.
 fn file_name(text: &str) -> String {
     let words: Vec<String> = text
         .split(|character: char| !character.is_ascii_alphanumeric())
@@ -73,20 +74,20 @@ fn file_name(text: &str) -> String {
     if words.is_empty() { "device".to_owned() } else { words.join("-") }
 }
 
-/// An interface whose descriptor was read.
+/// An interface with its parsed descriptor.
 struct Described<'a> {
     interface: &'a Interface,
     device: &'a Device,
     descriptor: Anatomy,
-    /// What the names of its array and its constants begin with.
+    /// The prefix of its array and its constants.
     prefix: String,
 }
 
-/// Writes a new driver's folder into `directory` and gives its path. There is all of it or nothing.
+/// Writes a new driver's folder into `directory` and returns its path. On failure nothing is left behind.
 ///
 /// # Errors
-/// There is such a file or folder already, a descriptor has a size that the kernel asks no driver about, two interfaces can't be told
-/// apart, or writing failed.
+/// The file or folder already exists, the kernel calls no driver for a descriptor of this size, two interfaces can't be
+/// distinguished, or writing failed.
 pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
     let folder = directory.join(name.as_str());
     if folder.symlink_metadata().is_ok() {
@@ -95,7 +96,7 @@ pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -
     }
     let described = describe(name, interfaces)?;
     let manifest = manifest(&described);
-    // A manifest that would be refused later is an error of this program's, found here.
+    // An invalid manifest would be an error of this program. Find it now instead of at the first build.
     Manifest::parse(&folder.join(MANIFEST_FILE), &manifest)?;
 
     let scratch = tempfile::Builder::new()
@@ -129,7 +130,7 @@ pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -
     Ok(folder)
 }
 
-/// A temporary directory is its owner's alone; a driver's folder is like any other.
+/// A temporary directory is only accessible to its owner, but a driver's folder should be like any other.
 fn readable_by_all(folder: &Path) -> Result<(), BuildError> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
@@ -182,7 +183,8 @@ fn manifest(interfaces: &[Described<'_>]) -> String {
             let _ = writeln!(text, "label = {}", toml_string(&interface.name));
         }
         let _ = writeln!(text, "bus = {}", toml_value(device.bus.name(), device.bus.0));
-        // The kernel finds the group by reading the descriptor (`hid_scan_report()`), so that of a refused one means nothing.
+        // The kernel determines the group while it parses the descriptor (`hid_scan_report()`), so a refused descriptor
+        // has no meaningful group.
         if let Some(group) = interface.group.filter(|_| descriptor.fault.is_none()) {
             let _ = writeln!(text, "group = {}", toml_value(group.name(), group.0));
         }
@@ -200,7 +202,7 @@ fn toml_value(name: Option<&str>, number: u16) -> String {
     name.map_or_else(|| format!("{number:#x}"), toml_string)
 }
 
-/// A text as TOML has it: a device's name can hold anything.
+/// Quotes a text for TOML. A device's name can contain any character.
 fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
@@ -228,10 +230,10 @@ fn source(interfaces: &[Described<'_>]) -> String {
     }
     text += "HIDBPF_RDESC_FIXUP(ctx)\n{\n";
     for Described { prefix, descriptor, .. } in interfaces {
-        // By the size of the original, which stays when the array is changed.
+        // The condition uses the size of the original, which stays valid if the array is changed.
         let _ = writeln!(text, "\tif (ctx->size == {})", descriptor.bytes.len());
         let replace = format!("hidbpf_replace(ctx, {prefix}descriptor)");
-        // The SDK takes the number 1 for a truth value.
+        // The SDK treats the number 1 as a Boolean.
         let size = if descriptor.bytes.len() == 1 { format!("hidbpf_size({replace})") } else { replace };
         let _ = writeln!(text, "\t\treturn {size};");
     }
@@ -240,7 +242,7 @@ fn source(interfaces: &[Described<'_>]) -> String {
         let report = described.descriptor.reports.iter().find(|report| report.kind == ReportType::Input)?;
         Some((layout::report_name(&described.prefix.to_uppercase(), report), report.id))
     };
-    // Where its reports are is not certain until the descriptor is repaired.
+    // The positions of its reports are uncertain until the descriptor is repaired.
     let is_refused = interfaces.iter().any(|described| described.descriptor.fault.is_some());
     match interfaces.iter().find_map(input).filter(|_| !is_refused) {
         Some((name, id)) => {

@@ -1,6 +1,6 @@
-//! A driver's folder in a directory of its own, for tests that compile one.
+//! Creates a driver's folder in its own directory, for tests that compile one.
 
-// Each test binary uses a part of this.
+// Each test binary uses only a part of this.
 #![allow(dead_code)]
 
 use std::fs;
