@@ -1,6 +1,6 @@
-//! Type information as the kernel reads it (Documentation/bpf/btf.rst): how far it goes, and a smaller copy of it.
+//! Type information as the kernel reads it (Documentation/bpf/btf.rst): its extent, and a pruned copy.
 //!
-//! All of it is numbers of 32 bits, three for each type and more behind some, so that a type is a slice of them.
+//! It consists of 32-bit numbers, three for each type and more for some kinds, so a type is a slice of numbers.
 
 use std::collections::HashMap;
 
@@ -25,13 +25,14 @@ pub(crate) struct Header {
 
 pub(crate) const MAGIC: u16 = 0xeb9f;
 
-/// Numbers before those that depend on a type's kind: its name, its kind and how many parts it has, its size or what it refers to.
+/// The numbers at the start of every type: its name, its kind and number of parts, and its size or the type that it
+/// refers to.
 const HEAD: usize = 3;
 const NAME: usize = 0;
 const INFO: usize = 1;
 const REFERRED: usize = 2;
 
-/// `BTF_KIND_*`, as far as they differ here.
+/// The `BTF_KIND_*` that need separate treatment.
 pub(crate) const STRUCT: u32 = 4;
 pub(crate) const UNION: u32 = 5;
 pub(crate) const TYPEDEF: u32 = 8;
@@ -40,15 +41,15 @@ pub(crate) const VAR: u32 = 14;
 pub(crate) const DATASEC: u32 = 15;
 const DECL_TAG: u32 = 17;
 
-/// What follows a type's head.
+/// The layout after a type's head.
 struct Shape {
-    /// How many parts follow.
+    /// The number of parts that follow.
     parts: usize,
-    /// How many numbers a part has.
+    /// The numbers per part.
     size: usize,
-    /// Which number of a part is a name.
+    /// The index of a part's name, if it has one.
     name: Option<usize>,
-    /// Which numbers of a part are types.
+    /// The indices of a part's types.
     types: &'static [usize],
     /// Whether the last number of the head is a type.
     refers: bool,
@@ -85,7 +86,7 @@ impl Shape {
 pub(crate) struct Type<'a>(&'a [U32]);
 
 impl<'a> Type<'a> {
-    /// Takes the first type of some.
+    /// Splits off the first type.
     fn split(words: &'a [U32]) -> Result<(Type<'a>, &'a [U32]), String> {
         let info = words.get(INFO).ok_or("its types end in the middle of one")?.get();
         let kind = info >> 24 & 0x1f;
@@ -103,7 +104,7 @@ impl<'a> Type<'a> {
         self.word(INFO) >> 24 & 0x1f
     }
 
-    /// The number of parts; for a function who can call it, `enum btf_func_linkage`.
+    /// Returns the number of parts. For a function, returns its linkage, `enum btf_func_linkage`.
     fn count(self) -> usize {
         (self.word(INFO) & 0xffff) as usize
     }
@@ -112,22 +113,22 @@ impl<'a> Type<'a> {
         self.word(REFERRED)
     }
 
-    /// The number of elements of an array.
+    /// Returns the number of elements of an array.
     pub(crate) fn elements(self) -> u32 {
         self.word(HEAD + 2)
     }
 
-    /// The name and type of each member of a struct.
+    /// Iterates over the name and type of each member of a struct.
     pub(crate) fn members(self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
         (0..self.count()).map(move |index| (self.word(HEAD + index * 3), self.word(HEAD + index * 3 + 1)))
     }
 
-    /// The types of a data section's variables.
+    /// Iterates over the types of a data section's variables.
     pub(crate) fn variables(self) -> impl Iterator<Item = u32> + use<'a> {
         (0..self.count()).map(move |index| self.word(HEAD + index * 3))
     }
 
-    /// Where in the type other types' numbers are, and where its names.
+    /// Returns the indices of type numbers and of names in the type.
     fn places(self) -> (Vec<usize>, Vec<usize>) {
         let (mut types, mut names) = (Vec::new(), vec![NAME]);
         if let Some(shape) = Shape::of(self.kind(), self.count()) {
@@ -141,7 +142,7 @@ impl<'a> Type<'a> {
     }
 }
 
-/// Where its types and strings are.
+/// Returns the types and the strings.
 fn parts(bytes: &[u8]) -> Result<(&[U32], &[u8]), String> {
     let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| "it is shorter than its header")?;
     if header.magic.get() != MAGIC || header.version != 1 {
@@ -158,17 +159,19 @@ fn parts(bytes: &[u8]) -> Result<(&[U32], &[u8]), String> {
     Ok((types, strings))
 }
 
-/// How much type information there is.
+/// The extent of type information.
 pub(crate) struct Extent {
-    /// The number of types, void included: what a type's number is below.
+    /// The number of types, void included. All type numbers are below it.
     pub(crate) types: u32,
-    /// The bytes of all strings.
+    /// The size of the strings in bytes.
     pub(crate) strings: u32,
 }
 
 impl Extent {
+    /// Returns the extent of type information.
+    ///
     /// # Errors
-    /// The bytes are no type information; why.
+    /// The bytes are not valid type information. The text is the reason.
     pub(crate) fn of(bytes: &[u8]) -> Result<Extent, String> {
         let (mut words, strings) = parts(bytes)?;
         let mut types = 1;
@@ -183,15 +186,17 @@ impl Extent {
     }
 }
 
-/// The types of an object, by their numbers. 0 is void.
+/// The types of an object, by number. 0 is void.
 pub(crate) struct Btf<'a> {
     types: Vec<Type<'a>>,
     strings: &'a [u8],
 }
 
 impl<'a> Btf<'a> {
+    /// Parses type information.
+    ///
     /// # Errors
-    /// The bytes are no type information; why.
+    /// The bytes are not valid type information. The text is the reason.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Btf<'a>, String> {
         let (mut words, strings) = parts(bytes)?;
         let mut btf = Btf { types: vec![Type(&[])], strings };
@@ -206,15 +211,16 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// A type; void where there is none of the number.
+    /// Returns a type, or void if there is none with the number.
     pub(crate) fn get(&self, id: u32) -> Type<'a> {
         self.types.get(id as usize).copied().unwrap_or(Type(&[]))
     }
 
-    /// Returns the name at an offset of the strings; `""` where there is none.
+    /// Returns the name at an offset of the strings, or `""` if there is none.
     ///
     /// # Errors
-    /// It is longer than the kernel takes. Names may overlap, so that short type information could hold any number of long ones.
+    /// The name is longer than the kernel accepts. Names may overlap, so short type information could contain any
+    /// number of long ones.
     pub(crate) fn name_at(&self, offset: u32) -> Result<&'a str, String> {
         let bytes = self.strings.get(offset as usize..).unwrap_or_default();
         let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
@@ -225,7 +231,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The same for the names of types, which [`Btf::parse`] has checked.
+    /// Does the same for names of types, which [`Btf::parse`] has checked.
     pub(crate) fn string(&self, offset: u32) -> &'a str {
         self.name_at(offset).unwrap_or_default()
     }
@@ -234,14 +240,14 @@ impl<'a> Btf<'a> {
         self.string(self.get(id).word(NAME))
     }
 
-    /// The types of a kind and name, in the order of the file.
+    /// Returns the first type of a kind with a name.
     pub(crate) fn named(&self, kind: u32, name: &str) -> Option<u32> {
         (0..self.types.len() as u32).find(|id| self.get(*id).kind() == kind && self.name(*id) == name)
     }
 
-    /// The size of a type in bytes, as far as maps need it.
+    /// Returns the size of a type in bytes, for the kinds that maps need.
     pub(crate) fn size_of(&self, id: u32) -> Option<u32> {
-        // Deeper than any type goes, and an end to those that refer to themselves.
+        // No real type needs more levels, and recursive types end here.
         self.size_within(id, 32)
     }
 
@@ -260,7 +266,7 @@ impl<'a> Btf<'a> {
 /// A copy of some types and of all that they refer to.
 pub(crate) struct Pruned<'a> {
     btf: &'a Btf<'a>,
-    /// The new numbers, by the old ones. 0 where a type is left out.
+    /// The new numbers, by the old ones. 0 for omitted types.
     numbers: Vec<u32>,
     kept: Vec<u32>,
     strings: Vec<u8>,
@@ -282,7 +288,7 @@ impl<'a> Pruned<'a> {
             }
         };
         roots.into_iter().for_each(|root| mark(&mut keep, root));
-        // What is said of a type refers to it, and not the other way round.
+        // Tags refer to the type that they annotate, and not the other way round.
         for id in 0..btf.types.len() as u32 {
             let ty = btf.get(id);
             if ty.kind() == DECL_TAG && keep.get(ty.referred() as usize) == Some(&true) {
@@ -297,12 +303,12 @@ impl<'a> Pruned<'a> {
         Pruned { btf, numbers, kept, strings: vec![0], offsets: HashMap::from([(String::new(), 0)]) }
     }
 
-    /// The new number of a type that was kept.
+    /// Returns the new number of a type in the copy.
     pub(crate) fn number(&self, id: u32) -> u32 {
         self.numbers.get(id as usize).copied().unwrap_or(0)
     }
 
-    /// The offset of a string, which is put into the copy if it is not there.
+    /// Returns the offset of a string, and adds it to the copy if necessary.
     pub(crate) fn string(&mut self, text: &str) -> u32 {
         if let Some(offset) = self.offsets.get(text) {
             return *offset;
@@ -314,7 +320,7 @@ impl<'a> Pruned<'a> {
         offset
     }
 
-    /// The copy. `is_static` says of which functions, by their old numbers, nobody else may call them.
+    /// Returns the copy. `is_static` tells by a function's old number whether no other object may call it.
     pub(crate) fn bytes(mut self, is_static: impl Fn(u32) -> bool) -> Vec<u8> {
         let mut words: Vec<U32> = Vec::new();
         for id in self.kept.clone() {

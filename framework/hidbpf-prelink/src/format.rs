@@ -1,8 +1,8 @@
-//! The section in which an object carries what [`crate::link()`] made of it: what is in it, how it is written, how it is read.
+//! The format of the section with the results of [`crate::link()`]: its content, its writer and its reader.
 //!
-//! One part after the other, each list with its length before it, so that nothing points to anywhere; all numbers are little-endian.
-//! The reader takes nothing on trust but what the kernel looks at anyway: whatever a loader will use as a position is known to be
-//! inside of what it is a position in.
+//! Parts follow each other, each list after its length, so there are no pointers. All numbers are little-endian. The
+//! reader checks everything that the kernel doesn't check. In particular, every position that a loader uses is within
+//! bounds.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -18,28 +18,30 @@ use crate::btf::Extent;
 /// The ELF section.
 pub const SECTION: &str = ".hidbpf.prelinked";
 
-/// The version of what is in the section. A reader knows one.
+/// The version of the section's format. A reader supports one.
 pub const VERSION: u32 = 3;
 
 /// The first bytes of the section.
 const MAGIC: [u8; 4] = *b"HBPL";
 
-/// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
+/// The size of an instruction in bytes: `struct bpf_insn` (include/uapi/linux/bpf.h).
 pub const INSTRUCTION_SIZE: usize = 8;
 
-/// An instruction as it is loaded.
+/// An instruction in its loaded form.
 pub type Instruction = [u8; INSTRUCTION_SIZE];
 
-/// The most instructions of a program, with the functions that it calls: the kernel's limit (`BPF_COMPLEXITY_LIMIT_INSNS`).
+/// The maximum number of instructions of a program, including the functions that it calls: the kernel's limit
+/// (`BPF_COMPLEXITY_LIMIT_INSNS`).
 pub const MAX_INSTRUCTIONS: usize = 1_000_000;
 
-/// The most bytes of a map's value that are taken for what a driver needs.
+/// The maximum size of a map's value in bytes. No driver needs more.
 const MAX_VALUE: u32 = 16 << 20;
 
-/// The characters that the kernel keeps of a name, its zero not counted (`BPF_OBJ_NAME_LEN`).
+/// The number of characters that the kernel keeps of a name (`BPF_OBJ_NAME_LEN` without the zero).
 pub const KERNEL_NAME_MAX: usize = 15;
 
-/// An XXH3 of 128 bits. It tells what is damaged or mixed up, not what is forged: who can write an object has no need to forge one.
+/// A 128-bit XXH3. It detects damaged or mixed-up objects, but not forged ones: an attacker who can write objects needs
+/// no forgery.
 pub type Checksum = [u8; 16];
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -47,23 +49,23 @@ pub type Checksum = [u8; 16];
 struct Header {
     magic: [u8; 4],
     version: U32,
-    /// Bytes of the section, these included.
+    /// The size of the section in bytes, header included.
     size: U32,
-    /// [`source`] of the object.
+    /// The [`source`] of the object.
     source: Checksum,
 }
 
-/// A map without its contents, as `BPF_MAP_CREATE` wants it.
+/// A map without its content, for `BPF_MAP_CREATE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct MapAttributes {
     /// `enum bpf_map_type`.
     pub kind: U32,
-    /// Bytes of a key.
+    /// The size of a key in bytes.
     pub key_size: U32,
-    /// Bytes of a value.
+    /// The size of a value in bytes.
     pub value_size: U32,
-    /// How many entries there can be.
+    /// The maximum number of entries.
     pub max_entries: U32,
     /// `BPF_F_*`.
     pub flags: U32,
@@ -74,15 +76,16 @@ pub struct MapAttributes {
 }
 
 impl MapAttributes {
-    /// `BPF_F_RDONLY_PROG`: programs only read it.
+    /// `BPF_F_RDONLY_PROG`: programs only read the map.
     pub const READ_ONLY: u32 = 1 << 7;
 
-    /// Whether its value has a type, by which the kernel finds what is its own in there: timers and work items.
+    /// Returns whether its value has a type. The kernel uses the type to find its own fields in the value: timers and
+    /// work items.
     pub fn is_typed(&self) -> bool {
         self.value_type.get() != 0
     }
 
-    /// Whether programs only read it, so that it is frozen before they are loaded.
+    /// Returns whether programs only read it. Such a map is frozen before the programs are loaded.
     pub fn is_read_only(&self) -> bool {
         self.flags.get() & MapAttributes::READ_ONLY != 0
     }
@@ -91,44 +94,47 @@ impl MapAttributes {
 /// A map that programs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Map<'a> {
-    /// Its name; for a section of data that of the section, with its dot.
+    /// Its name. For a data section, the section's name with its dot.
     pub name: &'a str,
-    /// How it is created.
+    /// The attributes to create it.
     pub attributes: MapAttributes,
-    /// What the value is at first, as far as it is not zeros.
+    /// The initial value without the zeros at its end.
     pub contents: &'a [u8],
 }
 
 impl Map<'_> {
-    /// Whether it is a section of data; else the source defines it.
+    /// Returns whether it is a data section. Otherwise the source defines it.
     pub fn is_data(&self) -> bool {
         self.name.starts_with('.')
     }
 }
 
-/// A function of the kernel's that programs call.
+/// A kernel function that programs call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kfunc<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Whether programs are to be loaded where the kernel has no such function.
+    /// Whether to load programs if the kernel doesn't have the function.
     pub weak: bool,
 }
 
-/// A member of one of the kernel's structs that nearly all programs access, so that loaders look up once a boot where the running kernel has
-/// it. For other members each program has a [`CoreRelocation`]: the kernel goes through all of its types for each struct that is asked for
-/// first, which takes longer than loading a driver.
+/// A member of a kernel struct that nearly all programs access. Loaders find its position in the running kernel once
+/// per boot.
+///
+/// For other members each program has a [`CoreRelocation`]. These are slow: the kernel searches all of its types the
+/// first time that a struct is requested, which takes longer than loading a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The name of the struct.
     pub of: &'static str,
-    /// Its own name; it may be in a union without one.
+    /// Its name. It may be in an unnamed union.
     pub name: &'static str,
-    /// Its bytes. Programs that were compiled for as many have to be changed where a kernel has it larger or smaller.
+    /// Its size in bytes. If the kernel's size differs, programs compiled for this size must be changed.
     pub size: u32,
 }
 
-/// The members that [`Reference::index`] counts. `struct resolve_members` of hid-bpf-src/resolve.bpf.c has the same order.
+/// The members that [`Reference::index`] refers to. `struct resolve_members` of hid-bpf-src/resolve.bpf.c has the same
+/// order.
 pub const MEMBERS: [Member; 2] =
     [Member { of: "hid_bpf_ctx", name: "size", size: 4 }, Member { of: "hid_bpf_ctx", name: "report_type", size: 4 }];
 
@@ -142,15 +148,15 @@ pub struct FunctionInfo {
     pub ty: U32,
 }
 
-/// `struct bpf_core_relo`: what the kernel puts into an instruction, from its own types (CO-RE).
+/// `struct bpf_core_relo`: a value that the kernel writes into an instruction, based on its own types (CO-RE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct CoreRelocation {
-    /// Where the instruction is, in bytes.
+    /// The offset of the instruction, in bytes.
     pub offset: U32,
     /// The type in [`Prelinked::btf`].
     pub ty: U32,
-    /// Where in the strings of [`Prelinked::btf`] the way to the member is told.
+    /// The offset of the path to the member, in the strings of [`Prelinked::btf`].
     pub access: U32,
     /// `enum bpf_core_relo_kind`.
     pub kind: U32,
@@ -160,25 +166,25 @@ pub struct CoreRelocation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Reference {
-    /// Which instruction of the program.
+    /// The index of the instruction in the program.
     pub instruction: U32,
     /// One of [`ReferenceKind`].
     kind: U32,
-    /// Which map, kfunc or member of [`MEMBERS`].
+    /// The index of the map, kfunc or member of [`MEMBERS`].
     pub index: U32,
 }
 
-/// What an instruction refers to.
+/// The kinds of references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ReferenceKind {
-    /// A map: the instruction's first immediate becomes its descriptor.
+    /// A map: the instruction's first immediate becomes the map's file descriptor.
     Map = 0,
-    /// A byte of a map's value: as [`ReferenceKind::Map`]; the second immediate says which byte.
+    /// A byte of a map's value: like [`ReferenceKind::Map`], but the second immediate is the byte's offset.
     MapValue = 1,
     /// A call of a kfunc.
     KfuncCall = 2,
-    /// The address of a kfunc, 0 where there is none.
+    /// The address of a kfunc, 0 if the kernel doesn't have it.
     KfuncAddress = 3,
     /// An access to a member: the instruction's offset becomes the member's.
     Member = 4,
@@ -197,84 +203,84 @@ impl Reference {
         Reference { instruction: (instruction as u32).into(), kind: (kind as u32).into(), index: (index as u32).into() }
     }
 
-    /// What kind of thing [`Reference::index`] counts.
+    /// Returns the kind of the reference.
     pub fn kind(&self) -> ReferenceKind {
-        // The reader has refused what is none.
+        // The reader has refused invalid kinds.
         ReferenceKind::of(self.kind.get()).unwrap_or(ReferenceKind::Map)
     }
 
-    /// The instruction, as an index.
+    /// Returns the index of the instruction.
     pub fn at(&self) -> usize {
         self.instruction.get() as usize
     }
 }
 
-/// A program, with the functions that it calls behind it.
+/// A program, followed by the functions that it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The section that it was in, which says what it is for, without the `?`: `struct_ops/hid_rdesc_fixup`.
+    /// Its original section without the `?`, which determines its purpose: `struct_ops/hid_rdesc_fixup`.
     pub section: &'a str,
-    /// The instructions; all that [`Program::references`] name are still without their numbers.
+    /// The instructions. Those in [`Program::references`] don't have their numbers yet.
     pub instructions: &'a [Instruction],
-    /// A record for it and for each function behind it.
+    /// A record for the program and for each function after it.
     pub functions: &'a [FunctionInfo],
-    /// What the kernel puts in.
+    /// The values that the kernel writes.
     pub relocations: &'a [CoreRelocation],
-    /// What the loader puts in.
+    /// The numbers that the loader writes.
     pub references: &'a [Reference],
 }
 
-/// All that loading an object's programs takes, for kernels of both generations.
+/// All data needed to load an object's programs, for kernels of both generations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prelinked<'a> {
-    /// [`source`] of the object.
+    /// The [`source`] of the object.
     pub source: Checksum,
     /// The types that the rest refers to, and no others.
     pub btf: &'a [u8],
-    /// The programs' licence, by which the kernel decides what they may call.
+    /// The programs' licence. It determines which functions the kernel lets them call.
     pub license: &'a CStr,
-    /// The name of the struct_ops map; empty where there is none.
+    /// The name of the struct_ops map, empty if there is none.
     pub ops: &'a str,
     /// The maps that programs refer to.
     pub maps: Vec<Map<'a>>,
-    /// The kernel's functions that programs refer to.
+    /// The kernel functions that programs refer to.
     pub kfuncs: Vec<Kfunc<'a>>,
     /// The programs.
     pub programs: Vec<Program<'a>>,
 }
 
-/// Why there are no prelinked programs that can be loaded.
+/// Why the prelinked programs can't be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
     /// The object has no such section.
     #[error("it was built without prelinked programs")]
     Absent,
-    /// It was built for another version of this.
+    /// It has another format version.
     #[error("its prelinked programs are of version {found}, and this hidbpf knows version {VERSION}")]
     Version {
-        /// The version that it was built for.
+        /// Its version.
         found: u32,
     },
-    /// They were not made from the programs in the object.
+    /// They were not created from the programs in this object.
     #[error("its prelinked programs were made from another object")]
     OtherObject,
-    /// They contradict themselves.
+    /// They are inconsistent.
     #[error("its prelinked programs are damaged at byte {offset}: {reason}")]
     Damaged {
-        /// Where in the section.
+        /// The offset in the section.
         offset: usize,
-        /// In what way.
+        /// The cause.
         reason: String,
     },
 }
 
-/// The sum of all in an object that [`crate::link()`] looks at: what is loaded, and the types.
+/// Returns the checksum of all parts of an object that [`crate::link()`] reads: the loaded sections, and the types.
 ///
 /// # Errors
-/// A section lies outside of the file.
+/// A section is outside the file.
 pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
     let mut sum = Xxh3::new();
     for section in elf.sections() {
@@ -289,17 +295,17 @@ pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
     Ok(sum.digest128().to_le_bytes())
 }
 
-/// Whether a section is one that [`source`] covers.
+/// Returns whether [`source`] covers a section.
 ///
 /// # Errors
-/// Its name lies outside of the file.
+/// Its name is outside the file.
 pub fn is_source(section: &ElfSection64<'_, '_>) -> object::Result<bool> {
     let loaded =
         matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_ALLOC));
     Ok(loaded || [&b".BTF"[..], b".BTF.ext"].contains(&section.name_bytes()?))
 }
 
-/// The part of the section that has not been read yet.
+/// The unread part of the section.
 struct Reader<'a> {
     whole: usize,
     rest: &'a [u8],
@@ -328,7 +334,7 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    /// A text of characters that the kernel takes in names, and of a few more in those of sections.
+    /// Reads a name. It may contain the characters that the kernel accepts in names, and for sections a few more.
     fn name(&mut self, most: usize, more: &str) -> Result<&'a str, Unusable> {
         let bytes = self.list::<u8>()?;
         let fits = |c: &u8| c.is_ascii_alphanumeric() || *c == b'_' || more.as_bytes().contains(c);
@@ -411,15 +417,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What instructions look like that refer to something.
+/// The opcodes of instructions with references.
 pub(crate) mod opcode {
     use super::Instruction;
 
-    /// `BPF_LD | BPF_IMM | BPF_DW`, the one instruction of two halves.
+    /// `BPF_LD | BPF_IMM | BPF_DW`, the only double instruction.
     pub(crate) const LOAD_IMMEDIATE: u8 = 0x18;
     /// `BPF_JMP | BPF_CALL`.
     pub(crate) const CALL: u8 = 0x85;
-    /// `BPF_PSEUDO_*`, in the instruction's second register: what its immediate is.
+    /// `BPF_PSEUDO_*` in the instruction's second register: the meaning of its immediate.
     pub(crate) const MAP: u8 = 1;
     pub(crate) const MAP_VALUE: u8 = 2;
     pub(crate) const FUNCTION: u8 = 4;
@@ -434,7 +440,8 @@ pub(crate) mod opcode {
         instruction[0] == CALL && instruction[1] >> 4 == CALL_KFUNC
     }
 
-    /// How many bytes an instruction reads from memory or writes to it, at its offset from an address; `None` for one that does neither.
+    /// Returns the number of bytes that an instruction reads or writes in memory at its offset. `None` if it does
+    /// neither.
     pub(crate) fn accessed([code, ..]: Instruction) -> Option<u32> {
         /// `BPF_MEM` with `BPF_LDX`, `BPF_ST` and `BPF_STX`.
         const ACCESSES: [u8; 3] = [0x61, 0x62, 0x63];
@@ -447,10 +454,10 @@ pub(crate) mod opcode {
 }
 
 impl<'a> Prelinked<'a> {
-    /// Reads what an object carries whose [`source`] is this.
+    /// Reads the section of an object with this [`source`].
     ///
     /// # Errors
-    /// It carries nothing, something else, or what was made from another object.
+    /// There is no section, it is invalid, or it was created from another object.
     pub fn of_object(elf: &ElfFile64<'a>, source: &Checksum) -> Result<Prelinked<'a>, Unusable> {
         let section = elf.section_by_name(SECTION).ok_or(Unusable::Absent)?;
         let outside = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
@@ -461,10 +468,10 @@ impl<'a> Prelinked<'a> {
         }
     }
 
-    /// Reads the section.
+    /// Parses the section.
     ///
     /// # Errors
-    /// It is of another version, or contradicts itself.
+    /// It has another version, or is inconsistent.
     pub fn parse(bytes: &'a [u8]) -> Result<Prelinked<'a>, Unusable> {
         let mut reader = Reader { whole: bytes.len(), rest: bytes };
         let header = reader.one::<Header>()?;
@@ -504,7 +511,7 @@ impl<'a> Prelinked<'a> {
         Ok(Prelinked { source: header.source, btf, license, ops, maps, kfuncs, programs })
     }
 
-    /// What [`Prelinked::parse`] reads.
+    /// Returns the bytes that [`Prelinked::parse`] reads.
     pub fn to_bytes(&self) -> Vec<u8> {
         let header = Header { magic: MAGIC, version: VERSION.into(), size: 0.into(), source: self.source };
         let mut bytes = header.as_bytes().to_vec();
@@ -537,14 +544,14 @@ impl<'a> Prelinked<'a> {
         bytes
     }
 
-    /// The program of a name.
+    /// Returns the program with a name.
     pub fn program(&self, name: &str) -> Option<&Program<'a>> {
         self.programs.iter().find(|program| program.name == name)
     }
 }
 
 impl Kfunc<'_> {
-    /// The characters that a kfunc's name may have: what the syscall program that looks them up has room for.
+    /// The maximum length of a kfunc's name: the size of the field in the syscall program that looks kfuncs up.
     pub const NAME_MAX: usize = 31;
 }
 

@@ -1,11 +1,12 @@
-//! What a loader does with an object before it asks the kernel anything, done when the object is built.
+//! Does a loader's work on an object, up to the first question to the kernel, when the object is built.
 //!
-//! libbpf reads an object, puts functions behind the programs that call them, looks up the kernel's types and tries out what the
-//! kernel can do, each time that a driver is attached. All of that but the kernel's own part is the same every time. [`link()`] does it
-//! once; what comes out is put into the object as the section [`SECTION`], from which [`Prelinked`] reads it. What is left for the
-//! loader are numbers: of maps, of the kernel's functions and types, and of where it has members of its structs.
+//! Each time a driver is attached, libbpf reads the object, places functions after the programs that call them, looks
+//! up the kernel's types and probes the kernel's features. All of this except the kernel's part has the same result
+//! every time. [`link()`] does it once. The result goes into the object as the section [`SECTION`], and [`Prelinked`]
+//! reads it. The loader only adds numbers: of maps, of the kernel's functions and types, and the positions of its
+//! struct members.
 //!
-//! This crate knows neither devices nor the running kernel.
+//! This crate depends neither on devices nor on the running kernel.
 
 mod btf;
 mod format;

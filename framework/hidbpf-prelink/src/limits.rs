@@ -1,21 +1,24 @@
 //! Limits that keep a small object from occupying its reader for hours.
 //!
-//! An ELF file says itself where its parts lie. A thousand sections can be the same bytes, and each of a million symbols can have a name
-//! that is the rest of one long text. What an object may say of itself is therefore bounded before anything is copied or summed up.
+//! An ELF file determines where its own parts are. A thousand sections can share the same bytes, and the names of a
+//! million symbols can each be the rest of one long text. So these limits are checked before anything is copied or
+//! hashed.
 
 use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _};
 use object::{Object as _, ObjectSection as _};
 
-/// The most sections of an object. Drivers have about 40.
+/// The maximum number of sections in an object. Drivers have about 40.
 pub const MAX_SECTIONS: usize = 1024;
 
-/// The most bytes of a name of a section, symbol or type. The kernel takes no longer ones (`KSYM_NAME_LEN`, include/linux/kallsyms.h).
+/// The maximum length of a section, symbol or type name, in bytes. The kernel accepts no longer ones (`KSYM_NAME_LEN`,
+/// include/linux/kallsyms.h).
 pub const MAX_NAME: usize = 511;
 
-/// Checks what an object says of its sections and names.
+/// Checks an object's sections and names.
 ///
 /// # Errors
-/// There are more sections than [`MAX_SECTIONS`], sections share bytes, or a name is longer than [`MAX_NAME`]; says which.
+/// There are more sections than [`MAX_SECTIONS`], sections share bytes, or a name is longer than [`MAX_NAME`]. The text
+/// says which.
 pub fn check(elf: &ElfFile64<'_>) -> Result<(), String> {
     let (endian, header) = (elf.endian(), elf.elf_header());
     let count = elf.elf_section_table().len();
@@ -39,7 +42,8 @@ pub fn check(elf: &ElfFile64<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether each string of a string table is short enough. Looks back from where the longest one would end, and so at few bytes.
+/// Returns whether every string in a string table is short enough. Searches backwards from the end of the longest
+/// allowed string, which visits few bytes.
 fn is_short(mut text: &[u8]) -> bool {
     while let Some(longest) = text.get(..=MAX_NAME) {
         match longest.iter().rposition(|byte| *byte == 0) {
@@ -59,7 +63,7 @@ mod tests {
         let table = |length: usize| [b"\0a\0".as_slice(), &vec![b'x'; length], b"\0b\0"].concat();
         assert!(is_short(&table(MAX_NAME)));
         assert!(!is_short(&table(MAX_NAME + 1)));
-        // The last string may lack its end.
+        // The last string may lack its zero.
         assert!(is_short(&vec![b'x'; MAX_NAME]) && !is_short(&vec![b'x'; MAX_NAME + 1]));
         assert!(is_short(b"") && is_short(&[0; 5000]));
     }

@@ -1,5 +1,5 @@
-//! Puts an object's programs together as libbpf does when it loads them (`bpf_object__relocate()`, tools/lib/bpf/libbpf.c): the same
-//! instructions in the same order, so that the kernel is given the same programs either way.
+//! Links an object's programs as libbpf does when it loads them (`bpf_object__relocate()`, tools/lib/bpf/libbpf.c). It
+//! produces the same instructions in the same order, so that both loaders pass the same programs to the kernel.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
@@ -18,7 +18,7 @@ use crate::format::{
 };
 use crate::limits;
 
-/// Why an object can't be prelinked. It can still be loaded by libbpf.
+/// Why an object can't be prelinked. libbpf can still load it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotPrelinked(String);
@@ -50,21 +50,23 @@ const FUNCTIONS: &str = ".text";
 /// The section of maps that the source defines.
 const MAPS: &str = ".maps";
 
-/// The types of maps that take no more than [`MapAttributes`] to create: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of `enum
+/// The map types that need no more than [`MapAttributes`]: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of `enum
 /// bpf_map_type`.
 const SIMPLE_MAPS: [u32; 5] = [1, ARRAY, 5, 6, 9];
 const ARRAY: u32 = 2;
 
-/// The most maps and kfuncs of an object, and how deep functions may call each other: what the kernel takes of one program
-/// (`MAX_USED_MAPS`, `MAX_KFUNC_DESCS` and `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h and kernel/bpf/verifier.c).
+/// The maximum number of maps and kfuncs of an object, and the maximum depth of calls. These are the kernel's limits
+/// for one program (`MAX_USED_MAPS`, `MAX_KFUNC_DESCS` and `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h and
+/// kernel/bpf/verifier.c).
 const MAX_MAPS: usize = 64;
 const MAX_KFUNCS: usize = 256;
 const MAX_CALLS: usize = 8;
 
-/// Makes the content of the section [`crate::SECTION`] from an object: one that was compiled and run through libbpf's static linker.
+/// Creates the content of the section [`crate::SECTION`] from an object that was compiled and processed by libbpf's
+/// static linker.
 ///
 /// # Errors
-/// It needs something of libbpf's that is not done here.
+/// The object needs a feature of libbpf that this crate doesn't have.
 pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
     let elf = Elf::parse(object)?;
     limits::check(&elf)?;
@@ -77,7 +79,7 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
     let functions = functions(&elf)?;
     let mut starts = HashMap::new();
     for (index, function) in functions.iter().enumerate() {
-        // Of several names for one function the first counts.
+        // If a function has several names, the first counts.
         starts.entry((function.section, function.start)).or_insert(index);
     }
     let mut linker = Linker {
@@ -146,7 +148,7 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
         programs: programs.collect(),
     };
     let bytes = prelinked.to_bytes();
-    // What can't be read would never be loaded, and nobody would know why.
+    // Fail now if the section can't be read. Otherwise nobody would notice that it is never used.
     match Prelinked::parse(&bytes) {
         Ok(_) => Ok(bytes),
         Err(error) => Err(error.to_string().into()),
@@ -156,16 +158,16 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
 /// A relocation of `.BTF.ext`, with its text.
 #[derive(Clone, Copy)]
 struct AboutRelocation<'a> {
-    /// In bytes: in the section, and later in the program.
+    /// In bytes from the start of the section, and later of the program.
     offset: u32,
     ty: u32,
     access: &'a str,
     kind: u32,
 }
 
-/// What `.BTF.ext` says of instructions, by the names of sections.
+/// The content of `.BTF.ext`, by section name.
 struct About<'a> {
-    /// The types of functions, by where they begin, in bytes.
+    /// The types of functions, by section and offset in bytes.
     functions: BTreeMap<(&'a str, u32), u32>,
     relocations: HashMap<&'a str, Vec<AboutRelocation<'a>>>,
 }
@@ -180,7 +182,8 @@ impl<'a> About<'a> {
             return Err("the section `.BTF.ext` is of a version that is not known".into());
         }
         let header = word(4)? as usize;
-        // Where in the header the parts are told: on functions, on lines, on relocations. `least` is how many bytes of a record are read.
+        // `at` is the part's place in the header: functions, lines, or relocations. `least` is the number of bytes to
+        // read of each record.
         let part = |at: usize, least: usize| -> Result<Vec<(&'a str, [u32; 4])>> {
             let mut records = Vec::new();
             let start = header.saturating_add(word(at)? as usize);
@@ -221,12 +224,13 @@ impl<'a> About<'a> {
             let access = types.name_at(access)?;
             relocations.entry(section).or_default().push(AboutRelocation { offset, ty, access, kind });
         }
-        // By where they are, so that a function's are found without a look at all others. libbpf keeps those of one place in their order.
+        // Sort by offset, so that a function's relocations are found quickly. Like libbpf, keep the order of those with
+        // the same offset.
         relocations.values_mut().for_each(|of_section| of_section.sort_by_key(|relocation| relocation.offset));
         Ok(About { functions, relocations })
     }
 
-    /// The relocations of a part of a section.
+    /// Returns the relocations of a part of a section.
     fn relocations(&self, section: &str, part: Range<u32>) -> &[AboutRelocation<'a>] {
         let all = self.relocations.get(section).map(Vec::as_slice).unwrap_or_default();
         let before = |end: u32| all.partition_point(|relocation| relocation.offset < end);
@@ -234,18 +238,18 @@ impl<'a> About<'a> {
     }
 }
 
-/// A function: a program or what programs call.
+/// A function: a program, or a function that programs call.
 struct Function<'a> {
     name: &'a str,
     section: SectionIndex,
     /// As in the file, with its `?`.
     section_name: &'a str,
-    /// In bytes, within the section.
+    /// In bytes from the start of the section.
     start: u64,
     instructions: Vec<Instruction>,
-    /// Its type, 0 where nothing is known of it.
+    /// Its type, 0 if unknown.
     ty: u32,
-    /// Whether it is global to the compiler alone, which the kernel is to take for static.
+    /// Whether its symbol is hidden. The kernel should treat such a function as static.
     hidden: bool,
 }
 
@@ -263,7 +267,7 @@ fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>> {
         if instructions.is_empty() {
             return Err(format!("the function `{name}` has no instructions").into());
         }
-        // Functions can be the same instructions.
+        // Functions can share the same instructions.
         total += instructions.len();
         if total > MAX_INSTRUCTIONS {
             return Err(too_many_instructions("its functions have"));
@@ -287,7 +291,7 @@ fn too_many_instructions(what: &str) -> NotPrelinked {
     format!("{what} more than {MAX_INSTRUCTIONS} instructions").into()
 }
 
-/// What an instruction's relocation is to.
+/// The target of an instruction's relocation.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     name: &'a str,
@@ -299,7 +303,7 @@ struct Target<'a> {
 type References<'a> = HashMap<(SectionIndex, u64), Target<'a>>;
 
 fn references<'a>(elf: &Elf<'a>) -> Result<References<'a>> {
-    /// The relocations of BPF that loaders act on in code.
+    /// The BPF relocation types that loaders process in code.
     const R_BPF_64_64: u32 = 1;
     const R_BPF_64_32: u32 = 10;
     let mut references = HashMap::new();
@@ -326,7 +330,7 @@ fn target<'a>(elf: &Elf<'a>, index: SymbolIndex) -> Result<Target<'a>> {
     })
 }
 
-/// The name of the struct_ops map. What its members are is told by the programs' sections.
+/// Returns the name of the struct_ops map. The programs' sections determine its members.
 fn ops<'a>(elf: &Elf<'a>) -> Result<&'a str> {
     let Some(section) = elf.section_by_name("?.struct_ops.link") else { return Ok("") };
     let map = elf
@@ -338,7 +342,7 @@ fn ops<'a>(elf: &Elf<'a>) -> Result<&'a str> {
     Ok(map.ok_or("its struct_ops map has no name")?.name()?)
 }
 
-/// A program that is being put together.
+/// A program that is being linked.
 struct Linked<'a> {
     name: &'a str,
     section: &'a str,
@@ -346,9 +350,9 @@ struct Linked<'a> {
     functions: Vec<FunctionInfo>,
     relocations: Vec<AboutRelocation<'a>>,
     references: Vec<Reference>,
-    /// Where each function went, by its index.
+    /// The positions of the linked functions, by index.
     placed: HashMap<usize, usize>,
-    /// How many functions are being put there, each for a call in the one before.
+    /// The current depth of nested calls.
     depth: usize,
 }
 
@@ -357,13 +361,13 @@ struct Linker<'a, 'o> {
     types: &'o Btf<'a>,
     about: &'o About<'a>,
     functions: Vec<Function<'a>>,
-    /// Functions by where they begin, in bytes.
+    /// Functions by section and offset in bytes.
     starts: HashMap<(SectionIndex, u64), usize>,
-    /// The instructions of all programs so far.
+    /// The total number of instructions so far.
     total: usize,
     references: References<'a>,
     maps: Vec<Map<'a>>,
-    /// By section, and for those that the source defines by where they are in it.
+    /// By section. Maps that the source defines also by their offset in it.
     map_places: HashMap<(SectionIndex, Option<u64>), usize>,
     kfuncs: Vec<Kfunc<'a>>,
 }
@@ -385,7 +389,7 @@ impl<'a> Linker<'a, '_> {
         Ok(program)
     }
 
-    /// Puts a function behind what a program has, and behind it what it calls and is not there yet.
+    /// Appends a function to a program, followed by the called functions that it doesn't include yet.
     fn append(&mut self, program: &mut Linked<'a>, index: usize) -> Result<()> {
         let function = &mut self.functions[index];
         let place = (function.section_name, function.start as u32);
@@ -493,7 +497,7 @@ impl<'a> Linker<'a, '_> {
         Ok(())
     }
 
-    /// Where in the program a function is, which is put there if it isn't yet.
+    /// Returns the position of a function in the program, and appends the function if necessary.
     fn place(&mut self, program: &mut Linked<'a>, section: SectionIndex, address: u64) -> Result<usize> {
         let index = *self.starts.get(&(section, address)).ok_or("a call is to the middle of a function")?;
         if self.functions[index].section_name != FUNCTIONS {
@@ -531,7 +535,7 @@ impl<'a> Linker<'a, '_> {
         Ok(self.kfuncs.len() - 1)
     }
 
-    /// The map of a section of data.
+    /// Returns the map of a data section.
     fn data(&mut self, section: SectionIndex, name: &'a str) -> Result<usize> {
         if let Some(index) = self.map_places.get(&(section, None)) {
             return Ok(*index);
@@ -556,7 +560,7 @@ impl<'a> Linker<'a, '_> {
         self.map((section.index(), None), Map { name, attributes, contents: section.data()? })
     }
 
-    /// A map that the source defines.
+    /// Returns a map that the source defines.
     fn defined_map(&mut self, section: SectionIndex, address: u64) -> Result<usize> {
         if let Some(index) = self.map_places.get(&(section, Some(address))) {
             return Ok(*index);
@@ -578,7 +582,7 @@ impl<'a> Linker<'a, '_> {
         Ok(self.maps.len() - 1)
     }
 
-    /// Reads a map's definition, a struct whose members' types say what their values would.
+    /// Parses a map definition, a struct whose member types encode the values.
     fn map_attributes(&self, name: &str) -> std::result::Result<MapAttributes, String> {
         let types = self.types;
         let of_maps = types.named(btf::DATASEC, MAPS).into_iter().flat_map(|section| types.get(section).variables());
@@ -616,8 +620,9 @@ impl<'a> Linker<'a, '_> {
     }
 }
 
-/// Makes a reference of a relocation, if it is for an access to one of [`MEMBERS`]; whether it was. An offset as a number is for the kernel:
-/// so loaders find the members' places, which must not take them from themselves.
+/// Turns a relocation into a reference if it is for an access to one of [`MEMBERS`]. Returns whether it was. The kernel
+/// resolves relocations that only need an offset as a number: loaders use these to find the members' positions, so they
+/// must not depend on references.
 fn refer_to_member(program: &mut Linked<'_>, types: &Btf<'_>, relocation: &AboutRelocation<'_>) -> bool {
     /// `BPF_CORE_FIELD_BYTE_OFFSET`.
     const BYTE_OFFSET: u32 = 0;
@@ -634,8 +639,8 @@ fn refer_to_member(program: &mut Linked<'_>, types: &Btf<'_>, relocation: &About
     true
 }
 
-/// Which of [`MEMBERS`] it is that a relocation's text leads to: `0:3:1` is the second member of the fourth of the struct that a pointer is
-/// to, a union without a name.
+/// Returns which of [`MEMBERS`] a relocation's text leads to. For example, `0:3:1` is the second member of the fourth
+/// member of the struct that a pointer points to. The fourth member is an unnamed union.
 fn member(types: &Btf<'_>, relocation: &AboutRelocation<'_>) -> Option<usize> {
     let (of, path) = (types.name(relocation.ty), relocation.access.strip_prefix("0:")?);
     let (mut name, mut found) = ("", relocation.ty);
@@ -658,13 +663,13 @@ mod tests {
 
     use super::*;
 
-    /// Type information without types, with these strings.
+    /// Returns type information with these strings and without types.
     fn types(strings: &[u8]) -> Vec<u8> {
         let header = [u32::from(btf::MAGIC) | 1 << 16, 24, 0, 0, 0, strings.len() as u32];
         [header.as_bytes(), strings].concat()
     }
 
-    /// A `.BTF.ext` of which one part has these numbers, functions or relocations.
+    /// Returns a `.BTF.ext` whose functions or relocations are these numbers.
     fn about(is_relocations: bool, part: &[u32]) -> Vec<u8> {
         let length = part.len() as u32 * 4;
         let (functions, relocations) = if is_relocations { (0, length) } else { (length, 0) };
@@ -680,14 +685,14 @@ mod tests {
         assert_eq!(parse(false, &[8, 1, 1, 0, 5]), Ok(()));
         assert_eq!(parse(true, &[16, 1, 1, 0, 5, 1, 0]), Ok(()));
         for (is_relocations, part) in [
-            // Records that are empty, or shorter than what is read of them: nothing would ever be read past the end.
+            // Records that are empty, or shorter than what is read of them. Reading these would never reach the end.
             (false, &[0, 1, u32::MAX][..]),
             (false, &[4, 1, u32::MAX, 0, 0]),
             (true, &[0, 1, u32::MAX]),
             (true, &[8, 1, 2, 0, 0, 0, 0]),
             (false, &[9, 1, 1, 0, 0, 0]),
             (false, &[u32::MAX, 1, 1, 0, 0]),
-            // More of them than there are.
+            // More records than there are.
             (false, &[8, 1, 2, 0, 5]),
             (true, &[16, 1, u32::MAX, 0, 5, 1, 0]),
         ] {
