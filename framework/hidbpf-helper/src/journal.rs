@@ -1,7 +1,7 @@
-//! The talk of the library, sent to the journal, or to standard error where there is none.
+//! Sends the library's log to the journal, or to standard error if there is no journal.
 //!
-//! The journal takes an entry as one datagram of lines `FIELD=value`; a value with line breaks comes after its size instead
-//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+//! The journal accepts an entry as one datagram of lines `FIELD=value`. A value with line breaks has its size before it
+//! instead (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
@@ -13,31 +13,31 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Begins to pass on what the library says.
+/// Starts to forward the library's log.
 pub fn start() {
     let journal = UnixDatagram::unbound().and_then(|socket| {
         socket.connect(SOCKET)?;
         Ok(socket)
     });
-    // Another subscriber can't be there yet, and without any the talk is lost and the work is not.
+    // There can't be another subscriber yet. Without one the log would be lost, but not the work.
     let _ = tracing::subscriber::set_global_default(Journal(journal.ok()));
 }
 
-/// The fields that say what an entry is about.
+/// The fields that name an entry's subject.
 const ABOUT: [&str; 2] = ["DEVICE", "DRIVER"];
 
 struct Journal(Option<UnixDatagram>);
 
-/// An entry in the making.
+/// An entry under construction.
 struct Entry {
     fields: Vec<u8>,
     message: String,
-    /// What it is about, for those who see no fields.
+    /// Its subject, for readers who don't see the fields.
     about: String,
 }
 
 impl Entry {
-    /// The syslog's numbers for levels.
+    /// Syslog's priority numbers.
     fn new(level: Level) -> Entry {
         let priority = match level {
             Level::ERROR => 3,
@@ -94,7 +94,7 @@ impl Subscriber for Journal {
         entry.put("MESSAGE", &message);
         let sent = self.0.as_ref().is_some_and(|socket| socket.send(&entry.fields).is_ok());
         if !sent {
-            // Nothing is left to be told to when standard error is closed.
+            // Nothing can be done if standard error is closed.
             let _ = std::io::stderr().write_all(format!("hidbpf: {}{message}\n", entry.about).as_bytes());
         }
     }

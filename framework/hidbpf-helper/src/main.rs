@@ -1,7 +1,7 @@
-//! What udev starts when a HID device appears, is bound to a kernel driver, or goes.
+//! The helper: udev starts it when a HID device appears, is bound to a kernel driver, or disappears.
 //!
-//! It takes the steps of `hidbpf udev add`, `resume` and `remove`, by the same code and another loader: programs that were linked when
-//! their driver was built, and bpf() calls. Where that can't be done, for whatever reason, it becomes `hidbpf udev add`.
+//! It does the same as `hidbpf udev add`, `resume` and `remove`. It shares their code, but uses the fast loader:
+//! prelinked programs and bpf() calls. If that is impossible for any reason, it executes `hidbpf udev add`.
 
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
@@ -27,16 +27,16 @@ use hidbpf_core::names::DriverName;
 use hidbpf_core::start;
 use hidbpf_core::system::System;
 
-/// The command that can do all that this program can't.
+/// The command that handles everything that the helper can't.
 const HIDBPF: &str = "/usr/bin/hidbpf";
 
-/// What `hidbpf` says too.
+/// The exit codes, as for `hidbpf`.
 const FAILURE: c_int = 1;
 const BAD_USAGE: c_int = 2;
 
 const USAGE: &str = "usage: hidbpf-udev add|resume|remove SYSPATH\nudev's rules call this; `hidbpf help` is for people";
 
-/// All that the program does; what it answers becomes its exit code.
+/// Runs the program and returns its exit code.
 fn run() -> c_int {
     start::prepare();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -48,7 +48,7 @@ fn run() -> c_int {
         _ => return bad_usage(),
     };
     journal::start();
-    // What no kernel asks for goes first: finding out what this one asks for takes bpf() calls.
+    // First drop what no kernel generation needs, because detecting this kernel's generation takes bpf() calls.
     match kernel::confine(Generation::FmodRet).map_err(Some).and_then(|()| act(Path::new(path))) {
         Ok(()) => 0,
         Err(error) => {
@@ -59,12 +59,12 @@ fn run() -> c_int {
 }
 
 fn bad_usage() -> c_int {
-    // Nobody is left to be told when standard error is closed.
+    // Nothing can be done if standard error is closed.
     let _ = writeln!(std::io::stderr(), "{USAGE}");
     BAD_USAGE
 }
 
-/// Attaches what is for a device. The error is there if it has not been told of yet.
+/// Attaches a device's drivers. The error is `None` if it has already been logged.
 fn add(path: &Path) -> Result<(), Option<Error>> {
     let system = System::default();
     let manager = Manager::with(&system, Fast::new(&system, kept::read(&system).as_deref()));
@@ -100,13 +100,13 @@ fn add(path: &Path) -> Result<(), Option<Error>> {
     }))
 }
 
-/// Whether the kernel has taken a driver that then did not fix its device, which wrong numbers may be the reason of.
+/// Returns whether a driver was attached but didn't fix its device. Wrong kernel numbers can cause this.
 fn did_not_work(why: &Error) -> bool {
     let cause = why.source().and_then(|cause| cause.downcast_ref::<Error>());
     cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::NotFixed | ErrorKind::Skipped))
 }
 
-/// Has a device told again what its drivers want of it, for which nothing is loaded.
+/// Runs the setup of a device's drivers again. This loads nothing.
 fn resume(path: &Path) -> Result<(), Option<Error>> {
     let name = HidName::of_path(path).map_err(Error::from)?;
     let system = System::default();

@@ -1,5 +1,6 @@
-//! Where libc begins, and not Rust's own start: that looks for the end of the stack, so as to have words for its overflow, and takes
-//! longer for it than the kernel for a driver's types. What else it does is done by [`hidbpf_core::start`].
+//! Defines C's main() instead of Rust's runtime start. The latter finds the end of the stack in order to report its
+//! overflow. That takes longer than the kernel takes for a driver's types. [`hidbpf_core::start`] does the rest of the
+//! runtime's work.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
