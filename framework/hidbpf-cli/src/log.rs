@@ -1,4 +1,5 @@
-//! Where talk goes: standard error, and the journal when udev started us, since udev keeps the output of its helpers to itself.
+//! Sends the log to standard error, and to the journal if udev started the process, because udev discards the output of
+//! its programs.
 
 use std::io::IsTerminal;
 
@@ -10,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Command};
 
-/// Warns of something that the command can do without, with what to do about it.
+/// Logs a warning about an error that doesn't stop the command, with its hint.
 pub fn warn(error: &Error) {
     match error.hint() {
         Some(hint) => tracing::warn!("{error}\n  {hint}"),
@@ -34,6 +35,6 @@ pub fn start(args: &Args) {
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false);
-    // A second subscriber can't be there yet, and without any the talk is lost and the answer is not.
+    // There can't be another subscriber yet. Without one the log would be lost, but not the result.
     let _ = tracing_subscriber::registry().with(journal.with_filter(level)).with(stderr.with_filter(level)).try_init();
 }

@@ -1,4 +1,4 @@
-//! The command `hidbpf`: parse, call the library, print. What it can do, a user of the library can do.
+//! The command `hidbpf`: parses arguments, calls the library, and prints results. Users of the library can do the same.
 
 mod args;
 mod commands;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failures(failures)) => {
             failures.iter().for_each(|failure| output::complain(failure, verbose));
-            // Of several failures the first decides, so that one device among many that failed is not hidden by the others.
+            // The first failure determines the exit code, so that the failure of one device among many remains visible.
             failures.first().map_or(ExitCode::FAILURE, Failure::exit)
         }
     }

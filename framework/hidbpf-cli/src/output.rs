@@ -1,4 +1,4 @@
-//! How answers and failures are printed: answers on standard output, as text or JSON, talk on standard error.
+//! Prints results and failures: results on standard output as text or JSON, messages on standard error.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,21 +7,21 @@ use std::process::ExitCode;
 use hidbpf::error::{Error, ErrorKind};
 use serde::Serialize;
 
-/// The version of the JSON answers. It grows when a key is removed or changes its meaning, not when one is added.
+/// The version of the JSON output. It increases if a key is removed or changes its meaning, but not if one is added.
 const JSON_VERSION: u32 = 2;
 
-/// Why a command did not do all that was asked.
+/// Why a command did not do everything that was requested.
 #[derive(Debug)]
 pub enum Failure {
-    /// The library says so.
+    /// An error of the library.
     Library(Error),
     /// Standard output is closed or full.
     Output(io::Error),
-    /// The answer itself is the bad news, and is printed already.
+    /// The result itself is the failure, and has already been printed.
     Told,
 }
 
-/// What a command comes to; with several devices, each may fail for itself.
+/// The result of a command. With several devices, each can fail separately.
 pub type Outcome = Result<(), Failures>;
 
 /// One or more failures.
@@ -68,17 +68,17 @@ impl Failure {
         }
     }
 
-    /// The exit status.
+    /// Returns the exit status.
     pub fn exit(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
 }
 
-/// Prints a failure on standard error; `verbose` is whether all that the kernel said is wanted, or what matters of it.
+/// Prints a failure on standard error. `verbose` selects all of the kernel's messages instead of the important ones.
 pub fn complain(failure: &Failure, verbose: bool) {
-    // A verifier's log has a hundred thousand lines at times.
+    // A verifier's log can have a hundred thousand lines.
     let mut stderr = io::BufWriter::new(io::stderr().lock());
-    // Nothing is left to be told to when standard error is closed.
+    // Nothing can be done if standard error is closed.
     let _ = match failure {
         Failure::Library(error) => write_error(&mut stderr, error, verbose),
         Failure::Output(error) => writeln!(stderr, "hidbpf: failed to write the answer: {error}"),
@@ -107,12 +107,12 @@ fn write_error(to: &mut impl Write, error: &Error, verbose: bool) -> io::Result<
     }
 }
 
-/// Prints an answer as text.
+/// Prints a result as text.
 pub fn text(answer: impl fmt::Display) -> Outcome {
     write(|stdout| write!(stdout, "{answer}"))
 }
 
-/// Prints an answer as JSON: an object with `version` and the answer under its own name.
+/// Prints a result as JSON: an object with `version`, and the result under its own name.
 pub fn json(name: &'static str, answer: &impl Serialize) -> Outcome {
     let document = serde_json::json!({ "version": JSON_VERSION, name: answer });
     write(|stdout| {
@@ -121,14 +121,14 @@ pub fn json(name: &'static str, answer: &impl Serialize) -> Outcome {
     })
 }
 
-/// Writes to standard output. That its reader has gone (`| head`) is no failure.
+/// Writes to standard output. A closed pipe (`| head`) is not a failure.
 pub fn write(what: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Outcome {
     let mut stdout = anstream::stdout().lock();
     let result = what(&mut stdout).and_then(|()| stdout.flush());
     has_reader(result).map(drop)
 }
 
-/// Writes a piece of an answer that goes on, and tells whether anybody still reads it.
+/// Writes a part of a longer result, and returns whether it still has a reader.
 pub fn stream(to: &mut dyn Write, text: &str) -> Result<bool, Failures> {
     has_reader(to.write_all(text.as_bytes()).and_then(|()| to.flush()))
 }

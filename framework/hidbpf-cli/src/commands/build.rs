@@ -21,10 +21,10 @@ use serde_json::json;
 use super::{Context, PATIENCE, interrupted, load};
 use crate::output::{self, Failure, Failures, Outcome};
 
-/// How long nothing is saved before it is built: editors write a file in several steps.
+/// How long to wait without changes before building. Editors save a file in several steps.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// What is wanted.
+/// The parsed arguments.
 pub struct Request {
     pub folder: PathBuf,
     pub output: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Request {
 }
 
 pub fn run(context: &Context, request: &Request) -> Outcome {
-    // What keeps every build from working is told at once, also where builds are repeated.
+    // Errors that prevent every build are reported at once, even when builds repeat.
     let clang = Clang::find().map_err(failed)?;
     let output = request.output.clone().unwrap_or_else(|| request.folder.join(OUTPUT_FOLDER));
     let once = || build(context, &clang, request, &output);
@@ -70,21 +70,21 @@ pub fn run(context: &Context, request: &Request) -> Outcome {
     }
 }
 
-/// An error of the build as the command's own.
+/// Turns a build error into a command error.
 pub fn failed(error: BuildError) -> Error {
     Error::new(ErrorKind::Io, error.to_string())
 }
 
 type Change = Result<notify::Event, Error>;
 
-/// Tells of changes to a folder, for as long as the watcher lives.
+/// Watches a folder and sends its changes, for as long as the watcher lives.
 fn watch(folder: &Path) -> Result<(RecommendedWatcher, Receiver<Change>), Error> {
     let failed = |error: notify::Error| {
         Error::because(ErrorKind::Io, "failed to watch the driver's folder for changes", error.to_string())
     };
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
-        // Nobody is left to tell when the receiver is gone.
+        // If the receiver is gone, nothing needs the change.
         let _ = sender.send(change.map_err(failed));
     })
     .map_err(failed)?;
@@ -92,7 +92,7 @@ fn watch(folder: &Path) -> Result<(RecommendedWatcher, Receiver<Change>), Error>
     Ok((watcher, changes))
 }
 
-/// Whether it is a change of what is built, rather than of what building makes, or a mere look at a file.
+/// Returns whether an event changes an input. Reading files, and changes to build output, don't count.
 fn concerns(event: &notify::Event, output: &Path) -> bool {
     let is_made = |path: &PathBuf| path.starts_with(output) || path.ends_with(OUTPUT_FOLDER);
     !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)
@@ -132,7 +132,7 @@ fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> 
     if checked.iter().all(|checked| checked.difference.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
 }
 
-/// Has the running kernel verify the driver, for the devices of its recordings.
+/// Makes the running kernel verify the driver, for the devices of its recordings.
 fn verify(context: &Context, object: &Path, folder: &Path) -> Result<Verification, Error> {
     let driver = DriverObject::read(object)?;
     let unreadable = |error: ObjectError| Error::because(ErrorKind::BadObject, "failed to read the driver", error);
@@ -190,7 +190,7 @@ fn refused_as_json(refused: &Refused) -> serde_json::Value {
     })
 }
 
-/// A line for each recording. Where both generations do the same, as they should, it is said once.
+/// Writes a line for each recording. If both generations have the same result, as they should, it appears once.
 fn as_text(request: &Request, driver: &Driver, checked: &[Checked]) -> String {
     let mut text = format!("{}\n", driver.object.display());
     let shown = |path: &Path| path.strip_prefix(&request.folder).unwrap_or(path).display().to_string();

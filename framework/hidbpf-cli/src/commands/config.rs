@@ -24,7 +24,7 @@ pub fn run(context: &Context, apply: bool) -> Outcome {
         }
         return if problems.is_empty() { Ok(()) } else { Err(problems.into()) };
     };
-    // What can't be read would be taken for not said.
+    // Entries that can't be read would count as absent.
     if !problems.is_empty() {
         return Err(problems.into());
     }
@@ -47,7 +47,7 @@ fn text(context: &Context, config: &Config) -> String {
     lines.collect()
 }
 
-/// Says what was done to the devices, and what could not be done.
+/// Prints the changes made to the devices, and the failures.
 pub fn show(context: &Context, applied: Applied) -> Outcome {
     if context.json {
         output::json("applied", &applied)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Context;
 use crate::output::{self, Outcome};
 
-/// A device and what there is for it.
+/// A device and its drivers.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row {

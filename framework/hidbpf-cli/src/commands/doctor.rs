@@ -11,7 +11,7 @@ pub fn run(context: &Context, device: Option<&str>) -> Outcome {
     let findings = match device {
         Some(text) => match Device::find(&context.system, text) {
             Ok(device) => examine_device(&context.system, &device)?,
-            // The kernel makes no HID device of a USB interface whose descriptor has no size that it accepts.
+            // The kernel creates no HID device for a USB interface whose descriptor size it refuses.
             Err(error) => examine_usb(&context.system, text).ok_or(error)?,
         },
         None => examine(&context.system),

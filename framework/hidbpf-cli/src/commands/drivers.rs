@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Context;
 use crate::output::{self, Outcome};
 
-/// A driver and the devices that it is for.
+/// A driver and the devices that it matches.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row<'a> {
@@ -71,25 +71,25 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
     })
 }
 
-/// The driver, its device, and what the driver changes: the first lines of an answer about a driver.
+/// Returns the first lines about a driver: its name, its device and its effect.
 pub fn sentences(name: &DriverName, Manifest { device, before, after, .. }: &Manifest) -> String {
     format!("{name}: {device}\n  before: {before}\n  after: {after}\n")
 }
 
-/// How far the driver can be trusted, and who attaches it.
+/// Returns the driver's maturity, and whether udev attaches it.
 pub fn trust(manifest: &Manifest) -> String {
     let how = if manifest.is_automatic() { "attached by udev" } else { "attached only by `hidbpf load`" };
     format!("{}, {}, {how}", manifest.kind, manifest.status)
 }
 
-/// The kernels that the driver is for.
+/// Returns the kernels that the driver supports.
 pub fn kernels(driver: &DriverObject) -> String {
     let since = driver.hooks.keys().next().map_or("", |first| first.since());
     let hooks: Vec<String> = driver.hooks.keys().map(ToString::to_string).collect();
     format!("Linux {since} and later ({})", hooks.join(", "))
 }
 
-/// The rules by which a device is known to be the driver's, a line each, and what udev has to tell of it.
+/// Returns the driver's match rules, one per line, and the udev properties that it asks for.
 pub fn rules(driver: &DriverObject) -> String {
     let mut text = String::new();
     if driver.manifest.any_device {

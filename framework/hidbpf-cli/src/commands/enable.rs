@@ -49,7 +49,7 @@ pub fn enable(context: &Context, name: &DriverName, device: &OneDevice, force: b
             None => driver.manifest.is_automatic(),
         },
     };
-    // Said only where it isn't so without.
+    // Only written if it differs from the default.
     let enabled = (!is_wanted).then_some(Value::Bool(true));
     let mut edits = vec![edit(name, &rule, Key::Enabled, enabled)];
     edits.extend(bind.map(|bind| edit(name, &rule, Key::Bind, Some(bind))));
@@ -59,7 +59,7 @@ pub fn enable(context: &Context, name: &DriverName, device: &OneDevice, force: b
 pub fn disable(context: &Context, name: &DriverName, device: &OneDevice) -> Outcome {
     let rule = find(context, device)?.map(|found| DeviceRule::of(&found, device.port));
     let catalog = context.catalog();
-    // One that is not installed can be attached still, or be installed later; one that never was is a slip.
+    // A driver that isn't installed can still be attached, or be installed later. An unknown name is a typing error.
     let is_known = catalog.get(name.as_str()).map(drop);
     let attached = Manager::new(&context.system).status()?;
     if !attached.iter().flat_map(|device| &device.drivers).any(|driver| driver.driver == *name) {
@@ -76,7 +76,7 @@ fn edit(name: &DriverName, device: &Option<DeviceRule>, key: Key, value: Option<
     Edit { driver: name.clone(), device: device.clone(), key, value }
 }
 
-/// The named device, as it is without drivers.
+/// Returns the named device with the IDs that it has without drivers.
 fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> {
     let Some(text) = &device.device else { return Ok(None) };
     let found = Device::find(&context.system, text)?;
@@ -87,7 +87,7 @@ fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> 
     Manager::new(&context.system).unfixed(found).map(Some)
 }
 
-/// Writes the configuration and brings udev's hwdb in line with it, both or neither, and then the devices.
+/// Writes the configuration and updates udev's hwdb, both or neither. Then updates the devices.
 fn change(context: &Context, name: &DriverName, edits: &[Edit]) -> Outcome {
     let system = &context.system;
     let undo = config::edit(system, edits)?;
@@ -95,7 +95,7 @@ fn change(context: &Context, name: &DriverName, edits: &[Edit]) -> Outcome {
     if !context.json {
         output::text(format_args!("{name}: written to {}\n", undo.path().display()))?;
     }
-    // Neither udev nor the devices go by another directory.
+    // Neither udev nor the devices use another directory.
     if system.config != Path::new(System::CONFIG) {
         return if context.json { show(context, Applied::default()) } else { Ok(()) };
     }

@@ -1,4 +1,4 @@
-//! `hidbpf hwdb`, `completions` and `man`: what packages are made with.
+//! `hidbpf hwdb`, `completions` and `man`: generate files for packages.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::Context;
 use crate::args::Args;
 use crate::output::{self, Failure, Outcome};
 
-/// Of the manual: what the administrator does.
+/// The section of the manual for administrators' commands.
 const SECTION: &str = "8";
 
 pub fn hwdb(context: &Context) -> Outcome {
@@ -22,7 +22,7 @@ pub fn hwdb(context: &Context) -> Outcome {
     } else {
         output::text(text)?
     }
-    // An hwdb without the drivers that could not be read is still the best there is, and is not all that was asked for.
+    // Print an hwdb without the unreadable drivers, but fail, because it is incomplete.
     if catalog.problems.is_empty() { Ok(()) } else { Err(catalog.problems.into()) }
 }
 

@@ -42,7 +42,7 @@ pub fn run(context: &Context, driver: Option<&str>, device: Option<&str>) -> Out
     if context.json { output::json("options", &answers) } else { output::text(text(&answers)) }
 }
 
-/// The devices that a driver is on, as far as this process may know.
+/// Returns the devices that a driver is attached to, as far as this process can see.
 fn attached(context: &Context, driver: &DriverName) -> Result<Vec<Device>, Error> {
     let status = Manager::new(&context.system).status()?;
     let on = status.iter().filter(|device| device.present && device.drivers.iter().any(|on| on.driver == *driver));

@@ -24,18 +24,18 @@ use super::mismatch::mismatch;
 use crate::args::{Inspect, WhichDescriptor};
 use crate::output::{self, Failure, Outcome};
 
-/// What is to be shown of each descriptor.
+/// The parts to show of each descriptor.
 struct Wanted {
     items: bool,
     reports: bool,
 }
 
-/// A descriptor, and another one that it is compared with.
+/// A descriptor, with another one to compare.
 struct Shown {
     sheet: Sheet,
     anatomy: Anatomy,
     descriptor: Option<Descriptor>,
-    /// How the other one came about, and its bytes, unless they are the same.
+    /// The origin of the other descriptor, and the descriptor unless it is the same.
     after: Option<(String, Option<Box<Shown>>)>,
 }
 
@@ -89,7 +89,7 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
             Ok(())
         })?;
     }
-    // What the kernel refuses is shown as far as it goes, and is no success.
+    // A descriptor that the kernel refuses is shown as far as possible, but the command fails.
     if shown.iter().any(|shown| shown.after().anatomy.fault.is_some()) { Err(Failure::Told.into()) } else { Ok(()) }
 }
 
@@ -103,7 +103,7 @@ impl From<WhichDescriptor> for Which {
     }
 }
 
-/// Puts a descriptor beside what a driver makes of it, or a device's original beside the current one.
+/// Compares a descriptor with a driver's result, or a device's original with the current one.
 fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -> Result<Shown, Error> {
     let Some(driver) = driver else {
         let Some(device) = sheet.device.clone() else {
@@ -142,7 +142,7 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
     Ok(Shown::new(sheet).with(change, descriptor))
 }
 
-/// Says in one line that the driver would not be attached to what it is run over.
+/// Warns in one line if the driver would not be attached to this device.
 fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> Result<(), Error> {
     let verdict = match (&sheet.device, &sheet.recorded) {
         (Some(device), _) => {
@@ -150,7 +150,7 @@ fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> 
             manager.judge(&driver.manifest, &mut manager.unfixed(device.clone())?)
         }
         (None, Some(recorded)) => recorded.judge(&driver.manifest, &sheet.settings.properties),
-        // Bytes have no ids to go by.
+        // Bytes have no IDs to match.
         (None, None) => return Ok(()),
     };
     if let Some(mismatch) = mismatch(driver, &verdict) {
@@ -160,7 +160,7 @@ fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> 
 }
 
 fn draw(path: &Path, shown: &[Shown]) -> Result<(), Error> {
-    // One picture holds the reports of all descriptors, as a recording can have several.
+    // One picture contains the reports of all descriptors, since a recording can have several.
     let title = shown.iter().map(|shown| shown.sheet.title.as_str()).collect::<Vec<_>>().join(", ");
     let is_difference = shown.iter().any(|shown| shown.after.is_some());
     let svg = if is_difference {
@@ -191,7 +191,7 @@ impl Shown {
         self
     }
 
-    /// The descriptor after a change, or the same where there was none.
+    /// Returns the descriptor after the change, or the same one if it is unchanged.
     fn after(&self) -> &Shown {
         self.after.as_ref().and_then(|(_, after)| after.as_deref()).unwrap_or(self)
     }
@@ -219,7 +219,7 @@ impl Shown {
         value
     }
 
-    /// Adds what there is to say of the descriptor.
+    /// Adds the wanted parts of the descriptor.
     fn descriptor_json(&self, mut value: Value, wanted: &Wanted) -> Value {
         let bytes = &self.sheet.subject.descriptor;
         let fault = self.anatomy.fault.as_ref();

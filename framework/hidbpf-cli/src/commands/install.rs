@@ -89,7 +89,7 @@ pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome
     apply(context, &change, name)
 }
 
-/// Builds a driver's folder elsewhere, and runs it over its recordings.
+/// Builds a driver's folder in a temporary directory, and runs the driver on its recordings.
 fn built(folder: &Path) -> Result<DriverObject, Error> {
     let output = tempfile::tempdir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to make a directory to build in", error))?;
@@ -112,7 +112,7 @@ fn built(folder: &Path) -> Result<DriverObject, Error> {
     DriverObject::read(&driver.object)
 }
 
-/// What is not told in JSON, whose answer is what became of the devices.
+/// Prints a line that isn't part of the JSON output, which only contains the changes to devices.
 fn say(context: &Context, line: &str) -> Outcome {
     if context.json { Ok(()) } else { output::text(format_args!("{line}\n")) }
 }
@@ -127,10 +127,10 @@ fn would_renew(context: &Context, change: &Change<'_>) -> Outcome {
     }
 }
 
-/// Has the devices that are there go by what is installed now.
+/// Applies the newly installed drivers to the connected devices.
 fn apply(context: &Context, change: &Change<'_>, name: &DriverName) -> Outcome {
     let system = &context.system;
-    // Neither udev nor the devices go by another directory.
+    // Neither udev nor the devices use another directory.
     if !is_systems(system) {
         return if context.json { config::show(context, Applied::default()) } else { Ok(()) };
     }

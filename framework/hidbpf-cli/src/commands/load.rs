@@ -29,7 +29,7 @@ pub fn run(context: &Context, driver: &str, device: Option<&str>, force: bool) -
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
-/// Says what was attached.
+/// Prints the attached drivers.
 pub fn show(context: &Context, loaded: &[LoadReport]) -> Outcome {
     if context.json { output::json("loaded", &loaded) } else { output::text(Lines(loaded)) }
 }

@@ -1,9 +1,9 @@
-//! Says that a driver is run over something that its match rules do not take.
+//! Explains that a driver is run on a device that it doesn't match.
 
 use hidbpf::matching::{Miss, Verdict};
 use hidbpf::object::DriverObject;
 
-/// Why the driver would not be attached to what it is run over, in one line. `None` if it would be.
+/// Returns one line with the reason why the driver would not be attached. `None` if it would be.
 pub fn mismatch(driver: &DriverObject, verdict: &Verdict) -> Option<String> {
     let why = match verdict {
         Verdict::Matches { .. } => return None,

@@ -1,4 +1,4 @@
-//! One file a command, each with one function that calls the library and prints the answer.
+//! The commands: one file each, with a function that calls the library and prints the result.
 
 mod build;
 mod config;
@@ -41,14 +41,14 @@ use crate::args::{Args, Command, UdevEvent};
 use crate::log;
 use crate::output::Outcome;
 
-/// How long to wait for reports before looking whether to end.
+/// How long to wait for reports before checking whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What every command gets.
+/// The context of every command.
 struct Context {
     system: System,
     json: bool,
-    /// Whether all that the kernel says is wanted.
+    /// Whether to print all of the kernel's messages.
     verbose: bool,
 }
 
@@ -111,7 +111,7 @@ impl Context {
         catalog
     }
 
-    /// The driver that was named, or whose object was.
+    /// Returns the driver with this name, or the one in this object file.
     fn driver(&self, text: &str) -> Result<DriverObject, Error> {
         if is_object_path(text) {
             return DriverObject::read(Path::new(text));
@@ -120,7 +120,7 @@ impl Context {
     }
 }
 
-/// Becomes true when somebody presses Ctrl-C or asks the process to end, so that what is under way can be ended in order.
+/// Returns a flag that becomes true on Ctrl-C or a termination signal, so that the command can finish in order.
 fn interrupted() -> Result<Arc<AtomicBool>, Error> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
@@ -129,7 +129,7 @@ fn interrupted() -> Result<Arc<AtomicBool>, Error> {
     Ok(flag)
 }
 
-/// A file is told from a driver's name by what a name can't have.
+/// Returns whether a text is a path. A driver's name can't contain these characters.
 fn is_object_path(text: &str) -> bool {
     text.contains('/') || text.ends_with(OBJECT_SUFFIX)
 }

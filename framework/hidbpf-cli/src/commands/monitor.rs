@@ -16,11 +16,11 @@ use super::words::{Marked, all, listed, marked, news, plain, words};
 use super::{Context, PATIENCE, interrupted};
 use crate::output::{self, Outcome};
 
-/// How many reports are shown of those that come within [`WINDOW`], unless all are asked for: what a person can follow.
+/// The maximum number of reports shown per [`WINDOW`], unless all are requested. A reader can't follow more.
 const SHOWN: usize = 4;
 const WINDOW: Duration = Duration::from_millis(200);
 
-/// Reports with more bytes than this have their words on a line of their own.
+/// Reports with more bytes than this are decoded on a separate line.
 const SHORT: usize = 16;
 
 pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
@@ -73,7 +73,7 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
         if !output::stream(&mut anstream::stdout().lock(), &lines)? {
             break;
         }
-        // What comes next may be by another descriptor.
+        // The next report may have another descriptor.
         if monitor.current_descriptor() != readings.current_bytes {
             readings = Readings::of(&monitor);
         }
@@ -84,7 +84,7 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
     Ok(())
 }
 
-/// By what reports are read: before the drivers, and behind them.
+/// The descriptors of reports before and after the drivers.
 struct Readings {
     original: Result<Descriptor, String>,
     current: Result<Descriptor, String>,
@@ -101,7 +101,7 @@ impl Readings {
         }
     }
 
-    /// The id of a report that the device sent, its size and the declared one, in bytes, if it is shorter than declared.
+    /// Returns the ID, size and declared size in bytes of a report that is shorter than declared.
     fn too_short(&self, moment: &Moment) -> Option<(u8, usize, usize)> {
         let (Happening::Sent(bytes), Ok(original)) = (&moment.what, &self.original) else { return None };
         let report = original.report_of(ReportType::Input, bytes).ok()?;
@@ -125,7 +125,7 @@ impl Readings {
     }
 }
 
-/// The fields of a report, each with its name and what it says; null where the descriptor doesn't declare the report.
+/// Returns the fields of a report with names and values, or null if the descriptor doesn't declare the report.
 fn decoded(descriptor: &Result<Descriptor, String>, bytes: &[u8]) -> Value {
     let Ok(decoded) = words(Some(descriptor), bytes) else { return Value::Null };
     let values = decoded.values.iter().filter(|value| !value.is_idle_padding());
@@ -134,7 +134,7 @@ fn decoded(descriptor: &Result<Descriptor, String>, bytes: &[u8]) -> Value {
             let mut field = json!(value.content);
             match field.as_object_mut() {
                 Some(field) => drop(field.insert("name".to_owned(), json!(value.part.name))),
-                // What is not sent has no number.
+                // A missing value has no number.
                 None => field = json!({ "name": value.part.name }),
             }
             field
@@ -145,19 +145,20 @@ fn decoded(descriptor: &Result<Descriptor, String>, bytes: &[u8]) -> Value {
 #[derive(Default)]
 struct Screen {
     start: Option<Duration>,
-    /// When the window began that reports are counted in.
+    /// The start of the current window.
     window: Duration,
     shown: usize,
     passed_over: usize,
-    /// The last report that the device sent, to tell what the drivers changed.
+    /// The last report from the device, to compare with the drivers' result.
     sent: Vec<u8>,
-    /// What the last report that was shown said, before the drivers and behind them, by its first byte: its id, if it has one.
+    /// The values of the last shown report before and after the drivers, by first byte, which is the ID if there is
+    /// one.
     before: HashMap<u8, Vec<Marked>>,
     behind: HashMap<u8, Vec<Marked>>,
 }
 
 impl Screen {
-    /// The line for what happened, unless too much does.
+    /// Returns the line for an event, unless there are too many.
     fn choose(&mut self, readings: &Readings, moment: &Moment) -> Option<String> {
         let mut head = String::new();
         if let Happening::Sent(_) = moment.what {
@@ -170,11 +171,11 @@ impl Screen {
                 self.passed_over += 1;
             }
         }
-        // What belongs to a report that is passed over is passed over with it.
+        // The results of a skipped report are skipped too.
         (self.shown <= SHOWN).then(|| head + &self.line(readings, moment))
     }
 
-    /// Says how many reports were passed over since this was last asked.
+    /// Reports how many reports were skipped since the last call.
     fn passed_over(&mut self) -> Option<String> {
         let count = std::mem::take(&mut self.passed_over);
         (count > 0).then(|| format!("            ... {count} more reports\n"))
@@ -209,7 +210,7 @@ impl Screen {
     }
 }
 
-/// What a report says that the one before of the same id did not.
+/// Returns the values of a report that differ from the previous report with the same ID.
 fn since(previous: &mut HashMap<u8, Vec<Marked>>, decoded: &Decoded, values: Vec<Marked>) -> String {
     match previous.insert(decoded.id.unwrap_or(0), values.clone()) {
         None => listed(values),
@@ -230,7 +231,7 @@ fn with_words(bytes: &[u8], said: &Result<String, String>) -> String {
 mod tests {
     use super::*;
 
-    /// X and Y of 8 bits, and X and a wheel.
+    /// Returns descriptors with X and Y of 8 bits, and with X and a wheel.
     fn readings() -> Readings {
         let original = [
             0x05, 1, 0x09, 2, 0xa1, 1, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 8, 0x95, 2, 0x81, 6, 0xc0,

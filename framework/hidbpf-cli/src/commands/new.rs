@@ -40,7 +40,7 @@ pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Id
 /// Bus, vendor and product.
 type Ids = (Bus, VendorId, ProductId);
 
-/// The interfaces of a recording, of a bare descriptor with these ids, or of a device.
+/// Reads the interfaces of a recording, of a bare descriptor with these IDs, or of a device.
 fn read(context: &Context, source: &str, ids: Option<Ids>) -> Result<Vec<Interface>, Error> {
     let path = Path::new(source);
     if path.is_file() {
@@ -57,12 +57,12 @@ fn read(context: &Context, source: &str, ids: Option<Ids>) -> Result<Vec<Interfa
         };
         return Ok(Interface::all_of(&name, &recording));
     }
-    // Rules that are written for another descriptor would not match.
+    // Match rules for another descriptor would not match.
     let device = descriptors::with_original(&context.system, Device::find(&context.system, source)?)?;
     let mut described = recorder::described(&device, &context.catalog());
     let by_name = device.name.ids();
     let ids_from_name = by_name != (described.bus, described.vendor, described.product);
-    // What the device has sent: a kernel driver may give it other ids before udev sees it.
+    // The device's own IDs: a kernel driver may change them before udev sees them.
     (described.bus, described.vendor, described.product) = by_name;
     let recording = Recording { devices: vec![described], ..Recording::default() };
     let group = Some(device.modalias.group);

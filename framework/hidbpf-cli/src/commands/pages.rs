@@ -1,4 +1,5 @@
-//! `hidbpf pages`: the catalogue as Markdown, a page a driver and an index, all of it out of the manifests in the objects.
+//! `hidbpf pages`: writes the catalogue as Markdown, with a page per driver and an index, from the manifests in the
+//! objects.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::Context;
 use super::drivers::{kernels, trust};
 use crate::output::Outcome;
 
-/// The page that links to all others. Forges show it for the folder.
+/// The index. Code hosting sites show a file with this name for its folder.
 const INDEX: &str = "README.md";
 
 pub fn run(context: &Context, dir: &Path, sources: Option<&str>) -> Outcome {
@@ -21,7 +22,7 @@ pub fn run(context: &Context, dir: &Path, sources: Option<&str>) -> Outcome {
         Error::because(ErrorKind::Io, format!("failed to write the catalogue's pages to `{}`", dir.display()), error)
     };
     write(dir, &catalog.drivers, sources).map_err(failed)?;
-    // Without the drivers that could not be read, the pages are not complete.
+    // The pages are incomplete if some drivers could not be read.
     if catalog.problems.is_empty() { Ok(()) } else { Err(catalog.problems.into()) }
 }
 
@@ -110,7 +111,7 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     text
 }
 
-/// A text as a cell of a table, of which a bar would be the end.
+/// Escapes a text for a table cell, which a bar would end.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

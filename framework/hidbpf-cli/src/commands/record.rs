@@ -35,7 +35,7 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
     }
     let mut read = output::stream(&mut to, &recorder.device(&context.catalog()).to_string())?;
     let mut count = 0;
-    // Written report by report, so that what was recorded is there whatever happens next.
+    // Write each report at once, so that nothing is lost if the command is interrupted.
     while read && !stop.load(Ordering::Relaxed) {
         let Some(reports) = recorder.read(PATIENCE)? else {
             tracing::warn!("the device was unplugged");

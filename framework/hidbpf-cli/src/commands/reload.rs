@@ -1,4 +1,4 @@
-//! `hidbpf reload`: what was installed since takes the place of what is attached.
+//! `hidbpf reload`: replaces the attached drivers with the installed versions.
 
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -44,7 +44,7 @@ pub fn run(context: &Context, driver: Option<&str>, device: Option<&str>) -> Out
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
-/// The driver as it is installed now, or else the object that was attached.
+/// Returns the installed driver, or the attached object if the driver is no longer installed.
 fn installed(context: &Context, attached: &DriverStatus) -> Result<DriverObject, Error> {
     match context.system.find_driver(&attached.driver).or_else(|| attached.object.clone()) {
         Some(path) => DriverObject::read(&path),

@@ -20,10 +20,10 @@ use super::words::{listed, marked, plain, words};
 use crate::args::Hooks;
 use crate::output::{self, Failure, Failures, Outcome};
 
-/// What a replay answers to a request that the recording has no answer to.
+/// The result of a request without an answer in the recording.
 const EIO: i32 = 5;
 
-/// What is wanted of a replay.
+/// The parsed arguments.
 pub struct Request {
     pub expect: Option<PathBuf>,
     pub decode: bool,
@@ -61,10 +61,10 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     }
 }
 
-/// What a driver is run over.
+/// The input of the replay.
 struct Read {
     recording: Recording,
-    /// Whether it has the device's ids. A bare descriptor has none, so that no match rule can take it.
+    /// Whether it has the device's IDs. A bare descriptor has none, so match rules can't match it.
     has_ids: bool,
 }
 
@@ -144,7 +144,7 @@ fn replayed(
     Ok(replayed)
 }
 
-/// What came of each report, by its line. What a timer sent belongs to none.
+/// The results for each report, by line. Reports from timers belong to no line.
 struct Outcomes<'a>(HashMap<usize, Vec<&'a Event>>);
 
 impl<'a> Outcomes<'a> {
@@ -198,7 +198,7 @@ fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>
     json!({ "devices": devices, "reports": reports })
 }
 
-/// How many instructions the driver takes for a report, where it looks at reports.
+/// Summarises the instructions per report, if the driver has an event hook.
 fn summary(instructions: &[Option<u64>]) -> String {
     let taken: Vec<u64> = instructions.iter().flatten().copied().collect();
     let Some(most) = taken.iter().max() else { return String::new() };
@@ -206,7 +206,7 @@ fn summary(instructions: &[Option<u64>]) -> String {
     format!("instructions a report: {mean:.1} on average, {most} at most\n")
 }
 
-/// Each report in words, as the original descriptor has it and as the fixed one has what came of it. What is new is marked.
+/// Decodes each report with the original descriptor, and its results with the fixed one. Changes are marked.
 fn decoded(recording: &Recording, fixed: &Recording) -> String {
     let mut text = String::new();
     let descriptors = |recording: &Recording| -> Vec<Result<Descriptor, String>> {
@@ -225,7 +225,7 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
         let seconds = event.time.as_secs_f64();
         let own = words(before.get(event.device), &event.report);
         let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(plain(own)));
-        // Writing to a String can't fail.
+        // Writing to a string can't fail.
         let _ = writeln!(text, "{seconds:11.6} - {own_text}");
         let came = outcomes.get(event);
         for outcome in came {

@@ -27,7 +27,7 @@ pub fn run(context: &Context, device: &str, ask: &Ask) -> Outcome {
         }
     };
     let answer = request(&context.system, &device, &asked)?;
-    // The 0 that stands for an id is no part of the report.
+    // The 0 in place of an ID is not part of the report.
     let bytes = if asked.data.first() == Some(&0) { answer.get(1..).unwrap_or_default() } else { &answer };
     let decoded = Descriptor::parse(&device.current)
         .ok()

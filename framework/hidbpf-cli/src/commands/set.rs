@@ -15,10 +15,10 @@ use hidbpf::tune::{TuneReport, Tuned};
 use super::Context;
 use crate::output::{self, Outcome};
 
-/// Reads what somebody typed for an option.
+/// Parses an option's value.
 ///
 /// # Errors
-/// The driver has no such option, or it can't be that.
+/// The driver has no such option, or the value is invalid.
 pub fn parse<'a>(driver: &'a DriverObject, name: &str, text: &str) -> Result<(&'a DriverOption, Value), Error> {
     let option = find(driver, name)?;
     let value = option.parse(text).map_err(|why| {
@@ -63,7 +63,7 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
     }
     if save {
         keep(context, driver, device.as_ref().map(|device| DeviceRule::of(device, port)), &values)?;
-        // Neither udev nor the devices go by another directory.
+        // Neither udev nor the devices use another directory.
         if system.config != std::path::Path::new(System::CONFIG) {
             return Ok(());
         }
@@ -78,7 +78,7 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
         if !is_meant {
             continue;
         }
-        // What is kept holds from the configuration: nothing that was set by hand before may stand in its way.
+        // A saved option comes from the configuration, so a value that was set earlier by hand must not override it.
         let by_hand = if save { values.keys().map(|name| (name.clone(), None)).collect() } else { values.clone() };
         match manager.set(driver, &name, &by_hand) {
             Ok(report) => tuned.push(report),
@@ -133,7 +133,7 @@ fn show(context: &Context, tuned: &[TuneReport]) -> Outcome {
     tuned.iter().try_for_each(|report| output::text(format_args!("{}\n", line(report))))
 }
 
-/// What it took to set the options of a driver.
+/// Describes how a driver's options were changed.
 pub fn line(report: &TuneReport) -> String {
     let how = match report.tuned {
         Tuned::Unchanged => "as it was",

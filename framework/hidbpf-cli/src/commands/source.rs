@@ -9,11 +9,11 @@ use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::recording::{Device, Recording};
 use hidbpf::text::Printable;
 
-/// What a file has.
+/// The content of a file.
 pub enum Source {
     /// A recording.
     Recording(Recording),
-    /// A report descriptor, and nothing else of its device.
+    /// A report descriptor without other data about its device.
     Descriptor(Vec<u8>),
 }
 
@@ -26,7 +26,7 @@ impl Source {
         Source::read(path, &content)
     }
 
-    /// Reads what a file has. `path` is for messages, and its suffix `.hid` makes it a recording.
+    /// Parses a file's content. `path` is for messages, and its suffix `.hid` means a recording.
     pub fn read(path: &Path, content: &[u8]) -> Result<Source, Error> {
         let recording = || {
             Recording::parse(path, content)
@@ -49,7 +49,7 @@ impl Source {
     }
 }
 
-/// A recording of a device of which only the descriptor and these ids are known.
+/// Returns a recording of a device with only a descriptor and these IDs.
 pub fn recording_of(descriptor: Vec<u8>, (bus, vendor, product): (Bus, VendorId, ProductId)) -> Recording {
     let device = Device {
         number: 0,
@@ -67,7 +67,7 @@ pub fn recording_of(descriptor: Vec<u8>, (bus, vendor, product): (Bus, VendorId,
     Recording { devices: vec![device], ..Recording::default() }
 }
 
-/// Whether it is text rather than bytes of a descriptor, of which nearly every one has control characters.
+/// Returns whether the content is text. Nearly every binary descriptor contains control characters.
 fn is_text(content: &str) -> bool {
     !content.is_empty() && content.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }

@@ -1,5 +1,5 @@
-//! `hidbpf udev add|resume|remove`: what is left of an event of udev's to libbpf, and what the rules can call where there is no other program
-//! for it. Nobody reads standard output there; the journal has the story.
+//! `hidbpf udev add|resume|remove`: continues the helper's work with libbpf, and replaces the helper in udev's rules if
+//! it isn't installed. Nobody reads its standard output. The journal contains the log.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ fn add_with<L: Loader>(manager: &ManagerWith<'_, L>, syspath: &Path) -> Outcome 
     if report.failed.is_empty() { Ok(()) } else { Err(outcome(report.failed)) }
 }
 
-/// Devices are asked all at once: one that does not answer must not keep the others waiting.
+/// Runs all devices' setups at the same time, so that a device that doesn't answer doesn't delay the others.
 pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
     let names = match syspath {
         Some(syspath) => HidName::of_path(syspath).map(|name| vec![name]).map_err(Error::from),
@@ -57,7 +57,7 @@ pub fn remove(context: &Context, syspath: &Path) -> Outcome {
     Manager::new(&context.system).remove(&name).map_err(|error| told(vec![error]))
 }
 
-/// Failures go to the journal too.
+/// Logs failures to the journal too.
 fn told(errors: Vec<Error>) -> Failures {
     errors.iter().for_each(tell);
     outcome(errors)

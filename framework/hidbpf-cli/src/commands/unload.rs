@@ -11,7 +11,7 @@ use crate::output::{self, Outcome};
 
 pub fn run(context: &Context, what: Option<&str>, device: Option<&str>, wait: Wait) -> Outcome {
     let manager = Manager::new(&context.system);
-    // A device's name has a colon, a path a slash, a driver's name neither.
+    // A device's name contains a colon and a path contains a slash. A driver's name contains neither.
     let (driver, device) = match (what, device) {
         (Some(what), None) if what.contains([':', '/']) => (None, Some(what)),
         (what, device) => (what, device),
@@ -29,7 +29,7 @@ pub fn run(context: &Context, what: Option<&str>, device: Option<&str>, wait: Wa
     for name in names {
         match manager.unload(&name, driver.as_ref(), wait) {
             Ok(reports) => unloaded.extend(reports),
-            // Without a device named, those that the driver is not on are not meant.
+            // If no device is named, devices without the driver don't matter.
             Err(error) if error.kind() == ErrorKind::NotAttached && device.is_none() => {}
             Err(error) => failures.push(error),
         }
@@ -50,19 +50,19 @@ pub fn run(context: &Context, what: Option<&str>, device: Option<&str>, wait: Wa
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
-/// Prints what was detached.
+/// Prints the detached driver.
 pub fn line(report: &UnloadReport) -> Outcome {
     output::text(format_args!("{} detached from {}\n", report.driver, report.device))
 }
 
-/// Says what a person should know beside that.
+/// Prints a warning if there is one.
 pub fn warn(report: &UnloadReport) {
     if let Some((what, hint)) = report.warning() {
         tracing::warn!("{what} ({hint})");
     }
 }
 
-/// A device that has gone is still known by its name.
+/// Returns the name of a device, even if it is gone.
 fn named(context: &Context, text: &str) -> Result<HidName, Error> {
     match Device::find(&context.system, text) {
         Ok(device) => Ok(device.name),

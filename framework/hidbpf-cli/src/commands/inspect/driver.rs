@@ -1,4 +1,4 @@
-//! What is inside a driver's object.
+//! Prints the content of a driver's object.
 
 use std::collections::BTreeMap;
 

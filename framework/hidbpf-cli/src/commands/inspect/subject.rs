@@ -1,4 +1,4 @@
-//! What can be inspected, and how it is told from what people type.
+//! Determines the subject of `inspect` from its argument.
 
 use std::fs;
 use std::io::{self, Read};
@@ -20,40 +20,40 @@ use serde_json::{Value, json};
 use crate::commands::source::Source;
 use crate::commands::{Context, is_object_path};
 
-/// What was named.
+/// The subject.
 pub enum Subject {
     /// A driver.
     Driver(Box<DriverObject>),
-    /// Descriptors, and what JSON calls them: the devices of a recording, one device, or bytes.
+    /// Descriptors with their JSON name: those of a recording, one device, or bytes.
     Sheets(Vec<Sheet>, &'static str),
 }
 
-/// A descriptor, and what is known of the device that has it.
+/// A descriptor, with the data of its device.
 #[derive(Clone)]
 pub struct Sheet {
-    /// What it is of, for a heading.
+    /// The heading.
     pub title: String,
-    /// What else there is to say, line by line.
+    /// Further lines of text.
     pub lines: Vec<String>,
     /// The same for JSON.
     pub about: Value,
-    /// What a driver would be shown.
+    /// The device to run a driver on.
     pub subject: replay::Device,
-    /// What it would be told.
+    /// The settings for the driver.
     pub settings: replay::Settings,
-    /// The device, where it is one of this machine.
+    /// The device, if it is connected to this machine.
     pub device: Option<Device>,
-    /// Which of its descriptors it is.
+    /// The kind of descriptor.
     pub which: Option<Which>,
-    /// What it is recorded as, where it is of a recording.
+    /// The recorded device, if it comes from a recording.
     pub recorded: Option<Box<recording::Device>>,
 }
 
-/// The most that is read of a file or of standard input, in bytes.
+/// The maximum size of a file or of standard input, in bytes.
 const MAX_INPUT: u64 = 256 << 20;
 
 impl Subject {
-    /// Finds out what a person named: by what it looks like, then by what there is.
+    /// Finds the subject, first by the form of its name, then by what exists.
     pub fn find(context: &Context, what: &str, which: Option<Which>) -> Result<Subject, Error> {
         let found = Subject::find_any(context, what, which)?;
         match (&found, which) {
@@ -76,7 +76,7 @@ impl Subject {
         if what.parse::<HidName>().is_ok() {
             return Subject::device(context, Device::find(&context.system, what)?, which);
         }
-        // A name can be a driver's, and that of a file in the current directory.
+        // A name can be both a driver's and a file's in the current directory.
         let name = DriverName::new(what).ok();
         let is_installed = |name: &DriverName| context.system.find_driver(name).is_some();
         if path.is_file() && !name.as_ref().is_some_and(is_installed) {
@@ -104,7 +104,7 @@ impl Subject {
         }
     }
 
-    /// What JSON calls it.
+    /// Returns its JSON name.
     pub fn json_name(&self) -> &'static str {
         match self {
             Subject::Driver(_) => "driver",
@@ -112,7 +112,7 @@ impl Subject {
         }
     }
 
-    /// Reads a file of whatever kind: an object, a recording, hex, or the bytes of a descriptor.
+    /// Reads a file of any supported kind: an object, a recording, hex, or a descriptor's bytes.
     fn read(name: &str, path: &Path, file: impl Read) -> Result<Subject, Error> {
         let mut content = Vec::new();
         file.take(MAX_INPUT + 1).read_to_end(&mut content).map_err(|error| unreadable(name, error))?;
@@ -174,14 +174,14 @@ impl Subject {
 }
 
 impl Sheet {
-    /// The same with another descriptor of the device.
+    /// Returns the sheet with another descriptor of the device.
     pub fn with(mut self, which: Which, descriptor: Vec<u8>) -> Sheet {
         self.which = Some(which);
         self.subject.descriptor = descriptor;
         self
     }
 
-    /// What the descriptor is called.
+    /// Returns the name of the descriptor.
     pub fn what(&self) -> String {
         self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
     }

@@ -1,4 +1,4 @@
-//! Descriptors as text: tables of items and of fields.
+//! Prints descriptors as tables of items and of fields.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use hidbpf::text::Printable;
 
 use super::{Shown, Wanted};
 
-/// How many items that are the same are shown around those that differ.
+/// The number of unchanged items to show around differences.
 const CONTEXT: usize = 3;
 
-/// How wide a text in a table may be.
+/// The maximum width of a text in a table.
 const WIDEST: usize = 60;
 
 pub fn write(to: &mut dyn Write, shown: &Shown, wanted: &Wanted) -> io::Result<()> {
@@ -84,7 +84,7 @@ fn differences(to: &mut dyn Write, before: &Shown, after: &Shown, wanted: &Wante
     after.after().descriptor.as_ref().map_or(Ok(()), |descriptor| passed_over(to, descriptor))
 }
 
-/// What a difference is in lines, each with its sign.
+/// Returns the lines of a difference with their signs.
 fn sides<T>(difference: &Difference<T>) -> Vec<(&'static str, &T)> {
     match difference.change {
         Change::Same => difference.after.iter().map(|it| ("  ", it)).collect(),
@@ -95,7 +95,7 @@ fn sides<T>(difference: &Difference<T>) -> Vec<(&'static str, &T)> {
     }
 }
 
-/// Writes the items that differ, with some around them that do not.
+/// Writes the items that differ, and some unchanged ones around them.
 fn write_items(to: &mut dyn Write, differences: &[Difference<Item>]) -> io::Result<()> {
     let is_near = |index: usize| {
         let near = index.saturating_sub(CONTEXT)..(index + CONTEXT + 1).min(differences.len());
@@ -124,9 +124,9 @@ fn write_left_out(to: &mut dyn Write, left_out: &mut usize) -> io::Result<()> {
 }
 
 fn write_item(to: &mut dyn Write, sign: &str, item: &Item) -> io::Result<()> {
-    /// How many bytes a line has room for, which all but long items fit.
+    /// The number of bytes per line. All items fit, except long ones.
     const BYTES: usize = 5;
-    /// How deep collections are shown to nest.
+    /// The maximum indentation of nested collections.
     const DEEPEST: usize = 16;
     let more = if item.bytes.len() > BYTES { " ..." } else { "" };
     let bytes = HexBytes(item.bytes.iter().take(BYTES).copied().collect()).to_string() + more;
@@ -135,7 +135,7 @@ fn write_item(to: &mut dyn Write, sign: &str, item: &Item) -> io::Result<()> {
     writeln!(to, "{}", line.trim_end())
 }
 
-/// Writes fields, each with a sign, in columns as wide as what is in them.
+/// Writes fields with their signs, in columns as wide as their content.
 fn table(to: &mut dyn Write, rows: &[(&str, &Row)]) -> io::Result<()> {
     const HEADINGS: [&str; 7] = ["at", "bits", "what", "logical", "physical", "unit", ""];
     let cells: Vec<[String; 7]> = rows.iter().map(|(_, row)| cells(row)).collect();
