@@ -72,8 +72,7 @@ fn driver(object: &[u8], generation: Generation, settings: &Settings) -> Driver 
     Driver::new(&Object::parse(object).unwrap(), generation, &device(), settings).unwrap()
 }
 
-/// Runs a test on each variant of the object with everything, without its descriptor hook and with the device's
-/// answers.
+/// Runs a test on each variant of the `everything` object. The device answers requests for feature report 5.
 fn each(generation: Generation, test: impl Fn(&mut Driver, &str)) {
     for (variant, object) in everything() {
         let settings = Settings { features: [(5, vec![5, 0x20])].into(), ..Settings::default() };

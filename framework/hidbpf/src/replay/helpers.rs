@@ -420,7 +420,7 @@ impl Machine {
         }
     }
 
-    /// Initializes a timer or work item.
+    /// Initialises a timer or work item.
     pub(crate) fn deferred_init(
         &mut self,
         function: &'static str,
