@@ -10,7 +10,7 @@ use crate::clang::OLDEST_CLANG;
 /// The hint for a missing clang.
 const GET_CLANG: &str = "install the package `clang`, or name one with BPF_CLANG";
 
-/// Why a driver couldn't be built.
+/// The reason why a driver couldn't be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

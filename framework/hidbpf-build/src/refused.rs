@@ -12,9 +12,9 @@ pub struct Refused {
     pub device: u32,
     /// Whether the driver's match rules match it.
     pub is_matched: bool,
-    /// Where and why the kernel refuses the original descriptor, if it does.
+    /// The fault for which the kernel refuses the original descriptor, if it does.
     pub original: Option<InvalidDescriptor>,
-    /// Where and why it refuses the fixed one, if it does.
+    /// The fault for which it refuses the fixed one, if it does.
     pub fixed: Option<InvalidDescriptor>,
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The version of the JSON output. It increases if a key is removed or changes its meaning, but not if one is added.
 const JSON_VERSION: u32 = 2;
 
-/// Why a command did not do everything that was requested.
+/// The reason why a command did not do everything that was requested.
 #[derive(Debug)]
 pub enum Failure {
     /// An error of the library.

@@ -251,7 +251,7 @@ pub struct Prelinked<'a> {
     pub programs: Vec<Program<'a>>,
 }
 
-/// Why the prelinked programs can't be loaded.
+/// The reason why the prelinked programs can't be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {

@@ -1,10 +1,10 @@
 //! Does a loader's work on an object, up to the first question to the kernel, when the object is built.
 //!
-//! Each time a driver is attached, libbpf reads the object, places functions after the programs that call them, looks
-//! up the kernel's types and probes the kernel's features. All of this except the kernel's part has the same result
-//! every time. [`link()`] does it once. The result goes into the object as the section [`SECTION`], and [`Prelinked`]
-//! reads it. The loader only adds numbers: of maps, of the kernel's functions and types, and the positions of its
-//! struct members.
+//! Each time that libbpf attaches a driver, it reads the object and places functions after the programs that call them.
+//! It also looks up the kernel's types and probes the kernel's features. All of this except the kernel's part has the
+//! same result every time. [`link()`] does it once. The result goes into the object as the section [`SECTION`], and
+//! [`Prelinked`] reads it. The loader only adds numbers: of maps, of the kernel's functions and types, and the
+//! positions of its struct members.
 //!
 //! This crate depends neither on devices nor on the running kernel.
 

@@ -18,7 +18,7 @@ use crate::format::{
 };
 use crate::limits;
 
-/// Why an object can't be prelinked. libbpf can still load it.
+/// The reason why an object can't be prelinked. libbpf can still load it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotPrelinked(String);

@@ -1,7 +1,7 @@
 //! The loader of the commands: the fast loader, with the libbpf loader as fallback.
 //!
-//! The fast loader costs a tenth of what libbpf costs, because it reads no types. It only loads prelinked objects, and only on
-//! kernels whose numbers it can determine. Otherwise it fails with [`ErrorKind::NotFast`] and leaves the device
+//! The fast loader costs a tenth of what libbpf costs, because it reads no types. It only loads prelinked objects, and
+//! only on kernels whose numbers it can determine. Otherwise it fails with [`ErrorKind::NotFast`] and leaves the device
 //! unchanged.
 
 use std::cell::{OnceCell, RefCell};
@@ -41,7 +41,7 @@ impl AnyLoader {
     }
 }
 
-/// Why libbpf was needed, if it was.
+/// The reason why libbpf was needed, if it was.
 #[derive(Clone, Debug, Default)]
 struct Fallback(Rc<RefCell<Option<String>>>);
 

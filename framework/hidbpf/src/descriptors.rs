@@ -57,7 +57,7 @@ pub fn read(system: &System, device: &Device, which: Which) -> Result<Vec<u8>> {
     }
 }
 
-/// Why a device has no current descriptor.
+/// The reason why a device has no current descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoCurrent {
     /// The kernel refuses the original descriptor for this reason.

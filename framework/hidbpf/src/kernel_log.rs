@@ -1,7 +1,8 @@
 //! Finds in the kernel's log which reports of a device the kernel dropped because they were shorter than declared.
 //!
-//! Since Linux 7.0, and 6.18.y and 6.19.y, `hid_report_raw_event()` (drivers/hid/hid-core.c) fills up a short report with zeros only if the
-//! transport's buffer has room, and drops it otherwise. It logs each such report, at a limited rate.
+//! This happens in `hid_report_raw_event()` (drivers/hid/hid-core.c) since Linux 7.0, and in 6.18.y and 6.19.y. It pads
+//! a short report with zeros only if the transport's buffer has room, and drops it otherwise. It logs each dropped
+//! report, at a limited rate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,7 +45,7 @@ impl fmt::Display for TooShort {
 /// Reads the kernel's log for reports of a device that were too short.
 ///
 /// # Errors
-/// The log can't be read; only root can on most systems.
+/// The log can't be read. On most systems only root can read it.
 pub fn too_short(device: &HidName) -> io::Result<Vec<TooShort>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let log = File::options().read(true).custom_flags(flags).open(Path::new(LOG))?;

@@ -31,7 +31,7 @@ pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Part, Steps, W
 /// libbpf, which parses an object and the kernel's BTF on each load.
 #[derive(Clone, Debug)]
 pub struct Libbpf {
-    /// Why the fast loader isn't used.
+    /// The reason why the fast loader isn't used.
     pub why_not_fast: String,
 }
 

@@ -64,7 +64,7 @@ pub struct Device {
     pub descriptor: Vec<u8>,
     /// Its udev properties (`# property`).
     pub properties: BTreeMap<String, String>,
-    /// The feature reports that it answers with, by id (`# feature`).
+    /// The feature reports that it answers with, by ID (`# feature`).
     pub features: BTreeMap<u8, Vec<u8>>,
     /// The requests that a driver's setup sends to it (`# asked`).
     pub asked: Vec<Asked>,

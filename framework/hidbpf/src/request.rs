@@ -80,7 +80,7 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
 const BSS: &str = ".bss";
 
 /// The errnos of a device that accepts output reports only with SET_REPORT (`usbhid_output_report()`,
-/// drivers/hid/usbhid/hid-core.c), and of Linux 6.10 and earlier, where programs can only use SET_REPORT.
+/// drivers/hid/usbhid/hid-core.c). They also occur on Linux 6.10 and earlier, where programs can only use SET_REPORT.
 const NO_CHANNEL: [i32; 2] = [Errno::NOSYS.raw_os_error(), Errno::OPNOTSUPP.raw_os_error()];
 
 /// `enum hid_class_request` (include/linux/hid.h).

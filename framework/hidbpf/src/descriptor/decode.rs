@@ -9,7 +9,7 @@ use super::usage::Usage;
 use crate::manifest::HexBytes;
 use crate::replay::reports::ReportType;
 
-/// Why bytes can't be decoded as a report of a descriptor.
+/// The reason why bytes can't be decoded as a report of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     /// There are no bytes.

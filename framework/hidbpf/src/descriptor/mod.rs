@@ -69,7 +69,7 @@ pub struct Anatomy {
     pub items: Vec<Item>,
     /// The reports, as if the kernel skipped the items that it refuses.
     pub reports: Vec<Report>,
-    /// Where and why the kernel would refuse the descriptor.
+    /// The fault for which the kernel would refuse the descriptor.
     pub fault: Option<InvalidDescriptor>,
 }
 

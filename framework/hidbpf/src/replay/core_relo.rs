@@ -138,7 +138,7 @@ struct Path {
     signed: bool,
 }
 
-/// Why a relocation can't be resolved.
+/// The reason why a relocation can't be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     /// The kernel doesn't have the member. Holds the names of the member and the record.

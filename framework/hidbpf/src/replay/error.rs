@@ -6,7 +6,7 @@ use super::Generation;
 use super::reports::InvalidDescriptor;
 use crate::fields::DriverField;
 
-/// Why an object can't be opened.
+/// The reason why an object can't be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
@@ -70,7 +70,7 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// Where and why a program stopped.
+/// A fault that stopped a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The program or function.
@@ -112,7 +112,7 @@ impl fmt::Display for AccessKind {
     }
 }
 
-/// Why a program stopped.
+/// The reason why a program stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -213,7 +213,7 @@ pub enum Reason {
     },
 }
 
-/// Why a driver can't be run on a device's descriptor or reports.
+/// The reason why a driver can't be run on a device's descriptor or reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {

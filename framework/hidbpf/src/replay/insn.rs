@@ -27,7 +27,7 @@ pub(crate) enum Op {
     Bad,
 }
 
-/// Why an instruction can't be run.
+/// The reason why an instruction can't be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
     /// An unknown operation or register.

@@ -142,7 +142,7 @@ pub(crate) struct Machine {
     pub(super) longest_way: Way,
 }
 
-/// The buffer, context and arguments of a report hook.
+/// The buffer, context and arguments of an event hook.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventBuffer {
     pub(crate) data: RegionId,

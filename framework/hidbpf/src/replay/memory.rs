@@ -74,7 +74,7 @@ struct Region {
     kind: Kind,
 }
 
-/// Why an allocation failed.
+/// The reason why an allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     Bytes,
@@ -94,7 +94,7 @@ pub(crate) struct Memory {
     limit: usize,
 }
 
-/// Why an access is invalid.
+/// The reason why an access is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The address is in no region.

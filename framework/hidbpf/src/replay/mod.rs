@@ -6,10 +6,10 @@
 //! ```
 //!
 //! The replay binds the object to a kernel of the chosen [`Generation`], as libbpf would. Its interpreter supports all
-//! of eBPF. It checks that each access stays in the memory that the pointer belongs to, limits the length of each run,
-//! and reports faults with the line of the driver's source. The verifier finds such faults before a program runs, a
-//! replay only when they happen. So a verifier can refuse a driver that runs here. A driver that the verifier accepts
-//! can fail here only if the replay reports a missing feature.
+//! of eBPF. It checks that each access stays in the memory that the pointer belongs to, and limits the length of each
+//! run. Faults are reported with the line of the driver's source. The verifier finds such faults before a program runs,
+//! a replay only when they happen. So a verifier can refuse a driver that runs here. A driver that the verifier accepts
+//! can fail here only if the replay lacks a feature, and then the error says so.
 //!
 //! Sizes, return values and buffers are those of drivers/hid/bpf/hid_bpf_dispatch.c in 6.6 and in 6.12.
 
@@ -307,8 +307,7 @@ impl Driver {
         let mut machine = machine.map_err(|full| out_of_memory(&full))?;
         machine.features = settings.features.clone();
         machine.device_id = device.id.0;
-        // The driver's probe and setup run before its hooks, when the kernel knows the device with its original
-        // descriptor.
+        // The driver's probe runs before its hooks, when the kernel still uses the original descriptor.
         machine.reports = Reports::parse(&device.descriptor).unwrap_or_default();
         for (member, value) in [
             ("id", device.id.0.to_le_bytes().as_slice()),

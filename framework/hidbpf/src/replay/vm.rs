@@ -17,7 +17,7 @@ pub(crate) const MAX_CALLS: usize = 8;
 /// The maximum number of iterations of a `may_goto` loop: `BPF_MAX_LOOPS` (include/linux/bpf.h).
 pub(crate) const MAX_LOOPS: u64 = 8 << 20;
 
-/// Why a helper failed.
+/// The reason why a helper failed.
 pub(crate) enum Problem {
     /// The calling instruction is at fault.
     Here(Reason),
