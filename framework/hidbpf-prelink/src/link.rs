@@ -50,8 +50,8 @@ const FUNCTIONS: &str = ".text";
 /// The section of maps that the source defines.
 const MAPS: &str = ".maps";
 
-/// The map types that need no more than [`MapAttributes`]: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of `enum
-/// bpf_map_type`.
+/// The map types that need no more than [`MapAttributes`]: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of
+/// `enum bpf_map_type`.
 const SIMPLE_MAPS: [u32; 5] = [1, ARRAY, 5, 6, 9];
 const ARRAY: u32 = 2;
 

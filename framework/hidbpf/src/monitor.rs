@@ -51,7 +51,7 @@ pub struct Monitor {
     /// The original descriptor, or the current one if the original is unknown.
     original: Vec<u8>,
     reports: Reports,
-    /// When the report was sent whose result isn't known yet.
+    /// The time of the last report whose result is still unknown.
     pending: Option<Duration>,
     /// Stays open the whole time: most devices only send while a reader has them open.
     hidraw: Hidraw,

@@ -72,8 +72,8 @@ pub struct Device {
     pub exported: BTreeMap<String, String>,
 }
 
-/// A request that a driver's setup sends to a device, written `get feature 05`, `set feature 05 00 02` or `send output
-/// 02 01`.
+/// A request that a driver's setup sends to a device, written `get feature 05`, `set feature 05 00 02` or
+/// `send output 02 01`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The kind of request.

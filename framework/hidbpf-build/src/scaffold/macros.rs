@@ -57,7 +57,7 @@ struct Line {
     comment: String,
 }
 
-/// Writes the descriptor as a C array with this name.
+/// Returns the descriptor as a C array called `name`.
 pub(super) fn array(name: &str, descriptor: &Anatomy) -> String {
     let lines = lines(descriptor);
     let width = |line: &Line| (line.depth + 1) * TAB + line.code.len();

@@ -68,7 +68,7 @@ pub fn effort(
     Ok(if of_reports.jumps > longest.jumps { of_reports } else { longest })
 }
 
-/// Repeats bytes up to a size.
+/// Repeats bytes up to `size`.
 fn repeated(bytes: &[u8], size: usize) -> Vec<u8> {
     bytes.iter().copied().cycle().take(size).collect()
 }
