@@ -46,7 +46,7 @@ impl Renewal {
         };
         let new = (!entries.is_empty()).then(|| entries.to_text());
         let others = udev_files::hwdb_sources(system).into_iter().filter(|other| *other != path);
-        // The compiler reports unreadable files.
+        // The hwdb compiler reports unreadable files.
         let texts = others.filter_map(|other| fs::read_to_string(other).ok());
         let sources = texts.fold(entries, |all, text| all.and(Entries::of_text(&text)));
         let is_behind = compiled::is_behind(system, &sources);

@@ -45,8 +45,8 @@ struct Globals {
 /// Usages as the local items before a main item declare them.
 struct LocalUsages {
     span: Span,
-    /// Whether the item included the page. Otherwise the usage has the page that is current at the main item at the
-    /// latest.
+    /// Whether the item included the page. Otherwise the usage has the current page, which can still change before
+    /// the main item.
     has_page: bool,
     /// The items that declared the usages: one Usage, or a minimum and a maximum.
     items: [Option<usize>; 2],
