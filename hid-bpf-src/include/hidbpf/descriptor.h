@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Report descriptors as readable lists: a macro for every item of HID 1.11, section 6.2.2, that expands to the item's bytes, and the
- * values checked by the compiler. Needs nothing of BPF.
+ * Report descriptors as readable lists. A macro for each item of HID 1.11, section 6.2.2, expands to the item's bytes,
+ * and the compiler checks its values. This header does not depend on BPF.
  *
- * A number's width is part of the macro's name, as it is part of the bytes: LogicalMaximum16(2047) is 26 ff 07. Values of the
- * Logical and Physical items are signed (section 6.2.2.7), so that LogicalMaximum8(255) is refused: some parsers take it for -1.
- * Names (of pages, usages, flags, collections, units) are those of the specification and of the usage tables, without spaces:
- * Usage(GenericDesktop, X), Input(Data, Var, Abs). The tables are in usages.h.
+ * A macro's name contains the width of its number, as the bytes do: LogicalMaximum16(2047) is 26 ff 07. Values of
+ * Logical and Physical items are signed (section 6.2.2.7). The compiler refuses LogicalMaximum8(255), because some
+ * parsers read that as -1.
+ *
+ * Names of pages, usages, flags, collections and units come from the specification and the usage tables, without
+ * spaces: Usage(GenericDesktop, X), Input(Data, Var, Abs). The tables are in usages.h.
  */
 #ifndef HIDBPF_DESCRIPTOR_H
 #define HIDBPF_DESCRIPTOR_H
@@ -14,24 +16,25 @@
 #include <hidbpf/usages.h>
 
 /*
- * HIDBPF_DESCRIPTOR(name, item, ...); defines the array `name`. Not const: the kernel copies only from memory
- * that a program may write to (hidbpf_put() of report.h).
+ * HIDBPF_DESCRIPTOR(name, item, ...); defines the array `name`. The array is not const: the kernel copies only from
+ * memory that the program may write to (see hidbpf_put() in report.h).
  */
 #define HIDBPF_DESCRIPTOR(name, ...)                                                                                   \
 	static unsigned char name[] = {__VA_ARGS__};                                                                   \
 	_Static_assert(sizeof(name) <= 4096, "the kernel takes descriptors of 4096 bytes at most")
 
 /*
- * HIDBPF_SILENT_DESCRIPTOR(name, bytes); defines a descriptor for an interface that must stay, because reports come from it or a
- * tool talks to it, but that no input device shall be made of: one constant field on a vendor page, in reports that no device sends.
- * `bytes` is the length of the interface's longest report, its id included, so that the kernel's buffers keep their size.
+ * HIDBPF_SILENT_DESCRIPTOR(name, bytes); defines a descriptor for an interface that must not become an input device.
+ * The interface has to stay because reports come from it or because a tool talks to it. The descriptor declares one
+ * constant field on a vendor page, in a report that no device sends. `bytes` is the length of the interface's longest
+ * report, including its id. It keeps the kernel's buffers at their size.
  */
 #define HIDBPF_SILENT_DESCRIPTOR(name, bytes)                                                                          \
 	HIDBPF_DESCRIPTOR(name, UsagePage16(0xffff), Usage8(0x01), Collection(Application, HIDBPF_SILENT_FIELD(bytes)))
 
 /*
- * The same as a part of another descriptor: a report of `bytes` bytes, its id included, which nothing sends. It keeps the kernel's
- * buffers as long as the device's own reports, where the descriptor that takes their place declares shorter ones.
+ * Declares the same as part of another descriptor: a report of `bytes` bytes, including its id, that the device never
+ * sends. It keeps the kernel's buffers as long as the device's own reports if the new descriptor declares shorter ones.
  */
 #define HIDBPF_SILENT_FIELD(bytes)                                                                                     \
 	ReportId(0xac), ReportSize(8),                                                                                 \
@@ -41,9 +44,10 @@
 /* ---- Main items: 6.2.2.4 to 6.2.2.6 ------------------------------------------------------------------------------------- */
 
 /*
- * Input(flag, ...), Output(flag, ...), Feature(flag, ...): the flags are, each with its opposite, the first of a pair being what holds
- * where neither is said: Data Const, Array Var, Abs Rel, NoWrap Wrap, Linear NonLinear, Preferred NoPreferred, NoNull Null,
- * NonVolatile Volatile (not for Input), BitField. Both of a pair are refused. BufferedBytes needs the forms with that name.
+ * Input(flag, ...), Output(flag, ...), Feature(flag, ...). The flags come in pairs of opposites, and the first of each
+ * pair is the default: Data Const, Array Var, Abs Rel, NoWrap Wrap, Linear NonLinear, Preferred NoPreferred, NoNull
+ * Null, NonVolatile Volatile (not for Input). There is also BitField. The compiler refuses both flags of a pair.
+ * BufferedBytes needs the macros with that name.
  */
 #define Input(...) HID__MAIN(0x80, HID__FLAGS(__VA_ARGS__), !(HID__FLAGS(__VA_ARGS__) & 0x80), "an Input can't be Volatile")
 #define Output(...) HID__MAIN(0x90, HID__FLAGS(__VA_ARGS__), 1, "")
@@ -52,19 +56,21 @@
 #define OutputBufferedBytes(...) 0x92, (unsigned char)(HID__FLAGS(__VA_ARGS__)), 0x01
 #define FeatureBufferedBytes(...) 0xb2, (unsigned char)(HID__FLAGS(__VA_ARGS__)), 0x01
 
-/* Collection(type, item, ...), the end included. Types: Physical, Application, Logical, Report, NamedArray, UsageSwitch,
- * UsageModifier; CollectionVendor(0x80 to 0xff, item, ...). */
+/*
+ * Collection(type, item, ...), including its end. Types: Physical, Application, Logical, Report, NamedArray,
+ * UsageSwitch, UsageModifier; CollectionVendor(0x80 to 0xff, item, ...).
+ */
 #define Collection(type, ...) 0xa1, HID_COLLECTION_##type, __VA_ARGS__, 0xc0
 #define CollectionVendor(type, ...)                                                                                    \
 	0xa1, HID__CHECKED(type, (type) >= 0x80 && (type) <= 0xff, "vendor collections are 0x80 to 0xff"), __VA_ARGS__, 0xc0
 
-/* Either half alone, for a part of a descriptor that ends one collection and begins the next. */
+/* Each half alone, for part of a descriptor that ends one collection and begins the next. */
 #define CollectionBegin(type) 0xa1, HID_COLLECTION_##type
 #define CollectionEnd() 0xc0
 
 /* ---- Global items: 6.2.2.7 ---------------------------------------------------------------------------------------------- */
 
-/* UsagePage(name) for a page of usages.h; by number UsagePage8, UsagePage16. */
+/* UsagePage(name) for a page of usages.h; UsagePage8 and UsagePage16 take a number. */
 #define UsagePage(page) HID__UNSIGNED(0x04, HID_PAGE_##page)
 #define UsagePage8(page) HID__U8(0x04, page)
 #define UsagePage16(page) HID__U16(0x04, page)
@@ -82,7 +88,7 @@
 #define PhysicalMaximum16(value) HID__S16(0x44, value)
 #define PhysicalMaximum32(value) HID__S32(0x44, value)
 
-/* Minimum and maximum at once, both of that width. The order is checked. */
+/* Minimum and maximum together, both of that width. The compiler checks their order. */
 #define LogicalRange8(minimum, maximum) LogicalMinimum8(minimum), LogicalMaximum8(HID__ORDERED(minimum, maximum))
 #define LogicalRange16(minimum, maximum) LogicalMinimum16(minimum), LogicalMaximum16(HID__ORDERED(minimum, maximum))
 #define LogicalRange32(minimum, maximum) LogicalMinimum32(minimum), LogicalMaximum32(HID__ORDERED(minimum, maximum))
@@ -90,17 +96,20 @@
 #define PhysicalRange16(minimum, maximum) PhysicalMinimum16(minimum), PhysicalMaximum16(HID__ORDERED(minimum, maximum))
 #define PhysicalRange32(minimum, maximum) PhysicalMinimum32(minimum), PhysicalMaximum32(HID__ORDERED(minimum, maximum))
 
-/* The power of ten by which the unit is multiplied, -8 to 7: UnitExponent(-1) makes millimetres of Unit(Centimeter). */
+/* The power of ten that multiplies the unit, -8 to 7: UnitExponent(-1) turns Unit(Centimeter) into millimetres. */
 #define UnitExponent(power)                                                                                            \
 	0x55, HID__CHECKED((power) & 0x0f, (power) >= -8 && (power) <= 7, "UnitExponent is -8 to 7")
 
-/* Unit(name) for None, Centimeter, Radians, Inch, Degrees, Gram, Second, Kelvin, Hertz, Newton...; by nibbles Unit8, Unit16, Unit32. */
+/*
+ * Unit(name) for None, Centimeter, Radians, Inch, Degrees, Gram, Second, Kelvin, Hertz, Newton...; Unit8, Unit16 and
+ * Unit32 take the nibbles.
+ */
 #define Unit(name) HID__UNSIGNED(0x64, HID_UNIT_##name)
 #define Unit8(unit) HID__U8(0x64, unit)
 #define Unit16(unit) HID__U16(0x64, unit)
 #define Unit32(unit) HID__U32(0x64, unit)
 
-/* Bits of one field. The kernel reads at most 32 of them as a number. */
+/* The bits of one field. The kernel reads at most 32 of them as a number. */
 #define ReportSize(bits) 0x75, HID__CHECKED(bits, (bits) >= 1 && (bits) <= 255, "ReportSize is 1 to 255 bits")
 #define ReportCount(fields) HID__U8(0x94, fields)
 #define ReportCount16(fields) HID__U16(0x94, fields)
@@ -110,7 +119,10 @@
 
 /* ---- Local items: 6.2.2.8 ----------------------------------------------------------------------------------------------- */
 
-/* Usage(page, name): a usage of usages.h. The page must be the UsagePage in force, which is not checked. By number Usage8, Usage16. */
+/*
+ * Usage(page, name): a usage of usages.h. The page must be the current UsagePage, which the compiler does not check.
+ * Usage8 and Usage16 take a number.
+ */
 #define Usage(page, name) HID__UNSIGNED(0x08, HID_USAGE_##page##_##name)
 #define UsageMinimum(page, name) HID__UNSIGNED(0x18, HID_USAGE_##page##_##name)
 #define UsageMaximum(page, name) HID__UNSIGNED(0x28, HID_USAGE_##page##_##name)
@@ -120,7 +132,7 @@
 #define UsageMinimum16(usage) HID__U16(0x18, usage)
 #define UsageMaximum8(usage) HID__U8(0x28, usage)
 #define UsageMaximum16(usage) HID__U16(0x28, usage)
-/* A usage with its page, whatever UsagePage is in force. */
+/* A usage with its page, independent of the current UsagePage. */
 #define UsageOnPage(page, usage) 0x0b, HID__BYTES16(usage, "usage"), HID__BYTES16(page, "page")
 
 #define DesignatorIndex(index) HID__U8(0x38, index)
@@ -134,15 +146,17 @@
 
 /* ---- What descriptors say again and again --------------------------------------------------------------------------------- */
 
-/* `bits` bits that mean nothing, 1 to 255. Sets ReportSize and ReportCount. */
+/* `bits` unused bits, 1 to 255. Sets ReportSize and ReportCount. */
 #define Padding(bits) ReportSize(bits), ReportCount(1), Input(Const, Var, Abs)
 
-/* Usages `first` to `last` of UsagePage(Button); the field itself is yours to add. */
+/* Usages `first` to `last` of UsagePage(Button). You add the field itself. */
 #define Buttons(first, last) UsageMinimum8(first), UsageMaximum8(HID__ORDERED(first, last))
 
 /*
- * Bytes 1 to 3 of a tablet pad's report: a barrel switch bit that is never set, 7 bits of padding, and X and Y that stay 0. By these
- * udev and libinput know a pad for a part of a tablet. Leaves UsagePage GenericDesktop and logical 0 to 1.
+ * Bytes 1 to 3 of a tablet pad's report: a barrel switch bit that is never set, 7 bits of padding, and X and Y that
+ * stay
+ * 0. udev and libinput recognise a pad as part of a tablet by these fields. Leaves UsagePage GenericDesktop and logical
+ * 0 to 1.
  */
 #define TabletPadMarks()                                                                                               \
 	UsagePage(Digitizers), Usage(Digitizers, BarrelSwitch), LogicalRange8(0, 1), ReportSize(1), ReportCount(1),    \
@@ -162,7 +176,10 @@
 #define HID_DELIMITER_Close 0x00
 #define HID_DELIMITER_Open 0x01
 
-/* The bit of a flag, and for its opposite, which has no bit, the bit 16 further up: so both of a pair can be noticed. */
+/*
+ * The bit of each flag. Its opposite has no bit in the item and uses the bit 16 places higher, so that the macros
+ * notice both flags of a pair.
+ */
 #define HID_FLAG_Data 0x00010000
 #define HID_FLAG_Const 0x00000001
 #define HID_FLAG_Array 0x00020000
@@ -181,7 +198,10 @@
 #define HID_FLAG_Volatile 0x00000080
 #define HID_FLAG_BitField 0x01000000
 
-/* Width in bits, and value: nibbles from the lowest are system, length, mass, time, temperature, current, luminous intensity. */
+/*
+ * Width in bits, and value. The nibbles, from the lowest, are system, length, mass, time, temperature, current,
+ * luminous intensity.
+ */
 #define HID_UNIT_None 8, 0x00
 #define HID_UNIT_Centimeter 8, 0x11
 #define HID_UNIT_Radians 8, 0x12
@@ -199,7 +219,7 @@
 
 /* ---- How it is done ------------------------------------------------------------------------------------------------------- */
 
-/* `value`, one byte of it; a compile error with `message` unless `condition` holds. */
+/* `value` as one byte, or a compile error with `message` unless `condition` holds. */
 #define HID__CHECKED(value, condition, message)                                                                        \
 	((unsigned char)((value) + 0 * (int)sizeof(struct {                                                            \
 				 _Static_assert(condition, message);                                                   \
@@ -229,7 +249,10 @@
 			     "not of 32 bits: " #value),                                                               \
 		(unsigned char)((value) >> 8), (unsigned char)((value) >> 16), (unsigned char)((value) >> 24)
 
-/* Two steps, so that "8, 0x30" of a table becomes two arguments. A name that no table has is one, and clang then shows it. */
+/*
+ * Two steps, so that "8, 0x30" of a table becomes two arguments. A name that is in no table becomes one argument, and
+ * clang then shows that name.
+ */
 #define HID__UNSIGNED(tag, ...) HID__UNSIGNED_(tag, __VA_ARGS__, unknown, )
 #define HID__UNSIGNED_(tag, width, value, ...) HID__U##width(tag, value)
 

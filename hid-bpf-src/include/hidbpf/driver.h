@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The hooks of a driver. Each macro is followed by a function body, and writes the programs of both HID-BPF generations from it:
- * FMOD_RET programs for Linux 6.3 to 6.10, struct_ops programs for 6.11 and later. None is loaded unless asked for.
+ * The hooks of a driver. Each macro is followed by a function body and generates the programs of both HID-BPF
+ * generations from it: FMOD_RET programs for Linux 6.3 to 6.10, struct_ops programs for 6.11 and later. User space
+ * loads only the programs that it needs.
  *
- * Names are part of what user space relies on: programs event_fmod, fixup_fmod, event_ops, fixup_ops, request_ops, output_ops, probe
- * and setup (setup.h); the map hidbpf_ops; the variable hidbpf_fixup. The kernel keeps 15 characters of a name.
+ * User space relies on these names: the programs event_fmod, fixup_fmod, event_ops, fixup_ops, request_ops, output_ops,
+ * probe and setup (setup.h); the map hidbpf_ops; the variable hidbpf_fixup. The kernel keeps 15 characters of a name.
  *
- * A driver whose manifest says `requires = ["struct-ops"]` is compiled with HIDBPF_STRUCT_OPS_ONLY and gets no FMOD_RET programs.
+ * If the manifest says `requires = ["struct-ops"]`, the build defines HIDBPF_STRUCT_OPS_ONLY and the driver gets no
+ * FMOD_RET programs.
  */
 #ifndef HIDBPF_DRIVER_H
 #define HIDBPF_DRIVER_H
@@ -32,8 +34,9 @@
 #endif
 
 /*
- * hidbpf_address(variable): where one of the driver's variables is. By itself clang loads that, with an instruction as long as two, for
- * each access anew; this it keeps in a register. For variables, or records of them, that a hook needs in several places.
+ * hidbpf_address(variable): the address of one of the driver's variables. clang would load the address again for each
+ * access, with an instruction as long as two. This macro keeps it in a register. Use it for variables, or records of
+ * variables, that a hook needs in several places.
  */
 #define hidbpf_address(variable)                                                                                       \
 	({                                                                                                             \
@@ -43,11 +46,12 @@
 	})
 
 /*
- * HIDBPF__RESULT(result): what a hook returns, as it is. A compile error where clang can tell that it is a truth value, as of
- * `return hidbpf_patch_byte(...)` or `return report[0] == 1`: the kernel would take "true" for a size of one byte.
+ * HIDBPF__RESULT(result): the value that a hook returns, unchanged. It is a compile error if clang can tell that the
+ * value is a truth value, as in `return hidbpf_patch_byte(...)` or `return report[0] == 1`. The kernel would take
+ * "true" for a size of one byte.
  *
- * clang knows the range of what a comparison gives, and it knows none of a size: the result that can't be above 1, and may be 1, is the
- * one that is refused. Nothing of this is left in the program. A size of 1 that is meant is hidbpf_size(1).
+ * clang knows the range of a comparison's result but not the range of a size. The macro refuses a result that cannot be
+ * above 1 and may be 1. The check leaves no instructions in the program. To return a size of 1, write hidbpf_size(1).
  */
 #define HIDBPF__RESULT(result)                                                                                         \
 	({                                                                                                             \
@@ -63,7 +67,7 @@ extern void hidbpf_hook_returns_a_truth_value(void) __attribute__((error(
 	"a hook returns 0, a size in bytes or a negative errno, and this one returns a truth value, which the kernel takes for a size of 1 "
 	"byte; if you mean that size, return hidbpf_size(1)")));
 
-/* hidbpf_size(bytes): a size for a hook to return, that may be 1. */
+/* hidbpf_size(bytes): a size for a hook to return; it may be 1. */
 static __always_inline int hidbpf_size(int bytes)
 {
 	asm("" : "+r"(bytes));
@@ -73,16 +77,16 @@ static __always_inline int hidbpf_size(int bytes)
 /*
  * HIDBPF_DEVICE_EVENT(ctx, type) { ... }
  *
- * Runs on every report that comes from the device; `type` is an enum hid_report_type. ctx->size is the report's size in bytes, the
- * id included where reports are numbered. Return 0 to leave the size as it is, the new size in bytes if it changed, or a negative
- * errno to drop the report.
+ * Runs on every report that comes from the device; `type` is an enum hid_report_type. ctx->size is the report's size in
+ * bytes. It includes the id if reports are numbered. Return 0 to keep the size, the new size in bytes if it changed, or
+ * a negative errno to drop the report.
  */
 #define HIDBPF_DEVICE_EVENT(ctx, type)                                                                                 \
 	HIDBPF__EVENT_PROGRAMS(__u64 *)                                                                                \
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                         \
 						       enum hid_report_type type HIDBPF__UNUSED)
 
-/* The programs, which read their arguments through a pointer of type `arguments`, the type first. */
+/* Generates the programs. They read their arguments, the type first, through a pointer of type `arguments`. */
 #define HIDBPF__EVENT_PROGRAMS(arguments)                                                                              \
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *ctx, enum hid_report_type type);            \
 	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args) {                              \
@@ -100,8 +104,9 @@ static __always_inline int hidbpf_size(int bytes)
 /*
  * HIDBPF_INPUT_EVENT(ctx) { ... }
  *
- * As HIDBPF_DEVICE_EVENT, for input reports alone. A device's answers to GET_REPORT for feature reports come through the same hook,
- * and may have the id of an input report: this is what nearly every driver wants, or HIDBPF_INPUT_REPORT.
+ * Like HIDBPF_DEVICE_EVENT, but runs on input reports only. The kernel also passes a device's answers to GET_REPORT for
+ * feature reports to the event hook, and these may have the id of an input report. Nearly every driver wants this macro
+ * or HIDBPF_INPUT_REPORT.
  */
 #define HIDBPF_INPUT_EVENT(ctx)                                                                                        \
 	static __always_inline int hidbpf_input_event(struct hid_bpf_ctx *ctx);                                        \
@@ -114,8 +119,9 @@ static __always_inline int hidbpf_size(int bytes)
 /*
  * HIDBPF_INPUT_REPORT(ctx, report, size) { ... }
  *
- * As HIDBPF_INPUT_EVENT, for input reports of at least `size` bytes, a constant: `report` points to the first `size` bytes, as
- * hidbpf_report() gives them. Shorter ones, which a device has cut short, are left alone.
+ * Like HIDBPF_INPUT_EVENT, but runs on input reports of at least `size` bytes only; `size` is a constant. `report`
+ * points to the first `size` bytes, as hidbpf_report() returns them. Shorter reports, which the device has cut short,
+ * pass unchanged.
  */
 #define HIDBPF_INPUT_REPORT(ctx, report, size)                                                                         \
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx, __u8 *report);                         \
@@ -135,8 +141,8 @@ static __always_inline int hidbpf_size(int bytes)
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED, __u8 *report)
 
 /*
- * What user space reads to know whether the kernel ran the descriptor hook: it can skip that and still report success. Aligned, so that
- * both are written at once.
+ * User space reads this record to check that the kernel ran the descriptor hook. The kernel can skip the hook and still
+ * report success. The alignment makes clang write both members at once.
  */
 struct hidbpf_fixup_record {
 	__u32 ran;
@@ -146,9 +152,10 @@ struct hidbpf_fixup_record {
 /*
  * HIDBPF_RDESC_FIXUP(ctx) { ... }
  *
- * Runs when the kernel is about to parse the report descriptor. hid_bpf_get_data() gives the descriptor, ctx->size is its size in
- * bytes, and there is room for 4096. Return 0 if the size is the same, the new size if not, or a negative errno to leave the
- * original descriptor in place. Kernels before 6.13 run it again at every open: it must not keep state.
+ * Runs when the kernel is about to parse the report descriptor. hid_bpf_get_data() returns the descriptor, in a buffer
+ * of 4096 bytes. ctx->size is the descriptor's size in bytes. Return 0 if the size stays the same, the new size if it
+ * changes, or a negative errno to keep the original descriptor. Kernels before 6.13 run the hook again at every open,
+ * so it must not keep state.
  */
 #define HIDBPF_RDESC_FIXUP(ctx)                                                                                        \
 	HIDBPF__FIXUP_BODY(ctx)                                                                                        \
@@ -164,8 +171,9 @@ struct hidbpf_fixup_record {
 /*
  * HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx) { ... }
  *
- * As HIDBPF_RDESC_FIXUP, and may call the kfuncs that sleep. The device can't be talked to all the same: the kernel has parsed no
- * report yet, and hid_bpf_hw_request() returns -EINVAL. HIDBPF_WORK of hidbpf/work.h can. Needs `requires = ["struct-ops"]`.
+ * Like HIDBPF_RDESC_FIXUP, but the hook may call kfuncs that sleep. It still cannot send requests to the device: the
+ * kernel has not parsed any report yet, and hid_bpf_hw_request() returns -EINVAL. Use HIDBPF_WORK of hidbpf/work.h for
+ * requests. Needs `requires = ["struct-ops"]`.
  */
 #define HIDBPF_RDESC_FIXUP_SLEEPABLE(ctx)                                                                              \
 	HIDBPF__NEWER_ONLY("HIDBPF_RDESC_FIXUP_SLEEPABLE")                                                             \
@@ -187,7 +195,7 @@ struct hidbpf_fixup_record {
 		return hidbpf_result;                                                                                  \
 	}
 
-/* What hid_hw_raw_request() was asked for. `source` is 0 for the kernel itself, else tells requesters apart. */
+/* The arguments of hid_hw_raw_request(). `source` is 0 for the kernel itself; other values tell requesters apart. */
 struct hidbpf_request {
 	__u8 report_id;
 	enum hid_report_type type;
@@ -198,9 +206,9 @@ struct hidbpf_request {
 /*
  * HIDBPF_HW_REQUEST(ctx, request) { ... }
  *
- * Runs on every request to the device on its control channel; `request` is a struct hidbpf_request. Byte 0 of the data is the report
- * id, 0 where reports aren't numbered. Return 0 to let the request pass, the number of bytes if the driver answered it, or a
- * negative errno for the requester. Sleepable. Needs `requires = ["struct-ops"]`.
+ * Runs on every request to the device on its control channel; `request` is a struct hidbpf_request. Byte 0 of the data
+ * is the report id, or 0 if reports are not numbered. Return 0 to let the request pass, the number of bytes if the
+ * driver answered it, or a negative errno for the requester. The hook may sleep. Needs `requires = ["struct-ops"]`.
  */
 #define HIDBPF_HW_REQUEST(ctx, request)                                                                                \
 	HIDBPF__NEWER_ONLY("HIDBPF_HW_REQUEST")                                                                        \
@@ -221,7 +229,7 @@ struct hidbpf_request {
 /*
  * HIDBPF_HW_OUTPUT_REPORT(ctx, source) { ... }
  *
- * Runs on every output report that is sent to the device. Data, returns and needs as for HIDBPF_HW_REQUEST.
+ * Runs on every output report to the device. Data, return values and requirements are those of HIDBPF_HW_REQUEST.
  */
 #define HIDBPF_HW_OUTPUT_REPORT(ctx, source)                                                                           \
 	HIDBPF__NEWER_ONLY("HIDBPF_HW_OUTPUT_REPORT")                                                                  \
@@ -233,7 +241,7 @@ struct hidbpf_request {
 	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                     \
 							   __u64 source HIDBPF__UNUSED)
 
-/* What a probe is asked about. User space fills all but `retval`, and knows these offsets. */
+/* The argument of a probe. User space fills all members but `retval`, and relies on these offsets. */
 struct hid_bpf_probe_args {
 	/* The device's number, as hid_bpf_allocate_context() takes it. */
 	unsigned int hid;
@@ -247,8 +255,9 @@ struct hid_bpf_probe_args {
 /*
  * HIDBPF_PROBE(args) { ... }
  *
- * Runs once, before anything is attached, for a device that the manifest matches. `args` points to a struct hid_bpf_probe_args.
- * Return 0 to take the device, a negative errno to refuse it. Only for what the manifest's rules can't say.
+ * Runs once, before anything is attached, for a device that the manifest matches. `args` points to a struct
+ * hid_bpf_probe_args. Return 0 to accept the device, a negative errno to refuse it. Use a probe only for conditions
+ * that match rules cannot express.
  */
 #define HIDBPF_PROBE(args)                                                                                             \
 	static __always_inline int hidbpf_probe(struct hid_bpf_probe_args *args);                                      \
@@ -262,15 +271,16 @@ struct hid_bpf_probe_args {
 /*
  * HIDBPF_DRIVER(hook, ...);
  *
- * The last line of a driver: which hooks it has, out of rdesc_fixup, device_event, hw_request, hw_output_report. An input event is a
- * device_event. Makes the struct_ops map, and the licence that the kernel wants of users of its kfuncs.
+ * The last line of a driver. It lists the driver's hooks: rdesc_fixup, device_event, hw_request, hw_output_report. An
+ * input event is a device_event. The macro defines the struct_ops map and the licence that the kernel requires of
+ * programs that call its kfuncs.
  */
 #define HIDBPF_DRIVER(...)                                                                                             \
 	SEC("?.struct_ops.link")                                                                                       \
 	struct hid_bpf_ops hidbpf_ops = {HIDBPF__HOOKS(__VA_ARGS__, , , , )};                                          \
 	HIDBPF__LICENSE
 
-/* HIDBPF_DRIVER_WITHOUT_HOOKS(): the last line of a driver that only talks to its device (setup.h). */
+/* HIDBPF_DRIVER_WITHOUT_HOOKS(): the last line of a driver that only has a setup (setup.h). */
 #define HIDBPF_DRIVER_WITHOUT_HOOKS() HIDBPF__LICENSE
 
 #define HIDBPF__LICENSE char hidbpf_license[] SEC("license") = "GPL"

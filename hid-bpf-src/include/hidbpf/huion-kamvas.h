@@ -1,35 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the third generation of Huion's Kamvas pen displays has in common: a pen with three buttons, and a pad with two wheels.
+ * Code that the drivers for the third generation of Huion's Kamvas pen displays share: a pen with three buttons, and a
+ * pad with two wheels.
  */
 #ifndef HIDBPF_HUION_KAMVAS_H
 #define HIDBPF_HUION_KAMVAS_H
 
 #include <hidbpf/huion.h>
 
-/* The reports of vendor mode, and the id that the pad's get: the device itself has no report 9. */
+/*
+ * The reports of vendor mode, and the id that the driver gives to the pad's reports. The device itself has no report 9.
+ */
 #define KAMVAS_VENDOR_SIZE 14
 #define KAMVAS_PAD_ID 9
 #define KAMVAS_Y_TILT 11
 
-/* What a report is of: the upper half of its flags. */
+/* The kind of a report: the upper half of its flags. */
 #define KAMVAS_KIND(report) ((report)[HUION_VENDOR_FLAGS] >> 4)
 #define KAMVAS_PEN_AWAY 0x0
 #define KAMVAS_PEN 0x8
 #define KAMVAS_BUTTONS 0xe
 #define KAMVAS_WHEEL 0xf
 
-/* What becomes of tablet and wheel interface in vendor mode, where each keeps room for its longest report. */
+/* The tablet and the wheel interface in vendor mode. Each keeps room for its longest report. */
 HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_tablet, 28);
 HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
 
-/* How much of the tablet interface's descriptor is the pen's, from its start on. */
+/* Bytes of the tablet interface's descriptor that describe the pen. They start at byte 0. */
 #define KAMVAS_PEN_DESCRIPTOR_SIZE 95
 
 /*
- * The pen's part of the tablet interface's descriptor in firmware mode, as it should be, in as many bytes: the second button is no
- * second tip, the third is a button and doesn't turn the pen around, the size is the display's, and tilt is 60 degrees. Logical
- * minima are left out where they are 0, as they are at a descriptor's start.
+ * The corrected pen part of the tablet interface's descriptor in firmware mode, in as many bytes as the original. The
+ * second button is not a second tip, the third is a button and does not turn the pen around, the size is the display's,
+ * and tilt is 60 degrees. Logical minima of 0 are left out, because 0 is the value at a descriptor's start.
  */
 #define KAMVAS_FIRMWARE_PEN(name, width, height)                                                                       \
 	HIDBPF_DESCRIPTOR(name,                                                                                        \
@@ -67,18 +70,21 @@ HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
 			Input(Data, Var, Abs)));                                                                       \
 	_Static_assert(sizeof(name) == KAMVAS_PEN_DESCRIPTOR_SIZE, "the pen's part must keep its size")
 
-/* Of the vendor interface's descriptor: the pen from its flags to its pressure, with these axes, and the pad with these buttons. */
+/*
+ * Parts of the vendor interface's descriptor: the pen from its flags to its pressure, with these axes, and the pad with
+ * these buttons.
+ */
 #define KAMVAS_PEN_FIELDS(...)                                                                                         \
 	HUION_PEN_THREE_BUTTONS(), HUION_PEN_AREA(Centimeter, -2, __VA_ARGS__), HUION_PEN_PRESSURE(16383)
 #define KAMVAS_PAD(...) HUION_PAD(KAMVAS_PAD_ID, KAMVAS_VENDOR_SIZE, __VA_ARGS__, HUION_PAD_WHEELS())
 
 /*
- * The pad's buttons, of which the device tells one at a time: while one is held, another that goes down is only noticed once none is
- * down any more.
+ * The pad's buttons. The device reports one button at a time. If another button goes down while one is held, the device
+ * reports it only after all buttons are up.
  */
 static __u8 kamvas_buttons;
 
-/* Y tilt grows away from the user, the wrong way round. */
+/* The device's Y tilt grows away from the user, which is the wrong direction. */
 static __always_inline int kamvas_pen_event(__u8 *report)
 {
 	hidbpf_negate_s8(&report[KAMVAS_Y_TILT]);
@@ -91,7 +97,7 @@ static __always_inline void kamvas_press(const __u8 *report)
 		kamvas_buttons = report[HUION_BUTTONS];
 }
 
-/* KAMVAS_INPUT_EVENT(pen_event) is the event hook, with what is to be done to a pen's report. */
+/* KAMVAS_INPUT_EVENT(pen_event) is the event hook; `pen_event` changes a pen's report. */
 #define KAMVAS_INPUT_EVENT(pen_event)                                                                                  \
 	HIDBPF_INPUT_REPORT(ctx, report, KAMVAS_VENDOR_SIZE)                                                           \
 	{                                                                                                              \

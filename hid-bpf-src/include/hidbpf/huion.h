@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What Huion's tablets have in common: two modes on three interfaces, pens, pads, and what the vendor interface sends.
+ * Code that the drivers for Huion's tablets share: two modes on three interfaces, pens, pads, and the vendor
+ * interface's reports.
  *
- * In firmware mode, the one that a tablet starts in, pen and pad have an interface each, with descriptors that are more or less wrong,
- * and the pad poses as a keyboard. The vendor interface is silent.
+ * A tablet starts in firmware mode. Pen and pad have an interface each, with more or less wrong descriptors, and the
+ * pad sends keyboard reports. The vendor interface is silent.
  *
- * In vendor mode, which the tool huion-switcher asks for, all comes from the vendor interface, of which the descriptor says nothing
- * but how many bits there are. The other interfaces are silent. huion-switcher leaves the firmware's name in the udev property
- * HUION_FIRMWARE_ID, by which a driver knows the mode: without it, or with the name of another tablet's firmware, firmware mode it is.
+ * The tool huion-switcher switches the tablet to vendor mode. All reports then come from the vendor interface, whose
+ * descriptor gives only the number of bits. The other interfaces are silent. huion-switcher stores the firmware's name
+ * in the udev property HUION_FIRMWARE_ID, and drivers know the mode by this property. If it is missing, or has the name
+ * of another tablet's firmware, the tablet is in firmware mode.
  *
- * A driver therefore mends the interfaces of firmware mode, but makes them silent in vendor mode, so that there aren't two pens and
- * two pads. The vendor interface is mended in both: it does no harm there, and the mode may change while the driver is attached.
+ * A driver therefore repairs the interfaces of firmware mode, but silences them in vendor mode, so that there are not
+ * two pens and two pads. It repairs the vendor interface in both modes: this does no harm, and the mode may change
+ * while the driver is attached.
  *
  * "Report" below is what the device sends. Byte 0 is its id.
  */
@@ -22,8 +25,8 @@
 /* ---- The mode, and what becomes of each interface ------------------------------------------------------------------------- */
 
 /*
- * HUION_RDESC_FIXUP("firmware's name", interface; ...) is the descriptor hook of a tablet whose interfaces are told apart by the
- * size of their descriptors: one of the macros below for each, with that size first.
+ * HUION_RDESC_FIXUP("firmware's name", interface; ...) is the descriptor hook of a tablet whose interfaces differ in
+ * the size of their descriptors. Write one of the macros below for each interface, with that size first.
  */
 #define HUION_RDESC_FIXUP(firmware, ...)                                                                               \
 	HIDBPF_UDEV_PROPERTY(HUION_FIRMWARE_ID);                                                                       \
@@ -42,16 +45,16 @@
 						  huion_change(ctx->size, 0));                                         \
 	}
 
-/* An interface of firmware mode: another descriptor in each mode. */
+/* An interface of firmware mode: a different descriptor in each mode. */
 #define HUION_INTERFACE(descriptor_size, in_vendor_mode, in_firmware_mode)                                             \
 	case (descriptor_size):                                                                                        \
 		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_REPLACED(in_firmware_mode)
-/* One of which a part is overwritten, from its first byte on, in firmware mode. */
+/* An interface whose first bytes are overwritten in firmware mode. */
 #define HUION_INTERFACE_PATCHED(descriptor_size, in_vendor_mode, firmware_mode_part)                                   \
 	case (descriptor_size):;                                                                                       \
 		_Static_assert(sizeof(firmware_mode_part) <= (descriptor_size), "longer than the descriptor");         \
 		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_OVERWRITTEN(0, firmware_mode_part)
-/* One that is left alone in firmware mode. */
+/* An interface that is left alone in firmware mode. */
 #define HUION_INTERFACE_SILENCED(descriptor_size, in_vendor_mode)                                                      \
 	case (descriptor_size):                                                                                        \
 		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_UNCHANGED()
@@ -63,8 +66,8 @@
 /* ---- What pads are made to send ------------------------------------------------------------------------------------------- */
 
 /*
- * Puts a pad's report in the place of one of 8 bytes or more: its id, three bytes of marks that are never set (TabletPadMarks()), and
- * `size` bytes of the number `fields`, from the lowest on. What the hook is to return.
+ * Replaces a report of 8 bytes or more with a pad's report: its id, three bytes of marks that are never set
+ * (TabletPadMarks()), and `size` bytes of the number `fields`, from the lowest on. Returns the hook's result.
  */
 static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, const int size)
 {
@@ -77,21 +80,21 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 
 /* ---- Firmware mode: a pad that poses as a keyboard ------------------------------------------------------------------------ */
 
-/* Its report: a keyboard's. */
+/* The pad's report: a keyboard report. */
 #define HUION_KEYS_ID 3
 #define HUION_KEYS_SIZE 8
 #define HUION_KEYS_MODIFIERS 1
 #define HUION_KEYS_FIRST 2
 
 /*
- * What a shortcut of the tablet's table stands for, where it sends one shortcut at a time: a button that is down, or a turn of the
- * wheel. It is what HUION_SHORTCUT_PAD() declares: the wheel, and the number of the button.
+ * The meaning of a shortcut of the tablet's table, for pads that send one shortcut at a time: a button that is down, or
+ * a turn of the wheel. It is laid out as HUION_SHORTCUT_PAD() declares: the wheel, and the number of the button.
  */
 #define HUION_WHEEL_UP 0x01
 #define HUION_WHEEL_DOWN 0xff
 #define HUION_BUTTON(number) ((number) << 8)
 
-/* Turns a report into a pad's, by a table of HIDBPF_SHORTCUTS. What the hook is to return. */
+/* Turns a keyboard report into a pad's report, with a table of HIDBPF_SHORTCUTS. Returns the hook's result. */
 #define huion_shortcut_event(report, shortcuts)                                                                        \
 	huion_write((report), HUION_KEYS_ID,                                                                           \
 		    hidbpf_shortcut_button((shortcuts), (report)[HUION_KEYS_MODIFIERS], (report)[HUION_KEYS_FIRST]), 2)
@@ -110,17 +113,17 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 
 /* ---- Vendor mode ---------------------------------------------------------------------------------------------------------- */
 
-/* The report that pen, buttons and wheels share. It has 12 bytes on older tablets, 14 on newer ones. */
+/* The report that pen, buttons and wheels share. Older tablets send 12 bytes, newer ones 14. */
 #define HUION_VENDOR_ID 8
 #define HUION_VENDOR_FLAGS 1
 #define HUION_TIP 0x01
 #define HUION_SECOND_BUTTON 0x04
 #define HUION_OF_PAD 0x20
 #define HUION_IN_RANGE 0x80
-/* The flags of a wheel that turns, as a whole. */
+/* The complete flags of a turning wheel. */
 #define HUION_TURN 0xf1
 
-/* Where a wheel turns: which one, 1 or 2, and its direction, 1 or 2. */
+/* In a report of a turning wheel: which wheel, 1 or 2, and its direction, 1 or 2. */
 #define HUION_TURN_WHEEL 3
 #define HUION_TURN_WHEELS 3
 #define HUION_TURN_DIRECTION 5
@@ -129,13 +132,13 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 /* In other reports of a pad: a bit for each button. */
 #define HUION_BUTTONS 4
 
-/* Whether a report is of pad or wheel. It must be of HUION_VENDOR_ID. */
+/* Returns true if a report is from the pad or a wheel. The report must have the id HUION_VENDOR_ID. */
 static __always_inline _Bool huion_of_pad(const __u8 *report)
 {
 	return (report[HUION_VENDOR_FLAGS] & HUION_OF_PAD) != 0;
 }
 
-/* How far a wheel turns: 0 in a report of buttons, which then are in the report. */
+/* Returns how far a wheel turns. The result is 0 for a report of buttons. */
 static __always_inline __s8 huion_turn(const __u8 *report)
 {
 	if (report[HUION_VENDOR_FLAGS] != HUION_TURN)
@@ -144,12 +147,12 @@ static __always_inline __s8 huion_turn(const __u8 *report)
 }
 
 /*
- * Turns a pad's report into that of a pad with two wheels: the buttons that are down now, and a byte for each wheel. What the hook is
- * to return. Its descriptor: HUION_PAD_BUTTONS(), padding to 8 bits, HUION_PAD_WHEELS().
+ * Turns a pad's report into that of a pad with two wheels: the buttons that are down now, and a byte for each wheel.
+ * Returns the hook's result. The descriptor is HUION_PAD_BUTTONS(), padding to 8 bits, HUION_PAD_WHEELS().
  */
 static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 buttons)
 {
-	/* Without asking which wheel, of which there is none in a report of buttons. */
+	/* Computed for all reports without a branch: a report of buttons has wheel 0 and no turn. */
 	const int place = 8 * (report[HUION_TURN_WHEEL] & HUION_TURN_WHEELS);
 
 	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << place, 3);
@@ -157,14 +160,14 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 
 /* ---- Descriptors of pens -------------------------------------------------------------------------------------------------- */
 
-/* The pen of firmware mode: its size in millimetres, and what bytes 8 and 9 are. */
+/* The pen of firmware mode: its size in millimetres, and the fields of bytes 8 and 9. */
 #define HUION_FIRMWARE_PEN(width, height, ...)                                                                         \
 	HUION_PEN(HUION_PEN_ID, HUION_PEN_TWO_BUTTONS(),                                                               \
 		  HUION_PEN_AREA(Centimeter, -1, HUION_PEN_AXIS(X, 16, 32767, width),                                  \
 				 HUION_PEN_AXIS(Y, 16, 32767, height)),                                                \
 		  HUION_PEN_PRESSURE(8191), __VA_ARGS__)
 
-/* The pen of vendor mode: its axes in millimetres, and what bytes 6 and up are. */
+/* The pen of vendor mode: its axes in millimetres, and the fields from byte 6 on. */
 #define HUION_VENDOR_PEN(x_axis, y_axis, ...)                                                                          \
 	HUION_PEN(HUION_VENDOR_ID, HUION_PEN_TWO_BUTTONS(), HUION_PEN_AREA(Centimeter, -1, x_axis, y_axis), __VA_ARGS__)
 
@@ -173,7 +176,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 	UsagePage(Digitizers), Usage(Digitizers, Pen),                                                                 \
 		Collection(Application, ReportId(id), Usage(Digitizers, Pen), Collection(Physical, __VA_ARGS__))
 
-/* Byte 1: tip, first and second button, and in bit 7 whether the pen is near. */
+/* Byte 1: tip, first and second button, and in bit 7 whether the pen is in range. */
 #define HUION_PEN_TWO_BUTTONS() HUION_PEN_SWITCHES(), ReportCount(4), Input(Const, Var, Abs), HUION_PEN_NEAR()
 
 /* The same with a third button in bit 3. */
@@ -181,7 +184,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 	HUION_PEN_SWITCHES(), UsagePage(Button), Usage8(HUION_STYLUS3), ReportCount(1), Input(Data, Var, Abs),         \
 		ReportCount(3), Input(Const, Var, Abs), UsagePage(Digitizers), HUION_PEN_NEAR()
 
-/* The usage of page Button that Linux makes BTN_STYLUS3 of. The Digitizers page has no third barrel switch. */
+/* The usage of page Button that Linux maps to BTN_STYLUS3. The Digitizers page has no third barrel switch. */
 #define HUION_STYLUS3 0x4a
 
 #define HUION_PEN_SWITCHES()                                                                                           \
@@ -191,8 +194,8 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 #define HUION_PEN_NEAR() Usage(Digitizers, InRange), ReportCount(1), Input(Data, Var, Abs)
 
 /*
- * X and Y, 16 bits each if the axes don't say otherwise: HUION_PEN_AREA(unit, power of ten, axis, axis). Push and Pop keep the unit
- * from what follows. An axis says how wide the number is that its maximum needs, and its length in that unit.
+ * X and Y, 16 bits each unless the axes differ: HUION_PEN_AREA(unit, power of ten, axis, axis). Push and Pop confine
+ * the unit to these fields. An axis gives the width of the number that its maximum needs, and its length in that unit.
  */
 #define HUION_PEN_AREA(unit, power, ...)                                                                               \
 	UsagePage(GenericDesktop), ReportSize(16), Push(), Unit(unit), UnitExponent(power), __VA_ARGS__, Pop()
@@ -203,7 +206,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 #define HUION_PEN_PRESSURE(maximum)                                                                                    \
 	UsagePage(Digitizers), Usage(Digitizers, TipPressure), LogicalRange16(0, maximum), Input(Data, Var, Abs)
 
-/* Two bytes of degrees: X, then Y. */
+/* Two bytes, in degrees: X, then Y. */
 #define HUION_PEN_TILT()                                                                                               \
 	Push(), Usage(Digitizers, XTilt), Usage(Digitizers, YTilt), LogicalRange8(-60, 60), PhysicalRange8(-60, 60),   \
 		Unit(Degrees), ReportSize(8), ReportCount(2), Input(Data, Var, Abs), Pop()
@@ -221,7 +224,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 #define HUION_PAD_BUTTONS(first, last)                                                                                 \
 	UsagePage(Button), Buttons(first, last), ReportSize(1), ReportCount((last) - (first) + 1), Input(Data, Var, Abs)
 
-/* A byte for a wheel, and one more for a second. Leaves logical -1 to 1. */
+/* A byte for a wheel, and another for a second wheel. Leaves logical -1 to 1. */
 #define HUION_PAD_WHEEL()                                                                                              \
 	UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel), LogicalRange8(-1, 1), ReportSize(8), ReportCount(1),  \
 		Input(Data, Var, Rel)

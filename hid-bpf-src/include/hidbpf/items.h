@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Walks the items of a report descriptor (HID 1.11, section 6.2.2), for drivers that change an item wherever a device has it.
+ * Walks the items of a report descriptor (HID 1.11, section 6.2.2), for drivers that change an item wherever a device
+ * has it.
  *
- * The verifier follows each round of an ordinary loop, with all ways through it, and gives up at a loop over a whole descriptor. Here the
- * kernel calls a function for each item (bpf_loop(), since Linux 5.17), which the verifier follows once, however long the descriptor is.
+ * The verifier follows every path through each round of an ordinary loop, and gives up at a loop over a whole
+ * descriptor. This walk uses bpf_loop() (since Linux 5.17): the kernel calls a function for each item. The verifier
+ * follows that function once, however long the descriptor is.
  */
 #ifndef HIDBPF_ITEMS_H
 #define HIDBPF_ITEMS_H
 
 #include <hidbpf/driver.h>
 
-/* An item. */
 struct hidbpf_item {
-	/* Where it begins, in bytes. */
+	/* The item's first byte in the descriptor. */
 	__u32 offset;
-	/* HID_ITEM_*: its first byte without the size. */
+	/* HID_ITEM_*: the item's first byte without the size. */
 	__u8 type;
-	/* Bytes of its data: 0, 1, 2 or 4. */
+	/* Bytes of data: 0, 1, 2 or 4. */
 	__u8 size;
-	/* Its data, not signed; 0 for one without data, and for a long item. */
+	/* The data as an unsigned number; 0 for an item without data, and for a long item. */
 	__u32 value;
 	/* The descriptor, for hidbpf_set_item(). */
 	__u8 *descriptor;
 };
 
-/* Types of items: main, global, local. Values of Input, Output and Feature are flags; that of a Collection is its type. */
+/*
+ * Types of main, global and local items. The values of Input, Output and Feature are flags. The value of a Collection
+ * is its type.
+ */
 #define HID_ITEM_Input 0x80
 #define HID_ITEM_Output 0x90
 #define HID_ITEM_Feature 0xb0
@@ -45,10 +49,13 @@ struct hidbpf_item {
 #define HID_ITEM_Usage 0x08
 #define HID_ITEM_UsageMinimum 0x18
 #define HID_ITEM_UsageMaximum 0x28
-/* Of an item that says its own size (section 6.2.2.3): the kernel takes each first byte from 0xf0 on for one (fetch_item(), hid-core.c). */
+/*
+ * A long item, which contains its own size (section 6.2.2.3). The kernel treats every first byte from 0xf0 on as a long
+ * item (fetch_item(), hid-core.c).
+ */
 #define HID_ITEM_Long 0xfc
 
-/* The flags of Input, Output and Feature items that fixes are about (section 6.2.2.5). */
+/* The flags of Input, Output and Feature items that drivers repair (section 6.2.2.5). */
 #define HID_ITEM_CONSTANT 0x01
 #define HID_ITEM_VARIABLE 0x02
 #define HID_ITEM_RELATIVE 0x04
@@ -59,9 +66,10 @@ struct hidbpf_item {
 /*
  * HIDBPF_WALK(name, item) { ... }
  *
- * What is done with each item; `item` is a struct hidbpf_item *. Return 0 to go on to the next one, anything else to stop there. What is to be
- * known at a later item, such as the Usage Page, goes into a `static volatile` variable: the verifier takes what such a variable holds for anything,
- * and what a variable on the stack holds for something else in each round.
+ * Defines the action for each item; `item` is a struct hidbpf_item *. Return 0 to continue with the next item, any
+ * other value to stop. Keep state for later items, such as the Usage Page, in a `static volatile` variable. The
+ * verifier assumes that such a variable may hold any value. It would track the value of a variable on the stack
+ * separately in each round.
  */
 #define HIDBPF_WALK(name, item)                                                                                        \
 	static __always_inline int name(struct hidbpf_item *item);                                                     \
@@ -77,18 +85,21 @@ struct hidbpf_item {
 	static __always_inline int name(struct hidbpf_item *item HIDBPF__UNUSED)
 
 /*
- * hidbpf_walk(ctx, name): for descriptor hooks. Does it for each item, from the first to the last. Returns 0, what stopped it, or -EINVAL if the
- * last item lacks bytes.
+ * hidbpf_walk(ctx, name): for descriptor hooks. Runs the action for each item, from the first to the last. Returns 0,
+ * the value that stopped the walk, or -EINVAL if the last item is cut short.
  */
 #define hidbpf_walk(ctx, name) hidbpf_walk_with((ctx), name##_step)
 
 /*
- * Writes an item's data, as many bytes as it has. Whether it did: not if `value` has more. A negative number is a value of its size, -1 of one
- * byte 0xff.
+ * Writes an item's data, in as many bytes as the item has. Returns false if `value` does not fit. A negative number is
+ * written in the item's size: -1 in one byte is 0xff.
  */
 static __always_inline _Bool hidbpf_set_item(struct hidbpf_item *item, __u32 value);
 
-/* An item's data as a signed number: that of Logical and Physical Minimum and Maximum is one (section 6.2.2.7). */
+/*
+ * Returns an item's data as a signed number. The data of Logical and Physical Minimum and Maximum is signed (section
+ * 6.2.2.7).
+ */
 static __always_inline __s32 hidbpf_signed_value(const struct hidbpf_item *item)
 {
 	const __u32 unused = (32 - 8 * item->size) & 31;
@@ -97,21 +108,22 @@ static __always_inline __s32 hidbpf_signed_value(const struct hidbpf_item *item)
 }
 
 /*
- * Where the next item of a walk begins, and what has stopped the walk. In memory, of which the verifier knows nothing, so that each round
- * looks alike to it. Volatile: clang would make them as small as their values, and the kernel refuses type information of another size.
+ * The start of the next item of a walk, and the result that stopped the walk. The verifier does not track values in
+ * memory, so every round looks the same to it. The variables are volatile because clang would otherwise shrink them to
+ * their values' size. The kernel refuses type information of a different size.
  */
 static volatile __u32 hidbpf_walk_next HIDBPF__UNUSED;
 static volatile __s32 hidbpf_walk_result HIDBPF__UNUSED;
 
-/* What a walk goes by. */
+/* The descriptor that a walk reads. */
 struct hidbpf_walk_context {
 	__u8 *descriptor;
 	__u32 size;
 };
 
 /*
- * A byte of a descriptor. The mask is what the verifier knows the offset's bounds by; clang, which may know them otherwise, must not leave
- * it out.
+ * Returns a byte of a descriptor. The mask tells the verifier the offset's bounds. The assembly keeps clang from
+ * removing the mask if clang knows the bounds by other means.
  */
 static __always_inline __u8 *hidbpf_descriptor_byte(__u8 *descriptor, __u32 offset)
 {
@@ -164,7 +176,7 @@ static __always_inline int hidbpf_walk_with(struct hid_bpf_ctx *ctx, long (*step
 		return -EIO;
 	hidbpf_walk_next = 0;
 	hidbpf_walk_result = 0;
-	/* No item is shorter than a byte. */
+	/* An item has at least one byte. */
 	bpf_loop(HIDBPF_DESCRIPTOR_SIZE, step, &context, 0);
 	return hidbpf_walk_result;
 }

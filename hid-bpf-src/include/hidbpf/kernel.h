@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What HID-BPF programs see of the kernel: fixed-width types, a few records, the kfuncs.
+ * The parts of the kernel that HID-BPF programs use: fixed-width types, a few records, the kfuncs.
  *
- * The records hold the members that drivers use, not all that the kernel has, and not in its order: libbpf moves every access to
- * where the running kernel keeps that member (CO-RE). Nothing here comes from the system's headers, so that clang alone is enough.
- * A kfunc that only some kernels have is weak: test `bpf_ksym_exists(kfunc)` before a call that must also load elsewhere.
+ * The records hold only the members that drivers use, and not in the kernel's order. libbpf moves every access to the
+ * member's place in the running kernel (CO-RE). This header includes no system headers, so clang alone is enough. A
+ * kfunc that only some kernels have is weak. Test `bpf_ksym_exists(kfunc)` before a call if the driver must also load
+ * on other kernels.
  */
 #ifndef HIDBPF_KERNEL_H
 #define HIDBPF_KERNEL_H
@@ -17,7 +18,7 @@ typedef int __s32;
 typedef unsigned int __u32;
 typedef long long __s64;
 typedef unsigned long long __u64;
-/* bpf_helper_defs.h spells these. */
+/* bpf_helper_defs.h uses these names. */
 typedef __u16 __be16;
 typedef __u32 __be32;
 typedef __u32 __wsum;
@@ -28,7 +29,7 @@ typedef __u32 __wsum;
 #define NULL ((void *)0)
 #endif
 
-/* What hooks and probes answer with, negated. Numbers of include/uapi/asm-generic/errno-base.h and errno.h. */
+/* Hooks and probes return these, negated. Numbers of include/uapi/asm-generic/errno-base.h and errno.h. */
 #define EIO 5
 #define ENODEV 19
 #define EINVAL 22
@@ -65,9 +66,12 @@ struct hid_device {
 
 struct hid_bpf_ctx {
 	struct hid_device *hid;
-	/* Bytes that hid_bpf_get_data() can give: at least the longest report, rounded up to 64, or 4096 for a descriptor. */
+	/*
+	 * Bytes that hid_bpf_get_data() can return: at least the longest report, rounded up to 64, or 4096 for a
+	 * descriptor.
+	 */
 	__u32 allocated_size;
-	/* Linux 6.3 to 6.10 only; newer kernels pass it as an argument. */
+	/* Linux 6.3 to 6.10 only. Newer kernels pass the type as an argument. */
 	enum hid_report_type report_type;
 	union {
 		__s32 retval;
@@ -88,10 +92,10 @@ struct hid_bpf_ops {
 
 #pragma clang attribute pop
 
-/* Every generation, in hooks. `size` must be a constant. NULL where offset + size is beyond `allocated_size`. */
+/* In hooks of every generation. `size` must be a constant. Returns NULL if offset + size is beyond `allocated_size`. */
 extern __u8 *hid_bpf_get_data(struct hid_bpf_ctx *ctx, unsigned int offset, const unsigned long size) __ksym __weak;
 
-/* Every generation in syscall programs; since 6.11 in sleepable hooks too. */
+/* In syscall programs of every generation; since 6.11 also in sleepable hooks. */
 extern struct hid_bpf_ctx *hid_bpf_allocate_context(unsigned int hid) __ksym __weak;
 extern void hid_bpf_release_context(struct hid_bpf_ctx *ctx) __ksym __weak;
 extern int hid_bpf_hw_request(struct hid_bpf_ctx *ctx, __u8 *data, unsigned long size, enum hid_report_type type,
@@ -107,8 +111,8 @@ extern int hid_bpf_try_input_report(struct hid_bpf_ctx *ctx, enum hid_report_typ
 				    const unsigned long size) __ksym __weak;
 
 /*
- * Timers and work items, in a map's value. The kernel knows these two by name and size, and keeps its own things in them. Since 6.10;
- * in hooks since 6.11. See work.h.
+ * Timers and work items, in a map's value. The kernel identifies these two by name and size, and keeps its own data in
+ * them. Since 6.10; in hooks since 6.11. See work.h.
  */
 struct bpf_timer {
 	__u64 opaque[2];
@@ -118,7 +122,7 @@ struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
-/* What the kernel keeps of memory that it is to copy from, on a program's stack. */
+/* The kernel's data about memory that it is to copy from. It is on a program's stack. */
 struct bpf_dynptr {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
@@ -131,7 +135,10 @@ struct bpf_dynptr {
 
 extern int bpf_wq_init(struct bpf_wq *wq, void *map, unsigned int flags) __ksym __weak;
 extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) __ksym __weak;
-/* The callback's last parameter is the map's value. Up to 6.19 the first of the two, since 7.0 the second. */
+/*
+ * The callback's last parameter is the map's value. Kernels up to 6.19 have the first function, kernels since 7.0 the
+ * second.
+ */
 extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value), unsigned int flags,
 				    void *unused) __ksym __weak;
 extern int bpf_wq_set_callback(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value),

@@ -1,27 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * udev properties of the device, as a driver sees them: text that user space fills in before the programs are loaded, and that the
- * verifier then takes for a constant. A branch on a property costs nothing at run time.
+ * udev properties of the device, as text. User space fills them in before it loads the programs, and the verifier
+ * treats them as constants. A branch on a property costs nothing at run time.
  */
 #ifndef HIDBPF_PROPERTY_H
 #define HIDBPF_PROPERTY_H
 
 #include <hidbpf/kernel.h>
 
-/* Bytes of a property's value, its terminating zero included; user space cuts what is longer. */
+/* Bytes of a property's value, including its terminating zero. User space cuts longer values. */
 #define HIDBPF_PROPERTY_SIZE 64
 
-/* HIDBPF_UDEV_PROPERTY(NAME); asks for the property NAME. Its value is "" where the device has no such property. */
+/*
+ * HIDBPF_UDEV_PROPERTY(NAME); declares that the driver reads the property NAME. Its value is "" if the device does not
+ * have the property.
+ */
 #define HIDBPF_UDEV_PROPERTY(name) const volatile char UDEV_PROP_##name[HIDBPF_PROPERTY_SIZE] __attribute__((aligned(4)))
 
-/* HIDBPF_PROPERTY_STARTS_WITH(NAME, "text"): whether the value of a property that was asked for begins with a literal text. */
+/* HIDBPF_PROPERTY_STARTS_WITH(NAME, "text"): true if the value of a declared property begins with a literal text. */
 #define HIDBPF_PROPERTY_STARTS_WITH(name, prefix)                                                                      \
 	({                                                                                                             \
 		_Static_assert(sizeof(prefix) <= HIDBPF_PROPERTY_SIZE, "the text is longer than any property");        \
 		hidbpf_starts_with(UDEV_PROP_##name, "" prefix, sizeof(prefix) - 1);                                   \
 	})
 
-/* The `count` characters of `text`, one to four, as they are in a word of memory. */
+/* The `count` characters of `text`, one to four, as one word in memory order. */
 static __always_inline __u32 hidbpf_word(const char *text, const unsigned long count)
 {
 	__u32 word = 0;
@@ -32,10 +35,10 @@ static __always_inline __u32 hidbpf_word(const char *text, const unsigned long c
 	return word;
 }
 
-/* By four characters at once; of the last four, by those that count. */
+/* Compares four characters at a time, and only the remaining ones at the end. */
 static __always_inline _Bool hidbpf_starts_with(const volatile char *value, const char *prefix, const unsigned long size)
 {
-	/* Clang would load the address for each word anew. */
+	/* Without this, clang loads the address again for each word. */
 	asm("" : "+r"(value));
 #pragma clang loop unroll(full)
 	for (unsigned long i = 0; i < size; i += 4) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What drivers do to reports and descriptors again and again: get at the bytes with every length checked, patch, replace, negate,
- * tell which pad button a keyboard shortcut stands for.
+ * Helpers for what drivers often do to reports and descriptors. They access bytes with every length checked, patch,
+ * replace and negate, and look up which pad button sent a keyboard shortcut.
  *
- * Offsets and sizes are in bytes and count the report id as byte 0. Sizes must be constants, as the kernel wants of them.
+ * Offsets and sizes are in bytes and count the report id as byte 0. Sizes must be constants, because the kernel
+ * requires it.
  */
 #ifndef HIDBPF_REPORT_H
 #define HIDBPF_REPORT_H
@@ -11,22 +12,25 @@
 #include <hidbpf/kernel.h>
 
 /*
- * The first `size` bytes of a report with at least as many, or NULL. A report that a device cut short is thus left alone. The kernel's
- * buffer is aligned to 8, which lets clang read and write several bytes at once.
+ * Returns the first `size` bytes of a report, or NULL if the report is shorter. Drivers thus leave a report alone that
+ * the device cut short. The kernel's buffer is aligned to 8, so clang can read and write several bytes at once.
  */
 static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsigned long size)
 {
 	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, 0, size), 8) : NULL;
 }
 
-/* The same for HIDBPF_INPUT_REPORT: NULL for all but input reports, too. */
+/* The same for HIDBPF_INPUT_REPORT: also returns NULL for all reports that are not input reports. */
 static __always_inline void *hidbpf_report_of_type(struct hid_bpf_ctx *ctx, enum hid_report_type type, const unsigned long size)
 {
-	/* The other types have an offset behind the end of any buffer, where there is nothing: this takes no branch. */
+	/*
+	 * The other types produce an offset beyond the end of any buffer, where hid_bpf_get_data() returns NULL. This
+	 * saves a branch.
+	 */
 	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, (unsigned int)type << 16, size), 8) : NULL;
 }
 
-/* The same for a numbered report, of which `id` is the first byte; NULL for reports with another id. */
+/* The same for a numbered report whose first byte is `id`; NULL for reports with another id. */
 static __always_inline void *hidbpf_report_with_id(struct hid_bpf_ctx *ctx, __u8 id, const unsigned long size)
 {
 	__u8 *report = hidbpf_report(ctx, size);
@@ -34,7 +38,7 @@ static __always_inline void *hidbpf_report_with_id(struct hid_bpf_ctx *ctx, __u8
 	return report && report[0] == id ? report : NULL;
 }
 
-/* The id of a numbered report, for drivers that take several; -1 if the report is empty. */
+/* Returns the id of a numbered report, for drivers that handle several; -1 if the report is empty. */
 static __always_inline int hidbpf_report_id(struct hid_bpf_ctx *ctx)
 {
 	__u8 *report = hidbpf_report(ctx, 1);
@@ -42,7 +46,7 @@ static __always_inline int hidbpf_report_id(struct hid_bpf_ctx *ctx)
 	return report ? report[0] : -1;
 }
 
-/* The 16-bit little-endian number at `bytes`, which needs no alignment. */
+/* Reads a 16-bit little-endian number. `bytes` needs no alignment. */
 static __always_inline __u16 hidbpf_le16(const __u8 *bytes)
 {
 	return (__u16)(bytes[0] | bytes[1] << 8);
@@ -54,7 +58,10 @@ static __always_inline void hidbpf_put_le16(__u8 *bytes, __u16 value)
 	bytes[1] = (__u8)(value >> 8);
 }
 
-/* The 32-bit little-endian number at `bytes`, which must be aligned to 4. Of reports, offsets that are multiples of 4 are. */
+/*
+ * Reads a 32-bit little-endian number. `bytes` must be aligned to 4. In reports, offsets that are multiples of 4 are
+ * aligned.
+ */
 static __always_inline __u32 hidbpf_le32(const void *bytes)
 {
 	return *(const __u32 *)bytes;
@@ -62,8 +69,8 @@ static __always_inline __u32 hidbpf_le32(const void *bytes)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers of 32 bits are read as they are");
 
 /*
- * Turns a signed axis of 16 bits, little-endian, around. -32768 becomes 32767: its opposite has no room in 16 bits, and would come
- * out as -32768 again.
+ * Negates a signed 16-bit little-endian axis. -32768 becomes 32767: its opposite does not fit into 16 bits and would
+ * wrap to -32768 again.
  */
 static __always_inline void hidbpf_negate_le16(__u8 *bytes)
 {
@@ -81,11 +88,11 @@ static __always_inline void hidbpf_negate_s8(__u8 *byte)
 }
 
 /*
- * For descriptor hooks. Writes `to` over the byte at `offset` if it is `from`. Whether it was: a device whose maker has mended the
- * descriptor keeps it.
+ * For descriptor hooks. Writes `to` over the byte at `offset` if it is `from`. Returns true if it was. A vendor may
+ * have repaired the descriptor in newer devices, and the check keeps such a descriptor.
  *
- * Behind a descriptor the kernel's buffer is 0 up to its end (call_hid_bpf_rdesc_fixup(), drivers/hid/bpf/hid_bpf_dispatch.c), so that
- * any other `from` is found nowhere but in the descriptor.
+ * The kernel's buffer is 0 from the descriptor's end up to its own end (call_hid_bpf_rdesc_fixup(),
+ * drivers/hid/bpf/hid_bpf_dispatch.c). A `from` that is not 0 is therefore only found within the descriptor.
  */
 static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
 {
@@ -98,7 +105,8 @@ static __always_inline _Bool hidbpf_patch_byte(struct hid_bpf_ctx *ctx, const un
 }
 
 /*
- * The same for the flags of an Input item at `offset`: 81 03, constant, to 81 02, data. The item's first byte is checked too.
+ * The same for the flags of an Input item at `offset`: 81 03, constant, becomes 81 02, data. It also checks the item's
+ * first byte.
  */
 static __always_inline _Bool hidbpf_patch_input(struct hid_bpf_ctx *ctx, const unsigned int offset, __u8 from, __u8 to)
 {
@@ -118,8 +126,8 @@ struct hidbpf_byte {
 };
 
 /*
- * For descriptor hooks. Patches every byte of a table of struct hidbpf_byte, or none if one of them isn't what is expected. Whether
- * it did. The table must be a static const array.
+ * For descriptor hooks. Patches every byte of a table of struct hidbpf_byte, or none if one byte differs from its
+ * `from`. Returns true if it did. The table must be a static const array.
  */
 #define hidbpf_patch_all(ctx, table) hidbpf_patch_table((ctx), (table), sizeof(table) / sizeof((table)[0]))
 
@@ -148,10 +156,11 @@ static __always_inline _Bool hidbpf_patch_table(struct hid_bpf_ctx *ctx, const s
 }
 
 /*
- * Puts an array of HIDBPF_DESCRIPTOR into the `room` bytes of the descriptor from `offset` on, `at` bytes behind that. Whether it did.
+ * Copies an array of HIDBPF_DESCRIPTOR into the `room` bytes of the descriptor that start at `offset`. The copy starts
+ * `at` bytes after `offset`. Returns true if it did.
  *
- * The kernel is asked to copy, since what the verifier takes to look at a program grows with the program's length: a copy word by word
- * takes it longer than all the rest of most drivers.
+ * The kernel does the copying, because the verifier's time grows with the program's length. Copying word by word would
+ * take the verifier longer than the rest of most drivers.
  */
 static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned int offset, const unsigned long room,
 					unsigned long at, __u8 *from, unsigned long size)
@@ -159,7 +168,7 @@ static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned 
 	struct bpf_dynptr source;
 	__u8 *data;
 
-	/* With a length that fits neither this nor the reading fails. */
+	/* Neither this call nor the read fails if the length fits. */
 	bpf_dynptr_from_mem(from, size, 0, &source);
 	data = hid_bpf_get_data(ctx, offset, room);
 	if (!data)
@@ -169,9 +178,9 @@ static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned 
 }
 
 /*
- * An array that hidbpf_put() can copy from: the array itself, or where it is const a copy of it. The kernel copies only from memory that
- * programs may write to (bpf_dynptr_from_mem()), and only into such memory from any other (bpf_dynptr_write()). HIDBPF_DESCRIPTOR makes
- * arrays that need no copy.
+ * An array that hidbpf_put() can copy from: the array itself, or a copy of it if it is const. The kernel copies only
+ * from memory that programs may write to (bpf_dynptr_from_mem()). It copies from other memory only into such memory
+ * (bpf_dynptr_write()). Arrays of HIDBPF_DESCRIPTOR need no copy.
  */
 #define HIDBPF__WRITABLE(array)                                                                                        \
 	({                                                                                                             \
@@ -190,7 +199,7 @@ static __always_inline __u8 *hidbpf_copied(__u8 *copy, const __u8 *from, unsigne
 }
 
 /*
- * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR in the place of the device's descriptor; what the hook is to return.
+ * For descriptor hooks. Replaces the device's descriptor with an array of HIDBPF_DESCRIPTOR. Returns the hook's result.
  */
 #define hidbpf_replace(ctx, descriptor) hidbpf_replace_with((ctx), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
 
@@ -200,8 +209,8 @@ static __always_inline int hidbpf_replace_with(struct hid_bpf_ctx *ctx, __u8 *de
 }
 
 /*
- * For descriptor hooks. Puts an array of HIDBPF_DESCRIPTOR over as many bytes of the device's descriptor, from `offset` on; what the
- * hook is to return. The size stays.
+ * For descriptor hooks. Overwrites the device's descriptor, from `offset` on, with an array of HIDBPF_DESCRIPTOR.
+ * Returns the hook's result. The size stays the same.
  */
 #define hidbpf_overwrite(ctx, offset, part) hidbpf_overwrite_with((ctx), (offset), HIDBPF__WRITABLE(part), sizeof(part))
 
@@ -212,8 +221,8 @@ static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const 
 }
 
 /*
- * For descriptor hooks. Adds an array of HIDBPF_DESCRIPTOR at the end of the device's descriptor, which must have `size` bytes; what
- * the hook is to return.
+ * For descriptor hooks. Appends an array of HIDBPF_DESCRIPTOR to the device's descriptor, which must have `size` bytes.
+ * Returns the hook's result.
  */
 #define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
 
@@ -224,22 +233,25 @@ static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsig
 }
 
 /*
- * What is to become of a descriptor, for drivers that choose one of several: the choice is made first, and then one copy does for
- * all. `bytes` is NULL where the descriptor stays as it is.
+ * A change to a descriptor, for drivers that choose one of several. The driver chooses first, and then one copy serves
+ * all choices. `bytes` is NULL if the descriptor stays as it is.
  */
 struct hidbpf_change {
 	__u8 *bytes;
 	unsigned long size;
-	/* Where they go. */
+	/* The place of the bytes in the descriptor. */
 	unsigned long offset;
-	/* What the hook is to return; as wide as `size`, so that clang sees where both are the same. */
+	/* The hook's result. It is as wide as `size`, so that clang sees where both are the same. */
 	unsigned long result;
 };
 
-/* The longest descriptor that can come of a struct hidbpf_change. */
+/* The longest descriptor that a struct hidbpf_change can produce. */
 #define HIDBPF_CHANGE_SIZE 512
 
-/* Another descriptor, a part over as many bytes from `offset` on, a part behind a descriptor of `descriptor_size` bytes, and nothing. */
+/*
+ * A new descriptor; a part that overwrites the bytes from `offset` on; a part that follows a descriptor of
+ * `descriptor_size` bytes; no change.
+ */
 #define HIDBPF_REPLACED(descriptor) HIDBPF__CHANGE(descriptor, 0, sizeof(descriptor))
 #define HIDBPF_OVERWRITTEN(offset, part) HIDBPF__CHANGE(part, offset, 0)
 #define HIDBPF_APPENDED(descriptor_size, part) HIDBPF__CHANGE(part, descriptor_size, (descriptor_size) + sizeof(part))
@@ -251,7 +263,10 @@ struct hidbpf_change {
 			.bytes = HIDBPF__WRITABLE(array), .size = sizeof(array), .offset = (at), .result = (answer)};  \
 	})
 
-/* For descriptor hooks. Does it; what the hook is to return. The driver knows how long the device's descriptor is. */
+/*
+ * For descriptor hooks. Applies the change and returns the hook's result. The driver knows how long the device's
+ * descriptor is.
+ */
 static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_change change)
 {
 	if (!change.bytes)
@@ -265,23 +280,25 @@ static __always_inline int hidbpf_change(struct hid_bpf_ctx *ctx, struct hidbpf_
 struct hidbpf_shortcut {
 	/* The modifiers in the upper byte, the key in the lower. */
 	__u16 pressed;
-	/* What the table gives for it: a button's number or bit, as the driver likes. */
+	/* The table's value for the shortcut: a button's number or bit, as the driver defines it. */
 	__u16 button;
 };
 
 /*
- * A table of them: static const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS] = {HIDBPF_SHORTCUT(modifiers, key, button), ...};
+ * A table of shortcuts:
  *
- * Modifiers are left control 0x01, shift 0x02, alt 0x04, gui 0x08, the right ones 0x10 to 0x80; a key is a usage of the keyboard page.
- * Each shortcut has a place that follows from both, so that it is found without a search. Of two with one place clang says that
- * the second overrides the first.
+ *   static const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS] = {HIDBPF_SHORTCUT(modifiers, key, button), ...};
+ *
+ * Modifiers are left control 0x01, shift 0x02, alt 0x04, gui 0x08; the right ones are 0x10 to 0x80. A key is a usage of
+ * the keyboard page. Modifiers and key determine a shortcut's place in the table, so the lookup needs no search. If two
+ * shortcuts have the same place, clang warns that the second overrides the first.
  */
 #define HIDBPF_SHORTCUTS 64
 #define HIDBPF_SHORTCUT(modifiers, key, its_button)                                                                    \
 	[HIDBPF__SHORTCUT_PLACE(modifiers, key)] = {.pressed = (modifiers) << 8 | (key), .button = (its_button)}
 #define HIDBPF__SHORTCUT_PLACE(modifiers, key) (((key) + ((modifiers) << 4)) & (HIDBPF_SHORTCUTS - 1))
 
-/* The `button` of the entry that has these modifiers and this key, or 0. */
+/* Returns the `button` of the entry that has these modifiers and this key, or 0. */
 static __always_inline __u32 hidbpf_shortcut_button(const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS], __u32 modifiers,
 						    __u32 key)
 {

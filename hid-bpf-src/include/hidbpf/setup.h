@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a device is told or asked when a driver is attached to it, and again when the machine wakes up: a mode to switch to, a feature
- * to set. Runs on every kernel that has HID-BPF.
+ * Requests that a driver sends to its device after attaching, and again when the machine wakes up: for example to
+ * switch a mode or to set a feature. A setup runs on every kernel that has HID-BPF.
  */
 #ifndef HIDBPF_SETUP_H
 #define HIDBPF_SETUP_H
 
 #include <hidbpf/driver.h>
 
-/* A request to the device that failed; `request` is HIDBPF_OUTPUT for a report on the device's own channel for output. */
+/* A request to the device that failed. `request` is HIDBPF_OUTPUT for a report on the device's output channel. */
 struct hidbpf_refusal {
 	__s32 error;
 	__u8 request;
@@ -18,18 +18,18 @@ struct hidbpf_refusal {
 };
 #define HIDBPF_OUTPUT 0
 
-/* What a set-up is told, and what came of it. User space knows these offsets. */
+/* The argument and the result of a setup. User space relies on these offsets. */
 struct hidbpf_setup_args {
 	/* The device's number. */
 	__u32 hid;
-	/* Bytes of the original descriptor, by which interfaces can be told apart. */
+	/* Bytes of the original descriptor. A driver can tell interfaces apart by it. */
 	__u32 rdesc_size;
 	__s32 retval;
 	/* The last request that failed; `error` is 0 if none did. */
 	struct hidbpf_refusal refusal;
 };
 
-/* A device that can be talked to. `ctx` is for kfuncs that the functions below don't call; it has no report. */
+/* A device that accepts requests. `ctx` is for kfuncs that the functions below do not call; it has no report. */
 struct hidbpf_device {
 	struct hid_bpf_ctx *ctx;
 	struct hidbpf_setup_args *args;
@@ -38,9 +38,10 @@ struct hidbpf_device {
 /*
  * HIDBPF_SETUP(device) { ... }
  *
- * Runs once the driver is attached and the descriptor is fixed, before udev is told that the device is ready; and each
- * time the machine wakes up. `device` is a struct hidbpf_device *. Return 0 if the device does what it was told; a negative errno
- * undoes the attach, and people are told which request failed. It shares the driver's variables with the hooks, which run meanwhile.
+ * Runs when the driver is attached and the descriptor is fixed, before udev announces the device as ready. It runs
+ * again each time the machine wakes up. `device` is a struct hidbpf_device *. Return 0 on success. On a negative errno,
+ * hidbpf detaches the driver and reports which request failed. The setup shares the driver's variables with the hooks,
+ * which run at the same time.
  */
 #define HIDBPF_SETUP(device)                                                                                           \
 	static __always_inline int hidbpf_setup(struct hidbpf_device *device);                                         \
@@ -73,9 +74,12 @@ static __always_inline int hidbpf_answered(struct hidbpf_device *device, int res
 	return result;
 }
 
-/* In all of these, byte 0 of the report is its id, or 0 where the device doesn't number them; `size` counts it, and is a constant. */
+/*
+ * In all of these functions, byte 0 of the report is its id, or 0 if the device does not number its reports. `size`
+ * counts that byte and is a constant.
+ */
 
-/* GET_REPORT. The answer takes the place of `report`; returns how many bytes it has, or a negative errno. */
+/* GET_REPORT. The answer overwrites `report`. Returns the number of bytes of the answer, or a negative errno. */
 static __always_inline int hidbpf_get_feature(struct hidbpf_device *device, __u8 *report, const unsigned long size)
 {
 	__u8 id = report[0];
@@ -94,13 +98,14 @@ static __always_inline int hidbpf_set_report(struct hidbpf_device *device, enum 
 	return hidbpf_answered(device, result < 0 ? result : 0, id, type, HID_REQ_SET_REPORT);
 }
 
-/* The bytes of the longest report that has a field which can be asked for. */
+/* Bytes of the longest report whose fields a driver can read with hidbpf_get_field(). */
 #define HIDBPF_FIELD_REPORT_SIZE 1024
 static __u8 hidbpf_field_report[HIDBPF_FIELD_REPORT_SIZE] HIDBPF__UNUSED;
 
 /*
- * Asks the device for the report that has a field (field.h), with GET_REPORT, and takes the field's bits out of the answer. Returns 0
- * or a negative errno: -EIO if the answer ends before the field, -EINVAL if the device has none.
+ * Requests the report that has a field (field.h) from the device, with GET_REPORT, and extracts the field's bits.
+ * Returns 0 or a negative errno: -EIO if the answer ends before the field, -EINVAL if the device does not have the
+ * field.
  */
 static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const volatile struct hidbpf_field *field, __u32 *value)
 {
@@ -125,8 +130,9 @@ static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const 
 }
 
 /*
- * HIDBPF_EXPORT(NAME); a udev property that the set-up gives the device, the `[[export]]` of driver.toml with this name: the variable
- * `export_NAME`. The set-up writes a number there, and driver.toml says which text stands for it.
+ * HIDBPF_EXPORT(NAME); a udev property that the setup gives to the device: the variable `export_NAME`. driver.toml has
+ * an `[[export]]` with this name. The setup writes a number into the variable, and driver.toml maps the number to a
+ * text.
  */
 #define HIDBPF_EXPORT(name) volatile __u32 export_##name SEC(".data.exports")
 
@@ -136,9 +142,9 @@ static __always_inline int hidbpf_set_feature(struct hidbpf_device *device, __u8
 }
 
 /*
- * An output report, on the device's own channel for those where it has one, and else with SET_REPORT, as hidraw sends it
- * (drivers/hid/hidraw.c:hidraw_send_report). Up to Linux 6.10 the kernel lets programs only do SET_REPORT, which most devices take as
- * well. Returns 0 or a negative errno.
+ * Sends an output report on the device's output channel if it has one, otherwise with SET_REPORT, as hidraw does
+ * (drivers/hid/hidraw.c:hidraw_send_report). Up to Linux 6.10 the kernel lets programs only use SET_REPORT, which most
+ * devices accept as well. Returns 0 or a negative errno.
  */
 static __always_inline int hidbpf_send_output(struct hidbpf_device *device, __u8 *report, const unsigned long size)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Touchpads that forget to say that a finger was lifted.
+ * Touchpads that do not report that a finger was lifted.
  *
- * A Windows Precision touchpad has to report each contact once more when it ends, with its tip switch off. Some leave that out where
- * several fingers are down and some of them go, and the kernel then sees a finger that rests on the pad for ever. Here what is missing
- * is put in from the report before.
+ * A Windows Precision touchpad must report each contact once more when it ends, with its tip switch off. Some omit that
+ * report if several fingers are down and some of them lift. The kernel then sees a finger that rests on the pad
+ * forever. This header adds the missing contacts from the previous report.
  */
 #ifndef HIDBPF_TOUCHPAD_H
 #define HIDBPF_TOUCHPAD_H
@@ -13,7 +13,7 @@
 
 #define HIDBPF_CONTACTS 5
 
-/* A contact's flags. Where its identifier is, is the device's choice. */
+/* A contact's flags. The place of the contact's identifier depends on the device. */
 #define HIDBPF_CONTACT_CONFIDENT 0x01
 #define HIDBPF_CONTACT_TIP 0x02
 
@@ -28,18 +28,21 @@ struct hidbpf_contact_report {
 	__u8 id;
 	struct hidbpf_contact contacts[HIDBPF_CONTACTS];
 	__u8 scan_time[2];
-	/* How many of the contacts are meant. */
+	/* The number of valid contacts. */
 	__u8 count;
 	__u8 buttons;
 };
 _Static_assert(sizeof(struct hidbpf_contact_report) == 30, "no holes");
 
-/* The report before, with what was put in. Aligned as the kernel's buffer is, it is copied in words. */
+/*
+ * The previous report, including the added contacts. It is aligned like the kernel's buffer, so clang copies it in
+ * words.
+ */
 static struct hidbpf_contact_report hidbpf_before __attribute__((aligned(8)));
 
 /*
- * Whether a contact is down, as 0 or 1; one that is not, and of which the touchpad is confident, ends. Without comparisons, since the
- * verifier follows both ways of each for each contact.
+ * Returns 1 if a contact is down, else 0. A contact that is not down ends if the touchpad is confident of it. The
+ * function uses no comparisons, because the verifier follows both paths of each comparison for each contact.
  */
 _Static_assert(HIDBPF_CONTACT_CONFIDENT == 1 && HIDBPF_CONTACT_TIP == 2, "the two lowest bits");
 static __always_inline __u32 hidbpf_contact_is_down(__u32 flags)
@@ -48,14 +51,18 @@ static __always_inline __u32 hidbpf_contact_is_down(__u32 flags)
 }
 
 /*
- * Adds to the report, behind its contacts, those of the report before that were down and of which it says nothing, as lifted where
- * they were. `id_shift` and `id_mask` tell where a contact's flags have its identifier.
+ * Adds the lost contacts to the report, after its own contacts: those that were down in the previous report and that
+ * this report does not mention. They are added as lifted at their last position. `id_shift` and `id_mask` locate the
+ * identifier in a contact's flags.
  */
 static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_report *report, const int id_shift,
 						      const __u8 id_mask)
 {
 	__u32 count = report->count;
-	/* How many contacts of the report before were said to end there; a bit for the identifier of each that was down, and that is known. */
+	/*
+	 * `ended` counts the contacts that the previous report ended. `down` and `known` have a bit for the identifier
+	 * of each contact that was down before, and that this report mentions.
+	 */
 	__u32 ended = 0, down = 0, known = 0;
 
 	if (count >= hidbpf_before.count)
@@ -76,7 +83,10 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 		const struct hidbpf_contact *before = &hidbpf_before.contacts[i];
 		__u32 is_lost = down >> (before->flags >> id_shift & id_mask);
 
-		/* Read anew: what the verifier knows of the count is then the same in each round, however many were added. */
+		/*
+		 * The volatile read gives the verifier the same knowledge of the count in each round, however many
+		 * contacts were added.
+		 */
 		count = *(volatile __u8 *)&report->count;
 		if (!(is_lost & hidbpf_contact_is_down(before->flags)) || count >= HIDBPF_CONTACTS)
 			continue;
@@ -89,7 +99,7 @@ static __always_inline void hidbpf_lift_lost_contacts(struct hidbpf_contact_repo
 /*
  * HIDBPF_TOUCHPAD_EVENT(report_id, id_shift, id_mask)
  *
- * The device event hook of such a touchpad: its reports with this id get the contacts that they lack.
+ * Defines the event hook of such a touchpad. It adds the lost contacts to reports with this id.
  */
 #define HIDBPF_TOUCHPAD_EVENT(report_id, id_shift, id_mask)                                                            \
 	HIDBPF_INPUT_REPORT(ctx, bytes, sizeof(struct hidbpf_contact_report))                                          \

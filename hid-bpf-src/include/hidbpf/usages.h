@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Names of usage pages and usages, for the macros of descriptor.h: each is a width in bits and a number. From the HID Usage Tables
- * 1.5; the names are the tables' own with the spaces and punctuation left out, and keys are called as on a US keyboard. Pages
- * without a table here (Button, Ordinal and the vendors' own) have usages that are mere numbers: Usage8(), Usage16().
+ * Names of usage pages and usages, for the macros of descriptor.h: each is a width in bits and a number. They are from
+ * the HID Usage Tables 1.5, without the spaces and punctuation. Keys have the names of a US keyboard. Pages without a
+ * table here (Button, Ordinal and vendor pages) have numbered usages: Usage8(), Usage16().
  */
 #ifndef HIDBPF_USAGES_H
 #define HIDBPF_USAGES_H

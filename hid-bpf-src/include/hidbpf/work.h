@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a hook can't do itself, because it must not sleep or because it is too early: done a little later by a worker of the kernel,
- * which may talk to the device. Needs Linux 6.11, `requires = ["struct-ops"]` in driver.toml.
+ * Work that a hook cannot do itself, because it must not sleep or because it runs too early. A kernel worker does it
+ * shortly afterwards and may send requests to the device. Needs Linux 6.11, `requires = ["struct-ops"]` in driver.toml.
  *
- * A timer waits and then starts a work item, since timers can't sleep and work items can't wait. Both live in a map, which user space
- * pins with the driver's links: the kernel cancels timers in maps that programs alone hold.
+ * A timer waits and then starts a work item, because timers cannot sleep and work items cannot wait. Both are in a map,
+ * which user space pins with the driver's links. The kernel cancels timers in maps that only programs hold.
  */
 #ifndef HIDBPF_WORK_H
 #define HIDBPF_WORK_H
@@ -19,8 +19,9 @@ struct hidbpf_work {
 /*
  * HIDBPF_WORK(name, ctx) { ... }
  *
- * Runs when hidbpf_schedule(name, ...) says. `ctx` is good for the kfuncs that talk to the device; it has no report. Return 0, or after
- * how many milliseconds to run again. Nothing runs for a device that is gone or that the driver was taken off.
+ * Runs when hidbpf_schedule(name, ...) requests it. `ctx` is for the kfuncs that send requests to the device; it has no
+ * report. Return 0, or the number of milliseconds after which to run again. The work does not run if the device is gone
+ * or the driver is detached.
  */
 #define HIDBPF_WORK(name, ctx)                                                                                         \
 	HIDBPF__NEWER_ONLY("HIDBPF_WORK")                                                                              \
@@ -48,14 +49,14 @@ struct hidbpf_work {
 	static __always_inline __u32 name##_body(struct hid_bpf_ctx *ctx HIDBPF__UNUSED)
 
 /*
- * hidbpf_schedule(name, milliseconds): has HIDBPF_WORK(name) run after that time. If it was scheduled before and has not run yet, it runs
- * once, at the new time. Returns 0 or a negative errno.
+ * hidbpf_schedule(name, milliseconds): runs HIDBPF_WORK(name) after that time. If an earlier schedule is still pending,
+ * the work runs once, at the new time. Returns 0 or a negative errno.
  */
 #define hidbpf_schedule(name, milliseconds) hidbpf_schedule_in(&(name), name##_work, (milliseconds))
 
 /*
- * hidbpf_run(name): the same as soon as can be. It needs no timer, so that HIDBPF_WORK(name) must return 0. If it was to run and has
- * not yet, it runs once.
+ * hidbpf_run(name): runs HIDBPF_WORK(name) as soon as possible. It uses no timer, so HIDBPF_WORK(name) must return 0.
+ * If an earlier run is still pending, the work runs once.
  */
 #define hidbpf_run(name) hidbpf_run_in(&(name), name##_work)
 
@@ -64,14 +65,17 @@ static __always_inline int hidbpf_start(struct hidbpf_work *work, __u32 millisec
 	return (int)bpf_timer_start(&work->timer, milliseconds * 1000000ULL, 0);
 }
 
-/* The timer's end. */
+/* The timer's callback. */
 static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, int *key HIDBPF__UNUSED, struct hidbpf_work *work)
 {
 	bpf_wq_start(&work->item, 0);
 	return 0;
 }
 
-/* The map's value, with the work item ready, or NULL. What is ready already says -EBUSY to that, and stays so. */
+/*
+ * Returns the map's value with the work item ready, or NULL. If the item is ready already, bpf_wq_init() returns -EBUSY
+ * and leaves it ready.
+ */
 static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callback)(void *map, int *key, void *value))
 {
 	__u32 first = 0;
