@@ -4,13 +4,14 @@
 #include <hidbpf/work.h>
 
 /*
- * The keyboard of the ASUS Vivobook S15 sends the special keys of its top row in a report of the vendor's, 0x5A, with ASUS's own number
- * for the key, of which Linux knows nothing. Two of them are for the screen's brightness: they are passed on as the consumer report
- * that the keyboard has as well, 0x37. The other two are for the keyboard itself, and it expects the system to do what they say, by
- * feature reports: the next of four levels of light, and whether the top row is special keys or F1 to F12.
+ * The keyboard of the ASUS Vivobook S15 sends the special keys of its top row in a vendor report, 0x5A, with ASUS's own
+ * key numbers. Linux does not know these numbers. Two of the keys change the screen's brightness. The driver forwards
+ * them as the consumer report 0x37, which the keyboard has as well. The other two keys are for the keyboard itself, and
+ * it expects the system to carry them out with feature reports. One selects the next of four levels of light. The other
+ * switches the top row between special keys and F1 to F12.
  *
- * The keyboard wants to be told once that somebody listens. What light and lock are then is not known, since it can't be asked: both
- * are taken to be off until they are set, by whomever.
+ * The keyboard needs a greeting from the system once. The driver cannot read the light and the lock from the keyboard.
+ * It assumes that both are off until the driver or another program sets them.
  */
 #define VENDOR_ID 0x5a
 #define VENDOR_SIZE 6
@@ -30,7 +31,7 @@ struct consumer_report {
 	__u8 usage[2];
 };
 
-/* Feature reports. What is set is behind what says so. */
+/* Feature reports. The value to set follows the bytes that select what to set. */
 #define FEATURE_SIZE 64
 #define LIGHT_LEVEL 4
 #define LIGHT_LEVELS 4
@@ -47,7 +48,7 @@ static __always_inline int set(struct hid_bpf_ctx *ctx, __u8 *feature)
 	return hid_bpf_hw_request(ctx, feature, FEATURE_SIZE, HID_FEATURE_REPORT, HID_REQ_SET_REPORT);
 }
 
-/* What the keyboard is told at the start, one after the other. */
+/* The greeting, sent request by request at the start. */
 static __u8 greeting[][FEATURE_SIZE] = {
 	{VENDOR_ID, 0x05, 0x20, 0x31, 0x00, 0x08},
 	{VENDOR_ID, 0xd0, 0x8f, 0x01},
@@ -118,7 +119,10 @@ HIDBPF_INPUT_REPORT(ctx, report, VENDOR_SIZE)
 	return 0;
 }
 
-/* What others set is what the next key goes on from. Our own requests come by as well, and change nothing. */
+/*
+ * Remembers the values that other programs set, so that the next key continues from them. The driver's own requests
+ * pass here as well and change nothing.
+ */
 HIDBPF_HW_REQUEST(ctx, request)
 {
 	static const __u8 light_is[] = {LIGHT}, lock_is[] = {LOCK};

@@ -2,10 +2,11 @@
 #include <hidbpf/driver.h>
 
 /*
- * Small keyboards that speak Bluetooth LE often say that they are an Apple keyboard, 05AC:022C. The descriptor of one of them lets key
- * numbers end at 0x65, the menu key, and its firmware sends higher ones too, which Linux then drops.
+ * Small Bluetooth LE keyboards often identify themselves as an Apple keyboard, 05AC:022C. The descriptor of one of them
+ * limits key numbers to 0x65, the menu key. Its firmware also sends higher numbers, which Linux drops.
  *
- * Both limits of the six keys, Logical and Usage Maximum, become 255. An Apple keyboard has another descriptor and is left alone.
+ * The driver raises both limits of the six keys, Logical and Usage Maximum, to 255. An Apple keyboard has a different
+ * descriptor and is left alone.
  */
 #define DESCRIPTOR_SIZE 140
 #define LAST_KEY 0x65

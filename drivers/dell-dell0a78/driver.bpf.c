@@ -2,11 +2,11 @@
 #include <hidbpf/touchpad.h>
 
 /*
- * The Goodix touchpad of some Dell laptops, DELL0A78, reports up to five fingers, each in five bytes: flags, X, Y. Where several are
- * lifted at once it just reports fewer, and never says of which of them that it was lifted. Linux waits for that, and a pointer that
- * jumps or a two-finger scroll that doesn't end is what people see.
+ * The Goodix touchpad of some Dell laptops, DELL0A78, reports up to five fingers, each in five bytes: flags, X, Y. When
+ * several fingers lift at once, it reports fewer fingers and never reports which of them lifted. Linux waits for that,
+ * and users see a jumping pointer or a two-finger scroll that does not end.
  *
- * Fingers that were down and are not mentioned any more are reported as lifted, once, where they were.
+ * The driver reports fingers that were down and are no longer mentioned as lifted, once, at their last position.
  */
 #define REPORT_ID 4
 /* A contact's identifier is in bits 4 to 7 of its flags. */

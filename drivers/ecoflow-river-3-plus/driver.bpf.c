@@ -2,15 +2,15 @@
 #include <hidbpf/items.h>
 
 /*
- * An example to copy: repairs a descriptor that the kernel refuses by its items, wherever they are.
+ * An example to copy: repairs a descriptor that the kernel refuses, by its items, independent of their offsets.
  *
- * The report descriptor of the power station EcoFlow River 3 Plus (3746:FFFF) is cut off at 376 bytes, within three collections. The kernel
- * refuses a descriptor whose collections are not all ended (hid_open_report(), drivers/hid/hid-core.c), so that no kernel driver takes the
- * device, and no program finds the UPS. The driver counts the collections that are open at the end of the descriptor, and ends them. It
- * depends on no offset and on no size.
+ * The report descriptor of the power station EcoFlow River 3 Plus (3746:FFFF) is cut off at 376 bytes, within three
+ * collections. The kernel refuses a descriptor with unfinished collections (hid_open_report(), drivers/hid/hid-core.c).
+ * No kernel driver binds the device, and no program finds the UPS. The driver counts the collections that are open at
+ * the end of the descriptor and ends them. It depends on no offset and on no size.
  */
 
-/* More than any device nests. Each round of the loop below is work for the verifier. */
+/* More levels than any device nests. Each round of the loop below costs the verifier time. */
 #define MOST_OPEN 8
 
 static volatile __u32 open_collections;

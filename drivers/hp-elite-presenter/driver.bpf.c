@@ -2,11 +2,12 @@
 #include <hidbpf/driver.h>
 
 /*
- * The HP Elite Presenter Mouse is a mouse and a laser pointer in one. Its descriptor has five application collections: a mouse with
- * report id 1, a second mouse with id 2, a keypad with id 5 and two consumer controls with ids 6 and 3. Two mice on one interface
- * become one input device, of which only the laser pointer's half works.
+ * The HP Elite Presenter Mouse is a mouse and a laser pointer in one. Its descriptor has five application collections:
+ * a mouse with report id 1, a second mouse with id 2, a keypad with id 5 and two consumer controls with ids 6 and 3.
+ * Linux makes one input device of two mice on one interface, and only the laser pointer's half of it works.
  *
- * The second mouse is therefore called a pointer, which makes it a device of its own. Reports are left as they are.
+ * The driver changes the second mouse to a pointer, so that it becomes a separate input device. Reports stay as they
+ * are.
  */
 #define DESCRIPTOR_SIZE 264
 /* The usage of the second application collection. */

@@ -2,21 +2,25 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy Dial 2 (Q630M) is a tablet of 266 x 166 mm with six buttons and two dials that can be pressed, and a pen with two
- * buttons and tilt. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h).
+ * The Huion Inspiroy Dial 2 (Q630M) is a tablet of 266 x 166 mm with six buttons and two dials that can be pressed, and
+ * a pen with two buttons and tilt. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h).
  *
- * In firmware mode the pad interface is a keyboard, to which the buttons send shortcuts, and a dial of the kind that Windows knows,
- * which is both of the tablet's: they can't be told apart. The pen's descriptor calls the second button an eraser, gives the size as
- * 2048 cubic inches, and tilt a range of 127.
+ * In firmware mode the pad interface is a keyboard and a dial of the kind that Windows supports. The buttons send
+ * shortcuts. Both of the tablet's dials send the same dial reports and cannot be told apart. The pen's descriptor
+ * declares the second button as an eraser, a size of 2048 cubic inches, and a tilt range of 127.
  *
- * The pad becomes a tablet pad with six buttons, one more for the dial's, and a wheel, and the pen what it is. The vendor interface
- * becomes pen and pad in one, with eight buttons and both dials: a wheel, and a horizontal one.
+ * The driver turns the pad into a tablet pad with six buttons, a seventh for the dials, and a wheel, and corrects the
+ * pen. It turns the vendor interface into pen and pad in one, with eight buttons and both dials: a wheel and a
+ * horizontal wheel.
  */
-/* The longest reports that come from pad and vendor interface. */
+/* The longest reports of the pad and the vendor interface. */
 #define PAD_SIZE 9
 #define VENDOR_SIZE 12
 
-/* The dial's report in firmware mode: whether it is pressed, and in the upper half of its first four bytes how far it turned. */
+/*
+ * The dial's report in firmware mode: whether it is pressed, and how far it turned in the upper half of the first four
+ * bytes.
+ */
 #define DIAL_ID 0x11
 #define DIAL_PRESSED 1
 #define DIAL_TURN 2
@@ -24,7 +28,7 @@
 #define PAD_ID HUION_KEYS_ID
 #define DIAL_BUTTON 0x40
 
-/* Modifiers, key, and the bit of the button that they stand for. */
+/* Modifiers, key, and the bit of the button that sends them. */
 static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
 	HIDBPF_SHORTCUT(0x00, 0x05, 0x01),
 	HIDBPF_SHORTCUT(0x00, 0x08, 0x02),
@@ -33,7 +37,7 @@ static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
 	HIDBPF_SHORTCUT(0x00, 0x2c, 0x10),
 	HIDBPF_SHORTCUT(0x05, 0x1d, 0x20),
 };
-/* The modifiers come as keys, before the key itself. */
+/* The tablet sends the modifiers as keys, before the key itself. */
 #define SHORTCUT_KEYS 3
 #define FIRST_MODIFIER 0xe0
 
@@ -49,7 +53,10 @@ HIDBPF_DESCRIPTOR(firmware_pad,
 
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, HUION_PEN_TILT()));
 
-/* The pen's report in vendor mode as it comes, with two bytes of nothing before the tilt, and what huion_wheels_event() makes of the pad's. */
+/*
+ * The pen's vendor mode report, unchanged, with two unused bytes before the tilt. Then the pad's report as
+ * huion_wheels_event() writes it.
+ */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 32, 53340, WIDTH_MM), HUION_PEN_AXIS(Y, 32, 33340, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8191),
@@ -63,7 +70,7 @@ HUION_RDESC_FIXUP("HUION_T216_",
 	HUION_VENDOR_INTERFACE(18, vendor);
 )
 
-/* The buttons that are down, of which no report tells all. */
+/* The buttons that are down. No report contains all of them. */
 static __u8 buttons;
 
 static __always_inline int write_firmware_pad(__u8 *report, __s8 wheel)
@@ -109,7 +116,7 @@ static __always_inline int vendor_event(__u8 *report)
 
 HIDBPF_INPUT_REPORT(ctx, report, HUION_KEYS_SIZE)
 {
-	/* First what comes most often, as in vendor mode all does. */
+	/* In vendor mode all reports have this id, so it comes first. */
 	switch (__builtin_expect(report[0], HUION_VENDOR_ID)) {
 	case HUION_VENDOR_ID:
 		return vendor_event(report);

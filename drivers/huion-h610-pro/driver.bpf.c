@@ -2,31 +2,31 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion H610 Pro is a tablet of 10 x 6.25 inches with eight buttons on its pad, and a pen with two buttons and no eraser. It has
- * the ids of many other tablets of Huion's.
+ * The Huion H610 Pro is a tablet of 10 x 6.25 inches with eight buttons on its pad, and a pen with two buttons and no
+ * eraser. It shares its ids with many other Huion tablets.
  *
- * In firmware mode it is a keyboard on one interface, and a mouse and a pen of 2048 steps on another. These have no defects that are
- * known, and stay as they are.
+ * In firmware mode it is a keyboard on one interface, and a mouse and a pen of 2048 steps on another. These have no
+ * known defects and stay as they are.
  *
- * In vendor mode, which the tool huion-switcher asks for, the two are silent, and pen and pad come from a third interface. Its
- * descriptor says that the pen can be turned around, and nothing of the pad. The pen's report says that the pen is near by a bit that
- * is 0, and a button of the pad comes in a report of the pen's.
+ * The tool huion-switcher switches the tablet to vendor mode. The two interfaces are then silent, and a third interface
+ * sends pen and pad. Its descriptor declares that the pen can be turned around, and does not declare the pad. The pen's
+ * report has a bit that is 0 while the pen is in range. The pad's buttons come in a report of the pen.
  *
- * The third interface becomes pen and pad in one, each with a report of its own, and the bit is turned around. Its descriptor has the
- * tablet's measures, by which the manifest knows it. The other two interfaces are known by the measures that huion-switcher leaves in
- * the udev property HUION_MAGIC_BYTES.
+ * The driver turns the third interface into pen and pad in one, each with its own report, and inverts the bit. The
+ * manifest matches this interface by the tablet's measures in its descriptor. It matches the other two by the measures
+ * that huion-switcher stores in the udev property HUION_MAGIC_BYTES.
  */
 
-/* The longest reports that come from keyboard and mouse interface. */
+/* The longest reports of the keyboard and the mouse interface. */
 #define KEYBOARD_SIZE 8
 #define MOUSE_SIZE 8
 
-/* What comes from the third. */
+/* The report of the third interface. */
 #define PEN_ID 7
 #define PEN_SIZE 8
 #define OUT_OF_RANGE 0x40
 
-/* What the pad is made to send. */
+/* The report that the driver sends for the pad. */
 #define PAD_ID 10
 struct pad_report {
 	__u8 id;

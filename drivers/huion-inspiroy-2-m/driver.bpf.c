@@ -2,19 +2,20 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy 2 M (H951P) is a tablet of 221 x 138 mm with eight buttons and a wheel on its pad, and a pen with two buttons
- * and no eraser. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h), and what is wrong is what is wrong
- * with the smaller Inspiroy 2 S: in firmware mode buttons and wheel send keyboard shortcuts, and the pen's descriptor calls the second
- * button an eraser, promises eraser and tilt, and gives the size as 2048 cubic inches.
+ * The Huion Inspiroy 2 M (H951P) is a tablet of 221 x 138 mm with eight buttons and a wheel on its pad, and a pen with
+ * two buttons and no eraser. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h), and the
+ * defects of the smaller Inspiroy 2 S. In firmware mode buttons and wheel send keyboard shortcuts. The pen's descriptor
+ * declares the second button as an eraser, an eraser and tilt that the pen lacks, and a size of 2048 cubic inches.
  *
- * Pad and pen are given what they are, and the vendor interface is made pen and pad in one, with several buttons at once.
+ * The driver corrects pad and pen, and turns the vendor interface into pen and pad in one, with several buttons at
+ * once.
  */
-/* The longest report that comes from the vendor interface. */
+/* The longest report of the vendor interface. */
 #define VENDOR_SIZE 14
 
 #define PAD_ID HUION_KEYS_ID
 
-/* Modifiers, key, and the pad's button or the wheel's turn that they stand for. */
+/* Modifiers, key, and the button of the pad or the turn of the wheel that sends them. */
 static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
 	HIDBPF_SHORTCUT(0x00, 0x05, HUION_BUTTON(1)),
 	HIDBPF_SHORTCUT(0x07, 0x11, HUION_BUTTON(2)),
@@ -35,10 +36,13 @@ HIDBPF_DESCRIPTOR(firmware_pad, HUION_SHORTCUT_PAD(8));
 #define WIDTH_MM 221
 #define HEIGHT_MM 138
 
-/* The pen's report in firmware mode as it comes; its last two bytes would be a tilt that the pen does not have. */
+/*
+ * The pen's firmware mode report, unchanged. The original descriptor declares its last two bytes as a tilt, which the
+ * pen does not have.
+ */
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, Padding(16)));
 
-/* The pen's report in vendor mode as it comes, and two bytes of buttons and one of the wheel. */
+/* The pen's vendor mode report, unchanged. Then two bytes of buttons and one of the wheel. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 32, 44200, WIDTH_MM), HUION_PEN_AXIS(Y, 16, 27600, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8191)),
@@ -51,7 +55,7 @@ HUION_RDESC_FIXUP("HUION_T21k_",
 	HUION_VENDOR_INTERFACE(36, vendor);
 )
 
-/* The buttons that are down, which a turn of the wheel doesn't tell. */
+/* The buttons that are down. A report of the wheel does not contain them. */
 static __u16 held;
 
 static __always_inline int vendor_event(__u8 *report)

@@ -2,32 +2,34 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy 2 S (H641P) is a tablet of 160 x 100 mm with six buttons and a wheel on its pad, and a pen with two buttons and
- * no eraser. It has three interfaces, told apart by the size of their descriptors, and two modes.
+ * The Huion Inspiroy 2 S (H641P) is a tablet of 160 x 100 mm with six buttons and a wheel on its pad, and a pen with
+ * two buttons and no eraser. It has three interfaces, which differ in the size of their descriptors, and two modes.
  *
- * In firmware mode, the one it starts in, the vendor interface is silent. The pad interface is a keyboard: buttons and wheel send
- * shortcuts such as Ctrl+Z. The pen interface calls the second pen button an eraser, has eraser and tilt usages that no such pen has,
- * and gives its size as 2048 cubic inches.
+ * The tablet starts in firmware mode, and the vendor interface is silent. The pad interface is a keyboard: buttons and
+ * wheel send shortcuts such as Ctrl+Z. The pen interface declares the second pen button as an eraser, declares eraser
+ * and tilt usages that the pen lacks, and gives its size as 2048 cubic inches.
  *
- * In vendor mode, which the tool huion-switcher asks for, pad and pen are silent and all comes from the vendor interface, of which
- * the descriptor says nothing but "88 bits". It has the tablet's full resolution, and several buttons at once. huion-switcher leaves
- * the firmware's name in the udev property HUION_FIRMWARE_ID, by which we know the mode.
+ * The tool huion-switcher switches the tablet to vendor mode. Pad and pen interface are then silent, and the vendor
+ * interface sends everything. Its descriptor declares nothing but "88 bits". It has the tablet's full resolution, and
+ * several buttons at once. huion-switcher stores the firmware's name in the udev property HUION_FIRMWARE_ID, by which
+ * the driver knows the mode.
  *
- * The pad becomes a tablet pad and the pen a pen of the right size; in vendor mode these two fall silent so that there aren't two of
- * each. The vendor interface always becomes pen and pad in one.
+ * The driver turns the pad into a tablet pad and the pen into a pen of the right size. In vendor mode it silences these
+ * two, so that there are not two of each. It always turns the vendor interface into pen and pad in one.
  *
- * In vendor mode the device also says, for up to four reports after the second pen button is pressed or released, that a tip on
- * the tablet was lifted. The driver holds the tip down for that long, or until the device itself says that it is down.
+ * In vendor mode the device also reports a lifted tip while the tip is on the tablet, for up to four reports after the
+ * second pen button is pressed or released. The driver holds the tip down for that long, or until the device itself
+ * reports that it is down.
  */
-/* The longest report that comes from the vendor interface. */
+/* The longest report of the vendor interface. */
 #define VENDOR_SIZE 12
 
 #define PAD_ID HUION_KEYS_ID
 
-/* For how many reports the device lifts the tip of its own accord. */
+/* The number of reports in which the device falsely lifts the tip. */
 #define FALSE_LIFTS 4
 
-/* Modifiers, key, and the pad's button or the wheel's turn that they stand for. */
+/* Modifiers, key, and the button of the pad or the turn of the wheel that sends them. */
 static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
 	HIDBPF_SHORTCUT(0x00, 0x05, HUION_BUTTON(1)),
 	HIDBPF_SHORTCUT(0x00, 0x0c, HUION_BUTTON(2)),
@@ -47,10 +49,13 @@ HIDBPF_SILENT_DESCRIPTOR(silent_pen, HUION_PEN_SIZE);
 
 HIDBPF_DESCRIPTOR(firmware_pad, HUION_SHORTCUT_PAD(6));
 
-/* The pen's report in firmware mode as it comes; its last two bytes would be a tilt that the pen does not have. */
+/*
+ * The pen's firmware mode report, unchanged. The original descriptor declares its last two bytes as a tilt, which the
+ * pen does not have.
+ */
 HIDBPF_DESCRIPTOR(firmware_pen, HUION_FIRMWARE_PEN(WIDTH_MM, HEIGHT_MM, Padding(16)));
 
-/* The pen's report in vendor mode as it comes, and a byte of buttons and one of the wheel. */
+/* The pen's vendor mode report, unchanged. Then a byte of buttons and one of the wheel. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_VENDOR_PEN(HUION_PEN_AXIS(X, 16, 32000, WIDTH_MM), HUION_PEN_AXIS(Y, 16, 20000, HEIGHT_MM),
 		HUION_PEN_PRESSURE(8192)),
@@ -62,7 +67,7 @@ HUION_RDESC_FIXUP("HUION_T21j_",
 	HUION_VENDOR_INTERFACE(18, vendor);
 )
 
-/* What must be remembered of the reports before: the pad's buttons while the wheel turns, and the pen. */
+/* State from earlier reports: the pad's buttons while the wheel turns, and the pen. */
 static __u8 vendor_buttons;
 static struct {
 	_Bool tip_was_down;
@@ -83,7 +88,7 @@ static __always_inline int vendor_pen_event(__u8 *report)
 	__u8 second_button = flags & HUION_SECOND_BUTTON;
 
 	if (pen.tip_was_down && second_button != pen.second_button_was)
-		/* This report is the first that may have a false lift. */
+		/* The false lifts may begin with this report. */
 		pen.lifts_to_ignore = 1 + FALSE_LIFTS;
 	else if (flags & HUION_TIP)
 		pen.lifts_to_ignore = 0;

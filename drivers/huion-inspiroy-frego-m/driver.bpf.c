@@ -2,12 +2,12 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Huion Inspiroy Frego M (L610) is a tablet with a pen of two side buttons, on a cable or over Bluetooth. Its descriptor calls the
- * second button a second tip. Linux therefore takes it for a touch.
+ * The Huion Inspiroy Frego M (L610) is a tablet with a pen of two side buttons, on a cable or over Bluetooth. Its
+ * descriptor declares the second button as a second tip. Linux therefore treats it as a touch.
  *
- * It is called the second barrel switch that it is. Reports are left as they are.
+ * The driver declares it as the second barrel switch. Reports stay as they are.
  *
- * Over Bluetooth the Keydial K20 has the same ids; the size of the descriptor and what it begins with tell the two apart.
+ * Over Bluetooth the Keydial K20 has the same ids. The size and the first bytes of the descriptor tell the two apart.
  */
 #define DESCRIPTOR_SIZE 125
 /* The usage of the pen's third switch. */

@@ -2,22 +2,23 @@
 #include <hidbpf/huion-kamvas.h>
 
 /*
- * The Huion Kamvas 16 (Gen 3) (GS1563) is a pen display of 349.6 x 196.7 mm with buttons and two wheels that can be pressed on its
- * pad, and a pen with three buttons. It has two modes, as Huion's tablets do (see hidbpf/huion.h).
+ * The Huion Kamvas 16 (Gen 3) (GS1563) is a pen display of 349.6 x 196.7 mm. Its pad has buttons and two wheels that
+ * can be pressed. Its pen has three buttons. It has the two modes of Huion's tablets (see hidbpf/huion.h).
  *
- * In firmware mode the tablet interface is pen and touch screen, which the display doesn't have. What is wrong with the pen's part is
- * what is wrong with that of the Kamvas 13, and is mended. The wheel interface is a dial and a keyboard, for wheels and buttons, and
- * stays as it is: the wheels can't be told apart.
+ * In firmware mode the tablet interface is a pen and a touch screen, which the display lacks. The pen's part has the
+ * defects of the Kamvas 13, and the driver repairs them. The wheel interface is a dial and a keyboard, for wheels and
+ * buttons. It stays as it is, because the wheels cannot be told apart.
  *
- * In vendor mode the vendor interface has it all, and becomes pen and pad in one. Tilt along Y comes the wrong way round there, and X,
- * which needs 17 bits, in two pieces: its highest byte is after the pressure. It is moved to where it belongs.
+ * In vendor mode the vendor interface sends everything, and the driver turns it into pen and pad in one. Y tilt has the
+ * wrong sign there. X needs 17 bits and comes in two pieces: its highest byte follows the pressure. The driver moves
+ * that byte to the rest of X.
  */
 #define WIDTH 3496
 #define HEIGHT 1967
 
 KAMVAS_FIRMWARE_PEN(firmware_pen, WIDTH, HEIGHT);
 
-/* The pen's report in vendor mode once X is in one piece, and what huion_wheels_event() makes of the pad's. */
+/* The pen's vendor mode report, once X is in one piece. Then the pad's report as huion_wheels_event() writes it. */
 HIDBPF_DESCRIPTOR(vendor,
 	HUION_PEN(HUION_VENDOR_ID,
 		KAMVAS_PEN_FIELDS(ReportSize(24), HUION_PEN_AXIS(X, 32, 69920, WIDTH),
@@ -32,7 +33,7 @@ HUION_RDESC_FIXUP("HUION_M22d_",
 	HUION_VENDOR_INTERFACE(36, vendor);
 )
 
-/* Where Y and pressure come, and X's highest byte after them; in front of them is where it belongs. */
+/* The device sends Y and the pressure, and then X's highest byte. The driver moves that byte in front of them. */
 #define Y_LOW 4
 #define PRESSURE_HIGH 7
 #define X_HIGHEST 8

@@ -2,12 +2,13 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Kamvas Pro 19 (GT1902) and Pro 27 (GT2701) are pen displays with touch. Their pen has three buttons and an eraser at its
- * other end, and its descriptor no usage for a third button: the second is a second tip, and the third is Invert, which turns the pen
- * around and makes it an eraser.
+ * The Huion Kamvas Pro 19 (GT1902) and Pro 27 (GT2701) are pen displays with touch. Their pen has three buttons and an
+ * eraser at its other end. The descriptor has no usage for a third button. It declares the second button as a second
+ * tip and the third as Invert, which turns the pen around and makes it an eraser.
  *
- * In the descriptor the second button becomes a second barrel switch, and a bit that was padding becomes the third button. The event
- * hook moves the third button there, unless the pen came near with Invert set: then it is turned around indeed, until it leaves.
+ * In the descriptor the driver declares the second button as the second barrel switch, and a padding bit as the third
+ * button. The event hook moves the third button to that bit, unless the pen came into range with Invert set. The pen is
+ * then really turned around until it leaves.
  */
 
 /* The pen's report. */
@@ -18,8 +19,8 @@
 #define IN_RANGE 0x40
 
 /*
- * The pen's switches, in as many bytes as the device has for them, and where in the descriptor those are. A logical minimum of 0 is
- * what holds at a descriptor's start.
+ * The pen's switches, in as many bytes as in the device's descriptor, and their offset there. The logical minimum is 0
+ * by default at a descriptor's start.
  */
 #define SWITCHES_AT 12
 #define SWITCHES_SIZE 30
@@ -44,7 +45,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return hidbpf_overwrite(ctx, SWITCHES_AT, switches);
 }
 
-/* The flags with which the pen came near; 0 while it is away. */
+/* The flags with which the pen came into range; 0 while it is out of range. */
 static __u8 came_with;
 
 HIDBPF_INPUT_REPORT(ctx, report, HUION_PEN_SIZE)

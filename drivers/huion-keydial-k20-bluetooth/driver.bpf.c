@@ -2,26 +2,26 @@
 #include <hidbpf/huion-keydial.h>
 
 /*
- * The Huion Keydial K20 over Bluetooth, where it is called Keydial mini, is a pad of 18 keys and a wheel that can be pressed. It has
- * two HID devices. One is a keyboard, consumer control and mouse (see hidbpf/huion-keydial.h), and becomes one tablet pad. The other is
- * a dial that sends nothing, and falls silent.
+ * The Huion Keydial K20 is a pad of 18 keys and a wheel that can be pressed. Over Bluetooth its name is Keydial mini,
+ * and it has two HID devices. One is a keyboard, consumer control and mouse (see hidbpf/huion-keydial.h). The driver
+ * turns it into one tablet pad. The other is a dial that sends nothing, and the driver silences it.
  *
- * Over Bluetooth the Inspiroy Frego M has the same ids; the sizes of the descriptors tell the two apart.
+ * Over Bluetooth the Inspiroy Frego M has the same ids. The sizes of the descriptors tell the two apart.
  */
 #define PAD_DESCRIPTOR_SIZE 160
 #define PUCK_DESCRIPTOR_SIZE 114
 
-/* What the keyboard sends. After the modifiers there is a byte of nothing. */
+/* The keyboard's report. An unused byte follows the modifiers. */
 #define KEYBOARD_ID 1
 #define KEYBOARD_FIRST 3
 #define CONSUMER_ID 2
 #define MOUSE_ID 5
 
-/* The longest reports of both. */
+/* The longest reports of both devices. */
 #define PAD_SIZE 9
 #define PUCK_SIZE 10
 
-/* The id of the pad's own reports: the device itself has no report 11. */
+/* The id of the reports that the driver sends. The device itself has no report 11. */
 #define PAD_ID 11
 
 HIDBPF_SILENT_DESCRIPTOR(silent_puck, PUCK_SIZE);

@@ -2,15 +2,16 @@
 #include <hidbpf/huion-keydial.h>
 
 /*
- * The Huion Keydial K20 on its cable is a pad of 18 keys and a wheel that can be pressed. It has the two modes of Huion's tablets (see
- * hidbpf/huion.h).
+ * The Huion Keydial K20 on its cable is a pad of 18 keys and a wheel that can be pressed. It has the two modes of
+ * Huion's tablets (see hidbpf/huion.h).
  *
- * In firmware mode the pad interface is a keyboard, consumer control and mouse (see hidbpf/huion-keydial.h), and becomes one tablet
- * pad. The puck interface is a dial, which Linux doesn't know, and stays as it is. In vendor mode both are silent, and all comes from
- * the vendor interface, which is a pad of the same kind.
+ * In firmware mode the pad interface is a keyboard, consumer control and mouse (see hidbpf/huion-keydial.h), and the
+ * driver turns it into one tablet pad. The puck interface is a dial, which Linux does not support, and stays as it is.
+ * In vendor mode both are silent. The vendor interface sends everything, and the driver turns it into the same kind of
+ * pad.
  */
 
-/* What each interface of firmware mode sends. */
+/* The reports of each interface in firmware mode. */
 #define PAD_SIZE 8
 #define PUCK_SIZE 9
 #define KEYBOARD_ID 3
@@ -20,7 +21,7 @@
 
 #define VENDOR_SIZE 12
 
-/* The id of the pad's own reports in both modes. */
+/* The id of the reports that the driver sends in both modes. */
 #define PAD_ID HUION_VENDOR_ID
 
 HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);

@@ -2,10 +2,10 @@
 #include <hidbpf/driver.h>
 
 /*
- * The IOGEAR Kaliber MMOmentum is a mouse with twelve buttons. Seven of them come from its keyboard interface, in three fields, and
- * the descriptor calls all three constant: padding, of which Linux makes nothing.
+ * The IOGEAR Kaliber MMOmentum is a mouse with twelve buttons. Seven of them come from its keyboard interface, in three
+ * fields. The descriptor declares all three fields as constant, which means padding, and Linux ignores them.
  *
- * The fields become data. Reports are left as they are.
+ * The driver declares the fields as data. Reports stay as they are.
  */
 #define DESCRIPTOR_SIZE 213
 /* The Input items of the three fields. */

@@ -3,12 +3,14 @@
 #include <hidbpf/setup.h>
 
 /*
- * The button behind the wheel of the Logitech MX Master 3 for Business has the wheel click or run free, and the mouse keeps that to
- * itself. It can be told to send another button instead, with a request of HID++ 2.0, the protocol of Logitech's vendor reports: report
- * 0x11 has the number of the device behind the receiver, the number that this mouse gives the feature which assigns its controls, the
- * feature's function with four bits of the requester's choice, and the parameters. Controls have numbers too.
+ * The button behind the wheel of the Logitech MX Master 3 for Business switches the wheel between clicking and running
+ * free. The mouse does not report the button. A request of HID++ 2.0, the protocol of Logitech's vendor reports, can
+ * make it send another button instead. The request is report 0x11. It contains the number of the device behind the
+ * receiver, and the number that this mouse gives to the feature that assigns its controls. The feature's function
+ * follows, with four bits of the requester's choice, and then the parameters. Controls have numbers too.
  *
- * The mouse forgets it when it is switched off, and is told again when it is attached or the machine wakes up.
+ * The mouse forgets the assignment when it is switched off. The driver sends the request when it is attached and when
+ * the machine wakes up.
  */
 #define REQUEST_ID 0x11
 #define REQUEST_SIZE 20
@@ -23,7 +25,7 @@ HIDBPF_OPTION_INTEGER(receiver_slot);
 HIDBPF_SETUP(device)
 {
 	__u8 control = option_acts_as == ACTS_AS_WHEEL_MODE ? CONTROL_WHEEL_MODE : CONTROL_MIDDLE_BUTTON;
-	/* Which control, no flags, and what it is from now on; both numbers have two bytes, the high one first. */
+	/* The control, no flags, and its new function. Both numbers have two bytes, the high byte first. */
 	__u8 request[REQUEST_SIZE] = {
 		REQUEST_ID, (__u8)option_receiver_slot, ASSIGN_CONTROLS, ASSIGN, 0, CONTROL_WHEEL_MODE, 0, 0, control,
 	};

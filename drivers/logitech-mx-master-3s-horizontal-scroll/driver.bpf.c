@@ -2,10 +2,10 @@
 #include <hidbpf/driver.h>
 
 /*
- * The wheel at the thumb of the Logitech MX Master 3S scrolls sideways, and some find that it does so the wrong way round. It comes
- * through the Bolt receiver as byte 8 of report 2: id, buttons, X, Y (16 bits each), wheel, horizontal wheel.
+ * The thumb wheel of the Logitech MX Master 3S scrolls sideways, and some users want the opposite direction. Through
+ * the Bolt receiver it is byte 8 of report 2: id, buttons, X, Y (16 bits each), wheel, horizontal wheel.
  *
- * The driver turns it around for every mouse at the receiver.
+ * The driver negates it for every mouse at the receiver.
  */
 #define REPORT_ID 2
 #define REPORT_PAN 8

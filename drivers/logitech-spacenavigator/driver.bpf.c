@@ -2,12 +2,12 @@
 #include <hidbpf/driver.h>
 
 /*
- * The SpaceNavigator is a knob that can be pushed and turned in six directions. It sends how far, in report 1 for the three directions
- * and in report 2 for the three turns, and its descriptor says that these are movements: relative axes. An axis that stays where it is
- * then has no meaning, and programs that expect a joystick don't get one.
+ * The SpaceNavigator is a knob that can be pushed and turned in six directions. It sends absolute deflections: report 1
+ * has the three directions, and report 2 the three turns. Its descriptor declares them as movements, which are relative
+ * axes. A relative axis that keeps its value has no meaning, and programs that expect a joystick do not find one.
  *
- * The axes become absolute. Linux has a repair of its own for the same, which knows the first models only: later ones give a unit,
- * and their items are four bytes further on.
+ * The driver declares the axes as absolute. Linux has its own repair for this defect, but only for the first models.
+ * Later models declare a unit, and their items are four bytes further on.
  */
 /* The Input items of both reports, without and with the units. */
 #define DIRECTIONS 32
@@ -28,7 +28,7 @@ static __always_inline void make_absolute(__u8 *item)
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
-	/* Behind a shorter descriptor are zeros. */
+	/* The bytes after a shorter descriptor are zeros. */
 	__u8 *items = hid_bpf_get_data(ctx, 0, TURNS_BEHIND_UNITS + 2);
 
 	if (!items)

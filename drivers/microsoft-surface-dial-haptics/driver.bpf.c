@@ -4,24 +4,24 @@
 #include <hidbpf/work.h>
 
 /*
- * The Surface Dial has a motor that makes each step of a turn felt, and a feature report that says how many steps a turn has and what is
- * felt at each. Linux asks for the finest steps there are, 3600, and knows nothing of the motor. When the Dial has slept, as it does when
- * nothing was sent for some two minutes, it has forgotten what is to be felt, and keeps the number of steps.
+ * The Surface Dial has a motor that lets the user feel each step of a turn. A feature report sets the number of steps
+ * in a turn and the effect at each step. Linux sets the finest steps, 3600, and does not use the motor. The Dial sleeps
+ * after some two minutes without reports. It then forgets the effect, and keeps the number of steps.
  *
- * It is told to make as many steps as there shall be clicks, and to click at each: when it is attached, when another kernel driver has
- * been bound, and at the first report after half a minute without one, which does no harm where it has not slept. A step counts as many
- * times as one of 3600 then, which is what the descriptor says: whether the dial is one or a wheel is for others to say
- * (microsoft-surface-dial).
+ * The driver sets as many steps as there are clicks, and a click at each step. It does so when it is attached, when
+ * another kernel driver was bound, and at the first report after half a minute without reports. This does no harm if
+ * the Dial has not slept. The driver multiplies each step, because the descriptor declares 3600 steps a turn. The
+ * driver microsoft-surface-dial decides whether the Dial is a dial or a wheel.
  */
 #define STEPS_PER_TURN 3600
 #define PAUSE 30000000000ULL /* nanoseconds */
 
-/* Input report: buttons, the turn since the last one (a number of 16 bits with a sign), and where the Dial is. */
+/* Input report: buttons, the turn since the last report (a signed 16-bit number), and the Dial's position. */
 #define REPORT_ID 1
 #define REPORT_SIZE 9
 #define REPORT_TURN 2
 
-/* Feature report: steps of a turn (16 bits), repetitions, the waveform, how long it takes at most, after how long it repeats (16 bits). */
+/* Feature report: steps of a turn (16 bits), repetitions, waveform, maximum duration, repetition period (16 bits). */
 #define FEATURE_ID 1
 #define FEATURE_SIZE 8
 #define FEATURE_STEPS 1
@@ -31,7 +31,7 @@
 
 HIDBPF_OPTION_INTEGER(clicks_per_turn);
 
-/* When the last report came. */
+/* The time of the last report. */
 static __u64 last;
 
 static __always_inline void click(__u8 *feature)

@@ -2,15 +2,17 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Surface Dial is a knob that can be turned and pressed. It says that it is one, a dial of up to 3600 steps a turn, and that it
- * knows where on a screen it stands. Linux makes REL_DIAL of it, of which most programs know nothing.
+ * The Surface Dial is a knob that can be turned and pressed. Its descriptor declares a dial of up to 3600 steps a turn,
+ * and a position on the screen. Linux reports it as REL_DIAL, which most programs ignore.
  *
- * The dial becomes a wheel. Linux then asks for the finest steps by itself, and is told how many of the 3600 are one click of a
- * wheel: 120, which makes 30 clicks a turn, unless the option `clicks-per-turn` says otherwise. What would make something else than a mouse of it goes: whether it is touched becomes
- * padding, and its place becomes a movement, which is always 0. The bytes are patched where they are, since all else, the vendor's
- * reports above all, stays.
+ * The driver turns the dial into a wheel. Linux then selects the finest steps by itself. The driver declares how many
+ * of the 3600 steps are one click of a wheel: 120, which makes 30 clicks a turn, unless the option `clicks-per-turn`
+ * has another value. The driver removes the fields that would keep Linux from treating the device as a mouse. The touch
+ * bit becomes padding, and the position becomes a movement, which is always 0. The driver patches single bytes, so that
+ * the rest stays, above all the vendor's reports.
  *
- * Whenever the Dial is pressed it sends the wake-up key too, and never says that it was released. Such reports are dropped.
+ * Whenever the Dial is pressed, it also sends the wake-up key and never sends its release. The driver drops such
+ * reports.
  */
 static const struct hidbpf_byte patches[] = {
 	/* Touch: Input (81 02) to constant. */
@@ -20,7 +22,7 @@ static const struct hidbpf_byte patches[] = {
 	/* Physical Maximum of the resolution multiplier (46 10 0e), 3600 to 120. */
 	{61, 0x10, 0x78},
 	{62, 0x0e, 0x00},
-	/* X and Y: Input (81 42), absolute or nowhere, to relative. */
+	/* X and Y: Input (81 42), absolute with null state, to relative. */
 	{88, 0x42, 0x06},
 	{98, 0x42, 0x06},
 };
@@ -44,7 +46,7 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-/* System Control: Sleep in bit 0 of its only byte, and: */
+/* System Control has one byte of keys: Sleep is bit 0, and the wake-up key is bit 1. */
 #define SYSTEM_ID 50
 #define SYSTEM_SIZE 2
 #define SYSTEM_KEYS 1

@@ -2,17 +2,19 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Xbox Elite Controller Series 2 has four paddles on its back. Over Bluetooth they are the low half of a byte, a bit each, and the
- * descriptor calls that a number of the Consumer page, "Assign Selection": Linux makes one key of it, KEY_UNKNOWN.
+ * The Xbox Elite Controller Series 2 has four paddles on its back. Over Bluetooth they are the low half of a byte, one
+ * bit each. The descriptor declares them as a number of the Consumer page, "Assign Selection", and Linux makes one key
+ * of them, KEY_UNKNOWN.
  *
- * The part of the descriptor that says so ends the consumer control, begins a game pad, and calls the four bits buttons 21 to 24,
- * which Linux knows as BTN_TRIGGER_HAPPY5 to 8. It has as many bytes as before, and no bit of the report moves.
+ * The driver replaces that part of the descriptor. The new part ends the consumer control, begins a game pad, and
+ * declares the four bits as buttons 21 to 24, which Linux maps to BTN_TRIGGER_HAPPY5 to 8. It has as many bytes as the
+ * original part, and no bit of the report moves.
  */
 #define DESCRIPTOR_SIZE 464
 #define PART 211
 #define PART_SIZE 38
 
-/* Four bits of the triggers' setting, four that mean nothing, and the paddles. */
+/* Four bits of the triggers' setting, four unused bits, and the paddles. */
 HIDBPF_DESCRIPTOR(part,
 	Usage(Consumer, MediaSelectSecurity),
 	LogicalMinimum8(0),

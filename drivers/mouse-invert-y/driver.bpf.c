@@ -2,11 +2,12 @@
 #include <hidbpf/driver.h>
 
 /*
- * An example to copy: turns the vertical axis of one mouse around, a Holtek gaming mouse (04D9:A09F). The mouse has no defect.
+ * An example to copy: inverts the vertical axis of one mouse, a Holtek gaming mouse (04D9:A09F). The mouse has no
+ * defect.
  *
- * Its reports have no id: byte 0 has the buttons, bytes 1 and 2 the movement in X, bytes 3 and 4 that in Y, signed and
- * little-endian, then the wheels. The driver turns Y around in place, so that neither descriptor nor report size change; with the
- * option `axis`, X or both.
+ * Its reports have no id. Byte 0 has the buttons, bytes 1 and 2 the movement in X, bytes 3 and 4 that in Y, signed and
+ * little-endian. The wheels follow. The driver negates Y in place, so that neither descriptor nor report size changes.
+ * The option `axis` selects X or both axes instead.
  */
 #define REPORT_X 1
 #define REPORT_Y 3

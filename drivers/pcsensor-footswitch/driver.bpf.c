@@ -2,10 +2,10 @@
 #include <hidbpf/driver.h>
 
 /*
- * The PCsensor FootSwitch is a keyboard with one key, set to "b" when new. Report 1 has its modifiers and keys, and is all zero when
- * the pedal is released.
+ * The PCsensor FootSwitch is a keyboard with one key, "b" by default. Report 1 has its modifiers and keys, and is all
+ * zero when the pedal is released.
  *
- * Any key that it sends becomes Ctrl+C. For another shortcut, change the two numbers.
+ * The driver turns any key that the device sends into Ctrl+C. For another shortcut, change the two numbers.
  */
 #define MODIFIERS 0x01 /* Left control. */
 #define KEY 0x06       /* Keyboard page, C. */

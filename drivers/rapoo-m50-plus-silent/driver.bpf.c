@@ -2,10 +2,10 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Rapoo M50 Plus Silent has five buttons, and five bits for them in report 1. The descriptor has five fields of one bit but names
- * only the first three buttons, so that the two on the side do nothing.
+ * The Rapoo M50 Plus Silent has five buttons, and sends them as five bits in report 1. The descriptor declares five
+ * fields of one bit but names only the first three buttons, so the two side buttons do nothing.
  *
- * The last button of the range becomes the fifth.
+ * The driver extends the range of buttons to the fifth.
  */
 #define DESCRIPTOR_SIZE 186
 /* The value of the buttons' Usage Maximum (29 03). */

@@ -2,19 +2,17 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Simagic SimTransfer connects pedals to USB. Report 1 begins with three axes of 12 bits in 16, which are 0 while a pedal is at
- * rest. That is the low end of the axis, where games take it for a stick that is held to one side; they expect a pedal to rest in
- * the middle.
+ * The Simagic SimTransfer connects pedals to USB. Report 1 begins with three axes of 12 bits in 16, which are 0 while a
+ * pedal is at rest. That is the low end of the axis, and games treat it as a stick that is held to one side. Games
+ * expect a pedal to rest in the middle.
  *
- * Each axis is halved and moved to the upper half.
+ * The driver halves each axis and moves it to the upper half.
  */
 #define REPORT_ID 1
 #define REPORT_SIZE 14
-/* The three axes. */
 #define REPORT_FIRST 1
 #define REPORT_SECOND 3
 #define REPORT_THIRD 5
-/* The middle of an axis. */
 #define MIDDLE 0x800
 
 static __always_inline void raise(__u8 *axis)

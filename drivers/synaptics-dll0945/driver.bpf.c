@@ -2,8 +2,9 @@
 #include <hidbpf/touchpad.h>
 
 /*
- * The Synaptics touchpad of the Dell XPS 9310 and Latitude 5406 has the fault of the Dell DELL0A78: when several fingers are lifted
- * at once, it reports fewer and doesn't say which have gone. Its report differs in its number and in its contacts' flags.
+ * The Synaptics touchpad of the Dell XPS 9310 and Latitude 5406 has the defect of the Dell DELL0A78. When several
+ * fingers lift at once, it reports fewer fingers and does not report which of them lifted. Its report has a different
+ * id, and its contacts have different flags.
  */
 #define REPORT_ID 3
 /* A contact's identifier, 0 to 5, is in bits 2 to 4 of its flags. */

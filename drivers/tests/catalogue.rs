@@ -1,4 +1,4 @@
-//! What every driver's folder must have besides its source. What the drivers do is tested elsewhere, with their recordings.
+//! Checks the files that every driver's folder must have besides its source. Other tests run the drivers with their recordings.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,14 +22,14 @@ fn recordings(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| !path.to_string_lossy().ends_with(".expected.hid")).collect()
 }
 
-/// What a recording has of one interface.
+/// The contents of a recording for one interface.
 struct Recording {
     descriptor: Vec<u8>,
     /// The length of the longest report.
     longest: usize,
 }
 
-/// Reads a recording, after a check that each line has as many bytes as it says.
+/// Reads a recording, and checks that each line has as many bytes as it declares.
 fn read(recording: &Path) -> Recording {
     let text = fs::read_to_string(recording).unwrap();
     let mut descriptors = Vec::new();
@@ -70,7 +70,7 @@ fn every_folder_has_an_object() {
     assert_eq!(objects, expected);
 }
 
-/// The drivers that libbpf alone can load, with a part of why. docs/fast-attach.md names them too.
+/// The drivers that only libbpf can load, each with part of the reason. docs/fast-attach.md names them too.
 const NOT_PRELINKED: [(&str, &str); 0] = [];
 
 #[test]
@@ -90,7 +90,7 @@ fn every_driver_is_prelinked_but_those_that_are_known() {
                 hooks.entry(generation).or_default().insert(hook);
             }
         }
-        // A driver may do with a set-up alone.
+        // A driver may have a setup and no hooks.
         let with_hooks = driver.hooks.iter().filter(|(_, hooks)| !hooks.is_empty());
         let expected = with_hooks.map(|(of, hooks)| (*of, hooks.keys().copied().collect()));
         assert_eq!(hooks, expected.collect(), "{name}");
@@ -124,8 +124,8 @@ fn every_rule_of_every_driver_has_a_recording_with_what_is_expected() {
     }
 }
 
-/// The kernel gives event hooks a buffer of the longest report, of whatever type, that the descriptor in force declares, rounded up to 64, and copies
-/// reports into it as long as the device sends them.
+/// The kernel gives event hooks a buffer of the longest report of any type that the current descriptor declares, rounded up to 64. It
+/// copies reports into that buffer as long as the device sends them.
 #[test]
 fn a_fixed_descriptor_leaves_room_for_the_reports_of_the_device() {
     for recording in folders().iter().flat_map(|folder| recordings(folder)) {

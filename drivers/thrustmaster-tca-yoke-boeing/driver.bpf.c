@@ -2,12 +2,13 @@
 #include <hidbpf/driver.h>
 
 /*
- * The TCA Yoke Boeing Edition sends, behind its hat, buttons and six axes, two fields of the maker's own, of one and of 32 bytes. The
- * descriptor calls them data, and Linux makes an axis of them, ABS_MISC, which programs offer to the user and which nothing moves.
+ * The TCA Yoke Boeing Edition sends two vendor fields, of one and of 32 bytes, after its hat, buttons and six axes. The
+ * descriptor declares them as data, and Linux makes an axis of them, ABS_MISC. Programs offer that axis to the user,
+ * but nothing moves it.
  *
- * Both become constant.
+ * The driver declares both fields as constant.
  */
-/* The Input items of the two fields, and their flags: variable, absolute, and: */
+/* The Input items of the two fields, and their flags for variable and absolute, as data or constant. */
 #define FIRST_FIELD 90
 #define SECOND_FIELD 103
 #define DATA 0x02

@@ -2,13 +2,14 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Philips SPK6327 keyboard sends its eight modifier keys as a bit each. The descriptor of its second interface calls them an
- * array, in which a set bit is the number 1: the second key of the range, left shift, whichever was pressed.
+ * The Philips SPK6327 keyboard sends its eight modifier keys as one bit each. The descriptor of its second interface
+ * declares them as an array, in which a set bit is the number 1. That is the second key of the range, left shift, for
+ * every modifier.
  *
- * The field becomes one of variables. The first interface, of 62 bytes, is right as it is.
+ * The driver declares the field as variables. The first interface, of 62 bytes, is correct.
  */
 #define DESCRIPTOR_SIZE 169
-/* The flags of the modifiers' Input item: data, absolute, and: */
+/* The flags of the modifiers' Input item for data and absolute, as an array or as variables. */
 #define MODIFIERS_FLAGS 101
 #define ARRAY 0x00
 #define VARIABLES 0x02

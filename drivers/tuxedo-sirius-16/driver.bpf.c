@@ -2,10 +2,10 @@
 #include <hidbpf/driver.h>
 
 /*
- * The keyboard controller of the TUXEDO Sirius 16 sends F13 when Fn is pressed, beside what Fn does. Report 1 has the keys twice: six
- * numbers in bytes 3 to 8, and a bit for each key from byte 9 on.
+ * The keyboard controller of the TUXEDO Sirius 16 sends F13 when Fn is pressed, in addition to Fn's own effect. Report
+ * 1 has the keys twice: six numbers in bytes 3 to 8, and a bit for each key from byte 9 on.
  *
- * F13 is taken out of both.
+ * The driver removes F13 from both.
  */
 #define REPORT_ID 1
 #define REPORT_SIZE 37
@@ -17,7 +17,7 @@
 #define F13_BIT 0x01
 _Static_assert(REPORT_F13 == REPORT_KEYS_END + F13 / 8 && F13_BIT == 1 << F13 % 8, "the bit of F13");
 
-/* Of any type: no feature report with this id is known of it. */
+/* The hook checks no type: no feature report with this id is known. */
 HIDBPF_DEVICE_EVENT(ctx, type)
 {
 	__u8 *report = hidbpf_report_with_id(ctx, REPORT_ID, REPORT_SIZE);

@@ -2,20 +2,20 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Wacom Art Pen, on an Intuos Pro M (PTH-660), measures its pressure half as often as the tablet reports it: each value comes
- * twice, and a line gets stairs. Every first report of a pair is made to have the pressure between the last pair's and its own.
- * Other pens on the tablet are fine and are left alone.
+ * The Wacom Art Pen, on an Intuos Pro M (PTH-660), measures its pressure half as often as the tablet reports it. Each
+ * value comes twice, and lines get steps. The driver changes the first report of each pair to the average of the last
+ * pair's pressure and its own. Other pens on the tablet have no defect and are left alone.
  */
 #define REPORT_ID 16
 #define REPORT_SIZE 27
 #define REPORT_FLAGS 1
 #define FLAG_TIP 0x01
-/* Numbers of 16 bits. */
+/* 16-bit numbers. */
 #define REPORT_PRESSURE 8
 #define REPORT_TOOL 25
 #define TOOL_ART_PEN 0x0804
 
-/* The pressure of the report before, and whether the report before was the first of its pair. */
+/* The pressure of the previous report, and whether that report was the first of its pair. */
 static __u16 pressure_was;
 static _Bool in_pair;
 

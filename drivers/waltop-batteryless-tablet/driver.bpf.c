@@ -2,13 +2,15 @@
 #include <hidbpf/driver.h>
 
 /*
- * The WALTOP Batteryless Tablet, sold under other names too, has a pen with two buttons and tilt.
+ * The WALTOP Batteryless Tablet, also sold under other names, has a pen with two buttons and tilt.
  *
- * It has no bit for the second button: tip and first button appear in one and the same report when it is pressed. Nobody can do that
- * by hand, so that it is known by it; its usage is added to the descriptor, and the two bits become that one.
+ * It has no bit for the second button. When that button is pressed, tip and first button appear in the same report.
+ * Nobody can press both at once by hand, so the driver recognises the second button by this. The driver adds the
+ * button's usage to the descriptor and replaces the two bits with the button's.
  *
- * The tilt is -60 to 60 degrees and declared as -127 to 127. Half of all force that a hand puts on the pen makes a pressure of 0 to
- * 100 of 2047, from where it doubles and doubles. The logarithm makes it even again.
+ * The tilt is -60 to 60 degrees, but the descriptor declares -127 to 127. The lower half of the force of a hand gives a
+ * pressure of 0 to 100 of 2047. Above that the pressure doubles again and again. The driver takes the logarithm, which
+ * makes it even.
  */
 #define DESCRIPTOR_SIZE 335
 
@@ -19,11 +21,11 @@
 #define FLAG_FIRST_BUTTON 0x02
 #define FLAG_SECOND_BUTTON 0x20
 #define TIP_AND_BUTTON (FLAG_TIP | FLAG_FIRST_BUTTON)
-/* A number of 16 bits. */
+/* A 16-bit number. */
 #define PEN_PRESSURE 6
 #define PRESSURE_MAXIMUM 2047
 
-/* A report that is a row of bytes which nobody has explained. */
+/* A report of bytes with unknown meaning. */
 #define RAW_STYLUS(id, bytes)                                                                                          \
 	Usage(Digitizers, Stylus), Collection(Physical, ReportId(id), Usage8(0x00), LogicalRange16(0, 255),            \
 					      ReportSize(8), ReportCount(bytes), Input(Data, Var, Abs))
@@ -139,11 +141,14 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return ctx->size == DESCRIPTOR_SIZE ? hidbpf_replace(ctx, tablet) : 0;
 }
 
-/* Up to here the pressure is made twelve times as high; the logarithm goes on from there. */
+/* Up to this value the driver multiplies the pressure by twelve. Above it the driver uses the logarithm. */
 #define LINEAR_MAXIMUM 102
 #define LINEAR_FACTOR 12
 
-/* The logarithm to base 2 of PRESSURE_MAXIMUM + 1, and of the numbers from 64 on, by those of their bits that tell, rounded down. */
+/*
+ * The logarithm to base 2 of PRESSURE_MAXIMUM + 1. The table has the logarithm of the numbers from 64 on, rounded down.
+ * Its index is the number divided by 64.
+ */
 #define LOGARITHM_MAXIMUM 11
 static const __u8 whole_logarithm[64] = {
 	[1] = 6, [2 ... 3] = 7, [4 ... 7] = 8, [8 ... 15] = 9, [16 ... 31] = 10, [32] = LOGARITHM_MAXIMUM,
@@ -158,13 +163,13 @@ static __always_inline __u16 even_pressure(__u32 pressure)
 	if (pressure > PRESSURE_MAXIMUM)
 		pressure = PRESSURE_MAXIMUM;
 	pressure++;
-	/* Both by 2048. Between two powers of 2 the logarithm is taken for a straight line. */
+	/* Both are multiplied by 2048. Between two powers of 2 a straight line approximates the logarithm. */
 	whole = whole_logarithm[pressure >> 6 & 63];
 	part = (pressure << 11 >> whole) - 2048;
 	return (__u16)(((whole << 11) + part) * PRESSURE_MAXIMUM / LOGARITHM_MAXIMUM >> 11);
 }
 
-/* The flags of the report before, as they were sent on. */
+/* The flags of the previous report, as the driver sent them. */
 static __u8 flags_were;
 
 HIDBPF_INPUT_REPORT(ctx, report, PEN_SIZE)

@@ -2,9 +2,9 @@
 #include <hidbpf/setup.h>
 
 /*
- * A Precision touchpad says in a feature report how it is pressed: Pad Type, usage 0x59 of the page Digitizers. Before Linux 7.0 the
- * kernel tells programs no more of it than whether there is a button under the pad, INPUT_PROP_BUTTONPAD; a pad that feels pressure, and
- * leaves the click to a motor, wants to be treated in another way.
+ * A Precision touchpad declares in a feature report how it is pressed: Pad Type, usage 0x59 of the page Digitizers.
+ * Before Linux 7.0 the kernel tells programs only whether there is a button under the pad, INPUT_PROP_BUTTONPAD.
+ * Programs should treat a pad that feels pressure, and clicks with a motor, in a different way.
  */
 HIDBPF_FIELD(pad_type);
 HIDBPF_EXPORT(HID_DIGITIZER_PAD_TYPE);

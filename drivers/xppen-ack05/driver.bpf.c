@@ -5,23 +5,24 @@
 #include <hidbpf/work.h>
 
 /*
- * The XP-Pen ACK05 is a remote with ten buttons and a wheel, on a cable or through a dongle. It has three interfaces, told apart by
- * the size of their descriptors; the pad's differs between cable and dongle.
+ * The XP-Pen ACK05 is a remote with ten buttons and a wheel, on a cable or through a dongle. It has three interfaces,
+ * which differ in the size of their descriptors. The pad's descriptor differs between cable and dongle.
  *
- * The pad interface is a keyboard, and types shortcuts of which two can't be told apart from others held together. The pen interface
- * declares a pen that the remote doesn't have. The vendor interface is silent until it is told to speak; then everything comes from
- * there, each button on its own, and the battery too, and the pad falls silent.
+ * The pad interface is a keyboard and types shortcuts. Two of them cannot be told apart from others that are held
+ * together. The pen interface declares a pen that the remote lacks. The vendor interface is silent until it gets a
+ * request. It then sends everything, each button separately and the battery too, and the pad falls silent.
  *
- * So the vendor interface is told to speak at the start, and whenever the dongle says that the remote came back. It
- * keeps its own descriptor, with the output report that is needed for this, and gets a tablet pad and a battery added. What comes as
- * one report with a byte for what it is about is given an id for each. The other two interfaces make no input devices, and nor does
- * the row of bytes that the vendor interface declares by itself.
+ * The driver sends that request at the start, and whenever the dongle reports that the remote came back. The vendor
+ * interface keeps its own descriptor, with the output report that the request needs. The driver adds a tablet pad and a
+ * battery to it. The device sends both in one report, with a byte for the subject, and the driver gives each subject
+ * its own id. The other two interfaces make no input devices. Neither does the row of bytes in the vendor interface's
+ * own descriptor.
  */
 #define WIRED_PAD_DESCRIPTOR_SIZE 102
 #define DONGLE_PAD_DESCRIPTOR_SIZE 177
 #define PEN_DESCRIPTOR_SIZE 109
 #define VENDOR_DESCRIPTOR_SIZE 36
-/* Where the one Input in it is, and its flags (Data, Var, Abs) with and without Data. */
+/* The offset of the vendor descriptor's only Input, and its flags (Data, Var, Abs) with and without Data. */
 #define VENDOR_INPUT 20
 #define INPUT_DATA 0x02
 #define INPUT_CONST 0x03
@@ -29,21 +30,23 @@
 /* The longest reports of the interfaces that fall silent. */
 #define PAD_SIZE 8
 
-/* What the vendor interface sends. Byte 1 says what it is about. */
+/* The report of the vendor interface. Byte 1 is its subject. */
 #define VENDOR_ID 2
 #define VENDOR_SUBJECT 1
 #define SUBJECT_PAD 0xf0
 #define SUBJECT_BATTERY 0xf2
 #define SUBJECT_DONGLE 0xf8
-/* SUBJECT_DONGLE: what happened, in bytes 2 and 3. */
+/* SUBJECT_DONGLE: the event, in bytes 2 and 3. */
 #define DONGLE_EVENT 2
 #define DONGLE_REMOTE_IS_BACK 0x0102
-/* SUBJECT_PAD: 1 and 2 for the wheel's two ways. The bytes before have the buttons, and three that are always 0. */
+/*
+ * SUBJECT_PAD: 1 and 2 for the wheel's two directions. The bytes before have the buttons, and three that are always 0.
+ */
 #define PAD_WHEEL 7
 #define PAD_WHEEL_BACK 2
-/* SUBJECT_BATTERY: percents in byte 3, and in byte 4 whether it is charging. */
+/* SUBJECT_BATTERY: the percentage in byte 3, and in byte 4 whether it is charging. */
 #define BATTERY_SIZE 5
-/* How much is read of any of them. It is the size of the pad's report too. */
+/* The number of bytes that the driver reads of any of these reports. It is also the size of the pad's report. */
 #define VENDOR_READ 8
 
 HIDBPF_SILENT_DESCRIPTOR(silent_pad, PAD_SIZE);
@@ -65,7 +68,10 @@ HIDBPF_DESCRIPTOR(pad_and_battery,
 			ReportSize(1),
 			ReportCount(10),
 			Input(Data, Var, Abs),
-			/* The eleventh, as a number that Linux has a name for: it takes 1 to 10 and from 49 on for buttons of pads. */
+			/*
+			 * The eleventh button has the number 49. For buttons of pads, Linux has names for 1 to 10 and
+			 * from 49 on.
+			 */
 			Usage8(49),
 			ReportCount(1),
 			Input(Data, Var, Abs),
@@ -78,7 +84,7 @@ HIDBPF_DESCRIPTOR(pad_and_battery,
 		ReportId(SUBJECT_BATTERY),
 		Padding(16),
 		UsagePage(Digitizers),
-		/* In a Stylus, Linux waits for what a battery says and does not ask it. */
+		/* In a Stylus, Linux waits for the battery's reports and does not request them. */
 		Usage(Digitizers, Stylus),
 		Collection(Physical,
 			UsagePage(Battery),
@@ -91,7 +97,7 @@ HIDBPF_DESCRIPTOR(pad_and_battery,
 			LogicalRange8(0, 1),
 			Input(Data, Var, Abs))));
 
-/* What makes the vendor interface speak. */
+/* The request that starts the vendor interface's reports. */
 static __u8 speech[32] = {VENDOR_ID, 0xb0, 0x04};
 
 HIDBPF_SETUP(device)
@@ -101,7 +107,7 @@ HIDBPF_SETUP(device)
 	return hidbpf_send_output(device, speech, sizeof(speech));
 }
 
-/* Milliseconds, after the remote came back. */
+/* Milliseconds from the remote's return to the request. */
 #define AFTER_RETURN 10
 
 HIDBPF_WORK(speak, ctx)

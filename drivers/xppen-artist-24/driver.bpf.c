@@ -3,16 +3,16 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Artist 24 and Artist 24 Pro are screens to draw on. Their pen has two buttons and no eraser.
+ * The XP-Pen Artist 24 and Artist 24 Pro are pen displays. Their pen has two buttons and no eraser.
  *
- * The descriptor calls the second button an eraser, so that pressing it turns the pen around instead. The descriptor is made to say
- * "second button".
+ * The descriptor declares the second button as an eraser, so pressing it turns the pen around. The driver declares it
+ * as the second button.
  *
- * The firmware believes in the eraser too. When that button is pressed or released while the pen is near, it lets the pen leave and
- * come back: with the tip down a report says that tip and pen are gone, and then one that tip and button changed together. No hand
- * does either, so both are dropped and the pen stays where it is.
+ * The firmware also treats the button as an eraser. If the button changes while the pen is in range, the firmware lets
+ * the pen leave and come back. With the tip down, one report says that tip and pen are gone. The next says that tip and
+ * button changed together. A hand can do neither, so the driver drops both reports and the pen stays where it is.
  *
- * Who wants an eraser there sets the option `second-button`, and then descriptor and reports stay as they are.
+ * Users who want an eraser set the option `second-button`. Descriptor and reports then stay as they are.
  */
 /* The usage of the third bit of the pen's flags, in the descriptor. */
 #define SECOND_BUTTON_USAGE 17
@@ -29,13 +29,13 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-/* The pen's report begins with its id and its flags, here as one number; what is above them is X. */
+/* The pen's report begins with its id and its flags, here as one number. X is in the bits above them. */
 #define FLAGS(flags) ((flags) << 8 * UGEE_PEN_FLAGS)
 #define ID_MASK 0xff
 #define NEAR (UGEE_PEN_ID | FLAGS(UGEE_IN_RANGE))
 #define NEAR_MASK (ID_MASK | FLAGS(UGEE_IN_RANGE))
 #define TIP_AND_BUTTON FLAGS(UGEE_TIP | UGEE_SECOND_BUTTON)
-/* These of the last report that had the pen near. */
+/* Id and flags of the last report with the pen in range. */
 static __u32 last;
 
 static __always_inline _Bool is_false(__u32 report)
@@ -43,10 +43,10 @@ static __always_inline _Bool is_false(__u32 report)
 	__u32 *last_near = hidbpf_address(last), was = *last_near;
 	__u32 now = report & (NEAR_MASK | TIP_AND_BUTTON);
 
-	/* Clang would mask the report twice, and copy it for that. */
+	/* Without this, clang masks the report twice and copies it for that. */
 	asm("" : "+r"(now));
 
-	/* What comes most often. */
+	/* The most frequent case. */
 	if (now == was)
 		return 0;
 	if ((now & NEAR_MASK) != NEAR)

@@ -3,19 +3,20 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Artist Pro 14, 16 and 19 of the second generation are screens to draw on. Their pen has two buttons, an eraser at its
- * other end, and tilt.
+ * The XP-Pen Artist Pro 14, 16 and 19 of the second generation are pen displays. Their pen has two buttons, an eraser
+ * at its other end, and tilt.
  *
- * The descriptor calls the second button an eraser, and declares the turned pen (Invert) as one more button. The descriptor is made
- * to say: second button, Invert, and an eraser after it, and given the size of the model's screen. When the eraser touches, the
- * firmware sends tip and Invert; it is made to send the eraser.
+ * The descriptor declares the second button as an eraser, and the turned pen (Invert) as one more button. The driver
+ * declares a second button, Invert, and an eraser after it, with the size of the model's screen. When the eraser
+ * touches, the firmware sends tip and Invert. The driver sends the eraser instead.
  *
- * A tilted pen points beside its tip. The screen feels a coil, which is some way up in the pen, and gives the place that is straight
- * below it. From the tilt and the coil's height follows how far that is from the tip.
+ * The position of a tilted pen differs from that of its tip. The screen senses a coil, which is some way up in the pen,
+ * and reports the point straight below it. The driver computes the distance to the tip from the tilt and the coil's
+ * height.
  */
 #define DESCRIPTOR_SIZE 113
 
-/* A bit that the device doesn't send: UGEE_TIP and UGEE_INVERT together mean it. */
+/* A bit that the device does not send. The device sends UGEE_TIP and UGEE_INVERT together instead. */
 #define ERASER 0x10
 #define ERASING (UGEE_TIP | UGEE_INVERT | UGEE_IN_RANGE)
 
@@ -44,7 +45,9 @@ HIDBPF_DESCRIPTOR(pen_14, PEN(WIDTH_14, HEIGHT_14));
 HIDBPF_DESCRIPTOR(pen_16, PEN(WIDTH_16, HEIGHT_16));
 HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
 
-/* How high the coil is, in tenths of a millionth of an inch, and as points of a screen's width or height, by REACH_ONE. */
+/*
+ * The coil's height in tenths of a millionth of an inch, and in points of a screen's width or height, times REACH_ONE.
+ */
 #define COIL 556777LL
 #define REACH_ONE 128
 #define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
@@ -70,8 +73,8 @@ HIDBPF_RDESC_FIXUP(ctx)
 }
 
 /*
- * The sine, by 32768, of a tilt in degrees as the byte that it comes in: 0 to 127, and then -128 to -1. -128 is no angle, and moves
- * nothing.
+ * The sine, times 32768, of a tilt in degrees. The index is the tilt's byte: 0 to 127, and then -128 to -1. -128 is not
+ * an angle and moves nothing.
  */
 #define SINE_ONE 32768
 #define REACH_SHIFT 22
@@ -95,7 +98,7 @@ static const __s32 sine[256] = {
 	-9032, -8481, -7927, -7371, -6813, -6252, -5690, -5126, -4560, -3993, -3425, -2856, -2286, -1715, -1144, -572,
 };
 
-/* Moves X or Y from below the coil to the tip. */
+/* Moves X or Y from the point below the coil to the tip. */
 static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)
 {
 	int at = hidbpf_le16(coordinate) - ((reach * sine[tilt] + REACH_ONE * SINE_ONE / 2) >> REACH_SHIFT);

@@ -3,11 +3,12 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Deco 01 V3 is a tablet with eight buttons on its pad. It has an interface for the pad and one for the pen, told apart by
- * the size of their descriptors.
+ * The XP-Pen Deco 01 V3 is a tablet with eight buttons on its pad. It has an interface for the pad and one for the pen,
+ * which differ in the size of their descriptors.
  *
- * The pad is a keyboard: its buttons type letters and Ctrl+S. It becomes a tablet pad. The pen is right but for the range of its
- * tilt, which is -60 to 60 degrees and declared as -127 to 127, so that the pen seems half as tilted as it is.
+ * The pad is a keyboard: its buttons type letters and Ctrl+S. The driver turns it into a tablet pad. The pen is correct
+ * except for the range of its tilt. The tilt is -60 to 60 degrees, but the descriptor declares -127 to 127, so the pen
+ * appears half as tilted as it is.
  */
 #define PAD_DESCRIPTOR_SIZE 102
 #define PEN_DESCRIPTOR_SIZE 109
@@ -17,7 +18,7 @@
 
 HIDBPF_DESCRIPTOR(pad, UgeePad(PAD_ID, PAD_BUTTONS, UgeeNoDial(PAD_BUTTONS)));
 
-/* Of the pen's descriptor: from the range of X tilt, of which the usage is before it, to that of Y tilt. */
+/* The part of the pen's descriptor from the range of X tilt, after its usage, to the range of Y tilt. */
 #define TILT_RANGES 89
 HIDBPF_DESCRIPTOR(tilt_ranges,
 	LogicalRange8(-60, 60),

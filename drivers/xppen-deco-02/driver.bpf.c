@@ -3,26 +3,28 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Deco 02 is a tablet of 254 x 142.9 mm with six buttons and a dial on its pad. Pen and pad are one interface.
+ * The XP-Pen Deco 02 is a tablet of 254 x 142.9 mm with six buttons and a dial on its pad. Pen and pad are one
+ * interface.
  *
- * The pen's part says that the tablet is 22.352 x 13.97 inches, for it takes the steps of X and Y for thousandths of an inch. The pad is
- * a keyboard: buttons and dial send shortcuts such as Ctrl+Plus. It becomes a tablet pad, with the pen beside it as it was but for the
- * size. What else the interface declares, a touch configuration and 32 consumer buttons, the tablet does not have.
+ * The pen's part of the descriptor declares 22.352 x 13.97 inches, because it treats the steps of X and Y as
+ * thousandths of an inch. The pad is a keyboard: buttons and dial send shortcuts such as Ctrl+Plus. The driver turns it
+ * into a tablet pad, and corrects the pen's size. The interface also declares a touch configuration and 32 consumer
+ * buttons, which the tablet lacks.
  */
 #define DESCRIPTOR_SIZE 188
 
-/* Thousandths of an inch. */
+/* In thousandths of an inch. */
 #define WIDTH 10000
 #define HEIGHT 5626
 
 #define PAD_ID 3
 #define PAD_BUTTONS 6
 
-/* How many steps of a wheel a step of the dial is, and how many it can be at most. */
+/* The number of wheel steps for one step of the dial, and its maximum. */
 #define MOST_STEPS 10
 HIDBPF_OPTION_INTEGER(dial_steps);
 
-/* Modifiers come and go with the keys and tell nothing more. */
+/* Modifiers go down and up together with the keys and carry no more information. */
 static const __u16 meaning_of_key[256] = {
 	[0x05] = UGEE_BUTTON(1), [0x2c] = UGEE_BUTTON(2),      [0x08] = UGEE_BUTTON(3),
 	[0x0c] = UGEE_BUTTON(4), [0x1d] = UGEE_BUTTON(5),      [0x16] = UGEE_BUTTON(6),

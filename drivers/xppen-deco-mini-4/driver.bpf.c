@@ -3,14 +3,14 @@
 #include <hidbpf/ugee.h>
 
 /*
- * The XP-Pen Deco mini4 is a small tablet with six buttons on its pad, and a pen with two buttons that knows no tilt. It has an
- * interface for the pad and one for the pen, told apart by the size of their descriptors, and a third that stays silent until the
- * maker's own software wakes it.
+ * The XP-Pen Deco mini4 is a small tablet with six buttons on its pad, and a pen with two buttons and no tilt. It has
+ * an interface for the pad and one for the pen, which differ in the size of their descriptors. A third interface stays
+ * silent until the vendor's software wakes it.
  *
- * The pad is a keyboard: its buttons type letters and Ctrl+S. It becomes a tablet pad.
+ * The pad is a keyboard: its buttons type letters and Ctrl+S. The driver turns it into a tablet pad.
  *
- * The pen's descriptor has other ranges than the pen. The true ones are in a string that the tablet gives to those who know how to
- * ask: 20320 x 15240 points, 5080 points an inch, which makes 4 x 3 inches, and pressure up to 8191.
+ * The pen's descriptor declares different ranges than the pen has. The true ranges are in a string that the tablet
+ * returns on request: 20320 x 15240 points, 5080 points an inch, which makes 4 x 3 inches, and pressure up to 8191.
  */
 #define PAD_DESCRIPTOR_SIZE 177
 #define PEN_DESCRIPTOR_SIZE 109

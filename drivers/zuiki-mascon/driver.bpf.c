@@ -2,11 +2,11 @@
 #include <hidbpf/driver.h>
 
 /*
- * The Zuiki Mascon is a controller for train games: a lever and buttons. Its reports have no id and begin with a byte that is 0. What
- * follows is taken for three axes of 16 bits (README.md says why that is a guess), of which the lever is the high byte of the second;
- * what stands in the rest of them makes games see a stick that is held to the left.
+ * The Zuiki Mascon is a controller for train games: a lever and buttons. Its reports have no id and begin with a byte
+ * that is 0. The driver treats the following bytes as three axes of 16 bits (README.md says why that is a guess). The
+ * lever is the high byte of the second axis. The rest of the axes makes games see a stick that is held to the left.
  *
- * All of the three axes but the lever becomes 0.
+ * The driver sets all of the three axes except the lever to 0.
  */
 #define REPORT_FIRST 0
 #define REPORT_X 1

@@ -152,7 +152,7 @@ static __always_inline __s8 huion_turn(const __u8 *report)
  */
 static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 buttons)
 {
-	/* Computed for all reports without a branch: a report of buttons has wheel 0 and no turn. */
+	/* Shifts reports of buttons too, which saves a branch: huion_turn() returns 0 for them. */
 	const int place = 8 * (report[HUION_TURN_WHEEL] & HUION_TURN_WHEELS);
 
 	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << place, 3);
