@@ -1,42 +1,43 @@
-//! The BPF C that all drivers share: the SDK's headers, and the syscall programs, compiled.
+//! The BPF C that all drivers share: the SDK's headers, and the compiled syscall programs.
 //!
-//! This crate knows no device and loads nothing. What it gives to Rust are the bytes, and the layouts that C and Rust must agree on.
+//! This crate depends on no device and loads nothing. It gives Rust the bytes, and the layouts that C and Rust must agree on.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The object with [`ATTACH_PROGRAM`]. It is for kernels that have the kfunc `hid_bpf_attach_prog`, and loads on no other.
+/// The object with [`ATTACH_PROGRAM`]. It loads only on kernels that have the kfunc `hid_bpf_attach_prog`.
 pub const ATTACH_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.bpf.o"));
 
-/// What [`ATTACH_OBJECT`] is loaded from without libbpf, for `hidbpf_prelink::Prelinked::parse`.
+/// [`ATTACH_OBJECT`] for loading without libbpf, with `hidbpf_prelink::Prelinked::parse`.
 pub const ATTACH_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attach.prelinked"));
 
-/// The syscall program that ties an FMOD_RET program to a device; its context is [`AttachProgArgs`].
+/// The syscall program that attaches an FMOD_RET program to a device. Its context is [`AttachProgArgs`].
 pub const ATTACH_PROGRAM: &str = "attach_prog";
 
 /// The object with [`DESCRIPTOR_PROGRAM`], for every kernel with HID-BPF.
 pub const DESCRIPTOR_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bpf.o"));
 
-/// What [`DESCRIPTOR_OBJECT`] is loaded from without libbpf, for `hidbpf_prelink::Prelinked::parse`.
+/// [`DESCRIPTOR_OBJECT`] for loading without libbpf, with `hidbpf_prelink::Prelinked::parse`.
 pub const DESCRIPTOR_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.prelinked"));
 
-/// The syscall program that copies a device's original or fixed descriptor; its context is [`DescriptorArgs`].
+/// The syscall program that copies a device's original or fixed descriptor. Its context is [`DescriptorArgs`].
 pub const DESCRIPTOR_PROGRAM: &str = "descriptor";
 
-/// The syscall programs that find the numbers of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
+/// The syscall programs that find the ids of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
 pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
 
-/// The program of [`RESOLVE_PRELINKED`] that finds all of [`ResolveArgs`], which is its context. It loads on kernels of the second generation
-/// alone.
+/// The program of [`RESOLVE_PRELINKED`] that fills all of [`ResolveArgs`], which is its context. It loads only on kernels of the second
+/// generation.
 pub const RESOLVE_OPS_PROGRAM: &str = "resolve_ops";
 
-/// The same for kernels of the first generation, which have no `struct hid_bpf_ops`.
+/// The program of [`RESOLVE_PRELINKED`] that does the same on kernels of the first generation, which have no `struct hid_bpf_ops`.
 pub const RESOLVE_FMOD_PROGRAM: &str = "resolve_fmod";
 
-/// The program of [`RESOLVE_PRELINKED`] that looks up one of the kernel's functions; its context is [`ResolveFunctionArgs`].
+/// The program of [`RESOLVE_PRELINKED`] that looks up one of the kernel's functions. Its context is [`ResolveFunctionArgs`].
 pub const RESOLVE_FUNCTION_PROGRAM: &str = "resolve_func";
 
-/// The object that shows user space the reports that pass where it is attached: before a device's drivers, or behind them. Its only map
-/// besides the globals' is [`TAP_MAP`], a ring buffer of [`TapReport`]s, each followed by the report.
+/// The object that passes reports to user space from the place where it is attached: before a device's drivers, or after them.
+///
+/// Its only map besides those of the globals is [`TAP_MAP`], a ring buffer of [`TapReport`]s. The report follows each of them.
 pub const TAP_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tap.bpf.o"));
 
 /// The ring buffer of [`TAP_OBJECT`].
@@ -49,19 +50,20 @@ pub const TAP_LOST: &str = "hidbpf_lost";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TapReport {
-    /// When it came, in nanoseconds of CLOCK_MONOTONIC.
+    /// The time of the report, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
-    /// How many bytes it has. Fewer follow where it is longer than the kernel's own buffer.
+    /// The report's size in bytes. Fewer bytes follow if the report is longer than the kernel's own buffer.
     pub size: u32,
-    /// 0 for an input report, else an answer to GET_REPORT: `enum hid_report_type`.
+    /// 0 for an input report, otherwise an answer to GET_REPORT: `enum hid_report_type`.
     pub kind: u32,
 }
 
-/// The object with [`REQUEST_PROGRAM`], for every kernel with HID-BPF. The one thing in its `.bss`, 16384 bytes, is the report, its id or
-/// 0 first; the answer takes its place.
+/// The object with [`REQUEST_PROGRAM`], for every kernel with HID-BPF.
+///
+/// Its `.bss`, 16384 bytes, contains only the report, which begins with its id or 0. The answer overwrites it.
 pub const REQUEST_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/request.bpf.o"));
 
-/// The syscall program that makes one request to a device; its context is [`RequestArgs`].
+/// The syscall program that sends one request to a device. Its context is [`RequestArgs`].
 pub const REQUEST_PROGRAM: &str = "request";
 
 /// `struct request_args` of request.bpf.c.
@@ -72,22 +74,22 @@ pub struct RequestArgs {
     pub hid: u32,
     /// `enum hid_report_type`.
     pub kind: u32,
-    /// `enum hid_class_request`, or 0 for a report on the device's own channel for output, which programs can use since Linux 6.10.
+    /// `enum hid_class_request`, or 0 for a report on the device's output channel. Programs can use that channel since Linux 6.10.
     pub request: u32,
-    /// Bytes of the report, the byte for its id included.
+    /// Bytes of the report, including the byte for its id.
     pub size: u32,
-    /// Filled by the program: the bytes that were answered or taken, or a negative errno.
+    /// Filled by the program: the number of bytes in the answer or in the accepted request, or a negative errno.
     pub retval: i32,
 }
 
-/// The syscall program, in a driver's object, that takes or refuses a device; its context is [`ProbeArgs`].
+/// The syscall program, in a driver's object, that accepts or refuses a device. Its context is [`ProbeArgs`].
 pub const PROBE_PROGRAM: &str = "probe";
 
-/// The syscall program, in a driver's object, that talks to the device when the driver has been attached and when the machine wakes
-/// up; its context is [`SetupArgs`].
+/// The syscall program, in a driver's object, that sends requests to the device. It runs after attaching and when the machine wakes up. Its
+/// context is [`SetupArgs`].
 pub const SETUP_PROGRAM: &str = "setup";
 
-/// The text of each header, by the name under which drivers include it.
+/// The text of each header, by the name that drivers include.
 pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/descriptor.h", include_str!("../include/hidbpf/descriptor.h")),
     ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
@@ -116,7 +118,7 @@ pub struct AttachProgArgs {
     pub prog_fd: i32,
     /// The device's number.
     pub hid: u32,
-    /// 0 puts the program behind those that the device has, 1 before them.
+    /// 0 places the program after those of the device, 1 before them.
     pub flags: u32,
     /// Filled by the program: a link's file descriptor, which the caller owns, or a negative errno.
     pub retval: i32,
@@ -130,42 +132,42 @@ pub struct DescriptorArgs {
     pub hid: u32,
     /// [`DescriptorArgs::ORIGINAL`] or [`DescriptorArgs::FIXED`].
     pub which: u32,
-    /// The first byte that is wanted, a multiple of 8.
+    /// The first byte to copy, a multiple of 8.
     pub offset: u32,
-    /// Filled by the program: bytes of the whole descriptor, or a negative errno.
+    /// Filled by the program: the size of the whole descriptor in bytes, or a negative errno.
     pub size: i32,
     /// Filled by the program, up to the descriptor's end.
     pub part: [u8; DescriptorArgs::PART],
 }
 
 impl DescriptorArgs {
-    /// What the device sent.
+    /// The original descriptor.
     pub const ORIGINAL: u32 = 0;
 
-    /// What the descriptor hook made of it. Since Linux 6.13: older kernels do not keep it, which is `EOPNOTSUPP`.
+    /// The fixed descriptor. Kernels before Linux 6.13 do not keep it, and the program returns `EOPNOTSUPP` there.
     pub const FIXED: u32 = 1;
 
-    /// Bytes that one run of the program copies at most.
+    /// The number of bytes that one run of the program copies at most.
     pub const PART: usize = 512;
 }
 
-/// `struct resolve_args` of resolve.bpf.c. All is filled by the program.
+/// `struct resolve_args` of resolve.bpf.c. The program fills all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ResolveArgs {
-    /// What `struct hid_bpf_ops` is like; zeros on kernels of the first generation.
+    /// The layout of `struct hid_bpf_ops`; zeros on kernels of the first generation.
     pub ops: ResolvedOps,
-    /// Where the members are that nearly all drivers access, in the order of `hidbpf_prelink::MEMBERS`.
+    /// The places of the members that nearly all drivers access, in the order of `hidbpf_prelink::MEMBERS`.
     pub members: [ResolvedMember; 2],
 }
 
-/// `struct resolve_member` of resolve.bpf.c: where a member is in its struct. Zeros where a kernel has no such member.
+/// `struct resolve_member` of resolve.bpf.c: the place of a member in its struct. Zeros if a kernel does not have the member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ResolvedMember {
-    /// Its first byte.
+    /// The offset of its first byte.
     pub offset: u32,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub size: u32,
 }
 
@@ -173,23 +175,23 @@ pub struct ResolvedMember {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ResolvedOps {
-    /// The number of the type `struct hid_bpf_ops`.
+    /// The id of the type `struct hid_bpf_ops`.
     pub ops_type: u32,
-    /// The number of the type of a map's value.
+    /// The id of the type of a map's value.
     pub value_type: u32,
-    /// Bytes of a map's value.
+    /// The size of a map's value in bytes.
     pub value_size: u32,
-    /// Where the device's number is.
+    /// The offset of the device's number.
     pub hid_id: u32,
-    /// Where the flags are.
+    /// The offset of the flags.
     pub flags: u32,
-    /// Where the hook for reports is.
+    /// The offset of the event hook.
     pub device_event: u32,
-    /// Where the hook for descriptors is.
+    /// The offset of the descriptor hook.
     pub rdesc_fixup: u32,
-    /// Where the hook for requests is.
+    /// The offset of the request hook.
     pub hw_request: u32,
-    /// Where the hook for output reports is.
+    /// The offset of the output hook.
     pub hw_output_report: u32,
 }
 
@@ -197,10 +199,10 @@ pub struct ResolvedOps {
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ResolveFunctionArgs {
-    /// The function's name; zeros after it, of which there is at least one.
+    /// The function's name, followed by at least one zero.
     pub name: [u8; 32],
-    /// Filled by the program: the function's number; in the upper half the descriptor of a module's types where it is a module's. Or a
-    /// negative errno.
+    /// Filled by the program: the function's id, or a negative errno. If the function is in a module, the upper half is the file descriptor
+    /// of the module's types.
     pub id: i64,
 }
 
@@ -214,7 +216,7 @@ pub struct ProbeArgs {
     pub rdesc_size: u32,
     /// The descriptor; zeros after `rdesc_size`.
     pub rdesc: [u8; 4096],
-    /// Filled by the program: 0 takes the device, a negative errno refuses it.
+    /// Filled by the program: 0 accepts the device, a negative errno refuses it.
     pub retval: i32,
 }
 
@@ -226,13 +228,13 @@ pub struct SetupArgs {
     pub hid: u32,
     /// Bytes of the original descriptor.
     pub rdesc_size: u32,
-    /// Filled by the program: 0 or more if the device does what it was told, else a negative errno.
+    /// Filled by the program: 0 or more on success, otherwise a negative errno.
     pub retval: i32,
-    /// Filled by the program.
+    /// Filled by the program: the last request that failed.
     pub refusal: Refusal,
 }
 
-/// `struct hidbpf_refusal` of hidbpf/setup.h: the last request of a set-up that failed.
+/// `struct hidbpf_refusal` of hidbpf/setup.h: the last request of a setup that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Refusal {
@@ -244,24 +246,24 @@ pub struct Refusal {
     pub kind: u8,
     /// The report's id.
     pub report_id: u8,
-    /// Nothing.
+    /// Unused.
     pub padding: u8,
 }
 
 impl Refusal {
-    /// `HIDBPF_OUTPUT`, as the request: a report on the device's own channel for output.
+    /// `HIDBPF_OUTPUT`, as the request: a report on the device's output channel.
     pub const OUTPUT: u8 = 0;
 }
 
-/// `struct hidbpf_ids` of hidbpf/ids.h: the variable `hidbpf_ids` of a driver that asks for which device it was loaded.
+/// `struct hidbpf_ids` of hidbpf/ids.h: the variable `hidbpf_ids` of a driver that reads for which device it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ids {
     /// The device's number.
     pub hid: u32,
-    /// Its vendor.
+    /// The vendor id.
     pub vendor: u32,
-    /// Its product.
+    /// The product id.
     pub product: u32,
 }
 
@@ -269,27 +271,27 @@ pub struct Ids {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FixupRecord {
-    /// Not 0 once the kernel has run the hook.
+    /// Nonzero after the kernel has run the hook.
     pub ran: u32,
-    /// What the hook last answered: 0 or the descriptor's new size, or a negative errno.
+    /// The hook's last result: 0, the descriptor's new size, or a negative errno.
     pub result: i32,
 }
 
-/// `struct hidbpf_field` of hidbpf/field.h: where a device has a field. All zeros are nowhere.
+/// `struct hidbpf_field` of hidbpf/field.h: the place of a device's field. All zeros mean that the device does not have the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FieldPlace {
-    /// The report's id, 0 where the device has none.
+    /// The report's id, or 0 if the device has none.
     pub report_id: u8,
     /// `enum hid_report_type`.
     pub kind: u8,
-    /// How many bits it has: 1 to 32.
+    /// The number of bits: 1 to 32.
     pub size: u16,
-    /// The first of them in the report, of which byte 0 is the id, or 0.
+    /// The offset of the first bit in the report. Byte 0 of the report is its id, or 0.
     pub offset: u32,
 }
 
-/// Bytes of a udev property that a driver asks for with `HIDBPF_UDEV_PROPERTY`, the terminating zero included.
+/// The size in bytes of a udev property that a driver reads with `HIDBPF_UDEV_PROPERTY`, including the terminating zero.
 pub const PROPERTY_SIZE: usize = 64;
 
 const _: () = {

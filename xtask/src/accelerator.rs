@@ -1,7 +1,7 @@
-//! Chooses how machines run: by KVM where a kernel has really booted under it, and otherwise by emulation.
+//! Chooses how machines run: under KVM if a kernel has booted under it, otherwise under emulation.
 //!
-//! `/dev/kvm` alone proves nothing. On virtual machines it often opens, creates a machine, and then runs no kernel: QEMU exits,
-//! stops the machine, or hangs. So KVM is tried with each kernel, and what came of that is kept in a file for a day.
+//! `/dev/kvm` alone proves nothing. On virtual machines it often opens, creates a machine, and then runs no kernel: QEMU exits, stops the
+//! machine, or hangs. So this module tries KVM with each kernel and keeps the result in a file for a day.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,30 +17,30 @@ use serde::{Deserialize, Serialize};
 use crate::Fault;
 use crate::paths::Paths;
 
-/// The environment variable that decides by hand.
+/// The environment variable that overrides the choice.
 pub const VARIABLE: &str = "HIDBPF_ACCEL";
 
-/// How long a result is believed.
+/// How long a result stays valid.
 const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Another number with each boot of this machine, which may have got another KVM by that.
+/// A number that changes with each boot of this machine. Its KVM may be different after a reboot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// How the guest's processor is made.
+/// The kind of processor that the guest gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// By the host's.
+    /// The host's processor.
     Kvm,
-    /// By emulation.
+    /// An emulated processor.
     Tcg,
-    /// By emulation in which each instruction takes one nanosecond of the guest's time.
+    /// An emulated processor on which each instruction takes one nanosecond of the guest's time.
     CountedTcg,
 }
 
-/// What a user can ask for.
+/// The choices that a user has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// KVM where it runs the kernel.
+    /// KVM if it runs the kernel.
     #[default]
     Auto,
     /// KVM, or a failure.
@@ -53,15 +53,15 @@ impl Choice {
     /// Reads the environment variable [`VARIABLE`].
     ///
     /// # Errors
-    /// [`Fault::Usage`]: it has another value than the allowed ones.
+    /// [`Fault::Usage`]: its value is not one of the allowed ones.
     pub fn from_environment() -> Result<Self> {
         Self::parse(std::env::var_os(VARIABLE).as_deref())
     }
 
-    /// The same for a command whose machines have to be emulated. `why` says what for.
+    /// Checks the choice for a command that needs emulated machines. `why` gives the reason.
     ///
     /// # Errors
-    /// [`Fault::Usage`]: as [`Choice::from_environment`], or KVM is asked for.
+    /// [`Fault::Usage`]: as [`Choice::from_environment`], or the user asked for KVM.
     pub fn emulation_only(why: &str) -> Result<()> {
         match Self::from_environment()? {
             Self::Auto | Self::Tcg => Ok(()),
@@ -83,29 +83,29 @@ impl Choice {
     }
 }
 
-/// Chooses an accelerator for each machine, and learns from what comes of it. All machines of a run share one.
+/// Chooses an accelerator for each machine, and learns from the results. All machines of a run share one.
 #[derive(Debug)]
 pub struct Accelerators {
     rule: Rule,
     known: Mutex<Known>,
 }
 
-/// What the choice has come to on this machine.
+/// The rule for this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// KVM, until it fails.
     Try,
     /// KVM, even if it fails.
     Kvm,
-    /// Emulation of this kind.
+    /// This kind of emulation.
     Emulate(Accelerator),
 }
 
 impl Accelerators {
-    /// Takes what the user asks for, with the results of earlier runs.
+    /// Reads the user's choice and the results of earlier runs.
     ///
     /// # Errors
-    /// [`VARIABLE`] has an invalid value: [`Fault::Usage`]. Or KVM is asked for, and `/dev/kvm` can't be opened.
+    /// [`VARIABLE`] has an invalid value: [`Fault::Usage`]. Or the user asked for KVM, and `/dev/kvm` can't be opened.
     pub fn open(paths: &Paths) -> Result<Self> {
         let device = || File::options().read(true).write(true).open("/dev/kvm");
         let rule = match Choice::from_environment()? {
@@ -120,17 +120,17 @@ impl Accelerators {
         Ok(Self::with(rule, &paths.vm.join("kvm.json")))
     }
 
-    /// Takes emulation of this kind for every machine.
+    /// Returns an instance that emulates every machine in this way.
     pub fn emulation(kind: Accelerator) -> Self {
         Self { rule: Rule::Emulate(kind), known: Mutex::default() }
     }
 
-    /// Follows a rule, with the results that are kept in `file`.
+    /// Returns an instance that follows a rule, with the results in `file`.
     pub fn with(rule: Rule, file: &Path) -> Self {
         Self { rule, known: Mutex::new(Known::read(file)) }
     }
 
-    /// The accelerator for a machine with this kernel.
+    /// Returns the accelerator for a machine with this kernel.
     pub fn choose(&self, image: &Path) -> Accelerator {
         match self.rule {
             Rule::Kvm => Accelerator::Kvm,
@@ -142,12 +142,12 @@ impl Accelerators {
         }
     }
 
-    /// Whether a machine that KVM did not run is to be emulated instead.
+    /// Returns true if emulation may replace KVM when KVM does not run a machine.
     pub fn may_switch(&self) -> bool {
         self.rule == Rule::Try
     }
 
-    /// Keeps that KVM runs this kernel.
+    /// Records that KVM runs this kernel.
     ///
     /// # Errors
     /// The result can't be written.
@@ -155,7 +155,7 @@ impl Accelerators {
         self.known().put(image, true, None).map(drop)
     }
 
-    /// Keeps that KVM does not run this kernel, and why. Returns whether that was not known.
+    /// Records that KVM does not run this kernel, and why. Returns true if that is new.
     ///
     /// # Errors
     /// The result can't be written.
@@ -163,26 +163,26 @@ impl Accelerators {
         self.known().put(image, false, Some(why))
     }
 
-    /// A thread that panicked with the lock in hand has left whole results.
+    /// Locks the results. A thread that panicked while it held the lock has left complete results.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The results, and the file that they are kept in.
+/// The results and their file.
 #[derive(Debug, Default)]
 struct Known {
     file: Option<PathBuf>,
     results: Results,
 }
 
-/// What is in the file.
+/// The contents of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Results {
-    /// The boot of this machine in which they were found.
+    /// The boot of this machine during which the results were found.
     boot: String,
-    /// For each kernel's image.
+    /// The results by kernel image.
     kernels: BTreeMap<String, Found>,
 }
 
@@ -193,12 +193,12 @@ struct Found {
     works: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// When, in seconds since 1970.
+    /// The time of the result, in seconds since 1970.
     at: u64,
 }
 
 impl Known {
-    /// A file that is missing, damaged or of another boot has no results: KVM is then tried.
+    /// Reads the file. A file that is missing, damaged or from another boot has no results, so KVM is tried.
     fn read(file: &Path) -> Self {
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
         let kept = fs::read_to_string(file).ok().and_then(|text| serde_json::from_str::<Results>(&text).ok());
@@ -206,14 +206,14 @@ impl Known {
         Self { file: Some(file.to_owned()), results: results.unwrap_or_else(|| Results { boot, ..Results::default() }) }
     }
 
-    /// What is known of a kernel, and not too old.
+    /// Returns the result for a kernel, unless it is too old.
     fn result(&self, image: &Path) -> Option<&Found> {
         let found = self.results.kernels.get(&name_of(image))?;
         now().checked_sub(found.at).is_some_and(|age| age < BELIEVED.as_secs()).then_some(found)
     }
 
     fn put(&mut self, image: &Path, works: bool, why: Option<&str>) -> Result<bool> {
-        // The time of the first success stays, so that it is asked anew a day after that.
+        // The time of the first success stays, so that KVM is tried again a day after it.
         if self.result(image).is_some_and(|found| found.works == works) {
             return Ok(false);
         }
@@ -232,18 +232,18 @@ impl Known {
     }
 }
 
-/// An image by its path, size and time, so that a kernel that was built again is another one.
+/// Names an image by its path, size and time, so that a rebuilt kernel gets a new name.
 fn name_of(image: &Path) -> String {
     let (size, time) = fs::metadata(image).map(|metadata| (metadata.len(), metadata.mtime())).unwrap_or_default();
     format!("{} {size} {time}", image.display())
 }
 
-/// The time in seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).unwrap_or_default()
 }
 
-/// Fails with what KVM did instead of running the kernel `release`.
+/// Returns an error that describes how KVM failed to run the kernel `release`.
 ///
 /// # Errors
 /// Always.

@@ -1,8 +1,8 @@
-//! Asks Debian's archive for packages through apt, without touching what apt knows about this machine.
+//! Gets packages from Debian's archive through apt, without changing the apt state of this machine.
 //!
-//! Another suite than the machine's own is wanted, so each suite gets an apt of its own under `target/vm/apt`: own sources, own
-//! lists, own cache, an empty list of installed packages. The archive's address is the one in the machine's apt configuration,
-//! and so are proxies and credentials. What comes is verified by apt against Debian's keyring.
+//! The packages come from another suite than the machine's own. Each suite therefore gets its own apt under `target/vm/apt`, with its own
+//! sources, lists and cache, and an empty list of installed packages. The archive's address, proxies and credentials come from the
+//! machine's apt configuration. apt verifies the downloads against Debian's keyring.
 
 mod sources;
 
@@ -18,18 +18,18 @@ use crate::kernels::Architecture;
 use crate::process;
 use crate::screen::{self, Step};
 
-/// How long the lists of a suite are believed before the archive is asked again.
+/// How long the lists of a suite stay valid.
 const LISTS_FRESH: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How often the network is tried, and how long to wait before the second time. The wait doubles.
+/// The number of attempts to reach the network, and the wait before the second one. The wait doubles each time.
 const ATTEMPTS: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(4);
 
-/// Debian's keys, from the package debian-archive-keyring; the second is the name that newer releases use.
+/// Debian's keys, from the package debian-archive-keyring. Newer releases use the second name.
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
-/// An apt that knows one suite of Debian's and nothing else.
+/// An apt that has only one suite of Debian.
 #[derive(Debug)]
 pub struct Suite {
     name: String,
@@ -38,8 +38,9 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Opens the suite called `name`, with its packages for one architecture, and its lists in a folder of `aptdir`. They are
-    /// fetched where they are missing or old; old ones are kept, with a warning, where that fails.
+    /// Opens the suite `name`, with its packages for one architecture and its lists in a folder of `aptdir`.
+    ///
+    /// Fetches the lists if they are missing or old. If that fails, old lists stay in use, with a warning.
     ///
     /// # Errors
     /// There are no lists, and this machine's apt names no Debian archive, its keys are missing, or the archive can't be reached.
@@ -49,7 +50,7 @@ impl Suite {
         if !suite.is_fresh()
             && let Err(error) = suite.update(step)
         {
-            // Whoever has run this before can go on without a network. Whoever has not has no lists to go on with.
+            // Old lists let earlier users continue without a network. Without any lists there is nothing to continue with.
             if !suite.stamp().is_file() {
                 return Err(error);
             }
@@ -58,17 +59,17 @@ impl Suite {
         Ok(suite)
     }
 
-    /// The suite's name.
+    /// Returns the suite's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file that names the archive, as sources.list(5) has it.
+    /// Returns the file that names the archive, in the format of sources.list(5).
     pub fn sources(&self) -> PathBuf {
         self.folder.join("sources.list")
     }
 
-    /// The names of all packages that begin with `prefix`.
+    /// Returns the names of all packages that begin with `prefix`.
     ///
     /// # Errors
     /// Apt fails.
@@ -77,7 +78,7 @@ impl Suite {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// The version of `package`.
+    /// Returns the version of `package`.
     ///
     /// # Errors
     /// Apt fails, or does not know the package.
@@ -87,12 +88,12 @@ impl Suite {
         version.map(|version| version.trim().to_owned()).with_context(|| format!("`{package}` has no version"))
     }
 
-    /// What the archive says of `package`, a field a line.
+    /// Returns the archive's record of `package`, one field a line.
     fn record(&self, package: &str) -> Result<String> {
         process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))
     }
 
-    /// The names of the packages that `package` depends on, alternatives included.
+    /// Returns the names of the packages that `package` depends on, including alternatives.
     ///
     /// # Errors
     /// Apt fails, or does not know the package.
@@ -106,14 +107,14 @@ impl Suite {
     /// Downloads `packages` into `folder`, and returns the paths of the files.
     ///
     /// # Errors
-    /// The archive can't be reached, or what it sends is not what Debian signed.
+    /// The archive can't be reached, or a download does not match Debian's signature.
     pub fn download(&self, packages: &[String], folder: &Path, step: &Step) -> Result<Vec<PathBuf>> {
         let attempt = || follow(self.apt("apt-get").arg("download").args(packages).current_dir(folder), step);
         with_retries(
             &format!("failed to download {} from `{}`", packages.join(", "), self.name),
             FIRST_WAIT,
             |tried| {
-                // A package that is gone from the archive is the mark of a list that is out of date.
+                // If the archive lacks a package, the list is out of date.
                 if tried > 0 {
                     self.refresh(step)?;
                 }
@@ -138,13 +139,13 @@ impl Suite {
         stamp.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < LISTS_FRESH))
     }
 
-    /// Whether what was made of packages, with this file written last, is there no more, or was made of older lists.
+    /// Returns true if `made` is missing or older than the lists. `made` is the last file written of something made from packages.
     pub fn is_newer_than(&self, made: &Path) -> bool {
         let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         time(made).is_none_or(|made| time(&self.stamp()).is_some_and(|updated| updated > made))
     }
 
-    /// Written once the lists are whole; its time is their age.
+    /// The file that is written once the lists are complete. Its time is their age.
     fn stamp(&self) -> PathBuf {
         self.folder.join("updated")
     }
@@ -153,7 +154,7 @@ impl Suite {
         self.folder.join("apt.conf")
     }
 
-    /// An apt command with this suite's configuration read last, so that it wins over the machine's.
+    /// Returns an apt command that reads this suite's configuration last, so that it overrides the machine's.
     fn apt(&self, program: &str) -> Command {
         let mut command = process::command(program);
         command.arg("-c").arg(self.configuration()).env("LC_ALL", "C.UTF-8");
@@ -205,7 +206,7 @@ impl Suite {
     }
 }
 
-/// Runs an apt command and shows how far it is.
+/// Runs an apt command and shows its progress.
 ///
 /// # Errors
 /// It can't be started, or it fails.
@@ -218,21 +219,23 @@ pub fn follow(command: &mut Command, step: &Step) -> Result<()> {
     })
 }
 
-/// Reads a line of what apt writes for programs: `dlstatus:` or `pmstatus:`, a number or a package, how many of a hundred parts
-/// are done, and the rest for people. See README.progress-reporting of apt.
+/// Parses a line of apt's output for programs.
+///
+/// The line is `dlstatus:` or `pmstatus:`, a number or a package, the percentage done, and text for users. See README.progress-reporting of
+/// apt.
 fn parse_status(line: &str) -> Option<(f64, &str)> {
     let rest = line.strip_prefix("dlstatus:").or_else(|| line.strip_prefix("pmstatus:"))?;
-    // A package's name can have its architecture behind a colon.
+    // A package's name can be followed by a colon and its architecture.
     let (before, what) = rest.rsplit_once(':')?;
     let (_, percent) = before.rsplit_once(':')?;
     Some((percent.parse().ok()?, what))
 }
 
-/// The configuration of an apt that lives in `folder`.
+/// Returns the configuration of an apt that keeps its state in `folder`.
 fn private_configuration(folder: &Path, architecture: Architecture) -> String {
     let (folder, architecture) = (folder.display(), architecture.debian());
-    // The hooks are the machine's: they clean its cache and refresh its catalogues, which are no business of ours.
-    // `Error-Mode` makes a list that could not be fetched a failure rather than a warning.
+    // The hooks belong to the machine: they clean its cache and refresh its catalogues. With `Error-Mode`, a list that apt can't fetch is
+    // an error instead of a warning.
     format!(
         r#"Dir::Etc::SourceList "{folder}/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -262,7 +265,7 @@ Acquire::https::Timeout "30";
     )
 }
 
-/// Does `what` until it succeeds, a few times at most. `what` is told how often it was tried before.
+/// Calls `what` until it succeeds, a few times at most. `what` gets the number of earlier attempts.
 fn with_retries<T>(failure: &str, mut wait: Duration, mut what: impl FnMut(u32) -> Result<T>) -> Result<T> {
     for tried in 0.. {
         match what(tried) {

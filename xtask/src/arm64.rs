@@ -1,6 +1,6 @@
-//! `cargo xtask arm64`: hidbpf built for arm64, and its cases on Debian's kernel for arm64, in a machine that QEMU emulates.
+//! `cargo xtask arm64`: builds hidbpf for arm64, and runs its cases on Debian's kernel for arm64, in a machine that QEMU emulates.
 //!
-//! What is linked with, and what the guest has of udev, is taken from Debian's packages for arm64, which are only unpacked.
+//! The libraries for linking and the guest's udev come from Debian's packages for arm64, which are only unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,21 +26,21 @@ use crate::selection::Selection;
 use crate::setup::{self, Need};
 use crate::transcript::Tally;
 
-/// What `cargo xtask arm64` is told.
+/// The options of `cargo xtask arm64`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// Run only the cases whose name contains one of these
     filters: Vec<String>,
 }
 
-/// What reports call it.
+/// The name in reports.
 const NAME: &str = "arm64";
 
-/// Where the kernel and the rest come from.
+/// The suite of the kernel and the packages.
 const KERNEL_SUITE: &str = "trixie-backports";
 const SUITE: &str = "trixie";
 
-/// What is linked with, and what the guest runs beside hidbpf.
+/// The packages for linking, and those that the guest runs besides hidbpf.
 const PACKAGES: &str = "kmod,libc6-dev,libelf-dev,libudev-dev,strace,systemd,udev,zlib1g-dev";
 
 /// Builds for arm64, compares the objects with those that were built for this machine, and runs the cases.
@@ -91,13 +91,13 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(Report { parts: vec![part], ..Report::default() })
 }
 
-/// An emulated processor of another kind is slower than one of the host's.
+/// Returns the time limits. An emulated processor of another architecture is slower than one of the host's.
 fn limits() -> Limits {
     let usual = Limits::default();
     Limits { boot: 2 * usual.boot, silence: 2 * usual.silence, whole: 4 * usual.whole, ..usual }
 }
 
-/// rustc has the standard library only for the machines that it was asked to have it for.
+/// Checks that rustc has the standard library for arm64. rustc has it only for installed targets.
 fn check_target() -> Result<()> {
     let arguments = ["--print", "target-libdir", "--target", ARM64];
     let folder = PathBuf::from(process::output(process::command("rustc").args(arguments))?.trim());
@@ -107,7 +107,7 @@ fn check_target() -> Result<()> {
     Ok(())
 }
 
-/// Whether both folders have the same objects: the kernel compiles them for the machine that it runs on.
+/// Checks that both folders have the same objects: the kernel compiles them for its own machine.
 fn compare(own: &Path, other: &Path) -> Result<Outcome> {
     let objects = |folder: &Path| -> Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut found = files(folder)?;
@@ -129,7 +129,7 @@ fn compare(own: &Path, other: &Path) -> Result<Outcome> {
     })
 }
 
-/// Unpacks Debian's packages for arm64, or takes what was unpacked from the lists that apt has.
+/// Unpacks Debian's packages for arm64, or reuses what was unpacked from apt's current lists.
 fn unpack_system(paths: &Paths) -> Result<PathBuf> {
     let step = screen::step(NAME, "looking for the packages to link with");
     let suite = Suite::open(&paths.vm.join("apt"), SUITE, Architecture::Arm64, &step)?;
@@ -143,7 +143,7 @@ fn unpack_system(paths: &Paths) -> Result<PathBuf> {
     let mut command = process::command("mmdebstrap");
     command.args(["--quiet", "--mode=root", "--variant=extract", "--architectures=arm64"]);
     process::output(command.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&root).arg(suite.sources()))?;
-    // What makes this link is a script of a package's, and those were not run.
+    // A package script makes this link, and those scripts did not run.
     let link = root.join("lib");
     std::os::unix::fs::symlink("usr/lib", &link).with_context(|| format!("failed to create `{}`", link.display()))?;
     fs::write(&stamp, "").with_context(|| format!("failed to write `{}`", stamp.display()))?;

@@ -1,4 +1,4 @@
-//! Builds the workspace with cargo, and learns from cargo's messages where the results are.
+//! Builds the workspace with cargo, and finds the results in cargo's messages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,42 +12,42 @@ use crate::libbpf::Libbpf;
 use crate::process;
 use crate::screen::{self, Step};
 
-/// What a build has left, as far as the virtual machines need it.
+/// The results of a build that the virtual machines need.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     /// The guest's first process.
     pub guest: PathBuf,
     /// The command line tool.
     pub hidbpf: PathBuf,
-    /// What udev starts.
+    /// The helper `hidbpf-udev`.
     pub helper: PathBuf,
     /// The folder with the drivers' objects.
     pub objects: PathBuf,
 }
 
 impl Artifacts {
-    /// What of it is installed.
+    /// Returns the part that is installed.
     pub fn product(&self) -> Product {
         let (hidbpf, helper, objects) = (self.hidbpf.clone(), self.helper.clone(), self.objects.clone());
         Product { hidbpf, helper, objects, libbpf: None }
     }
 }
 
-/// What a build has left, as far as it is installed.
+/// The results of a build that are installed.
 #[derive(Clone, Debug)]
 pub struct Product {
     /// The command line tool.
     pub hidbpf: PathBuf,
-    /// What udev starts.
+    /// The helper `hidbpf-udev`.
     pub helper: PathBuf,
     /// The folder with the drivers' objects.
     pub objects: PathBuf,
-    /// The libbpf that the command is linked with, if it has no copy.
+    /// The libbpf that the command is linked with, if it does not contain a copy.
     pub libbpf: Option<Libbpf>,
 }
 
 impl Product {
-    /// The command line tool, to be run.
+    /// Returns a command that runs the command line tool.
     ///
     /// # Errors
     /// Its libbpf is in a folder with a colon in its name.
@@ -58,18 +58,18 @@ impl Product {
     }
 }
 
-/// How the workspace is built.
+/// The profile for building the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Quick to build.
+    /// Fast to build.
     Dev,
-    /// As packages have it: for what is measured.
+    /// As in packages, for measurements.
     Release,
-    /// For release, only what is installed.
+    /// For release, only the installed parts.
     Package,
 }
 
-/// What cargo reported of one build.
+/// The results that cargo reported for one build.
 #[derive(Debug, Default)]
 pub struct Build {
     guest: Option<PathBuf>,
@@ -77,22 +77,22 @@ pub struct Build {
     helper: Option<PathBuf>,
     objects: Option<PathBuf>,
     libbpf: Option<Libbpf>,
-    /// What was compiled, rather than found to be done already.
+    /// The crates that cargo compiled, without those that were up to date.
     pub compiled: Vec<String>,
 }
 
-/// The packages that the parts of [`Product`] are in.
+/// The packages with the parts of [`Product`].
 const INSTALLED: [&str; 4] = ["--package", "hidbpf-cli", "--package", "hidbpf-drivers"];
 
-/// The package that [`Artifacts`] have beside these.
+/// The package that [`Artifacts`] need in addition.
 const TESTS: [&str; 2] = ["--package", "hidbpf-tests"];
 
-/// What udev starts is built by itself: it is linked statically, since finding and binding shared libraries would be a good part of
-/// what it costs, and the other programs can't be.
+/// The helper is built separately and linked statically, because finding and binding shared libraries would be a large part of its cost.
+/// The other programs can't be linked statically.
 const HELPER: [&str; 4] = ["--package", "hidbpf-helper", "--bin", "hidbpf-udev"];
 const STATIC: [&str; 3] = ["--", "-C", "target-feature=+crt-static"];
 
-/// Builds all of the workspace at `root`; for a release, which takes long, only what is installed or goes into the machines.
+/// Builds the whole workspace at `root`. A release build takes long, so it has only what is installed or goes into the machines.
 ///
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
@@ -100,7 +100,7 @@ pub fn build(root: &Path, profile: Profile) -> Result<Build> {
     build_with(root, profile, None)
 }
 
-/// The same, but for what is installed with a libbpf of the system's, where there is one.
+/// Builds as [`build`], but links the installed parts with the system's libbpf, if there is one.
 ///
 /// # Errors
 /// As [`build`].
@@ -129,10 +129,10 @@ pub fn build_with(root: &Path, profile: Profile, libbpf: Option<&Libbpf>) -> Res
     Ok(build)
 }
 
-/// What rustc calls arm64.
+/// rustc's name for arm64.
 pub const ARM64: &str = "aarch64-unknown-linux-gnu";
 
-/// Builds for arm64 what goes into a machine, with the headers and libraries that are unpacked in `system`.
+/// Builds the parts of a machine for arm64, with the headers and libraries that are unpacked in `system`.
 ///
 /// # Errors
 /// Something does not compile: [`Fault::Failed`]. Or cargo can't be run.
@@ -164,7 +164,7 @@ fn cross(mut command: Command, system: &Path) -> Command {
     command
 }
 
-/// Keeps the place of cargo's copies of other crates, which is another on each machine, out of what is built.
+/// Keeps the path of cargo's copies of other crates out of the results, because it differs between machines.
 fn without_own_paths() -> Vec<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
@@ -207,7 +207,7 @@ impl Build {
         }
     }
 
-    /// What the virtual machines need of it.
+    /// Returns the parts that the virtual machines need.
     ///
     /// # Errors
     /// Cargo has not built one of the parts.
@@ -217,7 +217,7 @@ impl Build {
         Ok(Artifacts { guest, hidbpf, helper, objects })
     }
 
-    /// What is installed of it.
+    /// Returns the parts that are installed.
     ///
     /// # Errors
     /// Cargo has not built one of the parts.

@@ -1,7 +1,6 @@
-//! `cargo xtask bench`: what it costs to attach drivers, counted rather than timed, so that two runs agree; and docs/performance.md.
+//! `cargo xtask bench`: counts the cost of attaching drivers, and writes docs/performance.md. Counts agree between runs; times would not.
 //!
-//! Three ways are compared, each in a machine that has just been booted for it: hidbpf's fast way, hidbpf through libbpf, and
-//! udev-hid-bpf where it can be had.
+//! It compares three ways, each in a freshly booted machine: the fast loader, the libbpf loader, and udev-hid-bpf if it is available.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,22 +22,22 @@ use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
 use crate::wanted::{KernelOptions, Wanted};
 
-/// Where the tables are kept, from the workspace's root.
+/// The page with the tables, from the workspace's root.
 const PAGE: &str = "docs/performance.md";
 
-/// All ways, with what the tables call them.
+/// All ways, with their names in the tables.
 const WAYS: [(Way, &str); 3] =
     [(Way::Fast, "hidbpf"), (Way::Libbpf, "hidbpf through libbpf"), (Way::UdevHidBpf, "udev-hid-bpf")];
 
-/// What was counted on a kernel.
+/// The counts on one kernel.
 #[derive(Debug)]
 struct Kernel {
     release: String,
-    /// By what was done, and which quantity of it.
+    /// By action and quantity.
     ways: BTreeMap<Way, Figures>,
 }
 
-/// Installs what is missing, builds as packages are built, counts on each kernel with HID-BPF, prints the tables and writes the page.
+/// Installs missing packages, builds a release, counts on each kernel with HID-BPF, prints the tables and writes the page.
 ///
 /// # Errors
 /// The machinery fails before anything could be measured, or the code does not compile.
@@ -98,7 +97,7 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
     Ok(report)
 }
 
-/// The whole page.
+/// Returns the whole page.
 fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
     let compared = match other {
         Ok(other) => {
@@ -132,7 +131,7 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
     text
 }
 
-/// What is shown of one device: the words, what was done, which quantity, and how many of the counted are one of the shown.
+/// The rows for one device: text, action, quantity, and the divisor from the count to the shown figure.
 const ROWS: [(&str, &str, &str, f64); 9] = [
     ("first attach of a boot, million instructions", "first", "instructions", 1e6),
     ("warm, million instructions", "warm", "instructions", 1e6),
@@ -147,7 +146,7 @@ const ROWS: [(&str, &str, &str, f64); 9] = [
 
 fn figure(figures: Option<&Figures>, name: &str, quantity: &str) -> Option<f64> {
     let mut quantities = figures?.get(name)?.iter();
-    // Before the quantity is the machine's name.
+    // The machine's name precedes the quantity.
     quantities.find(|(key, _)| key.rsplit('/').next() == Some(quantity)).map(|(_, value)| *value)
 }
 
@@ -175,7 +174,7 @@ fn attaches(kernel: &Kernel) -> String {
     text
 }
 
-/// What each driver costs.
+/// Returns the costs of each driver.
 fn drivers(kernel: &Kernel) -> String {
     let fast = kernel.ways.get(&Way::Fast);
     let all = kernel.ways.values().flatten().map(|(name, _)| name.as_str());

@@ -1,7 +1,7 @@
 //! The book of the documentation: docs/ as HTML with search, built by mdBook.
 //!
-//! Pages link to files all over the repository. So the pages are copied first, with links that stay in the book: to a page, or to a copy of
-//! the file. A driver's page gets the driver's manifest and source.
+//! Pages link to files all over the repository. This module first copies the pages and changes their links to stay in the book: to a page,
+//! or to a copy of the file. It adds the driver's manifest and source to each driver's page.
 
 mod links;
 mod markdown;
@@ -18,14 +18,14 @@ use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::screen;
 
-/// The version of mdBook, and what it is built with. It is compiled once, into `target/tools`.
+/// The version of mdBook, and its build arguments. It is compiled once, into `target/tools`.
 const VERSION: &str = "0.5.4";
 
-/// Where the pages are copied to and the book is built, from the workspace's root: book.toml has both.
+/// The folder of the copied pages and the folder of the built book, from the workspace's root. book.toml has both.
 const PAGES: &str = "target/book/src";
 const BOOK: &str = "target/book/html";
 
-/// Pages that are not in docs/, and their names in the book.
+/// Pages outside docs/, and their names in the book.
 const OUTSIDE: [(&str, &str); 5] = [
     ("README.md", "introduction.md"),
     ("CONTRIBUTING.md", "CONTRIBUTING.md"),
@@ -34,13 +34,13 @@ const OUTSIDE: [(&str, &str); 5] = [
     ("fuzz/README.md", "fuzzing.md"),
 ];
 
-/// The line of the summary that the drivers' pages come below.
+/// The line of the summary above the drivers' pages.
 const DEVICES: &str = "- [Devices](devices/index.md)\n";
 
 /// Builds the book, checks its links, and returns its first page.
 ///
 /// # Errors
-/// mdBook can't be had or fails, a page can't be copied, or a link leads nowhere.
+/// mdBook is not available or fails, a page can't be copied, or a link leads nowhere.
 pub fn build(paths: &Paths) -> Result<PathBuf> {
     let root = &paths.root;
     let mdbook = mdbook(paths)?;
@@ -55,7 +55,7 @@ pub fn build(paths: &Paths) -> Result<PathBuf> {
     Ok(root.join(BOOK).join("index.html"))
 }
 
-/// The program mdBook, which is compiled if it is missing.
+/// Returns the program mdBook. Compiles it if it is missing.
 fn mdbook(paths: &Paths) -> Result<PathBuf> {
     let tools = &paths.tools;
     let program = tools.join("bin/mdbook");
@@ -72,7 +72,7 @@ fn mdbook(paths: &Paths) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Copies all pages to where mdBook reads them.
+/// Copies all pages to mdBook's source folder.
 fn copy_pages(root: &Path) -> Result<()> {
     let mut pages: BTreeMap<String, PathBuf> = BTreeMap::new();
     find(&root.join("docs"), "", &mut pages)?;
@@ -103,7 +103,7 @@ fn copy_pages(root: &Path) -> Result<()> {
     fs::write(&summary, text.replace(DEVICES, &format!("{DEVICES}{devices}"))).context("failed to write the summary")
 }
 
-/// All files below a folder that belong to the book, by their names in it.
+/// Finds all files below a folder that belong to the book, by their names in it.
 fn find(folder: &Path, prefix: &str, found: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     let failed = || format!("failed to list `{}`", folder.display());
     for entry in fs::read_dir(folder).with_context(failed)? {
@@ -118,7 +118,7 @@ fn find(folder: &Path, prefix: &str, found: &mut BTreeMap<String, PathBuf>) -> R
     Ok(())
 }
 
-/// The name in the book of a file of docs/: the page that forges show for a folder is the folder's index.
+/// Returns the name in the book of a file of docs/. The page that forges show for a folder becomes the folder's index.
 fn page_name(path: &str) -> String {
     match path.strip_suffix("README.md") {
         Some(folder) => format!("{folder}index.md"),
@@ -126,13 +126,13 @@ fn page_name(path: &str) -> String {
     }
 }
 
-/// What a driver's folder adds to its page.
+/// Returns the text that a driver's folder adds to its page.
 fn source(root: &Path, driver: &str) -> Result<String> {
     let folder = root.join("drivers").join(driver);
     let manifest = read(&folder.join("driver.toml"))?;
     let code = read(&folder.join("driver.bpf.c"))?;
     let notes = folder.join("README.md");
-    // Its heading is the page's.
+    // The page has the heading already.
     let notes = if notes.exists() {
         read(&notes)?.split_once('\n').map(|(_, notes)| format!("\n## Notes\n{notes}"))
     } else {
@@ -142,7 +142,7 @@ fn source(root: &Path, driver: &str) -> Result<String> {
     Ok(format!("{notes}\n## Manifest\n\n```toml\n{manifest}```\n\n## Source\n\n```c\n{code}```\n"))
 }
 
-/// A link of the page `name`, which is the file `path`, as it is in the book. `None` for none: a folder has no page.
+/// Returns a link of the page `name`, at the file `path`, as it is in the book. `None` for a folder, which has no page.
 fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<String>> {
     let Some((file, anchor)) = target(path, link)? else { return Ok(Some(link.to_owned())) };
     if link.starts_with('#') {
@@ -155,7 +155,7 @@ fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<St
         (None, Ok(inside)) => page_name(&inside.to_string_lossy()),
         (None, Err(_)) if file.is_dir() => return Ok(None),
         (None, Err(_)) => {
-            // As text, which browsers show.
+            // A browser shows a text file.
             let there = format!("source/{}.txt", inside.display());
             let copy = root.join(PAGES).join(&there);
             make_parent(&copy)?;
@@ -167,7 +167,7 @@ fn in_book(root: &Path, name: &str, path: &Path, link: &str) -> Result<Option<St
     Ok(Some(format!("{up}{there}{}", anchor.map(|anchor| format!("#{anchor}")).unwrap_or_default())))
 }
 
-/// The file and the anchor that a link of the page `path` leads to. `None` for other sites.
+/// Returns the file and the anchor that a link of the page `path` leads to. `None` for other sites.
 fn target<'a>(path: &Path, link: &'a str) -> Result<Option<(PathBuf, Option<&'a str>)>> {
     let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
     if file.contains("://") || file.starts_with("mailto:") {
@@ -192,7 +192,7 @@ fn make_parent(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// All pages, with their paths in the sources.
+    /// Returns all pages, with their paths in the sources.
     fn all_pages() -> Vec<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
         let mut pages = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Boots a machine with a kernel, by KVM where that runs the kernel and otherwise by emulation, and follows it to its end.
+//! Boots a machine with a kernel, under KVM if KVM runs the kernel and otherwise under emulation, and follows it to its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,35 +20,35 @@ use crate::screen::{self, row, seconds};
 use crate::transcript::Tally;
 use crate::udev_hid_bpf::UdevHidBpf;
 
-/// One machine that has ended.
+/// A machine that has ended.
 #[derive(Debug)]
 pub struct Run {
-    /// How.
+    /// How it ended.
     pub end: End,
-    /// By what it ran.
+    /// The accelerator that ran it.
     pub accelerator: Accelerator,
-    /// How long it was until the guest was up.
+    /// The time until the guest was ready.
     pub ready: Option<Duration>,
-    /// How long it took in all.
+    /// The total time.
     pub took: Duration,
-    /// Where its logs are.
+    /// Its logs.
     pub logs: Logs,
 }
 
-/// What is to be known of a machine while it runs.
+/// An event of a running machine.
 #[derive(Clone, Copy, Debug)]
 pub enum News<'a> {
-    /// The guest said this.
+    /// A message from the guest.
     Message(&'a Message),
-    /// The machine is started again from the beginning, under emulation: what it said so far counts for nothing. The line is
-    /// for people, once for each kernel and day; on other occasions there is none.
+    /// The machine starts again under emulation, and its messages so far are void. The text is a line for users, once for each kernel and
+    /// day; otherwise `None`.
     Restart(Option<&'a str>),
 }
 
-/// What is called with the news of a machine.
+/// The callback for the events of a machine.
 type Hear<'a> = &'a mut dyn FnMut(News<'_>);
 
-/// Everything that a machine needs beside its kernel.
+/// Everything that a machine needs besides its kernel.
 #[derive(Debug)]
 pub struct Lab<'a> {
     paths: &'a Paths,
@@ -57,7 +57,7 @@ pub struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    /// Packs what all machines share, udev-hid-bpf too where it is given.
+    /// Packs the parts that all machines share, including udev-hid-bpf if it is given.
     ///
     /// # Errors
     /// Something is missing.
@@ -71,12 +71,12 @@ impl<'a> Lab<'a> {
         Ok(Self { paths, packer, accelerators })
     }
 
-    /// Takes what is packed already.
+    /// Uses parts that are packed already.
     pub fn with(paths: &'a Paths, packer: Packer<'a>, accelerators: Accelerators) -> Self {
         Self { paths, packer, accelerators }
     }
 
-    /// Boots `kernel` for `task`, in a machine whose logs are called `name`, and calls `heard` with what comes of it.
+    /// Boots `kernel` for `task`, in a machine whose logs have the name `name`, and calls `heard` with its events.
     ///
     /// # Errors
     /// The machine can't be packed or started.
@@ -101,8 +101,8 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// Boots `kernel` in `machine`, and calls `heard` with what comes of it. A machine that KVM does not run is started again
-/// under emulation, from the disk as it was.
+/// Boots `kernel` in `machine`, and calls `heard` with its events. If KVM does not run the machine, it starts again under emulation, with
+/// the original disk.
 ///
 /// # Errors
 /// The machine can't be started, or boots something else, or only KVM may run it and does not.
@@ -160,20 +160,20 @@ fn boot_by(
     Ok(Ok(Run { end, accelerator, ready, took: started.elapsed(), logs: machine.logs.clone() }))
 }
 
-/// Copies a disk, of which most was never written.
+/// Copies a sparse disk.
 fn copy_disk(from: &Path, to: &Path) -> Result<PathBuf> {
     process::output(process::command("cp").arg("--sparse=always").arg(from).arg(to))?;
     Ok(to.to_owned())
 }
 
-/// The kernel and how long it took to boot, for a report.
+/// Returns the kernel and its boot time, for a report.
 pub fn note_of(kernel: &Kernel, run: &Run) -> String {
     let by = if run.accelerator == Accelerator::Kvm { ", KVM" } else { ", emulated" };
     let ready = run.ready.map(|ready| format!(", up after {}", seconds(ready))).unwrap_or_default();
     format!("Linux {}{by}{ready}", kernel.release)
 }
 
-/// Boots a machine to its end, and reports its cases as of `name`. While it runs it is called `machine`.
+/// Boots a machine to its end, and reports its cases under `name`. `machine` is its name while it runs.
 pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>) -> Result<Run>) -> (Part, Figures) {
     let mut figures = Figures::new();
     let mut progress = Progress::new(machine, &format!("booting Linux {}", kernel.release));
@@ -207,7 +207,7 @@ pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>)
         }
     };
     let mut run = boot(&mut hear);
-    // A host with too much to do starves a machine until its kernel gives up. Nothing was tested by then.
+    // On an overloaded host, a machine may get so little time that its kernel gives up. No test has run by then.
     if let Ok(Run { ready: None, end: End::Broken { why, .. }, .. }) = &run {
         screen::line(&format!("{name:<12} note  {why}; it is booted once more"));
         run = boot(&mut hear);
@@ -232,7 +232,7 @@ pub fn watch(name: &str, machine: &str, kernel: &Kernel, boot: &dyn Fn(Hear<'_>)
     (part, figures)
 }
 
-/// A skip is a failure on a kernel on which nothing may be skipped.
+/// Turns a skip into a failure on a kernel on which no case may be skipped.
 fn held_to(may_skip: bool, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Skipped { why } if !may_skip => {

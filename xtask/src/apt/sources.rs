@@ -1,11 +1,11 @@
-//! Reads the machine's own apt sources, to learn where its Debian archive is.
+//! Reads the machine's own apt sources to find its Debian archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Suites that only Debian's own archive has, beside the codename that the machine says it runs.
+/// Suites that only Debian's own archive has, besides the codename of the machine's own system.
 const DEBIAN_SUITES: [&str; 8] = ["oldstable", "stable", "testing", "unstable", "sid", "bookworm", "trixie", "forky"];
 
 /// One `deb` entry of the configuration.
@@ -17,7 +17,7 @@ struct Source {
 }
 
 impl Source {
-    /// Whether the entry is Debian's archive proper: not its security archive, not somebody else's repository.
+    /// Returns true if the entry is Debian's main archive, and not its security archive or a third-party repository.
     fn is_debian(&self) -> bool {
         let is_release = |suite: &str| {
             let base = suite.trim_end_matches("-updates").trim_end_matches("-backports");
@@ -27,7 +27,7 @@ impl Source {
     }
 }
 
-/// The addresses of Debian's archive that the apt configuration in `etc` names, without repetition, in its order.
+/// Returns the addresses of Debian's archive in the apt configuration `etc`, without duplicates, in its order.
 ///
 /// # Errors
 /// A file can't be read, or none names a Debian archive.
@@ -68,7 +68,7 @@ fn files(etc: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads stanzas of `Field: value`, see sources.list(5).
+/// Parses stanzas of `Field: value`, see sources.list(5).
 fn parse_deb822(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     for stanza in stanzas(text) {
@@ -85,7 +85,7 @@ fn parse_deb822(text: &str) -> Vec<Source> {
     sources
 }
 
-/// Splits at empty lines; drops comments; joins a line that begins with a blank to the one before.
+/// Splits at empty lines, drops comments, and joins a line that begins with a blank to the previous line.
 fn stanzas(text: &str) -> Vec<Vec<(String, String)>> {
     let mut stanzas: Vec<Vec<(String, String)>> = vec![Vec::new()];
     for line in text.lines() {
@@ -108,7 +108,7 @@ fn stanzas(text: &str) -> Vec<Vec<(String, String)>> {
     stanzas
 }
 
-/// Reads lines `deb [options] uri suite component...`.
+/// Parses lines `deb [options] uri suite component...`.
 fn parse_lines(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! Checks the links of a folder of HTML: each must lead to a file, and to a place in it that is there.
+//! Checks the links of a folder of HTML: each must lead to a file, and to an existing place in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// This page is shown for any address, so its links are not relative to it.
+/// This page is shown for any address, so its links are not relative.
 const NOT_FOUND: &str = "404.html";
 
-/// The links that lead nowhere, each with the page that it is on. Links to other sites are not followed.
+/// Returns the links that lead nowhere, each with its page. Links to other sites are not checked.
 ///
 /// # Errors
 /// A page can't be read.
@@ -42,7 +42,7 @@ pub fn dead(folder: &Path) -> Result<Vec<String>> {
     Ok(dead)
 }
 
-/// All pages below a folder, by their paths from `top`.
+/// Reads all pages below a folder, by their paths from `top`.
 fn read(top: &Path, folder: &Path, pages: &mut BTreeMap<PathBuf, String>) -> Result<()> {
     let failed = || format!("failed to list `{}`", folder.display());
     for entry in fs::read_dir(folder).with_context(failed)? {
@@ -57,7 +57,7 @@ fn read(top: &Path, folder: &Path, pages: &mut BTreeMap<PathBuf, String>) -> Res
     Ok(())
 }
 
-/// The values of an attribute in double quotes.
+/// Returns the values of an attribute in double quotes.
 fn attributes<'a>(html: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     let begin = format!(" {name}=\"");
     html.match_indices(&begin.clone())
@@ -67,7 +67,7 @@ fn attributes<'a>(html: &'a str, name: &'a str) -> impl Iterator<Item = &'a str>
         .filter_map(|at| html.get(at..)?.split_once('"').map(|(value, _)| value))
 }
 
-/// The file that a link on a page leads to.
+/// Returns the file that a link on a page leads to.
 fn resolve(page: &Path, link: &str) -> PathBuf {
     let mut path = page.parent().unwrap_or(Path::new("")).to_owned();
     let link = link.split('?').next().unwrap_or_default();

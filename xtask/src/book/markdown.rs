@@ -1,13 +1,13 @@
-//! As much of Markdown as the book needs: headings, and links outside of blocks of code.
+//! The parts of Markdown that the book needs: headings, and links outside code blocks.
 
 use anyhow::Result;
 
-/// The first heading of a page.
+/// Returns the first heading of a page.
 pub fn title(page: &str) -> &str {
     page.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default()
 }
 
-/// The anchors of a page's headings, as forges and mdBook make them.
+/// Returns the anchors of a page's headings, as forges and mdBook make them.
 #[cfg(test)]
 pub fn anchors(page: &str) -> Vec<String> {
     let headings = page
@@ -19,13 +19,13 @@ pub fn anchors(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// The page with each link `[text](target)` as `replace` has it. Where that is `None`, the text stays.
+/// Returns the page with each link `[text](target)` replaced by the result of `replace`. If that is `None`, only the text stays.
 ///
 /// # Errors
 /// Those of `replace`.
 pub fn with_links(page: &str, replace: &mut dyn FnMut(&str) -> Result<Option<String>>) -> Result<String> {
     let mut text = String::with_capacity(page.len());
-    // Blocks of code are every other part, as none has another fence in it.
+    // Every other part is a code block, because no code block contains another fence.
     for (number, part) in page.split("\n```").enumerate() {
         if number > 0 {
             text += "\n```";

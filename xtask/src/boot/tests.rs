@@ -1,4 +1,4 @@
-//! Machines of a stand-in for QEMU, a script that behaves under KVM as QEMU does on hosts whose KVM runs no kernel.
+//! Machines with a stand-in for QEMU: a script that behaves under KVM like QEMU on hosts whose KVM runs no kernel.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +7,7 @@ use crate::accelerator::Rule;
 use crate::kernels::Architecture;
 use crate::protocol::Generation;
 
-/// Emulated, it runs a guest with one case that passes. `@BEHAVIOUR@` is what it does under KVM.
+/// The script runs a guest with one passing case under emulation. `@BEHAVIOUR@` is its behaviour under KVM.
 const STAND_IN: &str = r#"#!/bin/sh
 folder=${0%/*}
 while [ $# -gt 0 ]; do
@@ -35,9 +35,9 @@ begin
 finish
 "#;
 
-/// It can't even begin, as where a register can't be set.
+/// QEMU can't start the machine, for example because it can't set a register.
 const EXITS: &str = "echo 'qemu: error: failed to set MSR 0x10a to 0x69' >&2; kill -ABRT $$";
-/// It stops the machine and stays. Only its monitor tells.
+/// QEMU stops the machine and stays. Only its monitor shows that.
 const PAUSES: &str = r#"
 while read -r request; do
     case $request in
@@ -45,10 +45,10 @@ while read -r request; do
         *) echo '{"return": {}}' ;;
     esac
 done"#;
-/// It says what is wrong and stays, and its monitor is silent.
+/// QEMU reports the error and stays, and its monitor is silent.
 const HANGS: &str = "echo 'KVM internal error. Suberror: 1' >&2; echo 'emulation failure' >&2; hang";
 const SILENT: &str = "echo 'qemu: warning: odd' >&2; hang";
-/// The kernel boots, and something in it is too much for KVM later.
+/// The kernel boots, and KVM fails later.
 const LATER: &str = "begin; sleep 0.1; echo 'KVM internal error. Suberror: 1' >&2; hang";
 const WORKS: &str = "begin; finish";
 
@@ -97,7 +97,7 @@ impl Stand {
         self.folder.path().join("kvm.json")
     }
 
-    /// Boots, and returns how it ended with what people are told of a switch.
+    /// Boots, and returns the result and the messages for users about a switch.
     fn boot(&self, rule: Rule) -> (Result<Run>, Vec<Option<String>>) {
         let mut switches = Vec::new();
         let run = boot(&self.kernel, &self.machine, &self.accelerators(rule), &mut |news| {
@@ -134,7 +134,7 @@ fn emulation_takes_over_from_a_kvm_that_does_not_run_the_kernel() {
         assert_eq!(stand.read("seen"), "own own ", "the disk is as it was: {behaviour}");
         assert_eq!(stand.read("disk"), "own tcg ", "{behaviour}");
 
-        // What was found is believed by the next run.
+        // The next run uses the result.
         let (run, switches) = stand.boot(Rule::Try);
         assert_eq!((run.unwrap().end, switches), (End::Verdict(PASSED), Vec::new()), "{behaviour}");
         assert_eq!(stand.read("starts"), "kvm tcg tcg ", "{behaviour}");
