@@ -1,7 +1,7 @@
 //! Runs cargo, and shows its progress.
 //!
-//! Cargo draws its progress on terminals only, unless it is told to. It is told to, and what it draws is read: it alone knows
-//! how much there is to do.
+//! Cargo draws its progress only on terminals, unless an option requests it. This module requests it and parses it, because only cargo
+//! knows how much there is to do.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -14,7 +14,7 @@ use cargo_metadata::Message;
 use crate::process;
 use crate::screen::{self, Step};
 
-/// What cargo tells of its work by, one word at the start of a line.
+/// Cargo's status words, each at the start of a line.
 const STATUS: [&str; 22] = [
     "Adding",
     "Blocking",
@@ -40,14 +40,14 @@ const STATUS: [&str; 22] = [
     "Waiting",
 ];
 
-/// Those of them that say why it takes long.
+/// The status words that explain a long wait.
 const SLOW: [&str; 4] = ["Blocking", "Downloading", "Fetch", "Updating"];
 
-/// Cargo, as the one that runs this program, in the folder `root`.
+/// Returns a command for the cargo that runs this program, in the folder `root`.
 pub fn command(root: &Path, arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = process::command(program);
-    // These describe the package that is run, not those that are built.
+    // These describe the running package, not the packages to build.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -58,11 +58,11 @@ pub fn command(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command of cargo's that builds, and calls `heard` with each of its messages. What compilers have to say is printed.
-/// Arguments after `--` are `last`.
+/// Runs a building command of cargo, and calls `heard` with each of its messages. Prints the compilers' output. `last` are the arguments
+/// after `--`. Returns true if cargo succeeded.
 ///
 /// # Errors
-/// It can't be started, or what it says can't be read. Whether it succeeded is the result.
+/// It can't be started, or its output can't be read.
 pub fn run(mut command: Command, last: &[&str], step: &Step, heard: &mut dyn FnMut(Message)) -> Result<bool> {
     let format = if screen::is_live() { "json-diagnostic-rendered-ansi" } else { "json" };
     command.arg("--message-format").arg(format).args(last);
@@ -88,7 +88,7 @@ pub fn run(mut command: Command, last: &[&str], step: &Step, heard: &mut dyn FnM
     read.map(|()| status.success())
 }
 
-/// Reads what cargo writes for people, to its end.
+/// Reads cargo's output for users, to its end.
 fn follow(stderr: impl Read, step: &Step) {
     let mut rest = Vec::new();
     for byte in BufReader::new(stderr).bytes().map_while(Result::ok) {
@@ -107,14 +107,14 @@ fn follow(stderr: impl Read, step: &Step) {
     }
 }
 
-/// A line of cargo's.
+/// A line of cargo's output.
 #[derive(Debug, PartialEq, Eq)]
 enum Said<'a> {
-    /// How far it is: `Building [===>   ] 44/81: syn, object`.
+    /// Its progress: `Building [===>   ] 44/81: syn, object`.
     Progress { done: usize, total: usize, what: &'a str },
-    /// What takes long beside that.
+    /// Other work that takes long.
     Slow(&'a str),
-    /// What it does or has done, or nothing.
+    /// A status, or an empty line.
     Status,
     /// An error or a warning.
     Other(&'a str),

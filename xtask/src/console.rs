@@ -1,6 +1,6 @@
-//! Reads a kernel's console for the marks of a kernel that will not go on, or must not.
+//! Searches a kernel's console for signs that the kernel can't or must not continue.
 
-/// What a kernel writes when something is broken for good, and what that is called in reports.
+/// The kernel's messages about permanent failures, and their names in reports.
 const MARKS: [(&str, &str); 13] = [
     ("Kernel panic - not syncing", "the kernel panicked"),
     ("Oops:", "the kernel oopsed"),
@@ -28,19 +28,19 @@ pub struct Console {
 }
 
 impl Console {
-    /// Takes the next line. The first mark of trouble is kept.
+    /// Takes the next line. The first sign of trouble is kept.
     pub fn take(&mut self, line: &str) {
         let mark = MARKS.iter().find(|(mark, _)| line.contains(mark));
         self.trouble = self.trouble.or(mark.map(|(_, name)| *name));
         self.lines.push(line.to_owned());
     }
 
-    /// What is wrong with the kernel, if anything is.
+    /// Returns the kernel's trouble, if any.
     pub fn trouble(&self) -> Option<&'static str> {
         self.trouble
     }
 
-    /// The end of the console, for a report.
+    /// Returns the end of the console, for a report.
     pub fn last_lines(&self) -> String {
         crate::process::last_lines(&self.lines.join("\n"), LAST_LINES)
     }

@@ -1,10 +1,11 @@
-//! `cargo xtask costs`: what each driver costs, in instructions, kept in `docs/costs.json` and shown in `docs/costs.md`; and what
-//! `test` and `vm` say of the drivers that cost more than is kept.
+//! `cargo xtask costs`: counts each driver's instructions, and keeps them in `docs/costs.json` and `docs/costs.md`. The commands `test` and
+//! `vm` report the drivers that cost more than recorded.
 //!
-//! A figure's name is `WHERE/HOOK/QUANTITY`. On this machine WHERE is a generation of kernels, and QUANTITY is `object`, the length of
-//! the program as it was compiled, or `mean` and `most`, what a replay of the recordings executes for a report. In a virtual machine
-//! WHERE is the kernel's name, and QUANTITY is `loaded`, the length once it is loaded, or `verified`, what the verifier has looked at.
-//! All are counted, so that two runs agree; another clang or kernel may move them, and so growth is shown and fails nothing.
+//! A figure's name is `WHERE/HOOK/QUANTITY`. On this machine WHERE is a generation of kernels. QUANTITY is `object`, the length of the
+//! compiled program, or `mean` and `most`, the instructions that a replay of the recordings executes for a report. In a virtual machine
+//! WHERE is the kernel's name. QUANTITY is `loaded`, the length after loading, or `verified`, the instructions that the verifier processed.
+//!
+//! All figures are counts, so two runs agree. Another clang or kernel may change them, so growth is reported and fails nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,34 +24,34 @@ use crate::setup;
 use crate::vm::{self, Ran};
 use crate::wanted::{KernelOptions, Wanted};
 
-/// Where the figures are kept, and shown, from the workspace's root.
+/// The files with the figures, from the workspace's root.
 const TABLE: &str = "docs/costs.json";
 const PAGE: &str = "docs/costs.md";
 
 /// The cases that send figures.
 const CASES: &str = "recordings-of-";
 
-/// The generations of kernels, as `hidbpf inspect` and `hidbpf replay --generation` call them, and people.
+/// The generations of kernels, with their names in `hidbpf inspect` and in `hidbpf replay --generation`.
 const GENERATIONS: [(&str, &str); 2] = [("FMOD_RET", "fmod-ret"), ("struct_ops", "struct-ops")];
 
 /// The environment variables that name the clang for drivers (hidbpf-build).
 const CLANG: [&str; 2] = ["BPF_CLANG", "CLANG"];
 
-/// For each driver its figures, by name.
+/// The figures of each driver, by name.
 pub type Figures = BTreeMap<String, BTreeMap<String, f64>>;
 
-/// What is kept.
+/// The recorded figures.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    /// The clang that compiled the drivers, as it calls itself.
+    /// The version line of the clang that compiled the drivers.
     clang: String,
     /// The releases of the kernels, by their names.
     kernels: BTreeMap<String, String>,
     drivers: Figures,
 }
 
-/// Counts, and writes table and page anew. What is kept of kernels that were not booted stays; without all cases passed all stays.
+/// Counts, and writes table and page again. Keeps the figures of kernels that did not boot. Writes nothing unless all cases passed.
 ///
 /// # Errors
 /// The machinery fails, or the code does not compile.
@@ -89,17 +90,17 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
     Ok(report)
 }
 
-/// Puts the figures of `more` into `figures`.
+/// Adds the figures of `more` to `figures`.
 pub fn add(figures: &mut Figures, more: Figures) {
     for (driver, more) in more {
         figures.entry(driver).or_default().extend(more);
     }
 }
 
-/// What the drivers cost as far as this machine can count it.
+/// Counts the drivers' costs as far as possible on this machine.
 ///
 /// # Errors
-/// An object can't be read, or a recording not be replayed.
+/// An object can't be read, or a recording can't be replayed.
 pub fn on_this_machine(root: &Path, artifacts: &Artifacts) -> Result<Figures> {
     #[derive(Deserialize)]
     struct Inspected {
@@ -133,7 +134,7 @@ pub fn on_this_machine(root: &Path, artifacts: &Artifacts) -> Result<Figures> {
     Ok(all)
 }
 
-/// What the driver takes for each report of a recording that it looks at.
+/// Returns the driver's instructions for each report of a recording that it processes.
 fn replay(artifacts: &Artifacts, object: &str, recording: &str, generation: &str) -> Result<Vec<f64>> {
     #[derive(Deserialize)]
     struct Answer {
@@ -151,13 +152,13 @@ fn replay(artifacts: &Artifacts, object: &str, recording: &str, generation: &str
     Ok(answer.replay.reports.into_iter().filter_map(|report| report.instructions).collect())
 }
 
-/// Runs `hidbpf` for its answer in JSON.
+/// Runs `hidbpf` and parses its JSON output.
 fn ask<T: DeserializeOwned>(artifacts: &Artifacts, arguments: &[&str]) -> Result<T> {
     let answer = process::output(process::command(&artifacts.hidbpf).arg("--json").args(arguments))?;
     serde_json::from_str(&answer).with_context(|| format!("failed to read what `hidbpf {}` says", arguments.join(" ")))
 }
 
-/// The paths of the files in a folder whose names end so.
+/// Returns the paths of the files in a folder whose names have this ending.
 fn files(folder: &Path, end: &str) -> Result<BTreeSet<String>> {
     let failed = || format!("failed to list `{}`", folder.display());
     let mut paths = BTreeSet::new();
@@ -170,15 +171,15 @@ fn files(folder: &Path, end: &str) -> Result<BTreeSet<String>> {
     Ok(paths)
 }
 
-/// How the clang that compiles drivers calls itself.
+/// Returns the version line of the clang that compiles drivers.
 fn clang() -> Result<String> {
     let named = CLANG.iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
     let said = process::output(process::command(named.unwrap_or_else(|| "clang".into())).arg("--version"))?;
     Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// What there is to say of figures that were counted now, on kernels of these releases: nothing, or lines that must not be missed. That
-/// they could not be counted or compared is such a line too, since it says nothing against what was tested.
+/// Returns lines about newly counted figures, on kernels of these releases, that users must not miss. If the figures could not be counted
+/// or compared, that is such a line too, because it says nothing against the tested code.
 pub fn notices(root: &Path, now: Result<Figures>, releases: &BTreeMap<String, String>) -> Vec<String> {
     let compare = || Ok(Table::read(root)?.against(&now?, releases, &clang()?));
     compare().unwrap_or_else(|error: anyhow::Error| vec![format!("COSTS: not compared: {error:#}")])
@@ -188,7 +189,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
 }
 
-/// Where a figure is from: the first part of its name.
+/// Returns the origin of a figure: the first part of its name.
 fn place(figure: &str) -> &str {
     figure.split('/').next().unwrap_or_default()
 }
@@ -201,7 +202,7 @@ impl Table {
         serde_json::from_str(&text).with_context(|| format!("failed to read `{}`", path.display()))
     }
 
-    /// The table as JSON, a line a driver, so that a change of one shows as such.
+    /// Returns the table as JSON, one line a driver, so that a diff shows the changed driver.
     fn text(&self) -> Result<String> {
         let quoted = |text: &str| serde_json::to_string(text).context("failed to write the costs as JSON");
         let mut lines = Vec::new();
@@ -215,7 +216,7 @@ impl Table {
         Ok(format!("{{\n\"clang\": {clang},\n\"kernels\": {kernels},\n\"drivers\": {{\n{drivers}\n}}\n}}\n"))
     }
 
-    /// What there is to say of figures that were counted now.
+    /// Compares newly counted figures with the recorded ones, and returns lines about the differences.
     fn against(&self, now: &Figures, releases: &BTreeMap<String, String>, clang: &str) -> Vec<String> {
         let mut grown = Vec::new();
         let mut places = BTreeSet::new();
@@ -254,7 +255,7 @@ impl Table {
         lines
     }
 
-    /// The kernels from the oldest to the newest: name and version.
+    /// Returns the kernels from the oldest to the newest: name and version.
     fn versions(&self) -> Vec<(&str, &str)> {
         let is_version = |c: char| c.is_ascii_digit() || c == '.';
         let short = |release: &'_ str| release.find(|c| !is_version(c)).unwrap_or(release.len());
@@ -266,7 +267,7 @@ impl Table {
         versions
     }
 
-    /// The page for people.
+    /// Returns the page for users.
     fn page(&self) -> String {
         let versions = self.versions();
         let kernels: Vec<String> =
@@ -325,7 +326,7 @@ impl Table {
     }
 }
 
-/// Whether a figure is a tenth or more above what it was.
+/// Returns true if a figure grew by a tenth or more.
 fn is_growth(before: f64, now: f64) -> bool {
     now > before && now * 10.0 >= before * 11.0
 }

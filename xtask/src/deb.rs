@@ -1,4 +1,4 @@
-//! `cargo xtask deb`: Debian packages of what `cargo xtask dist` lays out, as packaging/debian divides it.
+//! `cargo xtask deb`: makes Debian packages from the files of `cargo xtask dist`, split as in packaging/debian.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ use crate::paths::{Paths, fresh_folder};
 use crate::process;
 use crate::setup::{self, Need};
 
-/// Where the packages go, and what is in them.
+/// The target folder of the packages, and their contents.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// The directory for the packages; made if it is not there
+    /// The directory for the packages; created if it does not exist
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
@@ -25,10 +25,10 @@ pub struct Options {
     choice: Choice,
 }
 
-/// Tells packaging/debian/rules that there is nothing to build, and where the files are.
+/// Tells packaging/debian/rules that the files are built, and where they are.
 const LAID_OUT: &str = "HIDBPF_LAID_OUT";
 
-/// Builds for release, makes the packages, and has lintian look at them.
+/// Builds for release, makes the packages, and checks them with lintian.
 ///
 /// # Errors
 /// Something does not compile, or dpkg fails, or lintian finds an error: [`Fault::Failed`].
@@ -52,17 +52,17 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Packages that were made.
+/// Finished packages.
 #[derive(Debug)]
 pub struct Made {
-    /// What describes them, for lintian and for archives.
+    /// The file that describes the packages, for lintian and for archives.
     changes: PathBuf,
-    /// The packages and that.
+    /// The packages and that file.
     files: Vec<PathBuf>,
 }
 
 impl Made {
-    /// The packages themselves.
+    /// Returns the packages themselves.
     pub fn packages(&self) -> impl Iterator<Item = &PathBuf> {
         self.files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "deb"))
     }
@@ -80,7 +80,7 @@ pub fn build(paths: &Paths, product: &Product, with: &[Status]) -> Result<Made> 
     let laid_out = folder.join("dist");
     dist::lay_out(&paths.root, product, with, &laid_out)?;
     let mut command = process::command("dpkg-buildpackage");
-    // Cargo does not have to be Debian's, and the cleaning would take away what is laid out.
+    // Cargo may come from outside Debian, and cleaning would delete the files of `cargo xtask dist`.
     command.args(["--build=binary", "--no-sign", "--no-check-builddeps", "--no-pre-clean"]);
     process::output(command.current_dir(&source).env(LAID_OUT, &laid_out).env_remove("SOURCE_DATE_EPOCH"))?;
     let files: Vec<PathBuf> = files(&folder)?.into_iter().filter(|path| path.is_file()).collect();
@@ -90,7 +90,7 @@ pub fn build(paths: &Paths, product: &Product, with: &[Status]) -> Result<Made> 
     }
 }
 
-/// Whether lintian finds no error. Shows what it finds.
+/// Runs lintian, shows its output, and returns true if it finds no error.
 ///
 /// # Errors
 /// It can't be started.
@@ -99,7 +99,7 @@ pub fn lint(made: &Made) -> Result<bool> {
     process::passes(process::command("lintian").args(arguments).arg(&made.changes))
 }
 
-/// Whether shellcheck finds nothing in the scripts of packaging/. Shows what it finds.
+/// Runs shellcheck on the scripts of packaging/, shows its output, and returns true if it finds nothing.
 ///
 /// # Errors
 /// The folder can't be read, or shellcheck can't be started.
@@ -107,7 +107,7 @@ pub fn check_scripts(root: &Path) -> Result<bool> {
     process::passes(process::command("shellcheck").args(scripts(&root.join("packaging"))?))
 }
 
-/// The scripts below a folder: with a line that names a shell, for the shell itself or for shellcheck alone.
+/// Returns the scripts below a folder. A script has a line that names a shell, for the shell itself or only for shellcheck.
 fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in files(folder)? {
@@ -135,7 +135,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
             continue;
         }
         let copied = fs::copy(&path, &to).and_then(|_| {
-            // A checkout with a umask of its own would show in the packages.
+            // Otherwise the umask of a checkout would show in the packages.
             let mode = if path.ends_with("rules") { 0o755 } else { 0o644 };
             fs::set_permissions(&to, fs::Permissions::from_mode(mode))
         });
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(names, expected);
     }
 
-    /// Whoever raises the version writes what is new.
+    /// Each new version needs an entry in the changelog.
     #[test]
     fn the_changelog_is_of_this_version() {
         let changelog = include_str!("../../packaging/debian/changelog");

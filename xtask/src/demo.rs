@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a real kernel, a device with a defect, and what hidbpf does about it, on any machine.
+//! `cargo xtask demo`: shows on any machine how hidbpf repairs a device with a defect, with a real kernel.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::screen::{self, seconds};
 use crate::setup;
 use crate::wanted::{KernelOptions, Wanted};
 
-/// Installs what is missing, builds, boots a kernel, and shows what the guest shows.
+/// Installs missing packages, builds, boots a kernel, and shows the guest's output.
 ///
 /// # Errors
 /// The machinery fails, or the demonstration does: [`Fault::Failed`].
@@ -70,7 +70,7 @@ pub fn run(options: &KernelOptions) -> Result<()> {
     }
 }
 
-/// The kernel that the user named, or else the first of the list.
+/// Returns the kernel that the user named, or the first of the list.
 fn choose(options: &KernelOptions) -> Result<Wanted> {
     if let Some(kernel) = options.user.first() {
         return Ok(Wanted::User(kernel.clone()));

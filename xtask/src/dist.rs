@@ -1,6 +1,6 @@
-//! `cargo xtask dist`: the files of an installed hidbpf, laid out as a system has them. Packages are made of these.
+//! `cargo xtask dist`: lays out the files of an installed hidbpf as they are in a system. Packages are made from this tree.
 //!
-//! The same sources give the same bytes, wherever they are and whenever it is done; with SOURCE_DATE_EPOCH also the same times.
+//! The same sources give the same bytes at any place and time. With SOURCE_DATE_EPOCH they also give the same file times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,10 +18,10 @@ use crate::paths::Paths;
 use crate::process;
 use crate::setup::{self, Need};
 
-/// Where the files go, and which.
+/// The target folder of the files, and the selection.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// The directory that stands for `/`; made if it is not there
+    /// The directory that stands for `/`; created if it does not exist
     #[arg(long, value_name = "DIR")]
     destdir: PathBuf,
 
@@ -29,10 +29,10 @@ pub struct Options {
     pub choice: Choice,
 }
 
-/// What of hidbpf is installed.
+/// The parts of hidbpf to install.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Choice {
-    /// Install drivers of this status too. Those that are stable always are
+    /// Also install drivers of this status. Stable drivers are always installed
     #[arg(long, value_name = "STATUS")]
     pub with: Vec<Status>,
 
@@ -45,33 +45,33 @@ impl Choice {
     /// Builds for release.
     ///
     /// # Errors
-    /// Something does not compile, or there is no libbpf as it was asked for.
+    /// Something does not compile, or the requested libbpf is missing.
     pub fn build(&self, root: &Path) -> Result<Product> {
         let libbpf = self.system_libbpf.then(Libbpf::find).transpose()?;
         artifacts::build_with(root, Profile::Package, libbpf.as_ref())?.product()
     }
 }
 
-/// How far a driver can be trusted, as its manifest says.
+/// The status of a driver in its manifest.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Known to work on the device.
+    /// Works on the device.
     Stable,
-    /// Written from facts.
+    /// Written from facts, not tried on the device.
     Testing,
-    /// To learn from.
+    /// An example to learn from.
     Example,
 }
 
-/// Shells, with where each looks for the completions of `hidbpf`.
+/// The shells, with each one's folder for the completions of `hidbpf`.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/hidbpf"),
     ("zsh", "usr/share/zsh/site-functions/_hidbpf"),
     ("fish", "usr/share/fish/vendor_completions.d/hidbpf.fish"),
 ];
 
-/// What is in an initramfs for which the administrator asked, by its place below packaging.
+/// The files of an initramfs that the administrator enabled, by their place below packaging.
 const EARLY: [(&str, &str); 4] = [
     ("initramfs-tools/hook", "usr/share/initramfs-tools/hooks/hidbpf"),
     ("initramfs-tools/init-top", "usr/share/initramfs-tools/scripts/init-top/hidbpf"),
@@ -88,7 +88,7 @@ const DRIVERS: &str = "usr/lib/hidbpf/drivers";
 const RULES: &str = "usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 const TMPFILES: &str = "usr/lib/tmpfiles.d/hidbpf.conf";
-/// Where systemd, elogind and pm-utils look for what to run when the machine wakes up.
+/// The folders in which systemd, elogind and pm-utils look for programs to run when the machine wakes up.
 const SLEEP: [&str; 3] =
     ["usr/lib/systemd/system-sleep/hidbpf", "usr/lib/elogind/system-sleep/hidbpf", "usr/lib/pm-utils/sleep.d/50hidbpf"];
 const INCLUDE: &str = "usr/include/hidbpf";
@@ -96,7 +96,7 @@ const MAN: &str = "usr/share/man/man8";
 const DOC: &str = "usr/share/doc/hidbpf";
 const LICENSES: &str = "usr/share/licenses/hidbpf";
 
-/// Builds for release and lays the files out.
+/// Builds for release and lays out the files.
 ///
 /// # Errors
 /// Something does not compile, or a file can't be written.
@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Puts everything below `destdir`, and returns how many drivers that were.
+/// Writes everything below `destdir`, and returns the number of drivers.
 ///
 /// # Errors
 /// A file can't be read or written, or there are other drivers.
@@ -150,7 +150,7 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     Ok(objects.len())
 }
 
-/// The objects of the drivers that are stable or have one of the statuses in `with`, by file name.
+/// Returns the objects of the drivers that are stable or have one of the statuses in `with`, by file name.
 fn chosen(root: &Path, product: &Product, with: &[Status]) -> Result<BTreeMap<String, PathBuf>> {
     #[derive(Deserialize)]
     struct Manifest {
@@ -176,7 +176,7 @@ fn chosen(root: &Path, product: &Product, with: &[Status]) -> Result<BTreeMap<St
     Ok(found)
 }
 
-/// The hwdb is made of all drivers that are there. One that another run has left would be in it.
+/// Refuses drivers of an earlier run. The hwdb is made from all drivers in the folder and would contain them.
 fn refuse_others(drivers: &Path, objects: &BTreeMap<String, PathBuf>) -> Result<()> {
     if !drivers.is_dir() {
         return Ok(());
@@ -189,7 +189,7 @@ fn refuse_others(drivers: &Path, objects: &BTreeMap<String, PathBuf>) -> Result<
     Ok(())
 }
 
-/// The files and folders in a folder, in order.
+/// Returns the files and folders in a folder, in order.
 ///
 /// # Errors
 /// It can't be read.
@@ -202,7 +202,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The time that all files are to have, see reproducible-builds.org/specs/source-date-epoch.
+/// Returns the time for all files, see reproducible-builds.org/specs/source-date-epoch.
 fn source_date() -> Result<Option<SystemTime>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds: u64 = text.to_str().and_then(|text| text.parse().ok()).with_context(|| {
@@ -211,11 +211,11 @@ fn source_date() -> Result<Option<SystemTime>> {
     Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
-/// The tree that is written.
+/// The tree to write.
 struct Layout<'a> {
     destdir: &'a Path,
     time: Option<SystemTime>,
-    /// The folders in it that were not there, each behind the one that it is in.
+    /// The new folders in it, each after its parent.
     made: Vec<PathBuf>,
 }
 
@@ -225,7 +225,7 @@ impl Layout<'_> {
         self.write(&bytes, to, mode)
     }
 
-    /// Copies the files of a folder, and of the folders in it, whose names end so.
+    /// Copies the files of a folder, and of its subfolders, whose names have one of these endings.
     fn folder(&mut self, from: &Path, to: &str, endings: &[&str]) -> Result<()> {
         for path in files(from)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -246,7 +246,7 @@ impl Layout<'_> {
         self.set(&to, mode)
     }
 
-    /// Makes a folder, and those that it is in, which are no other where a umask is another.
+    /// Makes a folder and its parents. Their modes do not depend on the umask.
     fn make(&mut self, folder: &Path) -> Result<()> {
         if folder.as_os_str().is_empty() || folder.is_dir() {
             return Ok(());
@@ -257,8 +257,7 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// Gives the manual pages, which hidbpf itself writes, what the other files have, and the folders, which have all that
-    /// comes into them by now.
+    /// Sets the modes and times of the man pages, which hidbpf itself writes, and of the folders, which are complete by now.
     fn finish(&self) -> Result<()> {
         files(&self.destdir.join(MAN))?.iter().try_for_each(|page| self.set(page, 0o644))?;
         self.made.iter().try_for_each(|folder| self.set(folder, 0o755))
@@ -291,10 +290,10 @@ pub fn is_repeatable(root: &Path, product: &Product, scratch: &Path) -> Result<b
     Ok(is_same)
 }
 
-/// What is below a folder: the mode of each file and folder, and the bytes of each file, by its path from there.
+/// The contents of a folder: the mode of each file and folder, and the bytes of each file, by path.
 pub type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
-/// Lays out what is usual into an empty folder, and reads that.
+/// Lays out the default selection into an empty folder, and reads it.
 ///
 /// # Errors
 /// It can't be laid out.
@@ -306,7 +305,7 @@ pub fn lay_out_anew(root: &Path, product: &Product, destdir: &Path) -> Result<Fi
     Ok(tree)
 }
 
-/// The paths that are in one only, or are not the same in both.
+/// Returns the paths that are in only one tree or differ between both.
 pub fn differing<'a>(first: &'a Files, second: &'a Files) -> BTreeSet<&'a Path> {
     let paths = first.keys().chain(second.keys());
     paths.filter(|path| first.get(*path) != second.get(*path)).map(PathBuf::as_path).collect()

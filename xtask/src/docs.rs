@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the pages about devices, from the drivers' manifests, and the book of all pages.
+//! `cargo xtask docs`: writes the pages about devices, from the drivers' manifests, and builds the book of all pages.
 
 use std::fs;
 
@@ -10,22 +10,22 @@ use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::setup;
 
-/// Where the pages are, from the workspace's root.
+/// The folder of the pages, from the workspace's root.
 const PAGES: &str = "docs/devices";
 
-/// Where the drivers' folders are, from there.
+/// The folder of the drivers' folders, from the pages.
 const SOURCES: &str = "../../drivers";
 
-/// Installs what is missing, builds, and writes the pages; that of a driver that is gone goes too. Then builds the book.
+/// Installs missing packages, builds, and writes the pages. Removes the pages of drivers that are gone. Then builds the book.
 ///
 /// # Errors
-/// Something does not compile, a page can't be written, mdBook can't be had, or a link of the book leads nowhere.
+/// Something does not compile, a page can't be written, mdBook is not available, or a link of the book leads nowhere.
 pub fn run() -> Result<()> {
     setup::run()?;
     let paths = Paths::find()?;
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
     let pages = paths.root.join(PAGES);
-    // Beside the old ones first, so that a failure leaves those.
+    // The new pages are written beside the old ones first, so that a failure keeps the old ones.
     let fresh = pages.with_extension("new");
     remove_folder(&fresh)?;
     let mut hidbpf = process::command(&artifacts.hidbpf);

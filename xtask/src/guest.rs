@@ -1,5 +1,5 @@
-//! What is in the virtual machine beside the kernel: the test program as the first process, hidbpf with its drivers, udev as
-//! this machine has it, and the shared libraries of all of them.
+//! The contents of the virtual machine besides the kernel: the test program as the first process, hidbpf with its drivers, this machine's
+//! udev, and the shared libraries of all of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,14 +16,14 @@ use crate::process;
 use crate::protocol::{JOB_PATH, Job};
 use crate::udev_hid_bpf::UdevHidBpf;
 
-/// Where a package puts hidbpf, and its drivers.
+/// The paths of hidbpf and its drivers in a package.
 pub const HIDBPF: &str = "/usr/bin/hidbpf";
 const HELPER: &str = "/usr/lib/udev/hidbpf-udev";
 pub const DRIVERS: &str = "/usr/lib/hidbpf/drivers";
 const RULES: &str = "/usr/lib/udev/rules.d";
 const HWDB: &str = "usr/lib/udev/hwdb.d";
 
-/// The rules of udev's that make an input device what it is on a desktop. Rules for disks, networks and seats are left out.
+/// udev's rules that make an input device what it is on a desktop. Rules for disks, networks and seats are left out.
 const UDEV_RULES: [&str; 8] = [
     "50-udev-default.rules",
     "60-evdev.rules",
@@ -35,54 +35,56 @@ const UDEV_RULES: [&str; 8] = [
     "80-drivers.rules",
 ];
 
-/// The entries of udev's hwdb that the rules above look up. Those that overwrite what the kernel says of axes and keys, for
-/// evdev and keyboards, are left out: they differ from version to version, and some are for other devices with the same ids.
+/// The entries of udev's hwdb that the rules above look up.
+///
+/// Entries for evdev and keyboards, which override the kernel's axes and keys, are left out. They differ between versions, and some are for
+/// other devices with the same ids.
 const UDEV_HWDB: [&str; 5] =
     ["60-input-id.hwdb", "70-joystick.hwdb", "70-mouse.hwdb", "70-pointingstick.hwdb", "70-touchpad.hwdb"];
 
-/// Where udev's folder is, old place last.
+/// The folders of udev, the old one last.
 const UDEV_FOLDERS: [&str; 2] = ["/usr/lib/udev", "/lib/udev"];
 
-/// Where udev's daemon is, old place last.
+/// The paths of udev's daemon, the old one last.
 const UDEV_DAEMONS: [&str; 2] = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"];
 
 /// Programs of this machine that the guest runs.
 const PROGRAMS: [&str; 4] = ["kmod", "strace", "systemd-hwdb", "udevadm"];
 
-/// The names under which kmod is called.
+/// The names of kmod's commands.
 const KMOD_NAMES: [&str; 6] = ["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
 
-/// Libraries that newer udev and kmod load by themselves, so that nothing lists them.
+/// Libraries that newer udev and kmod load at run time, so that no list shows them.
 const LOADED_LATER: [&str; 5] = ["libkmod.so.2", "liblzma.so.5", "libzstd.so.1", "libz.so.1", "libcrypto.so.3"];
 
-/// Where Debian has shared libraries.
+/// Debian's folders of shared libraries.
 const LIBRARIES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu"];
 
 /// The same for arm64, and its dynamic linker.
 const ARM64_LIBRARIES: &str = "usr/lib/aarch64-linux-gnu";
 const ARM64_LINKER: &str = "usr/lib/ld-linux-aarch64.so.1";
 
-/// The users and groups that udev's rules name, with Debian's numbers where they are fixed.
+/// The users and groups in udev's rules, with Debian's numbers if those are fixed.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\ntty:x:5:\ndisk:x:6:\nlp:x:7:\nkmem:x:15:\ndialout:x:20:\ncdrom:x:24:\ntape:x:26:\naudio:x:29:\n\
 video:x:44:\nplugdev:x:46:\nusers:x:100:\ninput:x:995:\nsgx:x:994:\nkvm:x:993:\nrender:x:992:\nnogroup:x:65534:\n";
 
-/// A folder with report descriptors of real devices that may lie beside the checkout. Without it, the cases that read it skip.
+/// An optional folder beside the checkout with report descriptors of real devices. If it is missing, the cases that read it are skipped.
 const DESCRIPTORS: &str = "../shared/descriptors";
 
-/// Where the guest's udev comes from, and its shared libraries.
+/// The source of the guest's udev and shared libraries.
 #[derive(Clone, Copy, Debug)]
 pub enum Userland<'a> {
-    /// From this machine.
+    /// This machine.
     Own {
-        /// What lies beside it.
+        /// The package udev-hid-bpf, to pack besides.
         udev_hid_bpf: Option<&'a UdevHidBpf>,
     },
-    /// From Debian's packages for arm64.
+    /// Debian's packages for arm64.
     Unpacked {
-        /// The folder in which they are unpacked.
+        /// The folder with the unpacked packages.
         root: &'a Path,
-        /// The command that makes the hwdb, which is this machine's.
+        /// This machine's command, which makes the hwdb.
         hidbpf: &'a Path,
     },
 }
@@ -96,7 +98,7 @@ impl Userland<'_> {
     }
 }
 
-/// Packs what is the same for every kernel, once.
+/// Packs the parts that are the same for every kernel, once.
 #[derive(Debug)]
 pub struct Packer<'a> {
     paths: &'a Paths,
@@ -105,10 +107,10 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// Packs the first archive out of what cargo built and what is in `userland`.
+    /// Packs the first archive from the results of cargo and of `userland`.
     ///
     /// # Errors
-    /// Something that belongs in it is missing.
+    /// A part is missing.
     pub fn new(paths: &'a Paths, modules: Modules, artifacts: &Artifacts, userland: Userland<'_>) -> Result<Self> {
         let folder = paths.vm.join("initramfs");
         let base = folder.join(format!("base-{}.cpio", userland.architecture().debian()));
@@ -137,7 +139,7 @@ impl<'a> Packer<'a> {
         Ok(Self { paths, modules, base })
     }
 
-    /// Packs a tree beside what is the same for every kernel, as the archive called `name`.
+    /// Packs a tree in addition to the common parts, as the archive `name`.
     ///
     /// # Errors
     /// A file can't be read or written.
@@ -147,7 +149,7 @@ impl<'a> Packer<'a> {
         Ok(Self { base, ..self })
     }
 
-    /// Packs the archive for one kernel and one job, called `name`, and returns its path.
+    /// Packs the archive `name` for one kernel and one job, and returns its path.
     ///
     /// # Errors
     /// The kernel lacks a module, or a file can't be written.
@@ -163,7 +165,7 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Packs udev and what it runs, as this machine has them.
+/// Packs this machine's udev and the programs that it runs.
 fn add_udev(tree: &mut Tree) -> Result<()> {
     for name in PROGRAMS {
         let path = process::find(name).ok_or_else(|| anyhow!("failed to pack `{name}`: it is not installed"))?;
@@ -189,7 +191,7 @@ fn add_udev(tree: &mut Tree) -> Result<()> {
     Ok(())
 }
 
-/// Packs udev and what it runs, as Debian's packages have them, and all shared libraries: nothing here can tell which are needed.
+/// Packs udev and its programs from Debian's packages, with all shared libraries, because this machine can't find out which are needed.
 fn add_unpacked_udev(tree: &mut Tree, root: &Path) -> Result<()> {
     for name in PROGRAMS {
         tree.add_file(&root.join("usr/bin").join(name), &format!("/usr/bin/{name}"))?;
@@ -212,7 +214,7 @@ fn add_unpacked_udev(tree: &mut Tree, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Packs what this workspace makes.
+/// Packs the results of this workspace.
 fn add_hidbpf(
     tree: &mut Tree,
     paths: &Paths,
@@ -225,7 +227,7 @@ fn add_hidbpf(
         let stripped = stage.join(name);
         strip(userland.architecture(), program, &stripped)?;
         match userland {
-            // The helper is linked statically, and needs none.
+            // The helper is linked statically and needs no libraries.
             Userland::Own { .. } if to != HELPER => add_program(tree, &stripped, to)?,
             _ => tree.add_file(&stripped, to)?,
         }
@@ -240,7 +242,7 @@ fn add_hidbpf(
     Ok(())
 }
 
-/// Writes `program` to `to` without debugging information, with which it is many times as large, and the guest has to unpack it.
+/// Writes `program` to `to` without debugging information. It would make the program many times as large, and the guest has to unpack it.
 ///
 /// # Errors
 /// It can't be written.
@@ -271,7 +273,7 @@ pub fn add_recordings(tree: &mut Tree, paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Makes the hwdb of udev's entries and those that hidbpf writes for its drivers.
+/// Compiles the hwdb from udev's entries and those that hidbpf writes for its drivers.
 fn compile_hwdb(tree: &mut Tree, hidbpf: &Path, objects: &Path, stage: &Path) -> Result<()> {
     let root = stage.join("root");
     let sources = root.join(HWDB);
@@ -287,7 +289,7 @@ fn compile_hwdb(tree: &mut Tree, hidbpf: &Path, objects: &Path, stage: &Path) ->
     let text = process::output(process::command(hidbpf).arg("hwdb").arg("--drivers").arg(objects))?;
     let own = sources.join("81-hidbpf.hwdb");
     fs::write(&own, text).with_context(|| format!("failed to write `{}`", own.display()))?;
-    // Debian's looks below /lib, which is a link to /usr/lib on any machine that it runs on.
+    // Debian's program looks below /lib, which is a link to /usr/lib on every Debian machine.
     let link = root.join("lib");
     std::os::unix::fs::symlink("usr/lib", &link).with_context(|| format!("failed to create `{}`", link.display()))?;
     process::output(
@@ -298,7 +300,7 @@ fn compile_hwdb(tree: &mut Tree, hidbpf: &Path, objects: &Path, stage: &Path) ->
     tree.add_folder(&root.join("usr"), "/usr", &|_| true)
 }
 
-/// Packs a program, or a library, with all shared libraries that it needs.
+/// Packs a program or a library, with all shared libraries that it needs.
 fn add_program(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
     tree.add_file(from, to)?;
     for library in libraries(from)? {
@@ -316,7 +318,7 @@ fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     parse_libraries(&listed).with_context(|| format!("failed to find the libraries of `{}`", program.display()))
 }
 
-/// Reads lines `name => path (address)` and `path (address)`; the kernel's own `linux-vdso` has no path.
+/// Parses lines `name => path (address)` and `path (address)`. The kernel's `linux-vdso` has no path.
 fn parse_libraries(listed: &str) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for line in listed.lines() {

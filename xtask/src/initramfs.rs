@@ -1,6 +1,6 @@
-//! A tree of files in memory of its names, and the cpio archive that the kernel unpacks as its first root.
+//! A tree of files, and the cpio archive that the kernel unpacks as its first root.
 //!
-//! The archive is not compressed: in an emulated machine unpacking costs more than reading.
+//! The archive is not compressed, because unpacking takes longer than reading in an emulated machine.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 /// The device number of `/dev/console`, which the kernel opens for the first program before anything is mounted.
 const CONSOLE: (u32, u32) = (5, 1);
 
-/// Files by their path in the guest, without a slash in front.
+/// Files by their path in the guest, without a leading slash.
 #[derive(Debug, Default)]
 pub struct Tree {
     entries: BTreeMap<String, Entry>,
@@ -33,7 +33,7 @@ enum Entry {
 }
 
 impl Tree {
-    /// The frame of a root: folders to mount on, links for `/bin` and its like, and the console.
+    /// Returns the frame of a root: mount points, links for `/bin` and the like, and the console.
     pub fn root() -> Self {
         let mut tree = Self::default();
         for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var"] {
@@ -47,10 +47,10 @@ impl Tree {
         tree
     }
 
-    /// Puts the host's file `from` at `to`, with its own permissions. A link is followed.
+    /// Adds the host's file `from` at `to`, with its permissions. Follows a link.
     ///
     /// # Errors
-    /// There is no such file.
+    /// The file does not exist.
     pub fn add_file(&mut self, from: &Path, to: &str) -> Result<()> {
         let metadata = fs::metadata(from).with_context(|| format!("failed to read `{}`", from.display()))?;
         if !metadata.is_file() {
@@ -61,7 +61,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts all files under the host's folder `from` below `to`, except those that `wanted` refuses.
+    /// Adds all files under the host's folder `from` below `to`, except those that `wanted` refuses.
     ///
     /// # Errors
     /// The folder, or a file in it, can't be read.
@@ -80,7 +80,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts all that is under the host's folder `from` below `to`, links as they are.
+    /// Adds everything under the host's folder `from` below `to`. Links stay links.
     ///
     /// # Errors
     /// The folder, or something in it, can't be read.
@@ -104,17 +104,17 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts a file with this text at `to`, for all to read.
+    /// Adds a file with this text at `to`, readable for all.
     pub fn add_text(&mut self, text: impl Into<Vec<u8>>, to: &str) {
         self.insert(to, Entry::Text { bytes: text.into(), mode: 0o644 });
     }
 
-    /// Puts a link to `target` at `to`.
+    /// Adds a link to `target` at `to`.
     pub fn add_link(&mut self, target: &str, to: &str) {
         self.insert(to, Entry::Link(target.to_owned()));
     }
 
-    /// Whether something is at `to`.
+    /// Returns true if there is an entry at `to`.
     pub fn has(&self, to: &str) -> bool {
         self.entries.contains_key(&place(to))
     }
@@ -141,8 +141,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes the archive to a file at `path`, after the bytes of the file at `before` if there is one: the kernel unpacks one
-    /// archive after the other.
+    /// Writes the archive to a file at `path`. The bytes of the file at `before` come first, if it is given: the kernel unpacks one archive
+    /// after the other.
     ///
     /// # Errors
     /// As for [`Tree::write`].
@@ -155,7 +155,7 @@ impl Tree {
             let mut first = File::open(before).with_context(|| format!("failed to open `{}`", before.display()))?;
             let failure = || format!("failed to write `{}`", path.display());
             let length = copy(&mut first, &mut out).with_context(failure)?;
-            // The kernel looks for the next one at multiples of four.
+            // The kernel looks for the next archive at multiples of four.
             let gap = usize::try_from(length.next_multiple_of(4) - length).unwrap_or_default();
             out.write_all(&[0; 4][..gap]).with_context(failure)?;
         }
@@ -185,7 +185,7 @@ impl Entry {
                 let source = File::open(path)?;
                 let metadata = source.metadata()?;
                 let size = u32::try_from(metadata.len())?;
-                // What was made from what can be told by the times: hidbpf looks whether the hwdb is older than its drivers.
+                // The order of the times matters: hidbpf checks whether the hwdb is older than its drivers.
                 let mut file = builder
                     .mtime(u32::try_from(metadata.mtime())?)
                     .mode(*mode)
@@ -199,7 +199,7 @@ impl Entry {
     }
 }
 
-/// Where a path of a Debian machine really is: `/lib/x` is `usr/lib/x`.
+/// Returns the real path on a Debian machine: `/lib/x` is `usr/lib/x`.
 fn place(path: &str) -> String {
     let path = path.trim_start_matches('/');
     let first = path.split('/').next().unwrap_or_default();

@@ -16,29 +16,29 @@ use crate::screen::{self, Step};
 /// The list of kernels.
 const LIST: &str = include_str!("../kernels.toml");
 
-/// What the packages of a kernel for ordinary PCs have around the release.
+/// The part before the release in the package names of kernels for ordinary PCs.
 const IMAGE_PREFIX: &str = "linux-image-";
 
-/// The names of files of one fetched kernel, in its folder.
+/// The names of files of a fetched kernel, in its folder.
 const IMAGE: &str = "vmlinuz";
 const CONFIG: &str = "config";
 const MODULES: &str = "modules";
 
-/// What the names of folders begin with in which a kernel is being put together.
+/// The prefix of folders in which a kernel is being assembled.
 const PARTIAL: &str = ".partial-";
 
-/// What processors a kernel is for.
+/// The architecture of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Architecture {
     /// x86-64.
     #[default]
     Amd64,
-    /// Arm's, with 64 bits.
+    /// 64-bit Arm.
     Arm64,
 }
 
 impl Architecture {
-    /// What Debian calls it.
+    /// Returns Debian's name for it.
     pub fn debian(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -46,7 +46,7 @@ impl Architecture {
         }
     }
 
-    /// The program of QEMU's that runs machines of this kind.
+    /// Returns the QEMU program that runs machines of this architecture.
     pub fn qemu(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86_64",
@@ -55,24 +55,24 @@ impl Architecture {
     }
 }
 
-/// A kernel that is here and can be booted.
+/// A kernel that is available and can be booted.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// What reports call it.
+    /// The name in reports.
     pub name: String,
-    /// What `uname -r` will say.
+    /// The output of `uname -r`.
     pub release: String,
     /// The bzImage.
     pub image: PathBuf,
-    /// The folder with the modules of this release (it has `modules.builtin` and `kernel/`); none where all is built in.
+    /// The folder with the modules of this release (it has `modules.builtin` and `kernel/`). `None` if everything is built in.
     pub modules: Option<PathBuf>,
-    /// What it must offer.
+    /// The generation that it must offer.
     pub generation: Generation,
-    /// Whether all cases run on it, also where not all are asked for.
+    /// Whether all cases run on it, even if the user did not ask for all.
     pub everything: bool,
-    /// Whether a case may be skipped on it.
+    /// Whether cases may be skipped on it.
     pub may_skip: bool,
-    /// What it is for.
+    /// Its architecture.
     pub architecture: Architecture,
 }
 
@@ -83,7 +83,7 @@ pub struct List {
     /// Debian's kernels.
     #[serde(rename = "kernel")]
     pub kernels: Vec<Entry>,
-    /// What the guest needs as modules.
+    /// The modules that the guest needs.
     pub modules: Modules,
 }
 
@@ -91,33 +91,33 @@ pub struct List {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Modules {
-    /// Without these nothing works.
+    /// Required modules.
     pub needed: Vec<String>,
-    /// Packed where the kernel has them.
+    /// Modules that are packed if the kernel has them.
     pub welcome: Vec<String>,
 }
 
-/// One of Debian's kernels, not yet looked up.
+/// One of Debian's kernels, before it is looked up.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Entry {
-    /// What reports call it.
+    /// The name in reports.
     pub name: String,
     /// The suite that has it.
     pub suite: String,
-    /// Which one of the suite.
+    /// The choice among the suite's kernels.
     pub pick: Pick,
-    /// Only this version and later.
+    /// The lowest version to choose.
     pub since: Option<String>,
-    /// What it must offer.
+    /// The generation that it must offer.
     pub generation: Generation,
-    /// Whether all cases run on it, also where not all are asked for.
+    /// Whether all cases run on it, even if the user did not ask for all.
     #[serde(default)]
     pub everything: bool,
-    /// Whether a case may be skipped on it.
+    /// Whether cases may be skipped on it.
     #[serde(default = "yes")]
     pub may_skip: bool,
-    /// What it is for. Those of the list are for x86-64.
+    /// Its architecture. The kernels of the list are for x86-64.
     #[serde(skip)]
     pub architecture: Architecture,
 }
@@ -126,7 +126,7 @@ fn yes() -> bool {
     true
 }
 
-/// Which of a suite's kernels is meant.
+/// The choice among a suite's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pick {
@@ -136,7 +136,7 @@ pub enum Pick {
     Oldest,
 }
 
-/// Reads `kernels.toml`.
+/// Parses `kernels.toml`.
 ///
 /// # Errors
 /// It has a mistake.
@@ -145,7 +145,7 @@ pub fn list() -> Result<List> {
 }
 
 impl Entry {
-    /// The name of the image package that this entry means, among `packages`, and its release.
+    /// Returns the name of this entry's image package among `packages`, and its release.
     fn resolve(&self, packages: &[String]) -> Result<String> {
         let since = self.since.as_deref().map(Version::parse).unwrap_or_default();
         let releases = packages.iter().filter_map(|package| package.strip_prefix(IMAGE_PREFIX));
@@ -172,7 +172,7 @@ impl Entry {
     /// Finds the kernel in Debian's archive, and fetches it unless it is here.
     ///
     /// # Errors
-    /// The archive can't be reached, has no such kernel, or the kernel is not built as the entry says.
+    /// The archive can't be reached, has no such kernel, or the kernel is not built as the entry requires.
     pub fn fetch(&self, paths: &Paths) -> Result<Kernel> {
         let step = screen::step(&self.name, "looking for the kernel");
         let suite = Suite::open(&paths.vm.join("apt"), &self.suite, self.architecture, &step)?;
@@ -206,10 +206,10 @@ impl Entry {
     }
 }
 
-/// Downloads the packages of the kernel `release` and puts what is needed of them at `folder`, whole or not at all.
+/// Downloads the packages of the kernel `release` and puts the needed files into `folder`, completely or not at all.
 fn unpack(suite: &Suite, release: &str, folder: &Path, step: &Step) -> Result<()> {
     let image = format!("{IMAGE_PREFIX}{release}");
-    // Since 6.19 the image package is empty and depends on others of the same release that hold the parts.
+    // Since 6.19 the image package is empty and depends on other packages of the same release that hold the parts.
     let mut packages: Vec<String> = suite.dependencies(&image)?;
     packages.retain(|name| name.starts_with("linux-") && name.ends_with(&format!("-{release}")));
     packages.push(image);
@@ -242,8 +242,8 @@ fn unpack(suite: &Suite, release: &str, folder: &Path, step: &Step) -> Result<()
     remove_folder(&partial)
 }
 
-/// Removes what runs that were killed have left, as far as it can be removed: what such a run had started may still be writing,
-/// and then it is removed next time.
+/// Removes the remains of killed runs, as far as possible. A process of such a run may still be writing. Its files are then removed next
+/// time.
 fn remove_left_overs(kernels: &Path) -> Result<()> {
     fs::create_dir_all(kernels).with_context(|| format!("failed to create `{}`", kernels.display()))?;
     for entry in fs::read_dir(kernels).with_context(|| format!("failed to read `{}`", kernels.display()))?.flatten() {
@@ -268,11 +268,11 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 pub struct UserKernel {
     /// The bzImage.
     pub image: PathBuf,
-    /// Where its modules are, if it has any.
+    /// The folder of its modules, if it has any.
     pub modules: Option<PathBuf>,
-    /// What it offers. Default: what kernels of its version offer.
+    /// The generation that it offers. Default: the usual one of its version.
     pub generation: Option<Generation>,
-    /// What reports call it. Default: its release.
+    /// The name in reports. Default: its release.
     pub name: Option<String>,
 }
 
@@ -300,7 +300,7 @@ impl std::str::FromStr for UserKernel {
 }
 
 impl UserKernel {
-    /// Reads several, with a colon between any two.
+    /// Parses several kernels, separated by colons.
     ///
     /// # Errors
     /// One of them is misspelt.
@@ -309,10 +309,10 @@ impl UserKernel {
         items.map(|item| item.trim().parse().with_context(|| format!("failed to read `{item}`"))).collect()
     }
 
-    /// Looks at the files that the user named.
+    /// Checks the files that the user named.
     ///
     /// # Errors
-    /// The image is none, or the modules are not those of its release.
+    /// The image is invalid, or the modules are not those of its release.
     pub fn look(&self) -> Result<Kernel> {
         let image = &self.image;
         let bytes = fs::read(image).with_context(|| format!("failed to read the kernel `{}`", image.display()))?;
@@ -343,7 +343,7 @@ impl UserKernel {
     }
 }
 
-/// The release that a bzImage carries, see Documentation/arch/x86/boot.rst: at 0x202 a magic, at 0x20e the place of the text.
+/// Returns the release in a bzImage, see Documentation/arch/x86/boot.rst: a magic at 0x202, and the place of the text at 0x20e.
 fn release_of(image: &[u8]) -> Option<&str> {
     if image.get(0x202..0x206)? != b"HdrS" {
         return None;
@@ -353,7 +353,7 @@ fn release_of(image: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok().filter(|release| !release.is_empty())
 }
 
-/// What a kernel of this version offers when it is built with CONFIG_HID_BPF.
+/// Returns the generation that a kernel of this version offers if it is built with CONFIG_HID_BPF.
 fn usual_generation(version: &Version) -> Generation {
     if *version >= Version::parse("6.11") {
         Generation::StructOps
@@ -369,13 +369,13 @@ fn usual_generation(version: &Version) -> Generation {
 pub struct Version(Vec<u32>);
 
 impl Version {
-    /// Reads the numbers at the start of `release`.
+    /// Parses the numbers at the start of `release`.
     pub fn parse(release: &str) -> Self {
         let numbers = release.split(|char: char| !char.is_ascii_digit() && char != '.').next().unwrap_or_default();
         Self(numbers.split('.').map_while(|number| number.parse().ok()).collect())
     }
 
-    /// Reads the release of one of Debian's kernels for ordinary machines, `7.3.4+deb13-amd64`; none for any other flavour.
+    /// Parses the release of one of Debian's kernels for ordinary machines, `7.3.4+deb13-amd64`. Returns `None` for any other flavour.
     fn of_plain_kernel(release: &str, architecture: Architecture) -> Option<Self> {
         let flavour = release.strip_suffix(architecture.debian())?.strip_suffix('-')?;
         let (numbers, debian) = flavour.split_once("+deb")?;

@@ -1,5 +1,5 @@
-//! Does the work of a run on a few threads, so that all processors are busy to the end: machines with one kernel after the
-//! other, each as soon as its kernel is there, and beside them what needs none.
+//! Runs the work of a command on a few threads, so that all processors are busy to the end. Machines start as soon as their kernel is
+//! available, and work that needs no machine runs beside them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -10,11 +10,11 @@ use crate::kernels::Kernel;
 use crate::paths::Paths;
 use crate::wanted::Wanted;
 
-/// What came of each kernel, by its name, in the order in which they were asked for.
+/// The results for each kernel, by its name, in the order of the request.
 pub type Results<R> = Vec<(String, Result<(Kernel, Vec<R>)>)>;
 
-/// Gets each of the kernels that are `wanted`, has `split` divide what is to be done with it, and does each piece as `work`, as many
-/// at a time as there are `lanes`. One of the lanes does `beside` first.
+/// Gets each of the `wanted` kernels, divides its work with `split`, and runs each piece with `work`, on `lanes` threads. One of the
+/// threads runs `beside` first.
 pub fn run<P: Send, R: Send>(
     paths: &Paths,
     wanted: &[Wanted],
@@ -70,12 +70,12 @@ pub fn run<P: Send, R: Send>(
     results
 }
 
-/// How many pieces are worked on at once if the user has not said. A machine has one processor and 1 GiB of memory.
+/// Returns the default number of simultaneous pieces. A machine has one processor and 1 GiB of memory.
 pub fn usual_lanes() -> usize {
     thread::available_parallelism().map_or(1, |count| count.get().min(4))
 }
 
-/// A thread that panicked with the lock in hand has left nothing half done: each puts in one whole result.
+/// Locks a mutex. A thread that panicked while it held the lock has left only complete results.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The system's libbpf, which hidbpf is linked with where that is asked for: found as any library is, with pkg-config.
+//! The system's libbpf, for linking hidbpf if the user asks for it. pkg-config finds it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,34 +7,34 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// The oldest that does, which is the one that libbpf-sys is made for.
+/// The oldest usable version, which is the one that libbpf-sys is made for.
 const OLDEST: (u32, u32) = (1, 7);
 
-/// What to do without it.
+/// The hint if it is missing.
 const WAY_OUT: &str = "without --system-libbpf hidbpf has a copy in it";
 
 /// A libbpf that hidbpf can be linked with.
 #[derive(Clone, Debug, Default)]
 pub struct Libbpf {
-    /// Where its headers are, unless every compiler looks there.
+    /// The folders of its headers, unless every compiler searches them.
     includes: Vec<PathBuf>,
-    /// Where it is, unless every linker looks there.
+    /// The folders of the library, unless every linker searches them.
     folders: Vec<PathBuf>,
 }
 
 impl Libbpf {
-    /// Asks pkg-config, which looks in the folders of PKG_CONFIG_PATH first.
+    /// Asks pkg-config, which searches the folders of PKG_CONFIG_PATH first.
     ///
     /// # Errors
-    /// There is none, or it is too old.
+    /// It is missing or too old.
     pub fn find() -> Result<Self> {
         Self::ask(&|| process::command("pkg-config"))
     }
 
-    /// Asks pkg-config for the one that has its `libbpf.pc` in `folder`.
+    /// Asks pkg-config for the libbpf whose `libbpf.pc` is in `folder`.
     ///
     /// # Errors
-    /// There is none, or it is too old.
+    /// It is missing or too old.
     pub fn find_in(folder: &Path) -> Result<Self> {
         Self::ask(&|| {
             let mut command = process::command("pkg-config");
@@ -54,14 +54,14 @@ impl Libbpf {
         Ok(Self { includes: folders(&ask("--cflags-only-I")?, "-I"), folders: folders(&ask("--libs-only-L")?, "-L") })
     }
 
-    /// Has what cargo builds find it, and the build scripts that run meanwhile.
+    /// Makes cargo, and the build scripts that it runs, find the library.
     pub fn build_with(&self, command: &mut Command) -> Result<()> {
         set(command, "C_INCLUDE_PATH", &self.includes)?;
         set(command, "LIBBPF_SYS_LIBRARY_PATH", &self.folders)?;
         self.run_with(command)
     }
 
-    /// Has a program find it where the dynamic linker would not.
+    /// Makes a program find the library if the dynamic linker does not.
     pub fn run_with(&self, command: &mut Command) -> Result<()> {
         set(command, "LD_LIBRARY_PATH", &self.folders)
     }
@@ -75,7 +75,7 @@ fn set(command: &mut Command, variable: &str, folders: &[PathBuf]) -> Result<()>
     Ok(())
 }
 
-/// The folders in what pkg-config says.
+/// Returns the folders in the output of pkg-config.
 fn folders(said: &str, option: &str) -> Vec<PathBuf> {
     said.split_whitespace().filter_map(|word| word.strip_prefix(option)).map(PathBuf::from).collect()
 }

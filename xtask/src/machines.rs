@@ -26,7 +26,7 @@ pub struct Plan<'a> {
     pub limits: Limits,
     /// The cases for a kernel, a list for each machine.
     pub deal: &'a (dyn Fn(&Kernel) -> Vec<Vec<String>> + Sync),
-    /// Whether cases may be skipped on kernels too on which none of hidbpf's own may be.
+    /// Whether cases may also be skipped on kernels on which none of hidbpf's own cases may be skipped.
     pub may_skip: bool,
     /// The task of a machine that runs these cases.
     pub task: &'a (dyn Fn(Vec<String>) -> Task + Sync),

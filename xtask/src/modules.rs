@@ -1,4 +1,4 @@
-//! Chooses the modules that a guest needs out of all that a kernel has, with those that they depend on.
+//! Chooses the modules that a guest needs from all modules of a kernel, with their dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,7 +38,7 @@ pub fn stage(kernel: &Kernel, wanted: &Modules, stage: &Path) -> Result<()> {
     depmod(kernel, stage)
 }
 
-/// Makes what [`stage`] makes for a kernel of which no module is needed: tables with nothing in them.
+/// Writes the same tables as [`stage`], but empty, for a kernel whose modules are not needed.
 ///
 /// # Errors
 /// A file can't be written, or `depmod` fails.
@@ -51,7 +51,7 @@ pub fn stage_none(kernel: &Kernel, stage: &Path) -> Result<()> {
     depmod(kernel, stage)
 }
 
-/// Where the kernel's modules are below `stage`.
+/// Returns the folder of the kernel's modules below `stage`.
 fn folder(kernel: &Kernel, stage: &Path) -> PathBuf {
     stage.join("lib/modules").join(&kernel.release)
 }
@@ -64,7 +64,7 @@ fn depmod(kernel: &Kernel, stage: &Path) -> Result<()> {
 #[derive(Debug, Default)]
 struct Tree {
     root: PathBuf,
-    /// Path under `root` of each module.
+    /// The path of each module under `root`.
     files: BTreeMap<String, PathBuf>,
     built_in: BTreeSet<String>,
 }
@@ -98,24 +98,24 @@ impl Tree {
     }
 }
 
-/// The name of the module in a file: `hid-generic.ko.xz` is `hid_generic`.
+/// Returns the name of the module in a file: `hid-generic.ko.xz` is `hid_generic`.
 fn module_name(path: &Path) -> Option<String> {
     let (name, rest) = path.file_name()?.to_str()?.split_once(".ko")?;
     (rest.is_empty() || rest.starts_with('.')).then(|| canonical(name))
 }
 
-/// The kernel takes `-` and `_` in a module's name for the same.
+/// Replaces `-` with `_`: the kernel treats them as equal in a module's name.
 fn canonical(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The names of the modules that the module in the file at `path` depends on.
+/// Returns the names of the modules that the module in the file at `path` depends on.
 fn depends_of(path: &Path) -> Result<Vec<String>> {
     let listed = process::output(process::command("modinfo").args(["-F", "depends"]).arg(path))?;
     Ok(listed.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-/// The paths under the tree's root of all modules that are wanted, and of those that they depend on.
+/// Returns the paths, under the tree's root, of all wanted modules and their dependencies.
 fn choose(tree: &Tree, wanted: &Modules, depends: impl Fn(&Path) -> Result<Vec<String>>) -> Result<BTreeSet<PathBuf>> {
     let mut chosen = BTreeSet::new();
     let needed = wanted.needed.iter().map(|name| (canonical(name), true));

@@ -1,6 +1,6 @@
-//! `cargo xtask packages`: the Debian packages, on a Debian system of their own that boots with its systemd and its udev.
+//! `cargo xtask packages`: tests the Debian packages on a separate Debian system that boots with its own systemd and udev.
 //!
-//! The system is made by mmdebstrap from Debian's archive. It makes its own initramfs, and boots from a disk.
+//! mmdebstrap makes the system from Debian's archive. The system makes its own initramfs, and boots from a disk.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,7 +32,7 @@ use crate::setup::{self, Need};
 use crate::transcript::Tally;
 use crate::wanted::{KernelOptions, Wanted};
 
-/// What `cargo xtask packages` is told.
+/// The options of `cargo xtask packages`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// Test packages as they are published, which takes long to build
@@ -43,17 +43,17 @@ pub struct Options {
     kernels: KernelOptions,
 }
 
-/// What reports call it.
+/// The name in reports.
 const NAME: &str = "packages";
 
-/// The suite whose system it is. A program runs on systems that are as new as the one that it was built on, or newer.
+/// The suite of the system. A program runs on systems that are at least as new as the one that it was built on.
 const SUITE: &str = "trixie";
 
-/// What the system has beside the essential packages: systemd and udev, what makes an initramfs, and the libraries that hidbpf's
+/// The system's packages besides the essential ones: systemd and udev, tools that make an initramfs, and the libraries that hidbpf's
 /// package depends on.
 const SYSTEM: &str = "dracut-core,initramfs-tools,kmod,libelf1t64,libudev1,systemd-sysv,udev,zlib1g";
 
-/// What starts the guest.
+/// The unit that starts the guest.
 const UNIT: &str = "[Unit]
 Description=The test of hidbpf's packages
 After=multi-user.target
@@ -69,7 +69,7 @@ WantedBy=multi-user.target
 ";
 const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 
-/// Builds, makes the packages, and tests them on the newest kernel unless told otherwise.
+/// Builds, makes the packages, and tests them, by default on the newest kernel.
 ///
 /// # Errors
 /// The machinery fails before anything could be tested, or the code does not compile.
@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// Tests the ways in which packages can be built beside the usual one. They leave the usual programs where they were.
+/// Tests the other ways to build packages. They keep the usual programs in place.
 fn builds(paths: &Paths, profile: Profile) -> Part {
     const NAME: &str = "builds";
     let started = Instant::now();
@@ -114,7 +114,7 @@ fn builds(paths: &Paths, profile: Profile) -> Part {
     part
 }
 
-/// The command works with a libbpf that is not in it, and all else is the same.
+/// Checks that the command works with an external libbpf, and that everything else is the same.
 fn with_system_libbpf(paths: &Paths, profile: Profile) -> Result<()> {
     let folder = paths.packages.join("libbpf");
     let libbpf = Libbpf::find_in(&make_libbpf(&folder)?)?;
@@ -127,7 +127,7 @@ fn with_system_libbpf(paths: &Paths, profile: Profile) -> Result<()> {
     let expected = format!("libbpf.so.1 => {}", folder.join("lib/libbpf.so.1").display());
     ensure!(listed.contains(&expected), "`ldd` does not say `{expected}`:\n{listed}");
 
-    // libbpf makes the object, of which the command itself then runs the programs over the recordings.
+    // libbpf makes the object, and the command itself then runs the object's programs over the recordings.
     let mut build = product.command()?;
     libbpf.build_with(&mut build)?;
     build
@@ -146,7 +146,7 @@ fn with_system_libbpf(paths: &Paths, profile: Profile) -> Result<()> {
     Ok(())
 }
 
-/// Makes a libbpf in `folder`, of the sources that libbpf-sys has, and returns where pkg-config finds it: what Debian has is too old.
+/// Builds a libbpf in `folder` from the sources of libbpf-sys, because Debian's is too old. Returns the folder for pkg-config.
 fn make_libbpf(folder: &Path) -> Result<PathBuf> {
     let metadata = MetadataCommand::new().exec().context("failed to ask cargo for the packages")?;
     let bindings = metadata.packages.iter().find(|package| package.name == "libbpf-sys");
@@ -162,7 +162,7 @@ fn make_libbpf(folder: &Path) -> Result<PathBuf> {
     Ok(folder.join("lib/pkgconfig"))
 }
 
-/// What is installed does not tell where it was built.
+/// Checks that the installed files do not depend on the folder of the build.
 fn in_another_folder(paths: &Paths) -> Result<()> {
     let scratch = paths.packages.join("elsewhere");
     fresh_folder(&scratch)?;
@@ -179,7 +179,7 @@ fn in_another_folder(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Copies all that is in a checkout, but for what was made there.
+/// Copies everything in a checkout except the build results.
 fn copy_sources(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("failed to create `{}`", to.display()))?;
     let made = ["target", ".git"];
@@ -189,7 +189,7 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the packages of what was built, and tests them on one kernel.
+/// Makes packages from the build, and tests them on one kernel.
 pub fn test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Part {
     let started = Instant::now();
     let mut part = try_test(paths, artifacts, wanted).unwrap_or_else(|error| Part::broken(NAME, &error));
@@ -244,7 +244,7 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
         part.tally += booted.tally;
         part.note = booted.note;
         part.broken = booted.broken;
-        // What comes next is booted from what this one has left.
+        // The next machine boots from the result of this one.
         if part.broken.is_some() {
             break;
         }
@@ -252,13 +252,13 @@ fn try_test(paths: &Paths, artifacts: &Artifacts, wanted: &Wanted) -> Result<Par
     Ok(part)
 }
 
-/// A system that systemd boots from a disk needs longer until it starts the guest.
+/// Returns the time limits. systemd on a disk needs longer to start the guest.
 fn limits() -> Limits {
     let usual = Limits::default();
     Limits { boot: 2 * usual.boot, ..usual }
 }
 
-/// What the machines are made of.
+/// The parts of the machines.
 struct Lab<'a> {
     paths: &'a Paths,
     artifacts: &'a Artifacts,
@@ -268,14 +268,14 @@ struct Lab<'a> {
 }
 
 impl Lab<'_> {
-    /// Puts into the system what makes it a test's: the kernel's modules, the guest, and the packages, which are not installed yet.
+    /// Adds the test's parts to the system: the kernel's modules, the guest, and the packages, which are not installed yet.
     fn furnish(&self) -> Result<()> {
         let stage = self.paths.vm.join("stage").join(NAME);
         let mut wanted = kernels::list()?.modules;
         wanted.needed.extend(DISK_MODULES.map(str::to_owned));
         modules::stage(self.kernel, &wanted, &stage)?;
         if self.kernel.modules.is_none() {
-            // What builds an initramfs wants a kernel's directory all the same.
+            // The tools that build an initramfs need a kernel's directory even then.
             modules::stage_none(self.kernel, &stage)?;
         }
         self.system.take(&stage.join("lib/modules"), "/usr/lib/modules")?;
@@ -303,18 +303,18 @@ impl Lab<'_> {
         self.system.run("systemctl enable --quiet guest.service").map(drop)
     }
 
-    /// Installs the packages, as the image of a system is made: with no udev and no systemd to talk to.
+    /// Installs the packages as image builders do: without a running udev or systemd.
     fn install(&self) -> Result<()> {
         self.system.run(&format!("dpkg --install {PACKAGES_PATH}/*.deb"))?;
         write(&self.system.root.join("etc/initramfs-tools/conf.d/hidbpf"), "HIDBPF=y\n")
     }
 
-    /// Has the system make an initramfs in Debian's way.
+    /// Makes an initramfs in the system with Debian's initramfs-tools.
     fn initramfs_tools(&self, name: &str) -> Result<PathBuf> {
         self.initramfs(name, &format!("mkinitramfs -o /initrd {}", self.kernel.release))
     }
 
-    /// Has the system make an initramfs in the way of Fedora and others.
+    /// Makes an initramfs in the system with dracut, as Fedora and others do.
     fn dracut(&self) -> Result<PathBuf> {
         let release = &self.kernel.release;
         let drivers = DISK_MODULES.join(" ");
@@ -326,7 +326,7 @@ impl Lab<'_> {
         )
     }
 
-    /// Takes what `line` has written to /initrd.
+    /// Returns the file that `line` wrote to /initrd.
     fn initramfs(&self, name: &str, line: &str) -> Result<PathBuf> {
         self.system.run(line)?;
         let path = self.system.folder.join(format!("{name}.initrd"));
@@ -336,7 +336,7 @@ impl Lab<'_> {
         Ok(path)
     }
 
-    /// The initramfs with what the guest has to do in it.
+    /// Adds the guest's task to the initramfs.
     fn told(&self, task: &Task, initramfs: &Path) -> Result<PathBuf> {
         let job = Job { kernel: self.kernel.name.clone(), generation: self.kernel.generation, task: task.clone() };
         let mut tree = Tree::default();
@@ -347,7 +347,7 @@ impl Lab<'_> {
     }
 }
 
-/// What the root is on.
+/// The modules for the root's disk.
 const DISK_MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
 
 /// The drivers of the devices that the guest plugs in: in the initramfs; without a package; with one.
@@ -355,7 +355,7 @@ const EARLY_DRIVER: &str = "mistel-md770";
 const THIRD_PARTY_DRIVER: &str = "dell-dell0a78";
 const PACKAGED_DRIVER: &str = "frtec-raptor-mach-2";
 
-/// Makes packages of a later version of the packages.
+/// Makes packages of a later version.
 const LATER: &str = "mkdir /packages/later
 for package in /packages/*.deb; do
     dpkg-deb --raw-extract $package /unpacked
@@ -364,7 +364,7 @@ for package in /packages/*.deb; do
     rm -r /unpacked
 done";
 
-/// What has the guest run: by scripts in both kinds of initramfs, and as a service.
+/// The files that start the guest: scripts in both kinds of initramfs, and a service.
 const FILES: [(&str, &str); 6] = [
     (UNIT_PATH, UNIT),
     ("/etc/initramfs-tools/modules", "uhid\nevdev\nvirtio_pci\nvirtio_blk\next4\n"),
@@ -403,7 +403,7 @@ struct System {
 }
 
 impl System {
-    /// Makes one, or takes the one that was made from the lists that apt has.
+    /// Makes a system, or reuses the one that was made from apt's current lists.
     fn make(paths: &Paths) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             bail!("only root can make a Debian system to install packages in");
@@ -436,16 +436,16 @@ impl System {
             .map(drop)
     }
 
-    /// Runs a line of shell in it, and returns what that writes.
+    /// Runs a line of shell in it, and returns the output.
     fn run(&self, line: &str) -> Result<String> {
-        // What makes images mounts proc, which systemd-hwdb needs. It goes with the namespace.
+        // Image builders mount proc, which systemd-hwdb needs. The mount ends with the namespace.
         let inside = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" sh -euc \"$1\"";
         let mut command = process::command("unshare");
         command.args(["--mount", "--", "sh", "-c", inside]).arg(&self.root).arg(line);
         process::output(command.env("DEBIAN_FRONTEND", "noninteractive"))
     }
 
-    /// Makes a disk of it as it is now.
+    /// Makes a disk of its current state.
     fn disk(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}.disk"));
         remove_file(&path)?;
@@ -456,7 +456,7 @@ impl System {
     }
 }
 
-/// Of which most is never written.
+/// Most of the disk is never written.
 const DISK_SIZE: &str = "1G";
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Where things are: the sources, what cargo builds, and what the virtual machines leave behind under `target/vm`.
+//! The folders of the sources, of cargo's results, and of the virtual machines' files under `target/vm`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use crate::screen;
 pub struct Paths {
     /// The workspace's root.
     pub root: PathBuf,
-    /// What belongs to the virtual machines: kernels, initramfs, logs.
+    /// The folder of the virtual machines: kernels, initramfs, logs.
     pub vm: PathBuf,
-    /// What packages are made in.
+    /// The folder in which packages are made.
     pub packages: PathBuf,
-    /// Programs that are compiled for tasks: mdBook.
+    /// The folder of programs that are compiled for tasks: mdBook.
     pub tools: PathBuf,
 }
 
 impl Paths {
-    /// Asks cargo where the workspace and its target folder are.
+    /// Asks cargo for the workspace and its target folder.
     ///
     /// # Errors
     /// Cargo does not answer.
@@ -39,14 +39,14 @@ impl Paths {
         })
     }
 
-    /// The folder for what each virtual machine wrote.
+    /// Returns the folder for the logs of the virtual machines.
     pub fn logs(&self) -> PathBuf {
         self.vm.join("logs")
     }
 
-    /// Takes `target/vm` for this process, for as long as the result lives.
+    /// Locks `target/vm` for this process, until the result is dropped.
     ///
-    /// Two runs at once would write each other's logs and unpack each other's kernels.
+    /// Two simultaneous runs would overwrite each other's logs and kernels.
     ///
     /// # Errors
     /// The folder can't be made or locked.
@@ -66,7 +66,7 @@ impl Paths {
     }
 }
 
-/// Held while a process uses `target/vm`. The kernel lets go of the lock however the process ends.
+/// The lock of a process on `target/vm`. The kernel releases it however the process ends.
 #[derive(Debug)]
 pub struct VmLock {
     _file: File,
@@ -75,13 +75,13 @@ pub struct VmLock {
 /// Makes `folder` an empty folder.
 ///
 /// # Errors
-/// What is there can't be removed, or the folder can't be made.
+/// Its contents can't be removed, or the folder can't be made.
 pub fn fresh_folder(folder: &Path) -> Result<()> {
     remove_folder(folder)?;
     fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))
 }
 
-/// Removes `folder` with all in it, if it is there.
+/// Removes `folder` and its contents, if it exists.
 ///
 /// # Errors
 /// It can't be removed.

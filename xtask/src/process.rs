@@ -1,4 +1,4 @@
-//! Runs other programs, and says what went wrong with the program's own words.
+//! Runs other programs, and quotes their output in errors.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -8,27 +8,27 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-/// Where administrators' programs such as `depmod` are. A user's search path often lacks these.
+/// The folders of administrators' programs such as `depmod`. A user's search path often lacks them.
 const ADMIN_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// How many of the last lines of a program's talk an error repeats.
+/// How many of a program's last lines an error repeats.
 const TALK_LINES: usize = 12;
 
-/// A command for `program`, found as an administrator would find it, that reads nothing.
+/// Returns a command for `program` with an empty standard input. The search includes the administrators' folders.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     if let Ok(path) = std::env::join_paths(search_path()) {
         command.env("PATH", path);
     }
-    // `cargo run` points this at its own libraries, which are not those that an installed program would use.
+    // `cargo run` sets this to its own libraries, which an installed program would not use.
     command.env_remove("LD_LIBRARY_PATH").stdin(Stdio::null());
     command
 }
 
-/// Runs `command` to its end and returns what it wrote to its standard output.
+/// Runs `command` to its end and returns its standard output.
 ///
 /// # Errors
-/// The program could not be started, or it failed: the error then ends with the last lines of what it said.
+/// The program could not be started, or it failed: the error then ends with its last lines.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output = command.output().with_context(|| format!("failed to start `{name}`"))?;
@@ -38,7 +38,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs `command` to its end and calls `heard` with each line that it writes to its standard output.
+/// Runs `command` to its end and calls `heard` with each line of its standard output.
 ///
 /// # Errors
 /// As for [`output`].
@@ -53,7 +53,7 @@ pub fn follow(command: &mut Command, heard: &mut dyn FnMut(&str)) -> Result<()> 
     let (stdout, mut stderr) = stdout.zip(stderr).with_context(|| format!("failed to read what `{name}` says"))?;
     let (mut said, mut errors) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
-        // What can't be read is missing in an error.
+        // If this fails, the output is only missing from an error.
         scope.spawn(|| stderr.read_to_end(&mut errors));
         for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
             heard(&String::from_utf8_lossy(&line));
@@ -68,16 +68,16 @@ pub fn follow(command: &mut Command, heard: &mut dyn FnMut(&str)) -> Result<()> 
     Ok(())
 }
 
-/// Runs `command` with its output passed through.
+/// Runs `command` with its output passed through. Returns true if it succeeded.
 ///
 /// # Errors
-/// The program could not be started. Whether it succeeded is the result.
+/// The program could not be started.
 pub fn passes(command: &mut Command) -> Result<bool> {
     let status = command.status().with_context(|| format!("failed to start `{}`", name(command)))?;
     Ok(status.success())
 }
 
-/// Where `program` is on the search path.
+/// Returns the path of `program` on the search path.
 pub fn find(program: &str) -> Option<PathBuf> {
     search_path().into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
@@ -87,13 +87,13 @@ fn search_path() -> Vec<PathBuf> {
     std::env::split_paths(&own).chain(ADMIN_FOLDERS.map(PathBuf::from)).collect()
 }
 
-/// The last lines of `text`, each indented, for the end of an error.
+/// Returns the last lines of `text`, each indented, for the end of an error.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("\n    {}", line.trim_end())).collect()
 }
 
-/// The command as people would name it: the program's file name and its first argument.
+/// Returns the command's short name: the program's file name and its first argument.
 fn name(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();

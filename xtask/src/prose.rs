@@ -1,4 +1,4 @@
-//! Checks of the texts that people read: spelling, words that mark a bad sentence, also in messages, and sentences that are too long.
+//! Checks the texts for users and developers: spelling, words that mark a bad sentence, also in messages, and sentences that are too long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::process;
 /// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
 const FOLDERS: [&str; 5] = [".", "docs", "docs/devices", "fuzz", "packaging"];
 
-/// The folder of the drivers' folders, each of which may have notes.
+/// The folder with a folder for each driver. Each of these may have notes.
 const DRIVERS: &str = "drivers";
 
 /// Sources whose doc comments are texts for users: the help of commands, and the man pages.
@@ -19,7 +19,7 @@ const SOURCES: [&str; 2] = ["framework/hidbpf-cli/src/args.rs", "xtask/src/main.
 /// The folder of the crates whose messages are checked.
 const CRATES: &str = "framework";
 
-/// Words that nearly always mark a sentence to rewrite. "is no" is right after "there".
+/// Words that nearly always mark a sentence to rewrite. "is no" is right only after "there".
 const WORDS: [&str; 25] = [
     "anew",
     "of which",
@@ -48,20 +48,20 @@ const WORDS: [&str; 25] = [
     "taken off",
 ];
 
-/// The most words of a sentence, or of the part before or after a colon.
+/// The most words in a sentence, or in the part before or after a colon.
 const MOST_WORDS: usize = 25;
 
-/// Words that codespell takes for mistakes.
+/// Words that codespell treats as mistakes.
 const SPELT_SO: &str = "crate,crates";
 
-/// The files and folders in a folder.
+/// Returns the files and folders in a folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = || format!("failed to list `{}`", folder.display());
     let entries = fs::read_dir(folder).with_context(failed)?;
     entries.map(|entry| Ok(entry.with_context(failed)?.path())).collect()
 }
 
-/// The texts that are checked.
+/// Returns the texts to check.
 ///
 /// # Errors
 /// A folder can't be read.
@@ -79,10 +79,10 @@ fn texts(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Checks the wording and the spelling of all texts. The error names what is wrong.
+/// Checks the wording and the spelling of all texts. The error names each fault.
 ///
 /// # Errors
-/// Something is wrong, a text can't be read, or codespell can't be run.
+/// There is a fault, a text can't be read, or codespell can't be run.
 pub fn check(root: &Path) -> Result<String> {
     let faults = all_faults(root)?;
     if !faults.is_empty() {
@@ -92,7 +92,7 @@ pub fn check(root: &Path) -> Result<String> {
     process::output(command.current_dir(root).args(["--ignore-words-list", SPELT_SO]).args(texts(root)?))
 }
 
-/// What is wrong with the wording of all texts, with file and line.
+/// Returns the faults in the wording of all texts, with file and line.
 fn all_faults(root: &Path) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for path in texts(root)? {
@@ -108,7 +108,7 @@ fn all_faults(root: &Path) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// The sources of the crates in a folder, without their tests.
+/// Returns the sources of the crates in a folder, without their tests.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -126,7 +126,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What stands between double quotes in a source, up to its tests: messages, for the most part. Lines stay lines.
+/// Returns the text between double quotes in a source, up to its tests: mostly messages. It keeps the lines.
 fn literals(source: &str) -> String {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let line = |line: &str| {
@@ -140,7 +140,7 @@ fn literals(source: &str) -> String {
     code.lines().map(line).collect()
 }
 
-/// The text of a file that a reader sees as sentences: without code, tables' bars and addresses of links. Lines stay lines.
+/// Returns the sentences of a file: without code, table bars and link addresses. It keeps the lines.
 fn prose(path: &Path, text: &str) -> String {
     if path.extension().is_some_and(|ending| ending == "rs") {
         let line = |line: &str| line.trim_start().strip_prefix("/// ").unwrap_or_default().to_owned() + "\n";
@@ -161,7 +161,7 @@ fn prose(path: &Path, text: &str) -> String {
     prose
 }
 
-/// The words in a text that mark a bad sentence: the line, and what is wrong.
+/// Returns the words in a text that mark a bad sentence, each with its line.
 fn marked(prose: &str) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     for (line, number) in prose.lines().zip(1..) {
@@ -178,7 +178,7 @@ fn marked(prose: &str) -> Vec<(usize, String)> {
     faults
 }
 
-/// The faults of a text: the line, and what is wrong.
+/// Returns the faults of a text, each with its line.
 fn faults(prose: &str) -> Vec<(usize, String)> {
     let mut faults = marked(prose);
     let mut begin = 1;

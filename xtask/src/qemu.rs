@@ -1,7 +1,7 @@
-//! Runs one virtual machine in QEMU, and says how it ended.
+//! Runs one virtual machine in QEMU, and reports how it ended.
 //!
-//! The first serial port is the kernel's console, the second the guest's messages. QEMU writes both to files under
-//! `target/vm/logs`, which are read as they grow and stay there for people to look at. What ends a machine is in [`watch`].
+//! The first serial port is the kernel's console, the second carries the guest's messages. QEMU writes both to files under
+//! `target/vm/logs`. This module reads them as they grow, and they stay there for inspection. [`watch`] decides when a machine has ended.
 
 mod monitor;
 mod tail;
@@ -24,33 +24,34 @@ use crate::transcript::Tally;
 use monitor::Monitor;
 use watch::{Health, Watch};
 
-/// How often the machine is looked at.
+/// How often the machine is checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What the kernel is told.
+/// The kernel's command line.
 ///
-/// A panic ends the machine at once (`panic=-1` reboots and QEMU is told not to), and every oops and warning is a panic.
-/// The guest's time goes on while its processor waits for one of the host's, so a stall has to be long to be one.
-/// The SpaceNavigator has a kernel driver of its own, which refuses virtual devices: the quirk, HID_QUIRK_IGNORE_SPECIAL_DRIVER,
-/// gives it to hid-generic.
+/// A panic ends the machine at once (`panic=-1` reboots, and QEMU does not reboot), and every oops and warning is a panic. The guest's time
+/// continues while its processor waits for one of the host's, so only a long stall counts as one. The SpaceNavigator has its own kernel
+/// driver, which refuses virtual devices. The quirk HID_QUIRK_IGNORE_SPECIAL_DRIVER gives the device to hid-generic.
 const COMMAND_LINE: &str = "loglevel=5 panic=-1 oops=panic panic_on_warn=1 \
                             rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30 \
                             usbhid.quirks=0x046d:0xc626:0x400000";
 
-/// What it is told too where it is tested. It checks its slab caches at each allocation and each end of one, with zones around the objects that
-/// nobody may write, and counts the objects exactly: Documentation/mm/slub.rst, in newer kernels Documentation/admin-guide/mm/slab.rst.
+/// The additional command line for tests.
+///
+/// The kernel checks its slab caches at each allocation and each free, with guard zones around the objects, and counts the objects exactly:
+/// Documentation/mm/slub.rst, in newer kernels Documentation/admin-guide/mm/slab.rst.
 const CHECKS: &str = "slub_debug=FZ";
 
-/// How long a machine may take.
+/// The time limits of a machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Under KVM and before the guest's first message: without a line on the kernel's console.
+    /// Under KVM and before the guest's first message: the longest time without a line on the kernel's console.
     pub quiet: Duration,
     /// Until the guest's first message.
     pub boot: Duration,
     /// From one message to the next.
     pub silence: Duration,
-    /// In all.
+    /// In total.
     pub whole: Duration,
 }
 
@@ -58,7 +59,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             quiet: Duration::from_secs(20),
-            // Emulated, it takes 10 s on an idle host.
+            // Under emulation it takes 10 s on an idle host.
             boot: Duration::from_secs(3 * 60),
             silence: Duration::from_secs(10 * 60),
             whole: Duration::from_secs(45 * 60),
@@ -75,15 +76,15 @@ pub struct Machine {
     pub image: PathBuf,
     /// The first root.
     pub initramfs: PathBuf,
-    /// What its kernel is for.
+    /// The architecture of its kernel.
     pub architecture: Architecture,
-    /// A disk with the root that comes after it, which is written to.
+    /// A writable disk with the root that follows the first one.
     pub disk: Option<PathBuf>,
     /// Whether the kernel checks its memory at each step, which takes time.
     pub is_checked: bool,
-    /// How long it may run.
+    /// Its time limits.
     pub limits: Limits,
-    /// Where its logs go.
+    /// The files of its logs.
     pub logs: Logs,
 }
 
@@ -94,12 +95,12 @@ pub struct Logs {
     pub console: PathBuf,
     /// The guest's messages.
     pub protocol: PathBuf,
-    /// What QEMU itself says.
+    /// QEMU's own output.
     pub qemu: PathBuf,
 }
 
 impl Logs {
-    /// The logs of the machine called `name`, empty.
+    /// Creates empty logs for the machine `name`.
     ///
     /// # Errors
     /// They can't be written.
@@ -113,7 +114,7 @@ impl Logs {
         Ok(Self { console: log("console")?, protocol: log("protocol")?, qemu: log("qemu")? })
     }
 
-    /// Empties them.
+    /// Empties the logs.
     fn clear(&self) -> Result<()> {
         for path in [&self.console, &self.protocol, &self.qemu] {
             File::create(path).with_context(|| format!("failed to empty `{}`", path.display()))?;
@@ -131,40 +132,40 @@ impl fmt::Display for Logs {
 /// How a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The guest gave a verdict that can be believed.
+    /// The guest gave a valid verdict.
     Verdict(Tally),
-    /// The kernel broke under the guest.
+    /// The kernel crashed under the guest.
     Crashed {
-        /// What was seen.
+        /// The symptom.
         why: String,
-        /// During which case.
+        /// The case that was running.
         case: Option<String>,
         /// The end of the console.
         console: String,
     },
-    /// Nothing can be said about what was tested.
+    /// The run says nothing about the tested code.
     Broken {
-        /// What was seen.
+        /// The symptom.
         why: String,
-        /// The end of the console, or QEMU's own words.
+        /// The end of the console, or QEMU's own output.
         console: String,
     },
 }
 
-/// How a machine ended, if KVM is not what ended it.
+/// How a machine ended, unless KVM ended it.
 pub type Ended = std::result::Result<End, KvmFailure>;
 
-/// KVM has not run a machine, which emulation may: what was seen, and what QEMU said.
+/// A failure of KVM to run a machine that emulation may run: the symptom, and QEMU's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvmFailure(pub String);
 
-/// Kills QEMU when it goes out of scope, however that happens.
+/// A running QEMU, which is killed when this goes out of scope.
 #[derive(Debug)]
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only where it has ended already, and then nothing is left to do.
+        // Both fail only if it has ended already, and then nothing is left to do.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -183,7 +184,7 @@ impl Machine {
         let mut monitor = Monitor::connect(&mut running.0)?;
         let mut watch = Watch::open(self, accelerator)?;
         loop {
-            // Asked before the logs are read: what it wrote before it ended is then all there.
+            // The status comes before the logs: if QEMU has ended, the logs are complete.
             let status = running.0.try_wait().with_context(|| format!("failed to wait for `{name}`"))?;
             let health = Health { exited: status, stopped: monitor.stopped() };
             if let Some(end) = watch.look(&health, heard)? {
@@ -199,7 +200,7 @@ impl Machine {
             Architecture::Arm64 => "ttyAMA0",
         };
         let (first, second) = (self.logs.console.display(), self.logs.protocol.display());
-        // Linux kills it if this program dies first, by whatever means.
+        // Linux kills it if this program dies first, by any cause.
         let mut command = process::command("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.qemu);
         command.args(["-no-user-config", "-nodefaults", "-display", "none"]);
@@ -221,7 +222,7 @@ impl Machine {
             line = format!("{line} {CHECKS}");
         }
         if let Some(disk) = &self.disk {
-            // Commas separate options, two of them are one.
+            // A comma separates options, and two commas are one comma.
             let disk = disk.to_string_lossy().replace(',', ",,");
             command.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,cache=unsafe"));
             line.push_str(" root=/dev/vda rw");

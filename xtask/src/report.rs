@@ -1,4 +1,4 @@
-//! What comes of a run: a line for each case as it ends, a table at the end, and the sum as the last line.
+//! The results of a run: a line for each case as it ends, a table at the end, and the sum as the last line.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::protocol::{Message, Outcome};
 use crate::screen::{self, Step, row, seconds};
 use crate::transcript::Tally;
 
-/// Shows how far a guest is.
+/// Shows the progress of a guest.
 #[derive(Debug)]
 pub struct Progress {
     step: Step,
@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress of the machine called `name`, which does `what` first.
+    /// Returns the progress of the machine `name`, whose first activity is `what`.
     pub fn new(name: &str, what: &str) -> Self {
         Self { step: screen::step(name, what), cases: 0, done: 0 }
     }
@@ -26,7 +26,7 @@ impl Progress {
         self.step.say("booting once more");
     }
 
-    /// Follows a guest.
+    /// Follows a message of a guest.
     pub fn hear(&mut self, message: &Message) {
         match message {
             Message::Ready { cases, .. } => self.cases = *cases,
@@ -47,7 +47,7 @@ pub fn show_case(kernel: &str, case: &str, outcome: &Outcome, millis: u64) {
     }
 }
 
-/// Says which cases are skipped, all for the same reason, and counts them.
+/// Prints the cases that are skipped for one reason, and counts them.
 pub fn skip<'n>(kernel: &str, cases: impl Iterator<Item = &'n str>, why: &str) -> Tally {
     let names: Vec<&str> = cases.collect();
     if !names.is_empty() {
@@ -63,22 +63,22 @@ fn indented(text: &str) -> String {
 /// A part of the tests: one kernel, or one kind of check on the host.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What else there is to say: the kernel's release, the time to boot.
+    /// Additional facts: the kernel's release, the time to boot.
     pub note: String,
     /// How its cases ended.
     pub tally: Tally,
     /// How long it took.
     pub took: Duration,
-    /// How many cases were left for a run with --all.
+    /// The number of cases left for a run with --all.
     pub left: usize,
-    /// Why nothing more can be said, where the machinery failed rather than what is tested.
+    /// The error, if the machinery failed rather than the tested code.
     pub broken: Option<String>,
 }
 
 impl Part {
-    /// A part of which nothing has run.
+    /// Returns a part without results.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -90,7 +90,7 @@ impl Part {
         }
     }
 
-    /// A part of which nothing can be said.
+    /// Returns a part that failed in the machinery.
     pub fn broken(name: &str, error: &anyhow::Error) -> Self {
         Self { broken: Some(format!("{error:#}")), ..Self::new(name) }
     }
@@ -99,34 +99,34 @@ impl Part {
 /// All parts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// In the order in which they are shown.
+    /// In the order of display.
     pub parts: Vec<Part>,
-    /// What else must not be missed, line by line; it fails nothing.
+    /// More lines that users must not miss. They fail nothing.
     pub notices: Vec<String>,
-    /// What has failed, as it was printed: a log may be kept in part only.
+    /// The failures as they were printed, because a log may be kept only in part.
     pub failures: Vec<String>,
 }
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sum {
-    /// All that ran has passed.
+    /// Everything that ran has passed.
     Passed,
     /// Something failed.
     Failed,
-    /// Nothing failed, but not all could be run.
+    /// Nothing failed, but not everything could run.
     Broken,
 }
 
 impl Report {
-    /// The sum over all parts.
+    /// Returns the sum over all parts.
     pub fn tally(&self) -> Tally {
         let mut sum = Tally::default();
         self.parts.iter().for_each(|part| sum += part.tally);
         sum
     }
 
-    /// What the run comes to. A failure is certain, so it outweighs a part that could not be run.
+    /// Returns the result of the run. A failure is certain, so it outweighs a part that could not run.
     pub fn result(&self) -> Sum {
         if self.tally().failed > 0 {
             Sum::Failed
@@ -137,9 +137,9 @@ impl Report {
         }
     }
 
-    /// The table, the notices, the parts that could not be run, the failures, and the sum alone on the last line.
+    /// Returns the table, the notices, the parts that could not run, the failures, and the sum alone on the last line.
     pub fn text(&self) -> String {
-        /// Lines of one failure that are repeated.
+        /// The number of lines of one failure that are repeated.
         const MOST: usize = 12;
         let mut text = format!("\n{:<14}{:>8}{:>8}{:>9}{:>14}\n", "", "passed", "failed", "skipped", "time");
         for part in &self.parts {

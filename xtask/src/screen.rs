@@ -1,7 +1,7 @@
-//! What people see while a command runs: lines that stay, and what is going on now.
+//! The output of a running command: permanent lines, and the current activity.
 //!
-//! On a terminal each step has a line below all others, with its time, that is drawn again and again. Elsewhere, as in the log
-//! of a CI, a line says what goes on whenever nothing else was printed for a while.
+//! On a terminal each step has a line below all others, with its time, which is redrawn. Elsewhere, as in the log of a CI, a line shows the
+//! current activity whenever nothing else was printed for a while.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How long nothing is printed before a line says what is going on, where nothing is drawn.
+/// If nothing is redrawn: how long nothing is printed before a line shows the current activity.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How often the lines at the bottom of a terminal are drawn again.
+/// How often the lines at the bottom of a terminal are redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The screen of this process.
@@ -24,36 +24,36 @@ pub fn line(text: &str) {
     SCREEN.line(text);
 }
 
-/// Prints that something of `name` has failed, and remembers it for [`failures`].
+/// Prints a failure of `name`, and records it for [`failures`].
 pub fn failure(name: &str, what: &str) {
     let text = row(name, "FAIL", what);
     SCREEN.line(&text);
     SCREEN.log.state().failures.push(text);
 }
 
-/// What has failed so far, in order.
+/// Returns the failures so far, in order.
 pub fn failures() -> Vec<String> {
     SCREEN.log.state().failures.clone()
 }
 
-/// Begins the step called `name`, which does `what` first. It ends when the result is dropped.
+/// Begins the step `name`, whose first activity is `what`. It ends when the result is dropped.
 pub fn step(name: &str, what: &str) -> Step {
     SCREEN.step(name, what)
 }
 
-/// Whether steps are drawn, which is on terminals.
+/// Returns true if steps are drawn, which is so on terminals.
 pub fn is_live() -> bool {
     SCREEN.is_live()
 }
 
-/// Where lines and steps go. Copies share one screen.
+/// The target of lines and steps. Copies share one screen.
 #[derive(Clone, Debug)]
 struct Screen {
     bars: MultiProgress,
     log: Arc<Log>,
 }
 
-/// What is kept for the lines that are printed now and then.
+/// The state for the lines that are printed now and then.
 #[derive(Debug)]
 struct Log {
     state: Mutex<State>,
@@ -61,17 +61,17 @@ struct Log {
 
 #[derive(Debug)]
 struct State {
-    /// When a line was printed last.
+    /// The time of the last printed line.
     printed: Instant,
     /// The number of the next step.
     next: u64,
-    /// What goes on, by the steps' numbers.
+    /// The current activities, by the steps' numbers.
     steps: BTreeMap<u64, Now>,
-    /// What has failed.
+    /// The failures.
     failures: Vec<String>,
 }
 
-/// What a step is doing.
+/// The activity of a step.
 #[derive(Clone, Debug)]
 struct Now {
     name: String,
@@ -118,13 +118,13 @@ impl Screen {
 }
 
 impl Log {
-    /// A thread that panicked with the lock in hand has left nothing half done.
+    /// Locks the state. A thread that panicked while it held the lock has left complete data.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Says what goes on whenever nothing was printed for a while, for as long as there is a screen.
+/// Prints the current activity whenever nothing was printed for a while, as long as the screen exists.
 fn break_silence(log: &Weak<Log>) {
     while let Some(log) = log.upgrade() {
         let line = {
@@ -144,7 +144,7 @@ fn break_silence(log: &Weak<Log>) {
 }
 
 impl State {
-    /// What goes on, if it is time to say so.
+    /// Returns the current activity, if it is time to print it.
     fn overdue(&self, now: Instant) -> Option<String> {
         if self.steps.is_empty() || now.duration_since(self.printed) < SILENCE {
             return None;
@@ -167,7 +167,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Says what it is doing now.
+    /// Shows the current activity.
     pub fn say(&self, what: &str) {
         self.bar.set_message(what.to_owned());
         if let Some(now) = self.screen.log.state().steps.get_mut(&self.number) {
@@ -175,22 +175,22 @@ impl Step {
         }
     }
 
-    /// Says how far it is, and what it is doing now.
+    /// Shows the progress and the current activity.
     pub fn at(&self, done: usize, total: usize, what: &str) {
         self.say(&format!("[{done}/{total}] {what}"));
     }
 
-    /// Says the same where parts of a hundred are known.
+    /// Shows the same, with the progress as a percentage.
     pub fn at_percent(&self, done: f64, what: &str) {
         self.say(&format!("[{done:.0} %] {what}"));
     }
 
-    /// Prints a line that stays.
+    /// Prints a permanent line.
     pub fn note(&self, text: &str) {
         self.screen.line(&row(&self.name, "note", text));
     }
 
-    /// Ends it with a line that says what was done, and how long that took.
+    /// Ends the step with a line about the result and the time.
     pub fn done(self, what: &str) {
         self.screen.line(&row(&self.name, "done", &format!("{what} ({})", seconds(self.since.elapsed()))));
     }
@@ -203,12 +203,12 @@ impl Drop for Step {
     }
 }
 
-/// A line: what it is about, a word that says how it stands, and the rest.
+/// Formats a line: its subject, a status word, and the rest.
 pub fn row(name: &str, word: &str, text: &str) -> String {
     format!("{name:<12} {word:<4}  {text}")
 }
 
-/// A time as people read it.
+/// Formats a time for users.
 pub fn seconds(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 59.95 {

@@ -1,4 +1,5 @@
-//! Chooses the cases for a kernel: all of them on the newest, and on others what can differ there, unless all are asked for.
+//! Chooses the cases for a kernel. The newest kernel runs all of them. Other kernels run those whose result may differ there, unless the
+//! user asks for all.
 
 use std::collections::BTreeSet;
 
@@ -9,29 +10,29 @@ use crate::artifacts::Artifacts;
 use crate::process;
 use crate::protocol::{Breadth, Generation, Listed};
 
-/// The generation of the kernel on which all cases run that are for it.
+/// The generation of the kernel that runs all of its cases.
 const NEWEST: Generation = Generation::StructOps;
 
 /// The cases that the user asks for.
 #[derive(Clone, Debug)]
 pub struct Selection {
     cases: Vec<Listed>,
-    /// Whether they all run on each kernel that they are for.
+    /// Whether each kernel runs all cases that are for it.
     all: bool,
 }
 
 /// The cases for one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen<'a> {
-    /// Those to run.
+    /// The cases to run.
     pub cases: Vec<&'a Listed>,
-    /// How many were left for a run with --all.
+    /// The number of cases left for a run with --all.
     pub left: usize,
 }
 
 impl Selection {
-    /// Asks the guest for its cases, and takes those whose names contain one of `filters`, or all if there is none. Cases that
-    /// are asked for by name run on each kernel.
+    /// Asks the guest for its cases, and takes those whose names contain one of `filters`, or all without filters. Each kernel runs cases
+    /// that the user names.
     ///
     /// # Errors
     /// The guest can't be asked, or has no such case: [`Fault::Usage`].
@@ -53,19 +54,19 @@ impl Selection {
         Ok(Self { cases, all: all || !filters.is_empty() })
     }
 
-    /// Whether a case needs udev-hid-bpf.
+    /// Returns true if a case needs udev-hid-bpf.
     pub fn needs_udev_hid_bpf(&self) -> bool {
         self.cases.iter().any(|case| case.udev_hid_bpf)
     }
 
-    /// The cases for a kernel of this generation. `everything` says that it is the newest.
+    /// Returns the cases for a kernel of this generation. `everything` means that it is the newest.
     pub fn choose(&self, generation: Generation, everything: bool) -> Chosen<'_> {
         let mut chosen = Chosen::default();
         let mut families = BTreeSet::new();
         for case in self.cases.iter().filter(|case| case.generations.contains(&generation)) {
             let is_wanted = match case.breadth {
                 _ if self.all || everything => true,
-                // What is not for the newest kernel would run nowhere.
+                // Cases that are not for the newest kernel would run nowhere else.
                 _ if !case.generations.contains(&NEWEST) => true,
                 Breadth::EachKernel => true,
                 Breadth::EachGeneration => generation != NEWEST,
@@ -82,7 +83,7 @@ impl Selection {
     }
 }
 
-/// Deals cases out to as many machines, so that neighbours, which are much alike, get to different ones.
+/// Deals cases to as many machines, so that similar neighbours go to different ones.
 pub fn deal(names: &[String], machines: usize) -> Vec<Vec<String>> {
     (0..machines).map(|first| names.iter().skip(first).step_by(machines).cloned().collect()).collect()
 }

@@ -6,7 +6,7 @@ use crate::apt;
 use crate::process;
 use crate::screen::{self, Step};
 
-/// What the packages are needed for.
+/// The purpose of the packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// To compile hidbpf and its drivers.
@@ -23,7 +23,7 @@ pub enum Need {
     Arm64,
 }
 
-/// Every package that is not on each Debian machine, what needs it, and what for.
+/// The packages that a Debian machine may lack, the purpose of each, and the reason.
 const PACKAGES: [(&str, Need, &str); 24] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
@@ -51,18 +51,18 @@ const PACKAGES: [(&str, Need, &str); 24] = [
     ("zlib1g-dev", Need::Build, "libelf needs it"),
 ];
 
-/// Installs what is missing of what building and testing need, after saying what that is.
+/// Installs the missing packages for building and testing, after listing them.
 ///
 /// # Errors
-/// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
+/// This is not a Debian machine, or packages are missing and this process is not root, or apt fails.
 pub fn run() -> Result<()> {
     install(&[Need::Build, Need::Checks, Need::Machines])
 }
 
-/// Installs what is missing of what `needs` take, after saying what that is.
+/// Installs the missing packages for `needs`, after listing them.
 ///
 /// # Errors
-/// This is no Debian machine, or packages are missing and this process is not root, or apt fails.
+/// This is not a Debian machine, or packages are missing and this process is not root, or apt fails.
 pub fn install(needs: &[Need]) -> Result<()> {
     if process::find("dpkg-query").is_none() || process::find("apt-get").is_none() {
         bail!("this machine has no dpkg and apt: the tests and the demo take their kernels and tools from Debian");
@@ -80,7 +80,7 @@ pub fn install(needs: &[Need]) -> Result<()> {
         bail!("only root can install packages. Run this, then try again:\n    sudo {install}");
     }
     let step = screen::step("packages", &install);
-    // Images of machines often come without lists of what the archive has. Old lists name packages that are gone.
+    // Images of machines often lack the archive's lists. Old lists name packages that are gone.
     apt_get(&["update"], &step)?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(&missing);
@@ -90,7 +90,7 @@ pub fn install(needs: &[Need]) -> Result<()> {
 }
 
 fn missing(needs: &[Need]) -> Result<Vec<&'static str>> {
-    // dpkg-query fails when it does not know one of the packages, and lists the others all the same.
+    // dpkg-query fails if it does not know one of the packages, and still lists the others.
     let names: Vec<_> = PACKAGES.iter().filter(|(_, need, _)| needs.contains(need)).map(|(name, ..)| *name).collect();
     let query = ["--show", "--showformat=${binary:Package} ${db:Status-Status}\n"];
     let listed = match process::command("dpkg-query").args(query).args(&names).output() {
@@ -101,7 +101,7 @@ fn missing(needs: &[Need]) -> Result<Vec<&'static str>> {
     Ok(names.into_iter().filter(|name| !installed.contains(name)).collect())
 }
 
-/// Reads lines `package[:architecture] status`.
+/// Parses lines `package[:architecture] status`.
 fn parse_installed(listed: &str) -> Vec<&str> {
     let lines = listed.lines().filter_map(|line| line.split_once(' '));
     let installed = lines.filter(|(_, status)| *status == "installed");
@@ -110,7 +110,7 @@ fn parse_installed(listed: &str) -> Vec<&str> {
 
 fn apt_get(arguments: &[&str], step: &Step) -> Result<()> {
     let mut command = process::command("apt-get");
-    // Without a terminal of its own dpkg draws no progress into logs.
+    // Without its own terminal dpkg draws no progress into logs.
     command.args(["--quiet", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0"]).args(arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     apt::follow(&mut command, step)

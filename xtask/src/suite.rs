@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that is tested, in one command.
+//! `cargo xtask test`: runs all tests in one command.
 
 mod host;
 
@@ -27,10 +27,10 @@ use crate::transcript::Tally;
 use crate::vm;
 use crate::wanted::Wanted;
 
-/// Installs what is missing and builds; then checks and tests on this machine, and in virtual machines at the same time.
+/// Installs missing packages and builds. Then checks and tests on this machine, and in virtual machines at the same time.
 ///
 /// # Errors
-/// The machinery fails before all of that could be tried, or the code does not compile.
+/// The machinery fails before everything could be tried, or the code does not compile.
 pub fn run(options: &vm::Options) -> Result<Report> {
     Choice::from_environment()?;
     let wanted = Wanted::select(&options.kernels)?;
@@ -58,7 +58,7 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     Ok(report)
 }
 
-/// Cargo, for what runs beside virtual machines: it leaves a processor to them.
+/// Returns a cargo command that runs beside virtual machines. It leaves one processor to them.
 fn cargo_beside(root: &Path, arguments: &[&str]) -> Command {
     const JOBS: &str = "CARGO_BUILD_JOBS";
     let mut command = cargo::command(root, arguments);
@@ -69,7 +69,7 @@ fn cargo_beside(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Looks for the parts of cargo that are not with each.
+/// Checks for the components of cargo that not every installation has.
 fn find_tools(root: &Path) -> Result<()> {
     for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if process::output(&mut cargo::command(root, &[tool, "--version"])).is_err() {
@@ -79,7 +79,7 @@ fn find_tools(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says how much room there is on the disk: where it does not do, programs that know nothing of it fail in words of their own.
+/// Prints the free space on the disk. Without enough space, other programs fail with unclear messages.
 fn tell_space(root: &Path) -> Result<()> {
     let disk =
         rustix::fs::statvfs(root).with_context(|| format!("failed to look at the disk of `{}`", root.display()))?;
@@ -96,11 +96,11 @@ fn run_part(name: &str, what: impl FnOnce() -> Result<Tally>) -> Result<Part> {
     Ok(Part { tally, took: started.elapsed(), ..Part::new(name) })
 }
 
-/// What reports call the tests on this machine, and the checks of the sources.
+/// The name in reports of the tests on this machine and the checks of the sources.
 const HOST: &str = "host";
 const CHECKS: &str = "checks";
 
-/// Builds and runs the tests of all packages, and counts.
+/// Builds, runs and counts the tests of all packages.
 fn host_tests(root: &Path) -> Result<Tally> {
     let step = screen::step(HOST, "building the tests");
     let mut programs = 0;
@@ -115,7 +115,7 @@ fn host_tests(root: &Path) -> Result<Tally> {
         return Ok(Tally { failed: 1, ..Tally::default() });
     }
     let mut tests = host::Tests::new(&step, programs);
-    // Both streams in one, so that what cargo says is where it belongs among what the tests say.
+    // Both streams go into one pipe, so that cargo's output keeps its place among that of the tests.
     let (read, write) = std::io::pipe().context("failed to make a pipe")?;
     let mut command = cargo_beside(root, &["test", "--workspace", "--no-fail-fast"]);
     command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
@@ -180,7 +180,7 @@ const ALL_CHECKS: [Check; 6] = [
     },
 ];
 
-/// Whether a program succeeded. What it said is printed where it did not.
+/// Returns true if a program succeeded. Prints its output if it failed.
 fn shown(result: Result<String>) -> bool {
     match result {
         Ok(_) => true,

@@ -1,18 +1,18 @@
-//! Holds the guest to what it may say: Ready before all but words for people, each outcome after its Begin, one verdict that agrees with the outcomes, and
-//! nothing after it. Anything else means that the run can't be believed.
+//! Checks that the guest follows the protocol. Ready precedes everything except text for users, and each outcome follows its Begin. One
+//! verdict agrees with the outcomes, and nothing follows it. Any violation makes the run invalid.
 
 use std::fmt;
 
 use crate::protocol::{Message, Outcome};
 
-/// How many cases ended how.
+/// The number of cases by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// As they should.
+    /// Cases with the expected result.
     pub passed: usize,
-    /// Not as they should.
+    /// Cases with another result.
     pub failed: usize,
-    /// Not tried.
+    /// Cases that did not run.
     pub skipped: usize,
 }
 
@@ -26,7 +26,7 @@ impl Tally {
         }
     }
 
-    /// How many in all.
+    /// Returns the total.
     pub fn total(&self) -> usize {
         self.passed + self.failed + self.skipped
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Something that the guest must not say, or has not said.
+/// A violation of the protocol: a wrong or a missing message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach(String);
 
@@ -58,10 +58,10 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// What a guest has said so far.
+/// The guest's messages so far.
 #[derive(Debug, Default)]
 pub struct Transcript {
-    /// How many outcomes it has promised.
+    /// The number of outcomes that the guest announced.
     promised: Option<usize>,
     running: Option<String>,
     tally: Tally,
@@ -72,7 +72,7 @@ impl Transcript {
     /// Takes the next line.
     ///
     /// # Errors
-    /// The guest must not say this, or not now.
+    /// The guest must not send this, or not now.
     pub fn take(&mut self, line: &str) -> Result<Message, Breach> {
         let message = serde_json::from_str(line).map_err(|error| Breach(format!("said `{line}`: {error}")))?;
         if self.verdict.is_some() {
@@ -121,17 +121,17 @@ impl Transcript {
         }
     }
 
-    /// Whether the guest is up.
+    /// Returns true if the guest is ready.
     pub fn is_ready(&self) -> bool {
         self.promised.is_some()
     }
 
-    /// The case that has begun and not ended.
+    /// Returns the running case.
     pub fn running(&self) -> Option<&str> {
         self.running.as_deref()
     }
 
-    /// The verdict, if it has been given.
+    /// Returns the verdict, if the guest has sent it.
     pub fn verdict(&self) -> Option<Tally> {
         self.verdict
     }

@@ -1,7 +1,7 @@
-//! The package udev-hid-bpf of Debian's, for the cases in which it is on a machine beside hidbpf, and to compare with.
+//! Debian's package udev-hid-bpf, for comparison and for cases about a machine that has it besides hidbpf.
 //!
-//! It is built for a newer Debian than the guest is made of, so that it comes with the libraries that it needs, the dynamic linker
-//! among them. In the guest all lies in a folder of its own, where neither udev nor the kernel finds any of it by itself.
+//! It is built for a newer Debian than the guest's, so the guest gets its libraries too, with the dynamic linker. In the guest everything
+//! is in a separate folder, where neither udev nor the kernel finds it by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ use crate::screen::{self, Step};
 const PACKAGE: &str = "udev-hid-bpf";
 const SUITE: &str = "sid";
 
-/// Where the guest has it.
+/// Its folder in the guest.
 const GUEST: &str = "/opt/udev-hid-bpf";
 
-/// Where Debian has the libraries and their dynamic linker, and where that package has its BPF objects.
+/// Debian's folder of the libraries and their dynamic linker, and the package's folder of BPF objects.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const OBJECTS: &str = "usr/lib/x86_64-linux-gnu/bpf";
 
-/// The package, unpacked.
+/// The unpacked package.
 #[derive(Debug)]
 pub struct UdevHidBpf {
     version: String,
@@ -34,7 +34,7 @@ pub struct UdevHidBpf {
 }
 
 impl UdevHidBpf {
-    /// Fetches the package and its libraries, unless they are here: in a folder called by the package's version.
+    /// Fetches the package and its libraries, unless they are here already. The folder is named after the package's version.
     ///
     /// # Errors
     /// The archive can't be reached, or has no such package.
@@ -51,15 +51,15 @@ impl UdevHidBpf {
         Ok(Self { version, folder })
     }
 
-    /// The package's version.
+    /// Returns the package's version.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Puts the program, its libraries, its BPF objects, its rule and its hwdb into a tree.
+    /// Adds the program, its libraries, its BPF objects, its rule and its hwdb to a tree.
     ///
     /// # Errors
-    /// A file of it is not where Debian puts it, or the program can't be started with these libraries.
+    /// A file is not where Debian puts it, or the program can't be started with these libraries.
     pub fn pack(&self, tree: &mut Tree) -> Result<()> {
         let libraries = self.folder.join(LIBRARIES);
         let linker = libraries.join("ld-linux-x86-64.so.2");
@@ -69,7 +69,7 @@ impl UdevHidBpf {
         tree.add_file(&linker, &format!("{GUEST}/ld.so"))?;
         tree.add_file(&program, &format!("{GUEST}/{PACKAGE}"))?;
         for line in listed.lines() {
-            // `libelf.so.1 => /path/libelf.so.1 (0x00007f0a)`; the linker itself and what is the kernel's have no arrow.
+            // `libelf.so.1 => /path/libelf.so.1 (0x00007f0a)`; the linker itself and the kernel's library have no arrow.
             let Some((name, path)) = line.trim().split_once(" => ") else { continue };
             let path = Path::new(path.split(" (").next().unwrap_or(path));
             ensure!(
@@ -87,7 +87,7 @@ impl UdevHidBpf {
     }
 }
 
-/// Downloads the package and the libraries that it needs, and unpacks them at `folder`, whole or not at all.
+/// Downloads the package and the libraries that it needs, and unpacks them at `folder`, completely or not at all.
 fn unpack(suite: &Suite, folder: &Path, step: &Step) -> Result<()> {
     let mut packages = vec![PACKAGE.to_owned()];
     let mut looked_at = 0;

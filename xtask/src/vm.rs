@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the cases in virtual machines, on every kernel that was asked for.
+//! `cargo xtask vm`: runs the cases in virtual machines, on every requested kernel.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
 use crate::wanted::{KernelOptions, Wanted};
 
-/// How many cases a machine runs at most. Each machine costs a boot, which takes as long as two of the longer cases; fewer cases
+/// The most cases that one machine runs. Each machine costs a boot, which takes as long as two of the longer cases. Fewer cases a machine
 /// keep all processors busy to the end.
 const PER_MACHINE: usize = 50;
 
-/// What `cargo xtask vm` is told.
+/// The options of `cargo xtask vm`.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Run only the cases whose name contains one of these
@@ -34,12 +34,12 @@ pub struct Options {
     #[command(flatten)]
     pub kernels: KernelOptions,
 
-    /// Repeat the cases of many devices this many times as often: 21 rounds are 504 plugs one after the other, 64 devices at once,
-    /// and 126 evil devices of each kind
+    /// Multiply the repetitions of the cases about many devices: 21 rounds are 504 plugs one after the other, 64 devices at once, and 126
+    /// evil devices of each kind
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub rounds: usize,
 
-    /// Run all cases on each kernel that they are for, rather than on older kernels only what can differ there
+    /// Run on each kernel all cases that are for it. Default: older kernels run only cases whose result may differ there
     #[arg(long)]
     pub all: bool,
 
@@ -64,14 +64,14 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// What has come of the cases.
+/// The results of the cases.
 #[derive(Debug, Default)]
 pub struct Ran {
     /// How they ended.
     pub report: Report,
-    /// What the drivers cost that were attached.
+    /// The costs of the attached drivers.
     pub figures: Figures,
-    /// The release of each kernel that was booted, by its name.
+    /// The release of each booted kernel, by its name.
     pub releases: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which kernels a command boots: those of `kernels.toml` and those that the user names.
+//! The kernels that a command boots: those of `kernels.toml` and those that the user names.
 
 use anyhow::Result;
 use clap::Args;
@@ -8,18 +8,18 @@ use crate::kernels::{self, Entry, Kernel, UserKernel};
 use crate::paths::Paths;
 use crate::protocol::Generation;
 
-/// The kernels that the user names beside those of `kernels.toml`.
+/// The environment variable with the user's kernels, besides those of `kernels.toml`.
 const KERNELS_VARIABLE: &str = "HIDBPF_KERNELS";
 
-/// Which kernels to boot.
+/// The options for kernels.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KernelOptions {
     /// Boot this kernel too: PATH, and after it any of `,modules=DIR` `,generation=WORD` `,name=NAME`
     ///
-    /// PATH is a bzImage for x86-64. DIR has the modules of that kernel, as in /lib/modules/RELEASE; leave it out where all that
-    /// the tests need is built in. WORD is what the kernel has to offer: none, fmod-ret or struct-ops; by default what kernels
-    /// of its version do. NAME is what reports call it, by default its release.
-    /// Can be given more than once. The environment variable HIDBPF_KERNELS holds more of the same, with a colon between any two.
+    /// PATH is a bzImage for x86-64. DIR has the modules of that kernel, as in /lib/modules/RELEASE. Leave it out if everything that the
+    /// tests need is built in. WORD is the generation that the kernel offers: none, fmod-ret or struct-ops. The default is that of its
+    /// version. NAME is the name in reports, by default the release. The option can be given more than once. The environment variable
+    /// HIDBPF_KERNELS has more kernels in the same format, separated by colons.
     #[arg(long = "kernel", value_name = "KERNEL")]
     pub user: Vec<UserKernel>,
 
@@ -28,20 +28,20 @@ pub struct KernelOptions {
     pub only: Vec<String>,
 }
 
-/// A kernel to boot, not looked at yet.
+/// A kernel to boot, before it is looked up.
 #[derive(Clone, Debug)]
 pub enum Wanted {
     /// One of `kernels.toml`.
     Debian(Entry),
-    /// One that the user named.
+    /// A kernel that the user named.
     User(UserKernel),
 }
 
 impl Wanted {
-    /// All kernels that `options` ask for.
+    /// Returns all kernels that `options` ask for.
     ///
     /// # Errors
-    /// A kernel is misspelt or is none, two have one name, or `--only` names one that is not there.
+    /// A kernel is misspelt or invalid, two have one name, or `--only` names one that does not exist.
     pub fn select(options: &KernelOptions) -> Result<Vec<Self>> {
         let mut wanted: Vec<Self> = kernels::list()?.kernels.into_iter().map(Self::Debian).collect();
         wanted.extend(options.user.iter().cloned().map(Self::User));
@@ -68,10 +68,10 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The kernels that `options` ask for and that have HID-BPF.
+    /// Returns the kernels that `options` ask for and that have HID-BPF.
     ///
     /// # Errors
-    /// As [`Wanted::select`], and where none has it.
+    /// As [`Wanted::select`], and if no kernel has it.
     pub fn with_hid_bpf(options: &KernelOptions) -> Result<Vec<Self>> {
         let mut wanted = Self::select(options)?;
         wanted.retain(|kernel| !kernel.is_without());
@@ -88,12 +88,12 @@ impl Wanted {
         }
     }
 
-    /// What reports call it.
+    /// Returns the name in reports.
     pub fn name(&self) -> String {
         self.checked_name().unwrap_or_else(|_| "unreadable".to_owned())
     }
 
-    /// Whether it is known to have no HID-BPF.
+    /// Returns true if the kernel is known to lack HID-BPF.
     fn is_without(&self) -> bool {
         match self {
             Self::Debian(entry) => entry.generation == Generation::None,
@@ -101,10 +101,10 @@ impl Wanted {
         }
     }
 
-    /// Gets the kernel here.
+    /// Fetches the kernel.
     ///
     /// # Errors
-    /// It can't be fetched, or is no kernel.
+    /// It can't be fetched, or is not a kernel.
     pub fn get(&self, paths: &Paths) -> Result<Kernel> {
         match self {
             Self::Debian(entry) => entry.fetch(paths),

@@ -1,6 +1,6 @@
 //! Asks QEMU whether the machine runs, over its machine protocol (QMP) on its standard streams.
 //!
-//! QEMU stops a machine that its accelerator can't run, and stays: nothing else tells that from a machine that is slow.
+//! QEMU stops a machine that its accelerator can't run, and does not exit. Only this query tells such a machine from a slow one.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout};
@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// The states of a machine, RunState in QEMU's qapi/run-state.json, that it does not leave by itself.
 const STOPPED: [&str; 5] = ["guest-panicked", "internal-error", "io-error", "paused", "watchdog"];
 
-/// A line with an answer to `query-status`. Lines with other answers, and events, have other fields.
+/// A line with an answer to `query-status`. Other answers and events have other fields.
 #[derive(Debug, Deserialize)]
 struct Answer {
     #[serde(rename = "return")]
@@ -39,23 +39,23 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Connects to a QEMU whose standard input and output are pipes to here.
+    /// Connects to a QEMU whose standard input and output are pipes to this process.
     ///
     /// # Errors
-    /// They are not.
+    /// They are not pipes.
     pub fn connect(qemu: &mut Child) -> Result<Self> {
         let requests = qemu.stdin.take().context("QEMU has no standard input")?;
         let answers = qemu.stdout.take().context("QEMU has no standard output")?;
         let state = Arc::new(Mutex::new(None));
         let kept = Arc::clone(&state);
-        // Ends with QEMU, which closes the pipe.
+        // The thread ends with QEMU, which closes the pipe.
         thread::spawn(move || listen(answers, &kept));
         let mut monitor = Self { requests, asked: None, state };
         monitor.send("qmp_capabilities");
         Ok(monitor)
     }
 
-    /// The state in which the machine was stopped, if it was. Asks for the next time.
+    /// Returns the state in which the machine was stopped, if it was. Sends the query for the next call.
     pub fn stopped(&mut self) -> Option<String> {
         if self.asked.is_none_or(|asked| asked.elapsed() > PERIOD) {
             self.asked = Some(Instant::now());
@@ -65,7 +65,7 @@ impl Monitor {
         state.clone().filter(|state| STOPPED.contains(&state.as_str()))
     }
 
-    /// Fails only where QEMU has ended, which its exit status tells.
+    /// Sends a command. This fails only if QEMU has ended, and its exit status shows that.
     fn send(&mut self, command: &str) {
         let _ = writeln!(self.requests, "{{\"execute\":\"{command}\"}}");
     }

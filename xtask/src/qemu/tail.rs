@@ -1,4 +1,4 @@
-//! Reads a file that grows, line by line.
+//! Reads a growing file line by line.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,7 +15,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Opens the file at `path`, to be read from its start.
+    /// Opens the file at `path` for reading from its start.
     ///
     /// # Errors
     /// It can't be opened.
@@ -24,7 +24,7 @@ impl Tail {
         Ok(Self { path: path.to_owned(), file, rest: Vec::new() })
     }
 
-    /// Returns the lines that are new, without their ends. A line that is not whole yet waits, unless `is_last`.
+    /// Returns the new lines, without their ends. An incomplete line waits, unless `is_last`.
     ///
     /// # Errors
     /// The file can't be read.

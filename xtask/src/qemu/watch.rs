@@ -1,5 +1,5 @@
-//! Decides when a machine has ended and how: its console shows trouble, the guest breaks the protocol, it is silent for too
-//! long, or its accelerator does not run it.
+//! Decides when and how a machine has ended: its console shows trouble, the guest breaks the protocol, it is silent for too long, or its
+//! accelerator does not run it.
 
 use std::fs;
 use std::process::ExitStatus;
@@ -15,16 +15,16 @@ use crate::process;
 use crate::protocol::Message;
 use crate::transcript::Transcript;
 
-/// How long a kernel in trouble may go on, so that the trace of its trouble gets to the console.
+/// How long a kernel in trouble may continue, so that its trace reaches the console.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How long a machine may take to end after its verdict.
 const SHUTDOWN: Duration = Duration::from_secs(60);
 
-/// How many of the last lines that QEMU wrote an error repeats.
+/// How many of QEMU's last lines an error repeats.
 const QEMU_LINES: usize = 10;
 
-/// What QEMU writes when KVM fails it: accel/kvm/kvm-all.c and target/i386/kvm in its sources. It may go on after each of these.
+/// QEMU's messages about a failure of KVM: accel/kvm/kvm-all.c and target/i386/kvm in its sources. QEMU may continue after each of them.
 const KVM_ERRORS: [&str; 6] = [
     "KVM internal error",
     "emulation failure",
@@ -34,16 +34,16 @@ const KVM_ERRORS: [&str; 6] = [
     "error: ",
 ];
 
-/// How QEMU is doing.
+/// The state of QEMU.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    /// How it ended, once it has.
+    /// Its exit status, once it has ended.
     pub exited: Option<ExitStatus>,
     /// The state in which it has stopped the machine, if it has.
     pub stopped: Option<String>,
 }
 
-/// What is known of a machine that runs.
+/// The observations of a running machine.
 #[derive(Debug)]
 pub struct Watch<'a> {
     machine: &'a Machine,
@@ -53,12 +53,12 @@ pub struct Watch<'a> {
     console: Console,
     transcript: Transcript,
     started: Instant,
-    /// The time of the last message, once there is one.
+    /// The time of the last message, if there was one.
     heard: Option<Instant>,
     /// The time of the last line on the console.
     written: Instant,
     trouble: Option<Instant>,
-    /// Its last words for people.
+    /// The guest's last text for users.
     said: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Reads what is new and decides whether this is the end.
+    /// Reads the new lines and decides whether the machine has ended.
     ///
     /// # Errors
     /// A log can't be read.
@@ -125,12 +125,12 @@ impl<'a> Watch<'a> {
             let case = self.transcript.running().map(str::to_owned);
             return Ok(End::Crashed { why: trouble.to_owned(), case, console: self.console.last_lines() });
         }
-        // Before the guest is up nothing of what is tested has run.
+        // Before the guest is ready, none of the tested code has run.
         let why = format!("{trouble} before the guest was ready");
         if self.is_unproven() { Err(self.blame_kvm(&why)) } else { Ok(self.broken(why)) }
     }
 
-    /// Whether KVM has not shown yet that it runs this machine.
+    /// Returns true if KVM has not shown yet that it runs this machine.
     fn is_unproven(&self) -> bool {
         self.accelerator == Accelerator::Kvm && self.heard.is_none()
     }
@@ -156,7 +156,7 @@ impl<'a> Watch<'a> {
         Some(self.blame_kvm(&why))
     }
 
-    /// Adds to `why` the first line of QEMU's that tells of an error, or else its first line.
+    /// Adds QEMU's first line with an error to `why`, or else its first line.
     fn blame_kvm(&self, why: &str) -> KvmFailure {
         let said = self.qemu_said();
         let line =
@@ -199,11 +199,11 @@ impl<'a> Watch<'a> {
             Some(case) => format!("{why}, during `{case}`"),
             None => why,
         };
-        // QEMU's words are few, and where there are any they are the cause.
+        // QEMU writes little, and any output is the cause.
         End::Broken { why, console: self.console.last_lines() + &process::last_lines(&self.qemu_said(), QEMU_LINES) }
     }
 
-    /// What QEMU has written. A log that can't be read has nothing to add to an error.
+    /// Returns QEMU's output. If its log can't be read, the output is empty.
     fn qemu_said(&self) -> String {
         fs::read_to_string(&self.machine.logs.qemu).unwrap_or_default()
     }

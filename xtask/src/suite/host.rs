@@ -1,27 +1,27 @@
-//! Reads what `cargo test` says, shows how far it is, and prints what people have to see: a line for each test program, and all
-//! that one says in which a test failed.
+//! Parses the output of `cargo test`, shows its progress, and prints a line for each test program. It prints the whole output of a program
+//! with a failed test.
 
 use crate::screen::{self, Step, row, seconds};
 use crate::transcript::Tally;
 use std::time::Instant;
 
-/// The tests on this machine, as far as they are.
+/// The progress of the tests on this machine.
 #[derive(Debug)]
 pub struct Tests<'a> {
     step: &'a Step,
-    /// How many programs with tests there are, beside those for the examples in the documentation.
+    /// The number of test programs, besides those for the examples in the documentation.
     programs: usize,
     begun: usize,
-    /// The program that runs.
+    /// The running program.
     name: String,
     since: Instant,
-    /// What it said.
+    /// Its output.
     said: Vec<String>,
     tally: Tally,
 }
 
 impl<'a> Tests<'a> {
-    /// None has run of this many programs.
+    /// Begins with this many programs.
     pub fn new(step: &'a Step, programs: usize) -> Self {
         let since = Instant::now();
         Self { step, programs, begun: 0, name: String::new(), since, said: Vec::new(), tally: Tally::default() }
@@ -55,7 +55,7 @@ impl<'a> Tests<'a> {
         }
     }
 
-    /// The sum, once all has been heard and `cargo test` has ended well or not.
+    /// Returns the sum, once all output was parsed and `cargo test` has ended, successfully or not.
     pub fn end(mut self, passed: bool) -> Tally {
         if !passed && self.tally.failed == 0 {
             // A test program that died has counted nothing.
@@ -66,7 +66,7 @@ impl<'a> Tests<'a> {
         self.tally
     }
 
-    /// Prints what was said, but for the tests that passed.
+    /// Prints the output, except for the tests that passed.
     fn flush(&mut self) {
         for line in self.said.drain(..).filter(|line| !line.is_empty() && !line.ends_with(" ... ok")) {
             screen::line(&line);
@@ -74,8 +74,7 @@ impl<'a> Tests<'a> {
     }
 }
 
-/// Reads the line with which a test program begins: `Running tests/cli.rs (target/debug/deps/cli-0123456789abcdef)`, or
-/// `Doc-tests hidbpf`.
+/// Parses the first line of a test program: `Running tests/cli.rs (target/debug/deps/cli-0123456789abcdef)`, or `Doc-tests hidbpf`.
 fn parse_beginning(line: &str) -> Option<String> {
     let line = line.trim();
     if let Some(package) = line.strip_prefix("Doc-tests ") {
@@ -87,12 +86,12 @@ fn parse_beginning(line: &str) -> Option<String> {
     Some(format!("{name}, {}", sources.trim_start_matches("unittests ")))
 }
 
-/// Reads the line of a test that has failed: `test module::name ... FAILED`, or `test name - should panic ... FAILED`.
+/// Parses the line of a failed test: `test module::name ... FAILED`, or `test name - should panic ... FAILED`.
 fn parse_failure(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
-/// Reads the line with which each test program ends: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
+/// Parses the last line of a test program: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
 fn parse_result(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| -> Option<usize> {
