@@ -1,5 +1,6 @@
-//! What user space shall see of a recorded device, by the file `<name>.nodes` beside the recording: its evdev nodes, and the events
-//! that come of each report. docs/nodes.md has the format.
+//! The expected view of a recorded device from user space: its evdev nodes, and the events of each report.
+//!
+//! The file `<name>.nodes` beside the recording contains it. docs/nodes.md has the format.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +12,10 @@ use hidbpf::recording::{Event, Recording};
 
 use crate::nodes::{Node, same_events};
 
-/// All that a file must say where the device has no node.
+/// The whole text of a file for a device without nodes.
 const NO_NODE: &str = "no input node";
 
-/// A kernel's version as far as expectations can depend on it: 6.12, for example.
+/// The part of a kernel's version that expectations can depend on: 6.12, for example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     major: u32,
@@ -24,10 +25,10 @@ pub struct Version {
 impl Version {
     /// Newer than any kernel.
     pub const NEWEST: Version = Version { major: u32::MAX, minor: 0 };
-    /// The first with HID-BPF.
+    /// The first kernel with HID-BPF.
     pub const OLDEST: Version = Version { major: 6, minor: 3 };
 
-    /// That of the running kernel.
+    /// Returns the version of the running kernel.
     ///
     /// # Errors
     /// The kernel's release can't be read.
@@ -41,7 +42,7 @@ impl Version {
 impl FromStr for Version {
     type Err = Error;
 
-    /// Of `6.12`; what follows a second dot is left out.
+    /// Parses `6.12`, and ignores anything after a second dot.
     fn from_str(text: &str) -> Result<Version> {
         let mut parts = text.split('.').map(str::parse);
         match (parts.next(), parts.next()) {
@@ -51,7 +52,7 @@ impl FromStr for Version {
     }
 }
 
-/// What a line may be for alone.
+/// The facts that a line's condition can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The kernel's version.
@@ -61,7 +62,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The running kernel, and what it has bound to the HID device at `syspath`.
+    /// Returns the running kernel, and the kernel driver of the HID device at `syspath`.
     ///
     /// # Errors
     /// The kernel's release can't be read, or no driver is bound.
@@ -73,16 +74,16 @@ impl Kernel {
     }
 }
 
-/// What one kernel is expected to show of a device.
+/// The expected view of a device on one kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expectation {
     nodes: Vec<Described>,
     answers: Vec<Answer>,
-    /// Of all reports that have a line.
+    /// The times of all reports that have a line.
     times: BTreeSet<String>,
 }
 
-/// A node by its label in the file, the names that it may have, and all else as [`describe`] has it.
+/// A node: its label in the file, its possible names, and the rest as [`describe`] writes it.
 #[derive(Debug, PartialEq, Eq)]
 struct Described {
     label: String,
@@ -91,7 +92,7 @@ struct Described {
     description: String,
 }
 
-/// The events of one node that come of one report.
+/// The events of one node for one report.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     time: String,
@@ -100,10 +101,10 @@ struct Answer {
 }
 
 impl Expectation {
-    /// Reads what a kernel is expected to show.
+    /// Reads the expectation for a kernel.
     ///
     /// # Errors
-    /// The file can't be read, or a line of it is wrong; its number is in the message.
+    /// The file can't be read, or a line of it is invalid; the message has its number.
     pub fn read(path: &Path, kernel: &Kernel) -> Result<Expectation> {
         let text = fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
         Expectation::parse(&text, kernel).with_context(|| format!("failed to read `{}`", path.display()))
@@ -170,7 +171,7 @@ impl Expectation {
         Some(&answer.events)
     }
 
-    /// Fails where it doesn't have a line for each report of the recording, or has one more; a device without nodes needs none.
+    /// Checks that there is a line for each report of the recording, and no other. A device without nodes needs no lines.
     ///
     /// # Errors
     /// The message names the first such time.
@@ -185,11 +186,11 @@ impl Expectation {
         }
     }
 
-    /// Takes the nodes of a device, after a check that they are those that are expected, in whatever order. Nodes that describe
-    /// themselves in the same words are told apart by the order in which the kernel makes them.
+    /// Takes the nodes of a device, and checks that they are the expected ones, in any order. Nodes with the same description are told
+    /// apart by the order in which the kernel makes them.
     ///
     /// # Errors
-    /// They aren't; the message has what is missing (`-`) and what is too much (`+`).
+    /// They are not; the message lists missing (`-`) and unexpected (`+`) nodes.
     pub fn watch(self, nodes: Vec<Node>) -> Result<Watch> {
         let mut seen = Vec::new();
         for node in nodes {
@@ -211,15 +212,15 @@ impl Expectation {
     }
 }
 
-/// What a node says it can send, below what udev takes it for.
+/// Describes the events that a node can send, and below them the roles that udev gives it.
 fn describe(node: &Node) -> Result<String> {
     let (roles, text) = (node.roles()?, node.describe()?);
     let roles = if roles.is_empty() { roles } else { format!("  udev: {roles}\n") };
     Ok(roles + text.split_once('\n').map_or("", |(_, capabilities)| capabilities))
 }
 
-/// Whether a node with these keys is what is expected. A list of keys that ends in `...` is of some that must be among them. What
-/// udev takes it for counts where something is expected of that.
+/// Returns true if a node with these keys matches the expectation. A list of keys that ends in `...` names some keys that must be present.
+/// The roles from udev count only if the expectation names some.
 fn fits(expected: &str, seen: &str, keys: &BTreeSet<String>) -> bool {
     const ROLES: &str = "  udev: ";
     let seen = match seen.split_once('\n') {
@@ -241,7 +242,8 @@ fn marked(mark: char, name: &str, capabilities: &str) -> String {
     [name].into_iter().chain(capabilities.lines()).map(|line| format!("\n{mark} {line}")).collect()
 }
 
-/// What is left of a line for a kernel: a line may end in `[since 6.12]`, `[before 6.12]` or `[driver apple]`.
+/// Returns a line without its condition if the condition holds for a kernel. A line may end in `[since 6.12]`, `[before 6.12]` or `[driver
+/// apple]`.
 fn of_kernel<'a>(line: &'a str, kernel: &Kernel) -> Result<Option<&'a str>> {
     let line = line.trim_end();
     let Some((rest, condition)) = line.strip_suffix(']').and_then(|line| line.rsplit_once(" [")) else {
@@ -260,12 +262,12 @@ fn of_kernel<'a>(line: &'a str, kernel: &Kernel) -> Result<Option<&'a str>> {
     Ok(holds.then(|| rest.trim_end()))
 }
 
-/// The time of a report as recordings write it.
+/// Returns the time of a report as recordings write it.
 fn time_of(event: &Event) -> String {
     format!("{:06}.{:06}", event.time.as_secs(), event.time.subsec_micros())
 }
 
-/// The open nodes of a device whose reports are being sent.
+/// The open nodes of a device that sends reports.
 #[derive(Debug)]
 pub struct Watch {
     expectation: Expectation,
@@ -274,7 +276,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Compares what came of the report that was just sent, and keeps what is wrong for [`Watch::end`].
+    /// Compares the events of the report that was just sent, and keeps differences for [`Watch::end`].
     ///
     /// # Errors
     /// A node can't be read.
@@ -290,10 +292,10 @@ impl Watch {
         Ok(())
     }
 
-    /// Says whether all was as expected.
+    /// Checks that all events were as expected.
     ///
     /// # Errors
-    /// It wasn't; the message lists all that was wrong.
+    /// They were not; the message lists all differences.
     pub fn end(self) -> Result<()> {
         ensure!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
         Ok(())

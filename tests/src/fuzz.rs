@@ -1,6 +1,6 @@
-//! What is done with bytes from outside, a function for each parser: the targets of `fuzz/`, and of tests/robustness.rs.
+//! A function for each parser of bytes from outside: the targets of `fuzz/`, and of tests/robustness.rs.
 //!
-//! A target ends, for any bytes, in an answer or an error. It panics where that answer contradicts itself.
+//! For any bytes, a target ends with an answer or an error. It panics if the answer contradicts itself.
 
 use std::ffi::OsString;
 use std::fs;
@@ -37,13 +37,13 @@ use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::FromZeros as _;
 
-/// A parser, and what it is given.
+/// A parser and its input.
 pub struct Target {
-    /// Its name, which is that of its program in `fuzz/fuzz_targets`.
+    /// Its name, which is also the name of its program in `fuzz/fuzz_targets`.
     pub name: &'static str,
-    /// Gives it bytes.
+    /// Runs it on bytes.
     pub run: fn(&[u8]),
-    /// What a search for other bytes begins with.
+    /// The start of a search for other bytes.
     pub seeds: fn() -> io::Result<Vec<Vec<u8>>>,
 }
 
@@ -64,8 +64,8 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "text", run: text, seeds: || Ok(TEXTS.map(Vec::from).into()) },
 ];
 
-/// A recording in the text of hid-recorder. What is read is written, and that is read as it was written: a name can have characters that
-/// a line must not.
+/// Runs on a recording in hid-recorder's text format. Reads it, writes it, and reads it again: a name can have characters that a line must
+/// not have.
 pub fn recording(bytes: &[u8]) {
     let path = Path::new("fuzz.hid");
     let Ok(recording) = Recording::parse(path, bytes) else { return };
@@ -78,7 +78,7 @@ pub fn recording(bytes: &[u8]) {
     assert_eq!((again.devices.len(), &again.events), (recording.devices.len(), &recording.events));
 }
 
-/// A report descriptor; the last 16 bytes are a report as well.
+/// Runs on a report descriptor. The last 16 bytes are also a report.
 pub fn descriptor(bytes: &[u8]) {
     let (_, report) = bytes.split_at(bytes.len().saturating_sub(16));
     let anatomy = Anatomy::of(bytes);
@@ -100,7 +100,7 @@ pub fn descriptor(bytes: &[u8]) {
             let _ = decoded_difference(&decoded, &idle);
         }
     }
-    // The descriptor without its last byte may be one as well.
+    // The descriptor without its last byte may be valid as well.
     let cut = &bytes[..bytes.len() - 1];
     let _ = items_difference(&anatomy, &Anatomy::of(cut));
     if is_thorough {
@@ -109,7 +109,7 @@ pub fn descriptor(bytes: &[u8]) {
     }
 }
 
-/// A driver's object: its manifest, and its programs over a small recording. The digest is put right before.
+/// Runs on a driver's object: its manifest, and its programs over a small recording. Corrects the digest first.
 pub fn object(bytes: &[u8]) {
     let path = Path::new("fuzz.bpf.o");
     let mut sealed = bytes.to_vec();
@@ -119,14 +119,14 @@ pub fn object(bytes: &[u8]) {
     run(bytes);
 }
 
-/// An object as a build has it, which is linked. What comes out can be read.
+/// Links an object as the build does. The result must be readable.
 pub fn link(bytes: &[u8]) {
     if let Ok(linked) = hidbpf_prelink::link(bytes) {
         Prelinked::parse(&linked).expect("what was linked can be read");
     }
 }
 
-/// Instructions: the first two bytes choose a driver and one of its sections, the rest is what stands there instead.
+/// Runs on instructions. The first two bytes choose a driver and one of its sections, and the rest replaces that section.
 pub fn program(bytes: &[u8]) {
     let [driver, section, instructions @ ..] = bytes else { return };
     let objects = objects();
@@ -138,7 +138,7 @@ pub fn program(bytes: &[u8]) {
     run(&object);
 }
 
-/// The prelinked programs in an object: what is read is all that is there, and all positions in it are good.
+/// Runs on the prelinked programs in an object. The parser must read all bytes, and all positions in the result must be valid.
 pub fn prelinked(bytes: &[u8]) {
     let Ok(prelinked) = Prelinked::parse(bytes) else { return };
     assert_eq!(prelinked.to_bytes(), bytes);
@@ -149,7 +149,7 @@ pub fn prelinked(bytes: &[u8]) {
     }
 }
 
-/// A `driver.toml`, and the manifest in an object.
+/// Runs on a `driver.toml`, and on the manifest in an object.
 pub fn manifest(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Err(error) = Manifest::parse(Path::new("driver.toml"), &text) {
@@ -161,7 +161,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// What is remembered of a device.
+/// Runs on a state file.
 pub fn state(bytes: &[u8]) {
     if let Ok(state) = serde_json::from_slice::<DeviceState>(bytes) {
         let written = serde_json::to_vec(&state).expect("what was read can be written");
@@ -169,7 +169,7 @@ pub fn state(bytes: &[u8]) {
     }
 }
 
-/// The kernel's numbers as they are kept until the next boot. Their sum is put right before.
+/// Runs on the kernel's ids as hidbpf keeps them until the next boot. Corrects their checksum first.
 pub fn numbers(bytes: &[u8]) {
     let kernel = KernelIdentity::new_zeroed();
     let mut record = bytes.to_vec();
@@ -180,7 +180,7 @@ pub fn numbers(bytes: &[u8]) {
     assert_eq!(ResolvedIds::from_bytes(&ids.to_bytes(&kernel), &kernel), Some(ids));
 }
 
-/// Those of some kernel.
+/// Returns the ids of some kernel.
 fn kept() -> Vec<u8> {
     let ops = ResolvedOps {
         ops_type: 100,
@@ -199,7 +199,7 @@ fn kept() -> Vec<u8> {
     ResolvedIds { ops: Some(ops), members, functions }.to_bytes(&KernelIdentity::new_zeroed())
 }
 
-/// A file of `/etc/hidbpf`. What is written of it says the same.
+/// Runs on a file of `/etc/hidbpf`. Writing it and reading it again gives the same.
 pub fn configuration(bytes: &[u8]) {
     let path = Path::new("hidbpf.toml");
     let config = Config::of_text(path, &String::from_utf8_lossy(bytes));
@@ -226,8 +226,8 @@ pub fn configuration(bytes: &[u8]) {
     }
 }
 
-/// What the kernel and udev say of a device: the texts of `uevent` and of udev's database, and the descriptor, with a byte 0xff between any
-/// two.
+/// Runs on the data of the kernel and udev about a device: the texts of `uevent` and of udev's database, and the descriptor, separated by
+/// bytes 0xff.
 pub fn device(bytes: &[u8]) {
     let mut parts = bytes.splitn(3, |byte| *byte == 0xff);
     let [uevent, database, descriptor] = std::array::from_fn(|_| parts.next().unwrap_or_default());
@@ -238,7 +238,7 @@ pub fn device(bytes: &[u8]) {
     for text in [&device.hid_name, &device.phys, &device.uniq] {
         assert!(!Printable(text).to_string().chars().any(char::is_control), "{text:?}");
     }
-    // Its own strings can be lines of `uevent`, and set nothing of hidbpf's.
+    // The device's own strings can look like lines of `uevent`, and must not set hidbpf's properties.
     let is_set = database.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"E:HIDBPF_IGNORE="));
     assert_eq!(device.property("HIDBPF_IGNORE").is_some(), is_set);
     let _ = Aside::of(&PLACE.system, &device);
@@ -251,7 +251,7 @@ pub fn device(bytes: &[u8]) {
     }
 }
 
-/// The value of an option, in a text as people type it, and in a variable.
+/// Runs on the value of an option, as text from a user and as a variable.
 pub fn value(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for option in MANIFESTS.iter().flat_map(|manifest| &manifest.options) {
@@ -273,7 +273,7 @@ pub fn value(bytes: &[u8]) {
     assert_eq!(hwdb::Entries::of_text(&entries.to_text()).to_text(), entries.to_text());
 }
 
-/// What people and the kernel write: ids, names, bytes in hex, feature reports.
+/// Runs on text from users and from the kernel: ids, names, bytes in hex, feature reports.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(modalias) = text.parse::<Modalias>() {
@@ -292,7 +292,7 @@ pub fn text(bytes: &[u8]) {
     let _ = parse_hex(&text);
 }
 
-/// Everything that a replay does with an object. Programs have less time and room than elsewhere, so that many can be tried.
+/// Runs everything that a replay does with an object. The programs get less time and memory than usual, so that many can be tried.
 fn run(object: &[u8]) {
     let Ok(object) = Object::parse(object) else { return };
     let recording = &*RECORDING;
@@ -316,7 +316,7 @@ fn run(object: &[u8]) {
     }
 }
 
-/// A mouse with a feature report, and what it sends: a report of its own, one cut short, one of another id.
+/// A mouse with a feature report, and its reports: a normal one, one cut short, and one with another id.
 static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     let descriptor = [
         0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x85, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x08,
@@ -347,7 +347,7 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     Recording { comments: Vec::new(), devices: vec![device], events: events.collect() }
 });
 
-/// A machine with one device, of which the kernel and udev say what they are told to.
+/// A machine with one device, for which the test controls the data of the kernel and udev.
 struct Place {
     system: System,
     name: HidName,
@@ -378,7 +378,7 @@ impl Place {
         Ok(Place { system, name, device, database, _root: root })
     }
 
-    /// What the kernel itself says of a device, whatever this says of itself.
+    /// The kernel's own data about a device, whatever the device's strings contain.
     const MODALIAS: &str = "hid:b0003g0001v00001234p00005678";
 
     fn write(&self, uevent: &[u8], database: &[u8], descriptor: &[u8]) {
@@ -395,14 +395,14 @@ impl Place {
 
 static PLACE: LazyLock<Place> = LazyLock::new(|| Place::make().expect("a device can be made up"));
 
-/// What the drivers here say of themselves.
+/// The manifests of the drivers.
 static MANIFESTS: LazyLock<Vec<Manifest>> = LazyLock::new(|| {
     let path = Path::new("driver.toml");
     let texts = files("", "driver.toml").expect("the manifests can be read");
     texts.iter().map(|text| Manifest::parse(path, &String::from_utf8_lossy(text)).expect("it is good")).collect()
 });
 
-/// The drivers' objects, in the order of their names.
+/// Returns the drivers' objects, in the order of their names.
 fn objects() -> &'static [Vec<u8>] {
     static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let mut paths = paths(hidbpf_drivers::objects_dir()).expect("the drivers are built");
@@ -412,7 +412,7 @@ fn objects() -> &'static [Vec<u8>] {
     &OBJECTS
 }
 
-/// Where an object's sections of instructions lie in its file.
+/// Returns the positions of an object's sections of instructions in its file.
 fn code(object: &[u8]) -> Vec<(usize, usize)> {
     let elf = object::File::parse(object).expect("a driver's object is an ELF file");
     let is_code =
@@ -424,7 +424,7 @@ fn code(object: &[u8]) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// What [`program`] takes for each section of each driver as it is.
+/// Returns the input of [`program`] for each unchanged section of each driver.
 fn programs() -> Vec<Vec<u8>> {
     let mut programs = Vec::new();
     for (driver, object) in (0..=u8::MAX).zip(objects()) {
@@ -435,10 +435,10 @@ fn programs() -> Vec<Vec<u8>> {
     programs
 }
 
-/// An object as it is before it is sealed.
+/// Returns an object as it is before sealing.
 ///
 /// # Panics
-/// It is no driver's.
+/// It is not a driver's object.
 pub fn unsealed(object: &[u8]) -> Vec<u8> {
     let driver = DriverObject::parse(Path::new("seed"), object.to_vec()).expect("a driver's object is whole");
     let sealed = object::File::parse(object)
@@ -461,14 +461,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What is in a folder, in the order of its names.
+/// Returns the entries of a folder, in the order of their names.
 fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }
 
-/// The files of all drivers' folders, or of folders in these, whose names end so.
+/// Returns the files with this suffix in all drivers' folders and their subfolders.
 fn files(folder: &str, suffix: &str) -> io::Result<Vec<Vec<u8>>> {
     let mut files = Vec::new();
     for driver in paths(&root().join("drivers"))? {
@@ -482,7 +482,7 @@ fn files(folder: &str, suffix: &str) -> io::Result<Vec<Vec<u8>>> {
     Ok(files)
 }
 
-/// The descriptors of recorded devices and, where they are at hand, others of real ones.
+/// Returns the descriptors of recorded devices and, if available, those of other real devices.
 fn descriptors() -> io::Result<Vec<Vec<u8>>> {
     let mut descriptors = Vec::new();
     for text in files("recordings", ".hid")? {
@@ -497,12 +497,12 @@ fn descriptors() -> io::Result<Vec<Vec<u8>>> {
     Ok(descriptors)
 }
 
-/// `driver.toml` of each driver, and the manifest in its object.
+/// Returns the `driver.toml` of each driver, and the manifest in its object.
 fn manifests() -> io::Result<Vec<Vec<u8>>> {
     Ok([files("", "driver.toml")?, sections(hidbpf::manifest::SECTION)?].concat())
 }
 
-/// A section of each driver's object.
+/// Returns a section of each driver's object.
 fn sections(name: &str) -> io::Result<Vec<Vec<u8>>> {
     let mut sections = Vec::new();
     for object in objects() {

@@ -1,4 +1,4 @@
-//! The first process of the machines in which hidbpf is tested, shown and measured.
+//! The first process of the machines that test, demonstrate and measure hidbpf.
 
 fn main() -> std::process::ExitCode {
     hidbpf_tests::guest::main()

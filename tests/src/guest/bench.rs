@@ -1,4 +1,4 @@
-//! What a case works with: udevd, virtual devices, the program under test, and the check that nothing is left afterwards.
+//! The environment of a case: udevd, virtual devices, the program under test, and the check that nothing is left afterwards.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,58 +23,57 @@ use crate::process::{Run, command, poll_readable};
 use crate::protocol::Generation;
 use crate::uhid::{Answer, Device, Mood, Spec};
 
-/// The program under test, where its package puts it.
+/// The program under test, at its place in the package.
 pub const HIDBPF: &str = "/usr/bin/hidbpf";
 
-/// Where a package puts what udev starts.
+/// The helper, at its place in the package.
 pub const HELPER: &str = "/usr/lib/udev/hidbpf-udev";
 
-/// Where drivers are pinned: a directory a device.
+/// The folder of pinned drivers: a directory for each device.
 pub const PINS: &str = "/sys/fs/bpf/hidbpf";
 
-/// Where hidbpf keeps what people may read.
+/// The folder of the state files.
 pub const STATE: &str = "/run/hidbpf/devices";
 
-/// Where hidbpf marks the devices for which a binding changes nothing.
+/// The folder with hidbpf's marks for devices for which another binding changes nothing.
 const SETTLED: &str = "/run/hidbpf/settled";
 
-/// Where hidbpf keeps a file for each device that a driver talks to.
+/// The folder with a file for each device that has a driver with a setup.
 const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
 const HID_DEVICES: &str = "/sys/bus/hid/devices";
-/// Where those of uhid are, and those of the virtual USB bus.
+/// The folders of virtual devices: those of uhid, and those of the virtual USB bus.
 const VIRTUAL: [&str; 2] = ["/sys/devices/virtual", "/sys/devices/platform/vhci_hcd"];
 const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
 
-/// Where an administrator puts entries for udev's hwdb.
+/// The administrator's place for entries of udev's hwdb.
 const HWDB: &str = "/usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 
-/// A device that is always there and that no rule does anything with, for events of our own.
+/// A device that always exists and that no rule uses, for the tests' own events.
 const MARKED: &str = "/sys/devices/virtual/mem/null/uevent";
 
-/// A file for each device that has udev properties of its own, as if another tool's rules had given them: to the device, or to its
-/// hidraw node.
+/// A file for each device with additional udev properties, as if another tool's rules had set them on the device or on its hidraw node.
 const PROPERTIES: &str = "/run/bench";
 const NODE_PROPERTIES: &str = "/run/bench/hidraw";
 const PROPERTIES_RULE: &str = "/run/udev/rules.d/70-bench.rules";
 
-/// A running udevd and all that cases share.
+/// A running udevd and everything that cases share.
 pub struct Bench {
-    /// What the kernel is expected to offer.
+    /// The generation that the kernel must offer.
     pub generation: Generation,
     /// Events whose rules and programs have run.
     pub udev: Monitor,
     /// Events as they leave the kernel.
     pub kernel: Monitor,
-    /// How much of what the kernel does was found to be as a replay says.
+    /// How much of the kernel's results agreed with a replay.
     pub compared: Compared,
-    /// How the devices that are plugged in next take requests.
+    /// How devices that are plugged in from now on treat requests.
     pub mood: Mood,
-    /// How many times as often as usual the cases repeat themselves that are about many devices.
+    /// The factor for the repetitions of cases about many devices.
     pub rounds: usize,
-    /// None where it is the system's own.
+    /// `None` if the udevd is the system's own.
     udevd: Option<Child>,
     plugged: u32,
     marks: u32,
@@ -84,10 +83,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Starts udevd and waits until it serves.
+    /// Starts udevd and waits until it works.
     ///
     /// # Errors
-    /// It doesn't start, or says nothing.
+    /// It does not start, or does not answer.
     pub fn start(generation: Generation) -> Result<Bench> {
         fs::create_dir_all(NODE_PROPERTIES).with_context(|| format!("failed to make `{NODE_PROPERTIES}`"))?;
         let rule = |subsystem: &str, folder: &str| {
@@ -100,10 +99,10 @@ impl Bench {
         Self::with(generation, Some(start_udevd()?))
     }
 
-    /// Works with the udevd of a system that is up.
+    /// Uses the udevd of a running system.
     ///
     /// # Errors
-    /// It says nothing.
+    /// It does not answer.
     pub fn join(generation: Generation) -> Result<Bench> {
         Self::with(generation, None)
     }
@@ -128,18 +127,18 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Plugs in a device and returns when udevd is done with it and with all that followed from it.
+    /// Plugs in a device and returns when udevd has handled it and all events that follow.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug(&mut self, spec: &Spec) -> Result<Plugged> {
         self.plug_with(spec, &[], BTreeMap::new())
     }
 
-    /// Plugs in a device to which udev gives more properties, and that answers requests for feature reports, by their ids.
+    /// Plugs in a device with additional udev properties that answers requests for feature reports, by their ids.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug_with(
         &mut self,
         spec: &Spec,
@@ -149,10 +148,10 @@ impl Bench {
         self.plug_from(spec, PROPERTIES, properties, features)
     }
 
-    /// Plugs in a device to whose hidraw node udev gives properties, which is after it has dealt with the device.
+    /// Plugs in a device and lets udev set properties on its hidraw node, which happens after udev has handled the device.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug_with_late(&mut self, spec: &Spec, properties: &[(&str, &str)]) -> Result<Plugged> {
         self.plug_from(spec, NODE_PROPERTIES, properties, BTreeMap::new())
     }
@@ -167,24 +166,24 @@ impl Bench {
         self.udev.forget();
         let (device, uniq) = self.create(spec, (folder, properties), features_of(features))?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
-        // The kernel says that a device is there before it looks for a driver, and udevd may be done with that long before.
+        // The kernel announces a device before it looks for a kernel driver, and udevd may have handled that event long before.
         self.udev.wait_for("udev event of the kernel driver", |event| event.is_hid("bind", &added.syspath))?;
         self.settle()?;
         Ok(Plugged { device, syspath: added.syspath })
     }
 
-    /// Plugs in a device that udevd will not see before [`Bench::release`], and returns when a kernel driver is bound to it.
+    /// Plugs in a device that udevd does not see before [`Bench::release`], and returns when a kernel driver is bound to it.
     ///
     /// # Errors
-    /// The kernel doesn't take it.
+    /// The kernel does not accept it.
     pub fn plug_unseen(&mut self, spec: &Spec) -> Result<Plugged> {
         self.plug_unseen_with(spec, features_of(BTreeMap::new()))
     }
 
-    /// The same for a device that answers requests in its own way.
+    /// The same for a device with its own answers to requests.
     ///
     /// # Errors
-    /// The kernel doesn't take it.
+    /// The kernel does not accept it.
     pub fn plug_unseen_with(&mut self, spec: &Spec, answer: Box<Answer>) -> Result<Plugged> {
         self.hold()?;
         self.kernel.forget();
@@ -194,10 +193,10 @@ impl Bench {
         Ok(Plugged { device, syspath: added.syspath })
     }
 
-    /// Plugs in a device that perhaps no kernel driver takes, and returns when udevd is done with all that followed from it.
+    /// Plugs in a device that may get no kernel driver, and returns when udevd has handled all events that follow.
     ///
     /// # Errors
-    /// The kernel has nothing of it, or udevd hangs.
+    /// The kernel does not make a HID device, or udevd hangs.
     pub fn plug_any(&mut self, spec: &Spec) -> Result<Plugged> {
         self.plug_any_with(spec, BTreeMap::new())
     }
@@ -212,7 +211,7 @@ impl Bench {
         let (device, uniq) = self.create(spec, (PROPERTIES, &[]), features_of(features))?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         let plugged = Plugged { device, syspath: added.syspath };
-        // There is no event where no driver takes it; but the kernel probes it once more only when it is done with the first time.
+        // Without a kernel driver there is no event. But the kernel probes the device again only when the first probe has ended.
         let _ = fs::write(PROBE, plugged.name());
         self.settle()?;
         Ok(plugged)
@@ -230,7 +229,7 @@ impl Bench {
         Ok((device, uniq))
     }
 
-    /// A unique id for a device that is about to be plugged in, and to which udev gives properties.
+    /// Returns a unique id for a device that is about to be plugged in, for which udev sets properties.
     fn next_uniq(&mut self, folder: &str, properties: &[(&str, &str)]) -> Result<String> {
         self.plugged += 1;
         let uniq = format!("bench-{}", self.plugged);
@@ -241,7 +240,7 @@ impl Bench {
         Ok(uniq)
     }
 
-    /// The same, for one that has a serial number.
+    /// The same, for a device with a serial number.
     ///
     /// # Errors
     /// The properties can't be written.
@@ -249,7 +248,7 @@ impl Bench {
         self.next_uniq(PROPERTIES, properties)
     }
 
-    /// Unplugs a device and returns when udevd is done with that.
+    /// Unplugs a device and returns when udevd has handled that.
     ///
     /// # Errors
     /// The device was gone, or udevd hangs.
@@ -261,8 +260,8 @@ impl Bench {
         self.settle()
     }
 
-    /// Has the kernel leave all devices to hid-generic, as long as this holds: the special kernel drivers of some refuse whatever is not
-    /// plugged into USB, or change what it sends. [`Bench::unplug`] takes it back.
+    /// Makes the kernel bind hid-generic to all devices. The special kernel drivers of some devices refuse a device that is not on USB, or
+    /// change its reports. [`Bench::unplug`] undoes it.
     ///
     /// # Errors
     /// The kernel has no such parameter.
@@ -278,7 +277,7 @@ impl Bench {
     /// Stops udevd between two events, unless it is stopped already.
     ///
     /// # Errors
-    /// udevd doesn't answer.
+    /// udevd does not answer.
     pub fn hold(&mut self) -> Result<()> {
         if self.held {
             return Ok(());
@@ -300,7 +299,7 @@ impl Bench {
     /// Lets udevd act on all events, and returns when it has.
     ///
     /// # Errors
-    /// udevd doesn't answer.
+    /// udevd does not answer.
     pub fn release(&mut self) -> Result<()> {
         kill_process(self.udevd()?, Signal::CONT).context("failed to let udevd go on")?;
         self.held = false;
@@ -311,9 +310,9 @@ impl Bench {
         self.udevd.as_ref().map(Pid::from_child).context("udevd is the system's own")
     }
 
-    /// Returns when udevd has worked off all events that the kernel has sent. Only this proves that something doesn't happen.
+    /// Returns when udevd has handled all events that the kernel has sent. Only this proves that something does not happen.
     ///
-    /// An event of our own tells that udevd has received all events before it; until it is done with them it keeps a file.
+    /// An event of the test shows that udevd has received all events before it. udevd keeps a file until it has handled them.
     ///
     /// # Errors
     /// udevd hangs.
@@ -337,7 +336,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Lets the kernel repeat an event of a device, and returns when udevd is done with it.
+    /// Makes the kernel repeat an event of a device, and returns when udevd has handled it.
     ///
     /// # Errors
     /// The device is gone, or udevd hangs.
@@ -345,7 +344,7 @@ impl Bench {
         self.trigger_path(action, &device.syspath)
     }
 
-    /// The same for anything in sysfs.
+    /// The same for any path in sysfs.
     ///
     /// # Errors
     /// It is gone, or udevd hangs.
@@ -354,7 +353,7 @@ impl Bench {
         self.settle()
     }
 
-    /// Makes udev's hwdb anew from the drivers that are installed now, as their package would.
+    /// Rebuilds udev's hwdb from the installed drivers, as their package does.
     ///
     /// # Errors
     /// hidbpf or systemd-hwdb fails, or udevd hangs.
@@ -362,15 +361,17 @@ impl Bench {
         let hwdb = self.hidbpf(&["hwdb"])?.expect(0)?;
         write(Path::new(HWDB), hwdb.stdout.as_bytes())?;
         Run::of(command("systemd-hwdb").args(["update", "--usr"]))?.expect(0)?;
-        // As where the machine's own entries needed one.
+        // The machine's own entries may have needed it.
         if Path::new("/etc/udev/hwdb.bin").exists() {
             Run::of(command("systemd-hwdb").arg("update"))?.expect(0)?;
         }
         self.reload()
     }
 
-    /// Lets udevd read its files again. It does so by itself every 3 seconds, and when `udevadm control --reload` asks it to; since Linux 6.16
-    /// it passes over one of those now and then ("Invalid sender uid 65534"), which comes without credentials where it is early.
+    /// Makes udevd read its files again.
+    ///
+    /// It does so by itself every 3 seconds, and when `udevadm control --reload` requests it. Since Linux 6.16 udevd sometimes ignores such
+    /// a request ("Invalid sender uid 65534"), because an early request comes without credentials.
     ///
     /// # Errors
     /// udevd hangs.
@@ -395,7 +396,7 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments).env(hidbpf::any_loader::CHOICE, "libbpf"))
     }
 
-    /// Runs `hidbpf unload`. When it has ended `devices`, whose descriptors the driver has hooked, must be there without it.
+    /// Runs `hidbpf unload`, and checks that the driver is gone from `devices`, whose descriptors it has fixed, when the command ends.
     ///
     /// # Errors
     /// It fails, or a device has no nodes yet.
@@ -408,7 +409,7 @@ impl Bench {
         Ok(run)
     }
 
-    /// What udevd has logged since the last call.
+    /// Returns udevd's log since the last call.
     pub fn take_log(&mut self) -> String {
         let bytes = fs::read(UDEVD_LOG).unwrap_or_default();
         let new = bytes.get(self.log_read..).unwrap_or_default();
@@ -416,7 +417,7 @@ impl Bench {
         String::from_utf8_lossy(new).into_owned()
     }
 
-    /// Fails where a case has left anything behind, and makes the machine clean again.
+    /// Fails if a case has left anything behind, and cleans the machine.
     ///
     /// # Errors
     /// Something was left; the message lists it.
@@ -435,7 +436,7 @@ impl Bench {
             [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS), ("mark", SETTLED)]
         {
             for path in entries(Path::new(place))? {
-                // The machine may have devices of its own.
+                // The machine may have real devices.
                 if what == "device" && !path.canonicalize().is_ok_and(|device| is_virtual(&device)) {
                     continue;
                 }
@@ -460,17 +461,17 @@ pub struct Plugged<D = Device> {
 }
 
 impl<D> Plugged<D> {
-    /// Its name, as `0003:11C0:5606.0001`.
+    /// Returns its name, as `0003:11C0:5606.0001`.
     pub fn name(&self) -> String {
         self.syspath.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Its directory as text.
+    /// Returns its directory as text.
     pub fn path(&self) -> String {
         self.syspath.display().to_string()
     }
 
-    /// The report descriptor that the kernel has parsed.
+    /// Returns the current descriptor.
     ///
     /// # Errors
     /// The device is gone.
@@ -479,7 +480,7 @@ impl<D> Plugged<D> {
         fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))
     }
 
-    /// Its evdev nodes.
+    /// Returns its evdev nodes.
     ///
     /// # Errors
     /// One can't be opened.
@@ -487,15 +488,15 @@ impl<D> Plugged<D> {
         Node::all_of(&self.syspath)
     }
 
-    /// Fails where the nodes aren't exactly these.
+    /// Fails if the nodes are not exactly these.
     ///
     /// # Errors
-    /// They aren't; the message shows both sides.
+    /// They are not; the message shows both sides.
     pub fn expect_nodes(&self, expected: &str) -> Result<()> {
         nodes::compare(&format!("nodes of {}", self.name()), expected, &nodes::describe_all(&self.nodes()?)?)
     }
 
-    /// The only node with this name.
+    /// Returns the only node with this name.
     ///
     /// # Errors
     /// There is none, or more than one.
@@ -509,7 +510,7 @@ impl<D> Plugged<D> {
         }
     }
 
-    /// The only node.
+    /// Returns the only node.
     ///
     /// # Errors
     /// There is none, or more than one.
@@ -519,10 +520,10 @@ impl<D> Plugged<D> {
         Ok(nodes.remove(0))
     }
 
-    /// Fails where udev has another value for a property of the device, or of one of its input devices and their nodes. It must have some.
+    /// Fails if udev has another value for a property of the device, or of one of its input devices and their nodes. There must be some.
     ///
     /// # Errors
-    /// It has, or doesn't know one of them.
+    /// It has, or does not know one of them.
     pub fn expect_property(&self, name: &str, expected: Option<&str>) -> Result<()> {
         let inputs = nodes::inputs(&self.syspath)?;
         ensure!(inputs.len() > 1, "`{}` has no node: {inputs:?}", self.name());
@@ -539,7 +540,7 @@ impl<D> Plugged<D> {
         Ok(())
     }
 
-    /// Its hidraw node.
+    /// Returns its hidraw node.
     ///
     /// # Errors
     /// It has none.
@@ -547,12 +548,12 @@ impl<D> Plugged<D> {
         Hidraw::of(&self.syspath)
     }
 
-    /// Where its drivers are pinned.
+    /// Returns the folder in which its drivers are pinned.
     pub fn pins(&self) -> PathBuf {
         Path::new(PINS).join(self.name().replace([':', '.'], "_"))
     }
 
-    /// The drivers that have pins for it, sorted.
+    /// Returns the drivers that have pins for it, sorted.
     ///
     /// # Errors
     /// bpffs can't be read.
@@ -560,18 +561,18 @@ impl<D> Plugged<D> {
         Ok(entries(&self.pins())?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
-    /// The mark that a binding changes nothing for it.
+    /// Returns the mark that another binding changes nothing for it.
     pub fn settled(&self) -> PathBuf {
         Path::new(SETTLED).join(self.name())
     }
 
-    /// Its state file.
+    /// Returns its state file.
     pub fn state(&self) -> PathBuf {
         Path::new(STATE).join(format!("{}.json", self.name()))
     }
 }
 
-/// A three-button mouse with two axes of 8 bits and no report number, which no driver is for.
+/// Returns a three-button mouse with two axes of 8 bits and no report id, which no driver matches.
 pub fn plain_mouse() -> Spec {
     const DESCRIPTOR: [u8; 50] = [
         0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x09, 0x01, 0xa1, 0x00, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x15, 0x00,
@@ -589,37 +590,37 @@ pub fn plain_mouse() -> Spec {
     }
 }
 
-/// Answers requests for these feature reports, by their ids, and no others.
+/// Answers requests for these feature reports, by their ids, and for no others.
 pub fn features_of(features: BTreeMap<u8, Vec<u8>>) -> Box<Answer> {
     const FEATURE: u8 = 0;
     Box::new(move |kind, id| features.get(&id).filter(|_| kind == FEATURE).cloned())
 }
 
-/// A driver that is installed.
+/// Returns an installed driver.
 ///
 /// # Errors
-/// It is not, or can't be read.
+/// It is not installed, or can't be read.
 pub fn installed(driver: &str) -> Result<DriverObject> {
     let path = System::default().find_driver(&DriverName::new(driver)?);
     let path = path.with_context(|| format!("the driver `{driver}` is not installed"))?;
     Ok(DriverObject::read(&path)?)
 }
 
-/// What the rules start, in the environment that udev gives it; after the words of [`shim`], where there are any.
+/// Returns the command of udev's rules for the helper, in udev's environment, after the words of [`shim`], if any.
 pub fn helper(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
     let mut command = if words.is_empty() { command(HELPER) } else { shim::start(words, HELPER) };
     command.args([action, syspath]).envs(named(driver));
     command
 }
 
-/// The same by the command, through libbpf.
+/// Returns the same for the command with the libbpf loader.
 pub fn helper_through_libbpf(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
     let mut command = shim::start(words, HIDBPF);
     command.args(["udev", action, syspath]).envs(named(driver));
     command
 }
 
-/// The properties that a device has by the hwdb.
+/// Returns the properties that the hwdb gives to a device.
 fn named(driver: &str) -> [(String, String); 2] {
     let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
     [("HIDBPF".to_owned(), "1".to_owned()), (property, driver.to_owned())]
@@ -657,7 +658,7 @@ fn start_udevd() -> Result<Child> {
     }
 }
 
-/// What a directory holds, sorted; nothing where it doesn't exist.
+/// Returns the contents of a directory, sorted, or nothing if it does not exist.
 pub fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let list = match fs::read_dir(directory) {
         Ok(list) => list,
@@ -672,7 +673,7 @@ pub fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Writes a file, and makes the directories above it.
+/// Writes a file, and makes its parent directories.
 ///
 /// # Errors
 /// One can't be made, or the file can't be written.

@@ -1,5 +1,5 @@
-//! What the programs of a driver cost as the kernel counts it: how long they are once they are loaded, and how many instructions the
-//! verifier has looked at. Read while the driver is attached.
+//! The costs of a driver's programs in the kernel's own counts: their length after loading, and the number of instructions that the
+//! verifier processed. The counts are read while the driver is attached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::protocol::Message;
 /// The bytes of an instruction: `struct bpf_insn` (include/uapi/linux/bpf.h).
 const INSTRUCTION_SIZE: usize = 8;
 
-/// What the names of a driver's programs begin with (hid-bpf-src/include/hidbpf/driver.h), and what they are for: hooks, and its set-up.
+/// The prefixes of the names of a driver's programs (hid-bpf-src/include/hidbpf/driver.h), and their purpose: the hooks and the setup.
 const HOOKS: [(&str, &str); 5] = [
     ("event_", "device-event"),
     ("fixup_", "rdesc-fixup"),
@@ -21,12 +21,12 @@ const HOOKS: [(&str, &str); 5] = [
     ("setup", "setup"),
 ];
 
-/// The costs of one driver, the greatest of all devices that it was attached to: what the verifier leaves of a program depends on the
-/// device's properties.
+/// The costs of one driver: the highest of all devices that it was attached to. The device's properties decide which instructions the
+/// verifier leaves in a program.
 #[derive(Debug, Default)]
 pub struct Costs(BTreeMap<String, u64>);
 
-/// The programs that the kernel has at one moment.
+/// The programs in the kernel at one moment.
 #[derive(Debug)]
 pub struct Before(BTreeSet<u32>);
 
@@ -35,14 +35,14 @@ fn programs() -> impl Iterator<Item = ProgramInfo> {
 }
 
 impl Before {
-    /// Looks at what is there before a driver is attached.
+    /// Returns the programs before a driver is attached.
     pub fn now() -> Before {
         Before(programs().map(|program| program.id).collect())
     }
 }
 
 impl Costs {
-    /// Counts the programs that have come since `before`.
+    /// Counts the programs that were loaded since `before`.
     ///
     /// # Errors
     /// There are none.

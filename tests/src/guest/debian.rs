@@ -1,6 +1,7 @@
-//! Jobs on a Debian system that systemd boots from its disk: packages come, are upgraded and go, and devices are there before udev is.
+//! Jobs on a Debian system that systemd boots from a disk. Packages are installed, upgraded and removed, and devices exist before udev
+//! runs.
 //!
-//! A script in the initramfs starts the guest to plug in a keyboard, and systemd starts it as a service for the rest.
+//! A script in the initramfs starts the guest to plug in a keyboard. systemd then starts the guest as a service for the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,35 +27,35 @@ use crate::process::{Run, command};
 use crate::protocol::{Job, LATER_JOB_PATH, PACKAGES_PATH, Task};
 use crate::uhid::{Device, Mood, Spec};
 
-/// The argument with which the service is started.
+/// The argument for starting the service.
 pub const JOB: &str = "--job";
 
-/// The argument with which the script in the initramfs starts it. It returns once the keyboard is there.
+/// The argument for the script in the initramfs. It returns once the keyboard is plugged in.
 pub const EARLY: &str = "--early";
 
-/// The argument with which the process is started that holds the keyboard.
+/// The argument for the process that holds the keyboard.
 pub const HOLD: &str = "--hold";
 
-/// What systemd doesn't kill when it gives way to that of the real root: systemd.io/ROOT_STORAGE_DAEMONS.
+/// The mark of a process that systemd does not kill when it hands over to the systemd of the real root: systemd.io/ROOT_STORAGE_DAEMONS.
 const SPARED: &str = "@guest";
 
-/// What the process says that holds the keyboard once it has it.
+/// The output of the process that holds the keyboard, once it has it.
 const PLUGGED: &str = "plugged in";
 
-/// The keyboard that is there early: the driver, the size of its descriptor, its serial number.
+/// The early keyboard: the driver, the size of its descriptor, its serial number.
 const KEYBOARD: (&str, usize) = ("mistel-md770", 203);
 const SERIAL: &str = "early";
 
-/// What programs hear when its key F13 goes down, once it is fixed.
+/// The event of its key F13 in programs, once it is fixed.
 const HEARD: &str = "KEY_F13";
 
-/// How long a holder waits between two keys.
+/// The pause of a holder between two keys.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What was seen in the initramfs, for the service.
+/// The observations in the initramfs, for the service.
 const RECORD_PATH: &str = "/run/guest-early.json";
 
-/// A driver that no package has, which is a device's of its own.
+/// A driver without a package, for one device.
 const THIRD_PARTY: &str = "dell-dell0a78";
 const THIRD_PARTY_OBJECT: &str = "/packages/dell-dell0a78.bpf.o";
 const THIRD_PARTY_INSTALLED: &str = "/etc/hidbpf/drivers/dell-dell0a78.bpf.o";
@@ -62,29 +63,29 @@ const THIRD_PARTY_INSTALLED: &str = "/etc/hidbpf/drivers/dell-dell0a78.bpf.o";
 /// The folder with the packages of a later version.
 const UPGRADES: &str = "/packages/later";
 
-/// What is not looked at after a purge: what is no file of the system's, and what others write in their own time.
+/// Paths that are not compared after a purge: those that are not files of the system, and those that others write at any time.
 const ELSEWHERE: [&str; 9] =
     ["/dev", "/packages", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/lib/systemd", "/var/log"];
 
-/// What dpkg writes of itself.
+/// dpkg's own files.
 const DPKG: [&str; 4] =
     ["/var/lib/dpkg/diversions-old", "/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers/Lock"];
 
-/// What was seen in the initramfs.
+/// The observations in the initramfs.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// Who holds the keyboard.
+    /// The process that holds the keyboard.
     holder: i32,
-    /// The file system of the root, at that time.
+    /// The file system of the root at that time.
     root: String,
-    /// The pins, each with its inode's number.
+    /// The pins, each with the number of its inode.
     pins: BTreeMap<PathBuf, u64>,
 }
 
-/// In the initramfs: has the keyboard plugged in, and leaves the job to the service.
+/// Runs in the initramfs: has the keyboard plugged in, and leaves the job to the service.
 ///
 /// # Errors
-/// The job can't be passed on, or the keyboard is not there, or is not fixed where it has to be.
+/// The job can't be passed on, or the keyboard is missing, or is not fixed although it should be.
 pub fn early(job: &Job) -> Result<()> {
     write(Path::new(LATER_JOB_PATH), &serde_json::to_vec(job).context("failed to write the job")?)?;
     if job.task == Task::Install {
@@ -130,7 +131,7 @@ pub fn hold() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The keyboard's report with its key F13, bit 104 of report 4, down or up.
+/// Returns the keyboard's report with its key F13, bit 104 of report 4, down or up.
 fn f13(down: bool) -> [u8; 31] {
     let mut report = [0; 31];
     report[0] = 4;
@@ -138,7 +139,7 @@ fn f13(down: bool) -> [u8; 31] {
     report
 }
 
-/// The cases of a job.
+/// Returns the cases of a job.
 pub fn cases(task: &Task) -> Vec<Case> {
     match task {
         Task::Early => vec![
@@ -156,7 +157,7 @@ pub fn cases(task: &Task) -> Vec<Case> {
     }
 }
 
-/// A failure, with what the helper and udev have said.
+/// Adds the log of the helper and of udev to a failure.
 fn with_journal(result: Result<()>) -> Result<()> {
     result.map_err(|error| {
         let arguments = ["--boot", "--no-pager", "--output=short-monotonic", "--lines=40"];
@@ -168,7 +169,7 @@ fn with_journal(result: Result<()>) -> Result<()> {
     })
 }
 
-/// What was attached while there was no root yet is what is attached now: the same links in the same bpffs, with a state beside.
+/// A driver that was attached in the initramfs stays attached: the same links in the same bpffs, with a state file.
 fn began_early(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let record = record()?;
     ensure!(!record.root.contains("ext"), "the root was there before the keyboard, as {}", record.root);
@@ -184,7 +185,7 @@ fn began_early(bench: &mut Bench, port: &mut Port) -> Result<()> {
     unplug_keyboard(&record, &syspath, bench)
 }
 
-/// A device that was there before udev is fixed by the time that udev has looked at all devices.
+/// A device that existed before udev is fixed once udev has handled all devices.
 fn booted(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let record = record()?;
     ensure!(record.pins.is_empty(), "attached in an initramfs that knows nothing of hidbpf: {:?}", record.pins);
@@ -196,7 +197,7 @@ fn booted(bench: &mut Bench, port: &mut Port) -> Result<()> {
     unplug_keyboard(&record, &syspath, bench)
 }
 
-/// `/usr` that can't be written, as on systems whose image is made elsewhere. Writable again when it goes.
+/// A read-only `/usr`, as on systems with a prebuilt image. It is writable again when this is dropped.
 struct ReadOnly;
 
 impl ReadOnly {
@@ -219,7 +220,7 @@ impl Drop for ReadOnly {
     }
 }
 
-/// A driver from elsewhere is installed where /usr can't be written; packages of a later version change nothing of what is attached.
+/// A third-party driver is installed while /usr is read-only. Packages of a later version change nothing about attached drivers.
 fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let touchpad = cases::touchpad()?;
     let there = bench.plug(&touchpad)?;
@@ -250,14 +251,14 @@ fn upgrade(bench: &mut Bench, port: &mut Port) -> Result<()> {
     bench.unplug(there)
 }
 
-/// Plugs in the device of the driver from elsewhere, which udev attaches.
+/// Plugs in the device of the third-party driver, which udev attaches.
 fn plug_third_party(bench: &mut Bench) -> Result<Plugged> {
     let there = bench.plug(&cases::touchpad()?)?;
     expect_pinned(&there, THIRD_PARTY)?;
     Ok(there)
 }
 
-/// After the next boot the driver is still there; it is removed where /usr can't be written.
+/// The driver still exists after the next boot. It is removed while /usr is read-only.
 fn uninstall(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let there = plug_third_party(bench)?;
     let read_only = ReadOnly::begin()?;
@@ -291,7 +292,7 @@ fn unplug_keyboard(record: &Record, syspath: &Path, bench: &mut Bench) -> Result
     bench.settle()
 }
 
-/// All that is pinned, each with the number of its inode, which no other has as long as it is there.
+/// Returns all pins, each with the number of its inode, which is unique as long as the pin exists.
 fn pins() -> Result<BTreeMap<PathBuf, u64>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![PathBuf::from(PINS)];
@@ -318,7 +319,7 @@ fn find(uniq: &str) -> Result<PathBuf> {
     fs::canonicalize(&link).with_context(|| format!("failed to follow `{}`", link.display()))
 }
 
-/// Waits until programs hear of the key, which the device's own descriptor keeps from them.
+/// Waits until programs receive the key. With the original descriptor they do not.
 fn expect_fixed_keyboard(syspath: &Path) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let mut heard = String::new();
@@ -336,7 +337,7 @@ fn expect_fixed_keyboard(syspath: &Path) -> Result<()> {
     Err(anyhow!("the keyboard is not fixed: {heard}"))
 }
 
-/// Nobody types more than one command to have devices fixed, and one to have all as it was.
+/// One command makes hidbpf fix devices, and one command removes everything again.
 fn install(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let before = files("/")?;
     let spec = recordings::device(cases::RAPTOR.0, cases::RAPTOR.1)?;
@@ -356,7 +357,7 @@ fn install(bench: &mut Bench, port: &mut Port) -> Result<()> {
     port.say(&format!("{} files and folders were added, {} KiB", new.len(), size / 1024))?;
     ensure!(new.iter().any(|path| path.as_path() == Path::new(HIDBPF)), "`{HIDBPF}` was not installed");
 
-    // What people have hidbpf write is the package's to remove.
+    // The package has to remove the files that users made hidbpf write.
     bench.hidbpf(&["disable", "huion-dial-2"])?.expect(0)?;
     bench.hidbpf(&["config", "--apply"])?.expect(0)?;
     ensure!(Path::new("/etc/hidbpf/hidbpf.toml.d").is_dir(), "nothing was configured");
@@ -402,7 +403,7 @@ fn expect_fixed(device: &Plugged, which: &str) -> Result<()> {
     cases::expect_hat_works(device).with_context(|| format!("the device {which} is not fixed"))
 }
 
-/// Each file below `root`, with what tells it from another: kind and mode, and the bytes or what a link leads to.
+/// Returns each file below `root` with its kind and mode, and its bytes or the target of a link.
 fn files(root: &str) -> Result<Files> {
     let mut found = BTreeMap::new();
     let mut folders = vec![PathBuf::from(root)];
@@ -429,7 +430,7 @@ fn files(root: &str) -> Result<Files> {
     Ok(found)
 }
 
-/// Two files that differ have two of these, short of somebody trying.
+/// Returns a digest. It differs for different files, unless somebody attacks it.
 fn digest(bytes: &[u8]) -> Vec<u8> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! What `cargo xtask demo` shows: a tablet's pad that types, and what becomes of it when udev sees it.
+//! The output of `cargo xtask demo`: a tablet's pad that types letters, and the same pad after udev has attached the driver.
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,7 +12,7 @@ const DRIVER: &str = "huion-inspiroy-2-s";
 /// The size of the descriptor of the tablet's pad, which is one of its three interfaces.
 const PAD: usize = 65;
 
-/// What a person does with the pad, and the report that it sends then.
+/// The user's actions on the pad, and the report of each.
 const GESTURES: [(&str, [u8; 8]); 5] = [
     ("top button", [3, 0, 0x05, 0, 0, 0, 0, 0]),
     ("second button", [3, 0, 0x0c, 0, 0, 0, 0, 0]),
@@ -24,10 +24,10 @@ const GESTURES: [(&str, [u8; 8]); 5] = [
 /// The report that follows each of them.
 const RELEASE: [u8; 8] = [3, 0, 0, 0, 0, 0, 0, 0];
 
-/// Shows it.
+/// Shows the demonstration.
 ///
 /// # Errors
-/// It doesn't go as it should.
+/// A step fails.
 pub fn run(bench: &mut Bench, port: &mut Port) -> Result<()> {
     let spec = recordings::device(DRIVER, PAD)?;
     let pad = bench.plug_unseen(&spec)?;
@@ -64,7 +64,7 @@ pub fn run(bench: &mut Bench, port: &mut Port) -> Result<()> {
     port.say("The tablet is unplugged, and nothing of the driver is left in the kernel.")
 }
 
-/// Makes every gesture, says what programs get, and returns it.
+/// Makes every gesture, shows the events that programs get, and returns them.
 fn show(pad: &Plugged, port: &mut Port) -> Result<Vec<String>> {
     let mut nodes = pad.nodes()?;
     for node in &nodes {

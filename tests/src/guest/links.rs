@@ -1,4 +1,4 @@
-//! Symbolic links that a case puts into the machine, and takes out again.
+//! Symbolic links that a case puts into the machine and removes again.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 /// The path and the target of each link.
 pub type Spec<'a> = &'a [(&'a str, &'a str)];
 
-/// Links, removed when this is dropped. What was in their places comes back.
+/// Links that are removed when this is dropped. The files that they replaced come back.
 #[derive(Debug, Default)]
 pub struct Links(Vec<Link>);
 
 #[derive(Debug)]
 struct Link {
     path: PathBuf,
-    /// Where that is which was in its place.
+    /// The path of the file that the link replaced.
     aside: Option<PathBuf>,
 }
 
@@ -47,14 +47,14 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        // A case that failed has other things to say.
+        // If removing fails, the case has failed and reports that.
         for Link { path, aside } in self.0.drain(..).rev() {
             let _ = (fs::remove_file(&path), aside.map(|aside| fs::rename(aside, &path)));
         }
     }
 }
 
-/// Removes a file, or a directory with all that is in it.
+/// Removes a file, or a directory with its contents.
 ///
 /// # Errors
 /// It can't be removed.

@@ -1,4 +1,4 @@
-//! The machine around a job: file systems, modules, orphans, and the end.
+//! The machine around a job: file systems, modules, orphaned processes, and shutdown.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,13 +12,13 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::process::{Run, command};
 
-/// Where everything of hidbpf is pinned.
+/// The file system in which hidbpf pins everything.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// The modules that the cases need; each may be built in.
+/// The modules that the cases need. Each may be built in.
 const MODULES: [&str; 7] = ["hid", "usbhid", "hid-generic", "hid-multitouch", "uhid", "evdev", "uinput"];
 
-/// Runs `job` and stops the machine, also after a panic.
+/// Runs `job` and stops the machine, even after a panic.
 pub fn run_and_stop(job: fn() -> Result<()>) -> ! {
     match catch_unwind(AssertUnwindSafe(job)) {
         Ok(Ok(())) => {}
@@ -33,7 +33,7 @@ pub fn run_and_stop(job: fn() -> Result<()>) -> ! {
     }
 }
 
-/// Mounts what a booted system has.
+/// Mounts the file systems of a booted system.
 ///
 /// # Errors
 /// A file system can't be mounted; its place is in the message.
@@ -49,11 +49,11 @@ pub fn mount_all() -> Result<()> {
         ("tracefs", "/sys/kernel/tracing"),
         ("cgroup2", "/sys/fs/cgroup"),
     ];
-    // The kernel unpacks the initramfs into a directory that everybody may write, which no system boots with.
+    // The kernel unpacks the initramfs into a world-writable directory, and no system boots with that.
     fs::set_permissions("/", Permissions::from_mode(0o755)).context("failed to set the mode of `/`")?;
     for (kind, place) in ALL {
         let mounted = mount_one(kind, place);
-        // A kernel without one of these can run the cases.
+        // A kernel without one of these can still run the cases.
         if !matches!(kind, "debugfs" | "tracefs" | "cgroup2") {
             mounted?;
         }
@@ -81,7 +81,7 @@ fn mount_one(kind: &str, place: &str) -> Result<()> {
         .with_context(|| format!("failed to mount {kind} on `{place}`"))
 }
 
-/// An initramfs without a console node leaves the first process without standard streams.
+/// If an initramfs has no console node, the first process has no standard streams.
 fn open_console() -> Result<()> {
     let console =
         File::options().read(true).write(true).open("/dev/console").context("failed to open `/dev/console`")?;
@@ -91,7 +91,7 @@ fn open_console() -> Result<()> {
     Ok(())
 }
 
-/// Loads what isn't built in.
+/// Loads the modules that are not built in.
 ///
 /// # Errors
 /// The kernel has no uhid.
@@ -101,7 +101,7 @@ pub fn load_modules() -> Result<()> {
     Ok(())
 }
 
-/// Takes in the dead whose parents have died. No child but `mine` may be waited for elsewhere while this runs.
+/// Waits for orphaned processes that have ended. While this runs, nothing else may wait for a child except for `mine`.
 ///
 /// # Errors
 /// `mine` has died.

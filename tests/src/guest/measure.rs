@@ -1,8 +1,7 @@
-//! What `cargo xtask bench` counts: instructions, system calls and memory of attaching drivers one way, in a machine that has just been
-//! booted for it.
+//! The counts of `cargo xtask bench`: instructions, system calls and memory of attaching drivers in one way, in a freshly booted machine.
 //!
-//! QEMU counts one nanosecond an instruction, so the processor time of a process is the number of instructions that it and the
-//! kernel on its behalf have executed. Each attach is to a device of its own, and of processes only what udev would start is counted.
+//! QEMU counts one nanosecond an instruction. The processor time of a process is therefore the number of instructions that it, and the
+//! kernel on its behalf, have executed. Each attachment uses its own device, and only the processes that udev would start are counted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,13 +24,13 @@ use crate::protocol::{Generation, Message, Way};
 use crate::trace::Traced;
 use crate::uhid::Spec;
 
-/// The driver whose attach is followed from the first of the boot on, and the size of its device's descriptor.
+/// The driver whose attachments are followed from the first of the boot on, and the size of its device's descriptor.
 const MAIN: (&str, usize) = ("rapoo-m50-plus-silent", 186);
 
-/// How often it is attached for the share of user space, which the kernel knows from looking at each of its ticks what runs.
+/// The number of attachments for the share of user space. The kernel finds that share by checking at each tick what runs.
 const REPEATED: u32 = 24;
 
-/// How many devices are plugged in at once.
+/// The number of devices that are plugged in at once.
 const MANY: usize = 32;
 
 /// `BPF_PROG_LOAD`, of `enum bpf_cmd` (include/uapi/linux/bpf.h).
@@ -40,14 +39,14 @@ const PROG_LOAD: u64 = 5;
 /// Counts, and sends the figures.
 ///
 /// # Errors
-/// An attach fails.
+/// Attaching fails.
 pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let spec = recordings::device(MAIN.0, MAIN.1)?;
     let other = (way == Way::UdevHidBpf).then(|| UdevHidBpf::install(bench)).transpose()?;
     let mut meter = Meter { way, other, bench, port };
     let first = meter.count(MAIN.0, &spec)?;
     meter.figure("first", "instructions", first.attach.total)?;
-    // The second warms what the first did not.
+    // The second fills the caches that the first did not.
     meter.count(MAIN.0, &spec)?;
     let (mut attach, mut remove) = (Spent::default(), Spent::default());
     for _ in 0..REPEATED {
@@ -62,7 +61,7 @@ pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
     meter.drivers()
 }
 
-/// Processor time in nanoseconds, which is instructions.
+/// Processor time in nanoseconds, which equals instructions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     total: u64,
@@ -78,7 +77,7 @@ impl std::ops::Add for Spent {
 }
 
 impl Spent {
-    /// That of all children that have ended and been waited for.
+    /// Returns the time of all children that have ended and were waited for.
     fn by_children() -> Result<Spent> {
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("failed to read the processor time of children")?;
         let nanos = |time: TimeVal| u64::try_from(time.num_nanoseconds()).context("a negative time");
@@ -98,7 +97,7 @@ struct Cost {
 
 struct Meter<'a> {
     way: Way,
-    /// What is measured instead of hidbpf.
+    /// The program to measure instead of hidbpf.
     other: Option<UdevHidBpf>,
     bench: &'a mut Bench,
     port: &'a mut Port,
@@ -138,8 +137,7 @@ impl Meter<'_> {
         Ok(())
     }
 
-    /// What udev's rules start when a device is plugged in, in the environment that udev gives it; after the words of [`shim`], where
-    /// there are any.
+    /// Returns the command that udev's rules start for a new device, in udev's environment, after the words of [`shim`], if any.
     fn add(&self, words: &[&str], driver: &str, device: &Plugged) -> Result<Command> {
         Ok(match (&self.other, self.way) {
             (Some(other), _) => {
@@ -152,7 +150,7 @@ impl Meter<'_> {
         })
     }
 
-    /// What udev's rules start when a device has gone.
+    /// Returns the command that udev's rules start for a removed device.
     fn remove(&self, path: &str) -> Command {
         match (&self.other, self.way) {
             (Some(other), _) => other.program(&[], &["remove", path]),
@@ -161,7 +159,7 @@ impl Meter<'_> {
         }
     }
 
-    /// Attaches under the eyes of this process, for bpf() calls and memory, and once more for all system calls.
+    /// Attaches under a tracer for bpf() calls and memory, and once more for all system calls.
     fn trace(&mut self, spec: &Spec) -> Result<()> {
         let device = self.bench.plug_unseen(spec)?;
         let mut traced = Traced::new(&mut self.add(&[shim::TRACED], MAIN.0, &device)?)?;
@@ -206,7 +204,7 @@ impl Meter<'_> {
         self.figure("at-once", "until-done", took)
     }
 
-    /// Attaches each driver that this way can, and counts what its programs cost: to be verified, and to run for an event.
+    /// Attaches each driver that this way supports, and counts the cost of verifying its programs and of running them for an event.
     fn drivers(&mut self) -> Result<()> {
         fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")
             .context("failed to have the kernel count runs of programs")?;
@@ -215,7 +213,7 @@ impl Meter<'_> {
                 continue;
             }
             let cost = self.cost_of(driver).with_context(|| format!("the driver `{driver}`"))?;
-            // What udev's events leave alone has been attached nowhere.
+            // A driver that udev's events leave alone has been attached nowhere.
             if cost.attach > 0 {
                 self.figure(driver, "attach", cost.attach)?;
                 self.figure(driver, "load", cost.load)?;
@@ -231,7 +229,7 @@ impl Meter<'_> {
     fn cost_of(&mut self, driver: &str) -> Result<DriverCost> {
         let files = Files::new()?;
         if self.other.is_none() && !installed(driver)?.manifest.is_automatic() {
-            // What is a preference the machine's owner has to want.
+            // The machine's owner has to enable a preference driver.
             files.write("hidbpf.toml.d/50-preference.toml", &format!("[driver.{driver}]\nenabled = true\n"))?;
         }
         let mut cost = DriverCost::default();
@@ -240,7 +238,7 @@ impl Meter<'_> {
     }
 
     fn driver(&mut self, driver: &str, session: &recordings::Session<'_>, cost: &mut DriverCost) -> Result<()> {
-        // Has udevd load the module of the kernel driver that the device is for.
+        // Makes udevd load the module of the device's kernel driver.
         let device = self.bench.plug_any(&session.spec()?)?;
         self.bench.unplug(device)?;
         let device = session.plug_unseen(self.bench)?;
@@ -252,7 +250,7 @@ impl Meter<'_> {
             session.send_all(&device)?;
             for program in ours() {
                 let name = program.name.to_string_lossy().into_owned();
-                // Those that run when the device is attached are part of what that costs.
+                // The cost of attaching includes the programs that run during it.
                 if !["fixup", "rdesc", "probe", "setup"].iter().any(|once| name.contains(once)) {
                     (cost.runs, cost.time) = (cost.runs + program.run_cnt, cost.time + program.run_time_ns);
                 }
@@ -271,7 +269,7 @@ impl Meter<'_> {
                 load += u64::try_from(traced.spent_in_call()?.as_nanos()).context("a long time")?;
             }
         }
-        // A set-up runs in a thread of its own, which nobody follows, so that it fails; by then all is loaded.
+        // A setup runs in its own thread, which is not followed, so it fails. By then everything is loaded.
         traced.finish()?;
         (cost.attach, cost.load) = (attach.max(cost.attach), load.max(cost.load));
         self.unplug(device)?;
@@ -285,8 +283,8 @@ impl Meter<'_> {
     }
 }
 
-/// What a driver costs on the device of all recorded ones for which it costs most: to be attached, of that to have its programs verified
-/// and compiled by the kernel; and how often its programs have run for events, and how long in all.
+/// The costs of a driver on the most expensive of its recorded devices: attaching, the kernel's share for verifying and compiling the
+/// programs, and the number and total time of the programs' runs for events.
 #[derive(Debug, Default)]
 struct DriverCost {
     attach: u64,
@@ -295,7 +293,7 @@ struct DriverCost {
     time: u64,
 }
 
-/// The processor time of one process.
+/// Returns the processor time of one process.
 fn spent_by(command: &mut Command) -> Result<Spent> {
     let before = Spent::by_children()?;
     Run::of(command)?.expect(0)?;

@@ -1,4 +1,4 @@
-//! What the kernel has of its own memory when all is at rest: objects of each slab cache, mappings by who made them, memory of processors.
+//! The kernel's own memory when the machine is idle: objects of each slab cache, mappings by their creator, per-CPU memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,35 +10,35 @@ use anyhow::{Context, Result, bail};
 
 use super::bench::{Bench, write};
 
-/// How long the kernel gets to free what it frees later: after a grace period, from a work queue, or when a process has ended.
+/// The time for the kernel to free memory later: after a grace period, from a work queue, or when a process has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long what was freed just now, files that were closed above all, may wait for a grace period (RCU) on a machine that is idle.
+/// How long freed memory, mainly of closed files, may wait for a grace period (RCU) on an idle machine.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// What of each kind there may be more than before: processes and the kernel's work queues come and go, and take a stack of 16 KiB each.
+/// The allowed growth of each kind. Processes and the kernel's work queues come and go, and each takes a stack of 16 KiB.
 const MARGIN_KIB: u64 = 64;
 
-/// Caches of which the kernel has more and less by itself: DAMON's, which watches how memory is used, and that of ranges for mappings, which
-/// it gives back many at a time; the mappings themselves are counted.
+/// Caches that grow and shrink by themselves: that of DAMON, which watches memory use, and that of ranges for mappings. The kernel returns
+/// many ranges at a time. The mappings themselves are counted.
 const RESTLESS: [&str; 2] = ["damon_region", "vmap_area"];
 
-/// How much there is of each kind.
+/// The amount of each kind.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Objects of slab caches, by the caches' names; none where the kernel doesn't count them (CONFIG_SLUB_TINY).
+    /// Objects of slab caches, by the caches' names. Empty if the kernel does not count them (CONFIG_SLUB_TINY).
     objects: BTreeMap<String, u64>,
-    /// KiB of all else.
+    /// The sizes of everything else, in KiB.
     sizes: BTreeMap<String, u64>,
 }
 
 impl Memory {
-    /// What there is now.
+    /// Returns the current amounts.
     ///
     /// # Errors
-    /// The kernel doesn't tell, or udevd hangs.
+    /// The kernel does not report them, or udevd hangs.
     pub fn at_rest(bench: &mut Bench) -> Result<Memory> {
-        // Events that wait to be read are memory as well. udevd ends its idle workers when it reads its files again.
+        // Unread events are memory too. udevd ends its idle workers when it reads its files again.
         bench.kernel.forget();
         bench.reload()?;
         bench.kernel.forget();
@@ -47,7 +47,7 @@ impl Memory {
         sleep(GRACE);
         let mut memory = Memory { objects: BTreeMap::new(), sizes: BTreeMap::new() };
         if Path::new("/proc/slabinfo").exists() {
-            // After two lines of headings: name, objects in use, objects, bytes of one, ...
+            // After two heading lines: name, objects in use, objects, bytes of one, ...
             for line in read("/proc/slabinfo")?.lines().skip(2) {
                 let mut words = line.split_whitespace();
                 let (name, count) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -65,7 +65,7 @@ impl Memory {
                 *memory.sizes.entry(format!("mapped by {caller}")).or_default() += 4 * pages;
             }
         }
-        // Of slab caches the kernel that does not count objects has pages.
+        // A kernel that does not count objects reports the pages of slab caches.
         let kinds: &[&str] = if memory.objects.is_empty() { &["Percpu", "SUnreclaim"] } else { &["Percpu"] };
         for line in read("/proc/meminfo")?.lines() {
             if let Some((kind, size)) = line.split_once(':').filter(|(kind, _)| kinds.contains(kind)) {
@@ -77,12 +77,12 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Whether the kernel counts objects, not only pages.
+    /// Returns true if the kernel counts objects, not only pages.
     pub fn is_exact(&self) -> bool {
         !self.objects.is_empty()
     }
 
-    /// The kinds of which there is more than before: of a cache more than `objects` objects, of anything else more than 64 KiB.
+    /// Returns the kinds that have grown: a cache by more than `objects` objects, anything else by more than 64 KiB.
     ///
     /// # Errors
     /// As for [`Memory::at_rest`].
@@ -93,10 +93,10 @@ impl Memory {
         Ok([objects, sizes].concat())
     }
 
-    /// Fails where there is more now, and stays so.
+    /// Fails if memory has grown and stays so.
     ///
     /// # Errors
-    /// That; the message names the kinds. Or as for [`Memory::at_rest`].
+    /// It has; the message names the kinds. Or as for [`Memory::at_rest`].
     pub fn expect_no_more(&self, objects: u64, bench: &mut Bench) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -122,7 +122,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))
 }
 
-/// Has the kernel give back what it keeps for speed: cached files and directories, and objects for the next allocations.
+/// Makes the kernel release its caches: cached files and directories, and objects for the next allocations.
 fn give_back() -> Result<()> {
     const CACHES: &str = "/sys/kernel/slab";
     write(Path::new("/proc/sys/vm/drop_caches"), b"3")?;

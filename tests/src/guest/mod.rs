@@ -1,7 +1,7 @@
 //! The first process of a test machine: sets the machine up, does its job, reports, and stops the machine.
 //!
-//! Whatever goes wrong, a panic included, the machine stops; QEMU runs with `-no-reboot`, so a reboot ends it. The verdict is
-//! the last message and is sent only when the whole job was done.
+//! The machine stops after any failure, including a panic. QEMU runs with `-no-reboot`, so a reboot ends it. The verdict is the last
+//! message and is sent only when the whole job was done.
 
 pub mod bench;
 pub mod cases;
@@ -26,7 +26,7 @@ use crate::protocol::{JOB_PATH, Job, LATER_JOB_PATH, Task};
 use bench::Bench;
 use port::Port;
 
-/// Runs as the first process, or does one of the small jobs that a command line asks for.
+/// Runs as the first process, or does one of the small jobs that a command line requests.
 pub fn main() -> ExitCode {
     if std::process::id() == 1 {
         machine::run_and_stop(begin);
@@ -50,14 +50,14 @@ fn read_job(path: &str) -> Result<Job> {
     serde_json::from_str(&text).with_context(|| format!("failed to parse `{path}`"))
 }
 
-/// What the first process does.
+/// Runs as the first process.
 fn begin() -> Result<()> {
     machine::mount_all()?;
     let job = read_job(JOB_PATH)?;
     tell(|port| do_job(job, port))
 }
 
-/// What a script in the initramfs of a Debian system does.
+/// Runs for a script in the initramfs of a Debian system.
 fn plug_early() -> ExitCode {
     match machine::load_modules().and_then(|()| debian::early(&read_job(JOB_PATH)?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,14 +68,14 @@ fn plug_early() -> ExitCode {
     }
 }
 
-/// What a service of a Debian system does.
+/// Runs as a service of a Debian system.
 fn do_debian_job() -> Result<()> {
     let job = read_job(LATER_JOB_PATH)?;
     machine::load_modules()?;
     tell(|port| cases::run(debian::cases(&job.task), &mut Bench::join(job.generation)?, port))
 }
 
-/// Does what has something to say to the host, and tells it too why there was nothing more to say.
+/// Runs a job that reports to the host, and reports its error as well.
 fn tell(job: impl FnOnce(&mut Port) -> Result<()>) -> Result<()> {
     let mut port = Port::open()?;
     let done = job(&mut port);

@@ -12,7 +12,7 @@ use crate::protocol::{Message, PORT};
 pub struct Port(File);
 
 impl Port {
-    /// Opens the port and takes all handling of lines off it.
+    /// Opens the port and turns off all line processing.
     ///
     /// # Errors
     /// The machine has no second serial port.
@@ -33,7 +33,7 @@ impl Port {
         self.0.write_all(line.as_bytes()).with_context(|| format!("failed to write to `{PORT}`"))
     }
 
-    /// Sends a line for people.
+    /// Sends a line for users.
     ///
     /// # Errors
     /// The port is gone.

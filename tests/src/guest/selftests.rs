@@ -1,4 +1,4 @@
-//! Runs the kernel's own HID tests, which are written for pytest, in a root of their own beside the running udevd.
+//! Runs the kernel's own HID tests, which are written for pytest, in a separate root beside the running udevd.
 //!
 //! A plugin of pytest reports over a socket in lines of JSON. After each test it waits until the guest has checked that the test left
 //! nothing behind.
@@ -24,7 +24,7 @@ use crate::protocol::{Message, Outcome, SELFTESTS_ROOT, SELFTESTS_TOOLS};
 /// The directories that the tests share with the machine.
 const SHARED: [&str; 5] = ["dev", "proc", "run", "sys", "usr/lib/modules"];
 
-/// Where the plugin connects to, and where it finds the names of the tests.
+/// The socket for the plugin, and the file with the names of the tests.
 const SOCKET: &str = "/run/selftests.socket";
 const TESTS: &str = "/run/selftests.json";
 
@@ -105,12 +105,12 @@ fn start(tests: &[String]) -> Result<Child> {
         .context("failed to start pytest")
 }
 
-/// The files that the tests are in, each once: pytest takes long over a file with many tests.
+/// Returns the files that contain the tests, each once: pytest takes long over a file with many tests.
 fn files(tests: &[String]) -> BTreeSet<&str> {
     tests.iter().map(|test| test.split_once("::").map_or(test.as_str(), |(file, _)| file)).collect()
 }
 
-/// The end of what pytest wrote.
+/// Returns the end of pytest's output.
 fn log() -> String {
     let text = fs::read_to_string(LOG).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
@@ -166,7 +166,7 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Promises the outcomes, and reports the tests that pytest has not found.
+    /// Announces the number of outcomes, and reports the tests that pytest has not found.
     fn collected(&mut self, found: &BTreeSet<String>) -> Result<()> {
         let release =
             fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the kernel's release")?;
@@ -206,7 +206,7 @@ impl Relay<'_> {
     }
 }
 
-/// Adds the outcome of a phase to that of the whole test: a failure outweighs all.
+/// Adds the outcome of a phase to that of the whole test. A failure outweighs everything.
 fn add(whole: &mut Outcome, phase: Outcome) {
     match (&mut *whole, phase) {
         (Outcome::Failed { why }, Outcome::Failed { why: more }) => *why = format!("{why}\n{more}"),

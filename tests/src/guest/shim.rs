@@ -1,6 +1,6 @@
-//! Starting a program with fewer rights than root, or under the eyes of the starter: `vm-guest shim [WORD...] -- PROGRAM...`.
+//! Starts a program with fewer rights than root, or under a tracer: `vm-guest shim [WORD...] -- PROGRAM...`.
 //!
-//! The guest runs itself for it, so that no code has to run between fork and exec.
+//! The guest runs itself for this, so that no code has to run between fork and exec.
 
 use std::env::set_current_dir;
 use std::ffi::{OsStr, OsString};
@@ -20,26 +20,26 @@ use crate::trace::{FOLDERS, RENAMES};
 /// The first argument.
 pub const WORD: &str = "shim";
 
-/// Takes CAP_SYS_ADMIN from the bounding set, so that root comes out of the exec without it.
+/// Removes CAP_SYS_ADMIN from the bounding set, so that root lacks it after the exec.
 pub const WITHOUT_SYS_ADMIN: &str = "without-sys-admin";
 
-/// Lets the parent trace its bpf() calls; the exec then stops with SIGTRAP.
+/// Lets the parent trace its bpf() calls. The exec then stops with SIGTRAP.
 pub const TRACED: &str = "traced";
 
-/// The same, of its bpf() calls and of those that make directories and give files their names.
+/// The same, for its bpf() calls and for those that make directories and give files their names.
 pub const TRACED_WITH_FILES: &str = "traced-with-files";
 
 /// Changes the root to [`SELFTESTS_ROOT`], and the working directory to [`SELFTESTS_PATH`] in it.
 pub const AMONG_SELFTESTS: &str = "among-selftests";
 
-/// A command that starts `program` after `words`.
+/// Returns a command that starts `program` after `words`.
 pub fn start(words: &[&str], program: &str) -> Command {
     let mut command = command("/proc/self/exe");
     command.arg(WORD).args(words).arg("--").arg(program);
     command
 }
 
-/// Does what the words ask for and becomes the program.
+/// Applies the words and becomes the program.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     match prepare(arguments) {
         Ok(mut command) => eprintln!("failed to start a program: {}", command.exec()),

@@ -1,4 +1,4 @@
-//! The package udev-hid-bpf in the guest: installed for as long as a case wants it, with the libraries that it came with.
+//! The package udev-hid-bpf in the guest: installed as long as a case needs it, with its own libraries.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,16 @@ use super::bench::{Bench, Plugged, entries, write};
 use super::shim;
 use crate::process::{Run, command};
 
-/// Where the machine that packed the guest has put it.
+/// Its place in the packed guest.
 const PACKED: &str = "/opt/udev-hid-bpf";
 
-/// Where Debian's package has its program. What lies there looks like it; the rule is made to start the one with its libraries.
+/// The program's path in Debian's package. The file there looks like the program, and the rule starts the one with its libraries.
 const PROGRAM: &str = "/usr/bin/udev-hid-bpf";
 
 const RULES: &str = "/run/udev/rules.d";
 const HWDB: &str = "/etc/udev/hwdb.d";
 
-/// Where it pins what it attaches, a directory a device.
+/// The folder in which it pins what it attaches, with a directory for each device.
 const PINS: &str = "/sys/fs/bpf/hid";
 
 /// The package, while it is installed.
@@ -28,7 +28,7 @@ pub struct UdevHidBpf {
 }
 
 impl UdevHidBpf {
-    /// Installs it, as Debian's package does: the next device gets what its rule says.
+    /// Installs it, as Debian's package does. Its rule applies to the next device.
     ///
     /// # Errors
     /// A file can't be written, or udevd hangs.
@@ -49,7 +49,7 @@ impl UdevHidBpf {
         Ok(UdevHidBpf { files })
     }
 
-    /// Its program, with arguments; after the words of [`shim`], where there are any.
+    /// Returns a command for its program with arguments, after the words of [`shim`], if any.
     pub fn program(&self, words: &[&str], arguments: &[&str]) -> Command {
         let start = start();
         let mut program = start.split(' ');
@@ -59,7 +59,7 @@ impl UdevHidBpf {
         command
     }
 
-    /// The properties that its entries for the hwdb give to a device, of which its rule has udev tell its program.
+    /// Returns the properties that its hwdb entries give to a device. Its rule makes udev pass them to its program.
     ///
     /// # Errors
     /// The hwdb can't be read, or the device has no modalias.
@@ -71,7 +71,7 @@ impl UdevHidBpf {
         Ok(found.lines().filter_map(split).collect())
     }
 
-    /// The names of what it has pinned for a device.
+    /// Returns the names of its pins for a device.
     ///
     /// # Errors
     /// bpffs can't be read.
@@ -80,7 +80,7 @@ impl UdevHidBpf {
         Ok(pins.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
-    /// Takes it off the machine.
+    /// Removes it from the machine.
     ///
     /// # Errors
     /// A file can't be removed, or udevd hangs.
@@ -93,7 +93,7 @@ impl UdevHidBpf {
     }
 }
 
-/// How its program is started, with its own libraries.
+/// Returns the command that starts its program with its own libraries.
 fn start() -> String {
     format!("{PACKED}/ld.so --library-path {PACKED}/lib {PACKED}/udev-hid-bpf")
 }

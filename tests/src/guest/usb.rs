@@ -1,5 +1,4 @@
-//! USB devices on the bench: plugging them in and out with udevd at work, and finding the HID devices that the kernel makes of their
-//! interfaces.
+//! USB devices on the bench: plugging them in and out with udevd running, and finding the HID devices of their interfaces.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,7 +25,7 @@ pub struct UsbPlugged {
 }
 
 impl UsbPlugged {
-    /// The HID device of an interface.
+    /// Returns the HID device of an interface.
     ///
     /// # Errors
     /// The kernel has made none.
@@ -35,7 +34,7 @@ impl UsbPlugged {
         found.with_context(|| format!("there is no HID device of interface {number} of `{}`", self.path().display()))
     }
 
-    /// The HID device of its only interface.
+    /// Returns the HID device of its only interface.
     ///
     /// # Errors
     /// The kernel has made none, or more than one.
@@ -46,12 +45,12 @@ impl UsbPlugged {
         Ok(interface)
     }
 
-    /// The device's directory in sysfs.
+    /// Returns the device's directory in sysfs.
     pub fn path(&self) -> &Path {
         self.device.path()
     }
 
-    /// Looks anew which HID devices there are: those of before a new configuration, or a new authorization, are gone.
+    /// Finds the HID devices again. A new configuration or authorization replaces them.
     ///
     /// # Errors
     /// sysfs can't be read.
@@ -80,7 +79,7 @@ impl UsbPlugged {
     }
 }
 
-/// The HID devices of a USB device's interfaces.
+/// Returns the HID devices of a USB device's interfaces.
 fn hid_devices(device: &Device) -> Result<Vec<UsbInterface>> {
     let mut found = Vec::new();
     for number in device.numbers() {
@@ -92,7 +91,7 @@ fn hid_devices(device: &Device) -> Result<Vec<UsbInterface>> {
     Ok(found)
 }
 
-/// Resets the USB device whose directory in sysfs this is, as programs do.
+/// Resets the USB device at this directory in sysfs, as programs do.
 ///
 /// # Errors
 /// The kernel can't reset it.
@@ -107,7 +106,7 @@ pub fn reset(device: &Path) -> Result<()> {
     reset_usb(&file).with_context(|| format!("failed to reset `{}`", device.display()))
 }
 
-/// What a device of another bus is on this one: an interface of the number that its physical path ends with.
+/// Converts a device of another bus to a USB device. The number of its interface is the end of its physical path.
 pub fn spec_of(other: &uhid::Spec) -> Spec {
     let number = other.phys.rsplit_once("/input").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
     let interface = InterfaceSpec { number, descriptor: other.descriptor.clone(), ..InterfaceSpec::default() };
@@ -117,7 +116,7 @@ pub fn spec_of(other: &uhid::Spec) -> Spec {
 }
 
 impl Bench {
-    /// Makes sure that there is a bus for virtual USB devices.
+    /// Provides a bus for virtual USB devices.
     ///
     /// # Errors
     /// The kernel has none.
@@ -130,18 +129,18 @@ impl Bench {
         Ok(())
     }
 
-    /// Plugs in a USB device and returns when udevd is done with it and with all that followed from it.
+    /// Plugs in a USB device and returns when udevd has handled it and all events that follow.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug_usb(&mut self, spec: &Spec) -> Result<UsbPlugged> {
         self.plug_usb_with(spec, &[], usb::usual())
     }
 
-    /// Plugs in a USB device to whose interfaces udev gives more properties, and that differs from others in what it does.
+    /// Plugs in a USB device with additional udev properties on its interfaces and its own behaviour.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug_usb_with(
         &mut self,
         spec: &Spec,
@@ -154,7 +153,7 @@ impl Bench {
         self.finish_usb(device)
     }
 
-    /// Plugs in a USB device and returns at once, while the kernel looks at it.
+    /// Plugs in a USB device and returns at once, while the kernel examines it.
     ///
     /// # Errors
     /// The kernel has no port for it.
@@ -169,12 +168,12 @@ impl Bench {
             .with_context(|| format!("failed to plug in {:04x}:{:04x}", spec.vendor, spec.product))
     }
 
-    /// Waits for a device that was plugged in, since [`Bench::usb_bus`] or [`crate::monitor::Monitor::forget`].
+    /// Waits for a device that was plugged in since [`Bench::usb_bus`] or [`crate::monitor::Monitor::forget`].
     ///
-    /// The kernel binds a driver to the device itself when it is done with its interfaces.
+    /// The kernel binds a driver to the device itself when it has handled its interfaces.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn finish_usb(&mut self, device: Device) -> Result<UsbPlugged> {
         let path = device.path().to_owned();
         let what = format!("udev event for the USB device `{}`", path.display());
@@ -184,10 +183,10 @@ impl Bench {
         Ok(UsbPlugged { device, interfaces })
     }
 
-    /// The same while udevd is held: waits for the kernel alone.
+    /// The same while udevd is held: waits only for the kernel.
     ///
     /// # Errors
-    /// The kernel doesn't take it.
+    /// The kernel does not accept it.
     pub fn finish_usb_unseen(&mut self, device: Device) -> Result<UsbPlugged> {
         let path = device.path().to_owned();
         let what = format!("kernel event for the USB device `{}`", path.display());
@@ -196,20 +195,20 @@ impl Bench {
         Ok(UsbPlugged { device, interfaces })
     }
 
-    /// Unplugs a USB device and returns when udevd is done with that.
+    /// Unplugs a USB device and returns when udevd has handled that.
     ///
     /// # Errors
-    /// The kernel doesn't let it go, or udevd hangs.
+    /// The kernel does not release it, or udevd hangs.
     pub fn unplug_usb(&mut self, plugged: UsbPlugged) -> Result<()> {
         plugged.device.unplug().context("failed to unplug a virtual USB device")?;
         self.set_generic_only(false)?;
         self.settle()
     }
 
-    /// Waits until a USB device sleeps, or is awake.
+    /// Waits until a USB device sleeps or is awake.
     ///
     /// # Errors
-    /// It isn't.
+    /// It does not get there.
     pub fn wait_for_sleep(&mut self, plugged: &UsbPlugged, state: &str) -> Result<()> {
         wait_until(|| plugged.get("power/runtime_status").is_ok_and(|now| now == state))
             .with_context(|| format!("`{}` is not {state}", plugged.path().display()))?;
