@@ -1,4 +1,4 @@
-//! What the tests of several crates share, and all of the guest side of the tests on real kernels.
+//! Code that the tests of several crates share, and the whole guest side of the tests on real kernels.
 
 pub mod expectation;
 pub mod fuzz;

@@ -1,6 +1,7 @@
-//! Waiting for uevents: for those of the kernel, or for those that udevd has processed.
+//! Waiting for uevents: those of the kernel, or those that udevd has handled.
 //!
-//! Nothing here sleeps. A wait ends when the event comes or when its deadline has passed, and then says what came instead.
+//! Nothing here sleeps. A wait ends when the event comes or when its deadline has passed. The error then lists the events that came
+//! instead.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,19 +24,19 @@ pub struct Uevent {
     pub subsystem: String,
     /// The device's directory below /sys.
     pub syspath: PathBuf,
-    /// `HID_UNIQ`, where it has one.
+    /// `HID_UNIQ`, if the device has one.
     pub uniq: String,
-    /// `SYNTH_UUID`: what a program gave the event that it asked the kernel for.
+    /// `SYNTH_UUID`: the id of a program's request for the event.
     pub mark: String,
 }
 
 impl Uevent {
-    /// The last component of the path: a HID device's name, for example.
+    /// Returns the last component of the path: a HID device's name, for example.
     pub fn sysname(&self) -> String {
         self.syspath.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Is it this event of this HID device?
+    /// Returns true if it is this event of this HID device.
     pub fn is_hid(&self, action: &str, syspath: &Path) -> bool {
         self.subsystem == "hid" && self.action == action && self.syspath == syspath
     }
@@ -54,7 +55,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Events as the kernel sends them.
+    /// Subscribes to events as the kernel sends them.
     ///
     /// # Errors
     /// The netlink socket can't be made.
@@ -62,7 +63,7 @@ impl Monitor {
         Monitor::new(MonitorBuilder::new_kernel())
     }
 
-    /// Events that udevd has processed: all its rules and all the programs that they start are done. udevd must run already.
+    /// Subscribes to events that udevd has handled: all its rules and all the programs that they start are done. udevd must run already.
     ///
     /// # Errors
     /// The netlink socket can't be made.
@@ -75,22 +76,22 @@ impl Monitor {
         Ok(Monitor { socket, seen: Vec::new() })
     }
 
-    /// Forgets all events that have come so far.
+    /// Forgets all events so far.
     pub fn forget(&mut self) {
         self.receive();
         self.seen.clear();
     }
 
-    /// All events since [`Monitor::forget`].
+    /// Returns all events since [`Monitor::forget`].
     pub fn seen(&mut self) -> &[Uevent] {
         self.receive();
         &self.seen
     }
 
-    /// Waits for an event, one that has come since [`Monitor::forget`] included. `what` names it for the message.
+    /// Waits for an event. Events since [`Monitor::forget`] count. `what` names it for the message.
     ///
     /// # Errors
-    /// It didn't come, and nothing else for [`PATIENCE`]; the message lists the events that did.
+    /// It did not come, and no other event came for [`PATIENCE`]. The message lists the events that came.
     pub fn wait_for(&mut self, what: &str, mut wanted: impl FnMut(&Uevent) -> bool) -> Result<Uevent> {
         let mut found = None;
         self.wait_until(what, |seen| {
@@ -100,10 +101,10 @@ impl Monitor {
         found.context("an event was there and is gone")
     }
 
-    /// Waits until `reached` holds, asked once now and once after every event. A slow machine with much to do still has events.
+    /// Waits until `reached` holds. Checks it now and after every event. A slow machine with much work still has events.
     ///
     /// # Errors
-    /// It didn't, and there was no event for [`PATIENCE`]; the message lists the events that came.
+    /// It did not, and there was no event for [`PATIENCE`]. The message lists the events that came.
     pub fn wait_until(&mut self, what: &str, mut reached: impl FnMut(&[Uevent]) -> bool) -> Result<()> {
         let (mut end, mut known) = (Instant::now() + PATIENCE, 0);
         loop {

@@ -1,7 +1,6 @@
-//! What a HID device looks like from user space: its evdev nodes, their capabilities, their events, and its hidraw node.
+//! A HID device as user space sees it: its evdev nodes, their capabilities, their events, and its hidraw node.
 //!
-//! Capabilities and events are compared as text, so that an expectation reads like the output of a tool and a difference
-//! shows both sides.
+//! Capabilities and events are compared as text, so that an expectation reads like the output of a tool and a difference shows both sides.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -45,15 +44,15 @@ impl Node {
         Ok(Node { path: path.to_owned(), name: device.name().unwrap_or_default().to_owned(), device })
     }
 
-    /// Whether it moves a pointer.
+    /// Returns true if it moves a pointer.
     pub fn is_pointer(&self) -> bool {
         self.device.supported_relative_axes().is_some_and(|axes| axes.contains(RelativeAxisCode::REL_X))
     }
 
-    /// What udev takes it for, as `TABLET TABLET_PAD`: its properties `ID_INPUT_TABLET` and so on, by which libinput goes.
+    /// Returns the roles that udev gives it, as `TABLET TABLET_PAD`: its properties `ID_INPUT_TABLET` and so on, which libinput reads.
     ///
     /// # Errors
-    /// udev doesn't know the node.
+    /// udev does not know the node.
     pub fn roles(&self) -> Result<String> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let device = udev::Device::from_subsystem_sysname("input".to_owned(), name)
@@ -65,12 +64,12 @@ impl Node {
         Ok(roles.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" "))
     }
 
-    /// The names of its keys and buttons.
+    /// Returns the names of its keys and buttons.
     pub fn keys(&self) -> BTreeSet<String> {
         self.device.supported_keys().into_iter().flat_map(|keys| keys.iter().map(key_name)).collect()
     }
 
-    /// All that the node says it can send, as lines.
+    /// Returns everything that the node can send, as lines.
     ///
     /// # Errors
     /// The range of an axis can't be read.
@@ -109,9 +108,10 @@ impl Node {
         Ok(text)
     }
 
-    /// The events that have come since the last call, as `ABS_X 5, BTN_LEFT 1 | REL_Y -1`: the bar is a SYN_REPORT between
-    /// frames. Scan codes are left out, for they only repeat the usage; what a clock decides, too: time stamps and the repeats of
-    /// keys that are held; and the lights, which are the console's.
+    /// Returns the events since the last call, as `ABS_X 5, BTN_LEFT 1 | REL_Y -1`. The bar is a SYN_REPORT between frames.
+    ///
+    /// Scan codes are left out, because they only repeat the usage. So are time stamps and the repeats of held keys, which depend on a
+    /// clock, and the lights, which the console controls.
     ///
     /// # Errors
     /// The node is gone, or events were lost.
@@ -142,8 +142,8 @@ impl Node {
     }
 }
 
-/// Whether events, as [`Node::events`] writes them, are the same. Their order within a frame means nothing but which slot of a
-/// touch device they are of.
+/// Returns true if events, as [`Node::events`] writes them, are the same. Their order within a frame means nothing, except for the slot of
+/// a touch device that they belong to.
 pub fn same_events(one: &str, other: &str) -> bool {
     let sorted = |frame: &str| -> Vec<(String, String)> {
         let mut slot = String::new();
@@ -161,7 +161,7 @@ pub fn same_events(one: &str, other: &str) -> bool {
     one.split('|').map(sorted).eq(other.split('|').map(sorted))
 }
 
-/// Fails where the events are not these; their order within a frame means nothing.
+/// Fails if the events are not these. Their order within a frame means nothing.
 ///
 /// # Errors
 /// They differ.
@@ -189,7 +189,7 @@ fn describe_event(event: InputEvent) -> Described {
         EventType::SYNCHRONIZATION if code == SYN_DROPPED => Described::Dropped,
         EventType::MISC if code == MSC_SCAN || code == MSC_TIMESTAMP => Described::Noise,
         EventType::KEY if value == REPEAT => Described::Noise,
-        // What the console has lit on all keyboards, since somebody pressed a lock key on another one.
+        // The console lights the lamps of all keyboards after a lock key was pressed on another one.
         EventType::LED => Described::Noise,
         EventType::KEY => Described::Value(format!("{} {value}", key_name(KeyCode(code)))),
         EventType::RELATIVE => Described::Value(format!("{:?} {value}", RelativeAxisCode(code))),
@@ -199,7 +199,7 @@ fn describe_event(event: InputEvent) -> Described {
     }
 }
 
-/// Describes all nodes, sorted by what they say: the order in which the kernel makes them means nothing.
+/// Describes all nodes, sorted by their descriptions, because the order in which the kernel makes them means nothing.
 ///
 /// # Errors
 /// The range of an axis can't be read.
@@ -209,7 +209,7 @@ pub fn describe_all(nodes: &[Node]) -> Result<String> {
     Ok(blocks.concat())
 }
 
-/// An open hidraw node: reports as they are after the drivers.
+/// An open hidraw node. It shows reports after the drivers.
 #[derive(Debug)]
 pub struct Hidraw {
     path: PathBuf,
@@ -235,7 +235,7 @@ impl Hidraw {
         &self.path
     }
 
-    /// The reports that have come since the last call.
+    /// Returns the reports since the last call.
     ///
     /// # Errors
     /// The node is gone.
@@ -252,17 +252,17 @@ impl Hidraw {
     }
 }
 
-/// Bytes from `03 00 ff`.
+/// Parses bytes from `03 00 ff`.
 ///
 /// # Errors
-/// A word is no byte.
+/// A word is not a byte.
 pub fn unhex(text: &str) -> Result<Vec<u8>> {
     text.split_whitespace()
         .map(|word| u8::from_str_radix(word, 16).with_context(|| format!("`{word}` is not a hexadecimal byte")))
         .collect()
 }
 
-/// Fails with both sides where two texts differ, line by line; indentation and empty lines mean nothing.
+/// Compares two texts line by line, without indentation and empty lines. The error shows both.
 ///
 /// # Errors
 /// They differ.
@@ -292,7 +292,7 @@ fn children(directory: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
     Ok(children_numbered(directory, prefix)?.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The directories of a HID device's input devices, and of the nodes of each.
+/// Returns the directories of a HID device's input devices, and of the nodes of each.
 ///
 /// # Errors
 /// One can't be listed.
@@ -307,7 +307,7 @@ pub fn inputs(syspath: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The entries of `directory` that are `prefix` and a number; none where it doesn't exist.
+/// Returns the entries of `directory` that are `prefix` and a number. There are none if it does not exist.
 fn children_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u32, PathBuf)>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -327,7 +327,7 @@ fn children_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u32, PathBuf
     Ok(found)
 }
 
-/// A property's name, also of `INPUT_PROP_PRESSUREPAD`, which is newer than the crate.
+/// Returns a property's name. `INPUT_PROP_PRESSUREPAD` is newer than the crate.
 fn property_name(property: PropType) -> String {
     const PRESSUREPAD: PropType = PropType(7);
     match property {
@@ -340,7 +340,7 @@ fn debug_all<T: std::fmt::Debug>(values: impl Iterator<Item = T>) -> Vec<String>
     values.map(|value| format!("{value:?}")).collect()
 }
 
-/// The name of a key or button, or `key-300` where it has none.
+/// Returns the name of a key or button, or `key-300` if it has none.
 fn key_name(key: KeyCode) -> String {
     const BTN_STYLUS3: KeyCode = KeyCode(0x149);
     match key {
@@ -349,7 +349,8 @@ fn key_name(key: KeyCode) -> String {
     }
 }
 
-/// Key codes by name, three and more in a row as `BTN_0..BTN_5`; the tools and buttons of pens, whose numbers mean no order, one by one.
+/// Returns key codes by name, three and more in a row as `BTN_0..BTN_5`. The tools and buttons of pens are listed singly, because their
+/// numbers have no order.
 fn runs(codes: impl Iterator<Item = u16>) -> Vec<String> {
     const PENS: std::ops::Range<u16> = 0x140..0x150;
     let mut runs: Vec<(u16, u16)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Running a program to its end, within a deadline, with all that it says.
+//! Runs a program to its end, within a deadline, and collects its output.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::monitor::PATIENCE;
 
-/// A command in the environment of a system's services; the first process inherits none from the kernel.
+/// Returns a command with the environment of a system's services. The first process inherits none from the kernel.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin").env("LANG", "C.UTF-8");
@@ -24,13 +24,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// A program that has ended.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What was typed.
+    /// The command line.
     pub command: String,
     /// How it ended.
     pub status: ExitStatus,
-    /// Its answer.
+    /// Its standard output.
     pub stdout: String,
-    /// Its talk.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -38,7 +38,7 @@ impl Run {
     /// Runs `command` to its end.
     ///
     /// # Errors
-    /// It can't be started, or it doesn't end within [`PATIENCE`] and is killed.
+    /// It can't be started, or it does not end within [`PATIENCE`] and is killed.
     pub fn of(command: &mut Command) -> Result<Run> {
         Run::within(PATIENCE, command)
     }
@@ -46,34 +46,34 @@ impl Run {
     /// The same for a command that may take `time`.
     ///
     /// # Errors
-    /// It can't be started, or it doesn't end within `time` and is killed.
+    /// It can't be started, or it does not end within `time` and is killed.
     pub fn within(time: Duration, command: &mut Command) -> Result<Run> {
         Started::new(command)?.finish_within(time)
     }
 
-    /// Takes only this exit code.
+    /// Requires this exit code.
     ///
     /// # Errors
-    /// It ended otherwise; the message has all that it said.
+    /// It ended otherwise; the message has all of its output.
     pub fn expect(self, code: i32) -> Result<Run> {
         ensure!(self.status.code() == Some(code), "expected exit code {code}\n{self}");
         Ok(self)
     }
 
-    /// Takes only a run whose talk holds `words`, in any case.
+    /// Requires `words` in the standard error, in any case.
     ///
     /// # Errors
-    /// It doesn't; the message has all that it said.
+    /// They are missing; the message has all of its output.
     pub fn says(self, words: &str) -> Result<Run> {
         let talk = self.stderr.to_lowercase();
         ensure!(talk.contains(&words.to_lowercase()), "expected `{words}` on stderr\n{self}");
         Ok(self)
     }
 
-    /// Takes only a run whose answer holds `words`.
+    /// Requires `words` in the standard output.
     ///
     /// # Errors
-    /// It doesn't; the message has all that it said.
+    /// They are missing; the message has all of its output.
     pub fn answers(self, words: &str) -> Result<Run> {
         ensure!(self.stdout.contains(words), "expected `{words}` on stdout\n{self}");
         Ok(self)
@@ -92,7 +92,7 @@ impl std::fmt::Display for Run {
     }
 }
 
-/// A program that runs, its output kept in memory.
+/// A running program whose output is kept in memory.
 #[derive(Debug)]
 pub struct Started {
     /// The process.
@@ -103,7 +103,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts `command`, with nothing to read.
+    /// Starts `command`, with an empty standard input.
     ///
     /// # Errors
     /// It can't be started.
@@ -124,7 +124,7 @@ impl Started {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It doesn't end within [`PATIENCE`] and is killed.
+    /// It does not end within [`PATIENCE`] and is killed.
     pub fn finish(self) -> Result<Run> {
         self.finish_within(PATIENCE)
     }
@@ -142,7 +142,7 @@ impl Started {
         Ok(run)
     }
 
-    /// Collects what it said, once somebody else has waited for it.
+    /// Collects its output after other code has waited for it.
     ///
     /// # Errors
     /// Its output can't be read back.
@@ -155,7 +155,7 @@ fn pidfd(child: &Child) -> Result<OwnedFd> {
     pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context("failed to open a process")
 }
 
-/// Waits until a descriptor has something to read, or a process has ended; false at the deadline.
+/// Waits until a descriptor is readable, or a process has ended. Returns false at the deadline.
 ///
 /// # Errors
 /// The kernel can't wait for it.
@@ -169,7 +169,7 @@ pub fn poll_readable(fd: &impl AsFd, deadline: Duration) -> Result<bool> {
     }
 }
 
-/// A duration as the kernel wants it.
+/// Converts a duration for the kernel.
 fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }

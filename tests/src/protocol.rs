@@ -1,18 +1,18 @@
-//! What the machine that runs QEMU and the machine inside it say to each other.
+//! The protocol between the machine that runs QEMU and the machine inside it.
 //!
-//! Down: one file in the initramfs, [`JOB_PATH`], holds a [`Job`] as JSON. Up: the guest writes one [`Message`] as JSON a line to
-//! a second serial port, [`PORT`], so that no message of the kernel's can get between; the first port is the console. The
-//! last message is the one [`Message::Verdict`]; a run without it, or with two, has failed as infrastructure.
+//! To the guest: one file in the initramfs, [`JOB_PATH`], holds a [`Job`] as JSON. From the guest: it writes one [`Message`] as JSON a line
+//! to a second serial port, [`PORT`], so that no message of the kernel can get between. The first port is the console. The last message is
+//! the one [`Message::Verdict`]. A run without it, or with two, counts as a failure of the infrastructure.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the guest finds its [`Job`], in the initramfs.
+/// The path of the guest's [`Job`] in the initramfs.
 pub const JOB_PATH: &str = "/job.json";
 
-/// Where it finds that in the root that comes after an initramfs.
+/// The path of the guest's [`Job`] in the root that follows an initramfs.
 pub const LATER_JOB_PATH: &str = "/run/job.json";
 
-/// Where the guest finds the packages to install.
+/// The path of the packages to install in the guest.
 pub const PACKAGES_PATH: &str = "/packages";
 
 /// The root directory for the kernel's own tests, with Python and hidbpf.
@@ -27,22 +27,22 @@ pub const SELFTESTS_PATH: &str = "/usr/src/linux/tools/testing/selftests/hid";
 /// The folder in that root with the plugins of pytest and the stand-in for udev-hid-bpf. It comes first in the tests' search path.
 pub const SELFTESTS_TOOLS: &str = "/usr/lib/hidbpf-selftests";
 
-/// Where the guest writes its [`Message`]s. QEMU's machines for arm64 have another kind of port for the console, which is counted apart.
+/// The port for the guest's [`Message`]s. On QEMU's machines for arm64 the console is on another kind of port, which has its own numbers.
 pub const PORT: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyS0" } else { "/dev/ttyS1" };
 
-/// What the guest has to do.
+/// The job of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// The kernel's name in the list of kernels, for messages.
     pub kernel: String,
-    /// What the kernel is expected to offer, so that a kernel that lost it can't pass by skipping.
+    /// The generation that the kernel must offer. Without it, a kernel that lost its support could pass by skipping.
     pub generation: Generation,
-    /// What to do.
+    /// The task.
     pub task: Task,
 }
 
-/// What a kernel offers to HID-BPF drivers.
+/// The generations of HID-BPF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Generation {
@@ -54,7 +54,7 @@ pub enum Generation {
     StructOps,
 }
 
-/// A case that the guest has, as `vm-guest --list` tells, one a line.
+/// A case of the guest, as `vm-guest --list` prints it, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
@@ -62,29 +62,29 @@ pub struct Listed {
     pub name: String,
     /// The kernels that it is for.
     pub generations: Vec<Generation>,
-    /// On which of those it runs unless all are asked for.
+    /// The kernels among those that run it unless the user asks for all.
     pub breadth: Breadth,
-    /// The family that it belongs to, if it does: those cases that ask the kernel for the same things.
+    /// The family that it belongs to, if any: the cases that use the kernel in the same way.
     pub family: Option<String>,
     /// Whether it needs the package udev-hid-bpf.
     pub udev_hid_bpf: bool,
 }
 
-/// On which kernels a case runs, of those that it is for, unless all are asked for. All cases run on the newest kernel.
+/// The kernels that run a case by default, among those that it is for. The newest kernel runs all cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Breadth {
-    /// On each: what it is about can differ from kernel to kernel.
+    /// Each kernel: the result may differ between kernels.
     EachKernel,
-    /// On the newest, and on those of another generation: what it is about hangs on how the kernel takes programs.
+    /// The newest kernel, and those of another generation: the result depends on how the kernel takes programs.
     EachGeneration,
-    /// On the newest: what it is about is all in user space.
+    /// The newest kernel: the case only concerns user space.
     Newest,
-    /// On the newest, and on each other one if it is the first of its family.
+    /// The newest kernel. Other kernels run it if it is the first of its family.
     FirstOfFamily,
 }
 
-/// What a guest is booted for.
+/// The task of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Task {
@@ -92,40 +92,40 @@ pub enum Task {
     Test {
         /// Their names.
         cases: Vec<String>,
-        /// How many times as often as usual the cases repeat themselves that are about many devices.
+        /// The factor for the repetitions of cases about many devices.
         rounds: usize,
     },
     /// Run the kernel's own tests, in the root at [`SELFTESTS_ROOT`].
     Selftests {
-        /// Their names, as pytest has them.
+        /// Their names in pytest.
         tests: Vec<String>,
     },
     /// Show a device before and after its driver.
     Demo,
-    /// Measure what it costs to attach drivers, one way; time in the guest is a count of instructions.
+    /// Measure the cost of attaching drivers in one way. Time in the guest is a count of instructions.
     Measure {
-        /// Which way.
+        /// The way.
         way: Way,
     },
-    /// In a Debian system that knows nothing of hidbpf: install the packages in [`PACKAGES_PATH`], and remove them.
+    /// In a Debian system without hidbpf: install the packages in [`PACKAGES_PATH`], and remove them.
     Install,
-    /// In one with the packages: a keyboard is fixed in the initramfs; a driver is installed by hand; the packages are upgraded.
+    /// In a system with the packages: a keyboard is fixed in the initramfs, a driver is installed by hand, and the packages are upgraded.
     Early,
-    /// The same one, booted again, with an initramfs that knows nothing of hidbpf, and a keyboard that is there before udev.
+    /// The same system, booted again with an initramfs without hidbpf, and with a keyboard that exists before udev.
     Again,
     /// As [`Task::Early`], with the initramfs that dracut makes.
     Dracut,
 }
 
-/// What attaches drivers to devices.
+/// The software that attaches drivers to devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// hidbpf's helper, the fast way.
+    /// hidbpf's helper with the fast loader.
     Fast,
-    /// hidbpf through libbpf.
+    /// hidbpf with the libbpf loader.
     Libbpf,
-    /// udev-hid-bpf, as Debian has it.
+    /// udev-hid-bpf from Debian.
     UdevHidBpf,
 }
 
@@ -133,11 +133,11 @@ pub enum Way {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Message {
-    /// The guest is up and has read its job: `uname -r` and the number of cases to come.
+    /// The guest is ready and has read its job.
     Ready {
         /// The kernel's release.
         release: String,
-        /// How many [`Message::Outcome`]s will follow.
+        /// The number of [`Message::Outcome`]s that will follow.
         cases: usize,
     },
     /// A case begins.
@@ -149,26 +149,27 @@ pub enum Message {
     Outcome {
         /// Its name.
         case: String,
-        /// How.
+        /// Its outcome.
         outcome: Outcome,
-        /// How long it took, in milliseconds of the guest's time.
+        /// Its duration in milliseconds of the guest's time.
         millis: u64,
     },
-    /// A line for people: the demo's screens.
+    /// A line for users: the demo's screens.
     Say {
         /// The line.
         text: String,
     },
     /// A measured figure.
     Figure {
-        /// What was measured: `first`, `warm`, `at-once`, or a driver.
+        /// The measured object: `first`, `warm`, `at-once`, or a driver.
         name: String,
-        /// Of it: `instructions`, `bpf-calls`, `peak-kib`; of a driver `device-event/loaded`, a hook and what of it.
+        /// The quantity: `instructions`, `bpf-calls`, `peak-kib`. For a driver it is a hook and its quantity, such as
+        /// `device-event/loaded`.
         quantity: String,
         /// The value.
         value: u64,
     },
-    /// The guest has done its job; nothing follows.
+    /// The guest has done its job. Nothing follows.
     Verdict {
         /// Cases passed.
         passed: usize,
@@ -179,20 +180,20 @@ pub enum Message {
     },
 }
 
-/// How a case ended.
+/// The outcome of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Outcome {
-    /// As it should.
+    /// The result was as expected.
     Passed,
-    /// Not as it should.
+    /// The result was not as expected.
     Failed {
-        /// What was seen, and what was expected.
+        /// The actual and the expected result.
         why: String,
     },
-    /// It could not be tried here.
+    /// The case could not run here.
     Skipped {
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }

@@ -5,7 +5,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// A generator that gives the same numbers for the same `seed`.
+    /// Returns a generator that gives the same numbers for the same `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
@@ -18,23 +18,23 @@ impl Random {
         self.0
     }
 
-    /// A number from 0 up to, and without, `limit`.
+    /// Returns a number from 0 up to, but not including, `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % (limit.max(1) as u64)) as usize
     }
 
-    /// Any byte.
+    /// Returns any byte.
     pub fn byte(&mut self) -> u8 {
         (self.next() >> 32) as u8
     }
 
-    /// Up to `most` bytes.
+    /// Returns up to `most` bytes.
     pub fn bytes(&mut self, most: usize) -> Vec<u8> {
         let length = self.below(most + 1);
         (0..length).map(|_| self.byte()).collect()
     }
 
-    /// The bytes with one to four changes: a byte replaced, a piece removed, doubled or moved to the end, or the end cut off.
+    /// Returns the bytes with one to four changes: a byte replaced, a piece removed, doubled or moved to the end, or the end cut off.
     pub fn change(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for _ in 0..=self.below(4) {

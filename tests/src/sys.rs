@@ -1,4 +1,4 @@
-//! The system calls for which no crate that we use has a safe function. All `unsafe` of the tests is here.
+//! The system calls without a safe function in any crate that the tests use. All `unsafe` of the tests is here.
 
 #![allow(unsafe_code, reason = "see above")]
 
@@ -8,7 +8,8 @@ use std::os::fd::AsRawFd;
 
 use nix::libc;
 
-/// Makes the kernel stop this process, and what it becomes, for its tracer at every system call of these numbers, and at no other.
+/// Makes the kernel stop this process, and the program that it becomes, for its tracer at every system call with these numbers, and only
+/// there.
 ///
 /// # Errors
 /// The kernel has no CONFIG_SECCOMP_FILTER, or this process lacks CAP_SYS_ADMIN.
@@ -24,8 +25,7 @@ pub fn stop_at_calls(numbers: &[libc::c_long]) -> io::Result<()> {
     }
     steps.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: the kernel reads `program` and the steps that it points to, both of which live until the call is over, and writes
-    // nothing.
+    // SAFETY: the kernel reads `program` and the steps that it points to, which both live until the call ends, and writes nothing.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -37,7 +37,7 @@ pub fn stop_at_calls(numbers: &[libc::c_long]) -> io::Result<()> {
 pub fn reset_usb(node: &File) -> io::Result<()> {
     /// `_IO('U', 20)`, include/uapi/linux/usbdevice_fs.h.
     const USBDEVFS_RESET: libc::Ioctl = 0x5514;
-    // SAFETY: this request has no argument, so that the kernel touches no memory of this process.
+    // SAFETY: this request has no argument, so the kernel touches no memory of this process.
     let result = unsafe { libc::ioctl(node.as_raw_fd(), USBDEVFS_RESET) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,7 +1,6 @@
-//! Running a program from one of its system calls to the next, with time to do something in between: to look, to kill it, or to
-//! have the call fail.
+//! Runs a program from one of its system calls to the next, so that a test can inspect it, kill it, or make the call fail.
 //!
-//! Only the program's first thread is followed: hidbpf does all its work there.
+//! Only the program's first thread is followed, because hidbpf does all its work there.
 
 use std::fmt;
 use std::fs;
@@ -32,7 +31,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether this is bpf(), with one of these commands of `enum bpf_cmd`.
+    /// Returns true if this is bpf(), with one of these commands of `enum bpf_cmd`.
     pub fn is_bpf(&self, commands: &[u64]) -> bool {
         self.number == libc::SYS_bpf && commands.contains(&self.argument)
     }
@@ -63,7 +62,7 @@ pub const RENAMES: &[i64] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_re
 #[cfg(target_arch = "aarch64")]
 pub const RENAMES: &[i64] = &[libc::SYS_renameat, libc::SYS_renameat2];
 
-/// Where registers have the call that a program is about to make.
+/// The registers of the call that a program is about to make.
 #[cfg(target_arch = "x86_64")]
 fn call_in(registers: &libc::user_regs_struct) -> Call {
     Call { number: registers.orig_rax.cast_signed(), argument: registers.rdi }
@@ -73,7 +72,7 @@ fn call_in(registers: &libc::user_regs_struct) -> Call {
     Call { number: registers.regs[8].cast_signed(), argument: registers.regs[0] }
 }
 
-/// Changes registers so that the call is not made and has failed with this errno.
+/// Changes registers so that the call fails with this errno and is not made.
 #[cfg(target_arch = "x86_64")]
 fn refuse_in(registers: &mut libc::user_regs_struct, errno: Errno) -> Result<()> {
     const NO_CALL: u64 = u64::MAX;
@@ -86,7 +85,7 @@ fn refuse_in(_: &mut libc::user_regs_struct, _: Errno) -> Result<()> {
     bail!("a call can't be refused here: on arm64 its number is in no register that a tracer sets")
 }
 
-/// A program that stops at some of its system calls, before the kernel has seen them.
+/// A program that stops at some of its system calls, before the kernel handles them.
 #[derive(Debug)]
 pub struct Traced {
     started: Started,
@@ -101,7 +100,7 @@ impl Traced {
     /// Starts a command that asks to be traced, and to be stopped at system calls, before it becomes the program.
     ///
     /// # Errors
-    /// It can't be started, or doesn't stop when it becomes the program.
+    /// It can't be started, or does not stop when it becomes the program.
     pub fn new(command: &mut Command) -> Result<Traced> {
         let started = Started::new(command)?;
         let pid = Pid::from_raw(started.child.id().cast_signed());
@@ -122,10 +121,10 @@ impl Traced {
         Ok(Traced { started, pid, signal: None, ended: None, peak_kib: 0, _watchdog: watchdog })
     }
 
-    /// Lets the program run to the next call that it stops at; `None` when the program has ended.
+    /// Runs the program to the next call that it stops at. Returns `None` if the program has ended.
     ///
     /// # Errors
-    /// The kernel doesn't let it be traced on.
+    /// The kernel does not continue the trace.
     pub fn next_call(&mut self) -> Result<Option<Call>> {
         while self.ended.is_none() {
             if self.step()? {
@@ -135,10 +134,10 @@ impl Traced {
         Ok(None)
     }
 
-    /// Has the call that the program is about to make fail with this errno, without the kernel's seeing it.
+    /// Makes the call that the program is about to make fail with this errno. The kernel does not see the call.
     ///
     /// # Errors
-    /// The kernel doesn't let the registers be set.
+    /// The kernel does not set the registers.
     pub fn refuse(&self, errno: Errno) -> Result<()> {
         let mut registers = self.registers()?;
         refuse_in(&mut registers, errno)?;
@@ -149,20 +148,20 @@ impl Traced {
         ptrace::getregs(self.pid).context("failed to read the registers of a traced program")
     }
 
-    /// Lets the program run to its end, and returns how it ended, and the most memory that it had at once, in KiB.
+    /// Runs the program to its end. Returns its result, and its peak memory in KiB.
     ///
     /// # Errors
-    /// The kernel doesn't let it be traced on.
+    /// The kernel does not continue the trace.
     pub fn finish(mut self) -> Result<(Run, u64)> {
         while self.next_call()?.is_some() {}
         let status = self.ended.context("a traced program ended without a status")?;
         Ok((self.started.ended(status)?, self.peak_kib))
     }
 
-    /// Lets the call that the program has stopped at be done, and returns the processor time that it took.
+    /// Runs the call that the program has stopped at, and returns its processor time.
     ///
     /// # Errors
-    /// The kernel doesn't let it be traced on.
+    /// The kernel does not continue the trace.
     pub fn spent_in_call(&mut self) -> Result<Duration> {
         let before = self.on_processor()?;
         ptrace::syscall(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
@@ -177,10 +176,10 @@ impl Traced {
         Ok(clock.now().context("failed to read the clock of a traced program")?.into())
     }
 
-    /// Lets the program run to its end, and returns how it ended, and how many system calls it has made.
+    /// Runs the program to its end. Returns its result, and the number of its system calls.
     ///
     /// # Errors
-    /// The kernel doesn't let it be traced on.
+    /// The kernel does not continue the trace.
     pub fn count_calls(mut self) -> Result<(Run, u64)> {
         let mut stops: u64 = 0;
         while self.ended.is_none() {
@@ -191,11 +190,11 @@ impl Traced {
             }
         }
         let status = self.ended.context("a traced program ended without a status")?;
-        // A call begins and ends; the last one only begins.
+        // A call stops at its begin and at its end; the last one only begins.
         Ok((self.started.ended(status)?, stops.div_ceil(2)))
     }
 
-    /// Lets the program run to its next stop; true where that is a system call.
+    /// Runs the program to its next stop. Returns true if that is a system call.
     fn step(&mut self) -> Result<bool> {
         ptrace::cont(self.pid, self.signal.take()).context("failed to let a traced program go on")?;
         match wait(self.pid)? {
@@ -204,7 +203,7 @@ impl Traced {
         }
     }
 
-    /// Remembers what a stop says that is no system call.
+    /// Records a stop that is not a system call.
     fn note(&mut self, stop: WaitStatus) -> Result<()> {
         match stop {
             WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_SECCOMP as i32 => {}
@@ -221,20 +220,20 @@ impl Traced {
         Ok(())
     }
 
-    /// Kills the program where it stands.
+    /// Kills the program at its current stop.
     ///
     /// # Errors
-    /// The kernel doesn't let it be traced on.
+    /// The kernel does not continue the trace.
     pub fn kill(mut self) -> Result<()> {
         self.started.child.kill().context("failed to kill a traced program")?;
         while !matches!(wait(self.pid)?, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
-            // Its last stop, of which the kernel may let it go by itself.
+            // This is its last stop. The kernel may continue it by itself.
             let _ = ptrace::cont(self.pid, None);
         }
         Ok(())
     }
 
-    /// A line of the program's `/proc/<pid>/status`, without its name: `CapEff`, `NoNewPrivs`.
+    /// Returns a line of the program's `/proc/<pid>/status`, without its name: `CapEff`, `NoNewPrivs`.
     ///
     /// # Errors
     /// The kernel has no such line.
@@ -263,14 +262,14 @@ fn wait(pid: Pid) -> Result<WaitStatus> {
     }
 }
 
-/// Kills the program where the sender lives for longer than the usual patience: a wait for a traced program has no deadline.
+/// Kills the program if the sender lives longer than the usual limit, because waiting for a traced program has no deadline.
 fn watch(pid: Pid) -> Result<Sender<()>> {
     let (sender, receiver) = channel();
     std::thread::Builder::new()
         .name("watchdog".to_owned())
         .spawn(move || {
             if receiver.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                // That it has just ended by itself is no failure.
+                // It may have just ended by itself, which is not a failure.
                 let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
             }
         })

@@ -1,4 +1,4 @@
-//! What a virtual device does the same way whatever it is plugged into.
+//! The behaviour of a virtual device that does not depend on its bus.
 
 use std::io;
 
@@ -6,20 +6,20 @@ use hidbpf::recording::Asked;
 
 use crate::{uhid, usb};
 
-/// Sends reports of a HID device, and knows what the device was asked and told.
+/// Sends reports of a HID device, and records the requests that the device received.
 pub trait Transport {
-    /// Whether the kernel has room for no more bytes of a report than the device declares, and loses what is longer.
+    /// Whether the kernel has room only for the declared bytes of a report, and loses a longer one.
     const BOUNDED: bool;
 
-    /// Sends an input report, with its number first where the device numbers its reports.
+    /// Sends an input report, with its id first if the device numbers its reports.
     ///
     /// The kernel has delivered it to every open event node and hidraw node when this returns.
     ///
     /// # Errors
-    /// The kernel does not take it, or the device is gone.
+    /// The kernel does not accept it, or the device is gone.
     fn send(&self, report: &[u8]) -> io::Result<()>;
 
-    /// What the device was asked and told so far, oldest first.
+    /// Returns the requests that the device received so far, oldest first.
     fn asked(&self) -> Vec<Asked>;
 }
 

@@ -1,8 +1,7 @@
 //! HID devices made by a program: a small wrapper over /dev/uhid.
 //!
-//! Layout and numbers: include/uapi/linux/uhid.h. Every device has a thread of its own that answers the kernel's GET_REPORT and
-//! SET_REPORT at once, for the kernel makes the asking process wait up to five seconds for an answer, and that process is
-//! often the one under test.
+//! Layout and numbers: include/uapi/linux/uhid.h. Every device has its own thread that answers the kernel's GET_REPORT and SET_REPORT at
+//! once. The kernel makes the requesting process wait up to five seconds for an answer, and that process is often the one under test.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,7 +31,7 @@ const UHID_INPUT2: u32 = 12;
 const UHID_SET_REPORT: u32 = 13;
 const UHID_SET_REPORT_REPLY: u32 = 14;
 
-/// `UHID_DATA_MAX`, which is `HID_MAX_DESCRIPTOR_SIZE` as well.
+/// `UHID_DATA_MAX`, which equals `HID_MAX_DESCRIPTOR_SIZE`.
 const DATA_MAX: usize = 4096;
 
 /// The size of `struct uhid_event`: its type and its largest member, `struct uhid_create2_req`.
@@ -113,7 +112,7 @@ const _: () = {
     assert!(EVENT_SIZE == 4376);
 };
 
-/// What a device says of itself when it is plugged in.
+/// The identity of a device when it is plugged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// `BUS_*` of include/uapi/linux/input.h.
@@ -126,18 +125,18 @@ pub struct Spec {
     pub name: String,
     /// The physical path, cut at 63 bytes.
     pub phys: String,
-    /// The unique id, cut at 63 bytes: what the tests find the device by.
+    /// The unique id, cut at 63 bytes. The tests find the device by it.
     pub uniq: String,
-    /// The report descriptor as the hardware gives it.
+    /// The original descriptor.
     pub descriptor: Vec<u8>,
 }
 
-/// What the kernel did with a device.
+/// An action of the kernel on a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A kernel driver has begun to use the device.
     Start,
-    /// The kernel driver has let go of the device.
+    /// The kernel driver has released the device.
     Stop,
     /// The first user has opened the device.
     Open,
@@ -145,31 +144,31 @@ pub enum Event {
     Close,
     /// An output report for the device.
     Output(Vec<u8>),
-    /// A request for a report: type and number as in `enum uhid_report_type`.
+    /// A request for a report, with type and id as in `enum uhid_report_type`.
     GetReport {
         /// Feature 0, output 1, input 2.
         rtype: u8,
-        /// The report's number.
+        /// The report's id.
         rnum: u8,
     },
     /// A report for the device through the control channel.
     SetReport {
         /// Feature 0, output 1, input 2.
         rtype: u8,
-        /// The report's number.
+        /// The report's id.
         rnum: u8,
         /// The report.
         data: Vec<u8>,
     },
 }
 
-/// What the device answers to GET_REPORT: a report, or nothing for EIO.
+/// The device's answer to GET_REPORT: a report, or nothing for EIO.
 pub type Answer = dyn Fn(u8, u8) -> Option<Vec<u8>> + Send;
 
-/// How the device takes GET_REPORT and SET_REPORT.
+/// How the device treats GET_REPORT and SET_REPORT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
-    /// It answers what it can, and takes everything.
+    /// It answers the reports that it has, and accepts everything.
     #[default]
     Willing,
     /// It refuses both.
@@ -195,7 +194,7 @@ struct Shared {
 }
 
 impl Device {
-    /// Plugs in a device whose GET_REPORTs are answered by `answer`, called with type and number.
+    /// Plugs in a device. `answer` answers its GET_REPORTs and is called with type and id.
     ///
     /// # Errors
     /// /dev/uhid can't be opened, or the kernel refuses the device.
@@ -216,7 +215,7 @@ impl Device {
         Ok(Device { shared, thread: Some(thread) })
     }
 
-    /// Sends an input report, with its number first where the device numbers its reports.
+    /// Sends an input report, with its id first if the device numbers its reports.
     ///
     /// The kernel has delivered it to every open event node and hidraw node when this returns.
     ///
@@ -229,17 +228,17 @@ impl Device {
         send(&self.shared.uhid, UHID_INPUT2, input.as_bytes())
     }
 
-    /// Takes requests otherwise from now on.
+    /// Changes how it treats requests from now on.
     pub fn set_mood(&self, mood: Mood) {
         *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
-    /// What the kernel has done so far, oldest first.
+    /// Returns the kernel's actions so far, oldest first.
     pub fn events(&self) -> Vec<Event> {
         self.shared.events().clone()
     }
 
-    /// What the device was asked and told so far, oldest first.
+    /// Returns the requests that the device received so far, oldest first.
     pub fn asked(&self) -> Vec<Asked> {
         let report =
             |rtype| [ReportType::Feature, ReportType::Output, ReportType::Input].get(usize::from(rtype)).copied();
@@ -260,10 +259,10 @@ impl Device {
         self.shared.events().iter().filter_map(asked).collect()
     }
 
-    /// Waits until the kernel has done something that `wanted` takes.
+    /// Waits until the kernel's actions satisfy `wanted`.
     ///
     /// # Errors
-    /// `ErrorKind::TimedOut` with what the kernel has done instead.
+    /// `ErrorKind::TimedOut` with the kernel's actions.
     pub fn wait_for(&self, deadline: Duration, wanted: impl Fn(&[Event]) -> bool) -> io::Result<()> {
         let end = Instant::now() + deadline;
         let mut events = self.shared.events();
@@ -276,10 +275,10 @@ impl Device {
         Ok(())
     }
 
-    /// Unplugs the device; nothing of it is in sysfs when this returns.
+    /// Unplugs the device. sysfs has nothing of it when this returns.
     ///
     /// # Errors
-    /// The kernel doesn't know the device any more.
+    /// The kernel no longer knows the device.
     pub fn unplug(mut self) -> io::Result<()> {
         self.destroy()
     }
@@ -328,7 +327,7 @@ impl Shared {
         }
     }
 
-    /// Answers one event of the kernel's where it wants an answer. A failed write means that the device is being unplugged.
+    /// Answers one event of the kernel, if it needs an answer. A failed write means that the device is being unplugged.
     fn take(&self, event: &[u8; EVENT_SIZE], answer: &Answer) -> Option<Event> {
         let (kind, payload) = event.split_first_chunk::<4>()?;
         let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
@@ -372,7 +371,7 @@ impl Shared {
     }
 }
 
-/// The kernel passes `err` on as it is; any value but 0 means EIO to it.
+/// The kernel passes `err` on unchanged. Any value but 0 means EIO to it.
 const EIO: u16 = 5;
 
 fn create2(spec: &Spec) -> io::Result<Create2> {
@@ -388,7 +387,7 @@ fn create2(spec: &Spec) -> io::Result<Create2> {
     Ok(request)
 }
 
-/// Copies as much of `text` as leaves a closing zero.
+/// Copies as much of `text` as leaves room for a closing zero.
 fn copy_cut(to: &mut [u8], text: &str) {
     let length = text.len().min(to.len() - 1);
     to[..length].copy_from_slice(&text.as_bytes()[..length]);
@@ -398,7 +397,7 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("more than {DATA_MAX} bytes"))
 }
 
-/// Writes one event; the kernel takes what is missing at the end of it as zero.
+/// Writes one event. The kernel treats missing bytes at its end as zeros.
 fn send(mut uhid: &File, kind: u32, payload: &[u8]) -> io::Result<()> {
     let event = [&kind.to_ne_bytes(), payload].concat();
     match uhid.write(&event)? {

@@ -1,11 +1,11 @@
-//! What the fixture bench-walk makes of a descriptor, item by item and without a driver.
+//! The descriptor that the fixture bench-walk makes, computed item by item and without a driver.
 
-/// What it adds to a descriptor of [`LENGTH_WITH_TAIL`] bytes: a collection of the vendor's without anything in it.
+/// The bytes that it adds to a descriptor of [`LENGTH_WITH_TAIL`] bytes: an empty vendor collection.
 const TAIL: [u8; 8] = [0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0xc0];
 const LENGTH_WITH_TAIL: usize = 50;
 
-/// The descriptor as the fixture leaves it: input fields are absolute and not linear, and a Logical Maximum of 127 is 126. One that ends in the middle of
-/// an item stays as it is.
+/// Returns the descriptor as the fixture leaves it. Input fields become absolute and not linear, and a Logical Maximum of 127 becomes 126.
+/// A descriptor that ends in the middle of an item stays as it is.
 pub fn walked(descriptor: &[u8]) -> Vec<u8> {
     let mut bytes = descriptor.to_vec();
     let mut at = 0;
@@ -29,7 +29,8 @@ pub fn walked(descriptor: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A descriptor of 4096 bytes, the longest that there is: reports of a byte, each with an id of its own, and the globals put aside in between.
+/// Returns a descriptor of 4096 bytes, the longest possible: reports of one byte, each with its own id, and a Push and Pop of the globals
+/// in between.
 pub fn longest() -> Vec<u8> {
     const REPORTS: u8 = 186;
     let report =

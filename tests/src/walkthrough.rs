@@ -1,9 +1,9 @@
-//! Documentation that is run: its commands, what they are said to print, and its edits of files, in the order in which it has them.
+//! Documentation that the tests run: its commands, their output, and its edits of files, in the order of the page.
 //!
-//! A block of ```` ```console ```` has commands after `$ `, the lines of their here-documents after `> `, and what they print; a line
-//! `...` stands for any lines, `...` at a line's end for any rest of it, and `[exit 1]` for that status. Where its commands are run is said in a comment on the line before it:
-//! `<!-- run: in a machine -->` is as root in a virtual machine that devices are plugged into, and `<!-- not run: why -->` is nowhere;
-//! without one it is here, but for commands after `sudo`, which are for a machine. A block of ```` ```diff ```` names a file in its first
+//! A block of ```` ```console ```` has commands after `$ `, the lines of their here-documents after `> `, and their output. A line `...`
+//! stands for any lines, `...` at a line's end for any rest of it, and `[exit 1]` for that status. A comment on the line before the block
+//! gives the place. `<!-- run: in a machine -->` means as root in a virtual machine with devices. `<!-- not run: why -->` means nowhere.
+//! Without a comment, commands run here, but those after `sudo` run in a machine. A block of ```` ```diff ```` names a file in its first
 //! line and has hunks, which are found by their lines.
 
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The page that is done as a whole, with a driver in the end.
+/// The page that is run as a whole, and ends with a driver.
 pub const WRITING_A_DRIVER: &str = include_str!("../../docs/writing-a-driver.md");
 
 macro_rules! pages {
@@ -37,7 +37,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "fuzz/README.md",
 ];
 
-/// A thing that the reader does.
+/// A step of the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Types a command.
@@ -46,32 +46,32 @@ pub enum Step {
     Edit(Edit),
 }
 
-/// A command, and what is to come of it.
+/// A command and its expected result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The line of the page, counted from 1.
     pub line: usize,
-    /// What is typed, with the lines of here-documents.
+    /// The command line, with the lines of here-documents.
     pub text: String,
-    /// What is printed, and the exit status where it is not 0.
+    /// The output, and the exit status if it is not 0.
     pub output: String,
-    /// Where it is run.
+    /// The place to run it.
     pub place: Place,
 }
 
-/// Where commands are run.
+/// The place to run commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On this machine, in a folder of their own.
+    /// This machine, in a separate folder.
     Here,
-    /// In a virtual machine, as root, with devices.
+    /// A virtual machine, as root, with devices.
     Machine,
     /// Nowhere, for this reason.
     Nowhere(String),
 }
 
 impl Place {
-    /// What a comment before a block says; `None` for any other line.
+    /// Parses the comment before a block. Returns `None` for any other line.
     fn of(line: &str) -> Result<Option<Place>> {
         let Some(said) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else { return Ok(None) };
         match said.split_once(": ") {
@@ -83,11 +83,11 @@ impl Place {
 }
 
 impl Command {
-    /// Does it as a reader would, in a folder and with a search path for programs, and returns what a terminal shows: both streams in one,
-    /// and at the end the exit code where it is not 0.
+    /// Runs it as a reader would, in a folder and with a search path for programs. Returns the terminal's view: both streams in one, and at
+    /// the end the exit code if it is not 0.
     ///
     /// # Errors
-    /// There is no shell, a signal ended it, or what was printed is no text.
+    /// There is no shell, a signal ended it, or the output is not text.
     pub fn run(&self, folder: &Path, path: &OsStr) -> Result<String> {
         let output = process::Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{}", self.text)])
@@ -102,21 +102,21 @@ impl Command {
         Ok(printed)
     }
 
-    /// What is typed after `sudo`, for a command that needs root and the device.
+    /// Returns the part after `sudo`, for a command that needs root and the device.
     pub fn as_root(&self) -> Option<&str> {
         self.text.strip_prefix("sudo ")
     }
 
-    /// The same command with other names of devices, in what is typed and in what is printed.
+    /// Returns the same command with other names of devices, in the command line and in the output.
     pub fn with_names(&self, names: &[(&str, &str)]) -> Command {
         let name = |text: &str| names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
         Command { text: name(&self.text), output: name(&self.output), ..self.clone() }
     }
 
-    /// Compares what was printed with what the page says.
+    /// Compares the output with the page.
     ///
     /// # Errors
-    /// It is something else; the message has both.
+    /// They differ; the message has both.
     pub fn check(&self, printed: &str) -> Result<()> {
         let (expected, seen): (Vec<_>, Vec<_>) = (self.output.lines().collect(), printed.lines().collect());
         ensure!(
@@ -142,7 +142,7 @@ fn matches(expected: &[&str], seen: &[&str]) -> bool {
     }
 }
 
-/// An edit of a file: each hunk has lines as they are, and as they become.
+/// An edit of a file. Each hunk has lines before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// The line of the page, counted from 1.
@@ -155,7 +155,7 @@ impl Edit {
     /// Edits the file, which is below `directory`.
     ///
     /// # Errors
-    /// The file can't be read or written, or a hunk is not there exactly once.
+    /// The file can't be read or written, or a hunk does not occur exactly once.
     pub fn apply(&self, directory: &Path) -> Result<()> {
         let path = directory.join(&self.file);
         let mut text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
@@ -168,10 +168,10 @@ impl Edit {
     }
 }
 
-/// What a page has its reader do.
+/// Returns the steps of a page.
 ///
 /// # Errors
-/// A block is not as described above.
+/// A block does not have the format above.
 pub fn steps(page: &str) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut lines = page.lines().zip(1..);
@@ -179,7 +179,7 @@ pub fn steps(page: &str) -> Result<Vec<Step>> {
     while let Some((line, number)) = lines.next() {
         let said = Place::of(std::mem::replace(&mut before, line)).with_context(|| format!("line {number}"))?;
         let Some(kind) = line.strip_prefix("```") else {
-            // A command that is not in a block of its own is run by nobody.
+            // A command outside a block would never run.
             let is_command =
                 |text: &str| ["$ ", "cargo ", "hidbpf ", "sudo "].iter().any(|word| text.starts_with(word));
             let hides = line.strip_prefix("    ").is_some_and(|text| is_command(text.trim_start()));

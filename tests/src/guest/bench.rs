@@ -48,7 +48,7 @@ const UDEVD: &str = "/lib/systemd/systemd-udevd";
 const UDEV_RUN: &str = "/run/udev";
 const UDEVD_LOG: &str = "/run/udevd.log";
 
-/// The administrator's place for entries of udev's hwdb.
+/// The package's entries for udev's hwdb.
 const HWDB: &str = "/usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 
 /// A device that always exists and that no rule uses, for the tests' own events.

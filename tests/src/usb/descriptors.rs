@@ -1,4 +1,4 @@
-//! What a USB device says of itself (USB 2.0, section 9.6; USB 3.0, section 9.6.7; HID 1.11, section 6.2.1).
+//! The descriptors of a USB device (USB 2.0, section 9.6; USB 3.0, section 9.6.7; HID 1.11, section 6.2.1).
 
 use std::collections::BTreeMap;
 use std::mem::size_of;
@@ -7,7 +7,7 @@ use zerocopy::byteorder::little_endian::U16;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 const DEVICE: u8 = 1;
-/// The type of the descriptor that has those of all interfaces.
+/// The type of the descriptor that contains those of all interfaces.
 pub const CONFIGURATION: u8 = 2;
 /// The type of strings.
 pub const STRING: u8 = 3;
@@ -22,18 +22,18 @@ const COMPANION: u8 = 48;
 
 const HID_CLASS: u8 = 3;
 const INTERRUPT: u8 = 3;
-/// The bit of an endpoint's address that says that the device sends.
+/// The bit of an endpoint's address for the direction to the host.
 pub const IN: u8 = 0x80;
 /// US English, the language of all strings.
 const ENGLISH: u16 = 0x0409;
 /// The only configuration.
 pub const THE_CONFIGURATION: u8 = 1;
 
-/// The index of the string that is the maker's name, of the device's, and of its serial number.
+/// The index of the string with the manufacturer's name.
 pub const MANUFACTURER: u8 = 1;
-/// The device's name.
+/// The index of the string with the device's name.
 pub const PRODUCT: u8 = 2;
-/// Its serial number.
+/// The index of the string with its serial number.
 pub const SERIAL: u8 = 3;
 
 #[derive(IntoBytes, Immutable, Unaligned)]
@@ -105,7 +105,7 @@ struct EndpointDescriptor {
     interval: u8,
 }
 
-/// Follows each endpoint of a SuperSpeed device.
+/// The descriptor that follows each endpoint of a SuperSpeed device.
 #[derive(IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct CompanionDescriptor {
@@ -116,7 +116,7 @@ struct CompanionDescriptor {
     interval: U16,
 }
 
-/// What a SuperSpeed device can do: with one capability, that of SuperSpeed devices.
+/// The capabilities of a SuperSpeed device. It has one capability, that of SuperSpeed devices.
 #[derive(IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct BosDescriptor {
@@ -144,7 +144,7 @@ const _: () = {
     assert!(size_of::<BosDescriptor>() == 15);
 };
 
-/// How fast a device is; a port is for devices of USB 2 or for those of USB 3.
+/// The speed of a device. A port is either for devices of USB 2 or for those of USB 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speed {
     /// 480 Mbit/s.
@@ -155,7 +155,7 @@ pub enum Speed {
 }
 
 impl Speed {
-    /// `enum usb_device_speed` (include/uapi/linux/usb/ch9.h).
+    /// Returns `enum usb_device_speed` (include/uapi/linux/usb/ch9.h).
     pub fn number(self) -> u8 {
         match self {
             Speed::High => 3,
@@ -173,9 +173,9 @@ pub struct Spec {
     pub product: u16,
     /// `bcdDevice`.
     pub version: u16,
-    /// How fast it is.
+    /// Its speed.
     pub speed: Speed,
-    /// Whether it can wake the machine up, without which the kernel lets no device sleep that is in use.
+    /// Whether it can wake the machine up. Without that, the kernel lets no device sleep that is in use.
     pub wakes: bool,
     /// Its string descriptors, without their first two bytes. It has a manufacturer, a name and a serial number if there are strings of
     /// these indices.
@@ -189,34 +189,34 @@ pub struct Spec {
 pub struct InterfaceSpec {
     /// `bInterfaceNumber`.
     pub number: u8,
-    /// `bInterfaceSubClass`: 1 for a keyboard or mouse that a BIOS knows.
+    /// `bInterfaceSubClass`: 1 for a keyboard or mouse that a BIOS supports.
     pub subclass: u8,
-    /// `bInterfaceProtocol`: of these 1 for a keyboard, 2 for a mouse.
+    /// `bInterfaceProtocol`: with that subclass, 1 for a keyboard and 2 for a mouse.
     pub protocol: u8,
     /// The report descriptor.
     pub descriptor: Vec<u8>,
-    /// The size that the HID descriptor gives for it, where that is another one.
+    /// The size that the HID descriptor declares, if it is different.
     pub declared_size: Option<u16>,
-    /// Whether it has an endpoint for output reports; without one they are sent with SET_REPORT.
+    /// Whether it has an endpoint for output reports. Without one they are sent with SET_REPORT.
     pub takes_output: bool,
-    /// What it answers when it is asked for a feature report, by the report's id; with the id in front where that is not 0.
+    /// Its answers to requests for feature reports, by the report's id. An answer begins with the id if that is not 0.
     pub features: BTreeMap<u8, Vec<u8>>,
 }
 
-/// Text as string descriptors have it.
+/// Encodes text for string descriptors.
 pub fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
 impl Spec {
-    /// The same device with this string.
+    /// Returns the same device with this string.
     #[must_use]
     pub fn with_string(mut self, index: u8, text: &str) -> Spec {
         self.strings.insert(index, utf16(text));
         self
     }
 
-    /// A descriptor of the device, by its type and index; `None` if it has no such.
+    /// Returns a descriptor of the device, by its type and index, or `None` if it has no such descriptor.
     pub fn descriptor(&self, kind: u8, index: u8) -> Option<Vec<u8>> {
         match kind {
             DEVICE => Some(self.device().as_bytes().to_vec()),
@@ -228,7 +228,7 @@ impl Spec {
         }
     }
 
-    /// A descriptor of an interface, by its type.
+    /// Returns a descriptor of an interface, by its type.
     pub fn interface_descriptor(&self, number: u8, kind: u8) -> Option<Vec<u8>> {
         let interface = self.interface(number)?;
         match kind {
@@ -238,18 +238,18 @@ impl Spec {
         }
     }
 
-    /// The interface of this number.
+    /// Returns the interface with this number.
     pub fn interface(&self, number: u8) -> Option<&InterfaceSpec> {
         self.interfaces.iter().find(|interface| interface.number == number)
     }
 
-    /// The interface that has this endpoint: the first has number 1, and so on.
+    /// Returns the interface that has this endpoint. The first interface has endpoint 1, and so on.
     pub fn interface_at(&self, endpoint: u8) -> Option<u8> {
         let place = usize::from(endpoint).checked_sub(1)?;
         self.interfaces.get(place).map(|interface| interface.number)
     }
 
-    /// The number of the endpoints of an interface.
+    /// Returns the number of an interface's endpoints.
     pub fn endpoint(&self, number: u8) -> Option<u8> {
         let place = self.interfaces.iter().position(|interface| interface.number == number)?;
         u8::try_from(place + 1).ok()
@@ -258,7 +258,7 @@ impl Spec {
     fn device(&self) -> DeviceDescriptor {
         let (usb, max_packet) = match self.speed {
             Speed::High => (0x0200, 64),
-            // As an exponent.
+            // The value is an exponent.
             Speed::Super => (0x0300, 9),
         };
         let string = |index| if self.strings.contains_key(&index) { index } else { 0 };
@@ -301,7 +301,7 @@ impl Spec {
 }
 
 impl InterfaceSpec {
-    /// The interface's own descriptor, and what belongs to it.
+    /// Returns the interface's own descriptor and those that belong to it.
     fn all(&self, endpoint: u8, speed: Speed) -> Vec<u8> {
         let addresses: &[u8] = if self.takes_output { &[endpoint | IN, endpoint] } else { &[endpoint | IN] };
         let own = InterfaceDescriptor {
@@ -333,9 +333,9 @@ impl InterfaceSpec {
     }
 }
 
-/// An endpoint for interrupt transfers, polled each millisecond.
+/// Returns an endpoint for interrupt transfers, polled each millisecond.
 fn endpoint_descriptors(address: u8, speed: Speed) -> Vec<u8> {
-    /// The most that an interrupt transfer can have in one packet.
+    /// The most bytes of an interrupt transfer in one packet.
     const MAX_PACKET: u16 = 1024;
     let endpoint = EndpointDescriptor {
         length: 7,

@@ -1,4 +1,4 @@
-//! The messages of USB/IP as far as control and interrupt transfers need them: Documentation/usb/usbip_protocol.rst.
+//! The messages of USB/IP for control and interrupt transfers: Documentation/usb/usbip_protocol.rst.
 
 use std::io::{self, Read};
 use std::mem::size_of;
@@ -82,42 +82,42 @@ pub struct Setup {
     pub length: U16,
 }
 
-/// A transfer that the kernel wants.
+/// A transfer that the kernel requests.
 #[derive(Clone, Debug)]
 pub struct Submit {
-    /// What the answer is known by.
+    /// The number that identifies the answer.
     pub seqnum: u32,
     /// The endpoint's number, without its direction.
     pub endpoint: u8,
-    /// Whether the device is to send.
+    /// Whether the device sends.
     pub is_in: bool,
-    /// How many bytes the kernel has room for, or sends.
+    /// The number of bytes that the kernel has room for, or sends.
     pub length: usize,
-    /// Of endpoint 0.
+    /// The setup packet, for endpoint 0.
     pub setup: Setup,
-    /// What the kernel sends.
+    /// The bytes that the kernel sends.
     pub data: Vec<u8>,
 }
 
-/// A message of the kernel's.
+/// A message from the kernel.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// A transfer.
     Submit(Submit),
-    /// The end of one.
+    /// The cancellation of a transfer.
     Unlink {
-        /// What the answer is known by.
+        /// The number that identifies the answer.
         seqnum: u32,
-        /// The transfer's.
+        /// The number of the transfer.
         of: u32,
     },
 }
 
 impl Command {
-    /// Reads the next one; `None` when the kernel has closed the connection.
+    /// Reads the next message. Returns `None` if the kernel has closed the connection.
     ///
     /// # Errors
-    /// The connection fails, or something else comes.
+    /// The connection fails, or an unknown message comes.
     pub fn read(mut from: impl Read) -> io::Result<Option<Command>> {
         let mut basic = [0; size_of::<Basic>()];
         match from.read_exact(&mut basic) {
@@ -136,7 +136,7 @@ impl Command {
     }
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly this many bytes.
 fn read<const SIZE: usize>(mut from: impl Read) -> io::Result<[u8; SIZE]> {
     let mut bytes = [0; SIZE];
     from.read_exact(&mut bytes)?;
@@ -155,15 +155,15 @@ impl Submit {
     }
 }
 
-/// The answer to a transfer: `data` is what the device sends, `length` how many bytes were transferred either way. `status` is 0 or a
-/// negative errno.
+/// Returns the answer to a transfer. `data` is what the device sends, and `length` is the number of transferred bytes in either direction.
+/// `status` is 0 or a negative errno.
 pub fn submitted(seqnum: u32, status: i32, length: usize, data: &[u8]) -> Vec<u8> {
     let length = U32::new(u32::try_from(length).unwrap_or(u32::MAX));
     let ret = RetSubmit { status: I32::new(status), length, ..RetSubmit::new_zeroed() };
     [answer(RET_SUBMIT, seqnum).as_bytes(), ret.as_bytes(), data].concat()
 }
 
-/// The answer to the end of a transfer: `status` is `-ECONNRESET`, or 0 where the transfer was over.
+/// Returns the answer to a cancellation. `status` is `-ECONNRESET`, or 0 if the transfer had ended.
 pub fn unlinked(seqnum: u32, status: i32) -> Vec<u8> {
     let ret = Unlink { value: I32::new(status), padding: [0; 24] };
     [answer(RET_UNLINK, seqnum).as_bytes(), ret.as_bytes()].concat()
@@ -178,7 +178,7 @@ fn answer(command: u32, seqnum: u32) -> Basic {
 mod tests {
     use super::*;
 
-    /// The example of usbip_protocol.rst, in words of 32 bits.
+    /// The example of usbip_protocol.rst, in 32-bit words.
     const INTERRUPT_IN: &str =
         "00000001 00000d05 0001000f 00000001 00000001 00000200 00000040 ffffffff 00000000 00000004 00000000 00000000";
     const INTERRUPT_OUT: &str =

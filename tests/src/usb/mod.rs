@@ -1,7 +1,8 @@
-//! USB devices made by a program. The kernel has them on a bus of its vhci-hcd, which is for devices of other machines (USB/IP); their
-//! machine is this process, which answers whatever the kernel asks, as usual or in the way that a test wants.
+//! USB devices made by a program.
 //!
-//! The kernel's usbhid takes part, so that such a device has parents, interface numbers, strings, endpoints and sleep as a real one has.
+//! The kernel has them on a bus of its vhci-hcd, which is for devices of other machines (USB/IP). This process plays that machine. It
+//! answers all requests of the kernel, normally or in the way that a test needs. The kernel's usbhid takes part. So such a device has
+//! parents, interface numbers, strings, endpoints and sleep like a real one.
 
 mod descriptors;
 mod ip;
@@ -42,11 +43,11 @@ pub struct Request {
     pub request: u8,
     /// `wValue`.
     pub value: u16,
-    /// `wIndex`: for interfaces their number.
+    /// `wIndex`: the number of an interface.
     pub index: u16,
     /// `wLength`.
     pub length: u16,
-    /// What the kernel sends.
+    /// The bytes that the kernel sends.
     pub data: Vec<u8>,
 }
 
@@ -87,12 +88,12 @@ impl Request {
         }
     }
 
-    /// Whether the report descriptor of an interface is asked for.
+    /// Returns true if it requests the report descriptor of an interface.
     pub fn is_for_report_descriptor(&self) -> bool {
         self.kind == TO_HOST | TO_INTERFACE && self.request == GET_DESCRIPTOR && self.value >> 8 == u16::from(REPORT)
     }
 
-    /// What another device sends, where a descriptor is asked for.
+    /// Returns the answer of another device, if it requests a descriptor.
     pub fn descriptor_of(&self, other: &Spec) -> Option<Vec<u8>> {
         let [index, kind] = self.value.to_le_bytes();
         match (self.kind, self.request) {
@@ -104,19 +105,19 @@ impl Request {
         }
     }
 
-    /// Whether a report is asked for or told.
+    /// Returns true if it gets or sets a report.
     pub fn is_for_report(&self) -> bool {
         self.report().is_some()
     }
 
-    /// Whether a descriptor of the configuration or of an interface is asked for.
+    /// Returns true if it requests a descriptor of the configuration or of an interface.
     pub fn is_for_interfaces(&self) -> bool {
         let [_, kind] = self.value.to_le_bytes();
         self.request == GET_DESCRIPTOR
             && (self.kind == TO_HOST | TO_INTERFACE || self.kind == TO_HOST && kind == CONFIGURATION)
     }
 
-    /// Whether the device is asked to wake the machine up, or no more; `None` if it is about something else.
+    /// Returns whether it enables or disables waking the machine up; `None` if it is about something else.
     pub fn wakeup(&self) -> Option<bool> {
         const REMOTE_WAKEUP: u16 = 1;
         match self.request {
@@ -126,12 +127,12 @@ impl Request {
         }
     }
 
-    /// Whether the halt of an endpoint is ended.
+    /// Returns true if it ends the halt of an endpoint.
     pub fn clears_halt(&self) -> bool {
         self.kind == TO_ENDPOINT && self.request == CLEAR_FEATURE && self.value == 0
     }
 
-    /// The report that is asked for or told, and of which interface.
+    /// Returns the report that it gets or sets, and the interface.
     fn report(&self) -> Option<(u8, Asked)> {
         let kind = match (self.kind, self.request) {
             (kind, GET_REPORT) if kind == TO_HOST | CLASS | TO_INTERFACE => RequestKind::Get,
@@ -145,7 +146,7 @@ impl Request {
             3 => ReportType::Feature,
             _ => return None,
         };
-        // Elsewhere a report begins with its id, or with 0 where it has none.
+        // In other places a report begins with its id, or with 0 if it has none.
         let data = match (kind, id) {
             (RequestKind::Get, _) => vec![id],
             (_, 0) => [&[0], &self.data[..]].concat(),
@@ -162,32 +163,32 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What a device does when it gets a request on the control pipe.
+/// The device's reaction to a request on the control pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// What it does as a rule.
+    /// The normal reaction.
     Usual,
-    /// It sends these bytes, or as many of them as the kernel has room for.
+    /// It sends these bytes, as far as the kernel has room for them.
     Data(Vec<u8>),
     /// It refuses.
     Stall,
     /// It does nothing until the kernel gives up.
     Silence,
-    /// It does what it does as a rule, after a while.
+    /// It reacts normally, after a delay.
     Late(Duration),
     /// It is unplugged.
     Vanish,
 }
 
-/// How a device differs from others: called with each request on the control pipe, in turn.
+/// The special behaviour of a device: called with each request on the control pipe, in turn.
 pub type Behaviour = dyn FnMut(&Request) -> Answer + Send;
 
-/// No difference.
+/// Returns the normal behaviour.
 pub fn usual() -> Box<Behaviour> {
     Box::new(|_| Answer::Usual)
 }
 
-/// What a device has seen.
+/// An event that a device has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request on the control pipe.
@@ -202,7 +203,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The index of the string that is asked for, if one is.
+    /// Returns the index of the requested string, if any.
     pub fn string(&self) -> Option<u8> {
         match self {
             Event::Request(Request { kind: TO_HOST, request: GET_DESCRIPTOR, value, .. }) => {
@@ -226,7 +227,7 @@ pub struct Device {
 struct Shared {
     spec: Spec,
     wire: UnixStream,
-    /// Held while an answer is written, so that none gets into another.
+    /// Held while an answer is written, so that answers do not mix.
     writing: Mutex<()>,
     state: Mutex<State>,
     news: Condvar,
@@ -240,9 +241,9 @@ impl fmt::Debug for Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Transfers that are not answered yet, by their sequence numbers, in the order in which they came.
+    /// Transfers without an answer, by their sequence numbers, in order of arrival.
     open: BTreeMap<u32, Open>,
-    /// How often each endpoint was polled for a report.
+    /// How often the kernel polled each endpoint for a report.
     polls: BTreeMap<u8, u64>,
     events: Vec<Event>,
     configuration: u8,
@@ -252,18 +253,18 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     endpoint: u8,
-    /// How many bytes the kernel has room for.
+    /// The number of bytes that the kernel has room for.
     room: usize,
 }
 
 impl Device {
-    /// Plugs a device in. The kernel looks at it from now on, while this process does other things.
+    /// Plugs in a device. The kernel examines it from now on, while this process continues.
     ///
     /// # Errors
     /// The kernel has no free port, or refuses the socket.
     pub fn plug(spec: Spec, behaviour: Box<Behaviour>) -> io::Result<Device> {
         let (wire, kernels) = UnixStream::pair()?;
-        // The kernel takes a reference of its own.
+        // The kernel takes its own reference.
         let kernels = OwnedFd::from(kernels);
         let port = Port::plug(&kernels, spec.speed)?;
         let shared =
@@ -275,41 +276,41 @@ impl Device {
         Ok(Device { shared, port, thread: Some(thread) })
     }
 
-    /// The device's directory in sysfs, whether it is there yet or not.
+    /// Returns the device's directory in sysfs, which may not exist yet.
     pub fn path(&self) -> &Path {
         &self.port.device
     }
 
-    /// The directory of one of its interfaces, likewise.
+    /// Returns the directory of one of its interfaces, which may not exist yet.
     pub fn interface_path(&self, number: u8) -> PathBuf {
         let name = self.path().file_name().unwrap_or_default().to_string_lossy();
         self.path().join(format!("{name}:{THE_CONFIGURATION}.{number}"))
     }
 
-    /// The numbers of its interfaces.
+    /// Returns the numbers of its interfaces.
     pub fn numbers(&self) -> Vec<u8> {
         self.shared.spec.interfaces.iter().map(|interface| interface.number).collect()
     }
 
-    /// One of its interfaces.
+    /// Returns one of its interfaces.
     pub fn interface(&self, number: u8) -> Interface {
         Interface { shared: Arc::clone(&self.shared), number }
     }
 
-    /// What it has seen so far, oldest first.
+    /// Returns its events so far, oldest first.
     pub fn events(&self) -> Vec<Event> {
         self.shared.state().events.clone()
     }
 
-    /// How many requests there were on the control pipe so far.
+    /// Returns the number of requests on the control pipe so far.
     pub fn requests(&self) -> usize {
         self.shared.state().events.iter().filter(|event| matches!(event, Event::Request(_))).count()
     }
 
-    /// Waits until it has seen something that `wanted` takes.
+    /// Waits until its events satisfy `wanted`.
     ///
     /// # Errors
-    /// `ErrorKind::TimedOut` with what it has seen instead.
+    /// `ErrorKind::TimedOut` with its events.
     pub fn wait_for(&self, wanted: impl Fn(&[Event]) -> bool) -> io::Result<()> {
         self.shared.wait(|state| wanted(&state.events).then_some(())).map_err(|error| {
             let events = self.events();
@@ -317,23 +318,23 @@ impl Device {
         })
     }
 
-    /// Whether it has unplugged itself, or was unplugged.
+    /// Returns true if it has unplugged itself, or was unplugged.
     pub fn is_gone(&self) -> bool {
         self.shared.state().is_gone
     }
 
-    /// Unplugs the device; nothing of it is in sysfs when this returns.
+    /// Unplugs the device. sysfs has nothing of it when this returns.
     ///
     /// # Errors
-    /// The kernel doesn't let it go.
+    /// The kernel does not release it.
     pub fn unplug(mut self) -> io::Result<()> {
         self.destroy()
     }
 
-    /// Waits until a device that unplugs itself has done so; nothing of it is in sysfs when this returns.
+    /// Waits until a device that unplugs itself has done so. sysfs has nothing of it when this returns.
     ///
     /// # Errors
-    /// It doesn't, or the kernel doesn't let it go.
+    /// It does not, or the kernel does not release it.
     pub fn wait_until_gone(mut self) -> io::Result<()> {
         let gone = self.shared.wait(|state| state.is_gone.then_some(()));
         gone.and_then(|()| self.destroy())
@@ -379,31 +380,31 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Its number.
+    /// Returns its number.
     pub fn number(&self) -> u8 {
         self.number
     }
 
-    /// Sends an input report, with its number first where the device numbers its reports.
+    /// Sends an input report, with its id first if the device numbers its reports.
     ///
-    /// The kernel has delivered it to every open event node and hidraw node when this returns. It polls for reports only while one of
-    /// them is open.
+    /// The kernel has delivered it to every open event node and hidraw node when this returns. It polls for reports only while one of them
+    /// is open.
     ///
     /// # Errors
-    /// The kernel doesn't poll for it, or the device is gone.
+    /// The kernel does not poll for it, or the device is gone.
     pub fn send(&self, report: &[u8]) -> io::Result<()> {
         self.finish(0, report)
     }
 
-    /// Refuses to send a report, once: the endpoint has halted, until the kernel ends that.
+    /// Refuses to send a report, once: the endpoint halts until the kernel ends the halt.
     ///
     /// # Errors
-    /// The kernel doesn't poll for a report, or not again afterwards.
+    /// The kernel does not poll for a report, or not again afterwards.
     pub fn halt(&self) -> io::Result<()> {
         self.finish(-(Errno::EPIPE as i32), &[])
     }
 
-    /// Ends a poll, and waits for the next one: only then the kernel has done what it does with this one.
+    /// Ends a poll, and waits for the next one. Only then has the kernel handled this one.
     fn finish(&self, status: i32, report: &[u8]) -> io::Result<()> {
         let Some(endpoint) = self.shared.spec.endpoint(self.number) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {}", self.number)));
@@ -416,14 +417,14 @@ impl Interface {
             polled = state.polls.get(&endpoint).copied().unwrap_or_default();
             Some(found)
         })?;
-        // A host that has less room than a device sends takes that for babble, and hands nothing on (USB 2.0, section 8.7.4).
+        // If a device sends more than the host has room for, the host treats that as babble and passes nothing on (USB 2.0, section 8.7.4).
         let status = if report.len() > open.room { -(Errno::EOVERFLOW as i32) } else { status };
         let data = if status == 0 { report } else { &[] };
         self.shared.write(&ip::submitted(seqnum, status, data.len(), data))?;
         self.shared.wait(|state| (state.polls.get(&endpoint).copied().unwrap_or_default() > polled).then_some(()))
     }
 
-    /// What the interface was asked and told so far, oldest first.
+    /// Returns the requests that the interface received so far, oldest first.
     pub fn asked(&self) -> Vec<Asked> {
         let asked = |event: &Event| match event {
             Event::Request(request) => {
@@ -468,9 +469,9 @@ impl Shared {
         (&self.wire).write_all(message)
     }
 
-    /// The kernel takes a closed connection for an unplugged device.
+    /// Closes the connection. The kernel treats that as an unplugged device.
     fn hang_up(&self) {
-        // It may have done so first.
+        // The kernel may have closed it first.
         let _ = self.wire.shutdown(Shutdown::Both);
     }
 
@@ -560,7 +561,7 @@ impl Shared {
         self.news.notify_all();
     }
 
-    /// What the device does as a rule: what it sends, or nothing for a request that it takes; `None` where it refuses.
+    /// Returns the normal reaction: the bytes to send, nothing for an accepted request, or `None` for a refused one.
     fn usual(&self, request: &Request) -> Option<Vec<u8>> {
         let done = Some(Vec::new());
         let [low, _] = request.value.to_le_bytes();

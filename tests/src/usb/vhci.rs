@@ -12,7 +12,7 @@ use super::descriptors::Speed;
 /// The first controller, which has the files for the ports of all.
 const CONTROLLER: &str = "/sys/devices/platform/vhci_hcd.0";
 
-/// Whether the kernel has virtual controllers.
+/// Returns true if the kernel has virtual controllers.
 pub fn is_there() -> bool {
     Path::new(CONTROLLER).is_dir()
 }
@@ -21,15 +21,15 @@ pub fn is_there() -> bool {
 #[derive(Debug)]
 pub struct Port {
     number: usize,
-    /// The directory of the device in sysfs, which is there once the kernel has found it.
+    /// The directory of the device in sysfs, which exists once the kernel has found the device.
     pub device: PathBuf,
 }
 
-/// Ports that this process uses: one whose device has just been unplugged is free before the kernel has forgotten the device.
+/// Ports that this process uses. The port of a device that was just unplugged is free before the kernel has forgotten the device.
 static TAKEN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
 impl Port {
-    /// Plugs a device of this speed into a free port; `wire` is a stream socket whose other end speaks for the device.
+    /// Plugs a device of this speed into a free port. `wire` is a stream socket whose other end answers for the device.
     ///
     /// # Errors
     /// No port is free, or the kernel refuses the socket.
@@ -37,7 +37,7 @@ impl Port {
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ports = ports()?;
         ports.retain(|port| port.speed == speed);
-        // One port of each hub after the other: the kernel looks at the ports of one hub in turn, and takes its time for each.
+        // One port of each hub after the other: the kernel examines the ports of one hub in turn, and takes its time for each.
         ports.sort_by_key(|port| (port.place, port.controller));
         let port = ports.iter().find(|port| port.is_free && !taken.contains(&port.number));
         let port = port.ok_or_else(|| io::Error::other(format!("all {} ports have a device", ports.len())))?;
@@ -60,17 +60,17 @@ impl Drop for Port {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
     speed: Speed,
-    /// Among all ports.
+    /// Its number among all ports.
     number: usize,
     is_free: bool,
-    /// Whose it is.
+    /// Its controller.
     controller: usize,
-    /// Among the ports of its hub, counted from 0.
+    /// Its number among the ports of its hub, counted from 0.
     place: usize,
 }
 
 impl Listed {
-    /// Reads a line as `hs  0000 004 000 00000000  000000 0-0`, without its place.
+    /// Parses a line as `hs  0000 004 000 00000000  000000 0-0`, without its place.
     fn read(line: &str, controller: usize) -> Option<Listed> {
         /// `VDEV_ST_NULL` (include/uapi/linux/usbip.h).
         const NO_DEVICE: &str = "004";
@@ -84,7 +84,7 @@ impl Listed {
         Some(Listed { speed, number, is_free: state == NO_DEVICE, controller, place: 0 })
     }
 
-    /// Where a device that is plugged in here comes to be: below the hub, with its name but for `usb`, and the port's number on it.
+    /// Returns the directory for a device at this port: below the hub, with the hub's name without `usb`, and the port's number on it.
     fn device(&self, speed: Speed) -> io::Result<PathBuf> {
         let folder = Path::new(CONTROLLER).with_extension(self.controller.to_string());
         for entry in fs::read_dir(&folder).map_err(|error| named(&folder, error))? {
@@ -100,7 +100,7 @@ impl Listed {
     }
 }
 
-/// All ports of all controllers, which are listed in a file for each.
+/// Returns all ports of all controllers. Each controller lists its ports in a file.
 fn ports() -> io::Result<Vec<Listed>> {
     let mut ports: Vec<Listed> = Vec::new();
     for controller in 0.. {
