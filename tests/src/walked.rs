@@ -29,8 +29,7 @@ pub fn walked(descriptor: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns a descriptor of 4096 bytes, the longest possible: reports of one byte, each with its own id, and a Push and Pop of the globals
-/// in between.
+/// Returns a descriptor of 4096 bytes, the longest possible: reports of one byte, each with its own id, and then pairs of Push and Pop.
 pub fn longest() -> Vec<u8> {
     const REPORTS: u8 = 186;
     let report =

@@ -249,7 +249,7 @@ impl Spec {
         self.interfaces.get(place).map(|interface| interface.number)
     }
 
-    /// Returns the number of an interface's endpoints.
+    /// Returns the number that the endpoints of an interface share.
     pub fn endpoint(&self, number: u8) -> Option<u8> {
         let place = self.interfaces.iter().position(|interface| interface.number == number)?;
         u8::try_from(place + 1).ok()

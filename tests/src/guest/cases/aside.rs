@@ -1,4 +1,4 @@
-//! Cases in which hidbpf is to keep off a device that it has a driver for, and what `hidbpf doctor` says of a device.
+//! Cases in which hidbpf must leave a device alone although a driver matches it, and the output of `hidbpf doctor` for a device.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn ignored_by_property(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug_with(&spec, &[("HIDBPF_IGNORE", "1")], Default::default())?;
     expect_left_alone(bench, &joystick, "its udev property HIDBPF_IGNORE is 1")?;
-    // Who asks by hand knows better.
+    // A command by hand overrides it.
     bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)?;
@@ -48,7 +48,7 @@ fn ignored_by_property(bench: &mut Bench) -> Result<()> {
     bench.unplug(other)
 }
 
-/// The rule is the one that the kernel's HID selftests write, and comes after hidbpf's. They load their drivers by hand.
+/// The kernel's HID selftests write this rule, which comes after hidbpf's. They load their drivers by hand.
 fn ignored_by_tests(bench: &mut Bench) -> Result<()> {
     const RULES: &str = "/run/udev/rules.d/91-uhid-test-device.rules";
     const MARK: &str = "KERNELS==\"*hid*\", ENV{HID_NAME}==\"*uhid test *\", ENV{HID_BPF_IGNORE_DEVICE}=\"1\"\n";
@@ -117,8 +117,8 @@ fn with_udev_hid_bpf(bench: &mut Bench, check: impl FnOnce(&mut Bench, &UdevHidB
     result.and(uninstalled)
 }
 
-/// Its rule comes first: what it has fixed works and is left to it, until it gives it up. Its version of now fixes nothing on Linux 6.6: the
-/// program is pinned, and the descriptor stays the device's own.
+/// udev-hid-bpf's rule comes first. A device that it has fixed is left to it until it detaches its program. Its current version fixes
+/// nothing on Linux 6.6: the program is pinned, and the descriptor stays the original one.
 fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
     with_udev_hid_bpf(bench, |bench, other| {
         const PROGRAM: &str = "FR-TEC__Raptor-Mach-2";
@@ -135,7 +135,8 @@ fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
         expect_hat_works(&joystick)?;
         Run::of(&mut other.program(&[], &["remove", &joystick.path()]))?.expect(0)?;
         bench.settle()?;
-        // The event of the binding that follows may have done so already. Another one of a device that has come would be theirs.
+        // The event of the following binding may have attached it already. With another "add" event from udev, udev-hid-bpf would attach
+        // its program again.
         bench.hidbpf(&["udev", "add", &joystick.path()])?.expect(0)?;
         bench.settle()?;
         ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
@@ -144,13 +145,13 @@ fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Neither knows of the other when both begin. Whoever comes first, the joystick works, and hidbpf tells what there is.
+/// Neither knows of the other when both start. In either order the joystick works, and hidbpf reports the state correctly.
 fn at_the_same_time(bench: &mut Bench) -> Result<()> {
     const TIMES: u32 = 6;
     with_udev_hid_bpf(bench, |bench, other| {
         for time in 0..TIMES {
             let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
-            // Theirs is quicker to start.
+            // udev-hid-bpf starts faster.
             let mut own = helper(&[], "add", RAPTOR.0, &joystick.path());
             let own = Started::new(&mut own)?;
             std::thread::sleep(Duration::from_millis(20) * time);
@@ -178,7 +179,7 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
     doctor(bench, &joystick)?.answers("is attached: it has fixed the descriptor")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
     doctor(bench, &joystick)?.answers("it was unloaded by hand")?.answers(&format!("hidbpf load {}", RAPTOR.0))?;
-    // A maker that has mended the firmware: the driver's rule is met no more.
+    // The vendor has repaired the firmware, and the driver's rule no longer matches.
     let mut mended = spec.clone();
     mended.descriptor[177] = 7;
     let mended = bench.plug(&mended)?;
@@ -192,7 +193,7 @@ fn doctor_explains(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A driver whose pins are not where hidbpf puts them is not hidbpf's.
+/// A driver whose pins are outside hidbpf's folder is not hidbpf's.
 fn doctor_shows_others(bench: &mut Bench) -> Result<()> {
     const ASIDE: &str = "/sys/fs/bpf/aside";
     const OTHER: &str = "which hidbpf has not attached, is on it too";

@@ -1,4 +1,4 @@
-//! Cases about ASUS keyboards that recordings can't tell: what the driver sends to the device.
+//! Cases about ASUS keyboards that recordings can't cover: the driver's requests to the device.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ pub const CASES: &[Case] = &[
 
 const DRIVER: &str = "asus-vivobook-s15";
 
-/// Of the recorded keyboard.
+/// The size of the recorded keyboard's descriptor.
 const DESCRIPTOR_SIZE: usize = 105;
 
-/// How long the kernel may take for a timer, a work item and a report to the device.
+/// The time for the kernel to run a timer and a work item and to send a report to the device.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The feature reports that were set, up to the last byte that isn't 0.
+/// Returns the feature reports that were set, up to the last byte that is not 0.
 fn told(events: &[Event]) -> Vec<Vec<u8>> {
     let features = events.iter().filter_map(|event| match event {
         Event::SetReport { rtype: 0, rnum: 0x5a, data } if data.len() == 64 => Some(data),
@@ -32,7 +32,7 @@ fn told(events: &[Event]) -> Vec<Vec<u8>> {
     features.map(|data| data[..data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)].to_vec()).collect()
 }
 
-/// Sends a key's report and waits for what the keyboard is then told.
+/// Sends a key's report and waits for the driver's request to the keyboard.
 fn expect_told(keyboard: &Plugged, key: &str, expected: &str) -> Result<()> {
     let before = told(&keyboard.device.events()).len();
     keyboard.device.send(&unhex(key)?)?;
@@ -45,7 +45,8 @@ fn expect_told(keyboard: &Plugged, key: &str, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// The greeting once, four levels of light, the lock on and off; nothing more for other keys or once the driver is taken off.
+/// The driver sends the greeting once, four levels of light, and the lock on and off. It sends nothing more for other keys or after
+/// detaching.
 fn is_told_what_keys_say(bench: &mut Bench) -> Result<()> {
     const FN_LOCK: &str = "5a 4e 00 00 00 00";
     const LIGHT: &str = "5a c7 00 00 00 00";
@@ -60,7 +61,7 @@ fn is_told_what_keys_say(bench: &mut Bench) -> Result<()> {
         greeting == [unhex("5a 05 20 31 00 08")?, unhex("5a d0 8f 01")?],
         "expected the greeting, once, got {greeting:02x?}"
     );
-    // The fourth level is dark, byte 4 of the report 0.
+    // The fourth level is dark: byte 4 of the report is 0.
     for told in ["5a ba c5 c4 01", "5a ba c5 c4 02", "5a ba c5 c4 03", "5a ba c5 c4", "5a ba c5 c4 01"] {
         expect_told(&keyboard, LIGHT, told)?;
     }
@@ -80,7 +81,7 @@ fn is_told_what_keys_say(bench: &mut Bench) -> Result<()> {
     bench.unplug(keyboard)
 }
 
-/// Before Linux 6.11 the driver is refused with the reason.
+/// Before Linux 6.11 hidbpf refuses the driver with the reason.
 fn refused(bench: &mut Bench) -> Result<()> {
     let keyboard = bench.plug(&recordings::device(DRIVER, DESCRIPTOR_SIZE)?)?;
     ensure!(keyboard.pinned_drivers()?.is_empty(), "attached: {:?}", keyboard.pinned_drivers()?);

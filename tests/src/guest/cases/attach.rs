@@ -1,4 +1,4 @@
-//! Cases about attaching and taking off, by udev and by hand, whatever the driver.
+//! Cases about attaching and detaching, by udev and by hand, with any driver.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
     case("doctor-finds-nothing-wrong", WITH_HID_BPF, doctor_finds_nothing),
 ];
 
-/// The joystick works: its hat answers in directions.
+/// Checks that the joystick works: its hat sends directions.
 pub fn expect_hat_works(joystick: &Plugged<impl Transport>) -> Result<()> {
     let mut node = joystick.only_node()?;
     joystick.device.send(&raptor_report(0, 0))?;
@@ -46,7 +46,7 @@ pub fn expect_hat_works(joystick: &Plugged<impl Transport>) -> Result<()> {
     expect_events("hat centred", "ABS_HAT0X 0, ABS_HAT0Y 0", &node.events()?)
 }
 
-/// Neither pinned nor changed.
+/// Checks that a device has no pins and its original descriptor.
 pub fn expect_untouched<D>(device: &Plugged<D>, spec: &Spec) -> Result<()> {
     ensure!(device.pinned_drivers()?.is_empty(), "attached: {:?}", device.pinned_drivers()?);
     ensure!(device.descriptor()? == spec.descriptor, "the descriptor was changed");
@@ -63,7 +63,7 @@ fn udev_attaches_at_plug(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// As at boot, when the kernel has found the device before udevd runs.
+/// At boot, the kernel finds the device before udevd runs.
 fn udev_attaches_at_coldplug(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug_unseen(&spec)?;
@@ -81,7 +81,7 @@ fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
     ensure!(!state.exists(), "`{}` is still there", state.display());
     let status = bench.hidbpf(&["status"])?.expect(0)?;
     ensure!(!status.stdout.contains(&name), "status still knows the device\n{status}");
-    // Nor of a driver on a device that the hwdb doesn't know.
+    // A device that the hwdb does not know has no driver either.
     let plain = bench.plug(&plain_mouse())?;
     bench.hidbpf(&["load", "--force", MOUSE.0, &plain.name()])?.expect(0)?;
     let (pins, state) = (plain.pins(), plain.state());
@@ -92,7 +92,7 @@ fn unplug_leaves_nothing(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// As when udev's event and a person's command meet.
+/// udev's event and a user's command may coincide.
 fn helpers_at_once(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug_unseen(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
     let started: Vec<Started> =
@@ -106,7 +106,7 @@ fn helpers_at_once(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// Every answer has a version and something to say of the device or the driver.
+/// Every answer has a version and describes the device or the driver.
 fn answers_in_json(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     let name = joystick.name();
@@ -142,10 +142,10 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(0)?.answers(&name)?;
     expect_untouched(&mouse, &spec)?;
     bench.hidbpf(&["unload", MOUSE.0, &name])?.expect(1)?.says("not attached")?;
-    // A driver of which no device is there, and one that does not exist.
+    // A driver without a device, and one that does not exist.
     bench.hidbpf(&["load", RAPTOR.0])?.expect(3)?.says(RAPTOR.0)?;
     bench.hidbpf(&["load", "no-such-driver"])?.expect(1)?.says("no-such-driver")?;
-    // A driver that is for another device, named or forced.
+    // A driver for another device, by name and by force.
     bench.hidbpf(&["load", RAPTOR.0, &name])?.expect(3)?.says("not for")?;
     expect_untouched(&mouse, &spec)?;
     bench.hidbpf(&["load", "--force", RAPTOR.0, &name])?.expect(0)?;
@@ -155,8 +155,8 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// As with modprobe, loading what is loaded is success: by its name, by a copy of its object, and where no device is named. Another version is
-/// not taken for it.
+/// As with modprobe, loading a loaded driver is a success: by its name, by a copy of its object, and without naming a device. Another
+/// version counts as a different driver.
 fn loads_once(bench: &Bench, mouse: &Plugged) -> Result<()> {
     const COPY: &str = "/tmp/copy.bpf.o";
     const OTHER: &str = "/tmp/other-version.bpf.o";
@@ -184,7 +184,7 @@ fn loads_once(bench: &Bench, mouse: &Plugged) -> Result<()> {
     Ok(())
 }
 
-/// A touchpad that the kernel driver asks when it is bound, and that answers after nobody waits any longer. The driver is off all the same.
+/// A touchpad that the kernel driver queries when it is bound, and that answers after the time limit. The driver is detached nevertheless.
 fn unload_of_late_device(bench: &mut Bench) -> Result<()> {
     const LATE: &str = "which is not back: the kernel did not bind it again within 5 s";
     let spec = touchpad()?;
@@ -221,7 +221,7 @@ fn unloaded_stays_off(bench: &mut Bench) -> Result<()> {
     bench.settle()?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)?;
-    // What a person did ends with the device.
+    // A user's choice lasts until the device is unplugged.
     let again = plug_fixed(RAPTOR, bench)?;
     bench.unplug(again)
 }
@@ -248,7 +248,7 @@ fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
     expect_hat_works(&second)?;
     bench.unplug(first)?;
     expect_hat_works(&second)?;
-    // Without a device, a driver is taken off wherever it is, and attached to whatever it is for.
+    // Without a device name, a command detaches a driver from all devices, or attaches it to all matching ones.
     let third = plug_fixed(RAPTOR, bench)?;
     let answer = bench.unload(&[RAPTOR.0], &[&second, &third])?;
     answer.answers(&second.name())?.answers(&third.name())?;
@@ -261,7 +261,7 @@ fn two_devices_one_driver(bench: &mut Bench) -> Result<()> {
     bench.unplug(third)
 }
 
-/// A driver without a descriptor hook stands beside one that has one.
+/// A driver without a descriptor hook works beside one that has one.
 fn two_drivers_one_device(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     bench.hidbpf(&["load", "--force", MOUSE.0, &joystick.name()])?.expect(0)?;
@@ -282,7 +282,7 @@ fn devices_by_any_name(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["unload", MOUSE.0, &device])?.expect(0)?;
     }
     for nonsense in ["/dev/null", "/sys/class", "/dev/hidraw99", "0003:FFFF:FFFF.FFFF", "../..", "\u{fffd}"] {
-        // The device that is there is named.
+        // The message names the existing device.
         bench.hidbpf(&["load", MOUSE.0, nonsense])?.expect(1)?.says(&mouse.name())?;
     }
     bench.unplug(mouse)
@@ -305,7 +305,7 @@ fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
     let plain = bench.plug(&plain_mouse())?;
     bench.unplug(plain)?;
     ensure!(opened() == 0, "hidbpf was started for a device that no driver is for");
-    // The watch works: a device with a driver is seen, at its plug and at its unplug.
+    // The watch works: it sees a device with a driver being plugged in and unplugged.
     let joystick = plug_fixed(RAPTOR, bench)?;
     ensure!(opened() > 0, "the watch does not see the helper start");
     bench.unplug(joystick)?;
@@ -313,18 +313,18 @@ fn unmatched_costs_no_process(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// The ids fit and the manifest's rules don't.
+/// The ids match and the manifest's rules do not.
 fn other_interface_left_alone(bench: &mut Bench) -> Result<()> {
     let spec = Spec { descriptor: plain_mouse().descriptor, ..recordings::device(RAPTOR.0, RAPTOR.1)? };
     let other = bench.plug(&spec)?;
     expect_untouched(&other, &spec)?;
-    // And says why.
+    // The output says why.
     bench.hidbpf(&["devices", &other.name()])?.expect(0)?.answers(RAPTOR.0)?.answers("232")?;
     bench.hidbpf(&["load", RAPTOR.0])?.expect(3)?.says("232")?;
     bench.unplug(other)
 }
 
-/// Reports come in all the time, as from a device that is in use while its driver is attached.
+/// Reports arrive all the time, as from a device in use while its driver is attached.
 fn event_storm(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug_unseen(&spec)?;
@@ -334,7 +334,7 @@ fn event_storm(bench: &mut Bench) -> Result<()> {
         let storm = scope.spawn(move || -> Result<u64> {
             let mut sent = 0;
             while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-                // In the middle of a reprobe nobody takes the report, which is no failure.
+                // During a rebind nothing takes the report, which is not a failure.
                 device.send(&raptor_report(u8::try_from(sent % 241).unwrap_or(0), 0))?;
                 sent += 1;
             }

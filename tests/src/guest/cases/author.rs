@@ -1,5 +1,5 @@
-//! What a driver's author does with the device at hand: the half of docs/writing-a-driver.md that needs root and the mouse, with the driver
-//! that its reader has in the end, and a new driver made from a device.
+//! The work of a driver's author with the device: the part of docs/writing-a-driver.md that needs root and the mouse, with the reader's
+//! final driver, and a new driver made from a device.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -26,10 +26,10 @@ pub const CASES: &[Case] = &[
     case("new-driver-from-a-device", WITH_HID_BPF, new_from_a_device).newest_only(),
 ];
 
-/// What the page calls the mouse's node, the driver's object and the recording.
+/// The page's names for the mouse's node, the driver's object and the recording.
 const NODE: &str = "/dev/hidraw3";
 const OBJECT: &str = "./example-wheel-mouse/build/example-wheel-mouse.bpf.o";
-/// The same of the mouse that wants to be told.
+/// The node of the mouse that needs a request.
 const QUIET_NODE: &str = "/dev/hidraw4";
 const QUIET_OBJECT: &str = "./example-quiet-mouse/build/example-quiet-mouse.bpf.o";
 const OUTPUT: &str = "wheel.hid";
@@ -37,7 +37,7 @@ const OUTPUT: &str = "wheel.hid";
 const RECORDING: &str = include_str!("../../../fixtures/drivers/example-wheel-mouse/recordings/wheel.hid");
 const QUIET_RECORDING: &str = include_str!("../../../fixtures/drivers/example-quiet-mouse/recordings/quiet.hid");
 
-/// Where it is written here.
+/// The place of the recording in this test.
 const WRITTEN: &str = "/tmp/wheel.hid";
 
 /// One notch away from the user, and one towards them.
@@ -78,7 +78,7 @@ fn describe(command: &Command) -> String {
     format!("docs/writing-a-driver.md:{}: `{}`", command.line, command.text)
 }
 
-/// Does what the page says, as its reader would; gives the command of `hidbpf`'s that it was.
+/// Runs the page's command as its reader would. Returns the `hidbpf` command that it was.
 fn run(typed: &Command, mouse: &Plugged, quiet: &Plugged, bench: &mut Bench) -> Result<String> {
     let node = |mouse: &Plugged| Ok::<_, anyhow::Error>(mouse.hidraw()?.path().display().to_string());
     let (node, quiet_node) = (node(mouse)?, node(quiet)?);
@@ -134,8 +134,8 @@ fn run(typed: &Command, mouse: &Plugged, quiet: &Plugged, bench: &mut Bench) -> 
     Ok(arguments[0].to_owned())
 }
 
-/// Runs a tool that shows reports until it has shown one, and presses Ctrl-C. The device sends `reports` meanwhile, and the tool shows the
-/// last of them, in hex.
+/// Runs a tool that shows reports until it has shown one, and then presses Ctrl-C. The device sends `reports` meanwhile, and the tool shows
+/// the last of them, in hex.
 pub fn watch(arguments: &[&str], device: &Plugged, name: &str, reports: &[&[u8]]) -> Result<()> {
     let output = arguments.iter().position(|argument| *argument == "-o").and_then(|at| arguments.get(at + 1).copied());
     let written = output.unwrap_or("/tmp/watched");
@@ -147,7 +147,7 @@ pub fn watch(arguments: &[&str], device: &Plugged, name: &str, reports: &[&[u8]]
     let mut tool = tool.spawn().with_context(|| format!("failed to start `{HIDBPF}`"))?;
     wait_for(written, name)?;
     let last = reports.last().map(|report| Hex(report).to_string()).unwrap_or_default();
-    // It says whom it watches before it hears anything.
+    // It prints the name of the watched device before any report.
     while !fs::read_to_string(written).is_ok_and(|text| text.contains(&last)) {
         ensure!(tool.try_wait().context("failed to look after the tool")?.is_none(), "it ended early");
         reports.iter().try_for_each(|report| device.device.send(report)).context("failed to send a report")?;
@@ -169,7 +169,7 @@ fn scroll(mouse: &Plugged, answers: &[&str; 2]) -> Result<()> {
     Ok(())
 }
 
-/// A new driver is for the device as its maker made it, also while another driver is on it.
+/// A new driver is made for the original device, even while another driver is attached to it.
 fn new_from_a_device(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug(&spec)?;

@@ -1,4 +1,4 @@
-//! Cases in which a device, or the machine, goes and comes back: the fix is there again, and what is said of it is true.
+//! Cases in which a device, or the machine, goes away and comes back. The driver is attached again, and hidbpf's output is correct.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,11 @@ pub const CASES: &[Case] = &[
     case("newer-object-waits-for-reload", WITH_HID_BPF, newer_object).each_generation(),
 ];
 
-/// All devices are suspended and resumed, as before and after a sleep; the processor stays awake (Documentation/power/basic-pm-debugging.rst).
+/// All devices are suspended and resumed, as for a sleep. The processor stays awake (Documentation/power/basic-pm-debugging.rst).
 fn suspend(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     let fixed = joystick.descriptor()?;
-    // How long the machine stays in that state, in seconds.
+    // The time of the machine in that state, in seconds.
     write(Path::new("/sys/module/suspend/parameters/pm_test_delay"), b"1")?;
     write(Path::new("/sys/power/pm_test"), b"devices")?;
     write(Path::new("/sys/power/state"), b"freeze").context("the kernel did not suspend its devices")?;
@@ -41,14 +41,14 @@ fn suspend(bench: &mut Bench) -> Result<()> {
     bench.settle()?;
     ensure!(joystick.descriptor()? == fixed, "the descriptor is not the fixed one");
     expect_hat_works(&joystick)?;
-    // What systemd starts then.
+    // The command that systemd then starts.
     bench.hidbpf(&["udev", "resume"])?.expect(0)?;
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
 }
 
-/// As with a loose plug: udev has not seen the device go when it is there again.
+/// With a loose plug, udev has not yet handled the removal when the device is back.
 fn again_at_once(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let mut joystick = bench.plug(&spec)?;
@@ -83,8 +83,8 @@ fn unbound(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// hid-multitouch goes, hid-generic takes the touchpad, and gives it back when hid-multitouch is there again: as where its module is loaded
-/// late.
+/// hid-multitouch is removed, hid-generic takes the touchpad, and returns it when hid-multitouch is back. A module that is loaded late does
+/// the same.
 fn moved_between_drivers(bench: &mut Bench) -> Result<()> {
     const MULTITOUCH: &str = "hid-multitouch";
     let touchpad = bench.plug(&touchpad()?)?;
@@ -113,7 +113,7 @@ fn moved_between_drivers(bench: &mut Bench) -> Result<()> {
     bench.unplug(touchpad)
 }
 
-/// What the touchpad's nodes say to the reports of its recording.
+/// Returns the events of the touchpad's nodes for the reports of its recording.
 fn use_touchpad(touchpad: &Plugged) -> Result<String> {
     let mut nodes = touchpad.nodes()?;
     recordings::play(TOUCHPAD.0, touchpad)?;
@@ -129,8 +129,8 @@ fn expect_attached(bench: &mut Bench, device: &Plugged, driver: &str) -> Result<
     Ok(())
 }
 
-/// What a bus does to a device: resets it, puts it to sleep, lets it vanish and come back. QEMU's mouse is on a real one, with the kernel's
-/// usbhid.
+/// The actions of a bus on a device: it resets it, suspends it, and removes it and adds it again. QEMU's mouse is on a real bus, with the
+/// kernel's usbhid.
 fn usb_mouse(bench: &mut Bench) -> Result<()> {
     const HOST: &str = "xhci-pci";
     USB.installed(bench, |bench| {
@@ -167,7 +167,7 @@ fn usb_mouse(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The directory of the mouse, when its kernel driver is bound and udevd is done with it.
+/// Returns the directory of the mouse, once its kernel driver is bound and udevd has handled it.
 fn wait_for_usb_mouse(bench: &mut Bench) -> Result<PathBuf> {
     let is_mouse = |event: &Uevent| event.subsystem == "hid" && event.sysname().starts_with("0003:0627:0001.");
     let added = bench.udev.wait_for("the mouse on USB", |event| event.action == "add" && is_mouse(event))?;
@@ -188,12 +188,12 @@ fn expect_fixed_usb_mouse(bench: &Bench, mouse: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The highest id of a program that the kernel has: it gives none twice until it has given all.
+/// Returns the highest id of the kernel's programs. The kernel reuses an id only after it has used all.
 fn newest_program() -> u32 {
     ProgInfoIter::default().map(|program| program.id).max().unwrap_or(0)
 }
 
-/// Each of many reloads takes: its programs are others, there is one set of them, and the joystick works.
+/// Each of many reloads works: its programs are new, there is one set of them, and the joystick works.
 fn reloaded(bench: &mut Bench) -> Result<()> {
     const TIMES: usize = 25;
     let joystick = plug_fixed(RAPTOR, bench)?;
@@ -212,7 +212,7 @@ fn reloaded(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// An upgrade: what is attached stays until `hidbpf reload`, and then the kernel probes the device once without the old driver and once with
+/// An upgrade: attached programs stay until `hidbpf reload`. Then the kernel probes the device once without the old driver and once with
 /// the new one, each time at once.
 fn newer_object(bench: &mut Bench) -> Result<()> {
     let newer = format!("/etc/hidbpf/drivers/{}.bpf.o", RAPTOR.0);

@@ -1,4 +1,4 @@
-//! Cases about /etc/hidbpf: drivers that are left off, attached or bound because it says so, and files that can't be read.
+//! Cases about /etc/hidbpf: drivers that it disables, attaches or binds, and unreadable files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -29,16 +29,16 @@ pub const CASES: &[Case] = &[
 pub const OWN: &str = "/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml";
 pub const LOCAL_HWDB: &str = "/etc/udev/hwdb.d/82-hidbpf-local.hwdb";
 
-/// The configuration of a case, gone when it is over.
+/// The configuration of a case. It is removed when the case ends.
 pub struct Files;
 
 impl Files {
     const ALL: [&str; 2] = ["/etc/hidbpf/hidbpf.toml", "/etc/hidbpf/hidbpf.toml.d"];
 
-    /// Nothing yet.
+    /// Begins with an empty configuration.
     ///
     /// # Errors
-    /// There is something.
+    /// There is one already.
     pub fn new() -> Result<Files> {
         let there = Files::ALL.into_iter().find(|path| Path::new(path).exists());
         ensure!(there.is_none(), "there is a configuration already: {there:?}");
@@ -56,7 +56,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // A case that failed has other things to say.
+        // A case that failed reports its own error.
         let [file, directory] = Files::ALL;
         let _ = (fs::remove_file(file), fs::remove_dir_all(directory));
     }
@@ -79,10 +79,10 @@ fn disables_and_enables(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(&why)?.answers("hidbpf enable")?;
     bench.hidbpf(&["config"])?.expect(0)?.answers(&format!("{}: enabled = false  ({OWN}:5)", RAPTOR.0))?;
     bench.unplug(joystick)?;
-    // As after the next boot: udev's events go by it.
+    // After the next boot, udev's events follow it.
     let joystick = bench.plug(&spec)?;
     expect_untouched(&joystick, &spec)?;
-    // By hand it is attached all the same, until the device is plugged in again.
+    // By hand it is attached nevertheless, until the device is plugged in again.
     bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
     expect_hat_works(&joystick)?;
     bench.hidbpf(&["config", "--apply"])?.expect(0)?.answers("detached from")?;
@@ -103,12 +103,12 @@ fn one_device(bench: &mut Bench) -> Result<()> {
     bench.settle()?;
     expect_untouched(&left, &spec)?;
     expect_hat_works(&right)?;
-    // It is known by its serial number.
+    // The configuration identifies it by its serial number.
     let text = fs::read_to_string(OWN).with_context(|| format!("failed to read `{OWN}`"))?;
     ensure!(text.contains("\nvendor = 0x11c0\n") && text.contains("\nuniq = \"bench-"), "{text}");
     bench.trigger("add", &left)?;
     expect_untouched(&left, &spec)?;
-    // What is said for all does not change what is said for the device, and the command says so.
+    // An entry for all devices does not change the entry for one device, and the command says so.
     bench.hidbpf(&["enable", RAPTOR.0])?.expect(0)?.says("it stays enabled = false")?;
     expect_untouched(&left, &spec)?;
     bench.hidbpf(&["enable", RAPTOR.0, &left.name()])?.expect(0)?;
@@ -155,7 +155,7 @@ fn binds(bench: &mut Bench) -> Result<()> {
     expect_attached(&mouse, &[])?;
     bench.unplug(mouse)?;
     fs::remove_file(OWN).with_context(|| format!("failed to remove `{OWN}`"))?;
-    // The same by hand, for all of the vendor's.
+    // The same by hand, for all devices of the vendor.
     files.write("hidbpf.toml", "[[device]]\nvendor = 0x04d9\ndriver.mouse-invert-y.bind = true\n")?;
     bench.hidbpf(&["config", "--apply"])?.expect(0)?;
     bench.reload()?;
@@ -171,7 +171,7 @@ fn binds(bench: &mut Bench) -> Result<()> {
 const PACKAGES_HWDB: &str = "/usr/lib/udev/hwdb.d/81-hidbpf.hwdb";
 const COMPILED: [&str; 2] = ["/etc/udev/hwdb.bin", "/usr/lib/udev/hwdb.bin"];
 
-/// A file in /etc of the name that the drivers' package uses: the package's next drivers would stay unknown.
+/// A file in /etc with the name of the drivers' package's file would hide the package's next drivers.
 fn hides_the_packages(bench: &mut Bench) -> Result<()> {
     const OWN_HWDB: &str = "/etc/udev/hwdb.d/81-hidbpf.hwdb";
     let _files = Files::new()?;
@@ -199,7 +199,7 @@ fn not_compiled(bench: &mut Bench) -> Result<()> {
     for place in COMPILED.into_iter().filter(|place| Path::new(place).exists()) {
         remove(place)?;
     }
-    // udev keeps the one that it has read. Once it has seen that there is none it would have to be started again.
+    // udev keeps the hwdb that it has read. Once it has noticed a missing hwdb, only a restart would help.
     bench
         .hidbpf(&["doctor"])?
         .expect(1)?
@@ -210,7 +210,7 @@ fn not_compiled(bench: &mut Bench) -> Result<()> {
     bench.reload()?;
     let joystick = plug_fixed(RAPTOR, bench)?;
     bench.unplug(joystick)?;
-    // As packages leave it, for what comes next.
+    // As packages leave it, for the next case.
     bench.renew_hwdb()?;
     remove(COMPILED[0])?;
     bench.reload()
@@ -236,10 +236,10 @@ fn broken(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["doctor", &joystick.name()])?.answers(place)?;
     bench.hidbpf(&["config"])?.expect(1)?.says(place)?;
     bench.hidbpf(&["config", "--apply"])?.expect(1)?.says(place)?;
-    // A driver that the file says nothing of is none of its business.
+    // The file does not affect a driver that it does not mention.
     let presenter = plug_fixed(PRESENTER, bench)?;
     bench.unplug(presenter)?;
-    // What anybody could have written does not hold, and the drivers that it names are left off until that is corrected.
+    // hidbpf ignores a file that anybody could have written, and leaves its drivers off until that is corrected.
     let mine = "/etc/hidbpf/hidbpf.toml.d/10-mine.toml";
     files.write("hidbpf.toml.d/10-mine.toml", &format!("[driver.{}]\nenabled = true\n", RAPTOR.0))?;
     fs::set_permissions(mine, Permissions::from_mode(0o666)).with_context(|| format!("failed to chmod `{mine}`"))?;
@@ -259,7 +259,7 @@ fn broken(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// As on NixOS, where what /etc has leads to a store whose builders may add to it.
+/// On NixOS, links in /etc lead to a store whose builders may add to it.
 fn by_way_of_links(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     write(Path::new("/nix/store/2-toml"), format!("[driver.{}]\nenabled = false\n", RAPTOR.0).as_bytes())?;
@@ -288,7 +288,7 @@ fn by_way_of_links(bench: &mut Bench) -> Result<()> {
     remove("/nix")
 }
 
-/// What such a file says can't be known, so that all drivers are left off, and everything says why.
+/// The contents of such a file are unknown, so all drivers are left off, and all commands say why.
 fn link_loop(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;

@@ -1,4 +1,4 @@
-//! Cases about the three descriptors of a device: what it sent, what a driver makes of that, and what the kernel has parsed.
+//! Cases about the three descriptors of a device: the original, the fixed and the current one.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
     case("rules-about-kernel-drivers-and-names", WITH_HID_BPF, rules_about_kernel_drivers),
 ];
 
-/// The same descriptor by both loaders.
+/// Reads the descriptor with both loaders, and compares.
 fn read(id: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
     let fast = Fast::new(&System::default(), None).descriptor(id, kept)?;
     let libbpf = Libbpf::default().descriptor(id, kept)?;
@@ -46,12 +46,12 @@ fn id(device: &Plugged) -> Result<HidId> {
     Ok(device.name().parse::<HidName>()?.id())
 }
 
-/// Bytes that are no two descriptors' alike, and that the kernel refuses at the first.
+/// Returns distinct bytes whose first one the kernel refuses.
 fn refused(size: usize) -> Vec<u8> {
     std::iter::once(0xc0).chain((1..size).map(|index| (index * 7 + index / 256) as u8)).collect()
 }
 
-/// Whatever the kernel made of it, and whatever its size.
+/// The original is readable for any size, even if the kernel refuses it.
 fn original_is_read(bench: &mut Bench) -> Result<()> {
     let sizes = [1, 7, 8, 127, 128, 129, 511, 512, 513, 4096];
     for descriptor in [plain_mouse().descriptor].into_iter().chain(sizes.map(refused)) {
@@ -81,14 +81,14 @@ fn original_is_read(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A device that was recorded elsewhere.
+/// Returns a device that was recorded elsewhere.
 fn recorded(text: &str) -> Result<Spec> {
     let recording = Recording::parse("recording".as_ref(), text.as_bytes())?;
     let device: &Device = recording.devices.first().context("the recording has no device")?;
     Ok(recordings::spec(device))
 }
 
-/// Devices whose descriptor the kernel refuses: each with what `bench-originals` makes of its descriptor.
+/// Returns devices whose descriptor the kernel refuses, each with the fixed descriptor of `bench-originals`.
 fn refused_devices() -> Result<Vec<(Spec, Vec<u8>)>> {
     const BUTTON: &str = "05 01 09 02 a1 01 05 09 09 01 15 00 25 01 75 08 95 01 81 02 c0";
     let ups = recorded(include_str!("../../../fixtures/recordings/ups-unclosed.hid"))?;
@@ -97,7 +97,7 @@ fn refused_devices() -> Result<Vec<(Spec, Vec<u8>)>> {
     let other = |product: u32, descriptor: &[u8]| Spec { product, descriptor: descriptor.to_vec(), ..plain_mouse() };
     let mut in_place = mouse.descriptor.clone();
     in_place[18] = 0xc5;
-    // As long as can be, and not ended.
+    // A descriptor of the maximum size, without an end.
     let mut longest = [&mouse.descriptor[..49], &[0x05, 0x09].repeat(2023), &[0xff]].concat();
     let long = other(0x202, &longest);
     *longest.last_mut().context("it is empty")? = 0xc0;
@@ -119,8 +119,7 @@ fn status_of(bench: &Bench, device: &Plugged) -> Result<Value> {
     found.cloned().with_context(|| format!("nothing of `{}`\n{run}", device.name()))
 }
 
-/// What `hidbpf inspect` shows of a device's descriptor, whether or not the kernel would take it.
-/// The device's descriptor of this kind as `hidbpf inspect` tells it, in hex.
+/// Returns the device's descriptor of this kind as `hidbpf inspect` shows it, in hex, whether or not the kernel accepts it.
 pub fn inspected(bench: &Bench, device: &Plugged, which: &str) -> Result<String> {
     let run = bench.hidbpf(&["--json", "inspect", "--descriptor", which, &device.name()])?;
     let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("no JSON\n{run}"))?;
@@ -149,7 +148,7 @@ fn refused_is_fixed(bench: &mut Bench) -> Result<()> {
                 ensure!(inspected(bench, &device, which)? == Hex(expected).to_string(), "another {which} descriptor");
             }
             bench.hidbpf(&["doctor", &name])?.expect(0)?.answers("it has fixed the descriptor")?;
-            // Without its driver it is what it was, at once; and by hand the driver comes back.
+            // Without its driver it has its original descriptor at once, and by hand the driver is attached again.
             let unloaded = bench.hidbpf(&["unload", &name])?.expect(0)?;
             ensure!(unloaded.stderr.is_empty(), "it says\n{unloaded}");
             bench.settle()?;
@@ -163,7 +162,7 @@ fn refused_is_fixed(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// What people are told of such a device, and what can be done by hand.
+/// The output for such a device, and the actions that are possible by hand.
 fn refused_without_driver(bench: &mut Bench) -> Result<()> {
     const FAULT: &str = "at byte 18: an unknown global item, tag 0xc (hid_parser_global(): \"unknown global tag 0xc\")";
     let (spec, _) = refused_devices()?.remove(2);
@@ -176,7 +175,7 @@ fn refused_without_driver(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["inspect", "--descriptor", "current", &name])?.expect(1)?.says("has no current descriptor")?;
     bench.hidbpf(&["inspect", "--descriptor", "fixed", &name])?.expect(1)?.says("has no fixed descriptor")?;
     bench.hidbpf(&["doctor", &name])?.answers("none, so the device can't be used")?.answers(FAULT)?;
-    // A driver that fixes nothing of it is taken off again, and one with a hook for reports alone is not attached at all.
+    // A driver that does not repair it is detached again, and one that only has an event hook is not attached at all.
     let probe = super::fixtures::PROBE.file()?;
     let forced = bench.hidbpf(&["load", "--force", &probe, &name])?.expect(1)?;
     forced.says("no kernel driver is bound to the device")?.says(&format!("`hidbpf doctor {name}` says why"))?;
@@ -187,7 +186,7 @@ fn refused_without_driver(bench: &mut Bench) -> Result<()> {
         bench.settle()?;
         expect_unbound(&device)?;
     }
-    // One that does is attached by hand, by its rule or by force.
+    // A driver that repairs it is attached by hand, by its rule or by force.
     let own = ORIGINALS.file()?;
     for arguments in [&["load", &own, &name][..], &["load", "--force", &own, &name]] {
         bench.hidbpf(arguments)?.expect(0)?.answers("descriptor fixed")?;
@@ -200,19 +199,19 @@ fn refused_without_driver(bench: &mut Bench) -> Result<()> {
     bench.unplug(device)
 }
 
-/// A mouse that the kernel refuses until its collection is ended, and whose X its driver turns around.
+/// Returns a mouse that the kernel refuses until its collection is ended. Its driver also negates X.
 fn refused_mouse(product: u32) -> Spec {
     let mouse = plain_mouse();
     Spec { product, descriptor: mouse.descriptor[..mouse.descriptor.len() - 1].to_vec(), ..mouse }
 }
 
-/// X goes the other way: both hooks are on the device, and the kernel has room for a report.
+/// Checks that X is negated: both hooks are on the device, and the kernel has room for a report.
 fn expect_repaired(device: &Plugged) -> Result<()> {
     ensure!(device.descriptor()? == plain_mouse().descriptor, "current: {}", Hex(&device.descriptor()?));
     expect_answers(device, &mut device.node("Plain Mouse")?, &[("00 05 03", "REL_X -5, REL_Y 3")])
 }
 
-/// A driver with a descriptor hook and an event hook: the second is attached when the first has got the device a kernel driver.
+/// A driver with a descriptor hook and an event hook. The second hook is attached when the first has given the device a kernel driver.
 fn refused_and_reports(bench: &mut Bench) -> Result<()> {
     const GENERIC: &str = "/sys/bus/hid/drivers/hid-generic";
     REFUSED.installed(bench, |bench| {
@@ -228,7 +227,7 @@ fn refused_and_reports(bench: &mut Bench) -> Result<()> {
         ensure!(status["failures"].as_array().is_some_and(Vec::is_empty), "{status}");
         let doctor = bench.hidbpf(&["doctor", &name])?.expect(0)?.answers("it has fixed the descriptor")?;
         ensure!(!doctor.stdout.contains("other programs"), "its own link is taken for another tool's\n{doctor}");
-        // The kernel driver goes and comes back: the kernel makes room for reports again.
+        // The kernel driver is unbound and bound again, and the kernel allocates room for reports again.
         write(format!("{GENERIC}/unbind").as_ref(), name.as_bytes())?;
         write(format!("{GENERIC}/bind").as_ref(), name.as_bytes())?;
         bench.settle()?;
@@ -260,7 +259,7 @@ fn refused_and_reports(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// What cannot be attached in the second step takes the first one back.
+/// If the second step can't be attached, the first one is undone.
 fn refused_and_no_reports(bench: &mut Bench) -> Result<()> {
     const WHY: &str = "its current descriptor declares no input report";
     REFUSED.installed(bench, |bench| {
@@ -275,7 +274,7 @@ fn refused_and_no_reports(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// What maltron takes for its keyboard (drivers/hid/hid-maltron.c), which it then gives another descriptor.
+/// A keyboard that maltron accepts (drivers/hid/hid-maltron.c) and then gives another descriptor.
 const MALTRON: &str = "05 01 09 80 a1 01 85 02 75 01 95 01 15 00 25 01 09 82 81 06 09 82 81 06 09 83 81 06 75 05 81 01 c0 05 0c 09 01 \
     a1 01 85 03 95 01 75 10 19 00 2a ff 7f 81 00 c0 06 7f ff 09 01 a1 01 85 04 95 01 75 10 19 00 2a ff 7f 81 00 75 02 25 02 09 90 b1 02 \
     75 06 b1 01 75 01 25 01 05 08 09 2a 91 02 09 4b 91 02 75 06 95 01 91 01 c0";
@@ -285,7 +284,7 @@ pub fn maltron() -> Result<Spec> {
     Ok(Spec { vendor: 0x058f, product: 0x9410, name, descriptor: unhex(MALTRON)?, ..plain_mouse() })
 }
 
-/// A mouse of which kye changes byte 116, the upper half of a usage that is too large.
+/// Returns a mouse whose byte 116 kye changes: the upper half of a usage that is too large.
 pub fn kye() -> Result<Spec> {
     const CONTROLS: &str =
         "05 0c 09 01 a1 01 85 03 19 00 2a 3c 70 15 00 26 ff 00 75 10 95 01 81 00 c0 05 0c 05 0c 05 0c";
@@ -314,7 +313,7 @@ fn kernel_driver_changes(bench: &mut Bench) -> Result<()> {
             let driver = &status["drivers"][0];
             ensure!(driver["condition"] == "attached" && driver["change"] == change, "{status}");
             ensure!(status["failures"].as_array().is_some_and(Vec::is_empty), "{status}");
-            // Older kernels do not keep the fixed descriptor, so that only its size is known.
+            // Older kernels do not keep the fixed descriptor, so only its size is known.
             let is_known = bench.generation == Generation::StructOps || note == size;
             ensure!(driver["note"] == if is_known { Value::from(note) } else { Value::Null }, "{status}");
             if is_known {
@@ -324,7 +323,7 @@ fn kernel_driver_changes(bench: &mut Bench) -> Result<()> {
             for (which, expected) in [("original", &spec.descriptor), ("fixed", &fixed), ("current", &current)] {
                 ensure!(inspected(bench, &device, which)? == Hex(expected).to_string(), "another {which} descriptor");
             }
-            // Attached anew, and by hand.
+            // Attached again, and by hand.
             bench.hidbpf(&["reload", ORIGINALS.name, &name])?.expect(0)?;
             bench.hidbpf(&["unload", &name])?.expect(0)?;
             bench.settle()?;
@@ -352,12 +351,12 @@ fn kernel_driver_refuses(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The ids are a driver's, and what only the kernel knows is not: nothing happens to the device, and nothing is remembered of it.
+/// The ids match a driver, and the kernel's other data does not. The device stays untouched, and hidbpf keeps nothing about it.
 fn near_miss(bench: &mut Bench) -> Result<()> {
     ORIGINALS.installed(bench, |bench| {
         let mut other = maltron()?;
         other.descriptor.truncate(33);
-        // The first such device has the module of its kernel driver loaded, which takes it over from hid-generic.
+        // The first such device loads the module of its kernel driver, which then takes it over from hid-generic.
         let first = bench.plug(&other)?;
         bench.unplug(first)?;
         bench.kernel.forget();
@@ -373,14 +372,14 @@ fn near_miss(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// What the state file has of the original descriptor the kernel has too.
+/// The kernel also has the original descriptor of the state file.
 fn without_state(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     let sent = Hex(&recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor).to_string();
     fs::remove_file(joystick.state()).with_context(|| format!("failed to remove `{}`", joystick.state().display()))?;
     ensure!(inspected(bench, &joystick, "original")? == sent, "another original");
     bench.hidbpf(&["devices", &joystick.name()])?.expect(0)?.answers(&format!("{} matches by", RAPTOR.0))?;
-    // The next attach remembers it again.
+    // The next attaching records it again.
     bench.hidbpf(&["reload", RAPTOR.0, &joystick.name()])?.expect(0)?;
     let state = fs::read_to_string(joystick.state()).context("failed to read the state")?;
     ensure!(state.contains(&sent), "the state file has another original: {state}");
@@ -391,7 +390,7 @@ fn without_state(bench: &mut Bench) -> Result<()> {
 fn rules_about_kernel_drivers(bench: &mut Bench) -> Result<()> {
     const GENERIC: &str = "/sys/bus/hid/drivers/hid-generic";
     BY_NAME.installed(bench, |bench| {
-        // The hwdb has the name's ids alone.
+        // The hwdb only has the ids of that device.
         let by_name = bench.plug(&Spec { product: 0x204, ..plain_mouse() })?;
         ensure!(by_name.pinned_drivers()? == [BY_NAME.name], "pinned: {:?}", by_name.pinned_drivers()?);
         bench.unplug(by_name)?;
@@ -402,7 +401,7 @@ fn rules_about_kernel_drivers(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["devices", &other.name()])?.expect(0)?.answers(why)?;
         bench.hidbpf(&["load", BY_NAME.name, &other.name()])?.expect(3)?.says(why)?;
         bench.unplug(other)?;
-        // Without a kernel driver nothing is decided, and its binding decides.
+        // Nothing is decided before a kernel driver is bound.
         let late = bench.plug_unseen(&Spec { product: 0x204, ..plain_mouse() })?;
         write(format!("{GENERIC}/unbind").as_ref(), late.name().as_bytes())?;
         bench.release()?;

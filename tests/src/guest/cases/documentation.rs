@@ -1,4 +1,4 @@
-//! The commands of README and docs that want root and devices, as their reader types them.
+//! The commands of README and docs that need root and devices, as their reader types them.
 
 use std::fs;
 use std::path::Path;
@@ -16,19 +16,19 @@ use crate::walkthrough::{Command, PAGES, Place, Step, steps};
 
 pub const CASES: &[Case] = &[case("documentation", WITH_HID_BPF, documentation).newest_only()];
 
-/// Where the reader is.
+/// The reader's folder.
 const FOLDER: &str = "/tmp/reader";
 
 /// The pages' tablet: the driver, and the size of the descriptor of its pad.
 const TABLET: (&str, usize) = ("huion-inspiroy-2-s", 65);
 
-/// What the pages call the devices that are plugged in here, and their nodes.
+/// The pages' names for the devices that this case plugs in, and their nodes.
 const MOUSE_NODE: &str = "/dev/hidraw3";
 const TABLET_NODE: &str = "/dev/hidraw4";
 const OTHER_NODE: &str = "/dev/hidraw5";
 const TABLET_NAME: &str = "0003:256C:0066.0004";
 
-/// Page by page, on a mouse, a tablet's pad, and a mouse that no driver is for and that can be asked for a feature report.
+/// Runs page by page, with a mouse, a tablet's pad, and a mouse without a driver that answers requests for a feature report.
 fn documentation(bench: &mut Bench) -> Result<()> {
     let mut count = 0;
     for (page, text) in PAGES {
@@ -84,7 +84,7 @@ fn run(typed: &Command, mouse: &Plugged, bench: &mut Bench) -> Result<()> {
     if !run.status.success() {
         printed += &format!("[exit {}]\n", run.status.code().unwrap_or(-1));
     }
-    // Where the page doesn't say what is printed it is of no matter, but that it went well is.
+    // If the page shows no output, any output is fine, but the command must succeed.
     ensure!(!typed.output.is_empty() || run.status.success(), "it ended otherwise\n{run}");
     if !typed.output.is_empty() {
         typed.check(&printed)?;

@@ -1,4 +1,4 @@
-//! Cases about single drivers that recordings can't tell: the defect itself, two devices at once, a driver by hand.
+//! Cases about single drivers that recordings can't cover: the defect itself, two devices at once, a driver by hand.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -19,25 +19,25 @@ pub const CASES: &[Case] = &[
     case("two-of-a-kind", WITH_HID_BPF, two_of_a_kind).newest_only(),
 ];
 
-/// The driver, and the size of the descriptor that it mends.
+/// The driver, and the size of the descriptor that it fixes.
 pub const RAPTOR: (&str, usize) = ("frtec-raptor-mach-2", 232);
 const PRESENTER: (&str, usize) = ("hp-elite-presenter", 264);
 const INSPIROY: &str = "huion-inspiroy-2-s";
 const INSPIROY_PAD: (&str, usize) = (INSPIROY, 65);
 const INSPIROY_PEN: (&str, usize) = (INSPIROY, 93);
 const INSPIROY_VENDOR: (&str, usize) = (INSPIROY, 18);
-/// The driver, and the size of the descriptor that it looks for and leaves alone.
+/// The driver, and the size of the descriptor that it checks and leaves alone.
 pub const MOUSE: (&str, usize) = ("mouse-invert-y", 71);
-/// The driver, and the size of the descriptor of a touchpad that hid-multitouch takes and asks a report.
+/// The driver, and the size of the descriptor of a touchpad that hid-multitouch accepts and queries.
 pub const TOUCHPAD: (&str, usize) = ("dell-dell0a78", 665);
 
-/// Some that keep in mind what was down, near or lifted.
+/// Some drivers that remember pressed buttons, nearness or lifts.
 const WITH_STATE: [&str; 4] = ["dell-dell0a78", "huion-dial-2", "huion-inspiroy-2-s", "xppen-artist-24"];
 
-/// What huion-switcher leaves in udev's database once the tablet is in vendor mode.
+/// The entry that huion-switcher leaves in udev's database once the tablet is in vendor mode.
 const VENDOR_MODE: [(&str, &str); 1] = [("HUION_FIRMWARE_ID", "HUION_T21j_221221")];
 
-/// Plugs in the device that a driver is for, and expects that udev attaches the driver.
+/// Plugs in the device of a driver, and expects udev to attach the driver.
 pub fn plug_fixed((driver, size): (&str, usize), bench: &mut Bench) -> Result<Plugged> {
     let device = bench.plug(&recordings::device(driver, size)?)?;
     let pinned = device.pinned_drivers()?;
@@ -45,7 +45,8 @@ pub fn plug_fixed((driver, size): (&str, usize), bench: &mut Bench) -> Result<Pl
     Ok(device)
 }
 
-/// `TOUCHPAD` with another usage in place of Pad Type, for which there is a driver that is for all touchpads: for cases about one driver.
+/// Returns `TOUCHPAD` with another usage in place of Pad Type, for which there is a driver for all touchpads. Cases about one driver need
+/// it.
 pub fn touchpad() -> Result<Spec> {
     const PAD_TYPE: [u8; 4] = [0x09, 0x55, 0x09, 0x59];
     let mut spec = recordings::device(TOUCHPAD.0, TOUCHPAD.1)?;
@@ -55,7 +56,7 @@ pub fn touchpad() -> Result<Spec> {
     Ok(spec)
 }
 
-/// Sends reports and compares what one node says to each.
+/// Sends reports and compares one node's events for each.
 pub fn expect_answers(device: &Plugged<impl Transport>, node: &mut Node, table: &[(&str, &str)]) -> Result<()> {
     for (report, expected) in table {
         device.device.send(&unhex(report)?)?;
@@ -64,7 +65,7 @@ pub fn expect_answers(device: &Plugged<impl Transport>, node: &mut Node, table: 
     Ok(())
 }
 
-/// The joystick's report with its hat at this angle, in steps of 1.5 degrees, and its X axis at `x`.
+/// Returns the joystick's report with its hat at this angle, in steps of 1.5 degrees, and its X axis at `x`.
 pub fn raptor_report(hat: u8, x: u16) -> Vec<u8> {
     let mut report = vec![0; 64];
     report[0] = 1;
@@ -73,7 +74,7 @@ pub fn raptor_report(hat: u8, x: u16) -> Vec<u8> {
     report
 }
 
-/// What is left once the two pointers have a node each; they differ in the wheel that tilts.
+/// The nodes once the two pointers have one each. They differ in the tilting wheel.
 const PRESENTER_NODES: &str = "
     HP Elite Presenter Mouse
       key: BTN_LEFT..BTN_EXTRA
@@ -91,7 +92,7 @@ fn pointers(presenter: &Plugged) -> Result<Vec<Node>> {
 fn expect_both_pointers(presenter: &Plugged) -> Result<()> {
     let mut nodes = pointers(presenter)?;
     compare("pointers", PRESENTER_NODES, &describe_all(&nodes)?)?;
-    // Each half speaks through a node of its own.
+    // Each half has its own node.
     for (report, expected) in [
         ("01 01 05 00 fb ff 00 00", "BTN_LEFT 1, REL_X 5, REL_Y -5"),
         ("02 02 0a 00 f6 ff 00", "BTN_RIGHT 1, REL_X 10, REL_Y -10"),
@@ -113,8 +114,8 @@ fn expect_both_pointers(presenter: &Plugged) -> Result<()> {
     Ok(())
 }
 
-/// Newer kernels give each report of this device a node, by a quirk of their own for its ids on Bluetooth. On another bus the same
-/// descriptor shows the defect.
+/// Newer kernels give each report of this device a node, with a quirk for its ids on Bluetooth. On another bus the same descriptor shows
+/// the defect.
 fn presenter_defect(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(PRESENTER.0, PRESENTER.1)?;
     let presenter = bench.plug(&Spec { bus: 3, ..spec })?;
@@ -127,7 +128,7 @@ fn presenter_defect(bench: &mut Bench) -> Result<()> {
     bench.unplug(presenter)
 }
 
-/// An example is not attached by udev; by hand it is, and is taken off again.
+/// udev does not attach an example. By hand it is attached, and detached again.
 fn mouse_invert_y(bench: &mut Bench) -> Result<()> {
     let mouse = bench.plug(&recordings::device(MOUSE.0, MOUSE.1)?)?;
     ensure!(mouse.pinned_drivers()?.is_empty(), "udev attached an example: {:?}", mouse.pinned_drivers()?);
@@ -147,7 +148,7 @@ fn mouse_invert_y(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// Two devices of one model, each with a state of its own.
+/// Two devices of one model, each with its own state.
 fn two_of_a_kind(bench: &mut Bench) -> Result<()> {
     for driver in WITH_STATE {
         recordings::run_on_two(driver, bench).with_context(|| format!("two devices of `{driver}`"))?;
@@ -176,14 +177,14 @@ fn huion_mode_known_late(bench: &mut Bench) -> Result<()> {
         (INSPIROY_PAD, VENDOR_MODE, ""),
         (INSPIROY_PEN, VENDOR_MODE, ""),
         (INSPIROY_VENDOR, VENDOR_MODE, VENDOR_NODES),
-        // One that the driver leaves as it is before.
+        // The driver leaves this one unchanged before.
         (KEYDIAL, KEYDIAL_VENDOR_MODE, ""),
     ];
     for (driver, properties, nodes) in interfaces {
         let device = bench.plug_with_late(&recordings::device(driver.0, driver.1)?, &properties)?;
         device.expect_nodes(nodes).with_context(|| format!("{} bytes", driver.1))?;
         ensure!(device.pinned_drivers()? == [driver.0], "pinned: {:?}", device.pinned_drivers()?);
-        // Told once more, the driver stays, and with it the device's node.
+        // After a repeated event the driver stays, and with it the device's node.
         let node = hidraw_node(&device)?;
         let made = fs::metadata(&node)?.ino();
         bench.trigger_path("add", &node)?;

@@ -1,5 +1,5 @@
-//! Devices that mean harm, or were made carelessly: random and damaged descriptors, odd ids and names, floods of reports of any size, with
-//! drivers attached to them. The kernel panics on its first warning (xtask's command line), which fails the whole run.
+//! Malicious or badly made devices: random and damaged descriptors, odd ids and names, floods of reports of any size, with drivers attached
+//! to them. The kernel panics on its first warning (xtask's command line), which fails the whole run.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
@@ -20,20 +20,20 @@ pub const CASES: &[Case] = &[
     case("devices-with-evil-names", WITH_HID_BPF, evil_names).newest_only(),
 ];
 
-/// How many devices of each kind are tried in a round.
+/// The number of devices of each kind in a round.
 const DEVICES: usize = 6;
 
-/// How many reports each sends.
+/// The number of reports from each.
 const REPORTS: usize = 64;
 
-/// The bytes of a report that is longer than any that a descriptor here declares, and shorter than what the kernel's buffer for programs
-/// always holds: it is rounded up to 64 bytes, and the kernel copies what comes without a look at its size (docs/security.md).
+/// The bytes of a report that is longer than any declared report here, and not longer than the kernel's buffer for programs. The kernel
+/// rounds that buffer up to 64 bytes, and copies reports without checking their size (docs/security.md).
 const LONGEST: usize = 64;
 
-/// Exit codes of which each says something; 101 and signals are crashes.
+/// Exit codes with a meaning. 101 and signals are crashes.
 const CODES: [i32; 4] = [0, 1, 3, 4];
 
-/// Devices that a driver is for, but for a few bytes of their descriptor.
+/// Devices of a driver with a few damaged bytes in their descriptor.
 fn damaged_descriptors(bench: &mut Bench) -> Result<()> {
     without_magic_keys()?;
     let mut random = Random::new(1);
@@ -48,14 +48,14 @@ fn damaged_descriptors(bench: &mut Bench) -> Result<()> {
     expect_unharmed(bench)
 }
 
-/// Devices with the ids that a driver is for, and a descriptor of nothing but chance.
+/// Devices with the ids of a driver, and a random descriptor.
 fn random_descriptors(bench: &mut Bench) -> Result<()> {
     without_magic_keys()?;
     let mut random = Random::new(2);
     for number in 0..DEVICES * bench.rounds {
         let driver = recordings::DRIVERS[random.below(recordings::DRIVERS.len())].driver;
         let descriptor = if random.below(2) == 0 { random.bytes(512) } else { random_items(&mut random) };
-        // The kernel takes no device without one.
+        // The kernel accepts no device without one.
         let descriptor = if descriptor.is_empty() { vec![0xc0] } else { descriptor };
         let spec = Spec { descriptor, ..recordings::any_device(driver)? };
         let at = || format!("device {number}, with ids of `{driver}`: {:02x?}", spec.descriptor);
@@ -64,17 +64,17 @@ fn random_descriptors(bench: &mut Bench) -> Result<()> {
     expect_unharmed(bench)
 }
 
-/// Keeps the kernel from doing what a keyboard types by chance with SysRq down, which can be to power the machine off.
+/// Keeps random keyboards from powering the machine off: the kernel ignores SysRq keys.
 fn without_magic_keys() -> Result<()> {
     const SYSRQ: &str = "/proc/sys/kernel/sysrq";
     match fs::write(SYSRQ, "0") {
-        // A kernel that does not know them.
+        // A kernel without them.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         written => written.with_context(|| format!("failed to write `{SYSRQ}`")),
     }
 }
 
-/// Items that the kernel's parser takes one by one, with odd sizes, counts and nesting.
+/// Returns items that the kernel's parser accepts one by one, with odd sizes, counts and nesting.
 fn random_items(random: &mut Random) -> Vec<u8> {
     const HEADS: [[u8; 2]; 16] = [
         [0x05, 0x01],
@@ -107,7 +107,7 @@ fn random_items(random: &mut Random) -> Vec<u8> {
     items
 }
 
-/// Plugs the device in, attaches drivers to it, has it send all kinds of reports, looks at it with one of the commands, and unplugs it.
+/// Plugs in the device, attaches drivers to it, lets it send all kinds of reports, inspects it with one of the commands, and unplugs it.
 fn torment(bench: &mut Bench, spec: &Spec, driver: &str, random: &mut Random) -> Result<()> {
     let device = bench.plug_any(spec)?;
     let name = device.name();
@@ -127,12 +127,12 @@ fn flood(device: &Plugged, random: &mut Random) {
         if let Some(id) = report.first_mut().filter(|_| random.below(2) == 0) {
             *id = random.byte() % 16;
         }
-        // The kernel may have given the device up; that is its right.
+        // The kernel may have given up the device, which is allowed.
         let _ = device.device.send(&report);
     }
 }
 
-/// A program that has ended by itself and said why.
+/// Checks that a program has ended by itself with a meaningful exit code.
 fn sane(run: Run) -> Result<Run> {
     let code = run.status.code().with_context(|| format!("it was killed\n{run}"))?;
     ensure!(CODES.contains(&code) && !run.stderr.contains("panicked"), "{run}");
@@ -143,14 +143,14 @@ fn sane(run: Run) -> Result<Run> {
     Ok(run)
 }
 
-/// An honest device is fixed after all that.
+/// Checks that a normal device still gets its driver.
 fn expect_unharmed(bench: &mut Bench) -> Result<()> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
 }
 
-/// Names can hold anything: what terminals, shells, JSON, udev's database and paths take for something else.
+/// Names can contain anything: bytes with a meaning in terminals, shells, JSON, udev's database and paths.
 fn evil_names(bench: &mut Bench) -> Result<()> {
     const NAMES: [&str; 9] = [
         "\u{1b}[2J\u{1b}[31mred",
@@ -182,7 +182,7 @@ fn evil_names(bench: &mut Bench) -> Result<()> {
         serde_json::from_str::<serde_json::Value>(&json.stdout).with_context(|| format!("no JSON\n{json}"))?;
         bench.unplug(joystick)?;
     }
-    // Bytes that are no text at all.
+    // Bytes that are not text.
     let mut mouse = plain_mouse();
     mouse.name = "\u{fffd}\u{0}".to_owned();
     let mouse = bench.plug_with(&mouse, &[], BTreeMap::new())?;

@@ -1,5 +1,5 @@
-//! Cases about what a set-up has found out of its device: udev has it, of the device and of its input devices, as long as the driver is
-//! attached.
+//! Cases about the properties that a setup has read from its device. udev has them, on the device and on its input devices, as long as the
+//! driver is attached.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -44,7 +44,7 @@ fn known_to_udev(bench: &mut Bench) -> Result<()> {
         pad.expect_property(PROPERTY, Some(value))?;
         let line = format!("{PROPERTY}={value}");
         bench.hidbpf(&["status"])?.expect(0)?.answers(&line)?.answers("loaded the fast way")?;
-        // What else udev does with the device changes nothing, and starts nothing that would.
+        // udev's other events for the device change nothing, and start nothing that would.
         bench.udev.forget();
         for action in ["add", "change"] {
             bench.trigger(action, &pad)?;
@@ -53,14 +53,14 @@ fn known_to_udev(bench: &mut Bench) -> Result<()> {
         let changes = bench.udev.seen().iter().filter(is_again).count();
         ensure!(changes == 1, "there were {changes} events of a change");
         pad.expect_property(PROPERTY, Some(value))?;
-        // Taken off, it says nothing any more; loaded by hand, through libbpf, it says the same.
+        // Once the driver is detached, the property is gone. Loaded by hand, with the libbpf loader, it is back.
         bench.hidbpf(&["unload", PAD])?.expect(0)?;
         bench.settle()?;
         pad.expect_property(PROPERTY, None)?;
         bench.hidbpf(&["load", PAD])?.expect(0)?.answers("device set up")?;
         bench.settle()?;
         pad.expect_property(PROPERTY, Some(value))?;
-        // What is kept within reach of the set-up is no link.
+        // The pin of the setup's exports is not listed as a link.
         let status = bench.hidbpf(&["--json", "status"])?.expect(0)?;
         ensure!(!status.stdout.contains("data_exports"), "among the links are data\n{status}");
         bench.unplug(pad)?;
@@ -68,7 +68,7 @@ fn known_to_udev(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A kernel driver is bound when udev sees the device first, or only when it is done with that.
+/// A kernel driver is bound when udev sees the device first, or only after udev has handled it.
 fn bound_late(bench: &mut Bench) -> Result<()> {
     const AUTOPROBE: &str = "/sys/bus/hid/drivers_autoprobe";
     let pad = bench.plug_unseen_with(&touchpad()?, features_of(features(1)))?;
@@ -83,7 +83,7 @@ fn bound_late(bench: &mut Bench) -> Result<()> {
     bench.unplug(pad)
 }
 
-/// After a suspend the device may say something else.
+/// After a suspend the device may give another answer.
 fn again(bench: &mut Bench) -> Result<()> {
     let kind = Arc::new(AtomicU8::new(0));
     let answer = {
@@ -98,7 +98,7 @@ fn again(bench: &mut Bench) -> Result<()> {
     bench.settle()?;
     pad.expect_property(PROPERTY, Some("Pressurepad"))?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(&format!("{PROPERTY}=Pressurepad"))?;
-    // What it does not say any more is as it was.
+    // If it no longer answers, the property stays.
     pad.device.set_mood(Mood::Refusing);
     bench.hidbpf(&["udev", "resume"])?.expect(1)?;
     bench.settle()?;
@@ -127,14 +127,14 @@ fn refused(bench: &mut Bench) -> Result<()> {
     pad.expect_property(PROPERTY, None)?;
     bench.hidbpf(&["status"])?.expect(0)?.answers(PAD)?.answers(SAYS)?;
     bench.unplug(pad)?;
-    // A touchpad that does not say of which type it is is none of the driver's, whoever asks.
+    // The driver does not match a touchpad that does not report its type, not even by hand.
     let mouse = bench.plug(&setup::mouse())?;
     bench.hidbpf(&["load", PAD, &mouse.name()])?.expect(3)?;
     bench.hidbpf(&["load", "--force", PAD, &mouse.name()])?.expect(3)?.says("000D:0059")?;
     bench.unplug(mouse)
 }
 
-/// The kernel makes the input devices anew, when the driver is attached and when it is taken off.
+/// The kernel creates the input devices again when the driver is attached and when it is detached.
 fn with_a_fix(bench: &mut Bench) -> Result<()> {
     const COUNT: &str = "BENCH_SET_UP";
     let plug = |bench: &mut Bench| -> Result<Plugged> {

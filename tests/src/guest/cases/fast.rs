@@ -1,4 +1,4 @@
-//! Cases about loading drivers without libbpf: the kernel gets the same programs, and the device is mended as well.
+//! Cases about loading drivers without libbpf: the kernel gets the same programs, and the device is fixed as well.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ struct Program {
     name: String,
     kind: ProgramType,
     verified: u32,
-    /// Two numbers an instruction: all but its immediate, and its immediate.
+    /// Two numbers for each instruction: everything except its immediate, and its immediate.
     instructions: Vec<(u32, i32)>,
 }
 
@@ -54,7 +54,7 @@ fn programs() -> Vec<(u32, Program)> {
         .collect()
 }
 
-/// The instructions without what differs from load to load: the numbers of maps, and addresses of the kernel's.
+/// Returns the instructions without the values that differ between loads: the ids of maps, and kernel addresses.
 fn comparable(bytes: &[u8]) -> Vec<(u32, i32)> {
     const LOAD_IMMEDIATE: u8 = 0x18;
     const MAP: [u8; 2] = [1, 2];
@@ -75,7 +75,7 @@ fn comparable(bytes: &[u8]) -> Vec<(u32, i32)> {
     instructions
 }
 
-/// What a loader brings into the kernel for a device; nothing of it is left.
+/// Returns the programs that a loader loads for a device. They are unloaded again.
 fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Result<Vec<Program>> {
     let generation = loader.generation(&System::default())?;
     let before: BTreeSet<u32> = programs().into_iter().map(|(id, _)| id).collect();
@@ -83,7 +83,7 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
     let loaded = loader.load(driver, generation, device, Steps::One)?;
     let mut programs: Vec<Program> = programs()
         .into_iter()
-        // Of syscall programs, what stays with the driver; the others are the loaders' own.
+        // Of the syscall programs, only those that stay with the driver count. The others are the loaders' own.
         .filter(|(_, program)| program.kind != ProgramType::Syscall || program.name == "setup")
         .filter(|(id, _)| !before.contains(id))
         .map(|(_, program)| program)
@@ -99,7 +99,7 @@ fn opened(device: &Plugged) -> Result<Device> {
     Ok(Manager::new(&system).unfixed(Device::open(&system, &device.name().parse()?)?)?)
 }
 
-/// Calls something for each driver that the kernel can run, with one of its recordings; the cases about recordings have them all.
+/// Calls `act` for each driver that the kernel can run, with one of its recordings. The cases about recordings use all of them.
 fn for_each(bench: &mut Bench, mut act: impl FnMut(&mut Bench, &Session<'_>) -> Result<()>) -> Result<()> {
     let struct_ops = bench.generation == Generation::StructOps;
     for &Recorded { driver, newer_only, .. } in recordings::DRIVERS {
@@ -127,7 +127,7 @@ fn both_ways_load_the_same(bench: &mut Bench) -> Result<()> {
 
 fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
     let system = System::default();
-    // As it is from the second device on.
+    // As for the second and later devices.
     let mut kept = None;
     for_each(bench, |bench, session| {
         let plugged = session.plug(bench)?;
@@ -174,20 +174,20 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// What a loader keeps that has loaded a driver, and that again when it was given that.
+/// Returns the ids that a loader keeps after loading a driver.
 fn kept(fast: &Fast, name: &str, device: &Device) -> Result<Keep> {
     let driver = installed(name)?;
     loaded(fast, &driver, device)?;
     Ok(fast.keep())
 }
 
-/// What makes wrong numbers of right ones, and what it is called.
+/// A change that makes ids wrong, and its name.
 type Wrong<'a, T> = (&'a str, &'a dyn Fn(&mut T));
 
-/// The same of the members' places.
+/// A change of the members' places.
 type Changes = fn(&mut ResolvedOps);
 
-/// A driver that is loaded with numbers of which `wrong` makes others must be loaded all the same, and the right numbers kept.
+/// Checks that a driver loads even if `wrong` has changed the ids, and that the loader then keeps the right ids.
 fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name: &str, size: usize) -> Result<()> {
     let system = System::default();
     let plugged = bench.plug_unseen(&recordings::device(name, size)?)?;
@@ -207,7 +207,7 @@ fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name:
         let again = kept(&fast, name, &device).with_context(|| (*what).to_owned())?;
         ensure!(again == Keep::Instead(right.clone()), "{what}: {again:?}");
     }
-    // Of another boot.
+    // From another boot.
     let mut other = right.clone();
     other[20] ^= 1;
     ensure!(
@@ -231,7 +231,7 @@ fn wrong_numbers_are_looked_up_again(bench: &mut Bench) -> Result<()> {
     let next = change("hid_bpf_get_data", 1);
     let mut wrong: Vec<Wrong<'_, ResolvedIds>> =
         vec![("a function that is not there", &missing), ("no function", &far), ("another function", &next)];
-    // All that the driver accesses.
+    // All members that the driver accesses.
     let each = |change: fn(&mut ResolvedMember)| move |ids: &mut ResolvedIds| ids.members.iter_mut().for_each(change);
     let no_members = each(|member| *member = ResolvedMember::default());
     let smaller = each(|member| member.size /= 2);
