@@ -177,7 +177,7 @@ fn huion_mode_known_late(bench: &mut Bench) -> Result<()> {
         (INSPIROY_PAD, VENDOR_MODE, ""),
         (INSPIROY_PEN, VENDOR_MODE, ""),
         (INSPIROY_VENDOR, VENDOR_MODE, VENDOR_NODES),
-        // The driver leaves this one unchanged before.
+        // In firmware mode the driver leaves this one unchanged.
         (KEYDIAL, KEYDIAL_VENDOR_MODE, ""),
     ];
     for (driver, properties, nodes) in interfaces {

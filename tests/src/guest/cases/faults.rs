@@ -1,5 +1,5 @@
-//! Cases in which an attach is disturbed at each of its steps: the helper is killed, the device is unplugged, the kernel has no memory,
-//! bpffs or /run is full. Afterwards the device works, what hidbpf says of it is true, the next event heals it, and nothing stays.
+//! Cases that disturb the attach sequence at each of its steps. The helper is killed, the device is unplugged, the kernel has no memory,
+//! bpffs or /run is full. Afterwards the device works, hidbpf's output is correct, the next event repairs the state, and nothing is left.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -44,12 +44,12 @@ pub const CASES: &[Case] = &[
 /// `BPF_OBJ_PIN` of `enum bpf_cmd`.
 const OBJ_PIN: u64 = 6;
 
-/// What udev starts for the joystick, under the eyes of this process.
+/// Starts the helper for the joystick, traced by this process.
 pub fn add_traced<D>(device: &Plugged<D>) -> Result<Traced> {
     Traced::new(&mut helper(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
 }
 
-/// What the helper becomes where the fast way is closed.
+/// Starts the command that the helper becomes if it can't use the fast loader.
 fn add_traced_through_libbpf(device: &Plugged) -> Result<Traced> {
     Traced::new(&mut helper_through_libbpf(&[shim::TRACED], "add", RAPTOR.0, &device.path()))
 }
@@ -58,16 +58,16 @@ fn load_traced(device: &Plugged) -> Result<Traced> {
     Traced::new(shim::start(&[shim::TRACED], HIDBPF).args(["load", RAPTOR.0, &device.name()]))
 }
 
-/// Where `hidbpf` starts to attach the joystick's driver, so that it stops at its calls.
+/// The start of a traced `hidbpf` that attaches the joystick's driver.
 type Start = fn(&Plugged) -> Result<Traced>;
 
-/// What is done at a call. Returns the device, if it is still there.
+/// A disturbance at a call. Returns the device, if it still exists.
 type Disturb<'a> = &'a dyn Fn(&mut Bench, Plugged, Traced) -> Result<Option<Plugged>>;
 
 fn device_vanishes(bench: &mut Bench) -> Result<()> {
     at_each_call(bench, add_traced, &|_, joystick, traced| {
         joystick.device.unplug()?;
-        // That a device goes is no failure.
+        // The removal of a device is not a failure.
         traced.finish()?.0.expect(0)?;
         Ok(None)
     })
@@ -81,7 +81,7 @@ fn killed_through_libbpf(bench: &mut Bench) -> Result<()> {
     at_each_call(bench, add_traced_through_libbpf, &expect_killed)
 }
 
-/// It is killed at a call, and what is said afterwards is so.
+/// Kills the process at a call, and checks that the later output is correct.
 fn expect_killed(bench: &mut Bench, joystick: Plugged, traced: Traced) -> Result<Option<Plugged>> {
     traced.kill()?;
     expect_truth(bench, &joystick)?;
@@ -96,7 +96,7 @@ fn load_without_memory(bench: &mut Bench) -> Result<()> {
     at_each_call(bench, load_traced, &expect_survived)
 }
 
-/// One call is refused for want of memory. Either all goes well in spite of that, or nothing of the attach stays and the failure is told.
+/// Makes one call fail for lack of memory. Then either everything works nevertheless, or nothing is left and the failure is reported.
 fn expect_survived(bench: &mut Bench, joystick: Plugged, traced: Traced) -> Result<Option<Plugged>> {
     traced.refuse(Errno::ENOMEM)?;
     expect_whole_or_nothing(bench, &joystick, traced)?;
@@ -121,7 +121,7 @@ fn expect_whole_or_nothing(bench: &mut Bench, joystick: &Plugged, traced: Traced
     expect_truth(bench, joystick)
 }
 
-/// What `hidbpf status` says of the joystick is as the pins and the descriptor in force are.
+/// Checks that `hidbpf status` reports the joystick's actual pins and current descriptor.
 fn expect_truth(bench: &mut Bench, joystick: &Plugged) -> Result<()> {
     let run = bench.hidbpf(&["--json", "status"])?.expect(0)?;
     let answer: Value = serde_json::from_str(&run.stdout).context("`status --json` is not JSON")?;
@@ -137,7 +137,7 @@ fn expect_truth(bench: &mut Bench, joystick: &Plugged) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is told any longer of what has failed, but why the fast way was not taken.
+/// Checks that no failure is reported any more, except for the reason to avoid the fast loader.
 fn expect_no_failures(bench: &Bench) -> Result<()> {
     let run = bench.hidbpf(&["--json", "status"])?.expect(0)?;
     let answer: Value = serde_json::from_str(&run.stdout).context("`status --json` is not JSON")?;
@@ -147,8 +147,8 @@ fn expect_no_failures(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Disturbs one attach before the first of its calls, another before its second, and so on up to the last. The next attempt, udev's
-/// own, must succeed, whatever was left.
+/// Disturbs one attach sequence before its first call, another before its second, and so on up to the last. The next attempt, by udev, must
+/// succeed in every case.
 fn at_each_call(bench: &mut Bench, start: Start, disturb: Disturb<'_>) -> Result<()> {
     let calls = calls_of_one_attach(bench, start)?;
     let before = Kept::now();
@@ -177,7 +177,7 @@ fn calls_of_one_attach(bench: &mut Bench, start: Start) -> Result<Vec<Call>> {
 fn disturb_at(bench: &mut Bench, start: Start, disturb: Disturb<'_>, number: usize) -> Result<()> {
     let (joystick, _) = plug_raptor_unseen(bench)?;
     let (pins, state) = (joystick.pins(), joystick.state());
-    // As in the attach whose calls were counted.
+    // The attach sequence whose calls were counted began without them too.
     forget_numbers()?;
     let mut traced = start(&joystick)?;
     for _ in 0..=number {
@@ -196,7 +196,7 @@ fn disturb_at(bench: &mut Bench, start: Start, disturb: Disturb<'_>, number: usi
     Ok(())
 }
 
-/// bpffs has no limit of its own; what it can't have is memory. So the calls that put something there are refused as by a full disk.
+/// bpffs has no limit of its own and can only run out of memory. So the calls that create entries there fail as on a full disk.
 fn full_bpffs(bench: &mut Bench) -> Result<()> {
     let start: Start = |device| Traced::new(&mut helper(&[shim::TRACED_WITH_FILES], "add", RAPTOR.0, &device.path()));
     let calls = calls_of_one_attach(bench, start)?;
@@ -215,8 +215,8 @@ fn full_bpffs(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Nothing can be noted, so that nothing is attached either: what was not noted would not be cleaned up after. A disk that is full lets
-/// files be made and not written; one without inodes does not even let them be made.
+/// If hidbpf can't write its state, it attaches nothing, because it could not clean up afterwards. A full disk lets hidbpf create files and
+/// not write them. A disk without free inodes does not even let hidbpf create them.
 fn full_run(bench: &mut Bench) -> Result<()> {
     let system = System::default();
     let run = &system.run;
@@ -242,7 +242,7 @@ fn expect_nothing_noted(
 ) -> Result<()> {
     let shown = system.run.display().to_string();
     if may_make_files {
-        // All that is made before anything is written, so that it is the writing that fails.
+        // Everything that is created before the first write exists, so that the write fails.
         for folder in [system.states(), system.set_up_marks()] {
             fs::create_dir(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
         }
@@ -266,7 +266,7 @@ fn expect_nothing_noted(
     expect_untouched(joystick, spec)
 }
 
-/// As where systemd has not mounted bpffs, and something else is there.
+/// systemd may not have mounted bpffs, and another file system may be there.
 fn tmpfs_for_bpffs(bench: &mut Bench) -> Result<()> {
     let (joystick, spec) = plug_raptor_unseen(bench)?;
     unmount(machine::BPFFS, UnmountFlags::empty()).context("failed to unmount bpffs")?;
@@ -283,7 +283,7 @@ fn expect_no_bpffs(bench: &mut Bench, joystick: &Plugged, spec: &Spec) -> Result
     bench.hidbpf(&["doctor"])?.expect(1)?.answers("bpffs is not mounted")?;
     bench.release()?;
     expect_untouched(joystick, spec)?;
-    // udev's attempt has failed too, and that is told until it is resolved.
+    // udev's attempt has failed too, and that is reported until the cause is gone.
     bench.hidbpf(&["status"])?.expect(0)?.answers("failed")?.answers("bpffs is not mounted")?;
     ensure!(entries(Path::new(machine::BPFFS))?.is_empty(), "something was written to what is not bpffs");
     Ok(())
@@ -297,11 +297,11 @@ fn expect_healed(bench: &mut Bench, joystick: Plugged) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// What is said of a reprobe that the kernel has passed over.
+/// The message about a probe that the kernel has skipped.
 const SKIPPED: &str = "the kernel did not run its descriptor hook";
 
-/// The kernel passes over the reprobe that a descriptor fix needs when another one is due, and says that all is well. On 6.6 the other one, which
-/// is forced here, runs the hook, so that there is nothing to notice.
+/// The kernel skips the reprobe that a descriptor fix needs if another one is due, and reports success. On 6.6 the other one, which this
+/// case forces, runs the hook, so there is nothing to notice.
 fn skipped_reprobe(bench: &mut Bench) -> Result<()> {
     load_before_reprobe(bench, Duration::from_secs(1), |touchpad, run| {
         run.expect(0)?.says(SKIPPED)?.answers("attached")?;
@@ -309,7 +309,7 @@ fn skipped_reprobe(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The other one is due for longer than anybody waits. Nothing stays attached of which it isn't known whether it works, and that is told.
+/// The other reprobe is due for longer than the time limit. Nothing stays attached whose effect is unknown, and that is reported.
 fn skipped_for_long(bench: &mut Bench) -> Result<()> {
     load_before_reprobe(bench, Duration::from_millis(4500), |touchpad, run| {
         run.expect(1)?.says(SKIPPED)?;
@@ -324,10 +324,10 @@ fn expect_only(device: &Plugged, driver: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits for something that no event tells of.
+/// Waits for a condition without an event.
 ///
 /// # Errors
-/// It doesn't come.
+/// It does not become true.
 pub fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while !reached() {
@@ -337,8 +337,8 @@ pub fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Attaches a driver to the touchpad when the kernel is about to probe it anew for another reason: a descriptor hook has gone, and
-/// that reprobe waits for a probe that is under way, in which the touchpad lets the kernel wait for `slowness`.
+/// Attaches a driver to the touchpad just before the kernel probes it again for another reason. A descriptor hook was removed, and its
+/// reprobe waits for a running probe, in which the touchpad delays its answer by `slowness`.
 fn load_before_reprobe(
     bench: &mut Bench,
     slowness: Duration,
@@ -361,7 +361,7 @@ fn load_before_reprobe(
     bench.unload(&[&touchpad.name()], &[])?;
     bench.hidbpf(&["load", "--force", &RIVAL.file()?, &touchpad.name()])?.expect(0)?;
     bench.settle()?;
-    // As where somebody has removed its pins by hand: hidbpf takes it for gone, and the kernel will have it so.
+    // As if a user had removed its pins by hand: hidbpf considers the driver gone, and the kernel will remove it.
     let rival = touchpad.pins().join(RIVAL.name);
     let aside = Path::new(machine::BPFFS).join("aside");
     fs::rename(&rival, &aside).context("failed to move the pins of a driver")?;
@@ -381,7 +381,7 @@ fn load_before_reprobe(
         wait_until(|| !slow.load(Ordering::Relaxed)).context("the touchpad was asked nothing")?;
         let links = Kept::now().links;
         fs::remove_dir_all(&aside).context("failed to remove the pins of a driver")?;
-        // From a work queue; the link has lost its id when its reprobe begins to wait.
+        // The removal runs on a work queue. The link has lost its id when its reprobe begins to wait.
         wait_until(|| Kept::now().links < links).context("the driver's link is still there")?;
         std::thread::sleep(Duration::from_millis(50));
         let (run, _) = load.finish()?;
@@ -391,7 +391,7 @@ fn load_before_reprobe(
     });
     result?;
     bench.settle()?;
-    // Whatever came of it, the next attempt does what it should.
+    // After any result, the next attempt must succeed.
     if !touchpad.pinned_drivers()?.is_empty() {
         bench.unload(&[&touchpad.name()], &[&touchpad])?;
     }

@@ -1,5 +1,5 @@
-//! Cases that need a driver of their own: drivers that want the same descriptor, that refuse, that the kernel refuses, that come
-//! later than udevd.
+//! Cases with special drivers: drivers that compete for one descriptor, that refuse, that the kernel refuses, and that are installed after
+//! udevd started.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub const CASES: &[Case] = &[
     case("device-without-input-report", WITH_HID_BPF, device_without_input_report),
 ];
 
-/// A driver that only tests want.
+/// A driver for tests only.
 pub struct Fixture {
     pub name: &'static str,
     object: &'static [u8],
@@ -44,7 +44,7 @@ macro_rules! fixture {
     };
 }
 
-/// Wants the descriptor that another driver has.
+/// Competes for the descriptor of another driver.
 pub const RIVAL: Fixture = fixture!("bench-rival");
 /// Fixes the descriptor of the mouse whose reports [`PROBE`] fixes.
 pub const SIBLING: Fixture = fixture!("bench-sibling");
@@ -54,9 +54,9 @@ const REFUSES: Fixture = fixture!("bench-refuses");
 pub const PROBE: Fixture = fixture!("bench-probe");
 const NEWER: Fixture = fixture!("bench-newer");
 const ASKS: Fixture = fixture!("bench-asks");
-/// Fixes the mouse that QEMU has on USB.
+/// Fixes the USB mouse of QEMU.
 pub const USB: Fixture = fixture!("bench-usb");
-/// Fixes devices of which sysfs does not show the original descriptor.
+/// Fixes devices whose original descriptor sysfs does not show.
 pub const ORIGINALS: Fixture = fixture!("bench-originals");
 /// Repairs a descriptor that the kernel refuses, and reports.
 pub const REFUSED: Fixture = fixture!("bench-refused");
@@ -69,31 +69,31 @@ pub const STUBBORN: Fixture = fixture!("bench-stubborn");
 pub const UNSAFE: Fixture = fixture!("bench-unsafe");
 /// Changes items of any descriptor.
 pub const WALK: Fixture = fixture!("bench-walk");
-/// Has a loop that is too much for the verifier.
+/// Has a loop that exceeds the verifier's limit.
 pub const ENDLESS: Fixture = fixture!("bench-endless");
-/// The drivers that docs/writing-a-driver.md makes.
+/// The drivers of docs/writing-a-driver.md.
 pub const WHEEL: Fixture = fixture!("example-wheel-mouse");
 pub const QUIET: Fixture = fixture!("example-quiet-mouse");
 
 impl Fixture {
-    /// Writes the object where only a command that names it finds it.
+    /// Writes the object to a place where only a command that names it finds it.
     pub fn file(&self) -> Result<String> {
         let path = format!("/tmp/{}.bpf.o", self.name);
         write(path.as_ref(), self.object)?;
         Ok(path)
     }
 
-    /// Runs `run` with the driver installed, as an administrator would, and known to udev.
+    /// Calls `run` with the driver installed as an administrator would install it, and known to udev.
     pub fn installed(&self, bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
         let path = format!("/etc/hidbpf/drivers/{}.bpf.o", self.name);
         write(path.as_ref(), self.object)?;
         let result = bench.renew_hwdb().and_then(|()| run(bench));
         fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
-        // `hidbpf config --apply` notes there that the driver is installed.
+        // `hidbpf config --apply` records there that the driver is installed.
         if Path::new(LOCAL_HWDB).exists() {
             fs::remove_file(LOCAL_HWDB).with_context(|| format!("failed to remove `{LOCAL_HWDB}`"))?;
         }
-        // A device that the case left behind must not be there when udevd looks at it anew.
+        // A device that the case left behind must be gone when udevd handles it again.
         result.and(bench.renew_hwdb())
     }
 }
@@ -102,10 +102,10 @@ fn rivals_by_udev(bench: &mut Bench) -> Result<()> {
     RIVAL.installed(bench, |bench| {
         let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
         let joystick = bench.plug(&spec)?;
-        // Neither is attached, since nobody can know which is wanted, and both are named.
+        // Neither is attached, because the user's choice is unknown, and the output names both.
         expect_untouched(&joystick, &spec)?;
         bench.hidbpf(&["status"])?.expect(0)?.answers(RAPTOR.0)?.answers(RIVAL.name)?;
-        // A person can choose.
+        // The user can choose.
         bench.hidbpf(&["load", RAPTOR.0, &joystick.name()])?.expect(0)?;
         bench.settle()?;
         expect_hat_works(&joystick)?;
@@ -122,7 +122,7 @@ fn rivals_by_hand(bench: &mut Bench) -> Result<()> {
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
     ensure!(joystick.descriptor()? == fixed, "the descriptor was changed");
     expect_hat_works(&joystick)?;
-    // Once the first is off, the second may have it.
+    // Once the first is detached, the second may have it.
     bench.hidbpf(&["unload", RAPTOR.0, &joystick.name()])?.expect(0)?;
     bench.hidbpf(&["load", &rival, &joystick.name()])?.expect(0)?;
     ensure!(joystick.descriptor()? == fixed, "the second driver did not fix the descriptor");
@@ -149,7 +149,7 @@ fn probe_refuses(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The probe sees the descriptor; and reports can be changed, made shorter and dropped.
+/// The probe sees the descriptor. Hooks can change, shorten and drop reports.
 fn probe_takes(bench: &mut Bench) -> Result<()> {
     let mouse = bench.plug(&plain_mouse())?;
     bench.hidbpf(&["load", &PROBE.file()?])?.expect(0)?.answers(&mouse.name())?;
@@ -162,11 +162,11 @@ fn probe_takes(bench: &mut Bench) -> Result<()> {
     mouse.device.send(&[4, 1, 1])?;
     let reports = hidraw.reports()?;
     ensure!(reports == [&[0, 0xfb, 3][..], &[1, 127, 0], &[4, 0xff]], "hidraw got {reports:02x?}");
-    // What is unplugged and comes back without being loaded again is as it was.
+    // After it was unplugged and plugged in again without loading, the device is unchanged.
     bench.unplug(mouse)?;
     let mouse = bench.plug(&plain_mouse())?;
     expect_plain_mouse_works(&mouse)?;
-    // Matched by its ids, refused by the manifest's rule for the descriptor.
+    // Its ids match, and the manifest's rule for the descriptor does not.
     let other = Spec { descriptor: recordings::device(MOUSE.0, MOUSE.1)?.descriptor, ..plain_mouse() };
     let other = bench.plug(&other)?;
     bench.hidbpf(&["load", &PROBE.file()?, &other.name()])?.expect(3)?.says("50")?;
@@ -182,7 +182,7 @@ fn driver_installed_later(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["doctor"])?;
         let after = bench.plug(&plain_mouse())?;
         ensure!(after.pinned_drivers()? == [PROBE.name], "pinned: {:?}", after.pinned_drivers()?);
-        // A device that was there before gets it when its event is repeated, as a package's script would.
+        // A device that existed before gets the driver when its event is repeated, as a package's script does.
         ensure!(before.pinned_drivers()?.is_empty(), "pinned: {:?}", before.pinned_drivers()?);
         bench.trigger("add", &before)?;
         ensure!(before.pinned_drivers()? == [PROBE.name], "pinned: {:?}", before.pinned_drivers()?);
@@ -194,7 +194,7 @@ fn driver_installed_later(bench: &mut Bench) -> Result<()> {
 fn verifier_refuses(bench: &mut Bench) -> Result<()> {
     let spec = plain_mouse();
     let mouse = bench.plug(&spec)?;
-    // The verifier's own words, and where in the author's file.
+    // The verifier's own words, and the place in the author's file.
     let place = "the verifier stopped at bench-unsafe/driver.bpf.c:9: R0 invalid mem access";
     bench.hidbpf(&["load", &UNSAFE.file()?])?.expect(1)?.says(UNSAFE.name)?.says("mem_or_null")?.says(place)?;
     expect_untouched(&mouse, &spec)?;
@@ -220,7 +220,7 @@ fn uses_newer_hook(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// The device is ready when the command returns, and its driver the one that is installed now.
+/// When the command returns, the device is ready and has the currently installed driver.
 fn attached_anew(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
     let fixed = joystick.descriptor()?;
@@ -234,14 +234,15 @@ fn attached_anew(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["reload", MOUSE.0])?.expect(3)?.says("is attached to no device")?;
     bench.unload(&[RAPTOR.0], &[&joystick])?;
     bench.hidbpf(&["reload"])?.expect(3)?.says("no driver is attached to any device")?;
-    // As `hidbpf build --device` does where nothing was attached before.
+    // As `hidbpf build --device` does if nothing was attached before.
     let system = System::default();
     Manager::new(&system).reload(&installed(RAPTOR.0)?, &joystick.name().parse()?)?;
     expect_hat_works(&joystick)?;
     bench.unplug(joystick)
 }
 
-/// A sleepable descriptor hook may ask, and is refused: while the hook runs the kernel knows of no report. A replay says the same.
+/// A sleepable descriptor hook may send a request, which fails: the kernel knows of no report while the hook runs. A replay gives the same
+/// result.
 fn descriptor_hook_asks(bench: &mut Bench) -> Result<()> {
     const RECORDING: &str = "/tmp/asks.hid";
     const EINVAL: u8 = 22;
@@ -271,7 +272,7 @@ fn descriptor_hook_asks(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// The kernel crashes at the first report of a device that had no kernel driver when a driver of reports was attached to it.
+/// If a driver with an event hook is attached to a device without a kernel driver, the kernel crashes at the first report.
 fn device_without_kernel_driver(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug_unseen(&spec)?;
@@ -281,7 +282,7 @@ fn device_without_kernel_driver(bench: &mut Bench) -> Result<()> {
     ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
     bench.release()?;
     ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
-    // The kernel driver comes late, as from a module that udev has loaded.
+    // The kernel driver is bound late, as from a module that udev has loaded.
     write(format!("{bus}/bind").as_ref(), joystick.name().as_bytes())?;
     bench.settle()?;
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
@@ -289,7 +290,7 @@ fn device_without_kernel_driver(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// A lamp: one output report of a byte, and nothing that it could send.
+/// A lamp: one output report of a byte, and no input report.
 fn device_without_input_report(bench: &mut Bench) -> Result<()> {
     const LAMP: [u8; 21] = [
         0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x01, 0x09, 0x02,

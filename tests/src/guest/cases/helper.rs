@@ -1,4 +1,4 @@
-//! Cases about the helper that udev starts: which way it goes, and what it does where the fast way is closed.
+//! Cases about the helper that udev starts: which loader it uses, and its actions if it can't use the fast one.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -31,10 +31,10 @@ pub const CASES: &[Case] = &[
     case("helper-refuses-other-words", WITH_HID_BPF, refuses_words).newest_only(),
 ];
 
-/// Where the helper keeps the kernel's numbers.
+/// The helper's file with the kernel's ids.
 const IDS: &str = "/run/hidbpf/ids";
 
-/// What `hidbpf status` says of how the only driver of a device was loaded.
+/// Returns how the only driver of a device was loaded, from `hidbpf status`.
 pub fn loaded_way(bench: &Bench, device: &Plugged) -> Result<Value> {
     let answer = bench.hidbpf(&["--json", "status"])?.expect(0)?.stdout;
     let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
@@ -43,7 +43,7 @@ pub fn loaded_way(bench: &Bench, device: &Plugged) -> Result<Value> {
     Ok(ours.with_context(|| format!("nothing of the device in {answer}"))?["drivers"][0]["loaded"].clone())
 }
 
-/// Plugs in the joystick and takes it out again; udev must have attached its driver this way, and it must do its work.
+/// Plugs in the joystick and unplugs it. udev must have attached its driver in this way, and it must work.
 fn expect_way(bench: &mut Bench, way: &str) -> Result<Value> {
     let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned are {:?}", joystick.pinned_drivers()?);
@@ -64,7 +64,7 @@ fn goes_the_fast_way(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Has the next attach look the kernel's numbers up, as the first of a boot does.
+/// Makes the next attaching look up the kernel's ids, as for the first device after a boot.
 pub fn forget_numbers() -> Result<()> {
     match fs::remove_file(IDS) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -78,16 +78,16 @@ fn put(ids: &[u8]) -> Result<()> {
     fs::write(IDS, ids).with_context(|| format!("failed to write `{IDS}`"))
 }
 
-/// Whatever the file has in it, the driver is attached the fast way, and the file is right afterwards.
+/// For any contents of the file, the driver is attached with the fast loader, and the file is correct afterwards.
 fn looks_again(bench: &mut Bench) -> Result<()> {
-    // Other drivers may have left numbers of functions that this one does not call.
+    // Other drivers may have left ids of functions that this one does not call.
     forget_numbers()?;
     expect_way(bench, "fast")?;
     let read = || fs::read(IDS).with_context(|| format!("failed to read `{IDS}`"));
     let right = read()?;
     let mut damaged = right.clone();
     damaged[100] ^= 1;
-    // As from a kernel with other types, yet whole.
+    // As from a kernel with other types, but valid.
     let kernel = KernelIdentity::of(&System::default()).context("the kernel has no identity")?;
     let of_another_kernel = |change: &dyn Fn(&mut u32)| {
         let mut ids = ResolvedIds::from_bytes(&right, &kernel).context("what was written can't be read")?;
@@ -118,7 +118,7 @@ fn looks_again(bench: &mut Bench) -> Result<()> {
     if bench.generation != Generation::FmodRet {
         return Ok(());
     }
-    // All is well with it as far as the kernel is concerned, and the programs run for the other's hook.
+    // The kernel accepts it, and the programs run for the other hook.
     let mut ids = ResolvedIds::from_bytes(&right, &kernel).context("what was written can't be read")?;
     let [fixup, event] = ["hid_bpf_rdesc_fixup", "hid_bpf_device_event"].map(|name| ids.function(name));
     ids.functions.insert("hid_bpf_rdesc_fixup".to_owned(), event);
@@ -130,7 +130,7 @@ fn looks_again(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A driver that the kernel refuses, and one that does not do its work, look the numbers up at each attach, and leave them to the others.
+/// A driver that the kernel refuses, and one that does not work, look up the ids at each attempt, and keep them for other drivers.
 fn leaves_the_numbers(bench: &mut Bench) -> Result<()> {
     forget_numbers()?;
     expect_way(bench, "fast")?;
@@ -154,7 +154,7 @@ fn leaves_the_numbers(bench: &mut Bench) -> Result<()> {
     expect_way(bench, "fast").map(drop)
 }
 
-/// An installed driver with something else for its prelinked programs, or without; whole as an object.
+/// Returns an installed driver with other prelinked programs, or without any. It is valid as an object.
 pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>> {
     let original = installed(driver)?.bytes().to_vec();
     let mut builder = Builder::read(original.as_slice()).context("failed to read the object")?;
@@ -176,7 +176,7 @@ pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> 
     Ok(object)
 }
 
-/// What the journal is told while `run` runs.
+/// Returns the lines in the journal while `run` runs.
 pub fn told(run: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
     const SOCKET: &str = "/run/systemd/journal/socket";
     let path = Path::new(SOCKET);
@@ -194,7 +194,7 @@ pub fn told(run: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
     Ok(entries)
 }
 
-/// Prelinked programs that can't be used are passed over, and people are told why.
+/// The helper skips invalid prelinked programs, and reports why.
 fn leaves_to_libbpf(bench: &mut Bench) -> Result<()> {
     const VERSION: usize = 4;
     let other = installed("hp-elite-presenter")?.prelinked()?.to_bytes();

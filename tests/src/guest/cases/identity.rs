@@ -1,4 +1,4 @@
-//! What the kernel makes of a recorded device beside what `hidbpf replay` says of the same recording, byte for byte.
+//! Compares the kernel's results for a recorded device with those of `hidbpf replay` for the same recording, byte for byte.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::guest::bench::Bench;
 use crate::nodes::unhex;
 use crate::protocol::Generation;
 
-/// How much was compared.
+/// The amount of compared data.
 #[derive(Debug, Default)]
 pub struct Compared {
     drivers: BTreeSet<String>,
@@ -21,7 +21,7 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// The figures for people, if there are any.
+    /// Returns the figures for users, if there are any.
     pub fn text(&self) -> Option<String> {
         let Compared { drivers, descriptors, reports } = self;
         (!drivers.is_empty()).then(|| {
@@ -33,7 +33,7 @@ impl Compared {
     }
 }
 
-/// What `hidbpf replay` says of a recording.
+/// The results of `hidbpf replay` for a recording.
 #[derive(Debug)]
 pub struct Replayed {
     driver: String,
@@ -44,7 +44,7 @@ impl Replayed {
     /// Runs the command, with the programs that the kernel runs.
     ///
     /// # Errors
-    /// It fails, or has another answer than JSON.
+    /// It fails, or its output is not JSON.
     pub fn of(driver: &str, recording: &Path, bench: &Bench) -> Result<Replayed> {
         let generation = if bench.generation == Generation::FmodRet { "fmod-ret" } else { "struct-ops" };
         let path = recording.display().to_string();
@@ -66,7 +66,7 @@ impl Replayed {
         Ok(())
     }
 
-    /// Compares what came of the report of a line. Those that the kernel doesn't take, or need not, may be missing.
+    /// Compares the results for the report of a line. Reports that the kernel does not take, or need not take, may be missing.
     ///
     /// # Errors
     /// They differ, or the replay has no such line.

@@ -1,4 +1,4 @@
-//! Cases about drivers from elsewhere: installed in one command, removed in one, and not half installed.
+//! Cases about third-party drivers: one command installs a driver, one removes it, and no driver is half installed.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ const PACKAGED: &str = "/usr/lib/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
 const ELSEWHERE: &str = "/tmp/third-party.bpf.o";
 const INSTALLED: &str = "/etc/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
 
-/// The packaged driver elsewhere, as if no package had it.
+/// Moves the packaged driver elsewhere, as if no package had it.
 fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
     let _files = Files::new()?;
     let object = fs::read(PACKAGED).with_context(|| format!("failed to read `{PACKAGED}`"))?;
@@ -36,7 +36,8 @@ fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) ->
     result
 }
 
-/// Each command changes what another one reads: the configuration, the installed drivers, and the hwdb that is made of both. None is lost.
+/// Each command changes files that another one reads: the configuration, the installed drivers, and the hwdb that is made from both. No
+/// change is lost.
 fn at_once(bench: &mut Bench) -> Result<()> {
     const ROUNDS: usize = 4;
     let _files = Files::new()?;
@@ -112,7 +113,7 @@ fn over_a_package(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["reload", RAPTOR.0])?.expect(0)?;
     let object = format!("\"object\": \"{INSTALLED}\"");
     bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&object)?;
-    // The package's is in force again.
+    // The package's driver is used again.
     bench.hidbpf(&["uninstall", RAPTOR.0])?.expect(0)?.answers("detached from")?.answers("attached to")?;
     bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&format!("\"object\": \"{PACKAGED}\""))?;
     expect_hat_works(&joystick)?;
@@ -127,7 +128,7 @@ fn fails(bench: &mut Bench) -> Result<()> {
         let joystick = bench.plug(&spec)?;
         write(Path::new("/tmp/none.bpf.o"), b"nothing")?;
         bench.hidbpf(&["install", "/tmp/none.bpf.o"])?.expect(1)?.says("no ELF file")?;
-        // A directory in its place: the compiler can't write its result.
+        // A directory in its place prevents the compiler from writing its result.
         write(&Path::new(COMPILED).join("in-the-way"), b"")?;
         let failed = bench.hidbpf(&["install", ELSEWHERE]);
         fs::remove_dir_all(COMPILED).with_context(|| format!("failed to remove `{COMPILED}`"))?;

@@ -1,4 +1,4 @@
-//! Cases about the kernel and the harness itself: where they fail, no other failure means anything.
+//! Cases about the kernel and the harness itself. If they fail, no other failure means anything.
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,7 +12,7 @@ pub const CASES: &[Case] = &[
     case("virtual-mouse-works-without-hidbpf", ALL, virtual_mouse_works),
 ];
 
-/// The names are looked for in the raw type information, independently of how hidbpf finds them.
+/// The search for the names in the raw type information is independent of hidbpf's own.
 fn kernel_offers_what_was_announced(bench: &mut Bench) -> Result<()> {
     let btf = std::fs::read("/sys/kernel/btf/vmlinux").context("failed to read the kernel's type information")?;
     let has = |name: &str| btf.split(|byte| *byte == 0).any(|word| word == name.as_bytes());

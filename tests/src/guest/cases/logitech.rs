@@ -1,4 +1,4 @@
-//! Cases about Logitech devices that recordings can't tell: what an option makes the driver say to the device, and when it is said.
+//! Cases about Logitech devices that recordings can't cover: an option's effect on the driver's requests to the device, and their time.
 
 use anyhow::{Result, ensure};
 
@@ -12,7 +12,7 @@ pub const CASES: &[Case] =
 /// The driver, and the size of the descriptor of the receiver's interface for requests.
 const BUTTON: (&str, usize) = ("logitech-mx-master-3b-middle-button", 54);
 
-/// The mouse in a slot of the receiver was told, as the last of so many times, what its button is.
+/// Checks that the mouse in a slot of the receiver got the assignment of its button, as the last of this many requests.
 fn expect_told(receiver: &Plugged, times: usize, slot: u8, control: u8) -> Result<()> {
     let told: Vec<String> = receiver.device.asked().iter().map(ToString::to_string).collect();
     let expected = format!("set output 11 {slot:02x} 09 32 00 c4 00 00 {control:02x}{}", " 00".repeat(11));
@@ -23,7 +23,8 @@ fn expect_told(receiver: &Plugged, times: usize, slot: u8, control: u8) -> Resul
     Ok(())
 }
 
-/// When the driver is attached by hand, when an option is set, and when the machine wakes up; a receiver that refuses has no driver.
+/// The request is sent when the driver is attached by hand, when an option is set, and when the machine wakes up. If the receiver refuses,
+/// the driver is not attached.
 fn button_is_told(bench: &mut Bench) -> Result<()> {
     let receiver = bench.plug(&recordings::device(BUTTON.0, BUTTON.1)?)?;
     ensure!(receiver.pinned_drivers()?.is_empty(), "attached unasked: {:?}", receiver.pinned_drivers()?);

@@ -1,4 +1,4 @@
-//! Cases of many devices, at once or one after the other: each is fixed, and nothing of them stays in the kernel.
+//! Cases about many devices, at once or one after the other: each is fixed, and nothing of them stays in the kernel.
 
 use std::fs::File;
 
@@ -16,18 +16,18 @@ pub const CASES: &[Case] = &[
     case("plugged-in-again-and-again", WITH_HID_BPF, again_and_again),
 ];
 
-/// How many devices in a round, and how many in the most rounds.
+/// The number of devices in a round, and in the largest number of rounds.
 const AT_ONCE: usize = 12;
 const MOST_AT_ONCE: usize = 64;
-/// How many plugs in a round.
+/// The number of plugs in a round.
 const CYCLES: usize = 24;
 
-/// How many programs, maps and links the kernel has.
+/// The numbers of programs, maps and links in the kernel.
 #[derive(Debug)]
 pub struct Kept {
     programs: usize,
     maps: usize,
-    /// Of all kinds.
+    /// Links of all kinds.
     pub links: usize,
     /// Open files, of all processes.
     files: u64,
@@ -36,14 +36,14 @@ pub struct Kept {
 /// Open files that come and go: those of udevd's workers.
 const FILES_MARGIN: u64 = 64;
 
-/// Files that are open, of all processes: the first number of /proc/sys/fs/file-nr.
+/// Returns the open files of all processes: the first number of /proc/sys/fs/file-nr.
 fn open_files() -> u64 {
     let text = std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX)
 }
 
 impl Kept {
-    /// What it has now.
+    /// Returns the current numbers.
     pub fn now() -> Kept {
         Kept {
             programs: ProgInfoIter::default().count(),
@@ -53,7 +53,7 @@ impl Kept {
         }
     }
 
-    /// Fails where there is more now. The kernel frees what nobody has any more from work queues, a while later.
+    /// Fails if there are more now. The kernel frees unused objects from work queues, some time later.
     pub fn expect_no_more(&self) -> Result<()> {
         const LOOKS: usize = 100;
         let mut now = Kept::now();
@@ -72,23 +72,23 @@ impl Kept {
     }
 }
 
-/// Plugs one device in and out, so that what is made once is there.
+/// Plugs one device in and out, so that everything exists that is created once.
 fn first(bench: &mut Bench) -> Result<Kept> {
     let joystick = bench.plug(&recordings::device(RAPTOR.0, RAPTOR.1)?)?;
     expect_hat_works(&joystick)?;
     let with_one = Kept::now();
     bench.unplug(joystick)?;
-    // One driver has two hooks: what it leaves is less than that, or counting shows nothing.
+    // The driver has two hooks. If it left one program, the count must show it.
     let before = Kept { programs: with_one.programs.saturating_sub(1), ..with_one };
     before.expect_no_more()?;
     Ok(Kept::now())
 }
 
-/// Does something with `plugs` devices twice, and expects that the kernel has afterwards what it had between the two. One small object for each
-/// plug would be too much.
+/// Repeats an action with `plugs` devices twice, and expects the same kernel memory after both. Even one small object for each plug fails
+/// the test.
 fn leaves_nothing(bench: &mut Bench, plugs: usize, mut act: impl FnMut(&mut Bench) -> Result<()>) -> Result<()> {
     let before = first(bench)?;
-    // What is made once, and what grows to what is needed at once.
+    // The first run creates everything that is created once or grows to the simultaneous need.
     act(bench)?;
     let memory = Memory::at_rest(bench)?;
     let margin = plugs as u64 / 2;
@@ -109,7 +109,7 @@ fn at_once(bench: &mut Bench) -> Result<()> {
 
 fn all_at_once(bench: &mut Bench, count: usize) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
-    // udevd gets to see them all in one go, and starts a helper for each.
+    // udevd sees them all at once, and starts a helper for each.
     let plugged: Vec<Plugged> = (0..count).map(|_| bench.plug_unseen(&spec)).collect::<Result<_>>()?;
     bench.release()?;
     for (number, joystick) in plugged.iter().enumerate() {

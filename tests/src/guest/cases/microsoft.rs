@@ -1,4 +1,4 @@
-//! Cases about Microsoft devices that recordings can't tell: what the driver sends to the device after a pause.
+//! Cases about Microsoft devices that recordings can't cover: the driver's requests to the device after a pause.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ use crate::nodes::unhex;
 pub const CASES: &[Case] =
     &[case("microsoft-surface-dial-clicks-again", STRUCT_OPS, dial_clicks_again).each_generation()];
 
-/// The driver of the clicks, the one that makes a wheel of the dial, and the size of the Dial's descriptor.
+/// The driver of the clicks, the driver that turns the dial into a wheel, and the size of the Dial's descriptor.
 const HAPTICS: &str = "microsoft-surface-dial-haptics";
 const WHEEL: &str = "microsoft-surface-dial";
 const DESCRIPTOR_SIZE: usize = 488;
 
-/// After how long without a report the Dial may have slept, to the driver, and a little more.
+/// A little more than the time without reports after which the driver assumes that the Dial has slept.
 const PAUSE: Duration = Duration::from_secs(31);
 
-/// How long the kernel may take for a work item and two requests to the device.
+/// The time for the kernel to run a work item and to send two requests to the device.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the Dial says of itself, and what it shall be: 3600 steps of a turn without a click, 30 with one.
+/// The Dial's original feature report, and the one that the driver sets: 3600 steps of a turn without a click, 30 with one.
 const ITS_OWN: &str = "01 10 0e 02 01 05 64 00";
 const CLICKING: &str = "set feature 01 1e 00 00 03 05 64 00";
 
 const CLICK: &str = "01 00 01 00 00 00 00 00 3a";
 
-/// How often the Dial was told to click.
+/// Returns how often the Dial was set to click.
 fn told(dial: &Plugged) -> usize {
     dial.device.asked().iter().filter(|asked| asked.to_string() == CLICKING).count()
 }
 
-/// The kernel's worker is given its time, and one that never rests would tell the Dial more often.
+/// Gives the kernel's worker its time. A worker that never stops would send more requests.
 fn expect_told(dial: &Plugged, times: usize, when: &str) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while told(dial) < times && Instant::now() < end {
@@ -47,7 +47,8 @@ fn expect_told(dial: &Plugged, times: usize, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// At the attach; when the other driver, and with it the kernel, has told the Dial otherwise; and at the first report after a pause.
+/// The driver sends its request when it is attached, when the other driver's attaching made the kernel reset the Dial, and at the first
+/// report after a pause.
 fn dial_clicks_again(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(HAPTICS, DESCRIPTOR_SIZE)?;
     let dial = bench.plug_with(&spec, &[], [(1, unhex(ITS_OWN)?)].into())?;
@@ -60,7 +61,7 @@ fn dial_clicks_again(bench: &mut Bench) -> Result<()> {
     let mut drivers = dial.pinned_drivers()?;
     drivers.sort();
     ensure!(drivers == [WHEEL, HAPTICS], "pinned: {drivers:?}");
-    // A click under the hand is one of the wheel.
+    // A felt click is one step of the wheel.
     let mut node = dial.node("Surface Dial System Multi Axis")?;
     expect_answers(&dial, &mut node, &[(CLICK, "REL_WHEEL 1, REL_WHEEL_HI_RES 120")])?;
     expect_told(&dial, 2, "at a report after another")?;

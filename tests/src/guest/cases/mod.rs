@@ -1,4 +1,4 @@
-//! The cases: a table of names, kernel generations and functions, and how they are run.
+//! The cases: a table of names, kernel generations and functions, and the code that runs them.
 
 mod aside;
 mod asus;
@@ -56,7 +56,7 @@ use crate::protocol::{Breadth, Generation, Listed, Message, Outcome, Way};
 
 /// Both generations that can run drivers.
 const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
-/// Where drivers that say `requires = ["struct-ops"]` can run.
+/// The generation for drivers with `requires = ["struct-ops"]`.
 const STRUCT_OPS: &[Generation] = &[Generation::StructOps];
 /// Every kernel.
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
@@ -76,15 +76,15 @@ pub struct Case {
 
 #[derive(Clone, Copy)]
 enum Test {
-    /// A function of its own.
+    /// A function for this case.
     Written(fn(&mut Bench) -> Result<()>),
     /// The recordings of this driver.
     Recordings(&'static str),
-    /// Those that are of devices on a USB bus, on such a bus.
+    /// The recordings of devices on a USB bus, on such a bus.
     UsbRecordings(&'static str),
-    /// One that has something to say to people.
+    /// A case that prints text for users.
     Speaking(fn(&mut Bench, &mut Port) -> Result<()>),
-    /// What it costs to attach drivers this way.
+    /// The cost of attaching drivers in this way.
     Measure(Way),
 }
 
@@ -99,7 +99,7 @@ const fn case(name: &'static str, generations: &'static [Generation], run: fn(&m
     }
 }
 
-/// A case for which the machine needs the package udev-hid-bpf.
+/// Returns a case for which the machine needs the package udev-hid-bpf.
 const fn beside_udev_hid_bpf(
     name: &'static str,
     generations: &'static [Generation],
@@ -116,12 +116,12 @@ const fn beside_udev_hid_bpf(
 }
 
 impl Case {
-    /// The only case of a job that is no test, for every kernel.
+    /// Returns the only case of a job that is not a test, for every kernel.
     pub fn alone(name: &'static str, run: fn(&mut Bench, &mut Port) -> Result<()>) -> Case {
         Case { run: Test::Speaking(run), ..Self::for_all(name) }
     }
 
-    /// The only case of a job that measures.
+    /// Returns the only case of a job that measures.
     pub fn measuring(way: Way) -> Case {
         Case { run: Test::Measure(way), ..Self::for_all("measure") }
     }
@@ -130,19 +130,19 @@ impl Case {
         case(name, ALL, |_| Ok(()))
     }
 
-    /// The same, for the newest kernel: nothing of it can differ on another.
+    /// Limits it to the newest kernel, because its result can't differ on another.
     const fn newest_only(mut self) -> Case {
         self.breadth = Breadth::Newest;
         self
     }
 
-    /// The same, for one kernel of each generation: how the kernel takes programs is all that can differ.
+    /// Limits it to one kernel of each generation, because only the way of loading programs can make a difference.
     const fn each_generation(mut self) -> Case {
         self.breadth = Breadth::EachGeneration;
         self
     }
 
-    /// What the host is told of it.
+    /// Returns its description for the host.
     fn listed(&self) -> Listed {
         Listed {
             name: self.name.to_string(),
@@ -209,7 +209,7 @@ fn table() -> Vec<Case> {
     written.into_iter().chain(usb::cases()).chain(recorded).chain(over_usb).collect()
 }
 
-/// Prints one line of JSON a case. That the reader has heard enough is no failure.
+/// Prints one line of JSON a case. It is not a failure if the reader stops reading.
 pub fn list() -> ExitCode {
     let mut stdout = io::stdout().lock();
     let written = table().iter().try_for_each(|case| {
@@ -225,7 +225,7 @@ pub fn list() -> ExitCode {
     }
 }
 
-/// The cases with these names.
+/// Returns the cases with these names.
 ///
 /// # Errors
 /// There is no such case.

@@ -1,4 +1,4 @@
-//! Cases about options of drivers: set while the driver is at work, kept, taken back, and by a udev property.
+//! Cases about options of drivers: set while the driver is attached, kept, reset, and set by a udev property.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ fn expect(mouse: &Plugged, answer: &str) -> Result<()> {
     expect_answers(mouse, &mut mouse.only_node()?, &[(UP, answer)])
 }
 
-/// The links of a driver, as status lists them.
+/// Returns the links of a driver, as status lists them.
 fn links(bench: &Bench, device: &Plugged, driver: &str) -> Result<Vec<String>> {
     let status: serde_json::Value = serde_json::from_str(&bench.hidbpf(&["--json", "status"])?.expect(0)?.stdout)?;
     let devices = status["status"].as_array().into_iter().flatten();
@@ -45,17 +45,17 @@ fn at_once(bench: &mut Bench) -> Result<()> {
     for (value, answer) in [("both", BOTH), ("x", X), ("y", Y), ("both", BOTH)] {
         let line = format!("{} on {}: set\n", MOUSE.0, mouse.name());
         bench.hidbpf(&["set", MOUSE.0, &format!("axis={value}")])?.expect(0)?.answers(&line)?;
-        // The same node: the driver stayed where it was.
+        // The node is the same: the driver stayed attached.
         expect_answers(&mouse, &mut node, &[(UP, answer)])?;
         let get = bench.hidbpf(&["get", MOUSE.0, &mouse.name()])?.expect(0)?;
         get.answers(&format!("axis = {value}  (set by hand)"))?;
     }
     bench.hidbpf(&["set", MOUSE.0, "axis=both"])?.expect(0)?.answers("as it was")?;
-    // What keeps the options within reach is no link.
+    // The pin of the options is not listed as a link.
     let (listed, pins) = (links(bench, &mouse, MOUSE.0)?, entries(&mouse.pins().join(MOUSE.0))?);
     ensure!(!listed.is_empty() && listed.iter().all(|link| !link.contains("options")), "links: {listed:?}");
     ensure!(pins.len() == listed.len() + 1, "pins: {pins:?}, links: {listed:?}");
-    // By hand it stays over a reload, and until the device is plugged in again.
+    // Set by hand, it survives a reload, and lasts until the device is plugged in again.
     bench.hidbpf(&["reload", MOUSE.0])?.expect(0)?;
     expect(&mouse, BOTH)?;
     bench.hidbpf(&["set", MOUSE.0, &mouse.name(), "axis="])?.expect(0)?;
@@ -82,7 +82,7 @@ fn kept(bench: &mut Bench) -> Result<()> {
     let right = bench.plug(&spec)?;
     bench.hidbpf(&["load", MOUSE.0, &right.name()])?.expect(0)?;
     expect(&right, X)?;
-    // A file of one's own, brought in line by command.
+    // A user's own file, applied by a command.
     files.write("hidbpf.toml.d/95-mine.toml", "[driver.mouse-invert-y.options]\naxis = \"y\"\n")?;
     bench.hidbpf(&["get", MOUSE.0, &right.name()])?.expect(0)?.answers("`axis` is x still: `hidbpf config --apply`")?;
     bench.hidbpf(&["config", "--apply"])?.expect(0)?.answers(&format!("{} on {}: set", MOUSE.0, right.name()))?;
@@ -91,7 +91,7 @@ fn kept(bench: &mut Bench) -> Result<()> {
     for device in [left, right] {
         bench.unplug(device)?;
     }
-    // A udev property sets it too, and the configuration goes before that.
+    // A udev property sets it too, and the configuration has precedence.
     let property = [("HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS", "both")];
     let mut files = Some(files);
     for answer in [Y, BOTH] {
@@ -123,7 +123,7 @@ fn wrong(bench: &mut Bench) -> Result<()> {
     let files = Files::new()?;
     let spec = recordings::device(PEN.0, PEN.1)?;
     bench.hidbpf(&["set", PEN.0, "second-button=eraser"])?.expect(1)?.says("attached to no device")?;
-    // What can't be is passed over and told, and the device is fixed all the same.
+    // An invalid value is ignored and reported, and the device is fixed nevertheless.
     files.write("hidbpf.toml", "[driver.xppen-artist-24.options]\nsecond-button = \"earser\"\nthird = 1\n")?;
     let pen = bench.plug(&spec)?;
     ensure!(pen.descriptor()? != spec.descriptor, "the pen is not fixed");

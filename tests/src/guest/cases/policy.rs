@@ -1,4 +1,5 @@
-//! Cases about what is decided of a device and when: the same by all who ask, again when another kernel driver is bound, and never in a loop.
+//! Cases about the decision for a device and its time: all programs decide the same, they decide again when another kernel driver is bound,
+//! and never in a loop.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -39,10 +40,10 @@ fn bind(device: &Plugged) -> Result<()> {
     write(format!("{GENERIC}/bind").as_ref(), device.name().as_bytes())
 }
 
-/// How often udev has started the helper.
+/// Counts how often udev has started the helper.
 struct Starts {
     inotify: OwnedFd,
-    /// How often a start opens the file.
+    /// How often one start opens the file.
     each: usize,
 }
 
@@ -67,7 +68,7 @@ impl Starts {
         opened / self.each
     }
 
-    /// The starts since the last time must be so many.
+    /// Checks the number of starts since the last call.
     fn expect(&self, expected: usize, when: &str) -> Result<()> {
         let found = self.count();
         ensure!(found == expected, "{when}: the helper was started {found} times, expected {expected}");
@@ -75,7 +76,7 @@ impl Starts {
     }
 }
 
-/// What `hidbpf status` says of a driver that is left off: the reason and the hint.
+/// Returns the reason and the hint of `hidbpf status` for a driver that is left off.
 fn left_off(bench: &Bench, device: &Plugged, driver: &str) -> Result<(String, String)> {
     let answer = bench.hidbpf(&["--json", "status"])?.expect(0)?.stdout;
     let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
@@ -109,12 +110,12 @@ fn rivals(bench: &mut Bench) -> Result<()> {
             ensure!(reason.contains(SAYS), "{reason}");
             bench.hidbpf(&["doctor", &joystick.name()])?.expect(0)?.answers(&reason)?.answers(&hint)?;
         }
-        // With one of them ruled out there is nothing to choose.
+        // If one of them is disabled, there is nothing to choose.
         bench.hidbpf(&["disable", RIVAL.name])?.expect(0)?;
         bench.hidbpf(&["config", "--apply"])?.expect(0)?;
         bench.settle()?;
         expect_hat_works(&joystick)?;
-        // The one that is attached keeps the descriptor.
+        // The attached driver keeps the descriptor.
         bench.hidbpf(&["enable", RIVAL.name])?.expect(1)?.says("the attached driver")?.says(RAPTOR.0)?;
         expect_hat_works(&joystick)?;
         drop(files);
@@ -122,7 +123,7 @@ fn rivals(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The first of two drivers, by name, is at odds with what is remembered of it. The second one is attached all the same.
+/// The first of two drivers, by name, does not match its recorded state. The second one is attached nevertheless.
 fn one_failure(bench: &mut Bench) -> Result<()> {
     const LATER: &str = "rapoo-m50-plus-silent";
     let files = Files::new()?;
@@ -159,11 +160,11 @@ fn follow(bench: &mut Bench, device: &Plugged, driver: &str, hint: &str) -> Resu
     anyhow::bail!("`{driver}` is not attached by `{hint}`")
 }
 
-/// For each reason: `status` and `doctor` say the same of it, and the command that they name attaches the driver.
+/// For each reason, `status` and `doctor` report the same, and the command that they name attaches the driver.
 fn hints(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let disable = |bench: &mut Bench, arguments: &[&str]| bench.hidbpf(arguments)?.expect(0).map(drop);
-    /// What the reason says, the device's udev properties, and what is done to it.
+    /// The words of the reason, the device's udev properties, and the action on the device.
     type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a dyn Fn(&mut Bench, &Plugged) -> Result<()>);
     let rows: [Row<'_>; 6] = [
         ("it is disabled by", &[], &|bench, _| disable(bench, &["disable", RAPTOR.0])),
@@ -175,7 +176,7 @@ fn hints(bench: &mut Bench) -> Result<()> {
             disable(bench, &["unload", &device.name()])?;
             disable(bench, &["load", "--force", &RIVAL.file()?, &device.name()])?;
             bench.settle()?;
-            // Not taken off by a person any more: only the rival is in its way.
+            // Without the mark of detaching by hand, only the rival is in its way.
             let state = fs::read_to_string(device.state()).context("failed to read a state")?;
             let off = format!("\"taken-off\":[\"{}\"]", RAPTOR.0);
             ensure!(state.contains(&off), "{state}");
@@ -195,7 +196,7 @@ fn hints(bench: &mut Bench) -> Result<()> {
         drop(files);
         bench.unplug(joystick)?;
     }
-    // One that is attached on request.
+    // A driver that is attached on request.
     let mouse = bench.plug(&recordings::device(MOUSE.0, MOUSE.1)?)?;
     let doctor = bench.hidbpf(&["doctor", &mouse.name()])?.expect(0)?.answers("it is attached only on request")?;
     let hint = doctor.stdout.lines().skip_while(|line| !line.contains("only on request")).nth(1);
@@ -203,7 +204,7 @@ fn hints(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// The helper decides once. The binding that its driver causes starts nothing, and nor does any other of the same kernel driver.
+/// The helper decides once. The binding that its driver causes starts nothing. Neither does any other binding of the same kernel driver.
 fn settled(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     let joystick = bench.plug_unseen(&spec)?;
@@ -226,7 +227,8 @@ fn settled(bench: &mut Bench) -> Result<()> {
     starts.expect(1, "unplugged")
 }
 
-/// The mouse is not bound yet. A driver for its descriptor needs no kernel driver, a driver for its reports does, and comes when there is one.
+/// The mouse is not bound yet. A driver for its descriptor needs no kernel driver. A driver for its reports needs one, and is attached when
+/// it is bound.
 fn second_driver(bench: &mut Bench) -> Result<()> {
     SIBLING.installed(bench, |bench| {
         PROBE.installed(bench, |bench| {
@@ -250,7 +252,8 @@ fn second_driver(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Neither the helper nor the command that it becomes could attach the driver, and both have left a state file. The next binding brings it.
+/// Neither the helper nor the command that it becomes could attach the driver, and both have left a state file. The next binding attaches
+/// it.
 fn left_by_helper(bench: &mut Bench) -> Result<()> {
     let installed = format!("/etc/hidbpf/drivers/{}.bpf.o", RAPTOR.0);
     let aside = format!("{HIDBPF}.aside");
@@ -273,7 +276,7 @@ fn left_by_helper(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// Another kernel driver takes the device: the helper decides again, once.
+/// Another kernel driver is bound to the device: the helper decides again, once.
 fn other_kernel_driver(bench: &mut Bench) -> Result<()> {
     const MULTITOUCH: &str = "hid-multitouch";
     let touchpad = bench.plug(&touchpad()?)?;
@@ -293,7 +296,7 @@ fn other_kernel_driver(bench: &mut Bench) -> Result<()> {
     bench.unplug(touchpad)
 }
 
-/// The driver is taken off when the kernel has refused what it made, which binds the mouse once more; and that is the end of it.
+/// The driver is detached when the kernel has refused its descriptor, which binds the mouse once more. Nothing else happens.
 fn breaks(bench: &mut Bench) -> Result<()> {
     BREAKS.installed(bench, |bench| {
         let spec = plain_mouse();

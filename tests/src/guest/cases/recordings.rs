@@ -1,6 +1,7 @@
-//! One case a driver: every recorded device is plugged in and sends what it sent. Descriptor and reports must come out as the
-//! recording's expected half says, byte for byte, and nodes and events as its `.nodes` file says. What the driver's programs cost the
-//! kernel is told beside.
+//! One case for each driver: every recorded device is plugged in and sends its recorded reports.
+//!
+//! Descriptor and reports must equal the recording's expected half, byte for byte. Nodes and events must equal its `.nodes` file. The case
+//! also reports the cost of the driver's programs in the kernel.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use crate::transport::Transport;
 use crate::uhid::Spec;
 use crate::usb;
 
-/// Where the drivers' recordings are in the guest.
+/// The folder of the drivers' recordings in the guest.
 const RECORDINGS: &str = "/recordings";
 
 /// A driver that has recordings.
@@ -29,11 +30,11 @@ const RECORDINGS: &str = "/recordings";
 pub struct Recorded {
     /// Its name.
     pub driver: &'static str,
-    /// Whether it is for struct_ops kernels only.
+    /// Whether it is only for struct_ops kernels.
     pub newer_only: bool,
     /// Whether it has a recording of a device on a USB bus.
     pub on_usb: bool,
-    /// Drivers of one family have the same kinds of hooks, made of the same parts of the SDK.
+    /// The family of drivers with the same kinds of hooks, made from the same parts of the SDK.
     pub family: &'static str,
 }
 
@@ -47,7 +48,7 @@ pub fn run(driver: &str, bench: &mut Bench, port: &mut Port) -> Result<()> {
     costs.send(driver, port)
 }
 
-/// The recordings of a driver whose names begin like this.
+/// Returns the recordings of a driver whose names have this prefix.
 ///
 /// # Errors
 /// One can't be read.
@@ -57,11 +58,11 @@ pub fn named<'a>(driver: &'a str, prefix: &str) -> Result<Vec<Session<'a>>> {
     Ok(sessions)
 }
 
-/// Plugs all recorded devices of a driver that were on a USB bus into a virtual one, and compares.
+/// Plugs all recorded USB devices of a driver into a virtual bus, and compares.
 pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
     let mut sessions = sessions(driver, usize::MAX)?;
     sessions.retain(Session::is_on_usb);
-    // All at once, for the kernel takes its time for each.
+    // All at once, because the kernel takes its time for each.
     bench.usb_bus()?;
     bench.udev.forget();
     let mut devices = Vec::new();
@@ -87,7 +88,7 @@ pub fn run_over_usb(driver: &str, bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// The same on two devices of a kind at once, one a report behind the other: what the driver keeps of one must not tell on the other.
+/// Runs the same on two devices of a kind at once, one a report behind the other. The driver's state for one must not affect the other.
 pub fn run_on_two(driver: &str, bench: &mut Bench) -> Result<()> {
     for_each(driver, |session| session.run_on_two(bench))
 }
@@ -116,7 +117,7 @@ fn for_some(driver: &str, most: usize, mut run: impl FnMut(Session<'_>) -> Resul
     Ok(())
 }
 
-/// The first recordings of a driver, `most` of them.
+/// Returns the first recordings of a driver, at most `most`.
 fn sessions(driver: &str, most: usize) -> Result<Vec<Session<'_>>> {
     let paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
@@ -132,7 +133,7 @@ fn sessions(driver: &str, most: usize) -> Result<Vec<Session<'_>>> {
     paths.into_iter().take(most).map(session).collect()
 }
 
-/// The recorded device of `driver` whose descriptor has this size.
+/// Returns the recorded device of `driver` whose descriptor has this size.
 pub fn device(driver: &str, descriptor_size: usize) -> Result<Spec> {
     for path in all_of(driver)? {
         let recording = Recording::read(&path)?;
@@ -143,7 +144,7 @@ pub fn device(driver: &str, descriptor_size: usize) -> Result<Spec> {
     bail!("no recording of `{driver}` has a descriptor of {descriptor_size} bytes")
 }
 
-/// The first device of a driver's recordings.
+/// Returns the first device of a driver's recordings.
 ///
 /// # Errors
 /// There is no recording of it.
@@ -154,7 +155,7 @@ pub fn any_device(driver: &str) -> Result<Spec> {
     Ok(spec(device))
 }
 
-/// Has a device send what is in the first recording of `driver`.
+/// Makes a device send the reports of the first recording of `driver`.
 ///
 /// # Errors
 /// There is no recording of it, or it can't be sent.
@@ -166,7 +167,7 @@ pub fn play(driver: &str, device: &Plugged) -> Result<()> {
     Ok(())
 }
 
-/// A recorded device, to be plugged in.
+/// Returns a recorded device, to be plugged in.
 pub fn spec(device: &Device) -> Spec {
     Spec {
         bus: device.bus.0,
@@ -186,15 +187,15 @@ fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A recording of one device, and what is expected of it.
+/// A recording of one device, and its expected results.
 pub struct Session<'a> {
     /// The driver.
     pub driver: &'a str,
     sent: Recording,
     expected: Recording,
-    /// The file that says which nodes and events are expected.
+    /// The file with the expected nodes and events.
     nodes: PathBuf,
-    /// The recording's own.
+    /// The path of the recording.
     path: PathBuf,
 }
 
@@ -214,7 +215,7 @@ impl Session<'_> {
         bench.unplug(device)
     }
 
-    /// The recorded device for a USB bus, with an interface of the number that was recorded.
+    /// Returns the recorded device for a USB bus, with an interface of the recorded number.
     ///
     /// # Errors
     /// The recording has more than one.
@@ -230,18 +231,18 @@ impl Session<'_> {
         Ok(spec)
     }
 
-    /// Sends what was recorded, and compares the device, its nodes and its reports with what was expected. Events are left out, for a node
-    /// has none for what it was sent before.
+    /// Sends the recorded reports, and compares the device, its nodes and its reports with the expected ones. Events are left out, because
+    /// a new node has none for earlier reports.
     ///
     /// # Errors
-    /// They differ, or the kernel doesn't take a report.
+    /// They differ, or the kernel does not take a report.
     pub fn expect_fixed(&self, device: &Plugged<impl Transport>) -> Result<()> {
         self.check(device)?;
         self.watch(device)?;
         self.compare(device, None, None)
     }
 
-    /// Compares what a device has become with what was expected.
+    /// Compares a device with the expected result.
     fn check(&self, device: &Plugged<impl Transport>) -> Result<()> {
         let (descriptor, expected) = (device.descriptor()?, &only_device(&self.expected)?.descriptor);
         ensure!(descriptor == *expected, "expected the descriptor\n  {}\ngot\n  {}", Hex(expected), Hex(&descriptor));
@@ -275,7 +276,7 @@ impl Session<'_> {
     /// Plugs the recorded device in, and attaches the driver.
     ///
     /// # Errors
-    /// The device is not there, or not with the driver.
+    /// The device is missing, or the driver is not attached.
     pub fn plug(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
         bench.set_generic_only(self.avoids_kernel_drivers()?)?;
@@ -288,7 +289,7 @@ impl Session<'_> {
         Ok(device)
     }
 
-    /// The recorded device.
+    /// Returns the recorded device.
     ///
     /// # Errors
     /// The recording has more than one.
@@ -296,26 +297,26 @@ impl Session<'_> {
         only_device(&self.sent).map(spec)
     }
 
-    /// Plugs the recorded device in, of which udevd does not hear before [`Bench::release`].
+    /// Plugs in the recorded device, which udevd does not see before [`Bench::release`].
     ///
     /// # Errors
-    /// The kernel doesn't take it.
+    /// The kernel does not accept it.
     pub fn plug_unseen(&self, bench: &mut Bench) -> Result<Plugged> {
         let recorded = only_device(&self.sent)?;
         bench.set_generic_only(self.avoids_kernel_drivers()?)?;
         bench.plug_unseen_with(&spec(recorded), features_of(recorded.features.clone()))
     }
 
-    /// Whether the driver is not for the device beside a kernel driver that has the same ids.
+    /// Returns true if the driver does not support the kernel driver for the same ids.
     fn avoids_kernel_drivers(&self) -> Result<bool> {
         let driver = installed(self.driver)?;
         Ok(driver.manifest.matches.iter().any(|rule| !rule.not_kernel_driver.is_empty()))
     }
 
-    /// Sends what was recorded, and looks at nothing.
+    /// Sends the recorded reports, and checks nothing.
     ///
     /// # Errors
-    /// The kernel doesn't take it.
+    /// The kernel does not take them.
     pub fn send_all(&self, device: &Plugged) -> Result<()> {
         let mut events = self.sent.events.iter();
         events.try_for_each(|event| device.device.send(&event.report).context("failed to send a report"))
@@ -327,16 +328,16 @@ impl Session<'_> {
         expectation.watch(device.nodes()?)
     }
 
-    /// Sends what was recorded to a device that the driver is attached to, and compares.
+    /// Sends the recorded reports to a device with the driver attached, and compares.
     ///
     /// # Errors
-    /// Something else came of it than was expected.
+    /// The results differ from the expected ones.
     pub fn compare_events(&self, device: &Plugged, bench: &Bench) -> Result<()> {
         let replayed = Replayed::of(self.driver, &self.path, bench)?;
         self.compare(device, Some(self.watch(device)?), Some((&replayed, &mut Compared::default())))
     }
 
-    /// Sends what was recorded, and compares what comes of it with what was expected, and with what `hidbpf replay` says.
+    /// Sends the recorded reports, and compares the results with the expected ones and with those of `hidbpf replay`.
     fn compare<T: Transport>(
         &self,
         device: &Plugged<T>,
@@ -345,7 +346,7 @@ impl Session<'_> {
     ) -> Result<()> {
         let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
             .context("failed to parse the expected descriptor")?;
-        // What was recorded elsewhere, or made up, may be longer than what a device can send on this bus.
+        // Reports that were recorded on another bus, or invented, may be longer than a device can send on this one.
         let sent = only_device(&self.sent)?;
         let declaring = if is_refused(sent) { only_device(&self.expected)? } else { sent };
         let bound = if T::BOUNDED { longest(&declaring.descriptor)? } else { usize::MAX };
@@ -359,9 +360,9 @@ impl Session<'_> {
                 watch.look(event)?;
             }
             let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
-            // A dropped report has no line of its time.
+            // A dropped report has no line with its time.
             let wanted = rest.next_if(|next| next.time == event.time).map(|wanted| &wanted.report);
-            // A driver that makes a report of its own makes all of it.
+            // If the driver makes its own report, it makes all of it.
             let wanted = wanted.map(|of| if of.len() == event.report.len() { cut(of) } else { of.clone() });
             let passes = match (&wanted, wanted.as_ref().map(|wanted| kernel_takes(&declared, wanted))) {
                 (Some(wanted), Some(Takes::Always)) => seen == [Hex(wanted).to_string()],
@@ -388,19 +389,19 @@ impl Session<'_> {
     }
 }
 
-/// Whether the kernel refuses the device's descriptor.
+/// Returns true if the kernel refuses the device's descriptor.
 fn is_refused(recorded: &Device) -> bool {
     invalid::check(&recorded.descriptor).is_err()
 }
 
-/// The bytes of the longest input report that a descriptor declares.
+/// Returns the bytes of the longest input report that a descriptor declares.
 fn longest(descriptor: &[u8]) -> Result<usize> {
     let declared = Reports::parse(descriptor).context("failed to parse the recorded descriptor")?;
     let lengths = declared.iter().filter(|(kind, _, _)| *kind == ReportType::Input).map(|(_, _, length)| length);
     lengths.max().context("the device declares no input report")
 }
 
-/// The device was asked and told all of this, in this order. The kernel's own drivers ask as well.
+/// Checks that the device received all these requests, in this order. The kernel's own drivers send requests as well.
 fn expect_asked(device: &Plugged<impl Transport>, expected: &[Asked]) -> Result<()> {
     let seen = device.device.asked();
     let mut rest = seen.iter();
@@ -415,7 +416,7 @@ fn send(device: &Plugged<impl Transport>, event: &Event, watch: &mut Watch) -> R
     watch.look(event)
 }
 
-/// The udev properties that a device was recorded with.
+/// Returns the udev properties that a device was recorded with.
 fn properties(recorded: &Device) -> Vec<(&str, &str)> {
     recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
@@ -441,14 +442,14 @@ fn attach<D>(driver: &str, bench: &mut Bench, device: &Plugged<D>) -> Result<()>
     Ok(())
 }
 
-/// Whether the HID core hands a report that the driver has let pass to hidraw: `hid_report_raw_event()`, drivers/hid/hid-core.c.
+/// Whether the HID core passes a report on to hidraw after the driver has passed it: `hid_report_raw_event()`, drivers/hid/hid-core.c.
 pub enum Takes {
     /// It does.
     Always,
-    /// A report that is shorter than declared is filled up where the transport's buffer has room for it, or else dropped. That
-    /// has changed between kernels, and back.
+    /// A report that is shorter than declared is filled up if the transport's buffer has room for it, or else dropped. That has changed
+    /// between kernels, and back.
     Perhaps,
-    /// Its number is not declared.
+    /// Its id is not declared.
     Never,
 }
 

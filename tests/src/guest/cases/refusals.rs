@@ -1,5 +1,5 @@
-//! Cases in which the kernel refuses to load programs: its verifier has had enough, it can't compile them, a security policy forbids it.
-//! People are told what refuses, by hand and by udev's events, and what to do.
+//! Cases in which the kernel refuses to load programs: its verifier reaches its limit, it can't compile them, or a security policy forbids
+//! it. Commands and udev's events report who refuses, and what to do.
 
 use std::path::Path;
 
@@ -22,10 +22,10 @@ pub const CASES: &[Case] = &[
     case("bpf-lsm-forbids-programs", STRUCT_OPS, lsm_forbids),
 ];
 
-/// Lines of a message that a person reads, the kernel's own included.
+/// The line limit of a message for users, including the kernel's own text.
 const FEW: usize = 20;
 
-/// Of the hundred thousand lines of the verifier's log those are shown that matter, and all when they are asked for.
+/// Only the important lines of the verifier's hundred thousand are shown, and all of them on request.
 fn verifier_gives_up(bench: &mut Bench) -> Result<()> {
     const PLACE: &str = "bench-endless/driver.bpf.c:1";
     const COUNTS: &str = "| processed ";
@@ -72,7 +72,7 @@ fn jit_is_off(bench: &mut Bench) -> Result<()> {
 fn lsm_forbids(bench: &mut Bench) -> Result<()> {
     let said = ["Operation not permitted", "this process has the capabilities", "BPF LSM", "bpftool prog list"];
     expect_refused(bench, 1, &said, &said, |run| {
-        // systemd mounts it where there is one.
+        // systemd mounts it if it exists.
         const SECURITYFS: &str = "/sys/kernel/security";
         mount("securityfs", SECURITYFS, "securityfs", MountFlags::NOSUID, None)
             .context("failed to mount securityfs")?;
@@ -86,7 +86,7 @@ fn lsm_forbids(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Forbids all to load BPF programs, for as long as what comes back is kept.
+/// Forbids everyone to load BPF programs, as long as the result is kept.
 fn deny_programs() -> Result<Link> {
     const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/deny.bpf.o"));
     let object = ObjectBuilder::default().open_memory(OBJECT).context("failed to open the policy")?;
@@ -95,7 +95,7 @@ fn deny_programs() -> Result<Link> {
     policy.attach_lsm().context("failed to attach the policy")
 }
 
-/// While `refusing` is at work no driver is attached, and `load`, `doctor` and `status` say why. Afterwards all is well.
+/// While `refusing` is active no driver is attached, and `load`, `doctor` and `status` say why. Afterwards everything works.
 fn expect_refused(
     bench: &mut Bench,
     code: i32,

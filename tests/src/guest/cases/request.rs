@@ -17,7 +17,7 @@ fn by_hand(bench: &mut Bench) -> Result<()> {
     run.answers("05 20 30\n")?.answers("Vendor Usage 0x00: 32 48")?;
     request(&["--json", "get", "feature", "0x05"])?.expect(0)?.answers("\"answer\": \"05 20 30\"")?;
     request(&["set", "feature", "5", "aa", "bb"])?.expect(0)?.answers("took it: set feature 05 aa bb")?;
-    // What is missing is 0.
+    // Missing bytes are 0.
     request(&["set", "output", "6", "aa"])?.expect(0)?;
     let sent = request(&["send", "6", "aabb"])?;
     let mut expected = vec!["get feature 05", "get feature 05", "set feature 05 aa bb", "set output 06 aa 00"];

@@ -1,4 +1,4 @@
-//! Cases of what the SDK offers to drivers: that kernels take it, and do what a replay does.
+//! Cases about the SDK: kernels accept its code, and give the same results as a replay.
 
 use std::path::Path;
 
@@ -22,11 +22,11 @@ pub const CASES: &[Case] = &[
     case("kernel-verifies-without-attaching", WITH_HID_BPF, verifies),
 ];
 
-/// The longest descriptors of real devices, where the build had them at hand.
+/// The longest descriptors of real devices, if the build had them.
 const REAL: &[&[u8]] = include!(concat!(env!("OUT_DIR"), "/long_descriptors.rs"));
 
-/// The walk's program was loaded by this kernel's verifier, and has come to each item of a short descriptor, of long ones of real devices, and of
-/// the longest that there can be. The short one gets a const array behind it.
+/// This kernel's verifier accepts the walk's program. The program reaches each item of a short descriptor, of long ones of real devices,
+/// and of the longest possible one. The short one also gets a const array appended.
 fn items_are_walked(bench: &mut Bench) -> Result<()> {
     let file = WALK.file()?;
     let synthetic = [plain_mouse().descriptor, longest()];
@@ -48,7 +48,7 @@ fn items_are_walked(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// As `hidbpf build` has it done: the kernel takes a driver or says what it has against it, and no device is touched.
+/// As in `hidbpf build`: the kernel accepts a driver or reports its fault, and no device is touched.
 fn verifies(bench: &mut Bench) -> Result<()> {
     let spec = plain_mouse();
     let mouse = bench.plug(&spec)?;

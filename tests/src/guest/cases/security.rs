@@ -1,4 +1,4 @@
-//! Cases about what udev's helper may do, and whose objects it takes: docs/security.md.
+//! Cases about the rights of the helper, and the owners of the objects that it loads: docs/security.md.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -47,7 +47,7 @@ fn gives_up_privileges(bench: &mut Bench) -> Result<()> {
 }
 
 fn others_can_write(bench: &mut Bench) -> Result<()> {
-    /// Comes before the distribution's directory, so that its object is the one that counts.
+    /// This directory precedes the distribution's, so its object is used.
     const DIRECTORY: &str = "/etc/hidbpf/drivers";
     const ELSEWHERE: &str = "/tmp/elsewhere.bpf.o";
     let path = format!("{DIRECTORY}/{}.bpf.o", RAPTOR.0);
@@ -73,7 +73,7 @@ fn others_can_write(bench: &mut Bench) -> Result<()> {
             write(Path::new(&path), &object)?;
             chown(&path, Some(1000), None).with_context(|| format!("failed to give away `{path}`"))
         }),
-        // Everybody may write /tmp.
+        // Everybody may write to /tmp.
         (refused("/tmp", "can be written by everybody"), "chmod go-w", &|| link(ELSEWHERE)),
         (refused(&path, "comes after 40 other links"), "correct the link", &|| link(&path)),
     ];
@@ -85,7 +85,7 @@ fn others_can_write(bench: &mut Bench) -> Result<()> {
             ensure!(joystick.pinned_drivers()?.is_empty(), "pinned: {:?}", joystick.pinned_drivers()?);
             bench.hidbpf(&["status"])?.expect(0)?.answers(why)?.answers(hint)?;
             bench.hidbpf(&["doctor"])?.answers(hint)?;
-            // Who names it by hand has seen to it.
+            // A user who names it by hand is responsible for it.
             bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
             ensure!(!bench.hidbpf(&["status"])?.expect(0)?.stdout.contains(why), "the failure is not resolved");
             Ok(())
@@ -100,7 +100,8 @@ fn others_can_write(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// Image-based systems have /usr/local below /var, by a link with `..` in it. NixOS has links in /etc to a store that its builders may add to.
+/// Image-based systems have /usr/local below /var, by a link with `..` in it. NixOS has links in /etc to a store that its builders may add
+/// to.
 fn by_way_of_links(bench: &mut Bench) -> Result<()> {
     const OBJECT: &str = "frtec-raptor-mach-2.bpf.o";
     let packaged = format!("/usr/lib/hidbpf/drivers/{OBJECT}");

@@ -1,5 +1,5 @@
-//! Cases about drivers that talk to their device: at the attach, and again after a suspend or when another kernel driver was bound; and
-//! about devices that refuse, or never answer.
+//! Cases about drivers with a setup: it runs when the driver is attached, after a suspend, and when another kernel driver was bound.
+//! Devices may refuse, or never answer.
 
 use anyhow::{Result, ensure};
 
@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     case("setup-that-goes-on-asking", WITH_HID_BPF, stubborn).each_generation(),
 ];
 
-/// A mouse with a report 1, a feature report 5 and an output report 6, of 2 bytes each besides their ids.
+/// Returns a mouse with a report 1, a feature report 5 and an output report 6, of 2 bytes each besides their ids.
 pub fn mouse() -> Spec {
     const DESCRIPTOR: &str = "05 01 09 02 a1 01 85 01 09 01 a1 00 05 09 19 01 29 03 15 00 25 01 95 03 75 01 81 02 95 01 75 05 \
                               81 01 05 01 09 30 09 31 15 81 25 7f 75 08 95 02 81 06 c0 06 00 ff 85 05 09 00 95 02 b1 02 85 06 \
@@ -42,7 +42,7 @@ fn plug_set_up(bench: &mut Bench) -> Result<Plugged> {
     Ok(mouse)
 }
 
-/// The mouse was asked and told what the driver says, so many times over.
+/// Checks that the mouse received the setup's requests this many times.
 fn expect_asked(bench: &Bench, mouse: &Plugged, times: usize) -> Result<()> {
     // Kernels of the first generation have no other way to send an output report.
     let output = match bench.generation {
@@ -55,7 +55,7 @@ fn expect_asked(bench: &Bench, mouse: &Plugged, times: usize) -> Result<()> {
     Ok(())
 }
 
-/// X is turned around and Y is how often the mouse was set up: hooks and set-up share the driver's variables.
+/// Checks that X is negated and that Y is the number of setups: hooks and setup share the driver's variables.
 fn expect_count(mouse: &Plugged, count: u8) -> Result<()> {
     let expected = format!("REL_X -5, REL_Y {count}");
     expect_answers(mouse, &mut mouse.node("Told Mouse")?, &[("01 00 05 00", &expected)])
@@ -65,7 +65,7 @@ fn at_attach(bench: &mut Bench) -> Result<()> {
     SETUP.installed(bench, |bench| {
         let mouse = plug_set_up(bench)?;
         expect_count(&mouse, 1)?;
-        // What else udev does with the device asks nothing more.
+        // udev's other events for the device send no more requests.
         bench.trigger("add", &mouse)?;
         bench.trigger("change", &mouse)?;
         expect_asked(bench, &mouse, 1)?;
@@ -79,7 +79,7 @@ fn at_attach(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// As the machine's units do when it wakes up.
+/// Runs the command of the machine's units for waking up.
 fn after_suspend(bench: &mut Bench) -> Result<()> {
     SETUP.installed(bench, |bench| {
         let (first, second) = (plug_set_up(bench)?, plug_set_up(bench)?);
@@ -87,7 +87,7 @@ fn after_suspend(bench: &mut Bench) -> Result<()> {
         expect_asked(bench, &first, 2)?;
         expect_asked(bench, &second, 2)?;
         expect_count(&first, 2)?;
-        // One that has gone deaf does not keep the other one waiting, and stays fixed.
+        // A device that does not respond does not delay the other one, and stays fixed.
         first.device.set_mood(Mood::Refusing);
         bench
             .hidbpf(&["udev", "resume"])?
@@ -124,7 +124,7 @@ fn when_bound(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Without a kernel driver there is nothing to fix and nothing that a report could reach; with one the fix is there again.
+/// Without a kernel driver there is nothing to fix, and no report can arrive. With one the device is fixed again.
 fn bound_by_hand(bench: &mut Bench) -> Result<()> {
     const BUS: &str = "/sys/bus/hid/drivers/hid-generic";
     let joystick = plug_fixed(RAPTOR, bench)?;
@@ -145,7 +145,7 @@ fn bound_by_hand(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// Nothing is left of the attach, and it is said what was refused.
+/// Checks that nothing is left of the attaching, and that the output names the refused request.
 fn expect_not_set_up(mouse: &Plugged, bench: &mut Bench, driver: &Fixture, says: &str) -> Result<()> {
     ensure!(mouse.pinned_drivers()?.is_empty(), "pinned: {:?}", mouse.pinned_drivers()?);
     ensure!(mouse.descriptor()? == mouse_descriptor(), "the descriptor is not the device's own");
@@ -168,7 +168,7 @@ fn refused(bench: &mut Bench) -> Result<()> {
         run.says("Input/output error")?.says("hidbpf load")?;
         bench.settle()?;
         expect_not_set_up(&mouse, bench, &SETUP, SAYS)?;
-        // Once the device is willing, so is everything.
+        // Once the device accepts requests, everything works.
         mouse.device.set_mood(Mood::Willing);
         bench.hidbpf(&["load", SETUP.name, &mouse.name()])?.expect(0)?;
         bench.settle()?;
@@ -177,7 +177,7 @@ fn refused(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// A driver that goes on asking is not waited for.
+/// hidbpf does not wait for a driver that keeps sending requests.
 fn stubborn(bench: &mut Bench) -> Result<()> {
     let spec = mouse();
     let mouse = bench.plug_with(&spec, &[], [(5, vec![5, 0x20, 0x30])].into())?;
@@ -185,7 +185,7 @@ fn stubborn(bench: &mut Bench) -> Result<()> {
     mouse.device.set_mood(Mood::Silent);
     bench.hidbpf(&["load", &file, &mouse.name()])?.expect(1)?.says("did not answer within 8 s")?;
     ensure!(mouse.pinned_drivers()?.is_empty(), "pinned: {:?}", mouse.pinned_drivers()?);
-    // It has no hook, and so is for every kernel, and nothing but the set-up is pinned.
+    // It has no hook, so it is for every kernel, and only the setup is pinned.
     mouse.device.set_mood(Mood::Willing);
     bench.hidbpf(&["load", &file, &mouse.name()])?.expect(0)?.answers("device set up")?;
     ensure!(mouse.pinned_drivers()? == [STUBBORN.name], "pinned: {:?}", mouse.pinned_drivers()?);
@@ -197,7 +197,7 @@ fn stubborn(bench: &mut Bench) -> Result<()> {
 
 fn without_answer(bench: &mut Bench) -> Result<()> {
     SETUP.installed(bench, |bench| {
-        // The kernel waits for such a device as well when it looks for a driver, but not where no field wants it to.
+        // The kernel also waits for such a device when it looks for a driver, but not if no field requires it.
         let mouse = bench.plug_unseen(&mouse())?;
         mouse.device.set_mood(Mood::Silent);
         let run = bench.hidbpf(&["load", SETUP.name, &mouse.name()])?.expect(1)?;

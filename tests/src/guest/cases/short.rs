@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
 
 const PADDING: &str = "pad-short-reports";
 
-/// `doctor` finds what the kernel dropped, and its hint is all that it takes.
+/// `doctor` finds the reports that the kernel dropped, and its hint is sufficient.
 fn dropped(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     let mouse = bench.plug(&plain_mouse())?;
@@ -39,7 +39,7 @@ fn dropped(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// It costs devices nothing that nobody wants it on.
+/// It costs nothing on devices for which it is not enabled.
 fn any_device(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     let spec = plain_mouse();

@@ -1,4 +1,4 @@
-//! Cases about the state file of a device with a driver: one that another version of hidbpf wrote, and damaged ones.
+//! Cases about the state file of a device with a driver: files from another version of hidbpf, and damaged ones.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn other_versions(bench: &mut Bench) -> Result<()> {
     let rows: [(&str, Rewrite); 4] = [
         ("older", |state| {
             state["version"] = 0.into();
-            // Another form of what is known of a driver.
+            // Another format for a driver's data.
             state["drivers"] = json!([RAPTOR.0]);
         }),
         ("newer", |state| {
@@ -56,7 +56,7 @@ fn damaged(bench: &mut Bench) -> Result<()> {
             String::from_utf8_lossy(text).find(place).with_context(|| format!("no {place} in the state file"))?;
         Ok(text[..place].to_vec())
     };
-    // What was taken off stands before the failures.
+    // The list of detached drivers precedes the failures.
     with_state(bench, |text| cut_at(text, "\"failures\"")).context("cut at the failures")?;
     for place in ["\"taken-off\"", "\"original\"", "\"device\""] {
         without_state(bench, |text| cut_at(text, place)).with_context(|| format!("cut at {place}"))?;
@@ -65,7 +65,7 @@ fn damaged(bench: &mut Bench) -> Result<()> {
     without_state(bench, |text| Ok(vec![0; text.len()])).context("overwritten with zeros")
 }
 
-/// A joystick with its driver, and one driver that was unloaded by hand.
+/// Plugs in a joystick with its driver, and with another driver that was unloaded by hand.
 fn plug(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     let joystick = plug_fixed(RAPTOR, bench)?;
     bench.hidbpf(&["load", "--force", MOUSE.0, &joystick.name()])?.expect(0)?;
@@ -73,7 +73,7 @@ fn plug(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     Ok((joystick, recordings::device(RAPTOR.0, RAPTOR.1)?))
 }
 
-/// What udev and people do to a device after its state file was changed. What was unloaded by hand stays so.
+/// Runs the actions of udev and of users on a device after its state file was changed. A driver that was unloaded by hand stays so.
 fn with_state(bench: &mut Bench, change: impl Fn(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
     let (joystick, spec) = plug(bench)?;
     expect_in_order(bench, &joystick, &spec, change)?;
@@ -81,14 +81,14 @@ fn with_state(bench: &mut Bench, change: impl Fn(&[u8]) -> Result<Vec<u8>>) -> R
     expect_taken_off(bench, joystick, &spec, &[MOUSE.0, RAPTOR.0])
 }
 
-/// The same, where the state file does not have any longer what was taken off.
+/// The same, for a state file without the list of detached drivers.
 fn without_state(bench: &mut Bench, change: impl Fn(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
     let (joystick, spec) = plug(bench)?;
     expect_in_order(bench, &joystick, &spec, change)?;
     expect_taken_off(bench, joystick, &spec, &[RAPTOR.0])
 }
 
-/// The fixed descriptor is not taken for the original one, and the driver is neither attached twice nor taken off.
+/// Checks that the fixed descriptor does not count as the original one, and that the driver is neither attached twice nor detached.
 fn expect_in_order(
     bench: &mut Bench,
     joystick: &Plugged,
@@ -112,7 +112,7 @@ fn expect_in_order(
     expect_hat_works(joystick)
 }
 
-/// The driver can be taken off and comes back when it is asked for; udev leaves off what was unloaded by hand.
+/// Checks that the driver can be detached and is attached on request. udev leaves off a driver that was unloaded by hand.
 fn expect_taken_off(bench: &mut Bench, joystick: Plugged, spec: &Spec, taken_off: &[&str]) -> Result<()> {
     bench.unload(&[RAPTOR.0, &joystick.name()], &[&joystick])?;
     expect_untouched(&joystick, spec)?;
@@ -130,7 +130,7 @@ fn expect_taken_off(bench: &mut Bench, joystick: Plugged, spec: &Spec, taken_off
     Ok(())
 }
 
-/// Whoever would have to write the file is told, and the rest works.
+/// Commands that have to write the file report an error, and everything else works.
 fn unreadable(bench: &mut Bench) -> Result<()> {
     let (joystick, spec) = plug(bench)?;
     let file = joystick.state();

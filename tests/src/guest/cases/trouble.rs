@@ -1,4 +1,4 @@
-//! Cases in which something is wrong: the object, the machine, the rights of the caller, the kernel, or the moment.
+//! Cases with a problem: in the object, the machine, the caller's rights, the kernel, or the moment.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -33,7 +33,7 @@ pub fn raptor_object() -> Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("failed to read `{path}`"))
 }
 
-/// Plugs in the joystick without udevd's seeing it, so that only what the case does happens to it.
+/// Plugs in the joystick without udevd seeing it, so that only the case acts on it.
 pub fn plug_raptor_unseen(bench: &mut Bench) -> Result<(Plugged, Spec)> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
     Ok((bench.plug_unseen(&spec)?, spec))
@@ -82,7 +82,7 @@ fn corrupt_object(bench: &mut Bench) -> Result<()> {
         ensure!(!run.stderr.contains("panicked"), "{what}: {run}");
         expect_untouched(&joystick, &spec).with_context(|| what.to_owned())?;
     }
-    // A name is for people: what is in the file counts.
+    // The name is for users; only the file's contents count.
     write(Path::new("/tmp/driver.o"), &good)?;
     bench.hidbpf(&["load", "driver.o"])?.expect(1)?.says("there is no driver `driver.o`")?;
     bench.hidbpf(&["load", "/tmp/no-such.bpf.o"])?.expect(1)?.says("/tmp/no-such.bpf.o")?;
@@ -103,7 +103,7 @@ fn corrupt_among_good(bench: &mut Bench) -> Result<()> {
         expect_hat_works(&joystick)?;
         bench.hidbpf(&["drivers"])?.answers(RAPTOR.0)?.says("half-a-driver")?;
         bench.hidbpf(&["devices"])?.answers(RAPTOR.0)?;
-        // Without udev's help all installed drivers are read.
+        // Without udev's properties all installed drivers are read.
         let (second, _) = plug_raptor_unseen(bench)?;
         Run::of(command(HELPER).args(["add", &second.path()]))?;
         ensure!(second.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", second.pinned_drivers()?);
@@ -128,7 +128,7 @@ fn no_bpffs(bench: &mut Bench) -> Result<()> {
     })();
     machine::mount_bpffs()?;
     result?;
-    // Once that is mended the device can be.
+    // After the repair of the machine the device can be fixed.
     bench.hidbpf(&["load", RAPTOR.0])?.expect(0)?;
     bench.settle()?;
     expect_hat_works(&joystick)?;
@@ -171,14 +171,14 @@ fn not_root(bench: &mut Bench) -> Result<()> {
     as_nobody(&["udev", "remove", &joystick.path()])?.expect(1)?;
     helper_as_nobody("remove")?.expect(1)?;
     expect_hat_works(&joystick)?;
-    // Looking is free.
+    // Every user may inspect.
     as_nobody(&["status"])?.expect(0)?.answers(RAPTOR.0)?;
     as_nobody(&["devices"])?.expect(0)?.answers(RAPTOR.0)?;
     as_nobody(&["drivers"])?.expect(0)?.answers(RAPTOR.0)?;
     bench.unplug(joystick)
 }
 
-/// This generation's kernels oops where a process without CAP_SYS_ADMIN gets as far as attaching.
+/// Kernels of this generation oops if a process without CAP_SYS_ADMIN gets as far as attaching.
 fn without_sys_admin(bench: &mut Bench) -> Result<()> {
     let (joystick, spec) = plug_raptor_unseen(bench)?;
     let run = Run::of(shim::start(&[shim::WITHOUT_SYS_ADMIN], HIDBPF).args(["load", RAPTOR.0]))?;
@@ -190,7 +190,7 @@ fn without_sys_admin(bench: &mut Bench) -> Result<()> {
 
 fn kernel_without_hid_bpf(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
-    // The rules match, the helper runs, and does no harm.
+    // The rules match, and the helper runs without doing harm.
     let joystick = bench.plug(&spec)?;
     expect_untouched(&joystick, &spec)?;
     ensure!(!joystick.state().exists(), "`{}` was written", joystick.state().display());

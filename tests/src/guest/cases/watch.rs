@@ -1,4 +1,4 @@
-//! Cases about looking at a device: what `hidbpf record`, `hidbpf monitor` and `hidbpf inspect` see while a driver is attached.
+//! Cases about inspecting a device: the output of `hidbpf record`, `hidbpf monitor` and `hidbpf inspect` while a driver is attached.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -22,19 +22,19 @@ pub const CASES: &[Case] = &[
     case("inspect-shows-own-and-fixed-descriptor", WITH_HID_BPF, inspect_shows_both).newest_only(),
 ];
 
-/// The hat to the right: what the joystick sends, and what the driver makes of it.
+/// The hat to the right: the joystick's report, and the driver's.
 const HAT: usize = 33;
 const SENT: u8 = 60;
 const FIXED: u8 = 2;
 
-/// The hat at rest, likewise.
+/// The hat at rest, in the same way.
 const CENTRE: u8 = 240;
 const CENTRE_FIXED: u8 = 8;
 
-/// How long a tool may take to start, or to write what it saw.
+/// The time for a tool to start, or to write its output.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until a file that another process writes has a text.
+/// Waits until a file that another process writes contains a text.
 pub fn wait_for(path: &str, text: &str) -> Result<String> {
     let start = Instant::now();
     loop {
@@ -47,7 +47,7 @@ pub fn wait_for(path: &str, text: &str) -> Result<String> {
     }
 }
 
-/// What is pinned stays what it was: a tap leaves nothing behind.
+/// Unplugs the joystick and checks that the pins are unchanged: a tap leaves nothing behind.
 fn unplug_clean(bench: &mut Bench, joystick: Plugged) -> Result<()> {
     ensure!(joystick.pinned_drivers()? == [RAPTOR.0], "pinned: {:?}", joystick.pinned_drivers()?);
     bench.unplug(joystick)
@@ -77,7 +77,7 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     let joystick = drivers::plug_fixed(RAPTOR, bench)?;
     let output = fs::File::create(OUTPUT).with_context(|| format!("failed to create `{OUTPUT}`"))?;
     let mut monitor = command(HIDBPF).args(["monitor", "--json", &joystick.name()]).stdout(output).spawn()?;
-    // Moved until the tool is seen to be watching all there is to see.
+    // The hat moves until the tool has shown that it watches everything.
     let start = Instant::now();
     let text = loop {
         let text = fs::read_to_string(OUTPUT).with_context(|| format!("failed to read `{OUTPUT}`"))?;
@@ -102,7 +102,7 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     let (sent, left) = (hats("sent"), hats("left"));
     ensure!(sent.contains(&SENT) && sent.iter().all(|hat| [CENTRE, SENT].contains(hat)), "sent {sent:?}");
     ensure!(left.contains(&FIXED) && left.iter().all(|hat| [CENTRE_FIXED, FIXED].contains(hat)), "left {left:?}");
-    // By the original descriptor and by the fixed one: what is no direction of the first is none of the second.
+    // By the original descriptor and by the fixed one: a value outside the directions of the first is also outside those of the second.
     for (key, content, hat) in [("sent", "number", SENT), ("left", "number", FIXED), ("left", "null", CENTRE_FIXED)] {
         let named = serde_json::json!({ "name": "Hat Switch", content: hat });
         let is_so = |line: &Value| {
@@ -114,7 +114,7 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// The fixture turns X around and drops the report with all buttons.
+/// The fixture negates X and drops the report with all buttons.
 fn monitor_in_words(bench: &mut Bench) -> Result<()> {
     const OUTPUT: &str = "/tmp/monitor.txt";
     let mouse = bench.plug(&plain_mouse())?;
@@ -137,7 +137,7 @@ fn monitor_in_words(bench: &mut Bench) -> Result<()> {
     bench.unload(&["bench-probe"], &[])?;
     bench.unplug(mouse)?;
     let mut lines = text.lines();
-    // In this order, whatever else is between.
+    // In this order, with any text in between.
     for words in [
         "sent   00 05 01  X: 5, Y: 1",
         "fixed  00 fb 01  *X: -5, Y: 1",
@@ -150,7 +150,7 @@ fn monitor_in_words(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// What people call a device by: its name, its directories in sysfs, its nodes.
+/// Returns all names of a device for users: its name, its directories in sysfs, its nodes.
 fn names(device: &Plugged) -> Result<Vec<String>> {
     let mut names = vec![device.name(), device.path(), format!("/sys/bus/hid/devices/{}", device.name())];
     names.push(device.hidraw()?.path().display().to_string());
@@ -158,7 +158,7 @@ fn names(device: &Plugged) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs `hidbpf inspect`, and expects these descriptors: the one that is shown, and the one beside it with what is said of it.
+/// Runs `hidbpf inspect`, and expects these descriptors: the shown one, and the one beside it with its description.
 fn expect_inspected(bench: &Bench, arguments: &[&str], shown: &[u8], beside: Option<(&str, &[u8])>) -> Result<()> {
     let run = bench.hidbpf(&[&["--json", "inspect"], arguments].concat())?.expect(0)?;
     let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("the answer is not JSON\n{run}"))?;

@@ -1,5 +1,5 @@
-//! USB devices with faults: unplugged at any step, refusing or late when the kernel asks, with descriptors and reports of other sizes than
-//! they declare. What hidbpf says of them is so, and nothing of them stays.
+//! USB devices with faults. They are unplugged at any step, refuse the kernel's requests or answer late, or have descriptors and reports of
+//! other sizes than declared. hidbpf's output about them is correct, and nothing of them stays.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +29,8 @@ pub const CASES: &[Case] = &[
     case("usb-requests-that-fail", WITH_HID_BPF, failing_requests).each_generation(),
 ];
 
-/// As many devices as there are requests from the plug to the end of the driver's set-up, and each is unplugged at another one.
+/// There is one device for each request from the plug to the end of the driver's setup, and each device is unplugged at a different
+/// request.
 fn vanishes_at_each_request(bench: &mut Bench) -> Result<()> {
     SETUP.installed(bench, |bench| {
         let whole = bench.plug_usb(&mouse())?;
@@ -62,7 +63,7 @@ fn vanishes_at_each_request(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// hidbpf knows of no device.
+/// Checks that hidbpf knows of no device.
 pub fn expect_nothing_known(bench: &Bench) -> Result<()> {
     bench.hidbpf(&["status"])?.expect(0)?.answers("no driver is attached\n")?;
     Ok(())
@@ -80,7 +81,7 @@ fn refusing(times: usize) -> Box<Behaviour> {
     })
 }
 
-/// The kernel asks again.
+/// The kernel sends the request again.
 fn refuses_once(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug_usb_with(&joystick()?, &[], refusing(1))?;
     expect_works(&joystick)?;
@@ -97,9 +98,9 @@ pub fn expect_works(joystick: &UsbPlugged) -> Result<()> {
     expect_hat_works(interface)
 }
 
-/// The kernel gives the interface up, and takes it when it is asked to once more.
+/// The kernel gives up the interface, and accepts it when it is probed once more.
 fn refuses_always(bench: &mut Bench) -> Result<()> {
-    /// How often the kernel asks before it gives up: `hid_get_class_descriptor()`, drivers/hid/usbhid/hid-core.c.
+    /// The number of the kernel's requests before it gives up: `hid_get_class_descriptor()`, drivers/hid/usbhid/hid-core.c.
     const ATTEMPTS: usize = 4;
     let mut joystick = bench.plug_usb_with(&joystick()?, &[], refusing(ATTEMPTS))?;
     ensure!(joystick.interfaces.is_empty(), "{:?}", joystick.interfaces);
@@ -113,7 +114,7 @@ fn refuses_always(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(joystick)
 }
 
-/// Descriptor and requests of a set-up come late, but come.
+/// The descriptor and the answers to a setup's requests come late, but they come.
 fn is_late(bench: &mut Bench) -> Result<()> {
     const LATE: Duration = Duration::from_millis(700);
     SETUP.installed(bench, |bench| {
@@ -129,7 +130,7 @@ fn is_late(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// The mouse with a descriptor of this size, which is valid where the mouse's own fits in.
+/// Returns the mouse with a descriptor of this size, which is valid if the mouse's own fits in.
 fn mouse_with(size: usize) -> Spec {
     /// Items that change nothing: a usage page, of two and of three bytes.
     const PAGES: [&[u8]; 2] = [&[0x05, 0x01], &[0x06, 0x00, 0xff]];
@@ -154,7 +155,7 @@ fn odd_sizes(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// usbhid takes descriptors of 1 to 4096 bytes, and has no HID device of the interface where there is another one.
+/// usbhid accepts descriptors of 1 to 4096 bytes. For another size it makes no HID device of the interface.
 fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
     let mouse = bench.plug_usb(&mouse_with(size))?;
     match size {
@@ -170,7 +171,7 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
             bench.hidbpf(&["inspect", &interface.name()])?.expect(0)?.answers("report descriptor, 4096 bytes")?;
         }
         1 => {
-            // The kernel has a HID device of it, and no kernel driver takes it, whatever the driver for it tries.
+            // The kernel makes a HID device of it, and no kernel driver accepts it, whatever its driver tries.
             const WHY: &str = "no kernel driver took it with its fixed descriptor";
             let name = mouse.only()?.name();
             let has_failed = |bench: &Bench| bench.hidbpf(&["status"])?.expect(0)?.answers(&name)?.answers(WHY);
@@ -187,7 +188,7 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
         }
         _ => {
             ensure!(mouse.interfaces.is_empty(), "there is a HID device: {:?}", mouse.interfaces);
-            // People name it by its place on the bus, or ask what is wrong with the machine.
+            // Users name it by its place on the bus, or run a check of the machine.
             let path = mouse.path().to_string_lossy().into_owned();
             let name = mouse.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
             for arguments in [&["doctor", &path][..], &["doctor", &name], &["doctor"]] {
@@ -206,7 +207,7 @@ fn odd_size(bench: &mut Bench, size: usize) -> Result<()> {
     bench.unplug_usb(mouse)
 }
 
-/// What is longer than the kernel's buffer is lost, what is shorter is filled up or dropped, and a halted endpoint goes on.
+/// A report that is longer than the kernel's buffer is lost. A shorter one is filled up or dropped. A halted endpoint continues.
 fn odd_reports(bench: &mut Bench) -> Result<()> {
     let joystick = bench.plug_usb(&joystick()?)?;
     let interface = joystick.only()?;
@@ -221,7 +222,7 @@ fn odd_reports(bench: &mut Bench) -> Result<()> {
     ensure!(clears() == 0, "a halt was ended before there was one");
     interface.device.halt()?;
     ensure!(clears() == 1, "the kernel has not ended the halt: {:?}", joystick.device.events());
-    // The hat is at rest, where the next check begins.
+    // The hat is at rest, as the next check expects.
     interface.device.send(&raptor_report(240, 0))?;
     drop(node);
     expect_works(&joystick)?;
@@ -232,7 +233,7 @@ fn is_cleared(event: &Event) -> bool {
     matches!(event, Event::Request(request) if request.clears_halt())
 }
 
-/// The joystick's kernel waits up to 5 s for an answer.
+/// The kernel waits up to 5 s for an answer.
 fn failing_requests(bench: &mut Bench) -> Result<()> {
     let answer = Arc::new(Mutex::new(Answer::Usual));
     let behaviour = {

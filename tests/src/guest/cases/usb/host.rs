@@ -1,5 +1,5 @@
-//! What a host does to a tablet of three interfaces: resets, configurations, kernel drivers, authorization. The fix is there again each
-//! time, and nothing is left of the HID devices that are gone.
+//! Actions of a host on a tablet with three interfaces: resets, configurations, kernel drivers, authorization. The tablet is fixed again
+//! each time, and nothing is left of the removed HID devices.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ pub const CASES: &[Case] = &[
     case("usb-tablet-is-authorized-again", WITH_HID_BPF, authorized_again).each_generation(),
 ];
 
-/// usbhid's directory, and how an interface is called there.
+/// usbhid's directory, and the name of an interface there.
 const USBHID: &str = "/sys/bus/usb/drivers/usbhid";
 
-/// What hidbpf says of the interfaces is what the bus says.
+/// hidbpf's output about the interfaces matches the bus.
 fn plugged_in(bench: &mut Bench) -> Result<()> {
     let mut tablet = Tablet::plug(bench)?;
     tablet.expect_fixed(bench)?;
     let run = bench.hidbpf(&["--json", "devices"])?.expect(0)?;
     let answer: Value = serde_json::from_str(&run.stdout).with_context(|| format!("no JSON\n{run}"))?;
-    // QEMU's mouse is among them where the kernel has the drivers for it.
+    // QEMU's mouse is among them if the kernel has the drivers for it.
     for interface in &tablet.plugged.interfaces {
         let mut listed = answer["devices"].as_array().into_iter().flatten();
         let device = listed.find(|device| device["device"] == interface.name());
@@ -67,7 +67,7 @@ fn is_reset(bench: &mut Bench) -> Result<()> {
 const PEN: u8 = 1;
 const PAD: u8 = 2;
 
-/// The tablet, with another descriptor of its pad.
+/// Returns the tablet with another descriptor for its pad.
 fn other_tablet(descriptor: impl FnOnce(&mut Vec<u8>)) -> Result<Spec> {
     let mut spec = tablet::spec()?;
     let pad = spec.interfaces.iter_mut().find(|interface| interface.number == PAD);
@@ -75,7 +75,7 @@ fn other_tablet(descriptor: impl FnOnce(&mut Vec<u8>)) -> Result<Spec> {
     Ok(spec)
 }
 
-/// A tablet that turns into another one when `turned` is set.
+/// Behaves like a tablet that turns into another one when `turned` is set.
 fn turning(turned: &Arc<AtomicBool>, other: Spec) -> Box<Behaviour> {
     let turned = Arc::clone(turned);
     Box::new(move |request| {
@@ -84,7 +84,7 @@ fn turning(turned: &Arc<AtomicBool>, other: Spec) -> Box<Behaviour> {
     })
 }
 
-/// A descriptor of the same size: the kernel makes a new HID device of this interface alone, which the driver is for as well.
+/// A descriptor of the same size: the kernel makes a new HID device of only this interface, which the driver matches as well.
 fn other_descriptor(bench: &mut Bench) -> Result<()> {
     const DIGITIZER: u8 = 0x0d;
     let turned = Arc::default();
@@ -102,7 +102,7 @@ fn other_descriptor(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-/// A descriptor of another size: the kernel takes the tablet for another device.
+/// A descriptor of another size: the kernel treats the tablet as another device.
 fn other_firmware(bench: &mut Bench) -> Result<()> {
     let turned = Arc::default();
     let other = other_tablet(|descriptor| descriptor.extend([0x05, 0x01]))?;
@@ -125,7 +125,7 @@ fn other_firmware(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-/// The kernel can't know then whether it is the same tablet.
+/// The kernel can't find out then whether it is the same tablet.
 fn silent_after_reset(bench: &mut Bench) -> Result<()> {
     let silent = Arc::new(AtomicBool::default());
     let behaviour = {
@@ -149,7 +149,7 @@ fn silent_after_reset(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-/// Takes all interfaces away by an attribute of the device, and brings them back.
+/// Removes all interfaces with an attribute of the device, and brings them back.
 fn off_and_on(attribute: &str, tablet: &mut Tablet, bench: &mut Bench) -> Result<()> {
     tablet.plugged.set(attribute, "0")?;
     bench.settle()?;
@@ -181,7 +181,7 @@ fn bound_again(bench: &mut Bench) -> Result<()> {
 fn authorized_again(bench: &mut Bench) -> Result<()> {
     let mut tablet = Tablet::plug(bench)?;
     off_and_on("authorized", &mut tablet, bench)?;
-    // One interface, which the kernel binds only when it is asked to.
+    // One interface, which the kernel binds only on request.
     let interface = tablet.plugged.device.interface_path(PEN);
     write(&interface.join("authorized"), b"0")?;
     bench.settle()?;

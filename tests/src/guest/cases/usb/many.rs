@@ -1,4 +1,4 @@
-//! Many USB devices at once, and one that is unplugged at any step of an attach.
+//! Many USB devices at once, and one that is unplugged at any step of the attach sequence.
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,10 +16,10 @@ pub const CASES: &[Case] = &[
     case("usb-device-vanishes-at-each-bpf-call", WITH_HID_BPF, vanishes_at_each_call).each_generation(),
 ];
 
-/// How many ports for each speed there are on any kernel (`VHCI_HC_PORTS`, drivers/usb/usbip/vhci.h).
+/// The number of ports for each speed on any kernel (`VHCI_HC_PORTS`, drivers/usb/usbip/vhci.h).
 pub const PORTS: usize = 8;
 
-/// One for each port that any kernel has, of both speeds; udevd sees them while the kernel still looks at others.
+/// One device for each port that any kernel has, of both speeds. udevd sees the first ones while the kernel still examines others.
 fn at_once(bench: &mut Bench) -> Result<()> {
     let one = bench.plug_usb(&joystick()?)?;
     expect_works(&one)?;
@@ -43,7 +43,7 @@ fn at_once(bench: &mut Bench) -> Result<()> {
     before.expect_no_more()
 }
 
-/// udevd hears of it only afterwards.
+/// udevd handles the removal only afterwards.
 fn vanishes_at_each_call(bench: &mut Bench) -> Result<()> {
     let calls = {
         let devices = plug_unseen(bench, 1)?;
@@ -69,7 +69,7 @@ fn vanishes_at_each_call(bench: &mut Bench) -> Result<()> {
                 traced.next_call()?.context("there were fewer calls this time").with_context(at)?;
             }
             joystick.device.unplug().with_context(at)?;
-            // That a device goes is no failure.
+            // The removal of a device is not a failure.
             traced.finish()?.0.expect(0).with_context(at)?;
         }
         bench.release()?;

@@ -9,7 +9,7 @@ mod tablet;
 
 use super::Case;
 
-/// All of them.
+/// Returns all of them.
 pub fn cases() -> Vec<Case> {
     [host::CASES, sleep::CASES, faulty::CASES, many::CASES, special::CASES].concat()
 }

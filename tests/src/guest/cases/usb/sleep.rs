@@ -1,5 +1,5 @@
-//! A USB device that sleeps to save power while nobody uses it: the fix is there when somebody does, hidbpf looks at it without waking it,
-//! and wakes it to talk to it. The kernel's virtual bus can't be woken by a device.
+//! A USB device that sleeps to save power while nobody uses it. It is fixed when it is used again. hidbpf inspects it without waking it,
+//! and wakes it to send requests. A device can't wake the kernel's virtual bus.
 
 use anyhow::{Context, Result, ensure};
 
@@ -19,7 +19,8 @@ pub const CASES: &[Case] = &[
 
 /// Lets the device sleep once nobody uses it, and waits until it does.
 ///
-/// The kernel looks whether a device can sleep when somebody lets go of it, but not when an event node of it is closed. Then it is told to look.
+/// The kernel checks whether a device can sleep when a user releases it, but not when an event node of it is closed. This function then
+/// triggers the check.
 fn fall_asleep(bench: &mut Bench, device: &UsbPlugged) -> Result<()> {
     device.set("power/autosuspend_delay_ms", "0")?;
     bench.settle()?;
@@ -40,7 +41,7 @@ fn while_closed(bench: &mut Bench) -> Result<()> {
     // Opening its nodes wakes it.
     tablet.expect_fixed(bench)?;
     fall_asleep(bench, &tablet.plugged)?;
-    // So does attaching a driver, for the kernel probes the device again.
+    // So does attaching a driver, because the kernel probes the device again.
     bench.hidbpf(&["reload"])?.expect(0)?;
     bench.settle()?;
     tablet.expect_fixed(bench)?;
@@ -48,7 +49,7 @@ fn while_closed(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-/// One that can wake the machine up sleeps in spite of its users.
+/// A device that can wake the machine up sleeps even while it is in use.
 fn while_open(bench: &mut Bench) -> Result<()> {
     let spec = Spec { wakes: true, ..tablet::spec()? };
     let mut tablet = Tablet::plug_with(bench, &spec, usb::usual())?;
@@ -68,7 +69,7 @@ fn while_open(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet.plugged)
 }
 
-/// The mouse that the driver talks to, without an endpoint for output.
+/// Returns the mouse whose driver has a setup, without an endpoint for output.
 pub fn mouse() -> Spec {
     let mut spec = spec_of(&setup::mouse());
     for interface in &mut spec.interfaces {

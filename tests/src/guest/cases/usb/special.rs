@@ -1,4 +1,4 @@
-//! Kernel drivers that insist on USB, or change descriptors themselves: what they did with a device, and what hidbpf made of it.
+//! Kernel drivers that require USB, or change descriptors themselves: their effect on a device, and hidbpf's result.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
 ];
 
 const UCLOGIC: &str = "uclogic";
-/// What hidbpf says where it has a device.
+/// hidbpf's output for such a device.
 const OTHER_EXPECTED: &str = "its kernel driver is `uclogic`, expected another one";
 
 fn kernel_driver(interface: &UsbInterface) -> Option<String> {
@@ -28,7 +28,7 @@ fn kernel_driver(interface: &UsbInterface) -> Option<String> {
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Fails where the kernel drivers of the interfaces are not these, or hidbpf has a driver on one.
+/// Fails if the kernel drivers of the interfaces are not these, or a driver of hidbpf is attached to one.
 fn expect_left_to(tablet: &UsbPlugged, expected: &[Option<&str>]) -> Result<()> {
     let bound: Vec<Option<String>> = tablet.interfaces.iter().map(kernel_driver).collect();
     ensure!(bound.iter().map(Option::as_deref).eq(expected.iter().copied()), "bound: {bound:?}");
@@ -39,7 +39,7 @@ fn expect_left_to(tablet: &UsbPlugged, expected: &[Option<&str>]) -> Result<()> 
     Ok(())
 }
 
-/// The device that some recordings of a driver are of, by what their names begin with: an interface a recording.
+/// Returns the device of some recordings of a driver, selected by the prefix of their names: each recording is one interface.
 fn merged(driver: &str, prefix: &str) -> Result<Spec> {
     let sessions = recordings::named(driver, prefix)?;
     let mut specs = sessions.iter().map(|session| session.usb_spec()).collect::<Result<Vec<_>>>()?;
@@ -49,12 +49,12 @@ fn merged(driver: &str, prefix: &str) -> Result<Spec> {
     Ok(Spec { interfaces, ..spec })
 }
 
-/// uclogic asks the tablet for its measures and replaces the pen's descriptor, leaves the keyboard as it is, and refuses the third interface.
+/// uclogic requests the tablet's measures and replaces the pen's descriptor, leaves the keyboard as it is, and refuses the third interface.
 fn huion(bench: &mut Bench) -> Result<()> {
     const DRIVER: &str = "huion-h610-pro";
     /// X to 40000, Y to 25000, pressure to 2047, 4000 steps an inch.
     const MEASURES: (u8, &str) = (100, "40 9c a8 61 00 00 ff 07 a0 0f");
-    /// What says that the pad's buttons are on, and the firmware's version.
+    /// The string that enables the pad's buttons, and the firmware's version.
     const BUTTONS: u8 = 123;
     const FIRMWARE: u8 = 201;
     let mut spec = merged(DRIVER, "vendor-mode")?.with_string(FIRMWARE, "HUION_T153_160607");
@@ -69,7 +69,7 @@ fn huion(bench: &mut Bench) -> Result<()> {
     let (pen, keyboard) = (tablet.interface(0)?, tablet.interface(1)?);
     ensure!(pen.descriptor()? != spec.interfaces[0].descriptor, "uclogic has left the pen as it is");
     ensure!(keyboard.descriptor()? == spec.interfaces[1].descriptor, "uclogic has changed the keyboard");
-    // Not by its name: that of Linux 6.16.3 is the same for the pad's.
+    // The name does not tell: Linux 6.16.3 gives the pad the same one.
     let is_pen = |node: &Node| node.roles().is_ok_and(|roles| roles == "TABLET");
     let mut node = pen.nodes()?.into_iter().find(is_pen).context("uclogic has made no node of the pen")?;
     // The tip is down: X 8000, Y 5000, pressure 1023.
@@ -84,11 +84,12 @@ fn huion(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet)
 }
 
-/// uclogic wants the third interface alone, to which it says something first. Kernels that don't know the tablet leave the pen to hid-generic.
+/// uclogic accepts only the third interface, and sends a request to it first. Kernels that do not know the tablet leave the pen to
+/// hid-generic.
 fn xppen(bench: &mut Bench) -> Result<()> {
     const DRIVER: &str = "xppen-artist-24";
     const PEN: u8 = 1;
-    /// Since some version between Linux 6.16 and this one.
+    /// It is known since some version between Linux 6.16 and this one.
     const KNOWN_SINCE: &str = "7.0";
     /// `uclogic_ugee_v2_probe_arr` (drivers/hid/hid-uclogic-rdesc.c).
     const MAGIC: &str = "send output 02 b0 04 00 00 00 00 00 00 00";
@@ -99,7 +100,7 @@ fn xppen(bench: &mut Bench) -> Result<()> {
     };
     spec.interfaces.insert(0, other(0, "xppen-deco-01-v3", 102, false)?);
     spec.interfaces.push(other(2, "xppen-ack05", 36, true)?);
-    // Measures of the pen, and 20 buttons.
+    // The measures of the pen, and 20 buttons.
     spec.strings.insert(100, unhex("40 9c a8 61 14 00 ff 1f d8 13 01 00")?);
     let tablet = bench.plug_usb(&spec)?;
     if kernel_driver(tablet.interface(2)?).as_deref() != Some(UCLOGIC) {
@@ -121,7 +122,7 @@ fn xppen(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet)
 }
 
-/// A driver is attached, and stays, although the current descriptor is not what its hook returned.
+/// A driver is attached, and stays, although the current descriptor differs from its hook's result.
 fn changed_afterwards(bench: &mut Bench) -> Result<()> {
     ORIGINALS.installed(bench, |bench| {
         for (own, kernels) in [(maltron()?, "maltron"), (kye()?, "kye")] {

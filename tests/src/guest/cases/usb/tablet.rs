@@ -1,4 +1,4 @@
-//! A tablet of three interfaces, each with a descriptor that one driver fixes.
+//! A tablet with three interfaces, each with a descriptor that one driver fixes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use crate::usb::{self, Behaviour, Spec};
 
 /// Its driver.
 pub const DRIVER: &str = "huion-inspiroy-2-s";
-/// The interfaces for pad, pen and for what comes in vendor mode.
+/// The interfaces for the pad, for the pen and for the reports of vendor mode.
 pub const INTERFACES: [u8; 3] = [0, 1, 2];
 
 /// A tablet that is plugged in.
 pub struct Tablet {
     /// The device.
     pub plugged: UsbPlugged,
-    /// What was recorded of each interface.
+    /// The recordings of each interface.
     sessions: Vec<(u8, Session<'static>)>,
 }
 
-/// What the tablet says of itself.
+/// Returns the tablet's descriptors.
 ///
 /// # Errors
 /// A recording can't be read.
@@ -34,7 +34,7 @@ pub fn spec() -> Result<Spec> {
     Ok(Spec { interfaces, ..spec })
 }
 
-/// In the order of the interfaces.
+/// Returns them in the order of the interfaces.
 fn sessions() -> Result<Vec<(u8, Session<'static>)>> {
     let mut sessions = Vec::new();
     for session in recordings::named(DRIVER, "firmware-mode")? {
@@ -56,31 +56,31 @@ impl Tablet {
         Tablet::plug_with(bench, &spec()?, usb::usual())
     }
 
-    /// Plugs in one that differs from others.
+    /// Plugs in a tablet with its own behaviour.
     ///
     /// # Errors
-    /// The kernel or udevd doesn't take it.
+    /// The kernel or udevd does not accept it.
     pub fn plug_with(bench: &mut Bench, spec: &Spec, behaviour: Box<Behaviour>) -> Result<Tablet> {
         Ok(Tablet { plugged: bench.plug_usb_with(spec, &[], behaviour)?, sessions: sessions()? })
     }
 
-    /// The names of its HID devices.
+    /// Returns the names of its HID devices.
     pub fn names(&self) -> Vec<String> {
         self.plugged.interfaces.iter().map(|interface| interface.name()).collect()
     }
 
-    /// All interfaces are fixed, hidbpf says so, and it keeps nothing of any other device.
+    /// Checks that all interfaces are fixed, that hidbpf reports that, and that it keeps nothing of any other device.
     ///
     /// # Errors
-    /// One isn't, or there is more.
+    /// One is not, or there is more.
     pub fn expect_fixed(&mut self, bench: &Bench) -> Result<()> {
         self.expect_fixed_but(&[], bench)
     }
 
-    /// All interfaces but those of these numbers are fixed, which have no HID device.
+    /// Checks that all interfaces are fixed except those of these numbers, which have no HID device.
     ///
     /// # Errors
-    /// One isn't, or there is more.
+    /// One is not, or there is more.
     pub fn expect_fixed_but(&mut self, missing: &[u8], bench: &Bench) -> Result<()> {
         self.plugged.look()?;
         let present: Vec<u8> = self.plugged.interfaces.iter().map(|interface| interface.device.number()).collect();
