@@ -1,4 +1,4 @@
-//! `hidbpf new` and `hidbpf build` as drivers' authors use them, and what they are told when something is wrong.
+//! `hidbpf new` and `hidbpf build` in the hands of driver authors, with their messages about mistakes.
 
 mod common;
 
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 
 use common::{check, hidbpf, stderr, stdout};
 
-/// A mouse with two buttons, a keyboard with one key, and one with a descriptor as long as the mouse's.
+/// A mouse with two buttons, a keyboard with one key, and a keyboard with a descriptor as long as the mouse's.
 const MOUSE: &str = "R: 29 05 01 09 02 a1 01 05 09 19 01 29 02 15 00 25 01 75 01 95 02 81 02 75 06 95 01 81 03 c0\n";
 const KEY: &str = "R: 23 05 01 09 06 a1 01 05 07 19 04 29 04 15 00 25 01 75 08 95 01 81 02 c0\n";
 const TWIN: &str = "R: 29 05 01 09 06 a1 01 05 07 19 04 29 04 15 00 25 01 75 08 95 01 81 02 75 08 95 01 81 03 c0\n";
 
-/// How long the command may take to notice something.
+/// The time for the command to notice a change.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory to work in, with a recording `m.hid`.
+/// Returns a working directory with a recording `m.hid`.
 fn desk() -> TempDir {
     let desk = tempfile::tempdir().expect("a temporary directory can be made");
     write(desk.path(), "m.hid", &format!("{MOUSE}N: My Mouse\nI: 3 1209 0001\nE: 000000.000000 1 01\n"));
@@ -47,7 +47,7 @@ fn run(desk: &TempDir, arguments: &[&str]) -> Output {
     hidbpf().current_dir(desk.path()).args(arguments).output().expect("the command can be run")
 }
 
-/// A desk with the driver `m`, built.
+/// Returns a working directory with the driver `m`, built.
 fn with_driver() -> TempDir {
     let desk = desk();
     check(&run(&desk, &["new", "m", "--from", "m.hid"]), 0, &[]);
@@ -55,7 +55,7 @@ fn with_driver() -> TempDir {
     desk
 }
 
-/// What is in a directory, by name.
+/// Returns the entries of a directory, by name.
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).expect("the directory can be listed");
     let mut names: Vec<_> =
@@ -97,7 +97,7 @@ fn a_recording_of_several_interfaces_makes_one_driver() {
     for recording in ["recordings/both-0.hid: as expected", "recordings/both-1.hid: as expected"] {
         assert!(stdout(&output).contains(recording), "{}", stdout(&output));
     }
-    // Two descriptors of one size can't be told apart by the size.
+    // The size does not distinguish two descriptors of one size.
     write(desk.path(), "twins.hid", &(mouse + &key.replace(KEY, TWIN)));
     check(&run(&desk, &["new", "twins", "--from", "twins.hid"]), 1, &["twins-0", "twins-1", "make a driver for each"]);
 }
@@ -148,10 +148,10 @@ fn complaints_name_the_authors_file_and_line() {
     let line = |text: &str| source.lines().position(|line| line.contains(text)).expect("a line of the source") + 1;
     let at_the_check = format!("driver.bpf.c:{}: ", line("if (!report)"));
     for (from, to, complaints) in [
-        // clang's own.
+        // clang's own message.
         ("\treturn 0;\n}\n\nHIDBPF_DRIVER", "\treturn nothing;\n}\n\nHIDBPF_DRIVER", ["driver.bpf.c:", "'nothing'"]),
         ("Padding(6)", "Padding(600)", ["driver.bpf.c:", "ReportSize is 1 to 255 bits"]),
-        // What no compiler sees.
+        // A mistake that no compiler notices.
         ("if (!report)\n\t\treturn 0;", "report[5] = 1;", [&at_the_check, "it writes 1 bytes at offset 5"]),
         ("if (!report)", "for (;;) bpf_ktime_get_ns();\n\tif (!report)", [&at_the_check, "is there an endless loop?"]),
     ] {
@@ -177,7 +177,8 @@ fn a_compiler_that_is_missing_or_too_old_is_named() {
     for (name, version, words) in [("old", "#define __clang_major__ 11", "is clang 11"), ("other", "", "is not clang")]
     {
         let path = desk.path().join(name);
-        // Written by another process: what this one starts in the meantime would have the file open too, and then it can't be run.
+        // Another process writes the script. If this one wrote it, processes that it starts meanwhile would have the file open, and it
+        // could not be run.
         let script = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
         let written = Command::new("sh").arg("-c").arg(script).arg(&path).arg(version).status();
         assert!(written.expect("a shell can be run").success());
@@ -214,7 +215,7 @@ fn watching_builds_again_when_a_file_is_saved() {
     kill_process(Pid::from_child(&watching), Signal::INT).expect("the command can be interrupted");
     let status = watching.wait().expect("the command can be waited for");
     assert!(status.success(), "{status}");
-    // What it makes by itself is no change.
+    // The files that it makes itself do not count as a change.
     assert_eq!(read(desk.path(), "log").matches("waiting for a change").count(), 3);
 }
 
@@ -226,7 +227,7 @@ fn the_object_goes_where_it_is_wanted() {
     assert!(stdout(&output).starts_with("elsewhere/m.bpf.o\n"), "{}{}", stdout(&output), stderr(&output));
     let object = |path: &str| fs::read(desk.path().join(path)).expect("the object can be read");
     assert_eq!(object("m/build/m.bpf.o"), object("elsewhere/m.bpf.o"));
-    // Nor does it depend on the directory that it is built from.
+    // The result does not depend on the working directory of the build.
     let mut inside = hidbpf();
     inside.current_dir(desk.path().join("m")).args(["build", "--output", "../inside"]);
     check(&inside.output().expect("the command can be run"), 0, &[]);

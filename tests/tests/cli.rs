@@ -1,4 +1,4 @@
-//! The command as people and scripts use it, as far as that needs neither root nor a kernel with HID-BPF.
+//! The command as users and scripts run it, as far as that needs neither root nor a kernel with HID-BPF.
 
 mod common;
 
@@ -102,7 +102,7 @@ fn one_bad_object_does_not_hide_the_others() {
     check(&hwdb, 1, &["bad.bpf.o"]);
 }
 
-/// Neither udev nor the commands would find a driver by its name in these, and that is told.
+/// Neither udev nor the commands would find a driver by its name in these files, and the output says so.
 #[test]
 fn an_object_with_another_name_or_suffix_is_passed_over_aloud() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
@@ -204,7 +204,7 @@ fn doctor_says_what_is_missing_and_ends_with_1() {
     assert!(findings.iter().all(|finding| finding["grade"] == "good" || finding["remedy"].is_string()), "{findings:?}");
     let bad = findings.iter().any(|finding| finding["grade"] == "bad");
     assert_eq!(output.status.code(), Some(i32::from(bad)));
-    // The machine's own kernel decides what can be asked for next.
+    // The machine's own kernel decides which checks are possible.
     let kernel = find("kernel");
     if kernel["grade"] == "bad" && Path::new("/sys/kernel/btf/vmlinux").exists() {
         let load = with_drivers(&["load", "hp-elite-presenter", "0003:FFFF:FFFF.FFFF"]);

@@ -1,4 +1,4 @@
-//! The commands around the configuration, as far as that needs neither root nor a kernel with HID-BPF.
+//! The commands for the configuration, as far as that needs neither root nor a kernel with HID-BPF.
 
 mod common;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use common::{check, hidbpf, stdout};
 
-/// The command with the drivers of this workspace and a configuration of its own.
+/// Runs the command with the drivers of this workspace and a separate configuration.
 fn with_config(directory: &Path, arguments: &[&str]) -> Output {
     let drivers = hidbpf_drivers::objects_dir();
     let mut command = hidbpf();
@@ -34,7 +34,7 @@ fn enabling_and_disabling_writes_a_file_of_its_own_and_says_which() {
     let expected =
         format!("huion-dial-2: enabled = false  ({0}:5)\nmouse-invert-y: enabled = true  ({0}:8)\n", own.display());
     assert_eq!(stdout(&output), expected);
-    // A driver that udev attaches anyway needs no line, and an empty file is none.
+    // A driver that udev attaches by default needs no line, and no empty file stays.
     check(&with_config(dir.path(), &["enable", "huion-dial-2"]), 0, &[]);
     assert!(!stdout(&with_config(dir.path(), &["config"])).contains("huion-dial-2"));
     check(&with_config(dir.path(), &["disable", "mouse-invert-y"]), 0, &[]);
@@ -85,7 +85,7 @@ fn options_are_set_in_a_replay_by_name_and_by_udev_property() {
         let arguments = [&["replay", "mouse-invert-y", &plain, "--expect", expected], options].concat();
         with_config(dir.path(), &arguments)
     };
-    // The recording itself sets the property; an option that is named goes before it.
+    // The recording itself sets the property, and an option on the command line has precedence.
     check(&compared(&[], &both), 0, &[]);
     assert_eq!(compared(&["--option", "axis=y"], &both).status.code(), Some(1));
     assert_eq!(compared(&["--property", "HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS=x"], &both).status.code(), Some(1));
@@ -95,7 +95,7 @@ fn options_are_set_in_a_replay_by_name_and_by_udev_property() {
     ] {
         check(&compared(&["--option", option], &both), 1, &[words]);
     }
-    // With an eraser, the pen is what its firmware says.
+    // With an eraser, the pen behaves as its firmware does.
     let pen = recording("xppen-artist-24", "artist-24-pen.hid");
     let eraser = ["replay", "xppen-artist-24", &pen, "--expect", &pen, "--option", "second-button=eraser"];
     let output = with_config(dir.path(), &eraser);
@@ -184,7 +184,7 @@ fn a_driver_is_installed_to_the_first_directory_and_removed_from_there() {
     let broken = dir.path().join("broken-driver");
     fs::create_dir(&broken).expect("the directory can be made");
     check(&run(&["install", broken.to_str().expect("the path is text")]), 1, &["driver.toml"]);
-    // A driver that does not do what its recordings say is not installed.
+    // A driver that does not match its recordings is not installed.
     let copy = dir.path().join("mouse-invert-y");
     fs::create_dir_all(copy.join("recordings")).expect("the directory can be made");
     for file in ["driver.toml", "driver.bpf.c", "recordings/mouse.hid"] {

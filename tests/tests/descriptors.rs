@@ -1,5 +1,5 @@
-//! What is read of real descriptors: those of `../shared/descriptors`, a test each, and those of the drivers' recordings. Each is read
-//! whole or refused, and what is read agrees with itself and with the crate hidreport.
+//! The parsing of real descriptors: those of `../shared/descriptors`, one test each, and those of the drivers' recordings. Each is parsed
+//! completely or refused, and the result is consistent and agrees with the crate hidreport.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The descriptors in a folder, by name.
+/// Returns the descriptors in a folder, by name.
 fn real(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -69,7 +69,7 @@ fn real(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// The recordings of all drivers, and what is expected of them, by name.
+/// Returns the recordings of all drivers, and their expected results, by name.
 fn recordings(drivers: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     let folders = fs::read_dir(drivers).into_iter().flatten().flatten().map(|driver| driver.path());
@@ -98,7 +98,7 @@ fn check_real(bytes: &[u8]) -> Result<(), Failed> {
     }
 }
 
-/// The SDK's walk over the items comes to each of them, as a driver has it on kernels of both generations.
+/// Checks that the SDK's walk over the items reaches each of them, as in a driver on kernels of both generations.
 fn check_walk(bytes: &[u8]) -> Result<(), Failed> {
     const WALK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fixtures/bench-walk.bpf.o"));
     static OBJECT: LazyLock<Object> = LazyLock::new(|| Object::parse(WALK).expect("the fixture is an object"));
@@ -155,7 +155,7 @@ fn check_recording(recording: &Recording) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What holds of every descriptor that the kernel takes.
+/// Checks the properties of every descriptor that the kernel accepts.
 fn check_descriptor(descriptor: &Descriptor) -> Result<(), Failed> {
     let mut offset = 0;
     for item in &descriptor.items {
@@ -213,7 +213,7 @@ fn check_report(descriptor: &Descriptor, report: &Report) -> Result<(), Failed> 
     Ok(())
 }
 
-/// What is in force for a driver that reads a field: the first with its usage, wherever that is.
+/// Checks the fields that a driver reads: the first field with its usage counts, in any report.
 fn agrees_with_fields(descriptor: &Descriptor) -> Result<(), Failed> {
     for kind in [ReportType::Input, ReportType::Output, ReportType::Feature] {
         let mut fields: Vec<(&Report, &Field)> = Vec::new();
@@ -252,7 +252,7 @@ fn field_of(report: ReportType, usage: Usage) -> DriverField {
     DriverField { name: "field".to_owned(), report, usage_page: usage.page(), usage: usage.id() }
 }
 
-/// Replay has the lengths of reports as the kernel's `hid_report_len()` has them.
+/// Checks that a replay uses the same lengths of reports as the kernel's `hid_report_len()`.
 fn agrees_with_replay(descriptor: &Descriptor) -> Result<(), Failed> {
     let counted = Reports::parse(&descriptor.bytes)?;
     for report in &descriptor.reports {
@@ -263,7 +263,7 @@ fn agrees_with_replay(descriptor: &Descriptor) -> Result<(), Failed> {
     equal("reports", &descriptor.reports.len(), &counted.iter().count())
 }
 
-/// Hidreport's reading of the same bytes, where it is not known to be another.
+/// Checks that hidreport parses the same bytes to the same result, except for known differences.
 fn agrees_with_hidreport(descriptor: &Descriptor) -> Result<(), Failed> {
     let theirs = hidreport::ReportDescriptor::try_from(&descriptor.bytes)?;
     same_reports(descriptor, ReportType::Input, theirs.input_reports())?;
@@ -272,17 +272,17 @@ fn agrees_with_hidreport(descriptor: &Descriptor) -> Result<(), Failed> {
 }
 
 fn same_reports(descriptor: &Descriptor, kind: ReportType, theirs: &[impl hidreport::Report]) -> Result<(), Failed> {
-    // Reports without a bit are none to hidreport.
+    // hidreport ignores reports without a bit.
     let ours = descriptor.reports.iter().filter(|report| report.kind == kind);
     let ours: Vec<_> = ours.filter(|report| report.fields.iter().any(|field| field.bits() > 0)).collect();
     equal("reports", &ours.len(), &theirs.len())?;
-    // With Pop, hidreport takes back local items as well.
+    // With Pop, hidreport restores local items as well.
     let pops = descriptor.items.iter().any(|item| item.kind == ItemKind::Pop);
     for (ours, theirs) in ours.into_iter().zip(theirs) {
         equal("ids", &ours.id, &theirs.report_id().map(u8::from))?;
         equal("bits", &(ours.bits as usize), &theirs.size_in_bits())?;
         let values = ours.fields.iter().flat_map(|field| {
-            // Variable fields are a field a value to hidreport, all others one.
+            // hidreport has one field for each value of a variable field, and one for any other field.
             let count = if field.flags.is_variable() && !field.flags.is_constant() { field.count } else { 1 };
             let size = field.bits() / count.max(1);
             (0..if size > 0 { count } else { 0 }).map(move |index| (field, index, field.first_bit + index * size, size))
@@ -309,7 +309,7 @@ fn same_field(field: &Field, bits: (usize, usize), theirs: &hidreport::Field) ->
     equal("a field's bits", &bits, &(range.start, range.len()))?;
     let Some((minimum, maximum)) = limits else { return equal("a constant", &field.flags.is_constant(), &true) };
     equal("the logical minimum", &field.logical.minimum, &i32::from(minimum).into())?;
-    // A maximum with its highest bit set is negative to hidreport, whatever the minimum is.
+    // hidreport treats a maximum with its highest bit set as negative, for any minimum.
     if i32::from(maximum) >= 0 || field.is_signed() {
         equal("the logical maximum", &field.logical.maximum, &i32::from(maximum).into())?;
     }
@@ -324,14 +324,14 @@ fn same_usages(field: &Field, index: u32, theirs: &hidreport::Field) -> Result<(
         hidreport::Field::Array(theirs) => (field.usages.iter().collect(), theirs.usages().to_vec()),
         hidreport::Field::Constant(_) => return Ok(()),
     };
-    // Beside a range of usages hidreport forgets the others, and it takes the page for all from the end.
+    // Next to a range of usages hidreport drops the others, and it applies the last page to all.
     match field.usages.spans() {
         [_] => equal("usages", &ours, &theirs.into_iter().map(|usage| Usage(u32::from(usage))).collect()),
         _ => Ok(()),
     }
 }
 
-/// Pictures are well-formed, and every part of every report is in them.
+/// Checks that pictures are well-formed and contain every part of every report.
 fn check_pictures(descriptor: &Descriptor) -> Result<(), Failed> {
     let svg = picture("a <device> & \"its\" reports", &descriptor.reports);
     let document = roxmltree::Document::parse(&svg)?;
@@ -348,7 +348,7 @@ fn check_pictures(descriptor: &Descriptor) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Damaged descriptors are read or refused, and nothing that is done with them ends in a panic.
+/// Checks that damaged descriptors are parsed or refused, and that no later operation panics.
 fn check_damaged(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
     let mut random = Random::new(6);
     for whole in descriptors {
@@ -379,7 +379,7 @@ fn check_damaged(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What can be done with any descriptor that was read.
+/// Runs all operations on a parsed descriptor.
 fn check_read(descriptor: &Descriptor, random: &mut Random) -> Result<(), Failed> {
     agrees_with_replay(descriptor)?;
     for kind in [ReportType::Input, ReportType::Output, ReportType::Feature] {

@@ -1,5 +1,7 @@
-//! Every command in README and docs is run: here, in the virtual machines (the case `documentation`), or, where that is no use, nowhere, which
-//! is said with the reason. A command of `cargo xtask` is asked whether it understands what is typed: what it does is what the tests are.
+//! Runs every command in README and docs: here, or in the virtual machines (the case `documentation`).
+//!
+//! If running it makes no sense, the page gives the reason and the command runs nowhere. A command of `cargo xtask` only has to parse its
+//! arguments, because the tests themselves cover its effect.
 
 mod common;
 
@@ -18,7 +20,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
 }
 
-/// The commands of a page.
+/// Returns the commands of a page.
 fn commands(path: &str, text: &str) -> Vec<walkthrough::Command> {
     let steps = steps(text).unwrap_or_else(|error| panic!("{path}: {error:#}"));
     let command = |step| match step {
@@ -28,7 +30,7 @@ fn commands(path: &str, text: &str) -> Vec<walkthrough::Command> {
     steps.into_iter().map(command).collect()
 }
 
-/// A folder that looks like a checkout, and a search path on which `hidbpf` is the one that was built, with the drivers installed.
+/// Makes a folder that looks like a checkout. Returns a search path whose `hidbpf` is the built one, with the drivers installed.
 fn reader(scratch: &Path) -> OsString {
     for name in ["drivers", "docs"] {
         symlink(root().join(name), scratch.join(name)).expect("a link can be made");
@@ -82,7 +84,7 @@ fn every_command_is_run() {
     assert!(run > 5 && machine > 5, "{run} run here, {machine} in the virtual machines");
 }
 
-/// No page with commands is forgotten.
+/// Every page with commands is in the list.
 #[test]
 fn every_page_is_looked_at() {
     let known: BTreeSet<&str> = PAGES.iter().map(|(page, _)| *page).chain(["docs/writing-a-driver.md"]).collect();
@@ -103,7 +105,7 @@ fn every_page_is_looked_at() {
     }
 }
 
-/// What is named in a sentence, `hidbpf COMMAND`, is a command.
+/// Every `hidbpf COMMAND` in a sentence is a command.
 #[test]
 fn commands_in_sentences_are_there() {
     let mut words = BTreeSet::new();
@@ -122,7 +124,7 @@ fn commands_in_sentences_are_there() {
     }
 }
 
-/// The blocks of a page that are of this kind.
+/// Returns the blocks of a page with this kind.
 fn blocks(page: &str, kind: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(page)).expect("a page can be read");
     let begin = format!("\n```{kind}\n");
@@ -132,7 +134,7 @@ fn blocks(page: &str, kind: &str) -> Vec<String> {
         .collect()
 }
 
-/// The drivers on the page about the SDK can be compiled, and what the page about manifests shows is one.
+/// The drivers on the page about the SDK compile, and the example on the page about manifests is valid.
 #[test]
 fn sources_and_manifests_are_whole() {
     let manifest = blocks("docs/manifest.md", "toml").concat();
@@ -143,7 +145,7 @@ fn sources_and_manifests_are_whole() {
         let folder = scratch.path().join(format!("page-{number}"));
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("driver.bpf.c"), source).unwrap();
-        // What a source declares, and nothing else: none has an option.
+        // The manifest declares the fields and exports of the source and nothing else. No source has an option.
         let declared = [("HIDBPF_FIELD", "[[field]]"), ("HIDBPF_EXPORT", "[[export]]")];
         let is_declared = |block: &String| {
             block.starts_with("device =")
@@ -162,7 +164,7 @@ fn sources_and_manifests_are_whole() {
     assert_eq!(counts, [1; 4]);
 }
 
-/// The file on the page about the configuration is one.
+/// The file on the page about the configuration is valid.
 #[test]
 fn the_configuration_can_be_read() {
     let scratch = tempfile::tempdir().unwrap();
@@ -175,7 +177,7 @@ fn the_configuration_can_be_read() {
     }
 }
 
-/// The picture of before and after is what the command draws.
+/// The picture of before and after is the command's output.
 #[test]
 fn the_picture_is_what_inspect_draws() {
     const PICTURE: &str = "docs/before-and-after.svg";

@@ -1,4 +1,4 @@
-//! What the drivers' folders say of nodes and events can be read, and fits the recordings. Whether it holds is tried on real kernels.
+//! The expected nodes and events in the drivers' folders parse and fit the recordings. Real kernels check whether they are right.
 
 #![allow(clippy::unwrap_used)]
 

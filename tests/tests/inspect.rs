@@ -1,4 +1,4 @@
-//! `hidbpf inspect` over descriptors from everywhere: recordings, files, hex and standard input, before and after drivers, as pictures.
+//! `hidbpf inspect` with descriptors from recordings, files, hex and standard input, before and after drivers, and as pictures.
 
 mod common;
 
@@ -63,7 +63,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("the path is text")
 }
 
-/// The command with something on standard input.
+/// Runs the command with this standard input.
 fn with_input(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = hidbpf()
         .args(arguments)
@@ -72,7 +72,7 @@ fn with_input(arguments: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command can be run");
-    // The command may end without reading all.
+    // The command may end without reading everything.
     let _ = child.stdin.take().expect("standard input is a pipe").write_all(input);
     child.wait_with_output().expect("the command ends")
 }
@@ -125,7 +125,7 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
         for (output, is_piped) in [(&file, false), (&piped, true)] {
             check(output, code, &[]);
             let said = stdout(output) + &stderr(output);
-            // A name that ends in `.hid` says more than what is in the file.
+            // For a name that ends in `.hid`, the format is known without the file's contents.
             assert!(said.contains(words) || (is_piped && name == "broken.hid"), "{name}: {said}");
         }
     }
@@ -226,13 +226,13 @@ fn a_driver_is_shown_by_what_it_changes() {
     };
     assert_eq!(changed(&difference["reports"]), 1);
     assert_eq!(changed(&difference["reports"][0]["rows"]), 2);
-    // A driver that the device is nothing to leaves it alone.
+    // A driver that does not match the device changes nothing.
     let output = with_drivers(&["inspect", MOUSE, "--diff", "frtec-raptor-mach-2"]);
     check(&output, 0, &[]);
     assert!(stdout(&output).contains("the driver `frtec-raptor-mach-2` "), "{}", stdout(&output));
 }
 
-/// What `inspect --diff` says of each recording is the descriptor that is expected of the driver.
+/// `inspect --diff` shows the driver's expected descriptor for each recording.
 #[test]
 fn every_driver_makes_what_is_expected_of_every_recording() {
     let drivers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers");
@@ -281,7 +281,7 @@ fn pictures_are_well_formed_and_have_every_field() {
     }
 }
 
-/// A tree like sysfs, with one joystick, and a directory like /run, which the command is shown in place of the machine's own.
+/// A tree like sysfs, with one joystick, and a directory like /run. The command sees both in place of the machine's own.
 struct Machine {
     dir: tempfile::TempDir,
 }
@@ -318,7 +318,7 @@ impl Machine {
         Machine { dir }
     }
 
-    /// The command on this machine; `None` where mounts are not allowed.
+    /// Runs the command on this machine. Returns `None` if mounts are not allowed.
     fn inspect(&self, arguments: &[&str]) -> Option<Output> {
         let command = hidbpf();
         let path = |name: &str| self.dir.path().join(name);

@@ -1,4 +1,4 @@
-//! Which crate may use which: docs/architecture.md draws the arrows, this holds them.
+//! The allowed dependencies between crates. docs/architecture.md draws them, and this test enforces them.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -40,14 +40,14 @@ fn no_arrow_points_the_other_way() {
         let forbidden: Vec<_> = found.iter().filter(|used| !allowed.contains(&used.as_str())).collect();
         assert!(forbidden.is_empty(), "`{name}` must not depend on {forbidden:?}");
     }
-    // The development tool must build on a machine that has none of the system packages yet.
+    // The development tool must build on a machine without any of the system packages.
     assert!(uses["xtask"].is_empty(), "`xtask` must not depend on {:?}", uses["xtask"]);
 }
 
-/// What a program that is started for each device, and linked statically, is made of.
+/// The crates of the helper, which is started for each device and linked statically.
 const SMALL: [&str; 2] = ["hidbpf-core", "hidbpf-helper"];
 
-/// What is too large for that, or exists only as a shared library.
+/// Crates that are too large for that, or exist only as a shared library.
 const LARGE: [&str; 6] = ["libbpf-rs", "libbpf-sys", "udev", "libudev-sys", "clap", "tracing-subscriber"];
 
 #[test]

@@ -1,5 +1,5 @@
-//! What `hidbpf replay` says of recordings that are broken or odd, and of drivers that do what they must not: each message has the place
-//! and the reason.
+//! The messages of `hidbpf replay` about broken or odd recordings, and about drivers with forbidden actions. Each message has the place and
+//! the reason.
 
 mod common;
 
@@ -16,7 +16,7 @@ use common::{check, object, stderr, stdout, with_drivers};
 const MOUSE: &str = "R: 50 05 01 09 02 a1 01 09 01 a1 00 05 09 19 01 29 03 15 00 25 01 95 03 75 01 81 02 95 01 75 05 81 01 05 01 09 30 \
     09 31 15 81 25 7f 75 08 95 02 81 06 c0 c0\nN: Plain Mouse\nI: 3 1d6b 0104\n";
 
-/// A driver that only tests want.
+/// Returns a driver for tests only.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("OUT_DIR")).join(format!("fixtures/{name}.bpf.o"))
 }
@@ -47,7 +47,7 @@ fn a_broken_line_is_named_with_what_was_expected() {
         (&format!("{MOUSE}E: 0.0 3 07 01 01\n"), "mouse.hid:4: `0.0` is not a time"),
         (&format!("{MOUSE}E: 0.000000\n"), "mouse.hid:4: the line ends where the length in bytes should be"),
         (&format!("{MOUSE}X: y\n"), "mouse.hid:4: `X: y` is not a line of a recording"),
-        // What can be read, and not be run.
+        // Recordings that parse but can't be run.
         ("R: 3 05 01 c0\nI: 3 1 1\nE: 0.000000 1 00\n", "the report descriptor is invalid at byte 2: End Collection"),
         (&format!("{MOUSE}E: 0.000000 70 {long}\n"), "line 4: the report has 70 bytes, and the kernel's buffer"),
     ] {
@@ -105,7 +105,7 @@ fn a_driver_that_drops_every_report_is_told() {
 
 #[test]
 fn a_driver_that_refuses_the_device_is_told() {
-    // The fixture takes a mouse by its first usage.
+    // The fixture recognises a mouse by its first usage.
     let other = format!("{}E: 0.000000 3 00 05 01\n", MOUSE.replacen("09 02", "09 01", 1));
     let output = replay(&fixture("bench-probe"), &other, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -131,7 +131,7 @@ fn a_driver_with_a_hook_of_tomorrow_is_refused() {
     check(&replay(&path, MOUSE, &[]), 1, &["?struct_ops/hid_device_sleep", words, "update"]);
     let path = path.to_str().expect("the path is text");
     check(&with_drivers(&["load", path]), 1, &["?struct_ops/hid_device_sleep", words, "update"]);
-    // Whoever reads the programs alone is told as well.
+    // The same error comes from parsing only the programs.
     let error = hidbpf::replay::Object::parse(&newer).expect_err("the hook is unknown").to_string();
     assert_eq!(error, "the object has a program for `hid_device_sleep`, a hook that a replay does not know");
 }

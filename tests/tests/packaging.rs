@@ -1,4 +1,4 @@
-//! What package managers and init systems run of packaging/: each script is run in every way in which it is called, in a tree of its own,
+//! The files of packaging/ for package managers and init systems. Each script runs in every way in which it is called, in a separate tree,
 //! with stand-ins for the programs that it calls.
 
 use std::fs::{self, Permissions};
@@ -22,11 +22,11 @@ struct Machine {
     udev: Option<UnixListener>,
 }
 
-/// The programs that do what they always do.
+/// The programs that behave normally.
 const USUAL: [&str; 6] = ["cat", "env", "ls", "mkdir", "rm", "sh"];
 
 impl Machine {
-    /// A machine on which udev runs, the hwdb is compiled in /usr, and hidbpf has had to do with a device.
+    /// Returns a machine on which udev runs, the hwdb is compiled in /usr, and hidbpf has handled a device.
     fn new() -> Machine {
         let mut machine = Machine { root: tempfile::tempdir().expect("a temporary directory can be made"), udev: None };
         let bin = machine.path("bin");
@@ -70,7 +70,7 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// A program that notes how it was called, and ends with this code.
+    /// Adds a program that records its arguments, and ends with this code.
     fn stand_in(&self, path: &str, code: u8) {
         let name = Path::new(path).file_name().expect("it has a name").to_string_lossy().into_owned();
         let calls = self.path("calls");
@@ -80,9 +80,9 @@ impl Machine {
         fs::set_permissions(self.path(path), Permissions::from_mode(0o755)).expect("the mode can be set");
     }
 
-    /// Runs a script with other words of the same shell behind it.
+    /// Runs a script followed by more code in the same shell.
     fn run(&self, script: &str, more: &str, arguments: &[&str]) -> Output {
-        // There is none before the first.
+        // It does not exist before the first run.
         let _ = fs::remove_file(self.path("calls"));
         let root = self.root.path().display();
         let mut text = script.to_owned();
@@ -98,12 +98,12 @@ impl Machine {
         output.expect("a shell can be started")
     }
 
-    /// Runs a script that has to succeed and to say nothing, and returns which programs it has called.
+    /// Runs a script that must succeed without output, and returns the programs that it called.
     fn calls(&self, script: &str, more: &str, arguments: &[&str]) -> Vec<String> {
         self.calls_and_words(script, more, arguments, "")
     }
 
-    /// The same for one that says this.
+    /// The same for a script with this output.
     fn calls_and_words(&self, script: &str, more: &str, arguments: &[&str], words: &str) -> Vec<String> {
         let output = self.run(script, more, arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -112,7 +112,7 @@ impl Machine {
         self.noted()
     }
 
-    /// Which programs have been called since the last start of a script.
+    /// Returns the programs that were called since the last start of a script.
     fn noted(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
@@ -171,7 +171,7 @@ fn debians_postinst_has_udev_look_at_devices() {
     for way in [&["configure"][..], &["configure", "0.1"], &["triggered", "/usr/lib/hidbpf/drivers"]] {
         let machine = Machine::new();
         assert_eq!(machine.calls(&postinst, "", way), [COMPILE, RELOAD, LOOK], "{way:?}");
-        // What is attached, and what is known of devices, stays.
+        // Attached drivers and the state files stay.
         assert!(machine.has("run/hidbpf/devices/0003:1:2.0001.json"));
 
         machine.file("etc/udev/hwdb.bin");
@@ -180,7 +180,7 @@ fn debians_postinst_has_udev_look_at_devices() {
         let all = ["systemd-hwdb update", COMPILE, RELOAD, LOOK, UPDATE_INITRAMFS];
         assert_eq!(machine.calls(&postinst, "", way), all, "{way:?}");
 
-        // Where an image is made no udev runs.
+        // No udev runs while an image is made.
         machine.remove("run/udev/control");
         machine.remove("etc/udev/hwdb.bin");
         machine.remove("bin/update-initramfs");
@@ -196,7 +196,7 @@ fn debians_postinst_outlives_what_fails() {
     machine.stand_in("bin/udevadm", 1);
     let calls = machine.calls_and_words(&postinst, "", &["configure"], "run \"systemd-hwdb update --usr\"");
     assert_eq!(calls, [COMPILE, RELOAD, LOOK]);
-    // A udev that is not systemd's.
+    // A udev without systemd.
     machine.remove("bin/systemd-hwdb");
     machine.stand_in("bin/udevadm", 0);
     assert_eq!(machine.calls(&postinst, "", &["configure"]), ["udevadm hwdb --update --usr", RELOAD, LOOK]);
@@ -207,7 +207,7 @@ fn a_removal_that_debian_calls_off_leaves_devices_fixed() {
     let machine = Machine::new();
     assert_eq!(machine.calls(&packaging("debian/hidbpf.prerm"), "", &["remove"]), [UNLOAD]);
     let postinst = packaging("debian/hidbpf.postinst");
-    // A driver that could not be taken off is still attached, and so is known.
+    // A driver that could not be detached is still attached, and so keeps its state.
     assert_eq!(machine.calls(&postinst, "", &["abort-remove"]), [COMPILE, RELOAD, LOOK]);
     assert!(machine.has("run/hidbpf/devices"));
     machine.remove("sys/fs/bpf/hidbpf/device");
@@ -215,13 +215,13 @@ fn a_removal_that_debian_calls_off_leaves_devices_fixed() {
     assert!(!machine.has("run/hidbpf/devices"), "that drivers were taken off is still known");
 }
 
-/// What a package manager runs when it removes the package.
+/// The calls of a package manager for removing the package.
 struct Removal {
     manager: &'static str,
     script: String,
-    /// The function to call before the files go, and its arguments.
+    /// The function to call before the files are removed, and its arguments.
     before: (&'static str, &'static str),
-    /// The same for after.
+    /// The same for afterwards.
     after: (&'static str, &'static str),
 }
 
@@ -277,7 +277,7 @@ fn removing_a_package_leaves_nothing_behind_whatever_unload_says() {
             assert_eq!(calls, if code == 127 { &[][..] } else { &[UNLOAD] }, "{manager}, {code}");
             assert!(removal.run(&machine, removal.after, "").is_empty(), "{manager}");
             assert!(!machine.has("run/hidbpf") && !machine.has("sys/fs/bpf/hidbpf"), "{manager}: something is left");
-            // Once more, as after a removal that was interrupted.
+            // Once more, as after an interrupted removal.
             assert!(removal.run(&machine, removal.after, "").is_empty(), "{manager}");
         }
     }
@@ -323,10 +323,10 @@ fn debians_postrm_purges_what_the_administrator_had_written() {
     for path in ["etc/hidbpf", LOCAL, "etc/udev/hwdb.bin"] {
         assert!(!machine.has(path), "`{path}` is left");
     }
-    // Nothing to purge.
+    // There is nothing to purge.
     machine.remove("etc/udev");
     assert!(machine.calls(&postrm, "", &["purge"]).is_empty());
-    // Somebody else's entries keep it.
+    // Other entries keep it.
     machine.file("etc/udev/hwdb.bin");
     machine.file("etc/udev/hwdb.d/70-keyboard.hwdb");
     assert_eq!(machine.calls(&postrm, "", &["purge"]), ["systemd-hwdb update"]);
@@ -367,7 +367,7 @@ fn the_sleep_hook_acts_when_the_machine_has_woken_up() {
         assert!(machine.calls(&hook, "", before).is_empty(), "{init} {before:?}");
         let mut calls = machine.calls(&hook, "", after);
         if init != "systemd" {
-            // It goes on in the background.
+            // It continues in the background.
             let start = Instant::now();
             while calls.is_empty() && start.elapsed() < Duration::from_secs(60) {
                 sleep(Duration::from_millis(10));
@@ -378,7 +378,7 @@ fn the_sleep_hook_acts_when_the_machine_has_woken_up() {
     }
 }
 
-/// Drivers are compiled for little-endian machines, and tried on two kinds.
+/// Drivers are compiled for little-endian machines, and tested on two architectures.
 #[test]
 fn packages_are_for_the_machines_that_drivers_are_tried_on() {
     let control = packaging("debian/control");

@@ -1,4 +1,4 @@
-//! The pages of docs/devices are what the manifests say, and one there is for every driver and for none besides.
+//! The pages of docs/devices match the manifests. Each driver has one page, and there are no others.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Drivers for devices whose descriptor the kernel refuses: `new`, `build`, `replay` and `inspect` take them, and say where it is refused.
+//! Drivers for devices whose descriptor the kernel refuses. `new`, `build`, `replay` and `inspect` accept them, and show where the kernel
+//! refuses it.
 
 mod common;
 
@@ -20,7 +21,7 @@ use common::{check, hidbpf, stderr, stdout};
 /// A mouse with two buttons whose collection is not ended: 28 bytes.
 const MOUSE: &str = "05 01 09 02 a1 01 05 09 19 01 29 02 15 00 25 01 75 01 95 02 81 02 75 06 95 01 81 03";
 
-/// What the kernel has against it.
+/// The kernel's error.
 const FAULT: &str = "at byte 28: the collection that begins at byte 4 is not ended \
                      (hid_open_report(): \"unbalanced collection at end of report description\")";
 
@@ -57,7 +58,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!(" {byte:02x}")).collect()
 }
 
-/// A directory with the recording `m.hid`, and the driver `m` made from it.
+/// Returns a directory with the recording `m.hid`, and the driver `m` made from it.
 fn desk() -> TempDir {
     let desk = tempfile::tempdir().expect("a temporary directory can be made");
     write(desk.path(), "m.hid", &format!("R: 28 {MOUSE}\nN: My Mouse\nI: 3 1209 0001\n"));
@@ -70,7 +71,7 @@ fn build_says_where_a_descriptor_is_refused() {
     let desk = desk();
     let source = read(desk.path(), "m/driver.bpf.c");
     assert!(source.contains("The kernel refuses it at byte 28: the collection that begins at byte 4"), "{source}");
-    // As it was made, the driver repairs nothing.
+    // The new driver repairs nothing.
     let words = ["refuses the original and the fixed descriptor", FAULT, "hidbpf inspect"];
     check(&run(&desk, &["build", "m"]), 1, &words);
     write(desk.path(), "m/driver.bpf.c", REPAIR);
@@ -89,7 +90,7 @@ fn build_says_where_a_descriptor_is_refused() {
     let replayed = run(&desk, &["replay", object, "m.hid"]);
     assert_eq!(replayed.status.code(), Some(0), "{}", stderr(&replayed));
     assert!(stdout(&replayed).contains(" 81 03 c0\n"), "{}", stdout(&replayed));
-    // A repair that leaves a fault elsewhere, and one that breaks a good descriptor.
+    // A repair that leaves a fault elsewhere, and one that breaks a valid descriptor.
     write(desk.path(), "m/driver.bpf.c", &REPAIR.replace("0xc0", "0xb4"));
     check(&run(&desk, &["build", "m"]), 1, &[FAULT, "and the fixed one at byte 28: Pop without Push"]);
     write(desk.path(), "m/driver.bpf.c", &REPAIR.replace("return 29", "return 28"));
@@ -111,8 +112,8 @@ fn the_rules_of_a_new_driver_take_the_device() {
     assert!(matches!(verdict, Verdict::Matches { .. }), "{verdict:?}");
 }
 
-/// A device that a kernel driver gave other ids: the rule goes by those that the device has sent. The group means nothing, because the
-/// kernel has not read the descriptor to its end.
+/// A device that got other ids from a kernel driver. The rule uses the ids that the device has sent. The group means nothing, because the
+/// kernel has not parsed the descriptor to its end.
 #[test]
 fn a_rule_says_which_ids_it_is_about() {
     let desk = desk();

@@ -1,5 +1,5 @@
-//! What people have sent of devices whose descriptor the kernel refuses, `../shared/reports`: `new`, `build`, `replay` and `inspect` take
-//! each, a test for each file. Without that folder the tests are reported as skipped.
+//! Users' reports about devices whose descriptor the kernel refuses, in `../shared/reports`. `new`, `build`, `replay` and `inspect` accept
+//! each, with one test for each file. Without that folder the tests are reported as skipped.
 
 mod common;
 
@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use common::{hidbpf, stderr, stdout};
 
-/// The files, each with the size of the descriptor and where the kernel stops, if it does.
+/// The files, each with the size of the descriptor, and the place where the kernel stops, if it does.
 const FILES: &[(&str, usize, Option<&str>)] = &[
     (
         "ecoflow-river3plus.hid",
@@ -27,7 +27,7 @@ const FILES: &[(&str, usize, Option<&str>)] = &[
         307,
         Some("at byte 307: 2 collections are not ended, which begin at bytes 4 and 231"),
     ),
-    // As the same pad sends it when nothing is cut off.
+    // The complete descriptor, as the same pad sends it when nothing is cut off.
     ("xbox-one-s-02fd-334.hid", 334, None),
     ("zenbook-duo-cut.hhd.txt", 9, None),
     ("honor-ftsc1000-vendor-collection.txt", 18, None),
@@ -69,7 +69,7 @@ fn is_taken(path: &Path, size: usize, fault: Option<&str>) -> Result<(), Failed>
     let words: Vec<&str> = fault.into_iter().collect();
     expect(&run(scratch.path(), &["inspect", path])?, code, &[&words[..], &[&size]].concat())?;
     expect(&run(scratch.path(), &["new", "d", "--from", path, "--ids", "0003:1209:0001"])?, 0, &[])?;
-    // The new driver changes nothing, which is not enough for a descriptor that is refused.
+    // The new driver changes nothing, which is not enough for a refused descriptor.
     expect(&run(scratch.path(), &["build", "d"])?, code, &[&words[..], &["as expected"]].concat())?;
     expect(&run(scratch.path(), &["replay", "./d/build/d.bpf.o", path])?, 0, &["R: "])
 }

@@ -1,5 +1,5 @@
-//! Every parser of what comes from outside is fed truncations, single wrong bytes and random bytes: each ends in an answer or an
-//! error, never in a panic, and what is damaged is never taken for whole. The programs in `fuzz/` look for such bytes at length.
+//! Every parser of data from outside gets truncated input, single wrong bytes and random bytes. Each parser returns an answer or an error.
+//! It never panics, and never accepts damaged data as valid. The programs in `fuzz/` search longer for such bytes.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
                 let place = random.below(bytes.len());
                 bytes[place] = random.byte();
             }
-            // Padding and parts of headers that nobody reads are all that may differ.
+            // Only padding and unused parts of headers may differ.
             if let Ok(driver) = DriverObject::parse(Path::new(&path), bytes) {
                 assert_eq!(
                     (&driver.name, &driver.manifest, &driver.hooks),
@@ -63,7 +63,7 @@ fn an_object_with_wrong_bytes_is_refused_or_the_same() {
     }
 }
 
-/// Byte offsets in an ELF header and in a section's (elf(5)).
+/// Byte offsets in an ELF header and in a section's header (elf(5)).
 const SHOFF: usize = 40;
 const SHNUM: usize = 60;
 const SECTION_HEADER: usize = 64;
@@ -80,13 +80,13 @@ fn read<const N: usize>(bytes: &[u8], at: usize) -> usize {
     bytes[at..at + N].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-/// Where the headers of an object's sections lie.
+/// Returns the positions of an object's section headers.
 fn section_headers(object: &[u8]) -> impl Iterator<Item = usize> + use<> {
     let (start, count) = (read::<8>(object, SHOFF), read::<2>(object, SHNUM));
     (0..count).map(move |index| start + index * SECTION_HEADER)
 }
 
-/// Every reader of objects refuses it with this reason.
+/// Checks that every parser of objects refuses it with this reason.
 fn expect_refused(object: &[u8], reason: &str) {
     let mut sealed = object.to_vec();
     seal(Path::new("x.bpf.o"), &mut sealed).expect("it can be sealed");
@@ -98,7 +98,8 @@ fn expect_refused(object: &[u8], reason: &str) {
     assert!(error.contains(reason), "{error}");
 }
 
-/// A section may be the bytes of another one, and a name the rest of a longer one: so a file of a few megabytes can have terabytes of both.
+/// A section may share the bytes of another one, and a name may be the end of a longer one. So a file of a few megabytes can contain
+/// terabytes of both.
 #[test]
 fn sections_and_names_of_an_object_are_bounded() {
     const SHT_STRTAB: usize = 3;

@@ -1,5 +1,5 @@
-//! New drivers' folders: from every recording of the catalogue one that builds, passes its own test and changes nothing; and from every
-//! real descriptor C that compiles to the same bytes.
+//! New drivers' folders. A folder from each recording of the catalogue builds, passes its own test and changes nothing. The C from each
+//! real descriptor compiles to the same bytes.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,7 +14,7 @@ use hidbpf_build::{Clang, Interface, Sdk};
 use libtest_mimic::{Arguments, Failed, Trial};
 use object::{Object, ObjectSection, ObjectSymbol};
 
-/// How many recordings are built: each takes clang a second, and they differ in little but the descriptor.
+/// Every how many recordings one is built. Each takes clang a second, and the recordings differ in little but the descriptor.
 const BUILT_EVERY: usize = 12;
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A folder from the recording, built and tested.
+/// Makes a folder from the recording, builds it and tests it.
 fn build(recording: &Path) -> Result<(), Failed> {
     let scratch = tempfile::tempdir()?;
     let name = DriverName::new("new-driver")?;
@@ -83,7 +83,7 @@ fn build(recording: &Path) -> Result<(), Failed> {
     }
 }
 
-/// The arrays of all descriptors that the kernel takes, in one file, compiled: each must be the descriptor.
+/// Compiles the arrays of all descriptors that the kernel accepts, in one file. Each must equal the descriptor.
 fn compiles_to_the_same(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
     let scratch = tempfile::tempdir()?;
     let mut source = "#define static\n#include <hidbpf/descriptor.h>\n".to_owned();

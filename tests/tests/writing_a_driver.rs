@@ -1,5 +1,5 @@
-//! docs/writing-a-driver.md, done step by step as a reader would: every command prints what the page says, and what is there in the end is
-//! the driver that the virtual machines put on the page's mouse.
+//! docs/writing-a-driver.md, run step by step as a reader would: every command prints the page's output. The final driver is the one that
+//! the virtual machines attach to the page's mouse.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use hidbpf_tests::walkthrough::{Place, Step, WRITING_A_DRIVER, steps};
 
-/// What the page's drivers are in the end, compiled for the virtual machines.
+/// The final versions of the page's drivers, compiled for the virtual machines.
 const FINISHED: &str = "fixtures/drivers";
 const DRIVERS: [&str; 2] = ["example-wheel-mouse", "example-quiet-mouse"];
 
@@ -48,14 +48,14 @@ fn the_page_is_right() {
     }
 }
 
-/// The files of a driver's folder that are its own, by name.
+/// Returns the files of a driver's folder that are its own, by name.
 fn files(folder: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for below in [folder.to_owned(), folder.join("recordings")] {
         for entry in fs::read_dir(&below).unwrap_or_else(|error| panic!("{}: {error}", below.display())) {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
-            // What editors and git are told is no part of the driver.
+            // Files for editors and git are not part of the driver.
             if path.is_file() && name != "compile_flags.txt" && !name.starts_with('.') {
                 files.insert(name, fs::read_to_string(&path).expect("a file can be read"));
             }

@@ -78,7 +78,7 @@ fn first(bench: &mut Bench) -> Result<Kept> {
     expect_hat_works(&joystick)?;
     let with_one = Kept::now();
     bench.unplug(joystick)?;
-    // The driver has two hooks. If it left one program, the count must show it.
+    // The driver has two programs. After unplugging there must be fewer programs than before, otherwise counting proves nothing.
     let before = Kept { programs: with_one.programs.saturating_sub(1), ..with_one };
     before.expect_no_more()?;
     Ok(Kept::now())

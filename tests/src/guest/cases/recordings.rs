@@ -307,7 +307,7 @@ impl Session<'_> {
         bench.plug_unseen_with(&spec(recorded), features_of(recorded.features.clone()))
     }
 
-    /// Returns true if the driver does not support the kernel driver for the same ids.
+    /// Returns true if the driver does not match while the kernel driver for the same ids is bound.
     fn avoids_kernel_drivers(&self) -> Result<bool> {
         let driver = installed(self.driver)?;
         Ok(driver.manifest.matches.iter().any(|rule| !rule.not_kernel_driver.is_empty()))

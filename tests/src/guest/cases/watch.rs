@@ -102,7 +102,8 @@ fn monitor_shows_both(bench: &mut Bench) -> Result<()> {
     let (sent, left) = (hats("sent"), hats("left"));
     ensure!(sent.contains(&SENT) && sent.iter().all(|hat| [CENTRE, SENT].contains(hat)), "sent {sent:?}");
     ensure!(left.contains(&FIXED) && left.iter().all(|hat| [CENTRE_FIXED, FIXED].contains(hat)), "left {left:?}");
-    // By the original descriptor and by the fixed one: a value outside the directions of the first is also outside those of the second.
+    // The device's reports are decoded with the original descriptor, and the driver's with the fixed one. The centre is out of range there,
+    // and so `null`.
     for (key, content, hat) in [("sent", "number", SENT), ("left", "number", FIXED), ("left", "null", CENTRE_FIXED)] {
         let named = serde_json::json!({ "name": "Hat Switch", content: hat });
         let is_so = |line: &Value| {
