@@ -2,8 +2,8 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy Dial 2 (Q630M) is a tablet of 266 x 166 mm with six buttons and two dials that can be pressed, and
- * a pen with two buttons and tilt. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h).
+ * The Huion Inspiroy Dial 2 (Q630M) is a tablet of 266 x 166 mm with six buttons and two dials that can be pressed. Its
+ * pen has two buttons and tilt. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h).
  *
  * In firmware mode the pad interface is a keyboard and a dial of the kind that Windows supports. The buttons send
  * shortcuts. Both of the tablet's dials send the same dial reports and cannot be told apart. The pen's descriptor
@@ -18,8 +18,8 @@
 #define VENDOR_SIZE 12
 
 /*
- * The dial's report in firmware mode: whether it is pressed, and how far it turned in the upper half of the first four
- * bytes.
+ * The dial's report in firmware mode: whether it is pressed, and, in the upper half of the first four bytes, how far it
+ * turned.
  */
 #define DIAL_ID 0x11
 #define DIAL_PRESSED 1

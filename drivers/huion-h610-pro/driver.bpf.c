@@ -2,7 +2,7 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion H610 Pro is a tablet of 10 x 6.25 inches with eight buttons on its pad, and a pen with two buttons and no
+ * The Huion H610 Pro is a tablet of 10 x 6.25 inches with eight buttons on its pad. Its pen has two buttons and no
  * eraser. It shares its ids with many other Huion tablets.
  *
  * In firmware mode it is a keyboard on one interface, and a mouse and a pen of 2048 steps on another. These have no

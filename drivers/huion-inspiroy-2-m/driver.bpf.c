@@ -2,8 +2,8 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy 2 M (H951P) is a tablet of 221 x 138 mm with eight buttons and a wheel on its pad, and a pen with
- * two buttons and no eraser. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h), and the
+ * The Huion Inspiroy 2 M (H951P) is a tablet of 221 x 138 mm with eight buttons and a wheel on its pad. Its pen has two
+ * buttons and no eraser. It has the interfaces and the two modes of Huion's tablets (see hidbpf/huion.h), and the
  * defects of the smaller Inspiroy 2 S. In firmware mode buttons and wheel send keyboard shortcuts. The pen's descriptor
  * declares the second button as an eraser, an eraser and tilt that the pen lacks, and a size of 2048 cubic inches.
  *

@@ -2,12 +2,12 @@
 #include <hidbpf/huion.h>
 
 /*
- * The Huion Inspiroy 2 S (H641P) is a tablet of 160 x 100 mm with six buttons and a wheel on its pad, and a pen with
- * two buttons and no eraser. It has three interfaces, which differ in the size of their descriptors, and two modes.
+ * The Huion Inspiroy 2 S (H641P) is a tablet of 160 x 100 mm with six buttons and a wheel on its pad. Its pen has two
+ * buttons and no eraser. It has three interfaces, which differ in the size of their descriptors, and two modes.
  *
  * The tablet starts in firmware mode, and the vendor interface is silent. The pad interface is a keyboard: buttons and
- * wheel send shortcuts such as Ctrl+Z. The pen interface declares the second pen button as an eraser, declares eraser
- * and tilt usages that the pen lacks, and gives its size as 2048 cubic inches.
+ * wheel send shortcuts such as Ctrl+Z. The pen interface declares the second pen button as an eraser, and its size as
+ * 2048 cubic inches. It also declares eraser and tilt usages that the pen lacks.
  *
  * The tool huion-switcher switches the tablet to vendor mode. Pad and pen interface are then silent, and the vendor
  * interface sends everything. Its descriptor declares nothing but "88 bits". It has the tablet's full resolution, and
@@ -17,9 +17,9 @@
  * The driver turns the pad into a tablet pad and the pen into a pen of the right size. In vendor mode it silences these
  * two, so that there are not two of each. It always turns the vendor interface into pen and pad in one.
  *
- * In vendor mode the device also reports a lifted tip while the tip is on the tablet, for up to four reports after the
- * second pen button is pressed or released. The driver holds the tip down for that long, or until the device itself
- * reports that it is down.
+ * In vendor mode the device also reports a lifted tip while the tip is on the tablet. It does so for up to four reports
+ * after the second pen button is pressed or released. The driver holds the tip down for that long, or until the device
+ * itself reports that it is down.
  */
 /* The longest report of the vendor interface. */
 #define VENDOR_SIZE 12

@@ -7,7 +7,7 @@
  * of them, KEY_UNKNOWN.
  *
  * The driver replaces that part of the descriptor. The new part ends the consumer control, begins a game pad, and
- * declares the four bits as buttons 21 to 24, which Linux maps to BTN_TRIGGER_HAPPY5 to 8. It has as many bytes as the
+ * declares the four bits as buttons 21 to 24. Linux maps these to BTN_TRIGGER_HAPPY5 to 8. It has as many bytes as the
  * original part, and no bit of the report moves.
  */
 #define DESCRIPTOR_SIZE 464

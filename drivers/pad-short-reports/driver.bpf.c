@@ -8,8 +8,9 @@
  * drivers/hid/hid-core.c fills up only the room in the transport's buffer, and otherwise drops the report. Transports
  * that call hid_input_report() pass the report's own size as that of the buffer, which leaves no room.
  *
- * If a program is attached to a device's input reports, the kernel copies each report into a buffer for the device's
- * longest report and fills it up there. Attaching this hook is enough. It changes nothing.
+ * If a program is attached to a device's input reports, the kernel copies each report into a buffer. That buffer has
+ * room for the device's longest report, and the kernel fills up the report there. Attaching this hook is enough. It
+ * changes nothing.
  */
 HIDBPF_INPUT_EVENT(ctx)
 {

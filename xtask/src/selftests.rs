@@ -1,9 +1,9 @@
-//! `cargo xtask selftests`: the kernel's own HID tests (tools/testing/selftests/hid), with hidbpf and its drivers installed and udev
+//! `cargo xtask selftests`: runs the kernel's own HID tests (tools/testing/selftests/hid), with hidbpf and its drivers installed and udev
 //! running.
 //!
-//! The tests come from Debian's package of the newest kernel's sources. They are written for pytest, which runs in a root made of
-//! Debian's packages. They load BPF objects with udev-hid-bpf, in whose place a script hands the name of the driver that stands for
-//! each object to `hidbpf load`.
+//! The tests come from Debian's package of the newest kernel's sources. They are written for pytest, which runs in a root made from
+//! Debian's packages. They load BPF objects with udev-hid-bpf. A script replaces it: for each object it passes the name of the
+//! corresponding driver to `hidbpf load`.
 
 mod listed;
 mod python;
@@ -41,7 +41,7 @@ pub struct Options {
     #[command(flatten)]
     kernels: KernelOptions,
 
-    /// Run all tests, with some 2000 of the kernel alone that differ by the device's report descriptor
+    /// Run all tests, including some 2000 that test only the kernel and differ by the device's report descriptor
     #[arg(long)]
     all: bool,
 
@@ -110,14 +110,14 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// The modules that are packed.
+/// Returns the modules to pack.
 fn modules() -> Result<Modules> {
     let mut modules = kernels::list()?.modules;
     modules.welcome.extend(MODULES.map(str::to_owned));
     Ok(modules)
 }
 
-/// The root with hidbpf, as it is in the guest.
+/// Packs the root with hidbpf, as it is in the guest.
 fn pack(paths: &Paths, artifacts: &Artifacts, root: &Path) -> Result<Tree> {
     let mut tree = Tree::default();
     tree.add_root(root, SELFTESTS_ROOT)?;

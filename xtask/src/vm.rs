@@ -48,7 +48,7 @@ pub struct Options {
     pub jobs: Option<usize>,
 }
 
-/// Installs what is missing, builds, and runs the cases.
+/// Installs missing packages, builds, and runs the cases.
 ///
 /// # Errors
 /// The machinery fails before a case could run, or the code does not compile.

@@ -125,7 +125,7 @@ static __always_inline int hidbpf_size(int bytes)
  */
 #define HIDBPF_INPUT_REPORT(ctx, report, size)                                                                         \
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx, __u8 *report);                         \
-	/* Volatile, and so in that order: the context takes the place of the arguments, and nothing has to be moved. */\
+	/* Volatile keeps the order of the reads: the context replaces the arguments, and no value moves. */           \
 	HIDBPF__EVENT_PROGRAMS(volatile __u64 *)                                                                       \
 	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *hidbpf_ctx, enum hid_report_type hidbpf_type)\
 	{                                                                                                              \
@@ -134,7 +134,7 @@ static __always_inline int hidbpf_size(int bytes)
                                                                                                                        \
 		if (hidbpf_result)                                                                                     \
 			return hidbpf_result;                                                                          \
-		/* One place for that: clang would set what is returned before each branch to the end. */              \
+		/* One return for both: clang would otherwise set the result before each branch to the end. */         \
 		asm volatile("");                                                                                      \
 		return 0;                                                                                              \
 	}                                                                                                              \

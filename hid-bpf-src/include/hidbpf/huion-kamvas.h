@@ -31,8 +31,8 @@ HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
 
 /*
  * The corrected pen part of the tablet interface's descriptor in firmware mode, in as many bytes as the original. The
- * second button is not a second tip, the third is a button and does not turn the pen around, the size is the display's,
- * and tilt is 60 degrees. Logical minima of 0 are left out, because 0 is the value at a descriptor's start.
+ * second button is not a second tip, and the third is a button and does not turn the pen around. The size is the
+ * display's, and tilt is 60 degrees. Logical minima of 0 are left out, because 0 is the value at a descriptor's start.
  */
 #define KAMVAS_FIRMWARE_PEN(name, width, height)                                                                       \
 	HIDBPF_DESCRIPTOR(name,                                                                                        \

@@ -39,7 +39,7 @@
 	}                                                                                                              \
 	HIDBPF_RDESC_FIXUP(ctx)                                                                                        \
 	{                                                                                                              \
-		/* A choice for each mode: the verifier looks at one of them alone. */                                 \
+		/* One choice for each mode: the verifier follows only one of them. */                                 \
 		return hidbpf_change(ctx, HIDBPF_PROPERTY_STARTS_WITH(HUION_FIRMWARE_ID, firmware) ?                   \
 						  huion_change(ctx->size, 1) :                                         \
 						  huion_change(ctx->size, 0));                                         \

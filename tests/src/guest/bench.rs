@@ -396,7 +396,7 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments).env(hidbpf::any_loader::CHOICE, "libbpf"))
     }
 
-    /// Runs `hidbpf unload`, and checks that the driver is gone from `devices`, whose descriptors it has fixed, when the command ends.
+    /// Runs `hidbpf unload`, and checks that `devices`, whose descriptors the driver has fixed, have nodes again when the command ends.
     ///
     /// # Errors
     /// It fails, or a device has no nodes yet.

@@ -1,4 +1,4 @@
-//! What tests of the command share: how to run it, and what to expect of every answer.
+//! Code that tests of the command share: running it, and checking every answer.
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The command, built as this test was.
+/// Returns the command, built as this test was.
 pub fn hidbpf() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
@@ -28,23 +28,23 @@ pub fn hidbpf() -> Command {
     Command::new(program)
 }
 
-/// The command with the drivers of this workspace.
+/// Runs the command with the drivers of this workspace.
 pub fn with_drivers(arguments: &[&str]) -> Output {
     let drivers = hidbpf_drivers::objects_dir();
     hidbpf().arg("--drivers").arg(drivers).args(arguments).output().expect("the command can be run")
 }
 
-/// What the command answered.
+/// Returns the command's standard output.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("the answer is text")
 }
 
-/// What the command said beside.
+/// Returns the command's standard error.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("the talk is text")
 }
 
-/// Checks the exit code, and that standard error says all of `words`; on success, that it says nothing.
+/// Checks the exit code, and that standard error contains all of `words`. On success, standard error must be empty.
 pub fn check(output: &Output, code: i32, words: &[&str]) {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
@@ -55,7 +55,7 @@ pub fn check(output: &Output, code: i32, words: &[&str]) {
     assert!(!said.contains("panicked"), "{said}");
 }
 
-/// A driver of this workspace, built.
+/// Returns the object of a driver of this workspace.
 pub fn object(name: &str) -> PathBuf {
     hidbpf_drivers::objects_dir().join(format!("{name}.bpf.o"))
 }

@@ -1,4 +1,4 @@
-//! Chooses the tests to run, and knows which driver stands for each BPF object that a test loads.
+//! Chooses the tests to run, and finds the driver for each BPF object that a test loads.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::Fault;
 
-/// The table of objects and the drivers that stand for them.
+/// The table of objects and their drivers.
 const DRIVERS: &str = include_str!("../../selftests/drivers");
 
 /// Files with hundreds of tests that load no object and differ only by the report descriptor. They run on request.
@@ -59,7 +59,7 @@ pub fn choose(lines: &str, filters: &[String], all: bool) -> Result<Chosen> {
     Ok(chosen)
 }
 
-/// The driver that stands for `object`.
+/// Returns the driver for `object`.
 fn driver(object: &str) -> Option<&'static str> {
     let lines = DRIVERS.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace());
     lines

@@ -22,8 +22,8 @@ const PACKAGES: &str = "coreutils,dash,kmod,libelf1t64,libevdev2,libudev1,python
                         python3-parse,python3-pyroute2,python3-pytest,python3-pyudev,python3-typing-extensions,python3-yaml,\
                         udev,zlib1g";
 
-/// The modules for pip to fetch, as it reads requirements: Debian has no hid-tools, and its libevdev 0.11 has no
-/// `INPUT_PROP_PRESSUREPAD` and no way to add it, as test_multitouch.py does.
+/// The modules for pip, in the format of its requirements. Debian has no hid-tools. Its libevdev 0.11 has no `INPUT_PROP_PRESSUREPAD` and
+/// no way to add it, as test_multitouch.py does.
 const REQUIREMENTS: &str = "\
 hid-tools==0.12 --hash=sha256:37e56369ac88d0b151f7529a77b53bac2f0dbdc2d0845a5d261b22ff0a524680
 libevdev==0.13.1 --hash=sha256:1a15dc796ecb1cba679fc564686f9efab5124efae6e41dba8f4bf377d5a72f4a
@@ -33,7 +33,7 @@ libevdev==0.13.1 --hash=sha256:1a15dc796ecb1cba679fc564686f9efab5124efae6e41dba8
 const LIBRARIES: &str = "usr/lib";
 const MODULES: &str = "usr/lib/python3/dist-packages";
 
-/// Folders that the tests don't need.
+/// Folders that the tests do not need.
 const UNNEEDED: [&str; 6] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/lib/udev/hwdb.d", "var/cache"];
 
@@ -54,7 +54,7 @@ pub fn make_root(paths: &Paths, tests: &Path, step: &Step) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Has pytest collect the tests, and returns the lines that its plugin `hidbpf_list` writes.
+/// Makes pytest collect the tests, and returns the lines that its plugin `hidbpf_list` writes.
 ///
 /// # Errors
 /// pytest fails, for example because a module is missing.
@@ -117,7 +117,7 @@ fn make_python(paths: &Paths, step: &Step) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Has pip put the modules into the root that it fetches.
+/// Makes pip fetch the modules into the root.
 fn add_requirements(folder: &Path, root: &Path) -> Result<()> {
     let requirements = folder.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).with_context(|| format!("failed to write `{}`", requirements.display()))?;

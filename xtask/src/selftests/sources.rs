@@ -58,7 +58,7 @@ pub fn fetch(paths: &Paths, step: &Step) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The package with the highest version. The one without any depends on another.
+/// Returns the package with the highest version. The package without a version in its name depends on another.
 fn newest(packages: &[String]) -> Option<&str> {
     let version = |package: &&String| {
         package
