@@ -41,7 +41,7 @@
 		HID__U8(0x94, HID__CHECKED((bytes)-1, (bytes) >= 2 && (bytes) <= 256, "a silent report has 2 to 256 bytes")), \
 		Input(Const)
 
-/* ---- Main items: 6.2.2.4 to 6.2.2.6 ------------------------------------------------------------------------------------- */
+/* ---- Main items: 6.2.2.4 to 6.2.2.6 ------------------------------------------------------------------------------ */
 
 /*
  * Input(flag, ...), Output(flag, ...), Feature(flag, ...). The flags come in pairs of opposites, and the first of each
@@ -68,7 +68,7 @@
 #define CollectionBegin(type) 0xa1, HID_COLLECTION_##type
 #define CollectionEnd() 0xc0
 
-/* ---- Global items: 6.2.2.7 ---------------------------------------------------------------------------------------------- */
+/* ---- Global items: 6.2.2.7 --------------------------------------------------------------------------------------- */
 
 /* UsagePage(name) for a page of usages.h; UsagePage8 and UsagePage16 take a number. */
 #define UsagePage(page) HID__UNSIGNED(0x04, HID_PAGE_##page)
@@ -117,7 +117,7 @@
 #define Push() 0xa4
 #define Pop() 0xb4
 
-/* ---- Local items: 6.2.2.8 ----------------------------------------------------------------------------------------------- */
+/* ---- Local items: 6.2.2.8 ---------------------------------------------------------------------------------------- */
 
 /*
  * Usage(page, name): a usage of usages.h. The page must be the current UsagePage, which the compiler does not check.
@@ -144,7 +144,7 @@
 /* Alternative usages: Delimiter(Open), Usage..., Delimiter(Close). */
 #define Delimiter(which) 0xa9, HID_DELIMITER_##which
 
-/* ---- What descriptors say again and again --------------------------------------------------------------------------------- */
+/* ---- Common groups of items -------------------------------------------------------------------------------------- */
 
 /* `bits` unused bits, 1 to 255. Sets ReportSize and ReportCount. */
 #define Padding(bits) ReportSize(bits), ReportCount(1), Input(Const, Var, Abs)
@@ -163,7 +163,7 @@
 		Input(Data, Var, Abs), Padding(7), UsagePage(GenericDesktop), Usage(GenericDesktop, X),                \
 		Usage(GenericDesktop, Y), ReportSize(8), ReportCount(2), Input(Data, Var, Abs)
 
-/* ---- Names ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 #define HID_COLLECTION_Physical 0x00
 #define HID_COLLECTION_Application 0x01
@@ -217,7 +217,7 @@
 #define HID_UNIT_Ampere 32, 0x00100001
 #define HID_UNIT_Volt 32, 0x00f0d121
 
-/* ---- How it is done ------------------------------------------------------------------------------------------------------- */
+/* ---- Implementation ---------------------------------------------------------------------------------------------- */
 
 /* `value` as one byte, or a compile error with `message` unless `condition` holds. */
 #define HID__CHECKED(value, condition, message)                                                                        \

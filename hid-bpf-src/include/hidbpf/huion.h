@@ -22,7 +22,7 @@
 
 #include <hidbpf/driver.h>
 
-/* ---- The mode, and what becomes of each interface ------------------------------------------------------------------------- */
+/* ---- The mode, and the interfaces -------------------------------------------------------------------------------- */
 
 /*
  * HUION_RDESC_FIXUP("firmware's name", interface; ...) is the descriptor hook of a tablet whose interfaces differ in
@@ -63,7 +63,7 @@
 	case (descriptor_size):                                                                                        \
 		return HIDBPF_REPLACED(in_both_modes)
 
-/* ---- What pads are made to send ------------------------------------------------------------------------------------------- */
+/* ---- Reports of pads --------------------------------------------------------------------------------------------- */
 
 /*
  * Replaces a report of 8 bytes or more with a pad's report: its id, three bytes of marks that are never set
@@ -78,7 +78,7 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 	return (int)sizeof(words[0]) + size;
 }
 
-/* ---- Firmware mode: a pad that poses as a keyboard ------------------------------------------------------------------------ */
+/* ---- Firmware mode: a pad that sends keyboard reports ------------------------------------------------------------ */
 
 /* The pad's report: a keyboard report. */
 #define HUION_KEYS_ID 3
@@ -105,13 +105,13 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 		  Input(Data, Var, Rel), UsagePage(Button), Buttons(1, buttons), LogicalRange8(1, buttons),            \
 		  Input(Data, Array, Abs))
 
-/* ---- Firmware mode: the pen ----------------------------------------------------------------------------------------------- */
+/* ---- Firmware mode: the pen -------------------------------------------------------------------------------------- */
 
 #define HUION_PEN_ID 10
 #define HUION_PEN_SIZE 10
 #define HUION_PEN_FLAGS 1
 
-/* ---- Vendor mode ---------------------------------------------------------------------------------------------------------- */
+/* ---- Vendor mode ------------------------------------------------------------------------------------------------- */
 
 /* The report that pen, buttons and wheels share. Older tablets send 12 bytes, newer ones 14. */
 #define HUION_VENDOR_ID 8
@@ -158,7 +158,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 	return huion_write(report, id, buttons | (__u32)(__u8)huion_turn(report) << place, 3);
 }
 
-/* ---- Descriptors of pens -------------------------------------------------------------------------------------------------- */
+/* ---- Descriptors of pens ----------------------------------------------------------------------------------------- */
 
 /* The pen of firmware mode: its size in millimetres, and the fields of bytes 8 and 9. */
 #define HUION_FIRMWARE_PEN(width, height, ...)                                                                         \
@@ -211,7 +211,7 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 	Push(), Usage(Digitizers, XTilt), Usage(Digitizers, YTilt), LogicalRange8(-60, 60), PhysicalRange8(-60, 60),   \
 		Unit(Degrees), ReportSize(8), ReportCount(2), Input(Data, Var, Abs), Pop()
 
-/* ---- Descriptors of pads -------------------------------------------------------------------------------------------------- */
+/* ---- Descriptors of pads ----------------------------------------------------------------------------------------- */
 
 /* A pad's collection: HUION_PAD(id, bytes of the longest report that the device sends, fields from byte 4 on...). */
 #define HUION_PAD(id, bytes, ...)                                                                                      \

@@ -13,7 +13,7 @@
 #include <hidbpf/driver.h>
 
 struct hidbpf_item {
-	/* The item's first byte in the descriptor. */
+	/* The offset of the item's first byte in the descriptor. */
 	__u32 offset;
 	/* HID_ITEM_*: the item's first byte without the size. */
 	__u8 type;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Helpers for what drivers often do to reports and descriptors. They access bytes with every length checked, patch,
- * replace and negate, and look up which pad button sent a keyboard shortcut.
+ * Helpers for frequent work on reports and descriptors. They access bytes with every length checked, patch, replace and
+ * negate, and look up which pad button sent a keyboard shortcut.
  *
  * Offsets and sizes are in bytes and count the report id as byte 0. Sizes must be constants, because the kernel
  * requires it.

@@ -11,7 +11,7 @@
 #include <hidbpf/descriptor.h>
 #include <hidbpf/report.h>
 
-/* ---- Pens --------------------------------------------------------------------------------------------------------------- */
+/* ---- Pens -------------------------------------------------------------------------------------------------------- */
 
 /* The report that most pens send. Pens without tilt send less, or meaningless values in the last two bytes. */
 #define UGEE_PEN_ID 7
@@ -52,7 +52,7 @@
 	UsagePage(Digitizers), Usage(Digitizers, TipPressure), LogicalRange16(0, maximum), ReportSize(bits),           \
 		ReportCount(1), Input(__VA_ARGS__)
 
-/* ---- Pads that are keyboards -------------------------------------------------------------------------------------------- */
+/* ---- Pads that are keyboards ------------------------------------------------------------------------------------- */
 
 /* A keyboard report: id, modifiers, and six keys. Keyboards do not use the byte of the first key; these pads do. */
 #define UGEE_KEYS_SIZE 8
