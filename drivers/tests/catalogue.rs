@@ -124,8 +124,9 @@ fn every_rule_of_every_driver_has_a_recording_with_what_is_expected() {
     }
 }
 
-/// The kernel gives event hooks a buffer of the longest report of any type that the current descriptor declares, rounded up to 64. It
-/// copies reports into that buffer as long as the device sends them.
+/// The kernel gives event hooks a buffer of the longest report of any type that the current descriptor declares, rounded up to 64.
+///
+/// It copies reports into that buffer as long as the device sends them.
 #[test]
 fn a_fixed_descriptor_leaves_room_for_the_reports_of_the_device() {
     for recording in folders().iter().flat_map(|folder| recordings(folder)) {

@@ -25,8 +25,9 @@ pub const DESCRIPTOR_PROGRAM: &str = "descriptor";
 /// The syscall programs that find the ids of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
 pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
 
-/// The program of [`RESOLVE_PRELINKED`] that fills all of [`ResolveArgs`], which is its context. It loads only on kernels of the second
-/// generation.
+/// The program of [`RESOLVE_PRELINKED`] that fills all of [`ResolveArgs`], which is its context.
+///
+/// It loads only on kernels of the second generation.
 pub const RESOLVE_OPS_PROGRAM: &str = "resolve_ops";
 
 /// The program of [`RESOLVE_PRELINKED`] that does the same on kernels of the first generation, which have no `struct hid_bpf_ops`.
@@ -85,8 +86,9 @@ pub struct RequestArgs {
 /// The syscall program, in a driver's object, that accepts or refuses a device. Its context is [`ProbeArgs`].
 pub const PROBE_PROGRAM: &str = "probe";
 
-/// The syscall program, in a driver's object, that sends requests to the device. It runs after attaching and when the machine wakes up. Its
-/// context is [`SetupArgs`].
+/// The syscall program, in a driver's object, that sends requests to the device.
+///
+/// It runs after attaching and when the machine wakes up. Its context is [`SetupArgs`].
 pub const SETUP_PROGRAM: &str = "setup";
 
 /// The text of each header, by the name that drivers include.
@@ -201,8 +203,9 @@ pub struct ResolvedOps {
 pub struct ResolveFunctionArgs {
     /// The function's name, followed by at least one zero.
     pub name: [u8; 32],
-    /// Filled by the program: the function's id, or a negative errno. If the function is in a module, the upper half is the file descriptor
-    /// of the module's types.
+    /// Filled by the program: the function's id, or a negative errno.
+    ///
+    /// If the function is in a module, the upper half is the file descriptor of the module's types.
     pub id: i64,
 }
 

@@ -186,8 +186,9 @@ impl Expectation {
         }
     }
 
-    /// Takes the nodes of a device, and checks that they are the expected ones, in any order. Nodes with the same description are told
-    /// apart by the order in which the kernel makes them.
+    /// Takes the nodes of a device, and checks that they are the expected ones, in any order.
+    ///
+    /// Nodes with the same description are told apart by the order in which the kernel makes them.
     ///
     /// # Errors
     /// They are not; the message lists missing (`-`) and unexpected (`+`) nodes.
@@ -219,8 +220,9 @@ fn describe(node: &Node) -> Result<String> {
     Ok(roles + text.split_once('\n').map_or("", |(_, capabilities)| capabilities))
 }
 
-/// Returns true if a node with these keys matches the expectation. A list of keys that ends in `...` names some keys that must be present.
-/// The roles from udev count only if the expectation names some.
+/// Returns true if a node with these keys matches the expectation.
+///
+/// A list of keys that ends in `...` names some keys that must be present. The roles from udev count only if the expectation names some.
 fn fits(expected: &str, seen: &str, keys: &BTreeSet<String>) -> bool {
     const ROLES: &str = "  udev: ";
     let seen = match seen.split_once('\n') {
@@ -242,8 +244,9 @@ fn marked(mark: char, name: &str, capabilities: &str) -> String {
     [name].into_iter().chain(capabilities.lines()).map(|line| format!("\n{mark} {line}")).collect()
 }
 
-/// Returns a line without its condition if the condition holds for a kernel. A line may end in `[since 6.12]`, `[before 6.12]` or `[driver
-/// apple]`.
+/// Returns a line without its condition if the condition holds for a kernel.
+///
+/// A line may end in `[since 6.12]`, `[before 6.12]` or `[driver apple]`.
 fn of_kernel<'a>(line: &'a str, kernel: &Kernel) -> Result<Option<&'a str>> {
     let line = line.trim_end();
     let Some((rest, condition)) = line.strip_suffix(']').and_then(|line| line.rsplit_once(" [")) else {

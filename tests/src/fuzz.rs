@@ -64,8 +64,9 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "text", run: text, seeds: || Ok(TEXTS.map(Vec::from).into()) },
 ];
 
-/// Runs on a recording in hid-recorder's text format. Reads it, writes it, and reads it again: a name can have characters that a line must
-/// not have.
+/// Runs on a recording in hid-recorder's text format.
+///
+/// Reads it, writes it, and reads it again: a name can have characters that a line must not have.
 pub fn recording(bytes: &[u8]) {
     let path = Path::new("fuzz.hid");
     let Ok(recording) = Recording::parse(path, bytes) else { return };

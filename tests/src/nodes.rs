@@ -142,8 +142,9 @@ impl Node {
     }
 }
 
-/// Returns true if events, as [`Node::events`] writes them, are the same. Their order within a frame means nothing, except for the slot of
-/// a touch device that they belong to.
+/// Returns true if events, as [`Node::events`] writes them, are the same.
+///
+/// Their order within a frame means nothing, except for the slot of a touch device that they belong to.
 pub fn same_events(one: &str, other: &str) -> bool {
     let sorted = |frame: &str| -> Vec<(String, String)> {
         let mut slot = String::new();
@@ -349,8 +350,9 @@ fn key_name(key: KeyCode) -> String {
     }
 }
 
-/// Returns key codes by name, three and more in a row as `BTN_0..BTN_5`. The tools and buttons of pens are listed singly, because their
-/// numbers have no order.
+/// Returns key codes by name, three and more in a row as `BTN_0..BTN_5`.
+///
+/// The tools and buttons of pens are listed singly, because their numbers have no order.
 fn runs(codes: impl Iterator<Item = u16>) -> Vec<String> {
     const PENS: std::ops::Range<u16> = 0x140..0x150;
     let mut runs: Vec<(u16, u16)> = Vec::new();

@@ -163,8 +163,9 @@ pub enum Message {
     Figure {
         /// The measured object: `first`, `warm`, `at-once`, or a driver.
         name: String,
-        /// The quantity: `instructions`, `bpf-calls`, `peak-kib`. For a driver it is a hook and its quantity, such as
-        /// `device-event/loaded`.
+        /// The quantity: `instructions`, `bpf-calls`, `peak-kib`.
+        ///
+        /// For a driver it is a hook and its quantity, such as `device-event/loaded`.
         quantity: String,
         /// The value.
         value: u64,

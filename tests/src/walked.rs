@@ -4,8 +4,10 @@
 const TAIL: [u8; 8] = [0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0xc0];
 const LENGTH_WITH_TAIL: usize = 50;
 
-/// Returns the descriptor as the fixture leaves it. Input fields become absolute and not linear, and a Logical Maximum of 127 becomes 126.
-/// A descriptor that ends in the middle of an item stays as it is.
+/// Returns the descriptor as the fixture leaves it.
+///
+/// Input fields become absolute and not linear, and a Logical Maximum of 127 becomes 126. A descriptor that ends in the middle of an item
+/// stays as it is.
 pub fn walked(descriptor: &[u8]) -> Vec<u8> {
     let mut bytes = descriptor.to_vec();
     let mut at = 0;

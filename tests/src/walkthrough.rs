@@ -83,8 +83,9 @@ impl Place {
 }
 
 impl Command {
-    /// Runs it as a reader would, in a folder and with a search path for programs. Returns the terminal's view: both streams in one, and at
-    /// the end the exit code if it is not 0.
+    /// Runs it as a reader would, in a folder and with a search path for programs.
+    ///
+    /// Returns the terminal's view: both streams in one, and at the end the exit code if it is not 0.
     ///
     /// # Errors
     /// There is no shell, a signal ended it, or the output is not text.

@@ -1,5 +1,6 @@
-//! The parsing of real descriptors: those of `../shared/descriptors`, one test each, and those of the drivers' recordings. Each is parsed
-//! completely or refused, and the result is consistent and agrees with the crate hidreport.
+//! The parsing of real descriptors: those of `../shared/descriptors`, one test each, and those of the drivers' recordings.
+//!
+//! Each is parsed completely or refused, and the result is consistent and agrees with the crate hidreport.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,6 @@
-//! The messages of `hidbpf replay` about broken or odd recordings, and about drivers with forbidden actions. Each message has the place and
-//! the reason.
+//! The messages of `hidbpf replay` about broken or odd recordings, and about drivers with forbidden actions.
+//!
+//! Each message has the place and the reason.
 
 mod common;
 

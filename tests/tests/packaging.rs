@@ -1,5 +1,6 @@
-//! The files of packaging/ for package managers and init systems. Each script runs in every way in which it is called, in a separate tree,
-//! with stand-ins for the programs that it calls.
+//! The files of packaging/ for package managers and init systems.
+//!
+//! Each script runs in every way in which it is called, in a separate tree, with stand-ins for the programs that it calls.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,6 @@
-//! Drivers for devices whose descriptor the kernel refuses. `new`, `build`, `replay` and `inspect` accept them, and show where the kernel
-//! refuses it.
+//! Drivers for devices whose descriptor the kernel refuses.
+//!
+//! `new`, `build`, `replay` and `inspect` accept them, and show where the kernel refuses it.
 
 mod common;
 
@@ -112,8 +113,9 @@ fn the_rules_of_a_new_driver_take_the_device() {
     assert!(matches!(verdict, Verdict::Matches { .. }), "{verdict:?}");
 }
 
-/// A device that got other ids from a kernel driver. The rule uses the ids that the device has sent. The group means nothing, because the
-/// kernel has not parsed the descriptor to its end.
+/// A device that got other ids from a kernel driver.
+///
+/// The rule uses the ids that the device has sent. The group means nothing, because the kernel has not parsed the descriptor to its end.
 #[test]
 fn a_rule_says_which_ids_it_is_about() {
     let desk = desk();

@@ -1,5 +1,7 @@
-//! Every driver with every recording in its folder. User space runs the built object for both generations of kernels, and the result must
-//! equal `<recording>.expected.hid`. There is one test for each recording, found by its file.
+//! Every driver with every recording in its folder.
+//!
+//! User space runs the built object for both generations of kernels, and the result must equal `<recording>.expected.hid`. There is one
+//! test for each recording, found by its file.
 
 use std::collections::BTreeMap;
 use std::path::Path;

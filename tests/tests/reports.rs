@@ -1,5 +1,6 @@
-//! Users' reports about devices whose descriptor the kernel refuses, in `../shared/reports`. `new`, `build`, `replay` and `inspect` accept
-//! each, with one test for each file. Without that folder the tests are reported as skipped.
+//! Users' reports about devices whose descriptor the kernel refuses, in `../shared/reports`.
+//!
+//! `new`, `build`, `replay` and `inspect` accept each, with one test for each file. Without that folder the tests are reported as skipped.
 
 mod common;
 

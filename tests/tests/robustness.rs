@@ -1,5 +1,7 @@
-//! Every parser of data from outside gets truncated input, single wrong bytes and random bytes. Each parser returns an answer or an error.
-//! It never panics, and never accepts damaged data as valid. The programs in `fuzz/` search longer for such bytes.
+//! Every parser of data from outside gets truncated input, single wrong bytes and random bytes.
+//!
+//! Each parser returns an answer or an error. It never panics, and never accepts damaged data as valid. The programs in `fuzz/` search
+//! longer for such bytes.
 
 use std::fs;
 use std::path::Path;
@@ -98,8 +100,9 @@ fn expect_refused(object: &[u8], reason: &str) {
     assert!(error.contains(reason), "{error}");
 }
 
-/// A section may share the bytes of another one, and a name may be the end of a longer one. So a file of a few megabytes can contain
-/// terabytes of both.
+/// A section may share the bytes of another one, and a name may be the end of a longer one.
+///
+/// So a file of a few megabytes can contain terabytes of both.
 #[test]
 fn sections_and_names_of_an_object_are_bounded() {
     const SHT_STRTAB: usize = 3;

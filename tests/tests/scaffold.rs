@@ -1,5 +1,7 @@
-//! New drivers' folders. A folder from each recording of the catalogue builds, passes its own test and changes nothing. The C from each
-//! real descriptor compiles to the same bytes.
+//! New drivers' folders.
+//!
+//! A folder from each recording of the catalogue builds, passes its own test and changes nothing. The C from each real descriptor compiles
+//! to the same bytes.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,5 +1,6 @@
-//! docs/writing-a-driver.md, run step by step as a reader would: every command prints the page's output. The final driver is the one that
-//! the virtual machines attach to the page's mouse.
+//! docs/writing-a-driver.md, run step by step as a reader would: every command prints the page's output.
+//!
+//! The final driver is the one that the virtual machines attach to the page's mouse.
 
 mod common;
 

@@ -88,6 +88,7 @@ const INSTALLED: [&str; 4] = ["--package", "hidbpf-cli", "--package", "hidbpf-dr
 const TESTS: [&str; 2] = ["--package", "hidbpf-tests"];
 
 /// The helper is built separately and linked statically, because finding and binding shared libraries would be a large part of its cost.
+///
 /// The other programs can't be linked statically.
 const HELPER: [&str; 4] = ["--package", "hidbpf-helper", "--bin", "hidbpf-udev"];
 const STATIC: [&str; 3] = ["--", "-C", "target-feature=+crt-static"];

@@ -40,8 +40,9 @@ pub struct Run {
 pub enum News<'a> {
     /// A message from the guest.
     Message(&'a Message),
-    /// The machine starts again under emulation, and its messages so far are void. The text is a line for users, once for each kernel and
-    /// day; otherwise `None`.
+    /// The machine starts again under emulation, and its messages so far are void.
+    ///
+    /// The text is a line for users, once for each kernel and day; otherwise `None`.
     Restart(Option<&'a str>),
 }
 
@@ -101,8 +102,9 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// Boots `kernel` in `machine`, and calls `heard` with its events. If KVM does not run the machine, it starts again under emulation, with
-/// the original disk.
+/// Boots `kernel` in `machine`, and calls `heard` with its events.
+///
+/// If KVM does not run the machine, it starts again under emulation, with the original disk.
 ///
 /// # Errors
 /// The machine can't be started, or boots something else, or only KVM may run it and does not.

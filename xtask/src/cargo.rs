@@ -58,8 +58,9 @@ pub fn command(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a building command of cargo, and calls `heard` with each of its messages. Prints the compilers' output. `last` are the arguments
-/// after `--`. Returns true if cargo succeeded.
+/// Runs a building command of cargo, and calls `heard` with each of its messages.
+///
+/// Prints the compilers' output. `last` are the arguments after `--`. Returns true if cargo succeeded.
 ///
 /// # Errors
 /// It can't be started, or its output can't be read.

@@ -1,5 +1,6 @@
-//! `cargo xtask costs`: counts each driver's instructions, and keeps them in `docs/costs.json` and `docs/costs.md`. The commands `test` and
-//! `vm` report the drivers that cost more than recorded.
+//! `cargo xtask costs`: counts each driver's instructions, and keeps them in `docs/costs.json` and `docs/costs.md`.
+//!
+//! The commands `test` and `vm` report the drivers that cost more than recorded.
 //!
 //! A figure's name is `WHERE/HOOK/QUANTITY`. On this machine WHERE is a generation of kernels. QUANTITY is `object`, the length of the
 //! compiled program, or `mean` and `most`, the instructions that a replay of the recordings executes for a report. In a virtual machine
@@ -178,8 +179,9 @@ fn clang() -> Result<String> {
     Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// Returns lines about newly counted figures, on kernels of these releases, that users must not miss. If the figures could not be counted
-/// or compared, that is such a line too, because it says nothing against the tested code.
+/// Returns lines about newly counted figures, on kernels of these releases, that users must not miss.
+///
+/// If the figures could not be counted or compared, that is such a line too, because it says nothing against the tested code.
 pub fn notices(root: &Path, now: Result<Figures>, releases: &BTreeMap<String, String>) -> Vec<String> {
     let compare = || Ok(Table::read(root)?.against(&now?, releases, &clang()?));
     compare().unwrap_or_else(|error: anyhow::Error| vec![format!("COSTS: not compared: {error:#}")])

@@ -141,8 +141,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes the archive to a file at `path`. The bytes of the file at `before` come first, if it is given: the kernel unpacks one archive
-    /// after the other.
+    /// Writes the archive to a file at `path`.
+    ///
+    /// The bytes of the file at `before` come first, if it is given: the kernel unpacks one archive after the other.
     ///
     /// # Errors
     /// As for [`Tree::write`].

@@ -242,8 +242,9 @@ fn unpack(suite: &Suite, release: &str, folder: &Path, step: &Step) -> Result<()
     remove_folder(&partial)
 }
 
-/// Removes the remains of killed runs, as far as possible. A process of such a run may still be writing. Its files are then removed next
-/// time.
+/// Removes the remains of killed runs, as far as possible.
+///
+/// A process of such a run may still be writing. Its files are then removed next time.
 fn remove_left_overs(kernels: &Path) -> Result<()> {
     fs::create_dir_all(kernels).with_context(|| format!("failed to create `{}`", kernels.display()))?;
     for entry in fs::read_dir(kernels).with_context(|| format!("failed to read `{}`", kernels.display()))?.flatten() {

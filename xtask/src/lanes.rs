@@ -1,5 +1,6 @@
-//! Runs the work of a command on a few threads, so that all processors are busy to the end. Machines start as soon as their kernel is
-//! available, and work that needs no machine runs beside them.
+//! Runs the work of a command on a few threads, so that all processors are busy to the end.
+//!
+//! Machines start as soon as their kernel is available, and work that needs no machine runs beside them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -13,8 +14,9 @@ use crate::wanted::Wanted;
 /// The results for each kernel, by its name, in the order of the request.
 pub type Results<R> = Vec<(String, Result<(Kernel, Vec<R>)>)>;
 
-/// Gets each of the `wanted` kernels, divides its work with `split`, and runs each piece with `work`, on `lanes` threads. One of the
-/// threads runs `beside` first.
+/// Gets each of the `wanted` kernels, divides its work with `split`, and runs each piece with `work`, on `lanes` threads.
+///
+/// One of the threads runs `beside` first.
 pub fn run<P: Send, R: Send>(
     paths: &Paths,
     wanted: &[Wanted],

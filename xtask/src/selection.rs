@@ -1,5 +1,6 @@
-//! Chooses the cases for a kernel. The newest kernel runs all of them. Other kernels run those whose result may differ there, unless the
-//! user asks for all.
+//! Chooses the cases for a kernel.
+//!
+//! The newest kernel runs all of them. Other kernels run those whose result may differ there, unless the user asks for all.
 
 use std::collections::BTreeSet;
 
@@ -31,8 +32,9 @@ pub struct Chosen<'a> {
 }
 
 impl Selection {
-    /// Asks the guest for its cases, and takes those whose names contain one of `filters`, or all without filters. Each kernel runs cases
-    /// that the user names.
+    /// Asks the guest for its cases, and takes those whose names contain one of `filters`, or all without filters.
+    ///
+    /// Each kernel runs cases that the user names.
     ///
     /// # Errors
     /// The guest can't be asked, or has no such case: [`Fault::Usage`].

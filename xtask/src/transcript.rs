@@ -1,5 +1,7 @@
-//! Checks that the guest follows the protocol. Ready precedes everything except text for users, and each outcome follows its Begin. One
-//! verdict agrees with the outcomes, and nothing follows it. Any violation makes the run invalid.
+//! Checks that the guest follows the protocol.
+//!
+//! Ready precedes everything except text for users, and each outcome follows its Begin. One verdict agrees with the outcomes, and nothing
+//! follows it. Any violation makes the run invalid.
 
 use std::fmt;
 

@@ -21,8 +21,9 @@ use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
 use crate::wanted::{KernelOptions, Wanted};
 
-/// The most cases that one machine runs. Each machine costs a boot, which takes as long as two of the longer cases. Fewer cases a machine
-/// keep all processors busy to the end.
+/// The most cases that one machine runs.
+///
+/// Each machine costs a boot, which takes as long as two of the longer cases. Fewer cases a machine keep all processors busy to the end.
 const PER_MACHINE: usize = 50;
 
 /// The options of `cargo xtask vm`.

@@ -260,8 +260,9 @@ impl Bench {
         self.settle()
     }
 
-    /// Makes the kernel bind hid-generic to all devices. The special kernel drivers of some devices refuse a device that is not on USB, or
-    /// change its reports. [`Bench::unplug`] undoes it.
+    /// Makes the kernel bind hid-generic to all devices.
+    ///
+    /// The special kernel drivers of some devices refuse a device that is not on USB, or change its reports. [`Bench::unplug`] undoes it.
     ///
     /// # Errors
     /// The kernel has no such parameter.

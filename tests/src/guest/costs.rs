@@ -21,8 +21,9 @@ const HOOKS: [(&str, &str); 5] = [
     ("setup", "setup"),
 ];
 
-/// The costs of one driver: the highest of all devices that it was attached to. The device's properties decide which instructions the
-/// verifier leaves in a program.
+/// The costs of one driver: the highest of all devices that it was attached to.
+///
+/// The device's properties decide which instructions the verifier leaves in a program.
 #[derive(Debug, Default)]
 pub struct Costs(BTreeMap<String, u64>);
 

@@ -1,5 +1,6 @@
-//! Jobs on a Debian system that systemd boots from a disk. Packages are installed, upgraded and removed, and devices exist before udev
-//! runs.
+//! Jobs on a Debian system that systemd boots from a disk.
+//!
+//! Packages are installed, upgraded and removed, and devices exist before udev runs.
 //!
 //! A script in the initramfs starts the guest to plug in a keyboard. systemd then starts the guest as a service for the rest.
 

@@ -19,8 +19,9 @@ const GRACE: Duration = Duration::from_millis(200);
 /// The allowed growth of each kind. Processes and the kernel's work queues come and go, and each takes a stack of 16 KiB.
 const MARGIN_KIB: u64 = 64;
 
-/// Caches that grow and shrink by themselves: that of DAMON, which watches memory use, and that of ranges for mappings. The kernel returns
-/// many ranges at a time. The mappings themselves are counted.
+/// Caches that grow and shrink by themselves: that of DAMON, which watches memory use, and that of ranges for mappings.
+///
+/// The kernel returns many ranges at a time. The mappings themselves are counted.
 const RESTLESS: [&str; 2] = ["damon_region", "vmap_area"];
 
 /// The amount of each kind.

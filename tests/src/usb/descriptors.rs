@@ -177,8 +177,9 @@ pub struct Spec {
     pub speed: Speed,
     /// Whether it can wake the machine up. Without that, the kernel lets no device sleep that is in use.
     pub wakes: bool,
-    /// Its string descriptors, without their first two bytes. It has a manufacturer, a name and a serial number if there are strings of
-    /// these indices.
+    /// Its string descriptors, without their first two bytes.
+    ///
+    /// It has a manufacturer, a name and a serial number if there are strings of these indices.
     pub strings: BTreeMap<u8, Vec<u8>>,
     /// Its interfaces.
     pub interfaces: Vec<InterfaceSpec>,

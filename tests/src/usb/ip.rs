@@ -155,8 +155,9 @@ impl Submit {
     }
 }
 
-/// Returns the answer to a transfer. `data` is what the device sends, and `length` is the number of transferred bytes in either direction.
-/// `status` is 0 or a negative errno.
+/// Returns the answer to a transfer.
+///
+/// `data` is what the device sends, and `length` is the number of transferred bytes in either direction. `status` is 0 or a negative errno.
 pub fn submitted(seqnum: u32, status: i32, length: usize, data: &[u8]) -> Vec<u8> {
     let length = U32::new(u32::try_from(length).unwrap_or(u32::MAX));
     let ret = RetSubmit { status: I32::new(status), length, ..RetSubmit::new_zeroed() };

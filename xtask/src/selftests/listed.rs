@@ -34,8 +34,9 @@ pub struct Chosen {
     pub left: usize,
 }
 
-/// Reads the plugin's lines and chooses the tests whose names contain one of `filters`. Without filters it chooses the tests that load an
-/// object and those outside of [`LONG`], or `all` of them.
+/// Reads the plugin's lines and chooses the tests whose names contain one of `filters`.
+///
+/// Without filters it chooses the tests that load an object and those outside of [`LONG`], or `all` of them.
 ///
 /// # Errors
 /// A line is invalid, or no test has such a name: [`Fault::Usage`].

@@ -22,8 +22,9 @@ const PACKAGES: &str = "coreutils,dash,kmod,libelf1t64,libevdev2,libudev1,python
                         python3-parse,python3-pyroute2,python3-pytest,python3-pyudev,python3-typing-extensions,python3-yaml,\
                         udev,zlib1g";
 
-/// The modules for pip, in the format of its requirements. Debian has no hid-tools. Its libevdev 0.11 has no `INPUT_PROP_PRESSUREPAD` and
-/// no way to add it, as test_multitouch.py does.
+/// The modules for pip, in the format of its requirements.
+///
+/// Debian has no hid-tools. Its libevdev 0.11 has no `INPUT_PROP_PRESSUREPAD` and no way to add it, as test_multitouch.py does.
 const REQUIREMENTS: &str = "\
 hid-tools==0.12 --hash=sha256:37e56369ac88d0b151f7529a77b53bac2f0dbdc2d0845a5d261b22ff0a524680
 libevdev==0.13.1 --hash=sha256:1a15dc796ecb1cba679fc564686f9efab5124efae6e41dba8f4bf377d5a72f4a

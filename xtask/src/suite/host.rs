@@ -1,5 +1,6 @@
-//! Parses the output of `cargo test`, shows its progress, and prints a line for each test program. It prints the whole output of a program
-//! with a failed test.
+//! Parses the output of `cargo test`, shows its progress, and prints a line for each test program.
+//!
+//! It prints the whole output of a program with a failed test.
 
 use crate::screen::{self, Step, row, seconds};
 use crate::transcript::Tally;

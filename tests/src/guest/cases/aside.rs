@@ -117,8 +117,10 @@ fn with_udev_hid_bpf(bench: &mut Bench, check: impl FnOnce(&mut Bench, &UdevHidB
     result.and(uninstalled)
 }
 
-/// udev-hid-bpf's rule comes first. A device that it has fixed is left to it until it detaches its program. Its current version fixes
-/// nothing on Linux 6.6: the program is pinned, and the descriptor stays the original one.
+/// udev-hid-bpf's rule comes first.
+///
+/// A device that it has fixed is left to it until it detaches its program. Its current version fixes nothing on Linux 6.6: the program is
+/// pinned, and the descriptor stays the original one.
 fn fixed_by_udev_hid_bpf(bench: &mut Bench) -> Result<()> {
     with_udev_hid_bpf(bench, |bench, other| {
         const PROGRAM: &str = "FR-TEC__Raptor-Mach-2";

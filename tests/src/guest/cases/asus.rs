@@ -45,8 +45,9 @@ fn expect_told(keyboard: &Plugged, key: &str, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// The driver sends the greeting once, four levels of light, and the lock on and off. It sends nothing more for other keys or after
-/// detaching.
+/// The driver sends the greeting once, four levels of light, and the lock on and off.
+///
+/// It sends nothing more for other keys or after detaching.
 fn is_told_what_keys_say(bench: &mut Bench) -> Result<()> {
     const FN_LOCK: &str = "5a 4e 00 00 00 00";
     const LIGHT: &str = "5a c7 00 00 00 00";

@@ -155,8 +155,9 @@ fn load_status_unload(bench: &mut Bench) -> Result<()> {
     bench.unplug(mouse)
 }
 
-/// As with modprobe, loading a loaded driver is a success: by its name, by a copy of its object, and without naming a device. Another
-/// version counts as a different driver.
+/// As with modprobe, loading a loaded driver is a success: by its name, by a copy of its object, and without naming a device.
+///
+/// Another version counts as a different driver.
 fn loads_once(bench: &Bench, mouse: &Plugged) -> Result<()> {
     const COPY: &str = "/tmp/copy.bpf.o";
     const OTHER: &str = "/tmp/other-version.bpf.o";

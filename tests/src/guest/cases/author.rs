@@ -134,8 +134,9 @@ fn run(typed: &Command, mouse: &Plugged, quiet: &Plugged, bench: &mut Bench) -> 
     Ok(arguments[0].to_owned())
 }
 
-/// Runs a tool that shows reports until it has shown one, and then presses Ctrl-C. The device sends `reports` meanwhile, and the tool shows
-/// the last of them, in hex.
+/// Runs a tool that shows reports until it has shown one, and then presses Ctrl-C.
+///
+/// The device sends `reports` meanwhile, and the tool shows the last of them, in hex.
 pub fn watch(arguments: &[&str], device: &Plugged, name: &str, reports: &[&[u8]]) -> Result<()> {
     let output = arguments.iter().position(|argument| *argument == "-o").and_then(|at| arguments.get(at + 1).copied());
     let written = output.unwrap_or("/tmp/watched");

@@ -83,8 +83,9 @@ fn unbound(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// hid-multitouch is removed, hid-generic takes the touchpad, and returns it when hid-multitouch is back. A module that is loaded late does
-/// the same.
+/// hid-multitouch is removed, hid-generic takes the touchpad, and returns it when hid-multitouch is back.
+///
+/// A module that is loaded late does the same.
 fn moved_between_drivers(bench: &mut Bench) -> Result<()> {
     const MULTITOUCH: &str = "hid-multitouch";
     let touchpad = bench.plug(&touchpad()?)?;
@@ -129,8 +130,9 @@ fn expect_attached(bench: &mut Bench, device: &Plugged, driver: &str) -> Result<
     Ok(())
 }
 
-/// The actions of a bus on a device: it resets it, suspends it, and removes it and adds it again. QEMU's mouse is on a real bus, with the
-/// kernel's usbhid.
+/// The actions of a bus on a device: it resets it, suspends it, and removes it and adds it again.
+///
+/// QEMU's mouse is on a real bus, with the kernel's usbhid.
 fn usb_mouse(bench: &mut Bench) -> Result<()> {
     const HOST: &str = "xhci-pci";
     USB.installed(bench, |bench| {
@@ -212,8 +214,9 @@ fn reloaded(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// An upgrade: attached programs stay until `hidbpf reload`. Then the kernel probes the device once without the old driver and once with
-/// the new one, each time at once.
+/// An upgrade: attached programs stay until `hidbpf reload`.
+///
+/// Then the kernel probes the device once without the old driver and once with the new one, each time at once.
 fn newer_object(bench: &mut Bench) -> Result<()> {
     let newer = format!("/etc/hidbpf/drivers/{}.bpf.o", RAPTOR.0);
     let joystick = plug_fixed(RAPTOR, bench)?;

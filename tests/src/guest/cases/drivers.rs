@@ -45,8 +45,9 @@ pub fn plug_fixed((driver, size): (&str, usize), bench: &mut Bench) -> Result<Pl
     Ok(device)
 }
 
-/// Returns `TOUCHPAD` with another usage in place of Pad Type, for which there is a driver for all touchpads. Cases about one driver need
-/// it.
+/// Returns `TOUCHPAD` with another usage in place of Pad Type, for which there is a driver for all touchpads.
+///
+/// Cases about one driver need it.
 pub fn touchpad() -> Result<Spec> {
     const PAD_TYPE: [u8; 4] = [0x09, 0x55, 0x09, 0x59];
     let mut spec = recordings::device(TOUCHPAD.0, TOUCHPAD.1)?;
@@ -114,8 +115,9 @@ fn expect_both_pointers(presenter: &Plugged) -> Result<()> {
     Ok(())
 }
 
-/// Newer kernels give each report of this device a node, with a quirk for its ids on Bluetooth. On another bus the same descriptor shows
-/// the defect.
+/// Newer kernels give each report of this device a node, with a quirk for its ids on Bluetooth.
+///
+/// On another bus the same descriptor shows the defect.
 fn presenter_defect(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(PRESENTER.0, PRESENTER.1)?;
     let presenter = bench.plug(&Spec { bus: 3, ..spec })?;

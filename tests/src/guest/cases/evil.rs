@@ -26,8 +26,9 @@ const DEVICES: usize = 6;
 /// The number of reports from each.
 const REPORTS: usize = 64;
 
-/// The bytes of a report that is longer than any declared report here, and not longer than the kernel's buffer for programs. The kernel
-/// rounds that buffer up to 64 bytes, and copies reports without checking their size (docs/security.md).
+/// The bytes of a report that is longer than any declared report here, and not longer than the kernel's buffer for programs.
+///
+/// The kernel rounds that buffer up to 64 bytes, and copies reports without checking their size (docs/security.md).
 const LONGEST: usize = 64;
 
 /// Exit codes with a meaning. 101 and signals are crashes.

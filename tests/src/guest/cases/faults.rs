@@ -1,5 +1,7 @@
-//! Cases that disturb the attach sequence at each of its steps. The helper is killed, the device is unplugged, the kernel has no memory,
-//! bpffs or /run is full. Afterwards the device works, hidbpf's output is correct, the next event repairs the state, and nothing is left.
+//! Cases that disturb the attach sequence at each of its steps.
+//!
+//! The helper is killed, the device is unplugged, the kernel has no memory, bpffs or /run is full. Afterwards the device works, hidbpf's
+//! output is correct, the next event repairs the state, and nothing is left.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -147,8 +149,9 @@ fn expect_no_failures(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Disturbs one attach sequence before its first call, another before its second, and so on up to the last. The next attempt, by udev, must
-/// succeed in every case.
+/// Disturbs one attach sequence before its first call, another before its second, and so on up to the last.
+///
+/// The next attempt, by udev, must succeed in every case.
 fn at_each_call(bench: &mut Bench, start: Start, disturb: Disturb<'_>) -> Result<()> {
     let calls = calls_of_one_attach(bench, start)?;
     let before = Kept::now();
@@ -215,8 +218,9 @@ fn full_bpffs(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// If hidbpf can't write its state, it attaches nothing, because it could not clean up afterwards. A full disk lets hidbpf create files and
-/// not write them. A disk without free inodes does not even let hidbpf create them.
+/// If hidbpf can't write its state, it attaches nothing, because it could not clean up afterwards.
+///
+/// A full disk lets hidbpf create files and not write them. A disk without free inodes does not even let hidbpf create them.
 fn full_run(bench: &mut Bench) -> Result<()> {
     let system = System::default();
     let run = &system.run;
@@ -300,8 +304,9 @@ fn expect_healed(bench: &mut Bench, joystick: Plugged) -> Result<()> {
 /// The message about a probe that the kernel has skipped.
 const SKIPPED: &str = "the kernel did not run its descriptor hook";
 
-/// The kernel skips the reprobe that a descriptor fix needs if another one is due, and reports success. On 6.6 the other one, which this
-/// case forces, runs the hook, so there is nothing to notice.
+/// The kernel skips the reprobe that a descriptor fix needs if another one is due, and reports success.
+///
+/// On 6.6 the other one, which this case forces, runs the hook, so there is nothing to notice.
 fn skipped_reprobe(bench: &mut Bench) -> Result<()> {
     load_before_reprobe(bench, Duration::from_secs(1), |touchpad, run| {
         run.expect(0)?.says(SKIPPED)?.answers("attached")?;
@@ -337,8 +342,9 @@ pub fn wait_until(reached: impl Fn() -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Attaches a driver to the touchpad just before the kernel probes it again for another reason. A descriptor hook was removed, and its
-/// reprobe waits for a running probe, in which the touchpad delays its answer by `slowness`.
+/// Attaches a driver to the touchpad just before the kernel probes it again for another reason.
+///
+/// A descriptor hook was removed, and its reprobe waits for a running probe, in which the touchpad delays its answer by `slowness`.
 fn load_before_reprobe(
     bench: &mut Bench,
     slowness: Duration,

@@ -241,8 +241,9 @@ fn attached_anew(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// A sleepable descriptor hook may send a request, which fails: the kernel knows of no report while the hook runs. A replay gives the same
-/// result.
+/// A sleepable descriptor hook may send a request, which fails: the kernel knows of no report while the hook runs.
+///
+/// A replay gives the same result.
 fn descriptor_hook_asks(bench: &mut Bench) -> Result<()> {
     const RECORDING: &str = "/tmp/asks.hid";
     const EINVAL: u8 = 22;

@@ -36,8 +36,9 @@ fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) ->
     result
 }
 
-/// Each command changes files that another one reads: the configuration, the installed drivers, and the hwdb that is made from both. No
-/// change is lost.
+/// Each command changes files that another one reads: the configuration, the installed drivers, and the hwdb that is made from both.
+///
+/// No change is lost.
 fn at_once(bench: &mut Bench) -> Result<()> {
     const ROUNDS: usize = 4;
     let _files = Files::new()?;

@@ -23,8 +23,9 @@ fn expect_told(receiver: &Plugged, times: usize, slot: u8, control: u8) -> Resul
     Ok(())
 }
 
-/// The request is sent when the driver is attached by hand, when an option is set, and when the machine wakes up. If the receiver refuses,
-/// the driver is not attached.
+/// The request is sent when the driver is attached by hand, when an option is set, and when the machine wakes up.
+///
+/// If the receiver refuses, the driver is not attached.
 fn button_is_told(bench: &mut Bench) -> Result<()> {
     let receiver = bench.plug(&recordings::device(BUTTON.0, BUTTON.1)?)?;
     ensure!(receiver.pinned_drivers()?.is_empty(), "attached unasked: {:?}", receiver.pinned_drivers()?);

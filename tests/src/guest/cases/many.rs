@@ -84,8 +84,9 @@ fn first(bench: &mut Bench) -> Result<Kept> {
     Ok(Kept::now())
 }
 
-/// Repeats an action with `plugs` devices twice, and expects the same kernel memory after both. Even one small object for each plug fails
-/// the test.
+/// Repeats an action with `plugs` devices twice, and expects the same kernel memory after both.
+///
+/// Even one small object for each plug fails the test.
 fn leaves_nothing(bench: &mut Bench, plugs: usize, mut act: impl FnMut(&mut Bench) -> Result<()>) -> Result<()> {
     let before = first(bench)?;
     // The first run creates everything that is created once or grows to the simultaneous need.

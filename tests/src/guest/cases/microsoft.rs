@@ -47,8 +47,9 @@ fn expect_told(dial: &Plugged, times: usize, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// The driver sends its request when it is attached, and when the other driver's attaching made the kernel reset the Dial. It also sends it
-/// at the first report after a pause.
+/// The driver sends its request when it is attached, and when the other driver's attaching made the kernel reset the Dial.
+///
+/// It also sends it at the first report after a pause.
 fn dial_clicks_again(bench: &mut Bench) -> Result<()> {
     let spec = recordings::device(HAPTICS, DESCRIPTOR_SIZE)?;
     let dial = bench.plug_with(&spec, &[], [(1, unhex(ITS_OWN)?)].into())?;

@@ -227,8 +227,9 @@ fn settled(bench: &mut Bench) -> Result<()> {
     starts.expect(1, "unplugged")
 }
 
-/// The mouse is not bound yet. A driver for its descriptor needs no kernel driver. A driver for its reports needs one, and is attached when
-/// it is bound.
+/// The mouse is not bound yet.
+///
+/// A driver for its descriptor needs no kernel driver. A driver for its reports needs one, and is attached when it is bound.
 fn second_driver(bench: &mut Bench) -> Result<()> {
     SIBLING.installed(bench, |bench| {
         PROBE.installed(bench, |bench| {
@@ -252,8 +253,9 @@ fn second_driver(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Neither the helper nor the command that it becomes could attach the driver, and both have left a state file. The next binding attaches
-/// it.
+/// Neither the helper nor the command that it becomes could attach the driver, and both have left a state file.
+///
+/// The next binding attaches it.
 fn left_by_helper(bench: &mut Bench) -> Result<()> {
     let installed = format!("/etc/hidbpf/drivers/{}.bpf.o", RAPTOR.0);
     let aside = format!("{HIDBPF}.aside");

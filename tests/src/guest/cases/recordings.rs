@@ -231,8 +231,9 @@ impl Session<'_> {
         Ok(spec)
     }
 
-    /// Sends the recorded reports, and compares the device, its nodes and its reports with the expected ones. Events are left out, because
-    /// a new node has none for earlier reports.
+    /// Sends the recorded reports, and compares the device, its nodes and its reports with the expected ones.
+    ///
+    /// Events are left out, because a new node has none for earlier reports.
     ///
     /// # Errors
     /// They differ, or the kernel does not take a report.
@@ -446,8 +447,9 @@ fn attach<D>(driver: &str, bench: &mut Bench, device: &Plugged<D>) -> Result<()>
 pub enum Takes {
     /// It does.
     Always,
-    /// A report that is shorter than declared is filled up if the transport's buffer has room for it, or else dropped. That has changed
-    /// between kernels, and back.
+    /// A report that is shorter than declared is filled up if the transport's buffer has room for it, or else dropped.
+    ///
+    /// That has changed between kernels, and back.
     Perhaps,
     /// Its id is not declared.
     Never,

@@ -25,8 +25,10 @@ pub const CASES: &[Case] = &[
 /// The longest descriptors of real devices, if the build had them.
 const REAL: &[&[u8]] = include!(concat!(env!("OUT_DIR"), "/long_descriptors.rs"));
 
-/// This kernel's verifier accepts the walk's program. The program reaches each item of a short descriptor, of long ones of real devices,
-/// and of the longest possible one. The short one also gets a const array appended.
+/// This kernel's verifier accepts the walk's program.
+///
+/// The program reaches each item of a short descriptor, of long ones of real devices, and of the longest possible one. The short one also
+/// gets a const array appended.
 fn items_are_walked(bench: &mut Bench) -> Result<()> {
     let file = WALK.file()?;
     let synthetic = [plain_mouse().descriptor, longest()];

@@ -100,8 +100,9 @@ fn others_can_write(bench: &mut Bench) -> Result<()> {
     bench.unplug(joystick)
 }
 
-/// Image-based systems have /usr/local below /var, by a link with `..` in it. NixOS has links in /etc to a store that its builders may add
-/// to.
+/// Image-based systems have /usr/local below /var, by a link with `..` in it.
+///
+/// NixOS has links in /etc to a store that its builders may add to.
 fn by_way_of_links(bench: &mut Bench) -> Result<()> {
     const OBJECT: &str = "frtec-raptor-mach-2.bpf.o";
     let packaged = format!("/usr/lib/hidbpf/drivers/{OBJECT}");

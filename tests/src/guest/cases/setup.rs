@@ -1,4 +1,5 @@
 //! Cases about drivers with a setup: it runs when the driver is attached, after a suspend, and when another kernel driver was bound.
+//!
 //! Devices may refuse, or never answer.
 
 use anyhow::{Result, ensure};

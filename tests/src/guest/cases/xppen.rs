@@ -39,8 +39,9 @@ fn expect_requests(device: &Plugged, count: usize, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// The driver sends its request at the start, and when the dongle reports that the remote came back. By then the process that attached the
-/// driver has long ended. After detaching it sends no more.
+/// The driver sends its request at the start, and when the dongle reports that the remote came back.
+///
+/// By then the process that attached the driver has long ended. After detaching it sends no more.
 fn ack05_is_told_to_speak(bench: &mut Bench) -> Result<()> {
     let remote = drivers::plug_fixed(REMOTE, bench)?;
     expect_requests(&remote, 1, "at the start")?;

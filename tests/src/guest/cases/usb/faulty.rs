@@ -1,5 +1,7 @@
-//! USB devices with faults. They are unplugged at any step, refuse the kernel's requests or answer late, or have descriptors and reports of
-//! other sizes than declared. hidbpf's output about them is correct, and nothing of them stays.
+//! USB devices with faults.
+//!
+//! They are unplugged at any step, refuse the kernel's requests or answer late, or have descriptors and reports of other sizes than
+//! declared. hidbpf's output about them is correct, and nothing of them stays.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

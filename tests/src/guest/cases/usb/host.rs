@@ -1,5 +1,6 @@
-//! Actions of a host on a tablet with three interfaces: resets, configurations, kernel drivers, authorization. The tablet is fixed again
-//! each time, and nothing is left of the removed HID devices.
+//! Actions of a host on a tablet with three interfaces: resets, configurations, kernel drivers, authorization.
+//!
+//! The tablet is fixed again each time, and nothing is left of the removed HID devices.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
-//! A USB device that sleeps to save power while nobody uses it. It is fixed when it is used again. hidbpf inspects it without waking it,
-//! and wakes it to send requests. A device can't wake the kernel's virtual bus.
+//! A USB device that sleeps to save power while nobody uses it.
+//!
+//! It is fixed when it is used again. hidbpf inspects it without waking it, and wakes it to send requests. A device can't wake the kernel's
+//! virtual bus.
 
 use anyhow::{Context, Result, ensure};
 

@@ -84,8 +84,9 @@ fn huion(bench: &mut Bench) -> Result<()> {
     bench.unplug_usb(tablet)
 }
 
-/// uclogic accepts only the third interface, and sends a request to it first. Kernels that do not know the tablet leave the pen to
-/// hid-generic.
+/// uclogic accepts only the third interface, and sends a request to it first.
+///
+/// Kernels that do not know the tablet leave the pen to hid-generic.
 fn xppen(bench: &mut Bench) -> Result<()> {
     const DRIVER: &str = "xppen-artist-24";
     const PEN: u8 = 1;
