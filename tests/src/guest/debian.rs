@@ -56,7 +56,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The observations in the initramfs, for the service.
 const RECORD_PATH: &str = "/run/guest-early.json";
 
-/// A driver without a package, for one device.
+/// A driver that is in no package, for a device of its own.
 const THIRD_PARTY: &str = "dell-dell0a78";
 const THIRD_PARTY_OBJECT: &str = "/packages/dell-dell0a78.bpf.o";
 const THIRD_PARTY_INSTALLED: &str = "/etc/hidbpf/drivers/dell-dell0a78.bpf.o";

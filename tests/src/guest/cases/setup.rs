@@ -88,7 +88,7 @@ fn after_suspend(bench: &mut Bench) -> Result<()> {
         expect_asked(bench, &first, 2)?;
         expect_asked(bench, &second, 2)?;
         expect_count(&first, 2)?;
-        // A device that does not respond does not delay the other one, and stays fixed.
+        // A device that refuses requests does not delay the other one, and stays fixed.
         first.device.set_mood(Mood::Refusing);
         bench
             .hidbpf(&["udev", "resume"])?
@@ -178,7 +178,7 @@ fn refused(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// hidbpf does not wait for a driver that keeps sending requests.
+/// hidbpf stops waiting for a setup that keeps sending requests.
 fn stubborn(bench: &mut Bench) -> Result<()> {
     let spec = mouse();
     let mouse = bench.plug_with(&spec, &[], [(5, vec![5, 0x20, 0x30])].into())?;
