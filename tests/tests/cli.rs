@@ -75,7 +75,7 @@ fn an_object_that_is_none_is_refused_before_anything_else() {
     wrong_byte[code] = b'B';
     for (name, content, words) in [
         ("empty.bpf.o", &b""[..], "empty or truncated"),
-        ("text.bpf.o", b"hello, world; this is a text", "no ELF file"),
+        ("text.bpf.o", b"hello, world; this is a text", "not an ELF file"),
         ("cut.bpf.o", &good[..good.len() / 2], "damaged or truncated"),
         ("machine.bpf.o", &other_machine, "another architecture"),
         ("byte.bpf.o", &wrong_byte, "damaged: its content is not what was built"),

@@ -233,7 +233,9 @@ impl<'a, L: Loader> Attached<'a, L> {
         let mut pause = Duration::from_millis(10);
         let last = loop {
             let look = self.look();
-            if self.waits && matches!(look, Ok(_) | Err(Unready::WithoutNodes(_))) {
+            let is_over = started.elapsed() > Attached::<L>::PATIENCE || !self.plan.device.is_present();
+            let is_bound = matches!(look, Ok(_) | Err(Unready::WithoutNodes(_))) && (is_over || self.is_connected());
+            if self.waits && is_bound {
                 match self.attach_rest() {
                     Ok(rest) => self.links.extend(rest),
                     Err(error) => break error.during(Step::Attach),
@@ -247,7 +249,6 @@ impl<'a, L: Loader> Attached<'a, L> {
                 }
                 Err(unready) => unready,
             };
-            let is_over = started.elapsed() > Attached::<L>::PATIENCE || !self.plan.device.is_present();
             match unready {
                 Unready::ForGood(error) => break error,
                 Unready::Skipped(error) | Unready::NotYet(error) if is_over => break error,
@@ -280,6 +281,15 @@ impl<'a, L: Loader> Attached<'a, L> {
         self.links.clear();
         pins::discard(self.plan.system, &self.plan.device.name);
         Err(self.plan.gone_or(last.during(Step::Verify)))
+    }
+
+    /// Returns whether the kernel has made a node for the device, which it does after it has parsed the reports
+    /// (`hid_connect()`, drivers/hid/hid-core.c).
+    ///
+    /// sysfs shows the kernel driver and the current descriptor earlier. An event hook that is attached in between gets
+    /// no room for reports, and the kernel crashes at the first one.
+    fn is_connected(&self) -> bool {
+        ["input", "hidraw"].iter().any(|node| self.plan.device.syspath.join(node).is_dir())
     }
 
     /// Attaches the hooks that wait for a kernel driver.

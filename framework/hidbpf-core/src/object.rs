@@ -533,7 +533,7 @@ mod tests {
     fn what_is_no_object_is_named() {
         let parse = |bytes: &[u8]| DriverObject::parse(Path::new("x.bpf.o"), bytes.to_vec()).unwrap_err();
         assert!(parse(b"").to_string().contains("empty or truncated"));
-        assert!(parse(b"hello, world").to_string().contains("no ELF file"));
+        assert!(parse(b"hello, world").to_string().contains("not an ELF file"));
         assert!(parse(b"\x7fELF\x02\x01\x01").to_string().contains("damaged or truncated"));
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(parse(&own).to_string().contains("another architecture"));

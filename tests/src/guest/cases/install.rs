@@ -128,7 +128,7 @@ fn fails(bench: &mut Bench) -> Result<()> {
         let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
         let joystick = bench.plug(&spec)?;
         write(Path::new("/tmp/none.bpf.o"), b"nothing")?;
-        bench.hidbpf(&["install", "/tmp/none.bpf.o"])?.expect(1)?.says("no ELF file")?;
+        bench.hidbpf(&["install", "/tmp/none.bpf.o"])?.expect(1)?.says("not an ELF file")?;
         // A directory in its place prevents the compiler from writing its result.
         write(&Path::new(COMPILED).join("in-the-way"), b"")?;
         let failed = bench.hidbpf(&["install", ELSEWHERE]);
