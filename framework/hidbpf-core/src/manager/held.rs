@@ -91,6 +91,17 @@ impl<L: Loader> Held<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
+            let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
+            // Linux 6.16.3 sometimes crashed at the first report after such a driver was detached and attached at once. It did
+            // not if the device had come to rest in between.
+            if known.is_some_and(|known| known.unbound_before && known.hooks.len() > 1) {
+                let (driver, device) = (&driver.name, &self.device.name);
+                let what = format!(
+                    "the driver `{driver}` can't be reattached at once to the device `{device}`, whose own descriptor the kernel refuses"
+                );
+                let hint = format!("run `hidbpf unload {driver} {device}`, then `hidbpf load {driver} {device}`");
+                return Err(Error::new(ErrorKind::NotReady, what).with_hint(hint));
+            }
             // Detaching makes the kernel probe the device again, and the properties of its nodes disappear. So change
             // to the other loader now, before detaching.
             if self.loader.has_successor() {
