@@ -36,6 +36,8 @@ fn dropped(bench: &mut Bench) -> Result<()> {
     expect_events("the same report", "BTN_LEFT 1", &node.events()?)?;
     let doctor = bench.hidbpf(&["doctor", &name])?.expect(0)?;
     doctor.answers(&format!("with the event hook of `{PADDING}`, it fills them up"))?;
+    bench.hidbpf(&["disable", PADDING, &name])?.expect(0)?.answers("detached")?;
+    bench.reload()?;
     bench.unplug(mouse)
 }
 
@@ -52,6 +54,7 @@ fn any_device(bench: &mut Bench) -> Result<()> {
     bench.hidbpf(&["status"])?.expect(0)?.answers(PADDING)?.answers("any device")?;
     bench.hidbpf(&["unload", PADDING, &name])?.expect(0)?;
     bench.hidbpf(&["enable", PADDING, &name, "--port"])?.expect(0)?;
+    bench.reload()?;
     bench.unplug(mouse)?;
 
     let mouse = bench.plug(&spec)?;
@@ -61,5 +64,6 @@ fn any_device(bench: &mut Bench) -> Result<()> {
     ensure!(!other.state().exists(), "`{}` is there", other.state().display());
     bench.unplug(other)?;
     bench.hidbpf(&["disable", PADDING, &mouse.name(), "--port"])?.expect(0)?.answers("detached from")?;
+    bench.reload()?;
     bench.unplug(mouse)
 }
