@@ -131,7 +131,8 @@ impl<'a, L: Loader> Plan<'a, L> {
         let hooks = driver.hooks_for(generation)?;
         kernel::check_capabilities(generation)?;
         pins::check_bpffs(system)?;
-        let is_repaired = hooks.contains_key(&Hook::RdescFixup) && device.is_refused();
+        // Whatever sysfs shows as bound: an invalid descriptor has no reports that an event hook's buffer could be made for.
+        let is_repaired = hooks.contains_key(&Hook::RdescFixup) && device.has_invalid_original();
         let is_more = hooks.keys().any(|hook| *hook != Hook::RdescFixup);
         let steps = if is_repaired && is_more { Steps::Two } else { Steps::One };
         if hooks.contains_key(&Hook::DeviceEvent) && !is_repaired {

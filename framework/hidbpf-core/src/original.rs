@@ -45,11 +45,16 @@ impl Device {
         self.driver.as_ref().is_some_and(takes) && !self.current.is_empty()
     }
 
-    /// Returns whether no kernel driver is bound because the kernel refuses the original descriptor.
+    /// Returns whether the original descriptor is known, and invalid for the kernel.
+    pub fn has_invalid_original(&self) -> bool {
+        self.original().is_some_and(|original| invalid::check(original).is_err())
+    }
+
+    /// Returns whether the kernel refuses the original descriptor, and no kernel driver can have repaired it.
     ///
-    /// Returns false if that descriptor is not known.
+    /// While a kernel driver fails to bind the device, sysfs shows it as bound (`really_probe()`, drivers/base/dd.c).
     pub fn is_refused(&self) -> bool {
-        self.driver.is_none() && self.original().is_some_and(|original| invalid::check(original).is_err())
+        self.has_invalid_original() && self.driver.as_ref().is_none_or(|driver| takes_as_it_is(driver, &self.modalias))
     }
 
     /// Returns the device as it was before drivers were attached.
@@ -149,6 +154,8 @@ mod tests {
         };
         assert!(refused("", Some(UNENDED)));
         assert!(!refused("", Some(&[5, 1])) && !refused("", None) && !refused("kye", Some(UNENDED)));
+        // The kernel driver that is about to fail.
+        assert!(refused("hid-generic", Some(UNENDED)) && !refused("hid-generic", Some(&[5, 1])));
     }
 
     #[test]

@@ -91,19 +91,6 @@ impl<L: Loader> Held<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         if self.is_pinned(&driver.name) {
-            let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
-            // Linux 6.16.3 sometimes crashed at the first report after such a driver was detached and attached at once. It did
-            // not if the device had come to rest in between.
-            if known.is_some_and(|known| known.unbound_before && known.hooks.len() > 1) {
-                let (driver, device) = (&driver.name, &self.device.name);
-                let what = format!(
-                    "the driver `{driver}` can't be reattached at once to the device `{device}`, whose own descriptor the kernel refuses"
-                );
-                let hint = format!("run `hidbpf unload {driver} {device}`, then `hidbpf load {driver} {device}`");
-                return Err(Error::new(ErrorKind::NotReady, what).with_hint(hint));
-            }
-            // Detaching makes the kernel probe the device again, and the properties of its nodes disappear. So change
-            // to the other loader now, before detaching.
             if self.loader.has_successor() {
                 let what = format!("the driver `{}` has to be reattached", driver.name);
                 return Err(Error::new(ErrorKind::NotFast, what));
@@ -165,10 +152,10 @@ impl<L: Loader> Held<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
-        // The driver's probe program and its setup receive the original descriptor or its size. Without a bound kernel
-        // driver, the descriptor also decides whether the hooks are attached in one step or two.
-        let may_be_refused = self.device.driver.is_none() && driver.fixes_descriptor() && hooks.len() > 1;
-        if driver.has_probe || driver.has_setup || may_be_refused {
+        // The driver's probe program and its setup receive the original descriptor or its size. It also decides whether
+        // the hooks are attached in one step or two.
+        let may_need_two_steps = driver.fixes_descriptor() && hooks.len() > 1;
+        if driver.has_probe || driver.has_setup || may_need_two_steps {
             self.device.read_original(self.loader)?;
         }
         // Planned before the state is written, so that a device that is not ready yet gets no state file.
@@ -189,7 +176,7 @@ impl<L: Loader> Held<'_, L> {
             rule: rule.clone(),
             change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
             fixed_size: None,
-            unbound_before: self.device.driver.is_none(),
+            unbound_before: self.device.driver.is_none() || self.device.is_refused(),
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
