@@ -121,7 +121,7 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
          - `verified`: the part of `attach` that the kernel took to verify and compile the programs.\n\
          - `an event`: the mean number of instructions for a recorded report, counting included. Kernels up to 6.10 don't count.\n\n\
          A preference driver is enabled in the configuration, and reading that is part of its attach. A cell is empty if there is no driver for the device, or if\n\
-         nothing of it was in the kernel afterwards.\n",
+         its programs were not in the kernel afterwards.\n",
     );
     for kernel in kernels {
         // Writing to a String can't fail.

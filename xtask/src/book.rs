@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::Fault;
 use crate::cargo;
-use crate::paths::{Paths, remove_folder};
+use crate::paths::{Paths, files_below, remove_folder};
 use crate::process;
 use crate::screen;
 
@@ -74,8 +74,7 @@ fn mdbook(paths: &Paths) -> Result<PathBuf> {
 
 /// Copies all pages to mdBook's source folder.
 fn copy_pages(root: &Path) -> Result<()> {
-    let mut pages: BTreeMap<String, PathBuf> = BTreeMap::new();
-    find(&root.join("docs"), "", &mut pages)?;
+    let mut pages = pages_of(&root.join("docs"))?;
     pages.extend(OUTSIDE.iter().map(|(path, name)| ((*name).to_owned(), root.join(path))));
     let mut devices = String::new();
     for (name, path) in &pages {
@@ -103,19 +102,10 @@ fn copy_pages(root: &Path) -> Result<()> {
     fs::write(&summary, text.replace(DEVICES, &format!("{DEVICES}{devices}"))).context("failed to write the summary")
 }
 
-/// Finds all files below a folder that belong to the book, by their names in it.
-fn find(folder: &Path, prefix: &str, found: &mut BTreeMap<String, PathBuf>) -> Result<()> {
-    let failed = || format!("failed to list `{}`", folder.display());
-    for entry in fs::read_dir(folder).with_context(failed)? {
-        let path = entry.with_context(failed)?.path();
-        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
-        if path.is_dir() {
-            find(&path, &format!("{name}/"), found)?;
-        } else if path.extension().is_some_and(|ending| ["md", "svg", "json"].iter().any(|known| ending == *known)) {
-            found.insert(page_name(&name), path);
-        }
-    }
-    Ok(())
+/// Returns the files of docs/ that belong to the book, by their names in it.
+fn pages_of(docs: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let files = files_below(docs, &["md", "svg", "json"])?.into_iter();
+    files.map(|path| Ok((page_name(&path.strip_prefix(docs)?.to_string_lossy()), path))).collect()
 }
 
 /// Returns the name in the book of a file of docs/. The page that forges show for a folder becomes the folder's index.
@@ -195,9 +185,8 @@ mod tests {
     /// Returns all pages, with their paths in the sources.
     fn all_pages() -> Vec<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
-        let mut pages = BTreeMap::new();
-        find(&root.join("docs"), "", &mut pages).unwrap();
-        pages
+        pages_of(&root.join("docs"))
+            .unwrap()
             .into_values()
             .chain(OUTSIDE.map(|(path, _)| root.join(path)))
             .filter(|path| path.extension().is_some_and(|ending| ending == "md"))

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use walkdir::WalkDir;
 
 use crate::screen;
 
@@ -92,4 +93,20 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Returns the files below a folder with one of these endings, in order.
+///
+/// # Errors
+/// A folder can't be listed.
+pub fn files_below(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
+    let has_ending = |path: &Path| path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
+    let entries = WalkDir::new(folder).sort_by_file_name().into_iter();
+    let entries: Vec<_> =
+        entries.collect::<Result<_, _>>().with_context(|| format!("failed to list `{}`", folder.display()))?;
+    Ok(entries
+        .into_iter()
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| has_ending(path) && path.is_file())
+        .collect())
 }

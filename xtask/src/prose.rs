@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::dist::files;
+use crate::paths::files_below;
 use crate::process;
 
 /// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
@@ -54,13 +56,6 @@ const MOST_WORDS: usize = 25;
 /// Words that codespell treats as mistakes.
 const SPELT_SO: &str = "crate,crates";
 
-/// Returns the files and folders in a folder.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = || format!("failed to list `{}`", folder.display());
-    let entries = fs::read_dir(folder).with_context(failed)?;
-    entries.map(|entry| Ok(entry.with_context(failed)?.path())).collect()
-}
-
 /// Returns the texts to check.
 ///
 /// # Errors
@@ -95,35 +90,24 @@ pub fn check(root: &Path) -> Result<String> {
 /// Returns the faults in the wording of all texts, with file and line.
 fn all_faults(root: &Path) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for path in texts(root)? {
-        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        let name = path.strip_prefix(root).unwrap_or(&path).display();
-        all.extend(faults(&prose(&path, &text)).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
-    }
-    for path in sources(&root.join(CRATES))? {
-        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        let name = path.strip_prefix(root).unwrap_or(&path).display();
-        all.extend(marked(&literals(&text)).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
-    }
+    let mut check = |path: &Path, find: &dyn Fn(&str) -> Vec<(usize, String)>| -> Result<()> {
+        let text = fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(path).display();
+        all.extend(find(&text).iter().map(|(line, what)| format!("{name}:{line}: {what}")));
+        Ok(())
+    };
+    texts(root)?.iter().try_for_each(|path| check(path, &|text| faults(&prose(path, text))))?;
+    sources(&root.join(CRATES))?.iter().try_for_each(|path| check(path, &|text| marked(&literals(text))))?;
     Ok(all)
 }
 
-/// Returns the sources of the crates in a folder, without their tests.
+/// Returns the sources of the crates in a folder, without their tests and benchmarks.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for path in files(&folder)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() && name != "tests" && name != "benches" {
-                folders.push(path);
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    let is_test = |path: &PathBuf| {
+        let mut parts = path.iter();
+        parts.any(|part| part == "tests" || part == "benches") || path.to_string_lossy().ends_with("tests.rs")
+    };
+    Ok(files_below(folder, &["rs"])?.into_iter().filter(|path| !is_test(path)).collect())
 }
 
 /// Returns the text between double quotes in a source, up to its tests: mostly messages. It keeps the lines.

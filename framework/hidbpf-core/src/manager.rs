@@ -187,7 +187,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let mut near = Vec::new();
         let mut matching = Vec::new();
         for device in Device::all(self.system)? {
-            let mut device = self.unfixed(device)?;
+            let mut device = self.unfixed(device);
             match self.judge(&driver.manifest, &mut device) {
                 Verdict::Matches { .. } => matching.push(device),
                 Verdict::Undecided { rule, lacks } => near.push(format!("{} ({rule}): {lacks}", device.name)),
@@ -213,12 +213,9 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     /// Returns the drivers of a catalog that match a device or almost match it. Omits drivers for any device.
-    ///
-    /// # Errors
-    /// The device's state can't be read.
-    pub fn candidates(&self, catalog: &Catalog, device: &Device) -> Result<Vec<Candidate>> {
-        let mut device = self.unfixed(device.clone())?;
-        Ok(catalog
+    pub fn candidates(&self, catalog: &Catalog, device: &Device) -> Vec<Candidate> {
+        let mut device = self.unfixed(device.clone());
+        catalog
             .drivers
             .iter()
             .filter(|driver| !driver.manifest.any_device)
@@ -228,7 +225,7 @@ impl<'a, L: Loader> Manager<'a, L> {
                 verdict: self.judge(&driver.manifest, &mut device),
             })
             .filter(|candidate| candidate.verdict != Verdict::No)
-            .collect())
+            .collect()
     }
 
     /// Drops all privileges of this process for good, except those that attaching needs on this kernel.

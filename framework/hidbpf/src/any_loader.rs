@@ -4,7 +4,7 @@
 //! only on kernels whose numbers it can determine. Otherwise it fails with [`ErrorKind::NotFast`] and leaves the device
 //! unchanged.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use hid_bpf_src::FixupRecord;
@@ -107,35 +107,37 @@ impl Loader for AnyLoader {
         device: &Device,
         steps: Steps,
     ) -> Result<AnyLoaded<'a>> {
-        let loaded = |fast, libbpf| AnyLoaded {
-            fast,
-            libbpf,
+        let fast = self.fast().and_then(|fast| fast.load(driver, generation, device, steps));
+        let programs = self.libbpf.or(fast.map(Programs::Fast), |libbpf| {
+            Ok(Programs::Libbpf(libbpf.load(driver, generation, device, steps)?))
+        })?;
+        Ok(AnyLoaded {
+            programs: RefCell::new(programs),
             reload: (driver, generation, device.clone(), steps),
             fallback: self.libbpf.clone(),
-        };
-        let fast = self.fast().and_then(|fast| fast.load(driver, generation, device, steps));
-        self.libbpf.or(fast.map(|fast| loaded(Some(fast), OnceCell::new())), |libbpf| {
-            Ok(loaded(None, OnceCell::from(libbpf.load(driver, generation, device, steps)?)))
         })
     }
 }
 
-/// A driver whose programs one of the two loaders has loaded.
+/// A driver whose programs one of the two has loaded.
 pub struct AnyLoaded<'a> {
-    fast: Option<FastLoaded<'a>>,
-    libbpf: OnceCell<LoadedObject<'a>>,
+    programs: RefCell<Programs<'a>>,
     reload: (&'a ObjectFile, Generation, Device, Steps),
     fallback: Fallback,
 }
 
+enum Programs<'a> {
+    Fast(FastLoaded<'a>),
+    Libbpf(LoadedObject<'a>),
+}
+
 impl Loaded for AnyLoaded<'_> {
     fn attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
-        let fast = match (self.libbpf.get(), &self.fast) {
-            (Some(loaded), _) => return loaded.attach(hid, part),
-            (None, Some(loaded)) => loaded.attach(hid, part),
-            (None, None) => Err(nothing_loaded()),
+        let fast = match &*self.programs.borrow() {
+            Programs::Libbpf(loaded) => return loaded.attach(hid, part),
+            Programs::Fast(loaded) => loaded.attach(hid, part),
         };
-        // Both parts of a driver share its variables, so the same loader attaches both.
+        // Both parts of a driver share its variables, so one loader attaches both.
         if part == Part::Rest {
             return fast.map_err(|error| match error.kind() {
                 ErrorKind::NotFast => Error::because(ErrorKind::Attach, "failed to attach the other hooks", error),
@@ -145,19 +147,16 @@ impl Loaded for AnyLoaded<'_> {
         let (driver, generation, device, steps) = &self.reload;
         self.fallback.or(fast, |libbpf| {
             let loaded = libbpf.load(driver, *generation, device, *steps)?;
-            self.libbpf.get_or_init(|| loaded).attach(hid, part)
+            let links = loaded.attach(hid, part)?;
+            self.programs.replace(Programs::Libbpf(loaded));
+            Ok(links)
         })
     }
 
     fn fixup_record(&self) -> Result<Option<FixupRecord>> {
-        match (self.libbpf.get(), &self.fast) {
-            (Some(loaded), _) => loaded.fixup_record(),
-            (None, Some(loaded)) => loaded.fixup_record(),
-            (None, None) => Err(nothing_loaded()),
+        match &*self.programs.borrow() {
+            Programs::Fast(loaded) => loaded.fixup_record(),
+            Programs::Libbpf(loaded) => loaded.fixup_record(),
         }
     }
-}
-
-fn nothing_loaded() -> Error {
-    Error::new(ErrorKind::Load, "no programs are loaded")
 }

@@ -74,7 +74,7 @@ impl NoCurrent {
     /// Determines why a device has no current descriptor. `None` if it has one.
     ///
     /// # Errors
-    /// The device is gone, or its state can't be read.
+    /// The device is gone.
     pub fn of(system: &System, device: &Device) -> Result<Option<NoCurrent>> {
         if !device.current.is_empty() {
             return Ok(None);
@@ -109,7 +109,7 @@ impl fmt::Display for NoCurrent {
 /// Returns a device with its original descriptor, and with the IDs that it has without drivers.
 ///
 /// # Errors
-/// The device is gone, its state can't be read, or this process or this kernel can't read the descriptor.
+/// The device is gone, or this process or this kernel can't read the descriptor.
 pub fn with_original(system: &System, device: Device) -> Result<Device> {
     Manager::new(system).with_original(device).map_err(|error| match error.kind() {
         ErrorKind::Permission => error.with_hint("run the command as root, for example with sudo"),

@@ -9,7 +9,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -48,7 +47,7 @@ impl fmt::Display for TooShort {
 /// The log can't be read. On most systems only root can read it.
 pub fn too_short(device: &HidName) -> io::Result<Vec<TooShort>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let log = File::options().read(true).custom_flags(flags).open(Path::new(LOG))?;
+    let log = File::options().read(true).custom_flags(flags).open(LOG)?;
     let mut found = Counted::default();
     let mut buffer = vec![0; MAX_RECORD];
     loop {

@@ -431,7 +431,7 @@ fn files(root: &str) -> Result<Files> {
     Ok(found)
 }
 
-/// Returns a digest. It differs for different files, unless somebody attacks it.
+/// Returns a digest that tells files apart. It is not made to resist an attack.
 fn digest(bytes: &[u8]) -> Vec<u8> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::paths::files_below;
+
 /// This page is shown for any address, so its links are not relative.
 const NOT_FOUND: &str = "404.html";
 
@@ -15,7 +17,10 @@ const NOT_FOUND: &str = "404.html";
 /// A page can't be read.
 pub fn dead(folder: &Path) -> Result<Vec<String>> {
     let mut pages = BTreeMap::new();
-    read(folder, folder, &mut pages)?;
+    for path in files_below(folder, &["html"])? {
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        pages.insert(path.strip_prefix(folder)?.to_owned(), text);
+    }
     let anchors: BTreeMap<&Path, BTreeSet<&str>> =
         pages.iter().map(|(path, text)| (path.as_path(), attributes(text, "id").collect())).collect();
     let mut dead = Vec::new();
@@ -40,21 +45,6 @@ pub fn dead(folder: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(dead)
-}
-
-/// Reads all pages below a folder, by their paths from `top`.
-fn read(top: &Path, folder: &Path, pages: &mut BTreeMap<PathBuf, String>) -> Result<()> {
-    let failed = || format!("failed to list `{}`", folder.display());
-    for entry in fs::read_dir(folder).with_context(failed)? {
-        let path = entry.with_context(failed)?.path();
-        if path.is_dir() {
-            read(top, &path, pages)?;
-        } else if path.extension().is_some_and(|ending| ending == "html") {
-            let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-            pages.insert(path.strip_prefix(top)?.to_owned(), text);
-        }
-    }
-    Ok(())
 }
 
 /// Returns the values of an attribute in double quotes.

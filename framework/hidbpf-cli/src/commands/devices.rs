@@ -38,7 +38,7 @@ pub fn run(context: &Context, device: Option<&str>) -> Outcome {
     let catalog = context.catalog();
     let mut rows = Vec::new();
     for device in devices {
-        let candidates = manager.candidates(&catalog, &device)?;
+        let candidates = manager.candidates(&catalog, &device);
         let nodes = device.nodes();
         let Modalias { bus, group, vendor, product } = device.modalias;
         rows.push(Row {

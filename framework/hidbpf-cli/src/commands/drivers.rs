@@ -36,7 +36,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
         None => catalog.drivers.iter().collect(),
     };
     let devices = Device::all(&context.system)?.into_iter().map(|device| manager.unfixed(device));
-    let mut devices = devices.collect::<Result<Vec<_>, _>>()?;
+    let mut devices: Vec<Device> = devices.collect();
     let mut there = |driver: &DriverObject| -> Vec<HidName> {
         let fits = |device: &mut Device| matches!(manager.judge(&driver.manifest, device), Verdict::Matches { .. });
         devices.iter_mut().filter_map(|device| fits(device).then(|| device.name.clone())).collect()

@@ -84,7 +84,7 @@ fn find(context: &Context, device: &OneDevice) -> Result<Option<Device>, Error> 
         let what = format!("the device `{}` does not say which port it is plugged into", found.name);
         return Err(Error::new(ErrorKind::NoMatch, what).with_hint("leave out `--port`"));
     }
-    Manager::new(&context.system).unfixed(found).map(Some)
+    Ok(Some(Manager::new(&context.system).unfixed(found)))
 }
 
 /// Writes the configuration and updates udev's hwdb, both or neither. Then updates the devices.

@@ -147,7 +147,7 @@ fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> 
     let verdict = match (&sheet.device, &sheet.recorded) {
         (Some(device), _) => {
             let manager = Manager::new(&context.system);
-            manager.judge(&driver.manifest, &mut manager.unfixed(device.clone())?)
+            manager.judge(&driver.manifest, &mut manager.unfixed(device.clone()))
         }
         (None, Some(recorded)) => recorded.judge(&driver.manifest, &sheet.settings.properties),
         // Bytes have no IDs to match.

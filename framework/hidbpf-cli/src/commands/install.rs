@@ -28,7 +28,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
         would_renew(context, &change)?;
         let manager = Manager::new(system);
         for device in Device::all(system)? {
-            let mut device = manager.unfixed(device)?;
+            let mut device = manager.unfixed(device);
             let verdict = manager.judge(&driver.manifest, &mut device);
             if matches!(verdict, Verdict::Matches { .. }) && driver.manifest.is_automatic() {
                 say(context, &format!("would attach it to {}", device.name))?;

@@ -42,7 +42,7 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
     let mut readings = Readings::of(&monitor);
     let mut screen = Screen::default();
     let status = Manager::new(&context.system).status()?.into_iter().find(|status| status.device == device.name);
-    let is_filled_up = status.is_some_and(|status| status.with_event_hook().is_some());
+    let is_padded = status.is_some_and(|status| status.with_event_hook().is_some());
     let mut short = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         let Some(moments) = monitor.read(PATIENCE)? else {
@@ -54,7 +54,7 @@ pub fn run(context: &Context, device: &str, all: bool) -> Outcome {
             lines.extend(screen.passed_over());
         }
         for moment in moments {
-            if let Some((report, sent, declared)) = readings.too_short(&moment).filter(|_| !is_filled_up)
+            if let Some((report, sent, declared)) = readings.too_short(&moment).filter(|_| !is_padded)
                 && short.insert(report)
             {
                 tracing::warn!(

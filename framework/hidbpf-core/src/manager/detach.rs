@@ -130,8 +130,9 @@ impl<L: Loader> Held<'_, L> {
     fn try_detach(&mut self, driver: &DriverName, wait: Wait) -> Result<Comeback> {
         let known = self.state.drivers.iter().find(|known| known.driver == *driver);
         // If the driver is not in the state file, the descriptor shows whether its hook changed anything.
-        let current = self.device.current.clone();
-        let is_other = known.is_none() && self.device.read_original(self.loader).map_or(true, |own| *own != *current);
+        let is_other = known.is_none()
+            && (self.device.read_original(self.loader).is_err()
+                || self.device.original() != Some(&self.device.current));
         let fixed = known.map_or(is_other, |known| known.change == Change::Fixed);
         let unbound_before = known.is_some_and(|known| known.unbound_before);
         let exports = known.is_some_and(|known| !known.exports.is_empty());

@@ -14,15 +14,12 @@ impl<L: Loader> Manager<'_, L> {
     /// Returns a device as it was before drivers were attached.
     ///
     /// It has its original ids, and its original descriptor if that is known without reading it from the kernel.
-    ///
-    /// # Errors
-    /// Its state can't be read.
-    pub fn unfixed(&self, device: Device) -> Result<Device> {
+    pub fn unfixed(&self, device: Device) -> Device {
         let state = DeviceState::read(self.system, &device.name);
         // Only root can read the pins. For hidbpf's own drivers the state file holds the same information.
         let pinned = pins::of_device(self.system, &device.name).unwrap_or_default();
         let is_hooked = is_hooked(self.system, &device.name, &pinned);
-        Ok(device.unfixed(state.as_ref(), is_hooked))
+        device.unfixed(state.as_ref(), is_hooked)
     }
 
     /// Returns the device as [`Manager::unfixed`] does, with its original descriptor.
@@ -30,9 +27,9 @@ impl<L: Loader> Manager<'_, L> {
     /// Reads it from the kernel if it is not known.
     ///
     /// # Errors
-    /// The device is gone, its state can't be read, or this process or this kernel can't read the descriptor.
+    /// The device is gone, or this process or this kernel can't read the descriptor.
     pub fn with_original(&self, device: Device) -> Result<Device> {
-        let mut device = self.unfixed(device)?;
+        let mut device = self.unfixed(device);
         device.read_original(self.loader())?;
         Ok(device)
     }
@@ -42,9 +39,9 @@ impl<L: Loader> Manager<'_, L> {
     /// If it can't be read, the reason is in the log.
     ///
     /// # Errors
-    /// The device's state can't be read, or the device is gone.
+    /// The device is gone.
     pub fn with_original_if_possible(&self, device: Device) -> Result<Device> {
-        let mut device = self.unfixed(device)?;
+        let mut device = self.unfixed(device);
         match device.read_original(self.loader()) {
             Err(error) if error.kind() == ErrorKind::Gone => return Err(error),
             Err(error) => tracing::debug!("{error}"),

@@ -148,7 +148,7 @@ impl<L: Loader> Manager<'_, L> {
         let generation = self.generation();
         let aside = Aside::of(self.system, device);
         let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
-        let mut device = self.unfixed(device.clone())?;
+        let mut device = self.unfixed(device.clone());
         let known = (&state, &*attached);
         let decided = decide_on(self.loader(), &query, &mut device, known, &catalog.drivers, |_| Asked::No);
         let (decisions, unread) = decided.into_parts();

@@ -26,7 +26,7 @@ const PADDING_DRIVER: &str = "pad-short-reports";
 /// Checks one device: its drivers, why each is attached or not, and whether the device is fixed.
 ///
 /// # Errors
-/// The attached drivers can't be determined, or the device's state can't be read.
+/// The attached drivers can't be determined.
 pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     kernel(system, &mut findings);
@@ -78,7 +78,7 @@ fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catal
     };
     if let Some(driver) = status.and_then(DeviceStatus::with_event_hook) {
         let message = format!(
-            "the kernel dropped short reports: {dropped}; with the event hook of `{}`, it fills them up",
+            "the kernel dropped short reports: {dropped}; with the event hook of `{}`, it pads them",
             driver.driver
         );
         return Some(Finding::good(CHECK, message));
@@ -86,9 +86,9 @@ fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catal
     let message = format!("the kernel drops reports that are shorter than declared: {dropped}");
     let remedy = match catalog.drivers.iter().find(|driver| driver.name.as_str() == PADDING_DRIVER) {
         Some(driver) => {
-            format!("run `hidbpf enable {} {}` as root: the kernel then fills them up", driver.name, device.name)
+            format!("run `hidbpf enable {} {}` as root: the kernel then pads them", driver.name, device.name)
         }
-        None => format!("install the driver `{PADDING_DRIVER}`, with which the kernel fills them up"),
+        None => format!("install the driver `{PADDING_DRIVER}`, with which the kernel pads them"),
     };
     Some(Finding::not_good(CHECK, Grade::Warning, message, remedy))
 }

@@ -96,7 +96,7 @@ fn loaded<L: Loader>(loader: &L, driver: &DriverObject, device: &Device) -> Resu
 
 fn opened(device: &Plugged) -> Result<Device> {
     let system = System::default();
-    Ok(Manager::new(&system).unfixed(Device::open(&system, &device.name().parse()?)?)?)
+    Ok(Manager::new(&system).unfixed(Device::open(&system, &device.name().parse()?)?))
 }
 
 /// Calls `act` for each driver that the kernel can run, with one of its recordings. The cases about recordings use all of them.
