@@ -127,13 +127,29 @@ fn update(system: &System, in_usr: bool) -> Result<()> {
 /// Tells udev that its files have changed. udev reads them at its start, and checks for changes every 3 seconds at the
 /// latest.
 ///
+/// udevd ignores a message that arrives between its accept() and its setsockopt(SO_PASSCRED), because the kernel adds no
+/// credentials to it (src/udev/udev-ctrl.c: "Invalid sender uid 65534"). udevadm then fails with EPIPE. So this asks
+/// again.
+///
 /// # Errors
-/// udevadm fails or is not installed.
+/// udevadm fails each time or is not installed.
 pub(crate) fn reload(system: &System) -> Result<()> {
     if !system.root.join("run/udev/control").exists() {
         return Ok(());
     }
-    run(Command::new("udevadm").arg("control").arg("--reload"))
+    repeated(|| run(Command::new("udevadm").arg("control").arg("--reload")))
+}
+
+/// Calls `attempt` up to three times, until it succeeds or fails because the program is not installed.
+fn repeated(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    let may_pass = |result: &Result<()>| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io);
+    let mut result = attempt();
+    for _ in 0..2 {
+        if may_pass(&result) {
+            result = attempt();
+        }
+    }
+    result
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -155,6 +171,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_failure_that_may_pass_is_not_the_end() {
+        let ending_at = |failures: usize, kind| {
+            let mut calls = 0;
+            let result = repeated(|| {
+                calls += 1;
+                if calls > failures { Ok(()) } else { Err(Error::new(kind, "failed")) }
+            });
+            (result.is_ok(), calls)
+        };
+        assert_eq!(ending_at(0, ErrorKind::Io), (true, 1));
+        assert_eq!(ending_at(2, ErrorKind::Io), (true, 3));
+        assert_eq!(ending_at(3, ErrorKind::Io), (false, 3));
+        assert_eq!(ending_at(1, ErrorKind::NoProgram), (false, 1));
+    }
 
     #[test]
     fn one_in_etc_is_for_files_in_etc_or_where_there_is_no_other() {
