@@ -24,7 +24,7 @@ use crate::wanted::{KernelOptions, Wanted};
 /// The most cases that one machine runs.
 ///
 /// Each machine costs a boot, which takes as long as two of the longer cases. Fewer cases a machine keep all processors busy to the end.
-const PER_MACHINE: usize = 50;
+const PER_MACHINE: usize = 40;
 
 /// The options of `cargo xtask vm`.
 #[derive(Args, Clone, Debug)]
