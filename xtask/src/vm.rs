@@ -23,8 +23,11 @@ use crate::wanted::{KernelOptions, Wanted};
 
 /// The most cases that one machine runs.
 ///
-/// Each machine costs a boot, which takes as long as two of the longer cases. Fewer cases a machine keep all processors busy to the end.
+/// Each machine costs a boot, which takes as long as two of the longer cases.
 const PER_MACHINE: usize = 40;
+
+/// The same for kernels that don't run all cases. They come last, and small shares keep all processors busy to the end.
+const PER_LATE_MACHINE: usize = 20;
 
 /// The options of `cargo xtask vm`.
 #[derive(Args, Clone, Debug)]
@@ -102,7 +105,8 @@ pub fn run_cases(
         let chosen = selection.choose(kernel.generation, kernel.everything).cases;
         let names: Vec<String> =
             chosen.into_iter().filter(|case| can_run(case)).map(|case| case.name.clone()).collect();
-        selection::deal(&names, names.len().div_ceil(PER_MACHINE))
+        let most = if kernel.everything || options.all { PER_MACHINE } else { PER_LATE_MACHINE };
+        selection::deal(&names, names.len().div_ceil(most))
     };
     let plan = Plan {
         lab: &lab,

@@ -12,8 +12,9 @@ use serde_json::Value;
 pub fn hidbpf() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
+        // As `cargo xtask test` has built it. With other packages, cargo would build most of it again, with other features.
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "hidbpf-cli", "--message-format", "json"])
+            .args(["build", "--quiet", "--workspace", "--exclude", "hidbpf-helper", "--message-format", "json"])
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo can be run");

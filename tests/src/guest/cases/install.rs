@@ -1,6 +1,7 @@
 //! Cases about third-party drivers: one command installs a driver, one removes it, and no driver is half installed.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -129,7 +130,13 @@ fn fails(bench: &mut Bench) -> Result<()> {
         let joystick = bench.plug(&spec)?;
         write(Path::new("/tmp/none.bpf.o"), b"nothing")?;
         bench.hidbpf(&["install", "/tmp/none.bpf.o"])?.expect(1)?.says("not an ELF file")?;
-        // A directory in its place prevents the compiler from writing its result.
+        // A directory in its place prevents the compiler from writing its result. An earlier case may have needed the file.
+        match fs::remove_file(COMPILED) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("failed to remove the compiled hwdb");
+            }
+            _ => {}
+        }
         write(&Path::new(COMPILED).join("in-the-way"), b"")?;
         let failed = bench.hidbpf(&["install", ELSEWHERE]);
         fs::remove_dir_all(COMPILED).with_context(|| format!("failed to remove `{COMPILED}`"))?;
