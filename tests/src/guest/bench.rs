@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use hidbpf::invalid;
 use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::system::System;
@@ -189,8 +190,15 @@ impl Bench {
         self.kernel.forget();
         let (device, uniq) = self.create(spec, (PROPERTIES, &[]), answer)?;
         let added = self.kernel.wait_for("kernel event for the new device", |event| is_added(event, &uniq))?;
-        self.kernel.wait_for("kernel driver for the new device", |event| event.is_hid("bind", &added.syspath))?;
-        Ok(Plugged { device, syspath: added.syspath })
+        let plugged = Plugged { device, syspath: added.syspath };
+        match invalid::check(&spec.descriptor) {
+            Ok(()) => {
+                let bound = |event: &Uevent| event.is_hid("bind", &plugged.syspath);
+                drop(self.kernel.wait_for("kernel driver for the new device", bound)?);
+            }
+            Err(_) => wait_for_probe(&plugged),
+        }
+        Ok(plugged)
     }
 
     /// Plugs in a device that may get no kernel driver, and returns when udevd has handled all events that follow.
@@ -206,13 +214,11 @@ impl Bench {
     /// # Errors
     /// As [`Bench::plug_any`].
     pub fn plug_any_with(&mut self, spec: &Spec, features: BTreeMap<u8, Vec<u8>>) -> Result<Plugged> {
-        const PROBE: &str = "/sys/bus/hid/drivers_probe";
         self.udev.forget();
         let (device, uniq) = self.create(spec, (PROPERTIES, &[]), features_of(features))?;
         let added = self.udev.wait_for("udev event for the new device", |event| is_added(event, &uniq))?;
         let plugged = Plugged { device, syspath: added.syspath };
-        // Without a kernel driver there is no event. But the kernel probes the device again only when the first probe has ended.
-        let _ = fs::write(PROBE, plugged.name());
+        wait_for_probe(&plugged);
         self.settle()?;
         Ok(plugged)
     }
@@ -617,7 +623,7 @@ pub fn helper(words: &[&str], action: &str, driver: &str, syspath: &str) -> Comm
 /// Returns the same for the command with the libbpf loader.
 pub fn helper_through_libbpf(words: &[&str], action: &str, driver: &str, syspath: &str) -> Command {
     let mut command = shim::start(words, HIDBPF);
-    command.args(["udev", action, syspath]).envs(named(driver));
+    command.args(["udev", action, syspath]).envs(named(driver)).env(hidbpf::any_loader::CHOICE, "libbpf");
     command
 }
 
@@ -625,6 +631,13 @@ pub fn helper_through_libbpf(words: &[&str], action: &str, driver: &str, syspath
 fn named(driver: &str) -> [(String, String); 2] {
     let property = format!("HIDBPF_DRIVER_{}", driver.to_uppercase().replace('-', "_"));
     [("HIDBPF".to_owned(), "1".to_owned()), (property, driver.to_owned())]
+}
+
+/// Returns when the kernel has probed a device, with or without success.
+///
+/// Without a kernel driver there is no event. But the kernel probes the device again only when the first probe has ended.
+fn wait_for_probe(device: &Plugged) {
+    let _ = fs::write("/sys/bus/hid/drivers_probe", device.name());
 }
 
 fn is_virtual(device: &Path) -> bool {
