@@ -30,12 +30,8 @@
 
 /* Modifiers, key, and the bit of the button that sends them. */
 static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
-	HIDBPF_SHORTCUT(0x00, 0x05, 0x01),
-	HIDBPF_SHORTCUT(0x00, 0x08, 0x02),
-	HIDBPF_SHORTCUT(0x00, 0x0c, 0x04),
-	HIDBPF_SHORTCUT(0x01, 0x16, 0x08),
-	HIDBPF_SHORTCUT(0x00, 0x2c, 0x10),
-	HIDBPF_SHORTCUT(0x05, 0x1d, 0x20),
+	HIDBPF_SHORTCUT(0x00, 0x05, 0x01), HIDBPF_SHORTCUT(0x00, 0x08, 0x02), HIDBPF_SHORTCUT(0x00, 0x0c, 0x04),
+	HIDBPF_SHORTCUT(0x01, 0x16, 0x08), HIDBPF_SHORTCUT(0x00, 0x2c, 0x10), HIDBPF_SHORTCUT(0x05, 0x1d, 0x20),
 };
 /* The tablet sends the modifiers as keys, before the key itself. */
 #define SHORTCUT_KEYS 3
@@ -64,11 +60,11 @@ HIDBPF_DESCRIPTOR(vendor,
 		HUION_PEN_TILT()),
 	HUION_PAD(PAD_ID, VENDOR_SIZE, HUION_PAD_BUTTONS(1, 8), HUION_PAD_WHEELS()));
 
-HUION_RDESC_FIXUP("HUION_T216_",
+HUION_RDESC_FIXUP("HUION_T216_", {
 	HUION_INTERFACE(148, silent_pad, firmware_pad);
 	HUION_INTERFACE(93, silent_pen, firmware_pen);
 	HUION_VENDOR_INTERFACE(18, vendor);
-)
+})
 
 /* The buttons that are down. No report contains all of them. */
 static __u8 buttons;

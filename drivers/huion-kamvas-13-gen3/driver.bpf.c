@@ -27,11 +27,11 @@ HIDBPF_DESCRIPTOR(vendor,
 		HUION_PEN_TILT()),
 	KAMVAS_PAD(HUION_PAD_BUTTONS(1, 7), Padding(1)));
 
-HUION_RDESC_FIXUP("HUION_M22c_",
+HUION_RDESC_FIXUP("HUION_M22c_", {
 	HUION_INTERFACE_PATCHED(368, kamvas_silent_tablet, firmware_pen);
 	HUION_INTERFACE_SILENCED(108, kamvas_silent_wheel);
 	HUION_VENDOR_INTERFACE(36, vendor);
-)
+})
 
 KAMVAS_INPUT_EVENT(kamvas_pen_event)
 

@@ -27,11 +27,11 @@ HIDBPF_DESCRIPTOR(vendor,
 		HUION_PEN_TILT()),
 	KAMVAS_PAD(HUION_PAD_BUTTONS(1, 8)));
 
-HUION_RDESC_FIXUP("HUION_M22d_",
+HUION_RDESC_FIXUP("HUION_M22d_", {
 	HUION_INTERFACE_PATCHED(328, kamvas_silent_tablet, firmware_pen);
 	HUION_INTERFACE_SILENCED(200, kamvas_silent_wheel);
 	HUION_VENDOR_INTERFACE(36, vendor);
-)
+})
 
 /* The device sends Y and the pressure, and then X's highest byte. The driver moves that byte in front of them. */
 #define Y_LOW 4

@@ -50,7 +50,7 @@ HIDBPF_DESCRIPTOR(pen_19, PEN(WIDTH_19, HEIGHT_19));
  */
 #define COIL 556777LL
 #define REACH_ONE 128
-#define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + (length) * 5000LL) / ((length) * 10000LL))
+#define REACH(length) (int)((COIL * X_Y_MAXIMUM * REACH_ONE + 5000LL * (length)) / (10000LL * (length)))
 
 HIDBPF_RDESC_FIXUP(ctx)
 {
@@ -79,6 +79,8 @@ HIDBPF_RDESC_FIXUP(ctx)
 #define SINE_ONE 32768
 #define REACH_SHIFT 22
 _Static_assert(1 << REACH_SHIFT == REACH_ONE * SINE_ONE, "what a reach times a sine is by");
+/* 16 angles a line. */
+/* clang-format off */
 static const __s32 sine[256] = {
 	0, 572, 1144, 1715, 2286, 2856, 3425, 3993, 4560, 5126, 5690, 6252, 6813, 7371, 7927, 8481,
 	9032, 9580, 10126, 10668, 11207, 11743, 12275, 12803, 13328, 13848, 14365, 14876, 15384, 15886, 16384, 16877,
@@ -97,6 +99,7 @@ static const __s32 sine[256] = {
 	-17364, -16877, -16384, -15886, -15384, -14876, -14365, -13848, -13328, -12803, -12275, -11743, -11207, -10668, -10126, -9580,
 	-9032, -8481, -7927, -7371, -6813, -6252, -5690, -5126, -4560, -3993, -3425, -2856, -2286, -1715, -1144, -572,
 };
+/* clang-format on */
 
 /* Moves X or Y from the point below the coil to the tip. */
 static __always_inline void straighten(__u8 *coordinate, __u8 tilt, int reach)

@@ -26,8 +26,9 @@ HIDBPF_OPTION_INTEGER(dial_steps);
 
 /* Modifiers go down and up together with the keys and carry no more information. */
 static const __u16 meaning_of_key[256] = {
-	[0x05] = UGEE_BUTTON(1), [0x2c] = UGEE_BUTTON(2),      [0x08] = UGEE_BUTTON(3),
-	[0x0c] = UGEE_BUTTON(4), [0x1d] = UGEE_BUTTON(5),      [0x16] = UGEE_BUTTON(6),
+	[0x05] = UGEE_BUTTON(1),      [0x2c] = UGEE_BUTTON(2),
+	[0x08] = UGEE_BUTTON(3),      [0x0c] = UGEE_BUTTON(4),
+	[0x1d] = UGEE_BUTTON(5),      [0x16] = UGEE_BUTTON(6),
 	[0x2e] = UGEE_DIAL_CLOCKWISE, [0x2d] = UGEE_DIAL_COUNTERCLOCKWISE,
 };
 

@@ -33,7 +33,7 @@ const LAID_OUT: &str = "HIDBPF_LAID_OUT";
 /// # Errors
 /// Something does not compile, or dpkg fails, or lintian finds an error: [`Fault::Failed`].
 pub fn run(options: &Options) -> Result<()> {
-    setup::install(&[Need::Build, Need::Packages])?;
+    setup::install(&[Need::Build, Need::Packages, Need::Checks])?;
     let paths = Paths::find()?;
     let product = options.choice.build(&paths.root)?;
     let made = build(&paths, &product, &options.choice.with)?;

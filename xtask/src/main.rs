@@ -9,11 +9,13 @@ mod artifacts;
 mod bench;
 mod book;
 mod boot;
+mod c_format;
 mod cargo;
 mod console;
 mod costs;
 mod deb;
 mod demo;
+mod dependencies;
 mod dist;
 mod docs;
 mod guest;
@@ -77,6 +79,8 @@ enum Task {
     Demo(wanted::KernelOptions),
     /// Run everything that is tested: checks, tests on this machine, tests in virtual machines
     Test(vm::Options),
+    /// Check the sources only: their layout, words and dependencies, clippy, the documentation's links
+    Check,
     /// Run the cases in virtual machines only
     Vm(vm::Options),
     /// Run the kernel's own HID tests, with hidbpf and its drivers installed
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
+        Task::Check => suite::check().map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Selftests(options) => selftests::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<Report> {
         asked.only.push("newest".to_owned());
     }
     let wanted = Wanted::with_hid_bpf(&asked)?;
-    setup::install(&[Need::Build, Need::Machines, Need::Packages])?;
+    setup::install(&[Need::Build, Need::Machines, Need::Packages, Need::Checks])?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let profile = if options.release { Profile::Release } else { Profile::Dev };

@@ -24,9 +24,10 @@ pub enum Need {
 }
 
 /// The packages that a Debian machine may lack, the purpose of each, and the reason.
-const PACKAGES: [(&str, Need, &str); 24] = [
+const PACKAGES: [(&str, Need, &str); 25] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
     ("clang", Need::Build, "compiles the drivers"),
+    ("clang-format", Need::Checks, "looks at the layout of the drivers' sources"),
     ("codespell", Need::Checks, "looks for misspelt words"),
     ("debian-archive-keyring", Need::Machines, "the keys that the kernels from Debian's archive are verified with"),
     ("debhelper", Need::Packages, "makes Debian packages"),
@@ -45,7 +46,7 @@ const PACKAGES: [(&str, Need, &str); 24] = [
     ("python3-pip", Need::Selftests, "fetches Python modules of the kernel's tests"),
     ("qemu-system-arm", Need::Arm64, "runs the virtual machines for arm64"),
     ("qemu-system-x86", Need::Machines, "runs the virtual machines"),
-    ("shellcheck", Need::Packages, "looks for mistakes in the packages' scripts"),
+    ("shellcheck", Need::Checks, "looks for mistakes in the packages' scripts"),
     ("strace", Need::Machines, "counts system calls in the virtual machine"),
     ("udev", Need::Build, "runs in the virtual machine, and compiles the hwdb"),
     ("zlib1g-dev", Need::Build, "libelf needs it"),

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs all tests in one command.
 
+mod checks;
 mod host;
 
 use std::io::{BufRead, BufReader};
@@ -16,13 +17,11 @@ use crate::accelerator::Choice;
 use crate::artifacts::{self, Profile};
 use crate::cargo;
 use crate::costs;
-use crate::dist;
 use crate::paths::Paths;
 use crate::process;
-use crate::prose;
 use crate::report::{Part, Report};
-use crate::screen::{self, Step, row, seconds};
-use crate::setup;
+use crate::screen;
+use crate::setup::{self, Need};
 use crate::transcript::Tally;
 use crate::vm;
 use crate::wanted::Wanted;
@@ -43,7 +42,8 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     let artifacts = artifacts::build(root, Profile::Dev)?.artifacts()?;
     let own = Mutex::new(None);
     let beside = || {
-        let parts = || anyhow::Ok([run_part(HOST, || host_tests(root))?, run_part(CHECKS, || checks(root))?]);
+        let parts =
+            || anyhow::Ok([run_part(HOST, || host_tests(root))?, run_part(checks::NAME, || checks::run(root))?]);
         *own.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts());
     };
     let mut ran = vm::run_cases(&paths, &artifacts, &wanted, options, &beside)?;
@@ -56,6 +56,18 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     }
     report.notices = costs::notices(root, figures, &ran.releases);
     Ok(report)
+}
+
+/// Installs missing packages and checks the sources only.
+///
+/// # Errors
+/// The machinery fails.
+pub fn check() -> Result<Report> {
+    setup::install(&[Need::Build, Need::Checks])?;
+    let root = Paths::find()?.root;
+    find_tools(&root)?;
+    artifacts::build(&root, Profile::Dev)?;
+    Ok(Report { parts: vec![run_part(checks::NAME, || checks::run(&root))?], ..Report::default() })
 }
 
 /// Returns a cargo command that runs beside virtual machines. It leaves one processor to them.
@@ -96,9 +108,8 @@ fn run_part(name: &str, what: impl FnOnce() -> Result<Tally>) -> Result<Part> {
     Ok(Part { tally, took: started.elapsed(), ..Part::new(name) })
 }
 
-/// The name in reports of the tests on this machine and the checks of the sources.
+/// The name in reports of the tests on this machine.
 const HOST: &str = "host";
-const CHECKS: &str = "checks";
 
 /// Builds, runs and counts the tests of all packages.
 fn host_tests(root: &Path) -> Result<Tally> {
@@ -128,82 +139,5 @@ fn host_tests(root: &Path) -> Result<Tally> {
     let passed = child.wait().context("failed to wait for `cargo test`")?.success();
     let tally = tests.end(passed);
     step.done(&tally.to_string());
-    Ok(tally)
-}
-
-/// A check of the sources. Each counts as one case.
-struct Check {
-    name: &'static str,
-    passes: fn(&Path, &Step) -> Result<bool>,
-}
-
-const ALL_CHECKS: [Check; 6] = [
-    Check {
-        name: "the code is formatted",
-        passes: |root, _| {
-            let formatted = process::output(&mut cargo_beside(root, &["fmt", "--all", "--check"]));
-            Ok(shown(formatted))
-        },
-    },
-    Check { name: "the texts are worded and spelt right", passes: |root, _| Ok(shown(prose::check(root))) },
-    Check {
-        name: "clippy finds nothing",
-        passes: |root, step| {
-            let command = cargo_beside(root, &["clippy", "--workspace", "--all-targets"]);
-            cargo::run(command, &["--", "--deny", "warnings"], step, &mut |_| {})
-        },
-    },
-    Check {
-        name: "the documentation has no dead link",
-        passes: |root, step| {
-            let mut command = cargo_beside(root, &["doc", "--workspace", "--no-deps", "--document-private-items"]);
-            command.env("RUSTDOCFLAGS", "--deny warnings");
-            cargo::run(command, &[], step, &mut |_| {})
-        },
-    },
-    Check {
-        name: "a second build does nothing",
-        passes: |root, _| {
-            let compiled = artifacts::build(root, Profile::Dev)?.compiled;
-            if !compiled.is_empty() {
-                screen::line(&format!("built again: {}", compiled.join(", ")));
-            }
-            Ok(compiled.is_empty())
-        },
-    },
-    Check {
-        name: "the same files are laid out twice",
-        passes: |root, _| {
-            let product = artifacts::build(root, Profile::Dev)?.product()?;
-            dist::is_repeatable(root, &product, &Paths::find()?.packages.join("twice"))
-        },
-    },
-];
-
-/// Returns true if a program succeeded. Prints its output if it failed.
-fn shown(result: Result<String>) -> bool {
-    match result {
-        Ok(_) => true,
-        Err(error) => {
-            screen::line(&format!("{error:#}"));
-            false
-        }
-    }
-}
-
-fn checks(root: &Path) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for (number, check) in ALL_CHECKS.iter().enumerate() {
-        let step = screen::step(CHECKS, &format!("[{}/{}] {}", number + 1, ALL_CHECKS.len(), check.name));
-        let started = Instant::now();
-        let passed = (check.passes)(root, &step)?;
-        tally.passed += usize::from(passed);
-        tally.failed += usize::from(!passed);
-        let what = format!("{} ({})", check.name, seconds(started.elapsed()));
-        match passed {
-            true => screen::line(&row(CHECKS, "ok", &what)),
-            false => screen::failure(CHECKS, &what),
-        }
-    }
     Ok(tally)
 }

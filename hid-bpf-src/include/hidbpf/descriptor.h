@@ -38,7 +38,8 @@
  */
 #define HIDBPF_SILENT_FIELD(bytes)                                                                                     \
 	ReportId(0xac), ReportSize(8),                                                                                 \
-		HID__U8(0x94, HID__CHECKED((bytes)-1, (bytes) >= 2 && (bytes) <= 256, "a silent report has 2 to 256 bytes")), \
+		HID__U8(0x94, HID__CHECKED(-1 + (bytes), (bytes) >= 2 && (bytes) <= 256,                               \
+					   "a silent report has 2 to 256 bytes")),                                     \
 		Input(Const)
 
 /* ---- Main items: 6.2.2.4 to 6.2.2.6 ------------------------------------------------------------------------------ */
@@ -49,7 +50,8 @@
  * Null, NonVolatile Volatile (not for Input). There is also BitField. The compiler refuses both flags of a pair.
  * BufferedBytes needs the macros with that name.
  */
-#define Input(...) HID__MAIN(0x80, HID__FLAGS(__VA_ARGS__), !(HID__FLAGS(__VA_ARGS__) & 0x80), "an Input can't be Volatile")
+#define Input(...)                                                                                                     \
+	HID__MAIN(0x80, HID__FLAGS(__VA_ARGS__), !(HID__FLAGS(__VA_ARGS__) & 0x80), "an Input can't be Volatile")
 #define Output(...) HID__MAIN(0x90, HID__FLAGS(__VA_ARGS__), 1, "")
 #define Feature(...) HID__MAIN(0xb0, HID__FLAGS(__VA_ARGS__), 1, "")
 #define InputBufferedBytes(...) 0x82, (unsigned char)(HID__FLAGS(__VA_ARGS__)), 0x01
@@ -62,7 +64,8 @@
  */
 #define Collection(type, ...) 0xa1, HID_COLLECTION_##type, __VA_ARGS__, 0xc0
 #define CollectionVendor(type, ...)                                                                                    \
-	0xa1, HID__CHECKED(type, (type) >= 0x80 && (type) <= 0xff, "vendor collections are 0x80 to 0xff"), __VA_ARGS__, 0xc0
+	0xa1, HID__CHECKED(type, (type) >= 0x80 && (type) <= 0xff, "vendor collections are 0x80 to 0xff"),             \
+		__VA_ARGS__, 0xc0
 
 /* Each half alone, for part of a descriptor that ends one collection and begins the next. */
 #define CollectionBegin(type) 0xa1, HID_COLLECTION_##type
@@ -97,8 +100,7 @@
 #define PhysicalRange32(minimum, maximum) PhysicalMinimum32(minimum), PhysicalMaximum32(HID__ORDERED(minimum, maximum))
 
 /* The power of ten that multiplies the unit, -8 to 7: UnitExponent(-1) turns Unit(Centimeter) into millimetres. */
-#define UnitExponent(power)                                                                                            \
-	0x55, HID__CHECKED((power) & 0x0f, (power) >= -8 && (power) <= 7, "UnitExponent is -8 to 7")
+#define UnitExponent(power) 0x55, HID__CHECKED(0x0f & (power), (power) >= -8 && (power) <= 7, "UnitExponent is -8 to 7")
 
 /*
  * Unit(name) for None, Centimeter, Radians, Inch, Degrees, Gram, Second, Kelvin, Hertz, Newton...; Unit8, Unit16 and
@@ -222,30 +224,33 @@
 /* `value` as one byte, or a compile error with `message` unless `condition` holds. */
 #define HID__CHECKED(value, condition, message)                                                                        \
 	((unsigned char)((value) + 0 * (int)sizeof(struct {                                                            \
-				 _Static_assert(condition, message);                                                   \
-				 int unused;                                                                           \
-			 })))
+					   _Static_assert(condition, message);                                         \
+					   int unused;                                                                 \
+				   })))
 #define HID__ORDERED(low, high)                                                                                        \
 	((high) + 0 * (int)sizeof(struct {                                                                             \
-		 _Static_assert((low) <= (high), "the minimum is above the maximum: " #low ", " #high);                \
-		 int unused;                                                                                           \
-	 }))
+			  _Static_assert((low) <= (high), "the minimum is above the maximum: " #low ", " #high);       \
+			  int unused;                                                                                  \
+		  }))
 #define HID__BYTES16(value, what)                                                                                      \
-	HID__CHECKED((value) & 0xff, (value) >= 0 && (value) <= 0xffff, what " has 16 bits: " #value),                 \
+	HID__CHECKED(0xff & (value), (value) >= 0 && (value) <= 0xffff, what " has 16 bits: " #value),                 \
 		(unsigned char)((value) >> 8)
 #define HID__BYTES32(value)                                                                                            \
-	(unsigned char)(value), (unsigned char)((value) >> 8), (unsigned char)((value) >> 16), (unsigned char)((value) >> 24)
+	(unsigned char)(value), (unsigned char)((value) >> 8), (unsigned char)((value) >> 16),                         \
+		(unsigned char)((value) >> 24)
 
 #define HID__U8(tag, value) (tag) | 1, HID__CHECKED(value, (value) >= 0 && (value) <= 0xff, "not 0 to 255: " #value)
 #define HID__U16(tag, value) (tag) | 2, HID__BYTES16(value, "a number of 0 to 65535")
 #define HID__U32(tag, value) (tag) | 3, HID__BYTES32((unsigned long long)(value))
-#define HID__S8(tag, value) (tag) | 1, HID__CHECKED(value, (value) >= -128 && (value) <= 127, "not -128 to 127: " #value)
+#define HID__S8(tag, value)                                                                                            \
+	(tag) | 1, HID__CHECKED(value, (value) >= -128 && (value) <= 127, "not -128 to 127: " #value)
 #define HID__S16(tag, value)                                                                                           \
-	(tag) | 2, HID__CHECKED((value) & 0xff, (value) >= -32768 && (value) <= 32767, "not -32768 to 32767: " #value), \
+	(tag) | 2,                                                                                                     \
+		HID__CHECKED(0xff & (value), (value) >= -32768 && (value) <= 32767, "not -32768 to 32767: " #value),   \
 		(unsigned char)((value) >> 8)
 #define HID__S32(tag, value)                                                                                           \
 	(tag) | 3,                                                                                                     \
-		HID__CHECKED((value) & 0xff, (value) >= -2147483648LL && (value) <= 2147483647LL,                      \
+		HID__CHECKED(0xff & (value), (value) >= -2147483648LL && (value) <= 2147483647LL,                      \
 			     "not of 32 bits: " #value),                                                               \
 		(unsigned char)((value) >> 8), (unsigned char)((value) >> 16), (unsigned char)((value) >> 24)
 
@@ -257,7 +262,7 @@
 #define HID__UNSIGNED_(tag, width, value, ...) HID__U##width(tag, value)
 
 #define HID__MAIN(tag, flags, condition, message)                                                                      \
-	(tag) | 1, HID__CHECKED((flags) & 0xff, (condition) && !((flags) & (flags) >> 16 & 0xff),                      \
+	(tag) | 1, HID__CHECKED(0xff & (flags), (condition) && !((flags) & (flags) >> 16 & 0xff),                      \
 				message " or has both flags of a pair")
 
 #define HID__FLAGS(...) (HID__FLAG_COUNT(__VA_ARGS__, 9, 8, 7, 6, 5, 4, 3, 2, 1)(__VA_ARGS__))

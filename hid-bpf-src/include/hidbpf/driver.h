@@ -29,7 +29,7 @@
 #define HIDBPF__NEWER_ONLY(what)
 #else
 #define HIDBPF__OLDER(...) __VA_ARGS__
-#define HIDBPF__NEWER_ONLY(what) \
+#define HIDBPF__NEWER_ONLY(what)                                                                                       \
 	_Static_assert(0, what " needs Linux 6.11: say `requires = [\"struct-ops\"]` in driver.toml");
 #endif
 
@@ -127,7 +127,8 @@ static __always_inline int hidbpf_size(int bytes)
 	static __always_inline int hidbpf_input_report(struct hid_bpf_ctx *ctx, __u8 *report);                         \
 	/* Volatile keeps the order of the reads: the context replaces the arguments, and no value moves. */           \
 	HIDBPF__EVENT_PROGRAMS(volatile __u64 *)                                                                       \
-	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *hidbpf_ctx, enum hid_report_type hidbpf_type)\
+	static __always_inline int hidbpf_device_event(struct hid_bpf_ctx *hidbpf_ctx,                                 \
+						       enum hid_report_type hidbpf_type)                               \
 	{                                                                                                              \
 		__u8 *hidbpf_data = hidbpf_report_of_type(hidbpf_ctx, hidbpf_type, (size));                            \
 		int hidbpf_result = hidbpf_data ? hidbpf_input_report(hidbpf_ctx, hidbpf_data) : 0;                    \

@@ -34,6 +34,8 @@ HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
  * second button is not a second tip, and the third is a button and does not turn the pen around. The size is the
  * display's, and tilt is 60 degrees. Logical minima of 0 are left out, because 0 is the value at a descriptor's start.
  */
+/* clang-format takes the items of a macro for an expression. */
+/* clang-format off */
 #define KAMVAS_FIRMWARE_PEN(name, width, height)                                                                       \
 	HIDBPF_DESCRIPTOR(name,                                                                                        \
 		UsagePage(Digitizers),                                                                                 \
@@ -69,6 +71,7 @@ HIDBPF_SILENT_DESCRIPTOR(kamvas_silent_wheel, 9);
 			ReportCount(2),                                                                                \
 			Input(Data, Var, Abs)));                                                                       \
 	_Static_assert(sizeof(name) == KAMVAS_PEN_DESCRIPTOR_SIZE, "the pen's part must keep its size")
+/* clang-format on */
 
 /*
  * Parts of the vendor interface's descriptor: the pen from its flags to its pressure, with these axes, and the pad with

@@ -32,8 +32,8 @@ struct keydial_report {
  * three that are modifiers, three more, and the button in the wheel.
  */
 static const __u32 keydial_keys[256] = {
-	[0x0e] = 1 << 0, [0x0a] = 1 << 1, [0x0f] = 1 << 2,  [0x4c] = 1 << 3,  [0x0c] = 1 << 4,
-	[0x07] = 1 << 5, [0x05] = 1 << 6, [0x08] = 1 << 7,  [0x16] = 1 << 8,  [0x1d] = 1 << 9,
+	[0x0e] = 1 << 0,  [0x0a] = 1 << 1,  [0x0f] = 1 << 2,  [0x4c] = 1 << 3,  [0x0c] = 1 << 4,
+	[0x07] = 1 << 5,  [0x05] = 1 << 6,  [0x08] = 1 << 7,  [0x16] = 1 << 8,  [0x1d] = 1 << 9,
 	[0x06] = 1 << 10, [0x19] = 1 << 11, [0x28] = 1 << 15, [0x2c] = 1 << 16, [0x11] = 1 << 17,
 };
 #define KEYDIAL_LEFT_CONTROL 0x01

@@ -25,7 +25,7 @@
 /* ---- The mode, and the interfaces -------------------------------------------------------------------------------- */
 
 /*
- * HUION_RDESC_FIXUP("firmware's name", interface; ...) is the descriptor hook of a tablet whose interfaces differ in
+ * HUION_RDESC_FIXUP("firmware's name", { interface; ... }) is the descriptor hook of a tablet whose interfaces differ in
  * the size of their descriptors. Write one of the macros below for each interface, with that size first.
  */
 #define HUION_RDESC_FIXUP(firmware, ...)                                                                               \
@@ -97,7 +97,8 @@ static __always_inline int huion_write(__u8 *report, __u8 id, __u32 fields, cons
 /* Turns a keyboard report into a pad's report, with a table of HIDBPF_SHORTCUTS. Returns the hook's result. */
 #define huion_shortcut_event(report, shortcuts)                                                                        \
 	huion_write((report), HUION_KEYS_ID,                                                                           \
-		    hidbpf_shortcut_button((shortcuts), (report)[HUION_KEYS_MODIFIERS], (report)[HUION_KEYS_FIRST]), 2)
+		    hidbpf_shortcut_button((shortcuts), (report)[HUION_KEYS_MODIFIERS], (report)[HUION_KEYS_FIRST]),   \
+		    2)
 
 /* The descriptor of such a pad, with buttons 1 to `buttons`. */
 #define HUION_SHORTCUT_PAD(buttons)                                                                                    \

@@ -79,8 +79,8 @@ struct hidbpf_item {
                                                                                                                        \
 		if (!hidbpf_next_item(hidbpf_context, &hidbpf_next))                                                   \
 			return 1;                                                                                      \
-		hidbpf_walk_result = name(&hidbpf_next);                                                             \
-		return hidbpf_walk_result != 0;                                                                      \
+		hidbpf_walk_result = name(&hidbpf_next);                                                               \
+		return hidbpf_walk_result != 0;                                                                        \
 	}                                                                                                              \
 	static __always_inline int name(struct hidbpf_item *item HIDBPF__UNUSED)
 
@@ -148,9 +148,10 @@ static __always_inline _Bool hidbpf_next_item(const struct hidbpf_walk_context *
 	item->type = prefix & 0xfc;
 	item->size = length;
 	item->descriptor = descriptor;
-	item->value = (__u32)(*hidbpf_descriptor_byte(descriptor, at + 1) | *hidbpf_descriptor_byte(descriptor, at + 2) << 8 |
-			      *hidbpf_descriptor_byte(descriptor, at + 3) << 16) |
-		      (__u32)*hidbpf_descriptor_byte(descriptor, at + 4) << 24;
+	item->value =
+		(__u32)(*hidbpf_descriptor_byte(descriptor, at + 1) | *hidbpf_descriptor_byte(descriptor, at + 2) << 8 |
+			*hidbpf_descriptor_byte(descriptor, at + 3) << 16) |
+		(__u32)*hidbpf_descriptor_byte(descriptor, at + 4) << 24;
 	item->value &= 0xffffffffULL >> (32 - 8 * length);
 	if (prefix >= 0xf0) {
 		length = 2 + *hidbpf_descriptor_byte(descriptor, at + 1);
@@ -185,7 +186,8 @@ static __always_inline _Bool hidbpf_set_item(struct hidbpf_item *item, __u32 val
 {
 	const __u32 offset = item->offset + 1, unused = (32 - 8 * item->size) & 31;
 
-	if (!item->size || ((value << unused) >> unused != value && (__u32)((__s32)(value << unused) >> unused) != value))
+	if (!item->size ||
+	    ((value << unused) >> unused != value && (__u32)((__s32)(value << unused) >> unused) != value))
 		return 0;
 	*hidbpf_descriptor_byte(item->descriptor, offset) = (__u8)value;
 	if (item->size == 1)

@@ -139,8 +139,8 @@ extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) __ksym __weak;
  * The callback's last parameter is the map's value. Kernels up to 6.19 have the first function, kernels since 7.0 the
  * second.
  */
-extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value), unsigned int flags,
-				    void *unused) __ksym __weak;
+extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value),
+				    unsigned int flags, void *unused) __ksym __weak;
 extern int bpf_wq_set_callback(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value),
 			       unsigned int flags) __ksym __weak;
 

@@ -30,7 +30,7 @@
  * AXIS_OTHER_WAY.
  */
 #define HIDBPF_OPTION_CHOICE(name, ...)                                                                                \
-	enum hidbpf_option_##name { __VA_ARGS__ };                                                                     \
+	enum hidbpf_option_##name{__VA_ARGS__};                                                                        \
 	HIDBPF__OPTION(enum hidbpf_option_##name, name)
 
 #endif

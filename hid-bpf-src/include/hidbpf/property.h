@@ -15,7 +15,8 @@
  * HIDBPF_UDEV_PROPERTY(NAME); declares that the driver reads the property NAME. Its value is "" if the device does not
  * have the property.
  */
-#define HIDBPF_UDEV_PROPERTY(name) const volatile char UDEV_PROP_##name[HIDBPF_PROPERTY_SIZE] __attribute__((aligned(4)))
+#define HIDBPF_UDEV_PROPERTY(name)                                                                                     \
+	const volatile char UDEV_PROP_##name[HIDBPF_PROPERTY_SIZE] __attribute__((aligned(4)))
 
 /* HIDBPF_PROPERTY_STARTS_WITH(NAME, "text"): true if the value of a declared property begins with a literal text. */
 #define HIDBPF_PROPERTY_STARTS_WITH(name, prefix)                                                                      \
@@ -36,7 +37,8 @@ static __always_inline __u32 hidbpf_word(const char *text, const unsigned long c
 }
 
 /* Compares four characters at a time, and only the remaining ones at the end. */
-static __always_inline _Bool hidbpf_starts_with(const volatile char *value, const char *prefix, const unsigned long size)
+static __always_inline _Bool hidbpf_starts_with(const volatile char *value, const char *prefix,
+						const unsigned long size)
 {
 	/* Without this, clang loads the address again for each word. */
 	asm("" : "+r"(value));
@@ -44,7 +46,8 @@ static __always_inline _Bool hidbpf_starts_with(const volatile char *value, cons
 	for (unsigned long i = 0; i < size; i += 4) {
 		const unsigned long count = size - i < 4 ? size - i : 4;
 
-		if (*(const volatile __u32 *)(value + i) << 8 * (4 - count) != hidbpf_word(prefix + i, count) << 8 * (4 - count))
+		if (*(const volatile __u32 *)(value + i) << 8 * (4 - count) != hidbpf_word(prefix + i, count)
+										       << 8 * (4 - count))
 			return 0;
 	}
 	return 1;

@@ -21,13 +21,16 @@ static __always_inline void *hidbpf_report(struct hid_bpf_ctx *ctx, const unsign
 }
 
 /* The same for HIDBPF_INPUT_REPORT: also returns NULL for all reports that are not input reports. */
-static __always_inline void *hidbpf_report_of_type(struct hid_bpf_ctx *ctx, enum hid_report_type type, const unsigned long size)
+static __always_inline void *hidbpf_report_of_type(struct hid_bpf_ctx *ctx, enum hid_report_type type,
+						   const unsigned long size)
 {
 	/*
 	 * The other types produce an offset beyond the end of any buffer, where hid_bpf_get_data() returns NULL. This
 	 * saves a branch.
 	 */
-	return ctx->size >= (int)size ? __builtin_assume_aligned(hid_bpf_get_data(ctx, (unsigned int)type << 16, size), 8) : NULL;
+	return ctx->size >= (int)size ?
+		       __builtin_assume_aligned(hid_bpf_get_data(ctx, (unsigned int)type << 16, size), 8) :
+		       NULL;
 }
 
 /* The same for a numbered report whose first byte is `id`; NULL for reports with another id. */
@@ -182,12 +185,17 @@ static __always_inline _Bool hidbpf_put(struct hid_bpf_ctx *ctx, const unsigned 
  * from memory that programs may write to (bpf_dynptr_from_mem()). It copies from other memory only into such memory
  * (bpf_dynptr_write()). Arrays of HIDBPF_DESCRIPTOR need no copy.
  */
+/* Versions of clang-format disagree about _Generic. */
+/* clang-format off */
 #define HIDBPF__WRITABLE(array)                                                                                        \
 	({                                                                                                             \
 		static __u8 hidbpf_copy[_Generic(&(array)[0], const __u8 *: sizeof(array), default: 1)]                \
 			__attribute__((unused));                                                                       \
-		_Generic(&(array)[0], const __u8 *: hidbpf_copied(hidbpf_copy, (array), sizeof(array)), default: (array));\
+		_Generic(&(array)[0],                                                                                  \
+			const __u8 *: hidbpf_copied(hidbpf_copy, (array), sizeof(array)),                              \
+			default: (array));                                                                             \
 	})
+/* clang-format on */
 
 static __always_inline __u8 *hidbpf_copied(__u8 *copy, const __u8 *from, unsigned long size)
 {
@@ -224,12 +232,15 @@ static __always_inline int hidbpf_overwrite_with(struct hid_bpf_ctx *ctx, const 
  * For descriptor hooks. Appends an array of HIDBPF_DESCRIPTOR to the device's descriptor, which must have `size` bytes.
  * Returns the hook's result.
  */
-#define hidbpf_append(ctx, size, descriptor) hidbpf_append_to((ctx), (size), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
+#define hidbpf_append(ctx, size, descriptor)                                                                           \
+	hidbpf_append_to((ctx), (size), HIDBPF__WRITABLE(descriptor), sizeof(descriptor))
 
 static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsigned long size, __u8 *descriptor,
 					    const unsigned long added)
 {
-	return ctx->size == (int)size && hidbpf_put(ctx, size, added, 0, descriptor, added) ? (int)(size + added) : -EIO;
+	if (ctx->size != (int)size || !hidbpf_put(ctx, size, added, 0, descriptor, added))
+		return -EIO;
+	return (int)(size + added);
 }
 
 /*
@@ -299,8 +310,8 @@ struct hidbpf_shortcut {
 #define HIDBPF__SHORTCUT_PLACE(modifiers, key) (((key) + ((modifiers) << 4)) & (HIDBPF_SHORTCUTS - 1))
 
 /* Returns the `button` of the entry that has these modifiers and this key, or 0. */
-static __always_inline __u32 hidbpf_shortcut_button(const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS], __u32 modifiers,
-						    __u32 key)
+static __always_inline __u32 hidbpf_shortcut_button(const struct hidbpf_shortcut table[HIDBPF_SHORTCUTS],
+						    __u32 modifiers, __u32 key)
 {
 	const struct hidbpf_shortcut *shortcut = &table[HIDBPF__SHORTCUT_PLACE(modifiers, key)];
 

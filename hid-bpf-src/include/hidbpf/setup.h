@@ -62,7 +62,8 @@ struct hidbpf_device {
 	}                                                                                                              \
 	static __always_inline int hidbpf_setup(struct hidbpf_device *device HIDBPF__UNUSED)
 
-static __always_inline int hidbpf_answered(struct hidbpf_device *device, int result, __u8 report_id, __u8 type, __u8 request)
+static __always_inline int hidbpf_answered(struct hidbpf_device *device, int result, __u8 report_id, __u8 type,
+					   __u8 request)
 {
 	if (result < 0)
 		device->args->refusal = (struct hidbpf_refusal){
@@ -84,8 +85,9 @@ static __always_inline int hidbpf_get_feature(struct hidbpf_device *device, __u8
 {
 	__u8 id = report[0];
 
-	return hidbpf_answered(device, hid_bpf_hw_request(device->ctx, report, size, HID_FEATURE_REPORT, HID_REQ_GET_REPORT), id,
-			       HID_FEATURE_REPORT, HID_REQ_GET_REPORT);
+	return hidbpf_answered(device,
+			       hid_bpf_hw_request(device->ctx, report, size, HID_FEATURE_REPORT, HID_REQ_GET_REPORT),
+			       id, HID_FEATURE_REPORT, HID_REQ_GET_REPORT);
 }
 
 /* SET_REPORT. Returns 0 or a negative errno. */
@@ -107,7 +109,8 @@ static __u8 hidbpf_field_report[HIDBPF_FIELD_REPORT_SIZE] HIDBPF__UNUSED;
  * Returns 0 or a negative errno: -EIO if the answer ends before the field, -EINVAL if the device does not have the
  * field.
  */
-static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const volatile struct hidbpf_field *field, __u32 *value)
+static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const volatile struct hidbpf_field *field,
+					    __u32 *value)
 {
 	const __u32 first = field->offset / 8, size = field->size;
 	__u64 bits = 0;
@@ -116,7 +119,8 @@ static __always_inline int hidbpf_get_field(struct hidbpf_device *device, const 
 	if (!size)
 		return -EINVAL;
 	hidbpf_field_report[0] = field->report_id;
-	result = hid_bpf_hw_request(device->ctx, hidbpf_field_report, sizeof(hidbpf_field_report), field->type, HID_REQ_GET_REPORT);
+	result = hid_bpf_hw_request(device->ctx, hidbpf_field_report, sizeof(hidbpf_field_report), field->type,
+				    HID_REQ_GET_REPORT);
 	if (result < 0)
 		return hidbpf_answered(device, result, field->report_id, field->type, HID_REQ_GET_REPORT);
 	if (field->offset + size > (__u32)result * 8)

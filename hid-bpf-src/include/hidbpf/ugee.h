@@ -36,7 +36,8 @@
  */
 #define UgeePen(kind, ...)                                                                                             \
 	UsagePage(Digitizers), Usage(Digitizers, kind),                                                                \
-		Collection(Application, ReportId(UGEE_PEN_ID), Usage(Digitizers, Stylus), Collection(Physical, __VA_ARGS__))
+		Collection(Application, ReportId(UGEE_PEN_ID), Usage(Digitizers, Stylus),                              \
+			   Collection(Physical, __VA_ARGS__))
 
 /*
  * X and Y, each with 16 bits and its length in thousandths of an inch. Push and Pop confine the unit to these fields.
@@ -61,7 +62,7 @@
 #define UGEE_KEYS_LEFT_ALT 0x04
 
 /* The meaning of a key: button `number`, counted from 1, or one step of the dial. */
-#define UGEE_BUTTON(number) (1 << ((number) - 1))
+#define UGEE_BUTTON(number) (1 << (number) >> 1)
 #define UGEE_DIAL_CLOCKWISE 0x100
 #define UGEE_DIAL_COUNTERCLOCKWISE 0x200
 
@@ -84,12 +85,12 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
 #define UgeePad(id, buttons, ...)                                                                                      \
 	UsagePage(GenericDesktop), Usage(GenericDesktop, Keypad),                                                      \
 		Collection(Application, UsagePage(Digitizers), Usage(Digitizers, TabletFunctionKeys),                  \
-			   Collection(Physical, ReportId(id), TabletPadMarks(), UsagePage(Button), Buttons(1, buttons), \
-				      ReportSize(1), ReportCount(buttons), Input(Data, Var, Abs), __VA_ARGS__))
+			   Collection(Physical, ReportId(id), TabletPadMarks(), UsagePage(Button),                     \
+				      Buttons(1, buttons), ReportSize(1), ReportCount(buttons), Input(Data, Var, Abs), \
+				      __VA_ARGS__))
 #define UgeeNoDial(buttons) Padding(32 - (buttons))
 #define UgeeDial(buttons, most)                                                                                        \
-	Padding(8 - (buttons)), UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel),                               \
-		LogicalRange8(-(most), most),                                                                          \
+	Padding(8 - (buttons)), UsagePage(GenericDesktop), Usage(GenericDesktop, Wheel), LogicalRange8(-(most), most), \
 		ReportSize(8), ReportCount(1), Input(Data, Var, Rel), Padding(16)
 
 /*
@@ -97,7 +98,8 @@ _Static_assert(sizeof(struct ugee_pad_report) == UGEE_KEYS_SIZE, "the report's s
  * table gives a meaning to each of the 256 usages of the keyboard page; 0 means nothing. `left_alt` is the meaning of
  * that modifier, and `dial_steps` is the value of one step of the dial. Returns the hook's result.
  */
-static __always_inline int ugee_pad_event(__u8 *report, __u8 id, const __u16 *meaning_of_key, __u16 left_alt, __s32 dial_steps)
+static __always_inline int ugee_pad_event(__u8 *report, __u8 id, const __u16 *meaning_of_key, __u16 left_alt,
+					  __s32 dial_steps)
 {
 	__u64 keys;
 	__u32 down;

@@ -66,7 +66,8 @@ static __always_inline int hidbpf_start(struct hidbpf_work *work, __u32 millisec
 }
 
 /* The timer's callback. */
-static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, int *key HIDBPF__UNUSED, struct hidbpf_work *work)
+static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, int *key HIDBPF__UNUSED,
+						     struct hidbpf_work *work)
 {
 	bpf_wq_start(&work->item, 0);
 	return 0;
@@ -98,7 +99,8 @@ static __always_inline int hidbpf_run_in(void *map, int (*callback)(void *map, i
 	return work ? bpf_wq_start(&work->item, 0) : -ENODEV;
 }
 
-static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value), __u32 milliseconds)
+static __always_inline int hidbpf_schedule_in(void *map, int (*callback)(void *map, int *key, void *value),
+					      __u32 milliseconds)
 {
 	struct hidbpf_work *work = hidbpf_ready(map, callback);
 

@@ -18,7 +18,8 @@ long bpf_dynptr_from_mem(void *data, __u64 size, __u64 flags __attribute__((unus
 	return 0;
 }
 
-long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u64 offset, __u64 flags __attribute__((unused)))
+long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u64 offset,
+		     __u64 flags __attribute__((unused)))
 {
 	if (offset + size > pointer->opaque[1])
 		return -7;
@@ -26,7 +27,8 @@ long bpf_dynptr_read(void *to, __u64 size, const struct bpf_dynptr *pointer, __u
 	return 0;
 }
 
-long bpf_dynptr_write(const struct bpf_dynptr *pointer, __u64 offset, void *from, __u64 size, __u64 flags __attribute__((unused)))
+long bpf_dynptr_write(const struct bpf_dynptr *pointer, __u64 offset, void *from, __u64 size,
+		      __u64 flags __attribute__((unused)))
 {
 	if (offset + size > pointer->opaque[1])
 		return -7;
@@ -56,11 +58,14 @@ static __u8 negated8(__u8 value)
 }
 
 static const struct hidbpf_shortcut shortcuts[HIDBPF_SHORTCUTS] = {
-	HIDBPF_SHORTCUT(0x00, 0x08, 3), HIDBPF_SHORTCUT(0x01, 0x08, 6), HIDBPF_SHORTCUT(0x05, 0x1d, 0x8000),
+	HIDBPF_SHORTCUT(0x00, 0x08, 3),
+	HIDBPF_SHORTCUT(0x01, 0x08, 6),
+	HIDBPF_SHORTCUT(0x05, 0x1d, 0x8000),
 };
 
 HIDBPF_DESCRIPTOR(padding, Padding(8), Padding(16), Padding(3));
-#define EIGHT(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
+#define EIGHT(...)                                                                                                     \
+	__VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
 HIDBPF_DESCRIPTOR(longest, EIGHT(EIGHT(EIGHT(1, 2, 3, 4, 5, 6, 7, 8))));
 HIDBPF_DESCRIPTOR(two_bytes, 7, 8);
 static const __u8 constant[] = {Padding(5)};
@@ -94,8 +99,10 @@ int main(void)
 	CHECK(hidbpf_report(&ctx, 8) == buffer && hidbpf_report(&ctx, 9) == NULL);
 	CHECK(hidbpf_report_with_id(&ctx, 7, 8) == buffer && hidbpf_report_with_id(&ctx, 8, 8) == NULL);
 	CHECK(hidbpf_report_with_id(&ctx, 7, 9) == NULL && hidbpf_report_id(&ctx) == 7);
-	CHECK(hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 8) == buffer && !hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 9));
-	CHECK(!hidbpf_report_of_type(&ctx, HID_OUTPUT_REPORT, 8) && !hidbpf_report_of_type(&ctx, HID_FEATURE_REPORT, 8));
+	CHECK(hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 8) == buffer &&
+	      !hidbpf_report_of_type(&ctx, HID_INPUT_REPORT, 9));
+	CHECK(!hidbpf_report_of_type(&ctx, HID_OUTPUT_REPORT, 8) &&
+	      !hidbpf_report_of_type(&ctx, HID_FEATURE_REPORT, 8));
 	ctx.size = 0;
 	CHECK(hidbpf_report_id(&ctx) == -1);
 
@@ -105,25 +112,30 @@ int main(void)
 	CHECK(!hidbpf_patch_byte(&descriptor, 18, 0, 1) && buffer[18] == 0);
 
 	CHECK(hidbpf_shortcut_button(shortcuts, 0x00, 0x08) == 3 && hidbpf_shortcut_button(shortcuts, 0x01, 0x08) == 6);
-	CHECK(hidbpf_shortcut_button(shortcuts, 0x05, 0x1d) == 0x8000 && hidbpf_shortcut_button(shortcuts, 0x02, 0x08) == 0);
+	CHECK(hidbpf_shortcut_button(shortcuts, 0x05, 0x1d) == 0x8000 &&
+	      hidbpf_shortcut_button(shortcuts, 0x02, 0x08) == 0);
 	CHECK(hidbpf_shortcut_button(shortcuts, 0x00, 0x48) == 0 && hidbpf_shortcut_button(shortcuts, 0x00, 0x00) == 0);
 
 	CHECK(hidbpf_replace(&descriptor, padding) == 18 && same(padding, 18) && buffer[18] == 0);
 	CHECK(hidbpf_replace(&descriptor, long_and_odd) == 1537 && same(long_and_odd, 1537) && buffer[1537] == 0);
 	CHECK(sizeof(longest) == 4096 && hidbpf_replace(&descriptor, longest) == 4096 && same(longest, 4096));
 	CHECK(hidbpf_replace(&ctx, longest) == -EIO);
-	CHECK(hidbpf_change(&descriptor, HIDBPF_REPLACED(padding)) == 18 && same(padding, 18) && buffer[18] == longest[18]);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_REPLACED(padding)) == 18 && same(padding, 18) &&
+	      buffer[18] == longest[18]);
 	buffer[0] = 0xff;
 	CHECK(hidbpf_change(&descriptor, HIDBPF_UNCHANGED()) == 0 && buffer[0] == 0xff);
 	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(0, padding)) == 0 && same(padding, 18));
-	CHECK(hidbpf_change(&descriptor, HIDBPF_APPENDED(18, padding)) == 36 && same(padding, 18) && buffer[18] == padding[0]);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_APPENDED(18, padding)) == 36 && same(padding, 18) &&
+	      buffer[18] == padding[0]);
 	CHECK(buffer[35] == padding[17] && buffer[36] == longest[36]);
-	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(2, two_bytes)) == 0 && buffer[1] == padding[1] && buffer[2] == 7);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(2, two_bytes)) == 0 && buffer[1] == padding[1] &&
+	      buffer[2] == 7);
 	CHECK(buffer[3] == 8 && buffer[4] == padding[4]);
 	CHECK(hidbpf_change(&ctx, HIDBPF_REPLACED(padding)) == -EIO);
 	CHECK(hidbpf_replace(&descriptor, constant) == 6 && same(constant, 6) && buffer[6] == padding[6]);
 	CHECK(hidbpf_append(&descriptor, 18, constant) == 24 && buffer[18] == constant[0] && buffer[23] == constant[5]);
-	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(3, constant)) == 0 && buffer[3] == constant[0] && buffer[9] == padding[9]);
+	CHECK(hidbpf_change(&descriptor, HIDBPF_OVERWRITTEN(3, constant)) == 0 && buffer[3] == constant[0] &&
+	      buffer[9] == padding[9]);
 
 	CHECK(!HIDBPF_PROPERTY_STARTS_WITH(EMPTY, "HUION") && HIDBPF_PROPERTY_STARTS_WITH(EMPTY, ""));
 	CHECK(HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21j_") && !HIDBPF_PROPERTY_STARTS_WITH(SET, "HUION_T21k_"));

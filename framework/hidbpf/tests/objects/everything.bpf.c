@@ -128,7 +128,8 @@ static __always_inline int use_texts(__u8 *data)
 		return -5;
 	if (bpf_probe_read_kernel(copy, sizeof(copy), (void *)8) != -14 || copy[0])
 		return -5;
-	if (bpf_dynptr_from_mem(text, sizeof(text), 1, &pointer) != -22 || bpf_dynptr_read(copy, 1, &pointer, 0, 0) != -22)
+	if (bpf_dynptr_from_mem(text, sizeof(text), 1, &pointer) != -22 ||
+	    bpf_dynptr_read(copy, 1, &pointer, 0, 0) != -22)
 		return -5;
 	if (bpf_dynptr_from_mem(text, sizeof(text), 0, &pointer) || bpf_dynptr_read(copy, 8, &pointer, 9, 0) != -7)
 		return -5;
@@ -211,12 +212,14 @@ static __always_inline int event(struct hid_bpf_ctx *ctx, enum hid_report_type t
 		return 0;
 	case 8:
 		data[1] = type;
-		data[2] = __builtin_preserve_field_info(ctx->report_type, 2) | __builtin_preserve_field_info(ctx->index, 2) << 1 |
+		data[2] = __builtin_preserve_field_info(ctx->report_type, 2) |
+			  __builtin_preserve_field_info(ctx->index, 2) << 1 |
 			  __builtin_preserve_field_info(ctx->never, 2) << 2 |
 			  __builtin_preserve_type_info(*(struct bpf_struct_ops_hid_bpf_ops *)0, 0) << 3 |
 			  __builtin_preserve_type_info(*(struct hid_bpf_ctx *)0, 0) << 4 |
 			  __builtin_preserve_field_info(((struct hid_bpf_ops *)0)->hid_hw_request, 2) << 5;
-		data[3] = (hid_bpf_get_data != NULL) | (hid_bpf_try_input_report != NULL) << 1 | (no_such_kfunc != NULL) << 2;
+		data[3] = (hid_bpf_get_data != NULL) | (hid_bpf_try_input_report != NULL) << 1 |
+			  (no_such_kfunc != NULL) << 2;
 		return 0;
 	case 9:
 		data[1] = bpf_for_each_map_elem(&counters, add_counter, &sum, 0);

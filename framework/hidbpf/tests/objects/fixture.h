@@ -21,7 +21,7 @@ typedef unsigned long long __u64;
 #define __weak __attribute__((weak))
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
-#define __uint(name, value) int(*name)[value]
+#define __uint(name, value) typeof(int[value]) *name
 #define __type(name, type) typeof(type) *name
 
 enum hid_report_type { HID_INPUT_REPORT, HID_OUTPUT_REPORT, HID_FEATURE_REPORT };
@@ -106,11 +106,13 @@ extern void hid_bpf_release_context(struct hid_bpf_ctx *ctx) __ksym __weak;
 extern int hid_bpf_hw_request(struct hid_bpf_ctx *ctx, __u8 *data, unsigned long size, enum hid_report_type type,
 			      enum hid_class_request request) __ksym __weak;
 extern int hid_bpf_hw_output_report(struct hid_bpf_ctx *ctx, __u8 *data, unsigned long size) __ksym __weak;
-extern int hid_bpf_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data, const unsigned long size) __ksym __weak;
-extern int hid_bpf_try_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data, const unsigned long size) __ksym __weak;
+extern int hid_bpf_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data,
+				const unsigned long size) __ksym __weak;
+extern int hid_bpf_try_input_report(struct hid_bpf_ctx *ctx, enum hid_report_type type, __u8 *data,
+				    const unsigned long size) __ksym __weak;
 extern int bpf_wq_init(struct bpf_wq *work, void *map, unsigned int flags) __ksym __weak;
-extern int bpf_wq_set_callback_impl(struct bpf_wq *work, int (*callback)(void *map, int *key, void *value), unsigned int flags,
-				    void *aux) __ksym __weak;
+extern int bpf_wq_set_callback_impl(struct bpf_wq *work, int (*callback)(void *map, int *key, void *value),
+				    unsigned int flags, void *aux) __ksym __weak;
 extern int bpf_wq_start(struct bpf_wq *work, unsigned int flags) __ksym __weak;
 extern int bpf_iter_num_new(struct bpf_iter_num *numbers, int start, int end) __ksym __weak;
 extern int *bpf_iter_num_next(struct bpf_iter_num *numbers) __ksym __weak;
@@ -138,27 +140,28 @@ static long (*bpf_trace_vprintk)(const char *format, __u32 size, const void *dat
 static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) = (void *)181;
 static long (*bpf_strncmp)(const char *left, __u32 size, const char *right) = (void *)182;
 static long (*bpf_dynptr_from_mem)(void *data, __u32 size, __u64 flags, struct bpf_dynptr *pointer) = (void *)197;
-static long (*bpf_dynptr_read)(void *to, __u32 size, const struct bpf_dynptr *pointer, __u32 offset, __u64 flags) = (void *)201;
+static long (*bpf_dynptr_read)(void *to, __u32 size, const struct bpf_dynptr *pointer, __u32 offset,
+			       __u64 flags) = (void *)201;
 
 /* Both generations' programs for hooks that are in them. */
-#define EVENT(body)                                                                                                     \
-	SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args)                                               \
-	{                                                                                                               \
-		struct hid_bpf_ctx *ctx = (void *)args[0];                                                              \
-		return body(ctx, ctx->report_type);                                                                     \
-	}                                                                                                               \
-	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                  \
-	{                                                                                                               \
-		return body((void *)args[0], args[1]);                                                                  \
+#define EVENT(body)                                                                                                    \
+	SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args)                                              \
+	{                                                                                                              \
+		struct hid_bpf_ctx *ctx = (void *)args[0];                                                             \
+		return body(ctx, ctx->report_type);                                                                    \
+	}                                                                                                              \
+	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
+	{                                                                                                              \
+		return body((void *)args[0], args[1]);                                                                 \
 	}
-#define FIXUP(body)                                                                                                     \
-	SEC("?fmod_ret/hid_bpf_rdesc_fixup") int fixup_fmod(__u64 *args)                                                \
-	{                                                                                                               \
-		return body((void *)args[0]);                                                                           \
-	}                                                                                                               \
-	SEC("?struct_ops/hid_rdesc_fixup") int fixup_ops(__u64 *args)                                                   \
-	{                                                                                                               \
-		return body((void *)args[0]);                                                                           \
+#define FIXUP(body)                                                                                                    \
+	SEC("?fmod_ret/hid_bpf_rdesc_fixup") int fixup_fmod(__u64 *args)                                               \
+	{                                                                                                              \
+		return body((void *)args[0]);                                                                          \
+	}                                                                                                              \
+	SEC("?struct_ops/hid_rdesc_fixup") int fixup_ops(__u64 *args)                                                  \
+	{                                                                                                              \
+		return body((void *)args[0]);                                                                          \
 	}
 
 char fixture_license[] SEC("license") = "GPL";

@@ -47,7 +47,8 @@ static __always_inline int fixup(struct hid_bpf_ctx *ctx)
 EVENT(event)
 FIXUP(fixup)
 
-SEC("?.struct_ops.link") struct hid_bpf_ops mouse = {.hid_device_event = (void *)event_ops, .hid_rdesc_fixup = (void *)fixup_ops};
+SEC("?.struct_ops.link")
+struct hid_bpf_ops mouse = {.hid_device_event = (void *)event_ops, .hid_rdesc_fixup = (void *)fixup_ops};
 
 SEC("?syscall") int probe(struct hid_bpf_probe_args *args)
 {
