@@ -15,19 +15,18 @@ use std::time::Duration;
 use hidbpf::aside::Aside;
 use hidbpf::config::{Config, Source};
 use hidbpf::descriptor::{
-    Anatomy, Descriptor, decoded_difference, items_difference, parse_hex, picture, picture_of_difference,
-    reports_difference,
+    Anatomy, Descriptor, HexBytes, ReportType, decoded_difference, items_difference, parse_hex, picture,
+    picture_of_difference, reports_difference,
 };
 use hidbpf::device::{Device, has_input_report};
 use hidbpf::fast::{KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
-use hidbpf::manifest::{Embedded, HexBytes, Manifest, Seal};
+use hidbpf::manifest::{Embedded, Manifest, Seal};
 use hidbpf::matching::judge;
 use hidbpf::object::{DriverObject, seal};
-use hidbpf::recording::{self, Event, Feature, Recording};
-use hidbpf::replay::reports::ReportType;
-use hidbpf::replay::{self, Driver, Object, RequestKind, Settings};
+use hidbpf::recording::{self, Event, Feature, Recording, RequestKind};
+use hidbpf::replay::{self, Driver, Object, Settings};
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
 use hidbpf::text::Printable;

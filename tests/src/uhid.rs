@@ -10,9 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hidbpf::recording::Asked;
-use hidbpf::replay::RequestKind;
-use hidbpf::replay::reports::ReportType;
+use hidbpf::descriptor::ReportType;
+use hidbpf::recording::{Asked, RequestKind};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 

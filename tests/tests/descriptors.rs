@@ -10,13 +10,12 @@ use std::sync::LazyLock;
 
 use hid_bpf_src::FieldPlace;
 use hidbpf::descriptor::{
-    Anatomy, Change, Content, Descriptor, Field, ItemKind, Report, Undecodable, Usage, decoded_difference,
-    items_difference, picture, picture_of_difference, reports_difference,
+    Anatomy, Change, Content, Descriptor, Field, ItemKind, Report, ReportLengths, ReportType, Undecodable, Usage,
+    decoded_difference, items_difference, picture, picture_of_difference, reports_difference,
 };
 use hidbpf::fields::DriverField;
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::recording::Recording;
-use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::replay::{Device, Driver, Fixed, Generation, Object, Settings};
 use hidbpf_tests::random::Random;
 use hidbpf_tests::walked::{longest, walked};
@@ -255,7 +254,7 @@ fn field_of(report: ReportType, usage: Usage) -> DriverField {
 
 /// Checks that a replay uses the same lengths of reports as the kernel's `hid_report_len()`.
 fn agrees_with_replay(descriptor: &Descriptor) -> Result<(), Failed> {
-    let counted = Reports::parse(&descriptor.bytes)?;
+    let counted = ReportLengths::parse(&descriptor.bytes)?;
     for report in &descriptor.reports {
         let has_id = usize::from(report.numbered && report.id.is_none());
         let length = counted.length(report.kind, report.id.unwrap_or(0)).map(|length| length + has_id);

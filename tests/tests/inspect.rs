@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use hidbpf::manifest::HexBytes;
+use hidbpf::descriptor::HexBytes;
 use hidbpf::recording::Recording;
 use serde_json::{Value, json};
 

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("hidbpf-descriptor", &[]),
     ("hidbpf-prelink", &[]),
     ("hid-bpf-src", &["hidbpf-prelink"]),
-    ("hidbpf-core", &["hid-bpf-src", "hidbpf-prelink"]),
+    ("hidbpf-core", &["hid-bpf-src", "hidbpf-descriptor", "hidbpf-prelink"]),
     ("hidbpf-helper", &["hidbpf-core"]),
-    ("hidbpf", &["hid-bpf-src", "hidbpf-core"]),
+    ("hidbpf", &["hid-bpf-src", "hidbpf-core", "hidbpf-descriptor"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-prelink"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),

@@ -12,7 +12,7 @@ use hidbpf::ids::Group;
 use hidbpf::manifest::Manifest;
 use hidbpf::matching::Verdict;
 use hidbpf::names::DriverName;
-use hidbpf::recording::Recording;
+use hidbpf::recording::{self, Recording};
 use hidbpf_build::Interface;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -109,7 +109,7 @@ fn the_rules_of_a_new_driver_take_the_device() {
     }
     let manifest = Manifest::parse("driver.toml".as_ref(), &manifest).expect("a manifest");
     let recording = Recording::read(&desk.path().join("m.hid")).expect("a recording");
-    let verdict = recording.devices[0].judge(&manifest, &Default::default());
+    let verdict = recording::judge(&manifest, &recording.devices[0], &Default::default());
     assert!(matches!(verdict, Verdict::Matches { .. }), "{verdict:?}");
 }
 

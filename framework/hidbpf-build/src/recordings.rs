@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{Device, Recording};
+use hidbpf::recording::{self, Device, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
 use crate::{BuildError, Refused};
@@ -79,7 +79,7 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
                 .map_err(|error| failed(&path, error.to_string()))?;
             let difference = replay::difference(&expected, &replayed.recording);
             let refused = recording.devices.iter().zip(&replayed.recording.devices).filter_map(|(device, fixed)| {
-                let verdict = device.judge(&driver.manifest, &settings(device).properties);
+                let verdict = recording::judge(&driver.manifest, device, &settings(device).properties);
                 Refused::of(device, fixed, matches!(verdict, Verdict::Matches { .. }))
             });
             let refused = refused.collect();

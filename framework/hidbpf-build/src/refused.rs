@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hidbpf::invalid::{self, InvalidDescriptor};
+use hidbpf::descriptor::invalid::{self, InvalidDescriptor};
 use hidbpf::recording::Device;
 
 /// A recorded device with a descriptor that the kernel refuses.

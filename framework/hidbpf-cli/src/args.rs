@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use hidbpf::descriptor::{HexBytes, InvalidHexBytes};
 use hidbpf::ids::{Bus, ProductId, VendorId};
-use hidbpf::manifest::{HexBytes, InvalidHex};
 use hidbpf::names::DriverName;
 use hidbpf::recording::Feature;
 
@@ -408,7 +408,7 @@ fn report_id(text: &str) -> Result<u8, String> {
     number.map_err(|error| format!("expected 0 to 255, or 0x00 to 0xff: {error}"))
 }
 
-fn hex(text: &str) -> Result<Vec<u8>, InvalidHex> {
+fn hex(text: &str) -> Result<Vec<u8>, InvalidHexBytes> {
     text.parse().map(|HexBytes(bytes)| bytes)
 }
 

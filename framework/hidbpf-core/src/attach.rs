@@ -10,13 +10,13 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hid_bpf_src::{FixupRecord, SETUP_PROGRAM};
+use hidbpf_descriptor::MAX_DESCRIPTOR;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
 use crate::loader::{AttachedLink, Kept, Loaded as _, Loader, Part, Steps};
-use crate::manifest::MAX_DESCRIPTOR_SIZE;
 use crate::object::{DriverObject, Hook};
 use crate::pins::{self, Pinned};
 use crate::setup;
@@ -338,10 +338,9 @@ impl<'a, L: Loader> Attached<'a, L> {
             Some(FixupRecord { result, .. }) => match usize::try_from(result) {
                 // The kernel uses the original descriptor then (`call_hid_bpf_rdesc_fixup()`,
                 // drivers/hid/bpf/hid_bpf_dispatch.c).
-                Ok(size) if size > MAX_DESCRIPTOR_SIZE as usize => {
-                    let most = MAX_DESCRIPTOR_SIZE;
+                Ok(size) if size > MAX_DESCRIPTOR => {
                     return for_good(&format!(
-                        "its descriptor hook returned {size} bytes, and a descriptor has {most} at most"
+                        "its descriptor hook returned {size} bytes, and a descriptor has {MAX_DESCRIPTOR} at most"
                     ));
                 }
                 Ok(size) => Some(size),

@@ -7,9 +7,10 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use hidbpf_descriptor::{ShortItem, short_items};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
-use crate::items::{ShortItem, items};
 use crate::sysfs::Directory;
 use crate::system::System;
 use crate::text::Printable;
@@ -379,7 +380,7 @@ pub fn has_input_report(rdesc: &[u8]) -> bool {
     const REPORT_SIZE: u8 = 0x74;
     const REPORT_COUNT: u8 = 0x94;
     let (mut size, mut count) = (0u64, 0u64);
-    items(rdesc).any(|ShortItem { item, value, .. }| {
+    short_items(rdesc).any(|ShortItem { item, value, .. }| {
         match item {
             REPORT_SIZE => size = value.into(),
             REPORT_COUNT => count = value.into(),
@@ -401,7 +402,7 @@ fn is_for_input(rdesc: &[u8]) -> bool {
     /// Generic Desktop, Consumer, Digitizers (HID Usage Tables 1.5, section 3).
     const INPUT_PAGES: [u32; 3] = [0x01, 0x0c, 0x0d];
     let (mut page, mut usage) = (0, 0);
-    items(rdesc).any(|ShortItem { item, value, .. }| {
+    short_items(rdesc).any(|ShortItem { item, value, .. }| {
         match item {
             USAGE_PAGE => page = value,
             // A four-byte usage holds its page in the upper two bytes.

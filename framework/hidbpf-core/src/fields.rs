@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hid_bpf_src::FieldPlace;
+use hidbpf_descriptor::{ReportType, ShortItem, short_items};
 use serde::{Deserialize, Serialize};
 use zerocopy::IntoBytes;
 
-use crate::items::{ShortItem, items};
 use crate::names::is_name;
 use crate::text::Printable;
 
@@ -20,40 +20,6 @@ pub const PREFIX: &str = "field_";
 
 /// The size of their variables, in bytes.
 pub const SIZE: usize = size_of::<FieldPlace>();
-
-/// The type of a report: `enum hid_report_type` (include/linux/hid.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReportType {
-    /// From the device.
-    Input,
-    /// To the device.
-    Output,
-    /// Read from and written to the device, on the control channel.
-    Feature,
-}
-
-impl ReportType {
-    /// Returns the kernel's number for the type.
-    pub fn number(self) -> u32 {
-        self as u32
-    }
-
-    /// Returns the type with this number.
-    pub fn from_number(number: u64) -> Option<ReportType> {
-        [ReportType::Input, ReportType::Output, ReportType::Feature].get(usize::try_from(number).ok()?).copied()
-    }
-}
-
-impl fmt::Display for ReportType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            ReportType::Input => "input",
-            ReportType::Output => "output",
-            ReportType::Feature => "feature",
-        })
-    }
-}
 
 /// A field, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,7 +163,7 @@ fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FieldPlace> {
     const MAX_USAGES: u64 = 12288;
     let (mut globals, mut pushed, mut locals) = (Globals::default(), Vec::new(), Locals::default());
     let mut bits_of: BTreeMap<u8, u64> = BTreeMap::new();
-    for item in items(rdesc) {
+    for item in short_items(rdesc) {
         let ShortItem { item: kind, value, .. } = item;
         match kind {
             MAIN_INPUT | MAIN_OUTPUT | MAIN_FEATURE => {

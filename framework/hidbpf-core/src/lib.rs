@@ -20,8 +20,6 @@ pub mod fields;
 mod files;
 pub mod hwdb;
 pub mod ids;
-pub mod invalid;
-mod items;
 pub mod kept;
 pub mod kernel;
 pub mod loader;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use hid_bpf_src::{DescriptorArgs, FixupRecord, Ids, ProbeArgs};
+use hidbpf_descriptor::MAX_DESCRIPTOR;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
@@ -13,7 +14,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::manifest::MAX_DESCRIPTOR_SIZE;
 use crate::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
@@ -167,7 +167,7 @@ pub fn copy_descriptor(
         args.offset = descriptor.len() as u32;
         run(&mut args)?;
         let size = match usize::try_from(args.size) {
-            Ok(size) => size.min(MAX_DESCRIPTOR_SIZE as usize),
+            Ok(size) => size.min(MAX_DESCRIPTOR),
             Err(_) if -args.size == Errno::OPNOTSUPP.raw_os_error() => return Ok(None),
             Err(_) => return Err(io::Error::from_raw_os_error(-args.size)),
         };

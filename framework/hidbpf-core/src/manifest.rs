@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use hidbpf_descriptor::{HexBytes, MAX_DESCRIPTOR, hex_digits};
 use serde::{Deserialize, Serialize};
 
 use crate::exports::Export;
@@ -14,7 +14,6 @@ use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::names::DriverName;
 use crate::options::DriverOption;
-use crate::text::{Hex, hex_digits};
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf ignores it.
 pub const SECTION: &str = ".hidbpf.manifest";
@@ -32,9 +31,6 @@ const WITHOUT_KERNEL_DRIVERS: u32 = 4;
 
 /// The format that also lacks fields and exports.
 const WITHOUT_FIELDS: u32 = 3;
-
-/// The longest report descriptor that the kernel accepts, in bytes: `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
-pub const MAX_DESCRIPTOR_SIZE: u32 = 4096;
 
 /// The contents of a driver's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,10 +259,6 @@ pub struct PropertyRule {
     pub value: String,
 }
 
-/// Bytes, written in hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HexBytes(pub Vec<u8>);
-
 /// A digest of `N` bytes, written in hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest<const N: usize>(pub [u8; N]);
@@ -289,32 +281,6 @@ impl Seal {
     pub const UNSEALED: Seal = Digest([0; 16]);
 }
 
-impl FromStr for HexBytes {
-    type Err = InvalidHex;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: Option<Vec<u8>> =
-            text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| Some(c.to_digit(16)? as u8)).collect();
-        match digits {
-            Some(digits) if !digits.is_empty() && digits.len() % 2 == 0 => {
-                Ok(HexBytes(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()))
-            }
-            _ => Err(InvalidHex),
-        }
-    }
-}
-
-/// The error for a text that is not bytes in hex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected bytes in hex such as \"09 43\"")]
-pub struct InvalidHex;
-
-impl fmt::Display for HexBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
-    }
-}
-
 impl<const N: usize> fmt::Display for Digest<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits: String = self.0.iter().flat_map(|byte| hex_digits(*byte)).map(char::from).collect();
@@ -322,24 +288,9 @@ impl<const N: usize> fmt::Display for Digest<N> {
     }
 }
 
-impl Serialize for HexBytes {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl<const N: usize> Serialize for Digest<N> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for HexBytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|InvalidHex| {
-            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"bytes in hex such as \"09 43\"")
-        })
     }
 }
 
@@ -491,11 +442,11 @@ impl Manifest {
             if *rule == (Match { label: rule.label.clone(), ..Match::default() }) {
                 return Err(("[[match]]", "a `[[match]]` without any rule would take every device".to_owned()));
             }
-            let size = rule.rdesc_size.unwrap_or(MAX_DESCRIPTOR_SIZE);
-            if size == 0 || size > MAX_DESCRIPTOR_SIZE {
+            let size = rule.rdesc_size.map_or(MAX_DESCRIPTOR, |size| size as usize);
+            if !(1..=MAX_DESCRIPTOR).contains(&size) {
                 return Err((
                     "rdesc-size",
-                    format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR_SIZE} bytes"),
+                    format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR} bytes"),
                 ));
             }
             for (key, drivers) in
@@ -527,7 +478,7 @@ impl Manifest {
             }
             for BytesAt { offset, bytes } in &rule.rdesc_bytes {
                 let end = u64::from(*offset) + bytes.0.len() as u64;
-                if end > u64::from(size) {
+                if end > size as u64 {
                     return Err((
                         "rdesc-bytes",
                         format!(

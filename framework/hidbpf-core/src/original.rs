@@ -8,11 +8,12 @@
 //! program, so it happens only if a match rule depends on it. It does not affect the device, so nothing has to be
 //! undone.
 
+use hidbpf_descriptor::invalid;
+
 use crate::aside;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::{HidName, Modalias};
-use crate::invalid;
 use crate::loader::{Kept, Loader};
 use crate::manifest::Manifest;
 use crate::matching::{Lack, Verdict, judge};

@@ -17,6 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::Change;
@@ -27,7 +28,7 @@ use crate::files::{failed_to_write, in_dir, remove_if_there, replace};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::Way;
-use crate::manifest::{HexBytes, Seal};
+use crate::manifest::Seal;
 use crate::names::DriverName;
 use crate::object::Hook;
 use crate::options::Values;

@@ -6,14 +6,14 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::attach::Change;
-use crate::descriptor::{Descriptor, Fixup, fixup};
+use crate::descriptor::{Descriptor, InvalidDescriptor};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fixup::{Fixup, fixup};
 use crate::loader::{Kept, Loader};
 use crate::manager::{Condition, Manager};
 use crate::object::DriverObject;
 use crate::replay::Settings;
-use crate::replay::reports::InvalidDescriptor;
 use crate::system::System;
 
 /// One of a device's descriptors.

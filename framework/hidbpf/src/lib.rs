@@ -22,9 +22,9 @@
 
 pub mod any_loader;
 mod compiled;
-pub mod descriptor;
 pub mod descriptors;
 pub mod doctor;
+pub mod fixup;
 pub mod install;
 pub mod kernel_log;
 pub mod libbpf;
@@ -62,7 +62,9 @@ pub mod manager {
     pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::any_loader::AnyLoader>;
 }
 
+pub use hidbpf_descriptor as descriptor;
+
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, invalid, manifest,
-    matching, names, object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
+    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, matching, names,
+    object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
 };

@@ -7,13 +7,12 @@ use hid_bpf_src::{REQUEST_OBJECT, REQUEST_PROGRAM, Refusal, RequestArgs};
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder};
 use rustix::io::Errno;
 
+use crate::descriptor::ReportLengths;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
 use crate::libbpf;
-use crate::recording::Asked;
-use crate::replay::RequestKind;
-use crate::replay::reports::Reports;
+use crate::recording::{Asked, RequestKind};
 use crate::setup::{self, meaning};
 use crate::system::System;
 
@@ -93,7 +92,7 @@ fn size(device: &Device, asked: &Asked) -> Result<usize> {
         let what = format!("the device `{}` can't be asked to {asked}: {why}", device.name);
         Err(Error::new(ErrorKind::NoMatch, what).with_hint(hint))
     };
-    let reports = match Reports::parse(&device.current) {
+    let reports = match ReportLengths::parse(&device.current) {
         Ok(reports) => reports,
         Err(error) => return bad(error.to_string(), "the current descriptor is invalid".to_owned()),
     };

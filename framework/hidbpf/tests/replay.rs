@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use hidbpf::descriptor::ReportType;
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
-use hidbpf::recording::Recording;
-use hidbpf::replay::reports::ReportType;
+use hidbpf::recording::{Recording, RequestKind};
 use hidbpf::replay::{
-    Device, Driver, Fixed, Generation, Object, ObjectError, Outcome, Reason, ReplayError, Report, RequestKind,
-    Settings, Verdict,
+    Device, Driver, Fixed, Generation, Object, ObjectError, Outcome, Reason, ReplayError, Report, Settings, Verdict,
 };
 
 #[path = "../src/replay/random.rs"]

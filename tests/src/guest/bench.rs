@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use hidbpf::invalid;
+use hidbpf::descriptor::invalid;
 use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
 use hidbpf::system::System;

@@ -19,9 +19,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hidbpf::recording::Asked;
-use hidbpf::replay::RequestKind;
-use hidbpf::replay::reports::ReportType;
+use hidbpf::descriptor::ReportType;
+use hidbpf::recording::{Asked, RequestKind};
 use nix::errno::Errno;
 
 pub use descriptors::{InterfaceSpec, MANUFACTURER, PRODUCT, SERIAL, Spec, Speed, utf16};

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use hidbpf::descriptor::{Anatomy, Field, FieldKind, Report, Row};
-use hidbpf::replay::reports::ReportType;
+use hidbpf::descriptor::{Anatomy, Field, FieldKind, Report, ReportType, Row};
 
 /// Describes the bits of a field in a comment: `report 1, byte 2, bits 0 to 4: Button 1 .. Button 5; byte 3: X`.
 pub(super) fn places(report: &Report, field: &Field) -> String {

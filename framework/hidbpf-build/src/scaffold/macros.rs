@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use hidbpf::descriptor::{Anatomy, CollectionKind, Item, ItemKind, Report};
-use hidbpf::replay::reports::ReportType;
+use hidbpf::descriptor::{Anatomy, CollectionKind, Item, ItemKind, Report, ReportType};
 
 use super::layout;
 

@@ -8,12 +8,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::descriptor::Anatomy;
+use hidbpf::descriptor::{Anatomy, MAX_DESCRIPTOR, ReportType};
 use hidbpf::ids::Group;
 use hidbpf::manifest::{Manifest, Sha256};
 use hidbpf::names::DriverName;
 use hidbpf::recording::{Device, Event, Recording};
-use hidbpf::replay::reports::{MAX_DESCRIPTOR, ReportType};
 
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
 use crate::{BuildError, MANIFEST_FILE, SOURCE_FILE};

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use hidbpf::descriptor::invalid::InvalidDescriptor;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::invalid::InvalidDescriptor;
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};

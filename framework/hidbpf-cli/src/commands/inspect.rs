@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 use hidbpf::descriptor::{
-    Anatomy, Descriptor, Fixup, fixup, items_difference, picture, picture_of_difference, reports_difference,
+    Anatomy, Descriptor, HexBytes, items_difference, picture, picture_of_difference, reports_difference,
 };
 use hidbpf::descriptors::{self, Which};
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::fixup::{Fixup, fixup};
 use hidbpf::manager::Manager;
-use hidbpf::manifest::HexBytes;
 use hidbpf::object::DriverObject;
+use hidbpf::recording;
 use hidbpf::text::Printable;
 use serde_json::{Value, json};
 
@@ -149,7 +150,7 @@ fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> 
             let manager = Manager::new(&context.system);
             manager.judge(&driver.manifest, &mut manager.unfixed(device.clone()))
         }
-        (None, Some(recorded)) => recorded.judge(&driver.manifest, &sheet.settings.properties),
+        (None, Some(recorded)) => recording::judge(&driver.manifest, recorded, &sheet.settings.properties),
         // Bytes have no IDs to match.
         (None, None) => return Ok(()),
     };

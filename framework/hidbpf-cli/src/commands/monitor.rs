@@ -4,11 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hidbpf::descriptor::{Decoded, Descriptor};
+use hidbpf::descriptor::{Decoded, Descriptor, ReportType};
 use hidbpf::device::Device;
 use hidbpf::manager::Manager;
 use hidbpf::monitor::{Happening, Moment, Monitor};
-use hidbpf::replay::reports::ReportType;
 use hidbpf::text::{Hex, Printable};
 use serde_json::{Value, json};
 

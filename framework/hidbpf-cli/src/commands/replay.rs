@@ -9,7 +9,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{Event, Feature, Recording};
+use hidbpf::recording::{self, Event, Feature, Recording};
 use hidbpf::replay::{self, Object, Replayed, Settings};
 use serde_json::json;
 
@@ -101,7 +101,7 @@ fn replayed(
         let (option, value) = super::set::parse(driver, name, text)?;
         options.insert(option.variable(), option.number(&value).unwrap_or_default());
     }
-    let settings = |device: &hidbpf::recording::Device| {
+    let settings = |device: &recording::Device| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
         settings = settings.for_driver(driver);
@@ -112,7 +112,7 @@ fn replayed(
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
     for device in recording.devices.iter().filter(|_| has_ids) {
-        let verdict = device.judge(&driver.manifest, &settings(device).properties);
+        let verdict = recording::judge(&driver.manifest, device, &settings(device).properties);
         if let Some(mismatch) = mismatch(driver, &verdict) {
             tracing::warn!("{}: device {}: {mismatch}", path.display(), device.number);
         }
@@ -210,9 +210,8 @@ fn summary(instructions: &[Option<u64>]) -> String {
 fn decoded(recording: &Recording, fixed: &Recording) -> String {
     let mut text = String::new();
     let descriptors = |recording: &Recording| -> Vec<Result<Descriptor, String>> {
-        let parse = |device: &hidbpf::recording::Device| {
-            Descriptor::parse(&device.descriptor).map_err(|error| error.to_string())
-        };
+        let parse =
+            |device: &recording::Device| Descriptor::parse(&device.descriptor).map_err(|error| error.to_string());
         recording.devices.iter().map(parse).collect()
     };
     let (before, after) = (descriptors(recording), descriptors(fixed));

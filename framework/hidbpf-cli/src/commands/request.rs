@@ -1,10 +1,8 @@
 //! `hidbpf request`.
 
-use hidbpf::descriptor::Descriptor;
+use hidbpf::descriptor::{Descriptor, ReportType};
 use hidbpf::device::Device;
-use hidbpf::recording::Asked;
-use hidbpf::replay::RequestKind;
-use hidbpf::replay::reports::ReportType;
+use hidbpf::recording::{Asked, RequestKind};
 use hidbpf::request::request;
 use hidbpf::text::Hex;
 use serde_json::json;

@@ -1,7 +1,6 @@
 //! Decodes reports for commands that show several of them.
 
-use hidbpf::descriptor::{Change, Content, Decoded, Descriptor, Value, decoded_difference};
-use hidbpf::replay::reports::ReportType;
+use hidbpf::descriptor::{Change, Content, Decoded, Descriptor, ReportType, Value, decoded_difference};
 
 /// A value, and whether to mark it.
 pub type Marked = (bool, Value);

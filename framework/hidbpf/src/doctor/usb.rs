@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Grade};
+use crate::descriptor::invalid;
 use crate::ids::HidName;
-use crate::invalid;
 use crate::system::System;
 use crate::text::Printable;
 

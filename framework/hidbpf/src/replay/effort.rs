@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use super::reports::MAX_DESCRIPTOR;
 use super::{Device, Driver, Generation, Object, ReplayError, Settings, SourceLine};
+use crate::descriptor::MAX_DESCRIPTOR;
 
 /// The maximum number of conditional jumps on one path in the verifier.
 pub const MAX_JUMPS: u64 = 8192;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Generation;
-use super::reports::InvalidDescriptor;
+use crate::descriptor::InvalidDescriptor;
 use crate::fields::DriverField;
 
 /// The reason why an object can't be opened.

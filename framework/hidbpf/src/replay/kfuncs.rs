@@ -10,9 +10,10 @@ use super::helpers::negative;
 use super::image::Image;
 use super::machine::{Context, EventBuffer, Machine, View, out_of_memory};
 use super::memory::{Access, Kind, RegionId};
-use super::reports::ReportType;
 use super::vm::{MAX_CALLS, MAX_LOOPS, Problem};
-use super::{Generation, Request, RequestKind};
+use super::{Generation, Request};
+use crate::descriptor::ReportType;
+use crate::recording::RequestKind;
 
 /// A kernel function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

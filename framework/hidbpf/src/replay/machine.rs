@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::descriptor::{ReportLengths, ReportType};
+
 use super::core_relo::Layout;
 use super::effort::Way;
 use super::error::Reason;
@@ -11,7 +13,6 @@ use super::image::{Data, Image};
 use super::memory::{Access, Full, Kind, Memory, RegionId};
 use super::object::Object;
 use super::random::Random;
-use super::reports::{ReportType, Reports};
 use super::vm::{FRAME_SIZE, MAX_CALLS, Problem};
 use super::{Generation, Request};
 
@@ -132,7 +133,7 @@ pub(crate) struct Machine {
     pub(crate) device: RegionId,
     pub(crate) device_id: u32,
     /// The reports of the current descriptor. Empty while the kernel has not parsed one, as during a descriptor hook.
-    pub(crate) reports: Reports,
+    pub(crate) reports: ReportLengths,
     /// The reports that the driver injected, after its own hooks.
     pub(crate) injected: Vec<Vec<u8>>,
     /// The report buffer with its context and arguments.
@@ -198,7 +199,7 @@ impl Machine {
             features: BTreeMap::new(),
             device,
             device_id: 0,
-            reports: Reports::default(),
+            reports: ReportLengths::default(),
             injected: Vec::new(),
             event: None,
             way: Way::default(),

@@ -21,11 +21,12 @@ use std::time::Duration;
 use hid_bpf_src::{Ids, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::descriptor::{MAX_DESCRIPTOR, ReportLengths, ReportType, invalid};
 use crate::exports::Export;
 use crate::fields::{self, DriverField};
 use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
 use crate::object::{DriverObject, IDS, PROPERTY_PREFIX};
-use crate::recording::{self, Recording};
+use crate::recording::{self, Asked, Recording, RequestKind};
 use crate::setup::NotSetUp;
 
 pub(crate) mod btf;
@@ -42,7 +43,6 @@ mod maps;
 mod memory;
 mod object;
 pub(crate) mod random;
-pub mod reports;
 mod vm;
 #[cfg(test)]
 mod vm_tests;
@@ -57,7 +57,6 @@ pub use whole::{Replayed, difference, replay};
 use machine::Machine;
 use memory::{Access, Full, Kind};
 use object::Global;
-use reports::{MAX_DESCRIPTOR, ReportType, Reports};
 use vm::Problem;
 
 /// The device that a driver runs on.
@@ -233,27 +232,6 @@ impl Outcome {
     }
 }
 
-/// The kind of a driver's request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestKind {
-    /// Reads a report: GET_REPORT.
-    Get,
-    /// Sends a report on the control channel: SET_REPORT.
-    Set,
-    /// Sends an output report, on its own channel if the device has one.
-    Output,
-}
-
-impl fmt::Display for RequestKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            RequestKind::Get => "get",
-            RequestKind::Set => "set",
-            RequestKind::Output => "send",
-        })
-    }
-}
-
 /// A request of a driver to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -267,6 +245,12 @@ pub struct Request {
     pub data: Vec<u8>,
     /// Whether there was an answer. If not, the driver received -EIO.
     pub answered: bool,
+}
+
+impl From<&Request> for Asked {
+    fn from(request: &Request) -> Asked {
+        Asked { kind: request.kind, report: request.report, data: request.data.clone() }
+    }
 }
 
 /// A driver running on a device.
@@ -308,7 +292,7 @@ impl Driver {
         machine.features = settings.features.clone();
         machine.device_id = device.id.0;
         // The driver's probe runs before its hooks, when the kernel still uses the original descriptor.
-        machine.reports = Reports::parse(&device.descriptor).unwrap_or_default();
+        machine.reports = ReportLengths::parse(&device.descriptor).unwrap_or_default();
         for (member, value) in [
             ("id", device.id.0.to_le_bytes().as_slice()),
             ("bus", &device.bus.0.to_le_bytes()),
@@ -481,7 +465,7 @@ impl Driver {
     /// The program stopped, or its result is larger than the buffer.
     pub fn fix_descriptor(&mut self, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
         // The kernel discards the known reports before it calls the descriptor hook.
-        self.machine.reports = Reports::default();
+        self.machine.reports = ReportLengths::default();
         let fixed = match self.object.hooks(self.generation).rdesc_fixup.first().copied() {
             Some(program) => self.run_fixup(program, descriptor)?,
             None => Fixed::Unchanged,
@@ -491,7 +475,7 @@ impl Driver {
             Fixed::Unchanged | Fixed::Refused(_) => descriptor,
         };
         let changed = matches!(fixed, Fixed::Changed(_));
-        let reports = Reports::parse(parsed);
+        let reports = ReportLengths::parse(parsed);
         self.machine.reports = reports.as_ref().cloned().unwrap_or_default();
         self.reports = Some(match reports {
             Ok(reports) if reports.buffer_size() == 0 => Err(ReplayError::NoReports),
@@ -504,7 +488,7 @@ impl Driver {
     fn run_fixup(&mut self, program: usize, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
         // The kernel calls no hook for an empty descriptor. The replay runs it on one as on any other.
         if !descriptor.is_empty() {
-            crate::invalid::check_size(descriptor.len())
+            invalid::check_size(descriptor.len())
                 .map_err(|invalid| ReplayError::Descriptor { fixed: false, invalid })?;
         }
         let machine = &mut self.machine;
@@ -719,7 +703,7 @@ impl Driver {
             fixed.descriptor = descriptor;
         }
         let not_set_up = self.set_up().map_err(at(None))?;
-        fixed.asked = self.take_requests().iter().map(recording::Asked::from).collect();
+        fixed.asked = self.take_requests().iter().map(Asked::from).collect();
         if let Some(failure) = not_set_up {
             let device = recording::Device { asked: fixed.asked, ..original.clone() };
             let events = recording.events_of(device_index).map(|event| recording::Event { device: 0, ..event.clone() });

@@ -6,10 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use hidbpf::descriptor::{ReportLengths, ReportType, invalid};
 use hidbpf::ids::Bus;
-use hidbpf::invalid;
 use hidbpf::recording::{Asked, Device, Event, Recording};
-use hidbpf::replay::reports::{ReportType, Reports};
 use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
@@ -222,7 +221,7 @@ impl Session<'_> {
     pub fn usb_spec(&self) -> Result<usb::Spec> {
         let recorded = only_device(&self.sent)?;
         let mut spec = spec_of(&spec(recorded));
-        let has_output = Reports::parse(&recorded.descriptor)
+        let has_output = ReportLengths::parse(&recorded.descriptor)
             .is_ok_and(|reports| reports.iter().any(|(kind, _, _)| kind == ReportType::Output));
         for interface in &mut spec.interfaces {
             interface.features = recorded.features.clone();
@@ -345,7 +344,7 @@ impl Session<'_> {
         mut watch: Option<Watch>,
         mut replayed: Option<(&Replayed, &mut Compared)>,
     ) -> Result<()> {
-        let declared = Reports::parse(&only_device(&self.expected)?.descriptor)
+        let declared = ReportLengths::parse(&only_device(&self.expected)?.descriptor)
             .context("failed to parse the expected descriptor")?;
         // Reports that were recorded on another bus, or invented, may be longer than a device can send on this one.
         let sent = only_device(&self.sent)?;
@@ -397,7 +396,7 @@ fn is_refused(recorded: &Device) -> bool {
 
 /// Returns the bytes of the longest input report that a descriptor declares.
 fn longest(descriptor: &[u8]) -> Result<usize> {
-    let declared = Reports::parse(descriptor).context("failed to parse the recorded descriptor")?;
+    let declared = ReportLengths::parse(descriptor).context("failed to parse the recorded descriptor")?;
     let lengths = declared.iter().filter(|(kind, _, _)| *kind == ReportType::Input).map(|(_, _, length)| length);
     lengths.max().context("the device declares no input report")
 }
@@ -455,7 +454,7 @@ pub enum Takes {
     Never,
 }
 
-fn kernel_takes(declared: &Reports, report: &[u8]) -> Takes {
+fn kernel_takes(declared: &ReportLengths, report: &[u8]) -> Takes {
     match declared.length_of(ReportType::Input, report) {
         None => Takes::Never,
         Some((_, length)) if report.len() < length => Takes::Perhaps,

@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use hidbpf::descriptor::{Change, Descriptor, Difference, Item, Row, items_difference};
-use hidbpf::manifest::HexBytes;
+use hidbpf::descriptor::{Change, Descriptor, Difference, HexBytes, Item, Row, items_difference};
 use hidbpf::text::Printable;
 
 use super::{Shown, Wanted};

@@ -1,17 +1,17 @@
-//! The items of a descriptor: HID 1.11, section 6.2.2. The crate `hidreport` maps item tags to items.
+//! The items of a descriptor: HID 1.11, sections 6.2.2.2 to 6.2.2.8.
 
 use std::fmt;
 
-use hidreport::hid::{GlobalItem, ItemType, LocalItem, MainItem};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::unit::{Scaled, Unit};
-use super::usage::{Usage, page_name};
-use crate::manifest::HexBytes;
-use crate::replay::reports::ReportType;
+use crate::hex::HexBytes;
+use crate::report_type::ReportType;
+use crate::unit::{Scaled, Unit};
+use crate::usage::{Usage, page_name};
 
 /// An item of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item {
     /// Its offset in bytes.
     pub offset: usize,
@@ -54,6 +54,7 @@ impl Serialize for Item {
 
 /// An item's type and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ItemKind {
     /// Declares fields of input, output or feature reports.
     Main(ReportType, Flags),
@@ -218,12 +219,12 @@ impl Serialize for CollectionKind {
 }
 
 /// Returns an item's data as the kernel reads it. No data is 0.
-pub(super) fn unsigned(data: &[u8]) -> u32 {
+pub(crate) fn unsigned(data: &[u8]) -> u32 {
     data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
 /// Returns an item's data as a signed number.
-pub(super) fn signed(data: &[u8]) -> i32 {
+pub(crate) fn signed(data: &[u8]) -> i32 {
     match *data {
         [] => 0,
         [byte] => (byte as i8).into(),
@@ -235,7 +236,7 @@ pub(super) fn signed(data: &[u8]) -> i32 {
 /// Returns the bytes of the first item, and the number of data bytes that its prefix declares.
 ///
 /// A tag of 15 begins a long item regardless of the rest of the prefix, as in `fetch_item()` (drivers/hid/hid-core.c).
-pub(super) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
+pub(crate) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
     let (prefix, rest) = descriptor.split_first()?;
     let size = match (prefix >> 4, rest) {
         (15, [size, _, ..]) => 2 + usize::from(*size),
@@ -246,7 +247,7 @@ pub(super) fn first(descriptor: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 /// The context that an item's values depend on.
-pub(super) struct Surroundings {
+pub(crate) struct Surroundings {
     /// The current Usage Page.
     pub usage_page: u32,
     /// Whether the current Logical Minimum is negative, which makes the maximum signed too.
@@ -257,7 +258,7 @@ pub(super) struct Surroundings {
 
 impl ItemKind {
     /// Parses an item, or a truncated one.
-    pub(super) fn read(bytes: &[u8], size: usize, surroundings: &Surroundings) -> ItemKind {
+    pub(crate) fn read(bytes: &[u8], size: usize, surroundings: &Surroundings) -> ItemKind {
         let Some((&prefix, data)) = bytes.split_first() else { return ItemKind::Truncated(size) };
         if data.len() < size {
             return ItemKind::Truncated(size);
@@ -270,46 +271,36 @@ impl ItemKind {
         let maximum = |has_sign| if has_sign { with_sign } else { i64::from(value) };
         let page = (surroundings.usage_page & 0xffff) as u16;
         let usage = if size > 2 { Usage(value) } else { Usage::new(page, value as u16) };
-        // hidreport requires data where the kernel reads missing data as 0.
-        let padded = [prefix | 1, 0];
-        let item = ItemType::try_from(if size == 0 { padded.as_slice() } else { bytes });
-        match item {
-            Ok(ItemType::Main(item)) => match item {
-                MainItem::Input(_) => ItemKind::Main(ReportType::Input, Flags(value)),
-                MainItem::Output(_) => ItemKind::Main(ReportType::Output, Flags(value)),
-                MainItem::Feature(_) => ItemKind::Main(ReportType::Feature, Flags(value)),
-                MainItem::Collection(_) => ItemKind::Collection(CollectionKind(value as u8)),
-                MainItem::EndCollection => ItemKind::EndCollection,
-            },
-            Ok(ItemType::Global(item)) => match item {
-                GlobalItem::UsagePage(_) => ItemKind::UsagePage(value),
-                GlobalItem::LogicalMinimum(_) => ItemKind::LogicalMinimum(with_sign),
-                GlobalItem::LogicalMaximum(_) => ItemKind::LogicalMaximum(maximum(surroundings.signed_logical)),
-                GlobalItem::PhysicalMinimum(_) => ItemKind::PhysicalMinimum(with_sign),
-                GlobalItem::PhysicalMaximum(_) => ItemKind::PhysicalMaximum(maximum(surroundings.signed_physical)),
-                GlobalItem::UnitExponent(_) => ItemKind::UnitExponent(exponent(signed(data))),
-                GlobalItem::Unit(_) => ItemKind::Unit(Unit(value)),
-                GlobalItem::ReportSize(_) => ItemKind::ReportSize(value),
-                GlobalItem::ReportId(_) => ItemKind::ReportId(value),
-                GlobalItem::ReportCount(_) => ItemKind::ReportCount(value),
-                GlobalItem::Push => ItemKind::Push,
-                GlobalItem::Pop => ItemKind::Pop,
-                GlobalItem::Reserved => ItemKind::Reserved(Class::Global, prefix >> 4),
-            },
-            Ok(ItemType::Local(item)) => match item {
-                LocalItem::Usage(..) | LocalItem::UsageId(_) => ItemKind::Usage(usage),
-                LocalItem::UsageMinimum(_) => ItemKind::UsageMinimum(usage),
-                LocalItem::UsageMaximum(_) => ItemKind::UsageMaximum(usage),
-                LocalItem::DesignatorIndex(_) => ItemKind::OtherLocal("Designator Index", value),
-                LocalItem::DesignatorMinimum(_) => ItemKind::OtherLocal("Designator Minimum", value),
-                LocalItem::DesignatorMaximum(_) => ItemKind::OtherLocal("Designator Maximum", value),
-                LocalItem::StringIndex(_) => ItemKind::OtherLocal("String Index", value),
-                LocalItem::StringMinimum(_) => ItemKind::OtherLocal("String Minimum", value),
-                LocalItem::StringMaximum(_) => ItemKind::OtherLocal("String Maximum", value),
-                LocalItem::Delimiter(_) => ItemKind::Delimiter(value),
-                LocalItem::Reserved { .. } => ItemKind::Reserved(Class::Local, prefix >> 4),
-            },
-            Ok(ItemType::Long | ItemType::Reserved) | Err(_) => ItemKind::Reserved(Class::of(prefix), prefix >> 4),
+        // The tags of HID 1.11: main items in section 6.2.2.4, global items in 6.2.2.7, local items in 6.2.2.8.
+        match (Class::of(prefix), prefix >> 4) {
+            (Class::Main, 0x8) => ItemKind::Main(ReportType::Input, Flags(value)),
+            (Class::Main, 0x9) => ItemKind::Main(ReportType::Output, Flags(value)),
+            (Class::Main, 0xa) => ItemKind::Collection(CollectionKind(value as u8)),
+            (Class::Main, 0xb) => ItemKind::Main(ReportType::Feature, Flags(value)),
+            (Class::Main, 0xc) => ItemKind::EndCollection,
+            (Class::Global, 0x0) => ItemKind::UsagePage(value),
+            (Class::Global, 0x1) => ItemKind::LogicalMinimum(with_sign),
+            (Class::Global, 0x2) => ItemKind::LogicalMaximum(maximum(surroundings.signed_logical)),
+            (Class::Global, 0x3) => ItemKind::PhysicalMinimum(with_sign),
+            (Class::Global, 0x4) => ItemKind::PhysicalMaximum(maximum(surroundings.signed_physical)),
+            (Class::Global, 0x5) => ItemKind::UnitExponent(exponent(signed(data))),
+            (Class::Global, 0x6) => ItemKind::Unit(Unit(value)),
+            (Class::Global, 0x7) => ItemKind::ReportSize(value),
+            (Class::Global, 0x8) => ItemKind::ReportId(value),
+            (Class::Global, 0x9) => ItemKind::ReportCount(value),
+            (Class::Global, 0xa) => ItemKind::Push,
+            (Class::Global, 0xb) => ItemKind::Pop,
+            (Class::Local, 0x0) => ItemKind::Usage(usage),
+            (Class::Local, 0x1) => ItemKind::UsageMinimum(usage),
+            (Class::Local, 0x2) => ItemKind::UsageMaximum(usage),
+            (Class::Local, 0x3) => ItemKind::OtherLocal("Designator Index", value),
+            (Class::Local, 0x4) => ItemKind::OtherLocal("Designator Minimum", value),
+            (Class::Local, 0x5) => ItemKind::OtherLocal("Designator Maximum", value),
+            (Class::Local, 0x7) => ItemKind::OtherLocal("String Index", value),
+            (Class::Local, 0x8) => ItemKind::OtherLocal("String Minimum", value),
+            (Class::Local, 0x9) => ItemKind::OtherLocal("String Maximum", value),
+            (Class::Local, 0xa) => ItemKind::Delimiter(value),
+            (class, tag) => ItemKind::Reserved(class, tag),
         }
     }
 
@@ -461,6 +452,60 @@ mod tests {
                     let _ = (kind.name(), kind.value());
                 }
             }
+        }
+    }
+
+    /// Every prefix except those of long items, with data and without.
+    #[test]
+    fn hidreport_calls_every_item_the_same() {
+        use hidreport::hid::{GlobalItem, ItemType, LocalItem, MainItem};
+        let theirs = |bytes: &[u8]| match ItemType::try_from(bytes) {
+            Ok(ItemType::Main(item)) => match item {
+                MainItem::Input(_) => "Input",
+                MainItem::Output(_) => "Output",
+                MainItem::Feature(_) => "Feature",
+                MainItem::Collection(_) => "Collection",
+                MainItem::EndCollection => "End Collection",
+            },
+            Ok(ItemType::Global(item)) => match item {
+                GlobalItem::UsagePage(_) => "Usage Page",
+                GlobalItem::LogicalMinimum(_) => "Logical Minimum",
+                GlobalItem::LogicalMaximum(_) => "Logical Maximum",
+                GlobalItem::PhysicalMinimum(_) => "Physical Minimum",
+                GlobalItem::PhysicalMaximum(_) => "Physical Maximum",
+                GlobalItem::UnitExponent(_) => "Unit Exponent",
+                GlobalItem::Unit(_) => "Unit",
+                GlobalItem::ReportSize(_) => "Report Size",
+                GlobalItem::ReportId(_) => "Report ID",
+                GlobalItem::ReportCount(_) => "Report Count",
+                GlobalItem::Push => "Push",
+                GlobalItem::Pop => "Pop",
+                GlobalItem::Reserved => "Reserved",
+            },
+            Ok(ItemType::Local(item)) => match item {
+                LocalItem::Usage(..) | LocalItem::UsageId(_) => "Usage",
+                LocalItem::UsageMinimum(_) => "Usage Minimum",
+                LocalItem::UsageMaximum(_) => "Usage Maximum",
+                LocalItem::DesignatorIndex(_) => "Designator Index",
+                LocalItem::DesignatorMinimum(_) => "Designator Minimum",
+                LocalItem::DesignatorMaximum(_) => "Designator Maximum",
+                LocalItem::StringIndex(_) => "String Index",
+                LocalItem::StringMinimum(_) => "String Minimum",
+                LocalItem::StringMaximum(_) => "String Maximum",
+                LocalItem::Delimiter(_) => "Delimiter",
+                LocalItem::Reserved { .. } => "Reserved",
+            },
+            Ok(ItemType::Long | ItemType::Reserved) | Err(_) => "Reserved",
+        };
+        for prefix in 0..0xf0u8 {
+            let size = [0, 1, 2, 4][usize::from(prefix & 3)];
+            let bytes = [&[prefix][..], &[1, 0, 0, 0][..size]].concat();
+            // hidreport requires data where the kernel reads missing data as 0.
+            let padded = [prefix | 1, 0];
+            let expected = theirs(if size == 0 { &padded } else { &bytes });
+            let name = read(&bytes).name();
+            let name = if name.starts_with("Reserved") { "Reserved" } else { name };
+            assert_eq!(name, expected, "{bytes:02x?}");
         }
     }
 }

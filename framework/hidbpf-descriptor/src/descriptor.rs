@@ -1,52 +1,15 @@
-//! Interprets report descriptors: their items in words, the reports that they declare, and the content of reports.
-//!
-//! ```
-//! use hidbpf::descriptor::Descriptor;
-//! use hidbpf::replay::reports::ReportType;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mouse = [0x05, 1, 0x09, 2, 0xa1, 1, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, 0x75, 8, 0x95, 2, 0x81, 6, 0xc0];
-//! let descriptor = Descriptor::parse(&mouse)?;
-//! let report = descriptor.decode(ReportType::Input, &[5, 0xfe])?;
-//! assert_eq!(report.to_string(), "X: 5, Y: -2");
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! The parser refuses the descriptors that the kernel refuses, at the same item, and accepts all others. Its checks are
-//! those of `hid_open_report()` (drivers/hid/hid-core.c). [`Anatomy`] holds the items of any bytes, valid or not.
-//!
-//! The crate `hidreport` classifies the items, and `hut` names the usages. This module assembles the reports itself,
-//! because `hidreport::ReportDescriptor` is stricter than the kernel, reads some descriptors differently, and panics on
-//! some. docs/descriptors.md lists the cases.
+//! A report descriptor, taken apart.
 
-mod decode;
-mod diff;
-mod fixup;
-mod hex;
-mod item;
-mod parser;
-mod report;
-mod svg;
-mod unit;
-mod usage;
-
-pub use decode::{Choice, Content, Decoded, Undecodable, Value};
-pub use diff::{
-    Change, Difference, ReportDifference, decoded_difference, items_difference, reports_difference, rows_difference,
-};
-pub use fixup::{Fixup, fixup};
-pub use hex::{InvalidHex, parse_hex};
-pub use item::{Class, CollectionKind, Flags, Item, ItemKind};
-pub use report::{Collection, Extent, Field, FieldKind, Part, Report, Row};
-pub use svg::{picture, picture_of_difference};
-pub use unit::{Scaled, Unit};
-pub use usage::{Span, Usage, Usages, page_name};
-
-use crate::replay::reports::{InvalidDescriptor, ReportType};
+use crate::decode::{Decoded, Undecodable};
+use crate::invalid::InvalidDescriptor;
+use crate::item::Item;
+use crate::parser::{self, Note};
+use crate::report::{Collection, Field, Report};
+use crate::report_type::ReportType;
 
 /// A descriptor that the kernel accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Descriptor {
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -62,6 +25,7 @@ pub struct Descriptor {
 
 /// The items and reports of any bytes, valid or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Anatomy {
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -71,15 +35,6 @@ pub struct Anatomy {
     pub reports: Vec<Report>,
     /// The fault for which the kernel would refuse the descriptor.
     pub fault: Option<InvalidDescriptor>,
-}
-
-/// A part of a descriptor that has no effect.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Note {
-    /// The offset of the item in bytes.
-    pub offset: usize,
-    /// The ignored part.
-    pub what: String,
 }
 
 impl Descriptor {

@@ -5,20 +5,29 @@
 //! `hid_parser_global()`, `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()` (drivers/hid/hid-core.c), and the
 //! limits in include/linux/hid.h. They are the same from Linux 6.3 on.
 
-use super::item::{self, CollectionKind, Flags, Item, ItemKind, Surroundings};
-use super::report::{Collection, Extent, Field, Report};
-use super::unit::Unit;
-use super::usage::{Span, Usage, Usages};
-use super::{Class, Note};
 use crate::invalid::{self, InvalidDescriptor, MAX_REPORT_BITS, MAX_REPORT_SIZE, MAX_USAGES};
-use crate::replay::reports::ReportType;
+use crate::item::{self, Class, CollectionKind, Flags, Item, ItemKind, Surroundings};
+use crate::report::{Collection, Extent, Field, Report};
+use crate::report_type::ReportType;
+use crate::unit::Unit;
+use crate::usage::{Span, Usage, Usages};
 
 /// The maximum number of fields in a report: `HID_MAX_FIELDS`. Further fields only occupy bits.
 const MAX_FIELDS: usize = 256;
 
+/// A part of a descriptor that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Note {
+    /// The offset of the item in bytes.
+    pub offset: usize,
+    /// The ignored part.
+    pub what: String,
+}
+
 /// Everything that could be parsed.
 #[derive(Default)]
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// The items, including those after the fault.
     pub items: Vec<Item>,
     /// Where the kernel would stop.
@@ -73,7 +82,7 @@ struct Parser {
 }
 
 /// Parses a descriptor to its end, whether or not it is valid.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let mut parser = Parser::default();
     let mut offset = 0;
     while let Some((item, size)) = bytes.get(offset..).and_then(item::first) {

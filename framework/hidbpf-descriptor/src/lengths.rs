@@ -3,37 +3,32 @@
 use std::collections::BTreeMap;
 
 use crate::descriptor::Descriptor;
-
-pub use crate::fields::ReportType;
-pub use crate::invalid::InvalidDescriptor;
-
-/// The maximum size of a report descriptor, and the size of a descriptor hook's buffer, in bytes:
-/// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
-pub const MAX_DESCRIPTOR: usize = crate::manifest::MAX_DESCRIPTOR_SIZE as usize;
+use crate::invalid::InvalidDescriptor;
+use crate::report_type::ReportType;
 
 /// The buffer of an event hook is a multiple of this: `__hid_bpf_allocate_data()` (drivers/hid/bpf/hid_bpf_dispatch.c).
 const BUFFER_UNIT: usize = 64;
 
 /// The lengths of the reports that a descriptor declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reports {
+pub struct ReportLengths {
     /// Without the ID byte.
     bits: BTreeMap<(ReportType, u8), u64>,
 }
 
-impl Reports {
+impl ReportLengths {
     /// Computes the lengths of a descriptor's reports.
     ///
     /// # Errors
     /// The kernel would refuse the descriptor.
-    pub fn parse(descriptor: &[u8]) -> Result<Reports, InvalidDescriptor> {
+    pub fn parse(descriptor: &[u8]) -> Result<ReportLengths, InvalidDescriptor> {
         let descriptor = Descriptor::parse(descriptor)?;
         let id_bits = |numbered| if numbered { 8 } else { 0 };
         let reports = descriptor.reports.iter();
         let bits = reports.map(|report| {
             ((report.kind, report.id.unwrap_or(0)), u64::from(report.bits.saturating_sub(id_bits(report.numbered))))
         });
-        Ok(Reports { bits: bits.collect() })
+        Ok(ReportLengths { bits: bits.collect() })
     }
 
     fn bytes((_, id): (ReportType, u8), bits: u64) -> usize {
@@ -43,7 +38,7 @@ impl Reports {
     /// Returns the length of a report in bytes, including its ID if it has one. ID 0 is the report of a device without
     /// IDs.
     pub fn length(&self, kind: ReportType, id: u8) -> Option<usize> {
-        self.bits.get(&(kind, id)).map(|bits| Reports::bytes((kind, id), *bits))
+        self.bits.get(&(kind, id)).map(|bits| ReportLengths::bytes((kind, id), *bits))
     }
 
     /// Returns whether reports of a type begin with an ID.
@@ -59,7 +54,7 @@ impl Reports {
 
     /// Iterates over the type, ID and length in bytes of each report.
     pub fn iter(&self) -> impl Iterator<Item = (ReportType, u8, usize)> + '_ {
-        self.bits.iter().map(|(key, bits)| (key.0, key.1, Reports::bytes(*key, *bits)))
+        self.bits.iter().map(|(key, bits)| (key.0, key.1, ReportLengths::bytes(*key, *bits)))
     }
 
     /// Returns the size of a hook's buffer for reports: the longest report of any type, rounded up to a multiple of 64.
@@ -82,7 +77,7 @@ mod tests {
 
     #[test]
     fn padding_ids_and_part_bytes_count() {
-        let reports = Reports::parse(MOUSE).unwrap();
+        let reports = ReportLengths::parse(MOUSE).unwrap();
         assert_eq!(
             reports.iter().collect::<Vec<_>>(),
             [(ReportType::Input, 2, 4), (ReportType::Feature, 3, 3)],
@@ -98,19 +93,19 @@ mod tests {
     fn the_buffer_is_the_longest_report_rounded_up() {
         for (bytes, buffer) in [(0u8, 0), (1, 64), (64, 64), (65, 128)] {
             let descriptor = [0x75, 8, 0x95, bytes, 0x91, 2];
-            assert_eq!(Reports::parse(&descriptor).unwrap().buffer_size(), buffer, "{bytes}");
+            assert_eq!(ReportLengths::parse(&descriptor).unwrap().buffer_size(), buffer, "{bytes}");
         }
     }
 
     /// Without an ID a report is one byte shorter, even next to reports with one: `hid_report_len()`.
     #[test]
     fn only_reports_with_an_id_have_a_byte_for_it() {
-        let reports = Reports::parse(&[0x75, 8, 0x95, 2, 0x81, 2, 0x85, 9, 0x81, 2]).unwrap();
+        let reports = ReportLengths::parse(&[0x75, 8, 0x95, 2, 0x81, 2, 0x85, 9, 0x81, 2]).unwrap();
         assert_eq!(reports.iter().collect::<Vec<_>>(), [(ReportType::Input, 0, 2), (ReportType::Input, 9, 3)]);
     }
 
     #[test]
     fn what_the_kernel_refuses_is_refused() {
-        assert_eq!(Reports::parse(&[0x05, 0x01, 0xc0]).unwrap_err().offset, 2);
+        assert_eq!(ReportLengths::parse(&[0x05, 0x01, 0xc0]).unwrap_err().offset, 2);
     }
 }

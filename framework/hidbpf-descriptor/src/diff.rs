@@ -2,11 +2,11 @@
 
 use serde::{Serialize, Serializer};
 
-use super::decode::{Decoded, Value};
-use super::item::Item;
-use super::report::{Report, Row};
-use super::{Anatomy, Descriptor};
-use crate::replay::reports::ReportType;
+use crate::decode::{Decoded, Value};
+use crate::descriptor::{Anatomy, Descriptor};
+use crate::item::Item;
+use crate::report::{Report, Row};
+use crate::report_type::ReportType;
 
 /// How an element changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +82,7 @@ pub fn decoded_difference(before: &Decoded, after: &Decoded) -> Vec<Difference<V
 
 /// A report that at least one of two descriptors declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReportDifference {
     /// Its type.
     pub kind: ReportType,
@@ -258,8 +259,8 @@ mod tests {
 
     #[test]
     fn both_lists_are_there_in_their_order_whatever_they_are() {
-        let mut random = crate::replay::random::Random::new(5);
-        let mut text = || -> String { (0..random.below(12)).map(|_| b"abcABC"[random.below(6)] as char).collect() };
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut text = || -> String { (0..random.usize(..12)).map(|_| b"abcABC"[random.usize(..6)] as char).collect() };
         for _ in 0..2000 {
             let (before, after) = (text(), text());
             let (b, a): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());

@@ -63,7 +63,7 @@ pub struct Span {
     /// The number of usages, at least 1.
     pub count: u32,
     /// Whether IDs continue into the next page, as 32-bit items permit. Otherwise they wrap to 0.
-    pub(super) crosses_pages: bool,
+    pub(crate) crosses_pages: bool,
 }
 
 impl Span {
@@ -100,7 +100,7 @@ impl Serialize for Span {
 /// The usages of a field, in descriptor order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
-pub struct Usages(pub(super) Vec<Span>);
+pub struct Usages(pub(crate) Vec<Span>);
 
 impl Usages {
     /// Returns the spans.

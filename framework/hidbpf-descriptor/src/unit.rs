@@ -1,4 +1,4 @@
-//! Units of measurement: HID 1.11, section 6.2.2.7. The crate `hidreport` names them.
+//! Units of measurement: HID 1.11, section 6.2.2.7.
 
 use std::fmt;
 
@@ -8,30 +8,47 @@ use std::fmt;
 #[serde(into = "String")]
 pub struct Unit(pub u32);
 
-impl Unit {
-    /// The named systems: SI and English, each linear and rotational.
-    const SYSTEMS: std::ops::RangeInclusive<u32> = 1..=4;
+/// The units of length, mass, time, temperature, current and luminous intensity. In a rotational system, the first is
+/// the unit of angle.
+type System = [&'static str; 6];
 
-    /// The named bits: the system and six quantities. The highest four bits are reserved.
-    const NAMED: u32 = 0x0fff_ffff;
+impl Unit {
+    /// The systems 1 to 4: SI and English, each linear and rotational. Others are reserved or the vendor's.
+    const SYSTEMS: [System; 4] = [
+        ["cm", "g", "s", "K", "A", "cd"],
+        ["rad", "g", "s", "K", "A", "cd"],
+        ["in", "slug", "s", "F", "A", "cd"],
+        ["deg", "slug", "s", "F", "A", "cd"],
+    ];
 
     /// Returns whether there is no unit.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
+
+    /// Returns the system, unless it has no names or the reserved highest four bits are set.
+    fn system(self) -> Option<&'static System> {
+        let number = (self.0 & 0xf).checked_sub(1).filter(|_| self.0 >> 28 == 0)?;
+        Unit::SYSTEMS.get(number as usize)
+    }
 }
 
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // hidreport panics on other systems.
-        let units = match Unit::SYSTEMS.contains(&(self.0 & 0xf)) && self.0 & !Unit::NAMED == 0 {
-            true => hidreport::Unit::from(self.0).units().unwrap_or_default(),
-            false => Vec::new(),
-        };
+        let units = self.system().into_iter().flatten().zip(1..).filter_map(|(unit, place)| {
+            // A signed number of four bits.
+            match (self.0 >> (4 * place) & 0xf) as i32 {
+                0 => None,
+                1 => Some((*unit).to_owned()),
+                power @ 2..8 => Some(format!("{unit}{}", Superscript(power))),
+                power => Some(format!("{unit}{}", Superscript(power - 16))),
+            }
+        });
+        let units: Vec<String> = units.collect();
         match (units.as_slice(), self.0) {
             ([], 0) => f.pad("none"),
             ([], bits) => f.pad(&format!("{bits:#x}")),
-            (units, _) => f.pad(&units.iter().map(ToString::to_string).collect::<Vec<_>>().join("·")),
+            (units, _) => f.pad(&units.join("·")),
         }
     }
 }
@@ -99,6 +116,20 @@ mod tests {
         assert_eq!(Scaled(Unit(0x11), -2).to_string(), "10⁻² cm");
         assert_eq!(Scaled(Unit(0), 10).to_string(), "10¹⁰");
         assert_eq!(Scaled(Unit(0x13), 0).to_string(), "in");
+    }
+
+    /// All powers of one quantity and of neighbours, in each system.
+    #[test]
+    fn hidreport_writes_every_unit_the_same() {
+        for system in 1..=4 {
+            for (pair, shift) in (0..=0xff).flat_map(|pair| [4, 8, 12, 16, 20].map(|shift| (pair, shift))) {
+                let bits = pair << shift | system;
+                let theirs = hidreport::Unit::from(bits).units().unwrap_or_default();
+                let theirs: Vec<String> = theirs.iter().map(ToString::to_string).collect();
+                let expected = if theirs.is_empty() { format!("{bits:#x}") } else { theirs.join("·") };
+                assert_eq!(Unit(bits).to_string(), expected, "{bits:#x}");
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::fields::ReportType;
-use crate::manifest::MAX_DESCRIPTOR_SIZE;
+use crate::report_type::ReportType;
+
+/// The maximum size of a report descriptor, and the size of a descriptor hook's buffer, in bytes:
+/// `HID_MAX_DESCRIPTOR_SIZE` (include/linux/hid.h).
+pub const MAX_DESCRIPTOR: usize = 4096;
 
 /// The maximum number of usages of one main item, and of values of one field: `HID_MAX_USAGES`.
 pub const MAX_USAGES: u32 = 12288;
@@ -27,6 +30,7 @@ pub const MAX_REPORT_BITS: u32 = (16384 - 1) * 8;
 /// A descriptor that the kernel refuses, and the byte at which parsing stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the report descriptor is invalid at byte {offset}: {reason}")]
+#[non_exhaustive]
 pub struct InvalidDescriptor {
     /// The offset of the item, in bytes from 0. The descriptor's size if something is missing at the end.
     pub offset: usize,
@@ -38,6 +42,7 @@ pub struct InvalidDescriptor {
 
 /// A kernel function and the message that it logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Kernel {
     /// The function's name.
     pub function: &'static str,
@@ -86,14 +91,13 @@ pub fn check(descriptor: &[u8]) -> Result<(), InvalidDescriptor> {
 /// # Errors
 /// The size is not 1 to 4096.
 pub fn check_size(size: usize) -> Result<(), InvalidDescriptor> {
-    const MOST: usize = MAX_DESCRIPTOR_SIZE as usize;
-    if (1..=MOST).contains(&size) {
+    if (1..=MAX_DESCRIPTOR).contains(&size) {
         return Ok(());
     }
-    let reason = format!("it has {size} bytes; 1 to {MOST} are possible");
+    let reason = format!("it has {size} bytes; 1 to {MAX_DESCRIPTOR} are possible");
     let kernel =
         Kernel { function: "usbhid_parse", message: format!("weird size of report descriptor ({size})").into() };
-    Err(InvalidDescriptor { offset: size.min(MOST), reason, kernel })
+    Err(InvalidDescriptor { offset: size.min(MAX_DESCRIPTOR), reason, kernel })
 }
 
 /// Global items, which apply until they are set again.

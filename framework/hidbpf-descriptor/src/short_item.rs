@@ -1,7 +1,7 @@
 //! The short items of a report descriptor.
 
 /// A short item of a report descriptor.
-pub(crate) struct ShortItem {
+pub struct ShortItem {
     /// Its prefix without the size: tag and type.
     pub item: u8,
     /// The number of bytes after the prefix: 0, 1, 2 or 4.
@@ -14,7 +14,7 @@ pub(crate) struct ShortItem {
 ///
 /// A full parser would refuse descriptors that the kernel accepts. A prefix has tag, type and size, and 0, 1, 2 or 4
 /// bytes follow it (HID 1.11, section 6.2.2.2).
-pub(crate) fn items(rdesc: &[u8]) -> impl Iterator<Item = ShortItem> + '_ {
+pub fn short_items(rdesc: &[u8]) -> impl Iterator<Item = ShortItem> + '_ {
     let mut rest = rdesc;
     std::iter::from_fn(move || {
         let [prefix, after @ ..] = rest else { return None };

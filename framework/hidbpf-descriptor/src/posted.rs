@@ -1,9 +1,10 @@
-//! Parses hex dumps, and C arrays with comments.
+//! Descriptors as people post them: hex dumps, and C arrays with comments.
 
 use std::fmt;
 
 /// An invalid hex word.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InvalidHex {
     /// The line, counted from 1.
     pub line: usize,

@@ -7,14 +7,15 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::item::{CollectionKind, Flags};
-use super::unit::{Scaled, Unit};
-use super::usage::{Span, Usage, Usages, page_name};
-use crate::replay::reports::ReportType;
+use crate::item::{CollectionKind, Flags};
+use crate::report_type::ReportType;
+use crate::unit::{Scaled, Unit};
+use crate::usage::{Span, Usage, Usages, page_name};
 
 /// A report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Report {
     /// Its type.
     #[serde(serialize_with = "display")]
@@ -34,6 +35,7 @@ pub struct Report {
 /// The values that one Input, Output or Feature item declares, all of the same size and range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Field {
     /// The offset of its item in the descriptor, in bytes.
     pub offset: usize,
@@ -83,6 +85,7 @@ impl fmt::Display for Extent {
 
 /// A collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Collection {
     /// Its type.
     pub kind: CollectionKind,
@@ -95,6 +98,7 @@ pub struct Collection {
 /// The kind of a field. A picture gives each kind a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum FieldKind {
     /// The ID of the report.
     Id,
@@ -142,6 +146,7 @@ impl fmt::Display for FieldKind {
 /// Neighbouring bits of a report with one meaning: a control, an array or padding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Part {
     /// Its name. Several parts of a report can have the same one.
     pub name: String,
@@ -281,6 +286,7 @@ impl Field {
 /// A row of a field table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Row {
     /// Its first bit.
     pub first_bit: u32,

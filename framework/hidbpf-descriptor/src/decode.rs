@@ -4,13 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::report::{Field, FieldKind, Part, Report};
-use super::usage::Usage;
-use crate::manifest::HexBytes;
-use crate::replay::reports::ReportType;
+use crate::hex::HexBytes;
+use crate::report::{Field, FieldKind, Part, Report};
+use crate::report_type::ReportType;
+use crate::usage::Usage;
 
 /// The reason why bytes can't be decoded as a report of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Undecodable {
     /// There are no bytes.
     #[error("the report is empty")]
@@ -28,6 +29,7 @@ pub enum Undecodable {
 /// A decoded report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Decoded {
     /// The report's ID, or `None` if it has none.
     pub id: Option<u8>,
@@ -42,6 +44,7 @@ pub struct Decoded {
 /// A decoded value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Value {
     /// The bits and the control or array that they belong to.
     #[serde(flatten)]
@@ -82,6 +85,7 @@ impl fmt::Display for Choice {
 /// The content of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Content {
     /// A number in the logical range.
     Number(i64),
