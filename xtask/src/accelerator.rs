@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::fault::Fault;
 use crate::paths::Paths;
 
 /// The environment variable that overrides the choice.

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::kernels::Architecture;
+use crate::architecture::Architecture;
 use crate::process;
 use crate::screen::{self, Step};
 

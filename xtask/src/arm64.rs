@@ -11,11 +11,12 @@ use clap::Args;
 
 use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::apt::Suite;
+use crate::architecture::Architecture;
 use crate::artifacts::{self, ARM64, Artifacts, Profile};
 use crate::boot::{self, Lab};
 use crate::dist::files;
 use crate::guest::{Packer, Userland};
-use crate::kernels::{self, Architecture, Entry, Pick};
+use crate::kernels::{self, Entry, Pick};
 use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::{Generation, Outcome, Task};

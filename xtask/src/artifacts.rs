@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Result, anyhow};
 use cargo_metadata::{Message, TargetKind};
 
-use crate::Fault;
 use crate::cargo;
+use crate::fault::Fault;
 use crate::libbpf::Libbpf;
 use crate::process;
 use crate::screen::{self, Step};

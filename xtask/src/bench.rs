@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::artifacts::{self, Profile};
 use crate::boot::{Lab, watch};
-use crate::costs::Figures;
+use crate::figures::Figures;
 use crate::lanes::{self, usual_lanes};
 use crate::paths::Paths;
 use crate::protocol::{Task, Way};

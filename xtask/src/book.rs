@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::Fault;
 use crate::cargo;
+use crate::fault::Fault;
 use crate::paths::{Paths, files_below, remove_folder};
 use crate::process;
 use crate::screen;

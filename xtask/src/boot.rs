@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::accelerator::{self, Accelerator, Accelerators};
 use crate::artifacts::Artifacts;
-use crate::costs::Figures;
+use crate::figures::Figures;
 use crate::guest::{Packer, Userland};
 use crate::kernels::{self, Kernel};
 use crate::paths::Paths;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::Fault;
 use crate::artifacts::Product;
 use crate::dist::{self, Choice, Status, files};
+use crate::fault::Fault;
 use crate::paths::{Paths, fresh_folder};
 use crate::process;
 use crate::setup::{self, Need};

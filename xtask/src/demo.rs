@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::Fault;
 use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Profile};
 use crate::boot::{Lab, News};
+use crate::fault::Fault;
 use crate::paths::Paths;
 use crate::protocol::{Generation, Message, Outcome, Task};
 use crate::qemu::{End, Limits};

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use crate::architecture::Architecture;
 use crate::artifacts::Artifacts;
 use crate::initramfs::Tree;
-use crate::kernels::{Architecture, Kernel, Modules};
+use crate::kernels::{Kernel, Modules};
 use crate::modules;
 use crate::paths::{Paths, fresh_folder};
 use crate::process;

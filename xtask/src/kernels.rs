@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::apt::Suite;
+use crate::architecture::Architecture;
 use crate::paths::{Paths, remove_folder};
 use crate::process;
 use crate::protocol::Generation;
@@ -26,34 +27,6 @@ const MODULES: &str = "modules";
 
 /// The prefix of folders in which a kernel is being assembled.
 const PARTIAL: &str = ".partial-";
-
-/// The architecture of a kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Architecture {
-    /// x86-64.
-    #[default]
-    Amd64,
-    /// 64-bit Arm.
-    Arm64,
-}
-
-impl Architecture {
-    /// Returns Debian's name for it.
-    pub fn debian(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    /// Returns the QEMU program that runs machines of this architecture.
-    pub fn qemu(self) -> &'static str {
-        match self {
-            Self::Amd64 => "qemu-system-x86_64",
-            Self::Arm64 => "qemu-system-aarch64",
-        }
-    }
-}
 
 /// A kernel that is available and can be booted.
 #[derive(Clone, Debug)]

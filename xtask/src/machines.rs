@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::boot::{Lab, News, watch};
-use crate::costs::{self, Figures};
+use crate::figures::{self, Figures};
 use crate::kernels::Kernel;
 use crate::lanes;
 use crate::paths::Paths;
@@ -95,7 +95,7 @@ fn merged(kernel: &Kernel, done: Vec<Done>) -> (Part, Figures) {
     whole.took = started.zip(ended).map_or(Duration::ZERO, |(started, ended)| ended.duration_since(started));
     for Done { part, figures: more, .. } in done {
         whole.tally += part.tally;
-        costs::add(&mut figures, more);
+        figures::add(&mut figures, more);
         if whole.note.is_empty() {
             whole.note = part.note;
         }

@@ -4,6 +4,7 @@
 
 mod accelerator;
 mod apt;
+mod architecture;
 mod arm64;
 mod artifacts;
 mod bench;
@@ -18,6 +19,8 @@ mod demo;
 mod dependencies;
 mod dist;
 mod docs;
+mod fault;
+mod figures;
 mod guest;
 mod initramfs;
 mod kernels;
@@ -44,11 +47,11 @@ mod udev_hid_bpf;
 mod vm;
 mod wanted;
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::fault::Fault;
 use crate::report::{Report, Sum};
 
 /// Something is wrong with what is tested.
@@ -100,24 +103,6 @@ enum Task {
     /// Test Debian packages: lintian, and a system that installs them, boots with them and removes them
     Packages(packages::Options),
 }
-
-/// An error that is not the machinery's.
-#[derive(Debug)]
-pub enum Fault {
-    /// What is tested has failed.
-    Failed(String),
-    /// What was asked for makes no sense.
-    Usage(String),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Failed(text) | Self::Usage(text)) = self;
-        f.write_str(text)
-    }
-}
-
-impl std::error::Error for Fault {}
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {

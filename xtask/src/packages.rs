@@ -13,13 +13,14 @@ use clap::Args;
 
 use crate::accelerator::{Accelerators, Choice};
 use crate::apt::Suite;
+use crate::architecture::Architecture;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot;
 use crate::deb::{self, Made};
 use crate::dist;
 use crate::guest;
 use crate::initramfs::Tree;
-use crate::kernels::{self, Architecture, Kernel};
+use crate::kernels::{self, Kernel};
 use crate::libbpf::Libbpf;
 use crate::modules;
 use crate::paths::{Paths, fresh_folder, remove_folder};

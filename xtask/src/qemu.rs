@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::accelerator::Accelerator;
-use crate::kernels::Architecture;
+use crate::architecture::Architecture;
 use crate::process;
 use crate::protocol::Message;
 use crate::transcript::Tally;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 
-use crate::Fault;
 use crate::artifacts::Artifacts;
+use crate::fault::Fault;
 use crate::process;
 use crate::protocol::{Breadth, Generation, Listed};
 

@@ -16,11 +16,12 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::accelerator::{Accelerators, Choice};
+use crate::architecture::Architecture;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot::Lab;
 use crate::guest::{self, Packer, Userland};
 use crate::initramfs::Tree;
-use crate::kernels::{self, Architecture, Modules};
+use crate::kernels::{self, Modules};
 use crate::lanes::usual_lanes;
 use crate::machines::{self, Plan};
 use crate::paths::{Paths, fresh_folder};

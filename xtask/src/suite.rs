@@ -16,7 +16,7 @@ use cargo_metadata::Message;
 use crate::accelerator::Choice;
 use crate::artifacts::{self, Profile};
 use crate::cargo;
-use crate::costs;
+use crate::figures;
 use crate::paths::Paths;
 use crate::process;
 use crate::report::{Part, Report};
@@ -50,11 +50,11 @@ pub fn run(options: &vm::Options) -> Result<Report> {
     let own = own.into_inner().unwrap_or_else(PoisonError::into_inner).context("nothing was tested on this machine")?;
     let mut report = Report { parts: own?.into(), ..Report::default() };
     report.parts.append(&mut ran.report.parts);
-    let mut figures = costs::on_this_machine(root, &artifacts);
+    let mut figures = figures::on_this_machine(root, &artifacts);
     if let Ok(figures) = &mut figures {
-        costs::add(figures, ran.figures);
+        figures::add(figures, ran.figures);
     }
-    report.notices = costs::notices(root, figures, &ran.releases);
+    report.notices = figures::notices(root, figures, &ran.releases);
     Ok(report)
 }
 

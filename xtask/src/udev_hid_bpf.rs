@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::apt::Suite;
+use crate::architecture::Architecture;
 use crate::initramfs::Tree;
-use crate::kernels::Architecture;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::screen::{self, Step};

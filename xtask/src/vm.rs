@@ -8,7 +8,7 @@ use clap::Args;
 use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot::Lab;
-use crate::costs::{self, Figures};
+use crate::figures::{self, Figures};
 use crate::kernels::Kernel;
 use crate::lanes::usual_lanes;
 use crate::machines::{self, Plan};
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let _lock = paths.lock()?;
     let artifacts = artifacts::build(&paths.root, Profile::Dev)?.artifacts()?;
     let Ran { mut report, figures, releases } = run_cases(&paths, &artifacts, &wanted, options, &|| {})?;
-    report.notices = costs::notices(&paths.root, Ok(figures), &releases);
+    report.notices = figures::notices(&paths.root, Ok(figures), &releases);
     Ok(report)
 }
 
@@ -130,7 +130,7 @@ pub fn run_cases(
         };
         has_fmod_ret |= kernel.generation == Generation::FmodRet;
         let chosen = selection.choose(kernel.generation, kernel.everything);
-        costs::add(&mut ran.figures, figures);
+        figures::add(&mut ran.figures, figures);
         part.left = chosen.left;
         if let Some(Err(error)) = &udev_hid_bpf {
             let cases = chosen.cases.into_iter().filter(|case| case.udev_hid_bpf);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::Fault;
+use crate::fault::Fault;
 use crate::kernels::{self, Entry, Kernel, UserKernel};
 use crate::paths::Paths;
 use crate::protocol::Generation;

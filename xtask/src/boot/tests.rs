@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::accelerator::Rule;
-use crate::kernels::Architecture;
+use crate::architecture::Architecture;
 use crate::protocol::Generation;
 
 /// The script runs a guest with one passing case under emulation. `@BEHAVIOUR@` is its behaviour under KVM.

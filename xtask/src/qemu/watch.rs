@@ -218,7 +218,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
-    use crate::kernels::Architecture;
+    use crate::architecture::Architecture;
     use crate::qemu::{Limits, Logs};
     use crate::transcript::Tally;
 

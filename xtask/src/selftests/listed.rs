@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::Fault;
+use crate::fault::Fault;
 
 /// The table of objects and their drivers.
 const DRIVERS: &str = include_str!("../../selftests/drivers");

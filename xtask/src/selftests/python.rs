@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::NAME;
 use crate::apt::Suite;
-use crate::kernels::Architecture;
+use crate::architecture::Architecture;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::protocol::{SELFTESTS_PATH, SELFTESTS_SOURCES, SELFTESTS_TOOLS};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::apt::Suite;
-use crate::kernels::{Architecture, Version};
+use crate::architecture::Architecture;
+use crate::kernels::Version;
 use crate::paths::{Paths, fresh_folder, remove_folder};
 use crate::process;
 use crate::screen::Step;
