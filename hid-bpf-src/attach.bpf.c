@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ties a loaded FMOD_RET program to one device, on Linux 6.3 to 6.10, where only a syscall program may ask the kernel for that.
+ * Attaches a loaded FMOD_RET program to one device, on Linux 6.3 to 6.10. There only syscall programs may call the
+ * kfunc that attaches.
  *
- * Run with BPF_PROG_RUN. The caller needs CAP_SYS_ADMIN: with CAP_BPF and CAP_PERFMON alone, Linux 6.6 oopses in the kfunc.
+ * User space runs it with BPF_PROG_RUN and needs CAP_SYS_ADMIN. If the caller has only CAP_BPF and CAP_PERFMON, Linux
+ * 6.6 oopses in the kfunc.
  */
 #include <hidbpf/kernel.h>
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct attach_prog_args {
 	int prog_fd;
 	unsigned int hid;
-	/* 0 puts the program behind those that the device has, 1 (the kernel's HID_BPF_FLAG_INSERT_HEAD) before them. */
+	/* 0 puts the program after the device's other programs, 1 (HID_BPF_FLAG_INSERT_HEAD) before them. */
 	__u32 flags;
-	/* A link's file descriptor, which the caller owns, or a negative errno. */
+	/* The link's file descriptor, which the caller then owns, or a negative errno. */
 	int retval;
 };
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copies a device's original or fixed report descriptor to user space. sysfs has neither: it shows the current one, which the bound
- * kernel driver may have changed, and nothing for a device without one. Changes nothing, and makes the kernel bind nothing again.
+ * Copies a device's original or fixed report descriptor to user space. sysfs has only the current one, which the bound
+ * kernel driver may have changed, and none for a device without a kernel driver. The program changes nothing and causes
+ * no rebind.
  *
- * Run with BPF_PROG_RUN, once for each DESCRIPTOR_PART bytes. Not with bpf_probe_read_kernel(), which lockdown's confidentiality mode
- * and kernels without CONFIG_BPF_EVENTS refuse.
+ * User space runs it with BPF_PROG_RUN, once for each DESCRIPTOR_PART bytes. The program avoids
+ * bpf_probe_read_kernel(), because kernels refuse that helper in lockdown's confidentiality mode and without
+ * CONFIG_BPF_EVENTS.
  */
 #include <hidbpf/kernel.h>
 #include <bpf/bpf_core_read.h>
@@ -12,29 +14,29 @@
 #define DESCRIPTOR_PART 512
 
 enum descriptor {
-	/* What the device sent. */
+	/* As the device sent it. */
 	DESCRIPTOR_ORIGINAL = 0,
-	/* What the descriptor hook made of it, on kernels that keep that. */
+	/* As the descriptor hook returned it, on kernels that store it. */
 	DESCRIPTOR_FIXED = 1,
 };
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct descriptor_args {
 	/* The device's number. */
 	__u32 hid;
 	/* enum descriptor */
 	__u32 which;
-	/* The first byte that is wanted, a multiple of 8. */
+	/* The offset of the first byte to copy, a multiple of 8. */
 	__u32 offset;
-	/* Bytes of the whole descriptor, or a negative errno. */
+	/* The size of the whole descriptor in bytes, or a negative errno. */
 	__s32 size;
-	/* Up to the descriptor's end; the bytes behind it in the last word are not of it. */
+	/* The bytes. After the end of the descriptor, the last word has unrelated bytes. */
 	__u64 words[DESCRIPTOR_PART / 8];
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-/* More of struct hid_device. The sizes are bytes. */
+/* More members of struct hid_device. The sizes are in bytes. */
 struct hid_device___descriptors {
 	const __u8 *dev_rdesc;
 	/* Since Linux 6.13. */
@@ -46,8 +48,8 @@ struct hid_device___descriptors {
 #pragma clang attribute pop
 
 /*
- * Bytes of a struct that can be read as words: the verifier lets an access cross the elements of an array of integers, not its end
- * (btf_struct_walk(), kernel/bpf/btf.c).
+ * The number of bytes that can be read as words in one place. The verifier lets an access cross the elements of an
+ * array of integers, but not its end (btf_struct_walk(), kernel/bpf/btf.c). This is the size of hid_device's `name`.
  */
 #define WINDOW 128
 #define WINDOW_OFFSET bpf_core_field_offset(struct hid_device, name)
@@ -58,7 +60,10 @@ static __always_inline void copy_window(struct descriptor_args *args, __u64 desc
 {
 	const int left = args->size - args->offset;
 	const __u64 start = descriptor + args->offset + window * WINDOW;
-	/* A kfunc of Linux 6.2: reads through what it returns can't fault, whatever the address. */
+	/*
+	 * A kfunc since Linux 6.2. Reads through the pointer that it returns cannot fault, even if the address is
+	 * invalid.
+	 */
 	const char *base = (char *)bpf_core_cast((void *)(start - WINDOW_OFFSET), struct hid_device) + WINDOW_OFFSET;
 	int at;
 

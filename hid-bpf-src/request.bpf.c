@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Asks a device for a report, or tells it one, for user space, which can't do so for devices without a hidraw node and can't for input
- * reports at all. Run with BPF_PROG_RUN.
+ * Reads a report from a device or sends one to it, on behalf of user space. User space itself needs a hidraw node for
+ * that, and cannot read input reports at all. It runs this program with BPF_PROG_RUN.
  */
 #include <hidbpf/kernel.h>
 
 /*
- * The report; user space sets it before the load, and finds the answer in it. It is not in the context, of which the verifier lets no
- * part be handed on. 16384 is HID_MAX_BUFFER_SIZE of include/linux/hid.h.
+ * The report. User space sets it before it loads the program, and reads the answer from it. It is not in the context,
+ * because the verifier does not let programs pass parts of the context on. 16384 is HID_MAX_BUFFER_SIZE
+ * (include/linux/hid.h).
  */
 __u8 hidbpf_report[16384];
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct request_args {
 	__u32 hid;
 	/* enum hid_report_type */
 	__u32 type;
-	/* enum hid_class_request, or 0 for a report on the device's own channel for output. */
+	/* enum hid_class_request, or 0 for an output report on the interrupt channel. */
 	__u32 request;
-	/* Bytes of the report, the byte for its id included. */
+	/* The size of the report in bytes, including the byte of its id. */
 	__u32 size;
-	/* The bytes that were answered or taken, or a negative errno. */
+	/* The number of bytes read or sent, or a negative errno. */
 	__s32 retval;
 };
 

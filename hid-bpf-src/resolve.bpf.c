@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Finds the numbers by which the running kernel knows what drivers need: its own functions and types, and where it has the members of
- * some structs. The kernel looks them up in memory; user space would have to read megabytes of type information.
+ * Finds what drivers need to know of the running kernel: the BTF ids of functions and types, and the offsets of some
+ * members. The kernel looks them up in memory. User space would have to read megabytes of BTF.
  */
 #include <hidbpf/kernel.h>
 #include <bpf/bpf_core_read.h>
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-/* What a struct_ops map of hid_bpf_ops holds; only kernels of the second generation have it. */
+/* The value of a struct_ops map of hid_bpf_ops. Only kernels of the struct_ops generation have this type. */
 struct bpf_struct_ops_hid_bpf_ops {
 	struct hid_bpf_ops data;
 };
@@ -21,7 +21,7 @@ struct resolve_ops {
 	__u32 ops_type;
 	__u32 value_type;
 	__u32 value_size;
-	/* In a value, in bytes. */
+	/* Offsets in a value, in bytes. */
 	__u32 hid_id;
 	__u32 flags;
 	__u32 device_event;
@@ -30,20 +30,22 @@ struct resolve_ops {
 	__u32 hw_output_report;
 };
 
-/* In bytes. */
+/* Offset and size of a member, in bytes. */
 struct resolve_member {
 	__u32 offset;
 	__u32 size;
 };
 
-/* What nearly all drivers access. The order is that of `MEMBERS` in framework/hidbpf-prelink/src/format.rs. */
+/*
+ * The members that nearly all drivers access. The order is that of `MEMBERS` in framework/hidbpf-prelink/src/format.rs.
+ */
 struct resolve_members {
 	struct resolve_member size;
-	/* Zeros where kernels pass it as an argument. */
+	/* Zeros on kernels that pass the type as an argument. */
 	struct resolve_member report_type;
 };
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct resolve_args {
 	struct resolve_ops ops;
 	struct resolve_members members;
@@ -55,7 +57,10 @@ static __always_inline void resolve_size(struct resolve_member *size)
 	size->size = bpf_core_field_size(struct hid_bpf_ctx, size);
 }
 
-/* Where there is no such type the kernel can't resolve this, and refuses to load it: that is how user space tells the generations. */
+/*
+ * A kernel without these types cannot relocate this program and refuses to load it. User space detects the generation
+ * by that.
+ */
 SEC("syscall") int resolve_ops(struct resolve_args *args)
 {
 	struct resolve_ops *ops = &args->ops;
@@ -73,7 +78,7 @@ SEC("syscall") int resolve_ops(struct resolve_args *args)
 	return 0;
 }
 
-/* For kernels without that type. */
+/* For kernels of the FMOD_RET generation. */
 SEC("syscall") int resolve_fmod(struct resolve_args *args)
 {
 	resolve_size(&args->members.size);
@@ -82,11 +87,14 @@ SEC("syscall") int resolve_fmod(struct resolve_args *args)
 	return 0;
 }
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct resolve_function_args {
-	/* Zeros after the name. */
+	/* The name, followed by zeros. */
 	__u64 name[4];
-	/* The function's number; above it a descriptor of a module's types where it is a module's. Or a negative errno. */
+	/*
+	 * The function's BTF id, or a negative errno. For a function of a module, the upper half is a file descriptor
+	 * of the module's BTF.
+	 */
 	__s64 id;
 };
 
@@ -94,7 +102,7 @@ struct resolve_function_args {
 
 SEC("syscall") int resolve_func(struct resolve_function_args *args)
 {
-	/* The helper takes names from the stack and not from what a program is given. */
+	/* The helper accepts a name on the stack, but not in the context. */
 	__u64 name[4] = {args->name[0], args->name[1], args->name[2], args->name[3]};
 
 	args->id = bpf_btf_find_by_name_kind((char *)name, sizeof(name), BTF_KIND_FUNC, 0);

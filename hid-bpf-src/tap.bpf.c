@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Shows user space the reports that pass: attached in front of the drivers, as the device sent them; behind, as the drivers left
- * them. It changes nothing.
+ * Copies reports to user space. Attached before the drivers, it sees reports as the device sent them. Attached after,
+ * it sees them as the drivers changed them. It changes nothing.
  */
 #include <hidbpf/driver.h>
 
 /* include/uapi/linux/bpf.h */
 #define BPF_MAP_TYPE_RINGBUF 27
 
-/* User space knows these offsets. */
+/* User space relies on these offsets. */
 struct hidbpf_tap_report {
 	/* Nanoseconds of CLOCK_MONOTONIC. */
 	__u64 time;
@@ -17,7 +17,7 @@ struct hidbpf_tap_report {
 	__u8 data[];
 };
 
-/* The kernel's buffer for reports is a multiple of this. */
+/* Bytes. The size of the kernel's buffer for reports is a multiple of this. */
 #define CHUNK 64
 #define CHUNKS 64
 
@@ -48,7 +48,7 @@ HIDBPF_DEVICE_EVENT(ctx, type)
 	__u8 *chunk;
 	int i;
 
-	/* Most reports are short, and room is set aside in whole entries. */
+	/* Most reports are short. The size of a reservation must be a constant, so there are two. */
 	if (ctx->size <= CHUNK) {
 		entry = reserve(ctx, type, 1);
 		if (!entry)
@@ -70,8 +70,8 @@ HIDBPF_DEVICE_EVENT(ctx, type)
 	bpf_ringbuf_submit(entry, 0);
 out:
 	/*
-	 * Up to Linux 6.10 the last program's answer is the report's size, whatever a driver before it has answered; so the size is
-	 * said again. A report that is too long for the kernel's buffer would be dropped for saying so.
+	 * Up to Linux 6.10, the result of the last program replaces the sizes that drivers before it returned. So the
+	 * program returns the size again. The kernel would drop a report whose returned size is beyond the buffer.
 	 */
 	return (__u32)ctx->size <= ctx->allocated_size ? ctx->size : 0;
 }

@@ -2,8 +2,8 @@
 #include <hidbpf/driver.h>
 
 /*
- * The HP Elite Presenter Mouse is a mouse and a laser pointer in one. Its descriptor has five application collections:
- * a mouse with report id 1, a second mouse with id 2, a keypad with id 5 and two consumer controls with ids 6 and 3.
+ * The HP Elite Presenter Mouse is a mouse and a laser pointer in one. Its descriptor has five application collections.
+ * Two are mice, with the report ids 1 and 2. The others are a keypad, id 5, and two consumer controls, ids 6 and 3.
  * Linux makes one input device of two mice on one interface, and only the laser pointer's half of it works.
  *
  * The driver changes the second mouse to a pointer, so that it becomes a separate input device. Reports stay as they

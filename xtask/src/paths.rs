@@ -100,13 +100,18 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
 /// # Errors
 /// A folder can't be listed.
 pub fn files_below(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
-    let has_ending = |path: &Path| path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
+    let has_ending =
+        |path: &PathBuf| path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
+    Ok(all_files_below(folder)?.into_iter().filter(has_ending).collect())
+}
+
+/// Returns the files below a folder, in order.
+///
+/// # Errors
+/// A folder can't be listed.
+pub fn all_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = WalkDir::new(folder).sort_by_file_name().into_iter();
     let entries: Vec<_> =
         entries.collect::<Result<_, _>>().with_context(|| format!("failed to list `{}`", folder.display()))?;
-    Ok(entries
-        .into_iter()
-        .map(walkdir::DirEntry::into_path)
-        .filter(|path| has_ending(path) && path.is_file())
-        .collect())
+    Ok(entries.into_iter().map(walkdir::DirEntry::into_path).filter(|path| path.is_file()).collect())
 }

@@ -1,12 +1,15 @@
 //! Checks the texts for users and developers: spelling, words that mark a bad sentence, also in messages, and sentences that are too long.
+//!
+//! The texts are the pages, the help of commands, and the comments of C code and of files for packages and udev.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::dist::files;
-use crate::paths::files_below;
+use crate::paths::{all_files_below, files_below};
 use crate::process;
 
 /// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
@@ -17,6 +20,12 @@ const DRIVERS: &str = "drivers";
 
 /// Sources whose doc comments are texts for users: the help of commands, and the man pages.
 const SOURCES: [&str; 2] = ["framework/hidbpf-cli/src/args.rs", "xtask/src/main.rs"];
+
+/// The folders of C code whose comments are checked.
+const C_CODE: [&str; 4] = ["drivers", "framework", "hid-bpf-src", "tests/fixtures"];
+
+/// The folders of files whose comments start with `#`, and are checked: for packages, and for udev.
+const SCRIPTS: [&str; 2] = ["packaging", "udev-rules"];
 
 /// The folder of the crates whose messages are checked.
 const CRATES: &str = "framework";
@@ -64,14 +73,22 @@ fn texts(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in FOLDERS.iter().map(|folder| root.join(folder)).chain(files(&root.join(DRIVERS))?) {
         if folder.is_dir() {
-            found.extend(
-                files(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md")),
-            );
+            found.extend(files(&folder)?.into_iter().filter(|path| is_page(path)));
         }
     }
     found.extend(SOURCES.map(|source| root.join(source)));
+    for folder in C_CODE {
+        found.extend(files_below(&root.join(folder), &["c", "h"])?);
+    }
+    for folder in SCRIPTS {
+        found.extend(all_files_below(&root.join(folder))?.into_iter().filter(|path| !is_page(path)));
+    }
     found.sort();
     Ok(found)
+}
+
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "md")
 }
 
 /// Checks the wording and the spelling of all texts. The error names each fault.
@@ -124,12 +141,50 @@ fn literals(source: &str) -> String {
     code.lines().map(line).collect()
 }
 
-/// Returns the sentences of a file: without code, table bars and link addresses. It keeps the lines.
+/// Returns the sentences of a file: of a page, or of the comments in code. It keeps the lines.
 fn prose(path: &Path, text: &str) -> String {
-    if path.extension().is_some_and(|ending| ending == "rs") {
-        let line = |line: &str| line.trim_start().strip_prefix("/// ").unwrap_or_default().to_owned() + "\n";
-        return text.lines().map(line).collect();
+    match path.extension().and_then(OsStr::to_str) {
+        Some("md") => page(text),
+        Some("rs") => comments(text, "/// "),
+        Some("c" | "h") => c_comments(text),
+        _ => comments(text, "# "),
     }
+}
+
+/// Returns the text of the lines that begin with a mark.
+fn comments(text: &str, mark: &str) -> String {
+    text.lines().map(|line| line.trim_start().strip_prefix(mark).unwrap_or_default().to_owned() + "\n").collect()
+}
+
+/// Returns the text of the comments in C code.
+fn c_comments(text: &str) -> String {
+    let mut comments = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let mut rest = line;
+        loop {
+            let (mark, next) = if inside { ("*/", false) } else { ("/*", true) };
+            let Some((before, after)) = rest.split_once(mark) else { break };
+            if inside {
+                comments += before;
+                // Another comment is another sentence.
+                comments += ".";
+            }
+            (inside, rest) = (next, after);
+        }
+        if inside {
+            let line = rest.trim_start();
+            comments += line.strip_prefix('*').unwrap_or(line).trim_start().trim_end_matches('\\');
+        } else if let Some((_, comment)) = rest.split_once("//") {
+            comments += comment;
+        }
+        comments += "\n";
+    }
+    comments
+}
+
+/// Returns the sentences of a page: without code, table bars and link addresses.
+fn page(text: &str) -> String {
     let mut in_code = false;
     let mut prose = String::new();
     for line in text.lines() {
@@ -165,23 +220,26 @@ fn marked(prose: &str) -> Vec<(usize, String)> {
 /// Returns the faults of a text, each with its line.
 fn faults(prose: &str) -> Vec<(usize, String)> {
     let mut faults = marked(prose);
-    let mut begin = 1;
-    let mut sentence = 0;
+    // The line where the sentence begins, and the number of its words so far.
+    let (mut begin, mut sentence) = (1, 0);
     for (line, number) in prose.lines().zip(1..) {
         let is_new = ["- ", "|", "#", "1. "].iter().any(|mark| line.trim_start().starts_with(mark)) || line.is_empty();
         if is_new {
-            (begin, sentence) = (number, 0);
+            sentence = 0;
         }
         if line.starts_with('|') || line.starts_with("![") {
             continue;
         }
         for word in line.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)) {
+            if sentence == 0 {
+                begin = number;
+            }
             sentence += 1;
             if sentence == MOST_WORDS + 1 {
                 faults.push((begin, format!("a sentence has more than {MOST_WORDS} words: split it")));
             }
             if word.trim_end_matches(['"', ')', '*']).ends_with(['.', ':', '!', '?']) {
-                (begin, sentence) = (number, 0);
+                sentence = 0;
             }
         }
     }
@@ -217,9 +275,25 @@ mod tests {
         assert_eq!(of("There is no byte. Run `mend anew`.\n```\nsomebody\n```\n"), [] as [usize; 0]);
         let long = |words: usize| format!("One.\n{}\n", "word ".repeat(words));
         assert_eq!(of(&long(MOST_WORDS)), [] as [usize; 0]);
-        assert_eq!(of(&long(MOST_WORDS + 1)), [1]);
+        assert_eq!(of(&long(MOST_WORDS + 1)), [2]);
         assert_eq!(of(&format!("{}end.\n{}\n", "word ".repeat(20), "word ".repeat(20))), [] as [usize; 0]);
         let source = prose(Path::new("a.rs"), "    /// Made anew\nlet anew = 1;\n");
         assert_eq!(faults(&source).len(), 1);
+        let script = prose(Path::new("rules"), "# Made anew\nmend=anew\n");
+        assert_eq!(faults(&script).len(), 1);
+    }
+
+    #[test]
+    fn faults_are_found_in_comments_of_c_code() {
+        let of = |code: &str| {
+            let found = faults(&prose(Path::new("a.bpf.c"), code));
+            found.into_iter().map(|(line, _)| line).collect::<Vec<_>>()
+        };
+        assert_eq!(of("int anew; /* Made anew */\n/*\n * Made\n * anew.\n */\nint mend; // mend\n"), [1, 4, 6]);
+        assert_eq!(of("/* One */ int a; /* made anew */\n"), [1]);
+        assert_eq!(of("int puzzle(void);\n/* Fine. */\n"), [] as [usize; 0]);
+        let long = |end: &str| format!("/*\n * {}{end}\n *\n * {}\n */\n", "word ".repeat(20), "word ".repeat(20));
+        assert_eq!(of(&long("")), [] as [usize; 0]);
+        assert_eq!(of(&long("").replace("\n *\n", "\n")), [2]);
     }
 }

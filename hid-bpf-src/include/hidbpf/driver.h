@@ -104,8 +104,8 @@ static __always_inline int hidbpf_size(int bytes)
 /*
  * HIDBPF_INPUT_EVENT(ctx) { ... }
  *
- * Like HIDBPF_DEVICE_EVENT, but runs on input reports only. The kernel also passes a device's answers to GET_REPORT for
- * feature reports to the event hook, and these may have the id of an input report. Nearly every driver wants this macro
+ * Like HIDBPF_DEVICE_EVENT, but runs on input reports only. The kernel also passes feature reports to the event hook, if
+ * the device answers GET_REPORT with them. They may have the id of an input report. Nearly every driver wants this macro
  * or HIDBPF_INPUT_REPORT.
  */
 #define HIDBPF_INPUT_EVENT(ctx)                                                                                        \

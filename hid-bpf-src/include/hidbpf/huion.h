@@ -25,8 +25,8 @@
 /* ---- The mode, and the interfaces -------------------------------------------------------------------------------- */
 
 /*
- * HUION_RDESC_FIXUP("firmware's name", { interface; ... }) is the descriptor hook of a tablet whose interfaces differ in
- * the size of their descriptors. Write one of the macros below for each interface, with that size first.
+ * HUION_RDESC_FIXUP("firmware's name", { interface; ... }) is the descriptor hook of a tablet whose interfaces differ
+ * in the size of their descriptors. Write one of the macros below for each interface, with that size first.
  */
 #define HUION_RDESC_FIXUP(firmware, ...)                                                                               \
 	HIDBPF_UDEV_PROPERTY(HUION_FIRMWARE_ID);                                                                       \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a driver can use of the kernel, one thing for each first byte of a report. What comes of it is in the report's second byte, or
- * in its bytes from the second on.
+ * Everything of the kernel that a driver can use. The first byte of a report chooses one thing. The driver writes the
+ * result to the report from the second byte on.
  */
 #include "fixture.h"
 
@@ -257,7 +257,7 @@ static __always_inline int event(struct hid_bpf_ctx *ctx, enum hid_report_type t
 	case 18: {
 		__u8 report[4] = {};
 
-		/* From the driver itself: it must not send more. */
+		/* The driver's own report. It must not send another one. */
 		return source ? hid_bpf_try_input_report(ctx, HID_INPUT_REPORT, report, 4) : 1;
 	}
 	default:
@@ -286,7 +286,7 @@ SEC("?struct_ops.s/hid_rdesc_fixup") int fixup_ops(__u64 *args)
 	own = hid_bpf_allocate_context(ctx->hid->id);
 	if (!own)
 		return -12;
-	/* The kernel has no reports yet, so that it takes no requests. */
+	/* The kernel has not parsed any report yet, so it refuses requests. */
 	result = hid_bpf_hw_request(own, request, 2, HID_FEATURE_REPORT, HID_REQ_GET_REPORT);
 	hid_bpf_release_context(own);
 	data = hid_bpf_get_data(ctx, 0, 2);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What drivers do wrong, one thing for each first byte of a report. The tests look for the lines that are marked. */
+/* Faults of drivers. The first byte of a report chooses one. The tests look for the lines with a number. */
 #include "fixture.h"
 
 struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the objects in this folder see of the kernel: as little as they need, in an order that is no kernel's, so that a loader that
- * doesn't move accesses to where the kernel has them is found out.
+ * The kernel's types and functions that the objects in this folder use. The members are in another order than in every
+ * kernel. So tests notice a loader that does not relocate accesses.
  */
 #ifndef FIXTURE_H
 #define FIXTURE_H
@@ -38,7 +38,7 @@ struct hid_device {
 	__u16 group;
 };
 
-/* A second description, with a member that the first one lacks. */
+/* A second declaration, with a member that the first one lacks. */
 struct hid_device___more {
 	__u32 nothing;
 	char phys[64];
@@ -143,7 +143,7 @@ static long (*bpf_dynptr_from_mem)(void *data, __u32 size, __u64 flags, struct b
 static long (*bpf_dynptr_read)(void *to, __u32 size, const struct bpf_dynptr *pointer, __u32 offset,
 			       __u64 flags) = (void *)201;
 
-/* Both generations' programs for hooks that are in them. */
+/* The programs of both generations, for hooks that both have. */
 #define EVENT(body)                                                                                                    \
 	SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args)                                              \
 	{                                                                                                              \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A small driver: turns a mouse's Y axis around, and what else a driver does in few lines. */
+/* A small driver that inverts a mouse's Y axis, and uses some features that need few lines. */
 #include "fixture.h"
 
 const volatile char UDEV_PROP_MOUSE_MODEL[16];

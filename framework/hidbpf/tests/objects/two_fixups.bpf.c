@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* More than a device has room for. */
+/* Two descriptor hooks. A device can have only one. */
 #include "fixture.h"
 
 SEC("fmod_ret/hid_bpf_rdesc_fixup") int first(__u64 *args)
