@@ -11,6 +11,7 @@ use hidbpf::descriptor::HexBytes;
 use hidbpf::recording::Recording;
 use serde_json::{Value, json};
 
+use common::machine::Machine;
 use common::{check, hidbpf, object, stderr, stdout, with_drivers};
 
 /// A mouse with two buttons, X and Y.
@@ -281,58 +282,6 @@ fn pictures_are_well_formed_and_have_every_field() {
     }
 }
 
-/// A tree like sysfs, with one joystick, and a directory like /run. The command sees both in place of the machine's own.
-struct Machine {
-    dir: tempfile::TempDir,
-}
-
-impl Machine {
-    const DEVICE: &str = "0003:11C0:5606.0001";
-
-    fn new(own: &[u8], in_force: &[u8]) -> Machine {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let device = dir.path().join("sys/devices/usb").join(Machine::DEVICE);
-        let (links, state) = (dir.path().join("sys/bus/hid/devices"), dir.path().join("run/hidbpf/devices"));
-        for folder in [&device, &links, &state] {
-            fs::create_dir_all(folder).expect("the directory can be made");
-        }
-        let link = Path::new("../../../devices/usb").join(Machine::DEVICE);
-        std::os::unix::fs::symlink(link, links.join(Machine::DEVICE)).expect("the link can be made");
-        let state = state.join(format!("{}.json", Machine::DEVICE));
-        let modalias = "hid:b0003g0001v000011C0p00005606";
-        let remembered = json!({
-            "version": 1, "device": Machine::DEVICE, "hid-name": "a joystick", "modalias": modalias,
-            "rdesc": HexBytes(own.to_vec()), "taken-off": [], "failures": [],
-            "drivers": [{
-                "driver": "frtec-raptor-mach-2", "object": "/x", "generation": "struct-ops", "hooks": ["rdesc-fixup"],
-                "rule": null, "change": "fixed",
-            }],
-        });
-        for (path, content) in [
-            (device.join("uevent"), format!("HID_NAME=a\x1b[2J joystick\nMODALIAS={modalias}\n").as_bytes()),
-            (device.join("report_descriptor"), in_force),
-            (state, remembered.to_string().as_bytes()),
-        ] {
-            fs::write(path, content).expect("the file can be written");
-        }
-        Machine { dir }
-    }
-
-    /// Runs the command on this machine. Returns `None` if mounts are not allowed.
-    fn inspect(&self, arguments: &[&str]) -> Option<Output> {
-        let command = hidbpf();
-        let path = |name: &str| self.dir.path().join(name);
-        let mut unshare = std::process::Command::new("unshare");
-        let root = rustix::process::getuid().is_root();
-        unshare.args(if root { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
-        let script = "mount --bind \"$1\" /sys && mount --bind \"$2\" /run || exit 77; shift 2; exec \"$@\"";
-        unshare.args(["sh", "-c", script, "sh"]).args([path("sys"), path("run")]).arg(command.get_program());
-        unshare.arg("--drivers").arg(hidbpf_drivers::objects_dir()).arg("inspect").args(arguments);
-        let output = unshare.output().ok()?;
-        (output.status.code() != Some(77) && !stderr(&output).starts_with("unshare:")).then_some(output)
-    }
-}
-
 #[test]
 fn a_device_is_shown_as_it_is_and_as_it_was() {
     let read = |name| {
@@ -340,7 +289,7 @@ fn a_device_is_shown_as_it_is_and_as_it_was() {
         recording.devices[0].descriptor.clone()
     };
     let machine = Machine::new(&read("joystick.hid"), &read("joystick.expected.hid"));
-    let Some(output) = machine.inspect(&[Machine::DEVICE]) else {
+    let Some(output) = machine.run(&["inspect", Machine::DEVICE]) else {
         eprintln!("skipped: a_device_is_shown_as_it_is_and_as_it_was: this machine lets nobody mount");
         return;
     };
@@ -356,14 +305,13 @@ fn a_device_is_shown_as_it_is_and_as_it_was() {
     }
     let hat =
         "-   176  26 ef 00          Logical Maximum        239\n+   176  26 07 00          Logical Maximum        7\n";
-    for arguments in
-        [&[Machine::DEVICE, "--items", "--diff"][..], &[Machine::DEVICE, "--items", "--diff", "frtec-raptor-mach-2"]]
-    {
-        let output = machine.inspect(arguments).expect("mounts are allowed");
+    for driver in [&[][..], &["frtec-raptor-mach-2"]] {
+        let arguments = [&["inspect", Machine::DEVICE, "--items", "--diff"], driver].concat();
+        let output = machine.run(&arguments).expect("mounts are allowed");
         check(&output, 0, &[]);
         assert!(stdout(&output).contains(hat), "{}", stdout(&output));
     }
     let path = format!("/sys/bus/hid/devices/{}/report_descriptor", Machine::DEVICE);
-    let output = machine.inspect(&[&path]).expect("mounts are allowed");
+    let output = machine.run(&["inspect", &path]).expect("mounts are allowed");
     assert!(stdout(&output).contains("Hat Switch             0..7 "), "{}", stdout(&output));
 }
