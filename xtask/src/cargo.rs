@@ -3,6 +3,7 @@
 //! Cargo draws its progress only on terminals, unless an option requests it. This module requests it and parses it, because only cargo
 //! knows how much there is to do.
 
+use std::ffi::OsStr;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -45,7 +46,13 @@ const SLOW: [&str; 4] = ["Blocking", "Downloading", "Fetch", "Updating"];
 
 /// Returns a command for the cargo that runs this program, in the folder `root`.
 pub fn command(root: &Path, arguments: &[&str]) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = by(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root);
+    command.args(arguments);
+    command
+}
+
+/// Returns a command for a program that is cargo or starts one, in the folder `root`.
+pub fn by(program: impl AsRef<OsStr>, root: &Path) -> Command {
     let mut command = process::command(program);
     // These describe the running package, not the packages to build.
     for (name, _) in std::env::vars_os() {
@@ -54,7 +61,7 @@ pub fn command(root: &Path, arguments: &[&str]) -> Command {
             command.env_remove(&*name);
         }
     }
-    command.current_dir(root).args(arguments);
+    command.current_dir(root);
     command
 }
 

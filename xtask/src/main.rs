@@ -12,6 +12,7 @@ mod book;
 mod boot;
 mod c_format;
 mod cargo;
+mod compat;
 mod console;
 mod costs;
 mod deb;
@@ -84,6 +85,8 @@ enum Task {
     Test(vm::Options),
     /// Check the sources only: their layout, words and dependencies, clippy, the documentation's links
     Check,
+    /// Build with the oldest compiler, with the oldest dependencies, and each crate alone with each feature set
+    Compat,
     /// Run the cases in virtual machines only
     Vm(vm::Options),
     /// Run the kernel's own HID tests, with hidbpf and its drivers installed
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => suite::run(&options).map(|report| close(&report)),
         Task::Check => suite::check().map(|report| close(&report)),
+        Task::Compat => compat::run().map(|report| close(&report)),
         Task::Vm(options) => vm::run(&options).map(|report| close(&report)),
         Task::Selftests(options) => selftests::run(&options).map(|report| close(&report)),
         Task::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
@@ -139,5 +143,26 @@ fn close(report: &Report) -> ExitCode {
         Sum::Passed => ExitCode::SUCCESS,
         Sum::Failed => ExitCode::from(FAILED),
         Sum::Broken => ExitCode::from(BROKEN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ci_runs_exists() {
+        let ci = include_str!("../../.github/workflows/ci.yml");
+        let script = include_str!("../../.ci/run");
+        let command = |line: &str| {
+            let line = line.trim().trim_start_matches("run: ").trim_start_matches("exec ");
+            line.starts_with("cargo xtask ").then(|| line.replace(" \"$@\" </dev/null", ""))
+        };
+        let commands: Vec<String> = ci.lines().chain(script.lines()).filter_map(command).collect();
+        assert_eq!(commands, ["cargo xtask compat", "cargo xtask test"]);
+        for command in commands {
+            Arguments::try_parse_from(command.split(' ').skip(1)).unwrap();
+        }
+        assert!(ci.lines().any(|line| line.trim() == "run: .ci/run"));
     }
 }

@@ -20,6 +20,8 @@ pub struct Paths {
     pub vm: PathBuf,
     /// The folder in which packages are made.
     pub packages: PathBuf,
+    /// The folder of what is compiled with other compilers, dependencies and features.
+    pub compat: PathBuf,
     /// The folder of programs that are compiled for tasks: mdBook.
     pub tools: PathBuf,
 }
@@ -36,6 +38,7 @@ impl Paths {
             root: metadata.workspace_root.into_std_path_buf(),
             vm: target.join("vm"),
             packages: target.join("packages"),
+            compat: target.join("compat"),
             tools: target.join("tools"),
         })
     }
