@@ -150,7 +150,7 @@ fn an_object_is_shown_with_its_hooks_and_rules() {
 }
 
 #[test]
-fn a_device_that_is_none_is_named_with_the_way_out() {
+fn a_missing_device_is_named_with_a_hint() {
     for device in ["0003:FFFF:FFFF.FFFF", "/dev/null", "/dev/input/event99999", "/sys/class", "nonsense"] {
         let output = with_drivers(&["devices", device]);
         check(&output, 1, &[device]);

@@ -11,7 +11,7 @@ use crate::process;
 const OLDEST: (u32, u32) = (1, 7);
 
 /// The hint if it is missing.
-const WAY_OUT: &str = "without --system-libbpf hidbpf has a copy in it";
+const HINT: &str = "without --system-libbpf hidbpf has a copy in it";
 
 /// A libbpf that hidbpf can be linked with.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ impl Libbpf {
         let ask = |what: &str| process::output(pkg_config().arg(what).arg("libbpf"));
         let version = ask("--modversion").with_context(|| {
             format!(
-                "failed to find the system's libbpf: install libbpf-dev (Debian), libbpf-devel (Fedora) or libbpf (Arch); {WAY_OUT}"
+                "failed to find the system's libbpf: install libbpf-dev (Debian), libbpf-devel (Fedora) or libbpf (Arch); {HINT}"
             )
         })?;
         check(version.trim())?;
@@ -86,9 +86,9 @@ fn check(version: &str) -> Result<()> {
     match (numbers.next(), numbers.next()) {
         (Some(Ok(found)), Some(Ok(then))) if (found, then) >= OLDEST => Ok(()),
         (Some(Ok(_)), Some(Ok(_))) => {
-            bail!("the system's libbpf is {version}, and hidbpf needs {major}.{minor} or later; {WAY_OUT}")
+            bail!("the system's libbpf is {version}, and hidbpf needs {major}.{minor} or later; {HINT}")
         }
-        _ => bail!("pkg-config says that the version of the system's libbpf is `{version}`, which is none"),
+        _ => bail!("failed to read the version of the system's libbpf: invalid version `{version}`"),
     }
 }
 

@@ -207,7 +207,7 @@ fn a_driver_may_have_a_set_up_alone_and_not_a_probe() {
 }
 
 #[test]
-fn a_clang_that_is_missing_old_or_none_is_named_with_the_way_out() {
+fn a_missing_old_or_other_compiler_is_named_with_a_hint() {
     let missing = Clang::at(Path::new("/nowhere/clang")).unwrap_err().to_string();
     assert!(missing.contains("failed to run `/nowhere/clang`: No such file"), "{missing}");
     assert!(missing.contains("install the package `clang`"), "{missing}");
