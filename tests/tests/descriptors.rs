@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use hid_bpf_src::FieldPlace;
 use hidbpf::descriptor::{
     Anatomy, Change, Content, Descriptor, Field, ItemKind, Report, ReportLengths, ReportType, Undecodable, Usage,
     decoded_difference, items_difference, picture, picture_of_difference, reports_difference,
@@ -17,6 +16,7 @@ use hidbpf::fields::DriverField;
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::recording::Recording;
 use hidbpf::replay::{Device, Driver, Fixed, Generation, Object, Settings};
+use hidbpf_prelink::driver::FieldPlace;
 use hidbpf_tests::random::Random;
 use hidbpf_tests::walked::{longest, walked};
 use libtest_mimic::{Arguments, Failed, Trial};

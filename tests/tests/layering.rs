@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("hidbpf-descriptor", &[]),
     ("hidbpf-prelink", &[]),
+    ("hidbpf-replay", &["hidbpf-descriptor", "hidbpf-prelink"]),
     ("hid-bpf-src", &["hidbpf-prelink"]),
     ("hidbpf-core", &["hid-bpf-src", "hidbpf-descriptor", "hidbpf-prelink"]),
     ("hidbpf-helper", &["hidbpf-core"]),
-    ("hidbpf", &["hid-bpf-src", "hidbpf-core", "hidbpf-descriptor"]),
+    ("hidbpf", &["hid-bpf-src", "hidbpf-core", "hidbpf-descriptor", "hidbpf-prelink", "hidbpf-replay"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-prelink"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
@@ -54,24 +55,47 @@ const LARGE: [&str; 6] = ["libbpf-rs", "libbpf-sys", "udev", "libudev-sys", "cla
 #[test]
 fn what_must_be_small_has_nothing_large_in_it() {
     let metadata = MetadataCommand::new().exec().unwrap();
-    let graph = metadata.resolve.unwrap();
-    let node = |id: &PackageId| graph.nodes.iter().find(|node| node.id == *id).unwrap();
-    let name = |id: &PackageId| metadata.packages.iter().find(|package| package.id == *id).unwrap().name.as_str();
     for small in SMALL {
-        let root = metadata.packages.iter().find(|package| package.name.as_str() == small).unwrap();
-        let (mut seen, mut next) = (BTreeSet::new(), vec![&root.id]);
-        while let Some(id) = next.pop() {
-            if seen.insert(id) {
-                let is_linked =
-                    |dependency: &&NodeDep| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
-                next.extend(node(id).deps.iter().filter(is_linked).map(|dependency| &dependency.pkg));
-            }
-        }
-        let names: BTreeSet<&str> = seen.into_iter().map(name).collect();
+        let names = linked(&metadata, small);
         assert!(names.contains("rustix"), "{names:?}");
         let large: Vec<_> = LARGE.iter().filter(|large| names.contains(*large)).collect();
         assert!(large.is_empty(), "`{small}` must not depend on {large:?}");
     }
+}
+
+/// The crates that other programs can use alone.
+const ALONE: [&str; 2] = ["hidbpf-descriptor", "hidbpf-replay"];
+
+/// Crates that reach for devices or the kernel.
+const REACHING: [&str; 9] =
+    ["libbpf-rs", "libbpf-sys", "udev", "libudev-sys", "evdev", "libc", "nix", "rustix", "hidbpf-core"];
+
+#[test]
+fn what_is_of_use_alone_needs_no_device_and_no_kernel() {
+    let metadata = MetadataCommand::new().exec().unwrap();
+    for alone in ALONE {
+        let names = linked(&metadata, alone);
+        assert!(names.contains("thiserror"), "{names:?}");
+        let reaching: Vec<_> = REACHING.iter().filter(|reaching| names.contains(*reaching)).collect();
+        assert!(reaching.is_empty(), "`{alone}` must not depend on {reaching:?}");
+    }
+}
+
+/// Returns the names of all crates that are linked with one of this workspace.
+fn linked<'a>(metadata: &'a Metadata, name: &str) -> BTreeSet<&'a str> {
+    let graph = metadata.resolve.as_ref().expect("the dependencies are resolved");
+    let node = |id: &PackageId| graph.nodes.iter().find(|node| node.id == *id).expect("each crate has a node");
+    let root = metadata.packages.iter().find(|package| package.name.as_str() == name);
+    let (mut seen, mut next) = (BTreeSet::new(), vec![&root.expect("the workspace has the crate").id]);
+    while let Some(id) = next.pop() {
+        if seen.insert(id) {
+            let is_linked =
+                |dependency: &&NodeDep| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
+            next.extend(node(id).deps.iter().filter(is_linked).map(|dependency| &dependency.pkg));
+        }
+    }
+    let name = |id: &&PackageId| metadata.packages.iter().find(|package| package.id == **id).map(|it| it.name.as_str());
+    seen.iter().filter_map(name).collect()
 }
 
 #[test]

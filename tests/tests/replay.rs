@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{Device, Recording};
-use hidbpf::replay::{Generation, Object, Settings};
+use hidbpf::replay::{self, Generation, Object, Settings};
 use hidbpf_build::BuildError;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -45,14 +45,14 @@ fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> 
     let path = hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o"));
     let driver = DriverObject::read(&path)?;
     let object = Object::parse(driver.bytes())?;
-    let settings = |device: &Device| Settings::of(device).for_driver(&driver);
+    let settings = |device: &Device| replay::for_driver(Settings::of(device), &driver);
     let generations = object.generations();
     if !generations.contains(&Generation::StructOps) {
         return Err("the driver has no program for struct_ops kernels".into());
     }
     for generation in generations {
-        let replayed = hidbpf::replay::replay(&object, generation, &recording, settings)?.recording;
-        let difference = hidbpf::replay::difference(&expected, &replayed);
+        let replayed = replay::replay(&object, generation, &recording, settings)?.recording;
+        let difference = replay::difference(&expected, &replayed);
         if !difference.is_empty() {
             return Err(format!("on {generation} kernels:\n{difference}").into());
         }

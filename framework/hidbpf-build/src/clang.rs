@@ -74,7 +74,9 @@ impl Clang {
         let major = value("__clang_major__ ").and_then(|text| text.trim().parse().ok());
         match major {
             None => Err(BuildError::NotClang { clang: path }),
-            Some(found) if found < OLDEST_CLANG => Err(BuildError::OldClang { clang: path, found }),
+            Some(found) if found < OLDEST_CLANG => {
+                Err(BuildError::OldClang { clang: path, found, oldest: OLDEST_CLANG })
+            }
             Some(_) => {
                 let version = value("__clang_version__ ").unwrap_or_default().to_owned();
                 Ok(Clang { path, version })

@@ -7,7 +7,7 @@ use hidbpf::object::DriverObject;
 use hidbpf::recording::Recording;
 use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError, Settings};
 
-use crate::BuildError;
+use crate::error::BuildError;
 use crate::recordings::recordings;
 
 /// The number of conditional jumps on one path from which it depends on the kernel whether it accepts the program. The
@@ -31,7 +31,7 @@ pub fn warnings(object: &Path, folder: &Path) -> Result<Vec<String>, BuildError>
         let recording = Recording::read(&path)?;
         for (index, device) in recording.devices.iter().enumerate() {
             let reports = recording.events_of(index).map(|event| event.report.clone()).collect();
-            devices.push((device.into(), reports, Settings::of(device).for_driver(&driver)));
+            devices.push((device.into(), reports, replay::for_driver(Settings::of(device), &driver)));
         }
     }
     if devices.is_empty() {

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use hidbpf::manifest::ManifestError;
 use hidbpf::names::{DriverName, InvalidDriverName};
 
-use crate::clang::OLDEST_CLANG;
-
 /// The hint for a missing clang.
 const GET_CLANG: &str = "install the package `clang`, or name one with BPF_CLANG";
 
@@ -40,12 +38,14 @@ pub enum BuildError {
         clang: PathBuf,
     },
     /// clang is too old for drivers.
-    #[error("`{}` is clang {found}, and drivers need {OLDEST_CLANG} or newer ({GET_CLANG})", clang.display())]
+    #[error("`{}` is clang {found}, and drivers need {oldest} or newer ({GET_CLANG})", clang.display())]
     OldClang {
         /// The program that ran.
         clang: PathBuf,
         /// Its major version.
         found: u32,
+        /// The oldest version that will do.
+        oldest: u32,
     },
     /// The linker, libbpf's, is too old for drivers.
     #[error("{problem} ({hint})")]

@@ -9,6 +9,7 @@
 mod clang;
 mod effort;
 mod error;
+mod folder;
 mod object;
 mod options;
 mod recordings;
@@ -27,18 +28,10 @@ use hidbpf::names::DriverName;
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
+pub use folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE, driver_folders};
 pub use recordings::{Checked, check, recordings};
 pub use refused::Refused;
 pub use scaffold::{Interface, scaffold};
-
-/// The file that makes a folder a driver's.
-pub const MANIFEST_FILE: &str = "driver.toml";
-
-/// The source file of a driver.
-pub const SOURCE_FILE: &str = "driver.bpf.c";
-
-/// The output directory of `hidbpf build` in a driver's folder.
-pub const OUTPUT_FOLDER: &str = "build";
 
 /// The location of the SDK's headers.
 #[derive(Clone, Debug)]
@@ -61,23 +54,6 @@ pub struct Driver {
     pub inputs: Vec<PathBuf>,
     /// clang's warnings, and the reason if the driver isn't prelinked. One line each.
     pub warnings: Vec<String>,
-}
-
-/// Returns the driver folders in a directory, sorted by name.
-///
-/// # Errors
-/// The directory can't be read.
-pub fn driver_folders(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
-    let failed = |source| BuildError::io("list", directory, source);
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.join(MANIFEST_FILE).is_file() {
-            folders.push(path);
-        }
-    }
-    folders.sort();
-    Ok(folders)
 }
 
 /// Compiles the driver in `folder` to `<name>.bpf.o` in `output`, which is created if necessary.

@@ -1,7 +1,7 @@
 //! Checks that an object is a valid driver, and adds sections to it.
 
-use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
+use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
 use object::build::ByteString;
 use object::build::elf::{Builder, Section, SectionData};
 use object::elf;

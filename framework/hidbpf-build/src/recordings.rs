@@ -8,7 +8,8 @@ use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Device, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
-use crate::{BuildError, Refused};
+use crate::error::BuildError;
+use crate::refused::Refused;
 
 /// The folder of recordings in a driver's folder.
 pub const FOLDER: &str = "recordings";
@@ -69,7 +70,7 @@ pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
     };
     let parsed = Object::parse(&bytes).map_err(|error| failed(folder, error.to_string()))?;
     let driver = DriverObject::parse(object, bytes).map_err(|error| failed(folder, error.to_string()))?;
-    let settings = |device: &Device| Settings::of(device).for_driver(&driver);
+    let settings = |device: &Device| replay::for_driver(Settings::of(device), &driver);
     let mut checked = Vec::new();
     for (path, expected) in recordings(folder)? {
         let recording = Recording::read(&path)?;

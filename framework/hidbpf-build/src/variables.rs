@@ -1,8 +1,8 @@
 //! Checks that manifest and source agree on fields and exports, and that clang hasn't split or shrunk any variable.
 
-use hid_bpf_src::SETUP_PROGRAM;
 use hidbpf::manifest::Manifest;
 use hidbpf::{exports, fields};
+use hidbpf_prelink::driver::SETUP_PROGRAM;
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
 

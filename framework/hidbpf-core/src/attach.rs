@@ -9,8 +9,8 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use hid_bpf_src::{FixupRecord, SETUP_PROGRAM};
 use hidbpf_descriptor::MAX_DESCRIPTOR;
+use hidbpf_prelink::driver::{FixupRecord, SETUP_PROGRAM};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;

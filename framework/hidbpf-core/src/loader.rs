@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use hid_bpf_src::{DescriptorArgs, FixupRecord, Ids, ProbeArgs};
+use hid_bpf_src::DescriptorArgs;
 use hidbpf_descriptor::MAX_DESCRIPTOR;
+use hidbpf_prelink::driver::{FixupRecord, Ids, ProbeArgs};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
@@ -194,7 +195,7 @@ pub trait Loaded {
     /// Attaches loaded hooks to the device.
     ///
     /// Dropping a link detaches it. The last part adds the driver's own maps and its program `setup`
-    /// ([`hid_bpf_src::SETUP_PROGRAM`]) to the links, under their names.
+    /// ([`hidbpf_prelink::driver::SETUP_PROGRAM`]) to the links, under their names.
     ///
     /// # Errors
     /// The kernel refused. Everything that this call attached is detached again.

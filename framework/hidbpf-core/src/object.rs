@@ -7,7 +7,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hid_bpf_src::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM, is_or_below};
 use hidbpf_prelink::{Checksum, Prelinked, Unusable};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -22,10 +22,8 @@ use crate::names::DriverName;
 use crate::options;
 use crate::trusted;
 
+pub use hidbpf_prelink::driver::{FIXUP_RECORD, IDS, PROPERTY_PREFIX, SOURCE_ROOT};
 pub use hidbpf_prelink::limits;
-
-/// The prefix of source file names in a driver's BTF. It replaces the directory that they were compiled in.
-pub const SOURCE_ROOT: &str = "hidbpf:";
 
 /// A place in the HID core where a driver's program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,15 +105,6 @@ pub struct Global {
     /// Its size, in bytes.
     pub size: usize,
 }
-
-/// The prefix of globals that receive udev properties.
-pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
-
-/// The global that identifies the device to the driver: [`hid_bpf_src::Ids`].
-pub const IDS: &str = "hidbpf_ids";
-
-/// The global in which the SDK records that the descriptor hook ran: `struct hidbpf_fixup_record`.
-pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
 /// The size of an instruction in bytes: `struct bpf_insn` (include/uapi/linux/bpf.h).
 pub const INSTRUCTION_SIZE: u64 = 8;
@@ -474,11 +463,6 @@ fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
 
 fn is_data(section: &str) -> bool {
     [".bss", ".data", ".rodata"].iter().any(|prefix| is_or_below(section, prefix))
-}
-
-/// Returns whether a section is `.data` or begins with `.data.`, for the prefix `.data`. `.database` does not match.
-pub fn is_or_below(section: &str, prefix: &str) -> bool {
-    section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

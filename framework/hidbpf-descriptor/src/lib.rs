@@ -8,6 +8,7 @@
 //! | Does the kernel accept these bytes? If not, where and why does it stop? | [`invalid::check`] |
 //! | Which items are there? What do they mean, in words? | [`Anatomy`], [`Item`] |
 //! | Which reports are there? Which field is where? | [`Descriptor`], [`Report`], [`Field`] |
+//! | Where is the field with this usage? | [`WantedField`] |
 //! | How long is each report? | [`ReportLengths`] |
 //! | What does this report say? | [`Descriptor::decode`] |
 //! | What differs between two descriptors or two reports? | [`items_difference`], [`reports_difference`], [`decoded_difference`] |
@@ -48,9 +49,10 @@
 //!
 //! # Features
 //!
-//! - `interpret` (default): everything above except the check, hex and [`short_items`]. It adds the names of the HID
+//! - `interpret` (default): everything except the check, hex, [`short_items`] and [`WantedField`]. It adds the names of the HID
 //!   Usage Tables, from the crate `hut`. Without it, this crate is small.
 
+mod field_place;
 mod hex;
 mod ids;
 pub mod invalid;
@@ -83,6 +85,7 @@ mod unit;
 #[cfg(feature = "interpret")]
 mod usage;
 
+pub use field_place::{FoundField, WantedField};
 pub use hex::{Hex, HexBytes, InvalidHexBytes, hex_digits};
 pub use ids::{Bus, Group, HidId, ProductId, VendorId};
 pub use invalid::{InvalidDescriptor, MAX_DESCRIPTOR};

@@ -9,13 +9,17 @@
 //! This crate depends neither on devices nor on the running kernel.
 
 mod btf;
+pub mod driver;
 mod format;
+mod generation;
 pub mod limits;
 mod link;
+pub mod not_set_up;
 
 pub use format::{
     Checksum, CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS,
     MEMBERS, Map, MapAttributes, Member, Prelinked, Program, Reference, ReferenceKind, SECTION, Unusable, VERSION,
     is_source, source,
 };
+pub use generation::Generation;
 pub use link::{NotPrelinked, link};

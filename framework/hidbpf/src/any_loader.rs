@@ -7,9 +7,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hid_bpf_src::FixupRecord;
 use hidbpf_core::fast::{Fast, FastLoaded};
 use hidbpf_core::kept;
+use hidbpf_prelink::driver::FixupRecord;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};

@@ -13,7 +13,7 @@ use crate::fixup::{Fixup, fixup};
 use crate::loader::{Kept, Loader};
 use crate::manager::{Condition, Manager};
 use crate::object::DriverObject;
-use crate::replay::Settings;
+use crate::replay::{self, Settings};
 use crate::system::System;
 
 /// One of a device's descriptors.
@@ -152,9 +152,9 @@ fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     let object = attached.object.ok_or_else(|| unknown("it is not known which object is attached"))?;
     let driver = DriverObject::read(&object)?;
     let properties = device.properties(driver.all_properties());
-    let settings = Settings { properties, ..Settings::default() }.for_driver(&driver);
+    let settings = replay::for_driver(Settings { properties, ..Settings::default() }, &driver);
     let original = manager.with_original(device.clone())?;
-    match fixup(&driver, &(&original).into(), &settings)? {
+    match fixup(&driver, &replay::device_of(&original), &settings)? {
         Fixup::Changed(fixed) => Ok(fixed),
         Fixup::Unchanged | Fixup::NotTaken(_) | Fixup::Failed(_) => {
             Ok(original.original().unwrap_or_default().to_vec())

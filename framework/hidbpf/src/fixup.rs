@@ -1,6 +1,5 @@
 //! Runs a driver's descriptor hook in user space.
 
-use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::DriverObject;
 use crate::replay::{Device, Driver, Fixed, Generation, Object, Settings, Verdict};
@@ -16,23 +15,6 @@ pub enum Fixup {
     NotTaken(i32),
     /// The descriptor hook failed with this errno, so the original descriptor stays.
     Failed(i32),
-}
-
-impl From<&device::Device> for Device {
-    fn from(device: &device::Device) -> Device {
-        let ids = &device.modalias;
-        Device {
-            id: device.name.id(),
-            bus: ids.bus,
-            group: ids.group,
-            vendor: ids.vendor,
-            product: ids.product,
-            name: device.hid_name.clone(),
-            phys: device.phys.clone(),
-            uniq: device.uniq.clone(),
-            descriptor: device.original_or_current().to_vec(),
-        }
-    }
 }
 
 /// Runs a driver's descriptor hook on a device's original descriptor, as the newest kernel that the driver supports

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hid_bpf_src::{
-    ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_OBJECT, DESCRIPTOR_PROGRAM, DescriptorArgs, FixupRecord,
-    PROBE_PROGRAM, SETUP_PROGRAM,
+    ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_OBJECT, DESCRIPTOR_PROGRAM, DescriptorArgs,
 };
+use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,

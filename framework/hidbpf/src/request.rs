@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use hid_bpf_src::{REQUEST_OBJECT, REQUEST_PROGRAM, Refusal, RequestArgs};
+use hid_bpf_src::{REQUEST_OBJECT, REQUEST_PROGRAM, RequestArgs};
+use hidbpf_prelink::driver::Refusal;
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder};
 use rustix::io::Errno;
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use hid_bpf_src::ResolvedOps;
+use hidbpf_core::kernel::{Generation, Kernel, Support};
 use libbpf_rs::btf::{Btf, HasSize as _, types};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{Generation, Kernel, Support};
 use crate::system::System;
 
 /// A type that exists only if `struct hid_bpf_ops` is a struct_ops type. 6.6 has a different `struct hid_bpf_ops`.

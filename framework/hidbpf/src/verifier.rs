@@ -4,11 +4,9 @@
 //! (`.BTF.ext`) provides it. The log lists each instruction on the path, including every iteration of loops. Only the
 //! last few lines matter.
 
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSymbol};
+use hidbpf_replay::source_line;
 
-use crate::object::{INSTRUCTION_SIZE, ObjectFile};
-use crate::replay::btf::{Btf, BtfExt};
+use crate::object::ObjectFile;
 
 /// The complaint in a libbpf log.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,19 +125,7 @@ fn instruction_number(line: &str) -> Option<u64> {
 
 /// Returns `my-mouse/driver.bpf.c:9` and the line's text.
 fn line_of(driver: &ObjectFile, program: &str, instruction: u64) -> Option<String> {
-    let elf: ElfFile64<'_> = ElfFile64::parse(driver.bytes()).ok()?;
-    let symbol = elf.symbol_by_name(program)?;
-    // libbpf places called functions after the program's own instructions.
-    let start = symbol.address();
-    let offset = start.checked_add(instruction.checked_mul(INSTRUCTION_SIZE)?)?;
-    if offset >= start.checked_add(symbol.size())? {
-        return None;
-    }
-    let section = elf.section_by_index(symbol.section_index()?).ok()?;
-    let data = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
-    let btf = Btf::parse(data(".BTF")?).ok()?;
-    let lines = BtfExt::parse(data(".BTF.ext")?, &btf).ok()?;
-    let line = lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?)?;
+    let line = source_line(driver.bytes(), program, instruction)?;
     let text = line.text.trim();
     let text = if text.is_empty() { String::new() } else { format!(": `{text}`") };
     Some(format!("{}:{}{text}", line.file, line.line))

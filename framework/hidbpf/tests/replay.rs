@@ -13,11 +13,7 @@ use hidbpf::replay::{
     Device, Driver, Fixed, Generation, Object, ObjectError, Outcome, Reason, ReplayError, Report, Settings, Verdict,
 };
 
-#[path = "../src/replay/random.rs"]
-mod random;
 mod support;
-
-use random::Random;
 
 const BOTH: [Generation; 2] = [Generation::FmodRet, Generation::StructOps];
 
@@ -515,25 +511,25 @@ fn a_recording_comes_out_as_the_kernel_would_have_it() {
 }
 
 /// Changes some bytes, preferring values that have a meaning in ELF or BPF.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(6) {
-        let at = random.below(bytes.len());
-        match random.below(10) {
-            0 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0x85, 0x18, 0x95][random.below(8)],
-            1 => bytes[at] ^= 1 << random.below(8),
+fn mutate(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    for _ in 0..=random.usize(..6) {
+        let at = random.usize(..bytes.len());
+        match random.usize(..10) {
+            0 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0x85, 0x18, 0x95][random.usize(..8)],
+            1 => bytes[at] ^= 1 << random.usize(..8),
             2 => bytes[at] = bytes[at].wrapping_add(8),
             3 => {
-                let end = bytes.len().min(at + 1 + random.below(8));
-                bytes[at..end].fill([0, 0xff][random.below(2)]);
+                let end = bytes.len().min(at + 1 + random.usize(..8));
+                bytes[at..end].fill([0, 0xff][random.usize(..2)]);
             }
             4 => {
-                let (from, length) = (random.below(bytes.len()), 1 + random.below(64));
+                let (from, length) = (random.usize(..bytes.len()), 1 + random.usize(..64));
                 let piece = bytes[from..bytes.len().min(from + length)].to_vec();
                 let end = bytes.len().min(at + piece.len());
                 bytes[at..end].copy_from_slice(&piece[..end - at]);
             }
-            5 if random.below(20) == 0 => bytes.truncate(at.max(1)),
-            _ => bytes[at] = random.below(256) as u8,
+            5 if random.usize(..20) == 0 => bytes.truncate(at.max(1)),
+            _ => bytes[at] = random.u8(..),
         }
     }
 }
@@ -541,7 +537,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 #[test]
 fn no_object_makes_a_replay_panic_or_run_for_ever() {
     let settings = Settings { instruction_limit: 2_000, memory_limit: 4 << 20, ..Settings::default() };
-    let mut random = Random::new(11);
+    let mut random = fastrand::Rng::with_seed(11);
     let (mut opened, mut finished) = (0, 0);
     for name in ["mouse", "everything", "faulty"] {
         let raw = support::compile(name, "v3");
@@ -558,7 +554,7 @@ fn no_object_makes_a_replay_panic_or_run_for_ever() {
                 let _ = driver.run_syscall("setup", &mut [7, 0, 0, 0, 0, 0, 0, 0]);
                 let _ = driver.fix_descriptor(support::MOUSE);
                 let _ = driver.request(RequestKind::Get, ReportType::Feature, &mut vec![6, 0, 0]);
-                for number in [1, 2, 10, 16, 0x80].into_iter().chain([random.below(19) as u8]) {
+                for number in [1, 2, 10, 16, 0x80].into_iter().chain([random.usize(..19) as u8]) {
                     finished += u32::from(driver.event(&[number, 1, 2, 3]).is_ok());
                 }
                 let _ = driver.advance(Duration::from_secs(1));

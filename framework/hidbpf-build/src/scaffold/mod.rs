@@ -14,8 +14,9 @@ use hidbpf::manifest::{Manifest, Sha256};
 use hidbpf::names::DriverName;
 use hidbpf::recording::{Device, Event, Recording};
 
+use crate::error::BuildError;
+use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE};
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
-use crate::{BuildError, MANIFEST_FILE, SOURCE_FILE};
 
 /// clangd's options. It looks for the file in the source's folder and above.
 const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
@@ -108,7 +109,7 @@ pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -
         (scratch.path().join(MANIFEST_FILE), manifest),
         (scratch.path().join(SOURCE_FILE), source(&described)),
         (scratch.path().join("compile_flags.txt"), COMPILE_FLAGS.to_owned()),
-        (scratch.path().join(".gitignore"), format!("/{}/\n", crate::OUTPUT_FOLDER)),
+        (scratch.path().join(".gitignore"), format!("/{OUTPUT_FOLDER}/\n")),
     ];
     for Described { interface, .. } in &described {
         let Recording { devices, events, comments } = &interface.recording;

@@ -12,7 +12,7 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
-use hidbpf::replay::{Object, ObjectError, Settings};
+use hidbpf::replay::{self, Object, ObjectError, Settings};
 use hidbpf::verify::{self, Verification};
 use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, Sdk};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -140,7 +140,7 @@ fn verify(context: &Context, object: &Path, folder: &Path) -> Result<Verificatio
     let mut devices = Vec::new();
     for (path, _) in hidbpf_build::recordings(folder).map_err(failed)? {
         let recording = Recording::read(&path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
-        let settings = |device: &recording::Device| Settings::of(device).for_driver(&driver);
+        let settings = |device: &recording::Device| replay::for_driver(Settings::of(device), &driver);
         devices.extend(recording.devices.iter().map(|device| (device.into(), settings(device))));
     }
     verify::verify(&context.system, &driver, &parsed, &devices)

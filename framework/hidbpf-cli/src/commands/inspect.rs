@@ -16,6 +16,7 @@ use hidbpf::fixup::{Fixup, fixup};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::recording;
+use hidbpf::replay;
 use hidbpf::text::Printable;
 use serde_json::{Value, json};
 
@@ -128,7 +129,7 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
         sheet = sheet.with(Which::Original, descriptors::read(&context.system, &device, Which::Original)?);
     }
     warn_of_mismatch(context, &sheet, driver)?;
-    let settings = sheet.settings.clone().for_driver(driver);
+    let settings = replay::for_driver(sheet.settings.clone(), driver);
     let original = sheet.subject.descriptor.clone();
     let (change, descriptor) = match fixup(driver, &sheet.subject, &settings)? {
         Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), original),

@@ -104,7 +104,7 @@ fn replayed(
     let settings = |device: &recording::Device| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
-        settings = settings.for_driver(driver);
+        settings = replay::for_driver(settings, driver);
         settings.options.extend(options.clone());
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings

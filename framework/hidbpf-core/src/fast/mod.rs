@@ -19,8 +19,8 @@ use std::rc::Rc;
 
 use hid_bpf_src::{
     ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_PRELINKED, DESCRIPTOR_PROGRAM, DescriptorArgs,
-    FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM,
 };
+use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM};
 use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, ReferenceKind, Unusable};
 use zerocopy::{FromBytes, IntoBytes};
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use hid_bpf_src::SETUP_PROGRAM;
+use hidbpf_prelink::driver::SETUP_PROGRAM;
 
 use super::{Manager, SetUpReport};
 use crate::error::{ErrorKind, Result};

@@ -233,7 +233,7 @@ impl Sheet {
                 "interface": device.interface,
                 "nodes": device.nodes(),
             }),
-            subject: device.into(),
+            subject: replay::device_of(device),
             settings: replay::Settings::default(),
             device: None,
             which: None,

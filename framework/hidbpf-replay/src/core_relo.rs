@@ -5,8 +5,8 @@
 //! `struct hid_device` has all members of all its declarations in the object. Every other type is as the object
 //! declares it.
 
-use super::Generation;
-use super::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
+use crate::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
+use hidbpf_prelink::Generation;
 
 /// A member in the kernel's layout, in bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,8 +298,8 @@ impl Target<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::btf::TypeId;
     use super::*;
+    use crate::btf::TypeId;
 
     #[test]
     fn names_lose_their_flavour() {

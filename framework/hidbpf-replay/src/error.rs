@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::Generation;
-use crate::descriptor::InvalidDescriptor;
-use crate::fields::DriverField;
+use hidbpf_descriptor::{InvalidDescriptor, WantedField};
+use hidbpf_prelink::Generation;
 
 /// The reason why an object can't be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -249,7 +248,7 @@ pub enum ReplayError {
     },
     /// A device without a field that the driver reads.
     #[error("the device does not have {0}, which the driver reads")]
-    NoField(DriverField),
+    NoField(WantedField),
     /// An option that the object doesn't have, or an invalid value for it.
     #[error("the option `{name}` {reason}")]
     Option {

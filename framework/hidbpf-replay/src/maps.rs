@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::memory::{Access, Full, Kind, Memory, RegionId};
-use super::object::MapDefinition;
+use crate::memory::{Access, Full, Kind, Memory, RegionId};
+use crate::object::MapDefinition;
 
 /// How a map stores its entries.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! The helpers that drivers call. `enum bpf_func_id` (include/uapi/linux/bpf.h) defines their numbers and behaviour.
 
-use super::error::{AccessKind, Reason};
-use super::format::{self, Text};
-use super::machine::{Deferred, Machine, out_of_memory};
-use super::maps::Map;
-use super::memory::{Kind, Memory, RegionId};
-use super::vm::{MAX_LOOPS, Problem};
+use crate::error::{AccessKind, Reason};
+use crate::format::{self, Text};
+use crate::maps::Map;
+use crate::memory::{Kind, Memory, RegionId};
+
+use super::problem::{Problem, negative, out_of_memory};
+use super::{Deferred, MAX_LOOPS, Machine};
 
 /// Names of helpers, including unsupported ones that a driver could want.
 const NAMES: [(u32, &str); 47] = [
@@ -78,10 +79,6 @@ const HZ: u64 = 250;
 
 const TIMER_ABSOLUTE: u64 = 1;
 const TIMER_CPU_PIN: u64 = 2;
-
-pub(crate) fn negative(errno: i64) -> u64 {
-    (-errno) as u64
-}
 
 impl Text for Memory {
     fn text_at(&self, address: u64) -> String {

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::error::{ObjectError, SourceLine};
-use crate::object::SOURCE_ROOT;
-use crate::object::limits::MAX_NAME;
+use crate::error::{ObjectError, SourceLine};
+use hidbpf_prelink::driver::SOURCE_ROOT;
+use hidbpf_prelink::limits::MAX_NAME;
 
 /// The number of a type in an object's BTF. 0 is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

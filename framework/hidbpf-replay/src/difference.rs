@@ -1,68 +1,7 @@
-//! Replays a whole recording, with all of its devices.
+//! Compares a recording with the expected one.
 
+use hidbpf_descriptor::recording::Recording;
 use similar::{Algorithm, DiffTag, capture_diff_slices};
-
-use super::{Driver, Generation, LineError, Object, ReplayError, Settings, Verdict};
-use crate::recording::{Device, Event, Recording};
-use crate::setup::NotSetUp;
-
-/// The result of replaying a recording.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// The devices and reports after the driver's changes.
-    pub recording: Recording,
-    /// For each report of the original recording, the number of instructions of the hook and the work that it started,
-    /// without timers due later. `None` if the driver has no event hook on that device.
-    pub instructions: Vec<Option<u64>>,
-    /// The devices, as indices, that the driver's probe refuses, with the positive errno.
-    pub refused: Vec<(usize, i32)>,
-    /// The devices, as indices, whose setup fails, with the reason.
-    pub not_set_up: Vec<(usize, NotSetUp)>,
-}
-
-/// Replays a recording: returns each device with its fixed descriptor, and the reports that reach the kernel's input
-/// drivers. A device stays unchanged if the driver's probe refuses it or its setup fails. As in the kernel, each device
-/// has its own instance of the driver.
-///
-/// # Errors
-/// A program did something that the kernel forbids. The error has the line of the recording.
-pub fn replay(
-    object: &Object,
-    generation: Generation,
-    recording: &Recording,
-    settings: impl Fn(&Device) -> Settings,
-) -> Result<Replayed, LineError> {
-    let at_start = |error: ReplayError| LineError { line: None, error };
-    let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
-    let mut instructions = vec![None; recording.events.len()];
-    let (mut refused, mut not_set_up) = (Vec::new(), Vec::new());
-    for (index, device) in recording.devices.iter().enumerate() {
-        let mut driver = Driver::new(object, generation, &device.into(), &settings(device)).map_err(at_start)?;
-        let one = match driver.probe().map_err(at_start)? {
-            Verdict::Refuses(errno) => {
-                refused.push((index, -errno));
-                Recording {
-                    comments: Vec::new(),
-                    devices: vec![device.clone()],
-                    events: recording.events_of(index).cloned().collect(),
-                }
-            }
-            Verdict::NoProbe | Verdict::Takes => {
-                let replayed = driver.replay(recording, index)?;
-                let own = recording.events.iter().zip(&mut instructions).filter(|(event, _)| event.device == index);
-                own.zip(replayed.instructions).for_each(|((_, to), taken)| *to = taken);
-                not_set_up.extend(replayed.not_set_up);
-                replayed.recording
-            }
-        };
-        whole.devices.extend(one.devices);
-        whole.events.extend(one.events.into_iter().map(|event| Event { device: index, ..event }));
-    }
-    if whole.devices.len() > 1 {
-        whole.events.sort_by_key(|event| event.time);
-    }
-    Ok(Replayed { recording: whole, instructions, refused, not_set_up })
-}
 
 /// Compares two recordings: lists the lines that only one of them has (`-` expected, `+` found), and the differing
 /// bytes below a changed line. Empty if they are equal. Ignores comments and properties, but not requests to the device

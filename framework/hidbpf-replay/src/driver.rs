@@ -1,273 +1,39 @@
-//! Runs a driver's object in user space: the same bytes that the kernel would load, without a kernel, a device or root.
-//!
-//! ```text
-//! Object::parse(bytes) -> Driver::new(&object, generation, &device, &settings)
-//!     -> probe() -> fix_descriptor() -> set_up() -> event(), event(), ...   or all of it at once: replay(&recording)
-//! ```
-//!
-//! The replay binds the object to a kernel of the chosen [`Generation`], as libbpf would. Its interpreter supports all
-//! of eBPF. It checks that each access stays in the memory that the pointer belongs to, and limits the length of each
-//! run. Faults are reported with the line of the driver's source. The verifier finds such faults before a program runs,
-//! a replay only when they happen. So a verifier can refuse a driver that runs here. A driver that the verifier accepts
-//! can fail here only if the replay lacks a feature, and then the error says so.
-//!
-//! Sizes, return values and buffers are those of drivers/hid/bpf/hid_bpf_dispatch.c in 6.6 and in 6.12.
+//! Runs a driver's programs, one at a time, as the kernel would.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hid_bpf_src::{Ids, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM, SetupArgs};
+use hidbpf_descriptor::recording::RequestKind;
+use hidbpf_descriptor::{FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, invalid};
+use hidbpf_prelink::Generation;
+use hidbpf_prelink::driver::{
+    FieldPlace, IDS, Ids, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, SETUP_PROGRAM, SetupArgs,
+};
+use hidbpf_prelink::not_set_up::NotSetUp;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::descriptor::{MAX_DESCRIPTOR, ReportLengths, ReportType, invalid};
-use crate::exports::Export;
-use crate::fields::{self, DriverField};
-use crate::ids::{Bus, Group, HidId, ProductId, VendorId};
-use crate::object::{DriverObject, IDS, PROPERTY_PREFIX};
-use crate::recording::{self, Asked, Recording, RequestKind};
-use crate::setup::NotSetUp;
-
-pub(crate) mod btf;
-mod core_relo;
-mod effort;
-mod error;
-mod format;
-mod helpers;
-mod image;
-mod insn;
-mod kfuncs;
-mod machine;
-mod maps;
-mod memory;
-mod object;
-pub(crate) mod random;
-mod vm;
-#[cfg(test)]
-mod vm_tests;
-mod whole;
-
-pub use crate::kernel::Generation;
-pub use effort::{Effort, MAX_JUMPS, effort};
-pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
-pub use object::{Declared, Object};
-pub use whole::{Replayed, difference, replay};
-
-use machine::Machine;
-use memory::{Access, Full, Kind};
-use object::Global;
-use vm::Problem;
-
-/// The device that a driver runs on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Its number.
-    pub id: HidId,
-    /// Its bus.
-    pub bus: Bus,
-    /// Its group. A recording doesn't contain it. The default is [`Group::GENERIC`].
-    pub group: Group,
-    /// Its vendor.
-    pub vendor: VendorId,
-    /// Its product.
-    pub product: ProductId,
-    /// Its name.
-    pub name: String,
-    /// Its physical path.
-    pub phys: String,
-    /// Its serial number or address.
-    pub uniq: String,
-    /// Its original descriptor.
-    pub descriptor: Vec<u8>,
-}
-
-impl Device {
-    /// Returns a USB device with only an original descriptor.
-    pub fn of_descriptor(descriptor: Vec<u8>) -> Device {
-        Device {
-            id: HidId(1),
-            bus: Bus::USB,
-            group: Group::GENERIC,
-            vendor: VendorId(0),
-            product: ProductId(0),
-            name: String::new(),
-            phys: String::new(),
-            uniq: String::new(),
-            descriptor,
-        }
-    }
-}
-
-impl From<&recording::Device> for Device {
-    fn from(device: &recording::Device) -> Device {
-        Device {
-            id: HidId(1),
-            bus: device.bus,
-            group: Group::GENERIC,
-            vendor: device.vendor,
-            product: device.product,
-            name: device.name.clone(),
-            phys: device.phys.clone(),
-            uniq: String::new(),
-            descriptor: device.descriptor.clone(),
-        }
-    }
-}
-
-/// The data for a driver, and its limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The device's udev properties. Ignores those that the driver doesn't ask for.
-    pub properties: BTreeMap<String, String>,
-    /// The values of the driver's options, which are variables.
-    pub options: BTreeMap<String, i64>,
-    /// The driver's fields, to look up in the device's descriptor.
-    pub fields: Vec<DriverField>,
-    /// The udev properties that the driver's setup gives the device.
-    pub exports: Vec<Export>,
-    /// The device's answers to requests for feature reports, by ID.
-    pub features: BTreeMap<u8, Vec<u8>>,
-    /// The maximum number of instructions per hook call. The default is 16 million. The verifier refuses programs that
-    /// need more than a million without the kernel's own loops.
-    pub instruction_limit: u64,
-    /// The maximum size of the driver's data and maps, in bytes. The default is 64 MiB.
-    pub memory_limit: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            properties: BTreeMap::new(),
-            options: BTreeMap::new(),
-            fields: Vec::new(),
-            exports: Vec::new(),
-            features: BTreeMap::new(),
-            instruction_limit: 16 << 20,
-            memory_limit: 64 << 20,
-        }
-    }
-}
-
-impl Settings {
-    /// Returns the properties and feature reports of a device in a recording.
-    pub fn of(device: &recording::Device) -> Settings {
-        Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
-    }
-
-    /// Adds the data from a driver's manifest: fields, exports, and the options that the properties set. Ignores
-    /// invalid option values with a warning, as attaching does.
-    #[must_use]
-    pub fn for_driver(mut self, driver: &DriverObject) -> Settings {
-        self.fields.clone_from(&driver.manifest.fields);
-        self.exports.clone_from(&driver.manifest.exports);
-        for option in &driver.manifest.options {
-            let property = option.property(driver.name.as_str());
-            let Some(text) = self.properties.get(&property) else { continue };
-            match option.parse(text).and_then(|value| option.number(&value)) {
-                Ok(number) => drop(self.options.insert(option.variable(), number)),
-                Err(why) => tracing::warn!("the udev property {property}: {why}"),
-            }
-        }
-        self
-    }
-}
-
-/// The result of a driver's probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The driver has no probe. It accepts every device that its manifest matches.
-    NoProbe,
-    /// The driver accepts the device.
-    Takes,
-    /// The driver refuses the device with this errno.
-    Refuses(i32),
-}
-
-/// The result of a descriptor hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fixed {
-    /// The descriptor is unchanged.
-    Unchanged,
-    /// The hook returned this descriptor.
-    Changed(Vec<u8>),
-    /// The hook returned this errno, so the kernel uses the original descriptor.
-    Refused(i32),
-}
-
-/// The result of an event hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The report is unchanged.
-    Unchanged,
-    /// The hook returned this report.
-    Changed(Vec<u8>),
-    /// The driver dropped the report with this errno.
-    Dropped(i32),
-}
-
-/// All reports that result from a report of the device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Reports that the driver injected while its hook ran. They arrive before the report itself.
-    pub before: Vec<Vec<u8>>,
-    /// The result for the report itself.
-    pub report: Report,
-    /// Reports from the driver's work items and due timers.
-    pub after: Vec<Vec<u8>>,
-    /// The number of instructions executed for all of these. The kernel's number differs slightly, because it replaces
-    /// calls with its own instructions and removes unreachable ones.
-    pub instructions: u64,
-}
-
-impl Outcome {
-    /// Iterates over the reports that reach the kernel's input drivers, in order.
-    pub fn reports<'a>(&'a self, original: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let own = match &self.report {
-            Report::Unchanged => Some(original),
-            Report::Changed(report) => Some(report.as_slice()),
-            Report::Dropped(_) => None,
-        };
-        self.before.iter().map(Vec::as_slice).chain(own).chain(self.after.iter().map(Vec::as_slice))
-    }
-}
-
-/// A request of a driver to the device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The time since the recording began.
-    pub time: Duration,
-    /// The kind of request.
-    pub kind: RequestKind,
-    /// The type of the report.
-    pub report: ReportType,
-    /// The bytes sent. For a get request, the ID.
-    pub data: Vec<u8>,
-    /// Whether there was an answer. If not, the driver received -EIO.
-    pub answered: bool,
-}
-
-impl From<&Request> for Asked {
-    fn from(request: &Request) -> Asked {
-        Asked { kind: request.kind, report: request.report, data: request.data.clone() }
-    }
-}
+use crate::device::Device;
+use crate::error::{Reason, ReplayError};
+use crate::machine::{GET_REPORT, Machine, Problem, SET_REPORT};
+use crate::memory::{Access, Full, Kind};
+use crate::object::{Global, Hooks, Object};
+use crate::outcome::{Fixed, Outcome, Report, Verdict};
+use crate::request::Request;
+use crate::settings::{ExportedVariable, Settings};
 
 /// A driver running on a device.
 #[derive(Debug)]
 pub struct Driver {
-    machine: Machine,
+    pub(crate) machine: Machine,
     object: Arc<Object>,
     generation: Generation,
     events: Vec<usize>,
-    exports: Vec<Export>,
+    exports: Vec<ExportedVariable>,
     descriptor: Vec<u8>,
     /// The reports of the fixed descriptor, once known.
     reports: Option<Result<usize, ReplayError>>,
 }
-
-/// How long to wait for timers after the last report of a recording.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The maximum number of timer and work item callbacks at a time, so that callbacks that start each other end.
 const MAX_CALLBACKS: usize = 10_000;
@@ -283,7 +49,7 @@ impl Driver {
         device: &Device,
         settings: &Settings,
     ) -> Result<Driver, ReplayError> {
-        if *object.hooks(generation) == object::Hooks::default() && object.syscalls.is_empty() {
+        if *object.hooks(generation) == Hooks::default() && object.syscalls.is_empty() {
             return Err(ReplayError::NoPrograms(generation));
         }
         let object = Arc::new(object.clone());
@@ -320,8 +86,13 @@ impl Driver {
         for (name, value) in &settings.options {
             driver.set_option(name, *value)?;
         }
-        let missing = |field: &DriverField| ReplayError::NoField(field.clone());
-        let mut variables = fields::variables(&settings.fields, &device.descriptor).map_err(missing)?;
+        let place = |(variable, field): &(String, WantedField)| {
+            let found = field.find(&device.descriptor).ok_or(ReplayError::NoField(*field))?;
+            let FoundField { report_id, size, offset } = found;
+            let place = FieldPlace { report_id, kind: field.report.number() as u8, size, offset };
+            Ok((variable.clone(), place.as_bytes().to_vec()))
+        };
+        let mut variables = settings.fields.iter().map(place).collect::<Result<BTreeMap<_, _>, ReplayError>>()?;
         let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
         variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
         for (name, bytes) in variables {
@@ -387,8 +158,8 @@ impl Driver {
     /// Returns the udev properties that the driver gives the device. Call it after the setup.
     pub fn exported(&mut self) -> BTreeMap<String, String> {
         let exports = std::mem::take(&mut self.exports);
-        let value = |export: &Export| {
-            let bytes = self.variable(&export.variable())?;
+        let value = |export: &ExportedVariable| {
+            let bytes = self.variable(&export.variable)?;
             Some((export.property.clone(), export.text(u32::from_le_bytes(bytes.try_into().ok()?))))
         };
         let exported = exports.iter().filter_map(value).collect();
@@ -585,30 +356,19 @@ impl Driver {
         Ok(Outcome { before, report, after, instructions: self.machine.instructions - taken })
     }
 
-    /// Returns the longest path that a program has taken so far.
-    fn effort(&self) -> Effort {
-        let way = &self.machine.longest_way;
-        let longest = way.rounds.values().max();
-        Effort {
-            jumps: way.jumps,
-            rounds: longest.map_or(0, |(rounds, _)| *rounds),
-            source: longest.and_then(|(_, from)| self.machine.image.source_at(*from)),
-        }
-    }
-
     /// Returns the size of the report buffer, if the driver has an event hook and the kernel accepts the descriptor.
-    fn buffer_size(&self) -> Option<usize> {
+    pub(crate) fn buffer_size(&self) -> Option<usize> {
         self.reports.as_ref()?.as_ref().ok().copied().filter(|_| self.has_event_hook())
     }
 
     /// Iterates over the driver's data by section name, with the current values of its variables.
-    pub(crate) fn data(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn data(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let regions = self.object.data.iter().zip(&self.machine.data.sections);
         regions.map(|(section, region)| (section.name.as_str(), self.machine.memory.bytes(*region)))
     }
 
     /// Returns whether the driver has an event hook.
-    fn has_event_hook(&self) -> bool {
+    pub(crate) fn has_event_hook(&self) -> bool {
         !self.events.is_empty()
     }
 
@@ -663,8 +423,8 @@ impl Driver {
         }
         self.machine.begin();
         let result = match kind {
-            RequestKind::Get => self.machine.raw_request(data, report, kfuncs::GET_REPORT, None),
-            RequestKind::Set => self.machine.raw_request(data, report, kfuncs::SET_REPORT, None),
+            RequestKind::Get => self.machine.raw_request(data, report, GET_REPORT, None),
+            RequestKind::Set => self.machine.raw_request(data, report, SET_REPORT, None),
             RequestKind::Output => self.machine.raw_output(data, None),
         };
         self.machine.end();
@@ -689,81 +449,7 @@ impl Driver {
             Problem::Here(reason) => self.machine.image.fault(start, reason),
         })
     }
-
-    /// Replays one device of a recording, an index of [`Recording::devices`]. Returns the result that the kernel would
-    /// produce. The instruction counts are those of the device's own reports.
-    ///
-    /// # Errors
-    /// As for [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
-    pub fn replay(&mut self, recording: &Recording, device_index: usize) -> Result<Replayed, LineError> {
-        let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
-        let Some(original) = recording.devices.get(device_index) else { return Ok(Replayed::default()) };
-        let mut fixed = original.clone();
-        if let Fixed::Changed(descriptor) = self.fix_descriptor(&original.descriptor).map_err(at(None))? {
-            fixed.descriptor = descriptor;
-        }
-        let not_set_up = self.set_up().map_err(at(None))?;
-        fixed.asked = self.take_requests().iter().map(Asked::from).collect();
-        if let Some(failure) = not_set_up {
-            let device = recording::Device { asked: fixed.asked, ..original.clone() };
-            let events = recording.events_of(device_index).map(|event| recording::Event { device: 0, ..event.clone() });
-            let instructions = vec![None; recording.events_of(device_index).count()];
-            let recording = Recording { comments: Vec::new(), devices: vec![device], events: events.collect() };
-            return Ok(Replayed {
-                recording,
-                instructions,
-                not_set_up: vec![(device_index, failure)],
-                ..Replayed::default()
-            });
-        }
-        fixed.exported = self.exported();
-        let mut events = Vec::new();
-        let mut instructions = Vec::new();
-        let mut add = |time: Duration, report: &[u8], line| {
-            // A recording's clock has a resolution of microseconds.
-            let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            events.push(recording::Event { device: 0, time, report: report.to_vec(), line });
-        };
-        let mut last = Duration::ZERO;
-        for event in recording.events_of(device_index) {
-            let line = event.line;
-            for (time, report) in self.advance(event.time).map_err(at(line))? {
-                add(time, &report, None);
-            }
-            last = event.time;
-            let outcome = self.event(&event.report).map_err(at(line))?;
-            instructions.push(self.has_event_hook().then_some(outcome.instructions));
-            for report in outcome.reports(&event.report) {
-                add(event.time, report, line);
-            }
-        }
-        for (time, report) in self.advance(last.saturating_add(PATIENCE)).map_err(at(None))? {
-            add(time, &report, None);
-        }
-        let recording = Recording { comments: Vec::new(), devices: vec![fixed], events };
-        Ok(Replayed { recording, instructions, ..Replayed::default() })
-    }
 }
-
-/// An error, and the line of the recording that caused it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineError {
-    /// The line, if one line caused the error.
-    pub line: Option<usize>,
-    /// The error.
-    pub error: ReplayError,
-}
-
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.error),
-            None => write!(f, "{}", self.error),
-        }
-    }
-}
-
-impl std::error::Error for LineError {}
 
 fn out_of_memory(full: &Full) -> ReplayError {
     ReplayError::Memory(full.to_string())

@@ -7,30 +7,17 @@
 //! the effort then depends on how often paths meet. A callback counts once, since the verifier follows a callback of
 //! bpf_loop() once.
 
-use std::collections::BTreeMap;
+use hidbpf_descriptor::MAX_DESCRIPTOR;
+use hidbpf_prelink::Generation;
 
-use super::{Device, Driver, Generation, Object, ReplayError, Settings, SourceLine};
-use crate::descriptor::MAX_DESCRIPTOR;
+use crate::device::Device;
+use crate::driver::Driver;
+use crate::error::{ReplayError, SourceLine};
+use crate::object::Object;
+use crate::settings::Settings;
 
 /// The maximum number of conditional jumps on one path in the verifier.
 pub const MAX_JUMPS: u64 = 8192;
-
-/// The path of a program in one run, without the callbacks of its helpers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Way {
-    /// The conditional jumps on the path.
-    pub(super) jumps: u64,
-    /// For each target of backward jumps: how often the program jumped there, and from where the last time.
-    pub(super) rounds: BTreeMap<usize, (u64, usize)>,
-}
-
-impl Way {
-    /// Counts a jump to an earlier instruction.
-    pub(super) fn goes_back(&mut self, from: usize, to: usize) {
-        let rounds = self.rounds.entry(to).or_default();
-        *rounds = (rounds.0 + 1, from);
-    }
-}
 
 /// The longest path that a program took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +53,19 @@ pub fn effort(
     }
     let of_reports = driver.effort();
     Ok(if of_reports.jumps > longest.jumps { of_reports } else { longest })
+}
+
+impl Driver {
+    /// Returns the longest path that a program has taken so far.
+    fn effort(&self) -> Effort {
+        let path = &self.machine.longest_path;
+        let longest = path.rounds.values().max();
+        Effort {
+            jumps: path.jumps,
+            rounds: longest.map_or(0, |(rounds, _)| *rounds),
+            source: longest.and_then(|(_, from)| self.machine.image.source_at(*from)),
+        }
+    }
 }
 
 /// Repeats bytes up to `size`.

@@ -1,35 +1,15 @@
-//! Runs decoded instructions. A program can't access anything outside its [`Memory`](super::memory::Memory), and every
+//! Runs decoded instructions. A program can't access anything outside its [`Memory`](crate::memory::Memory), and every
 //! run ends.
 
 use std::sync::Arc;
 
-use super::error::{AccessKind, Fault, Reason};
-use super::insn::{self, FRAME_POINTER, IMMEDIATE, Insn, Op};
-use super::machine::Machine;
-use super::memory::Violation;
+use crate::error::{AccessKind, Fault, Reason};
+use crate::image::Image;
+use crate::insn::{self, FRAME_POINTER, IMMEDIATE, Insn, Op};
+use crate::memory::Violation;
 
-/// The size of a function's stack frame in bytes: `MAX_BPF_STACK` (include/linux/filter.h).
-pub(crate) const FRAME_SIZE: u32 = 512;
-
-/// The maximum depth of calls: `MAX_CALL_FRAMES` (include/linux/bpf_verifier.h).
-pub(crate) const MAX_CALLS: usize = 8;
-
-/// The maximum number of iterations of a `may_goto` loop: `BPF_MAX_LOOPS` (include/linux/bpf.h).
-pub(crate) const MAX_LOOPS: u64 = 8 << 20;
-
-/// The reason why a helper failed.
-pub(crate) enum Problem {
-    /// The calling instruction is at fault.
-    Here(Reason),
-    /// An instruction in a function that the helper called is at fault.
-    Deeper(Box<Fault>),
-}
-
-impl From<Reason> for Problem {
-    fn from(reason: Reason) -> Problem {
-        Problem::Here(reason)
-    }
-}
+use super::problem::Problem;
+use super::{FRAME_SIZE, MAX_CALLS, MAX_LOOPS, Machine};
 
 /// The state to restore when a called function returns.
 #[derive(Clone, Copy, Default)]
@@ -56,11 +36,11 @@ impl Machine {
     pub(crate) fn run(&mut self, entry: usize, arguments: [u64; 5]) -> Result<u64, Box<Fault>> {
         let image = Arc::clone(&self.image);
         let base = self.depth;
-        let outer = std::mem::take(&mut self.way);
+        let outer = std::mem::take(&mut self.path);
         let result = self.interpret(&image, entry, arguments);
-        let way = std::mem::replace(&mut self.way, outer);
-        if way.jumps > self.longest_way.jumps {
-            self.longest_way = way;
+        let path = std::mem::replace(&mut self.path, outer);
+        if path.jumps > self.longest_path.jumps {
+            self.longest_path = path;
         }
         self.depth = base;
         result
@@ -74,7 +54,7 @@ impl Machine {
         Some(frame.pointer(FRAME_SIZE))
     }
 
-    fn interpret(&mut self, image: &super::image::Image, entry: usize, arguments: [u64; 5]) -> Result<u64, Box<Fault>> {
+    fn interpret(&mut self, image: &Image, entry: usize, arguments: [u64; 5]) -> Result<u64, Box<Fault>> {
         let code = image.code.as_slice();
         let mut registers = [0u64; 16];
         registers[1..6].copy_from_slice(&arguments);
@@ -113,7 +93,7 @@ impl Machine {
             ($to:expr) => {{
                 let to = $to;
                 if to < at {
-                    self.way.goes_back(at - 1, to);
+                    self.path.jump_back(at - 1, to);
                 }
                 at = to;
             }};
@@ -121,7 +101,7 @@ impl Machine {
         macro_rules! jump {
             ($insn:ident, $ty:ty, |$d:ident, $s:ident| $taken:expr) => {{
                 let ($d, $s) = (register!($insn.dst) as $ty, register!($insn.src) as $ty);
-                self.way.jumps += 1;
+                self.path.jumps += 1;
                 if $taken {
                     go!($insn.offset as usize);
                 }

@@ -1,20 +1,42 @@
 //! The state of a running driver: its code, its memory, and its simulated device and kernel.
 
+mod helpers;
+mod interpreter;
+mod kfuncs;
+mod path;
+mod problem;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::descriptor::{ReportLengths, ReportType};
+use hidbpf_descriptor::{ReportLengths, ReportType};
+use hidbpf_prelink::Generation;
 
-use super::core_relo::Layout;
-use super::effort::Way;
-use super::error::Reason;
-use super::image::{Data, Image};
-use super::memory::{Access, Full, Kind, Memory, RegionId};
-use super::object::Object;
-use super::random::Random;
-use super::vm::{FRAME_SIZE, MAX_CALLS, Problem};
-use super::{Generation, Request};
+use crate::core_relo::Layout;
+use crate::error::Reason;
+use crate::image::{Data, Image};
+use crate::memory::{Access, Full, Kind, Memory, RegionId};
+use crate::object::Object;
+use crate::random::Random;
+use crate::request::Request;
+
+use path::RunPath;
+use problem::out_of_memory;
+
+pub(crate) use kfuncs::{GET_REPORT, SET_REPORT};
+pub(crate) use problem::Problem;
+
+/// The size of a function's stack frame in bytes: `MAX_BPF_STACK` (include/linux/filter.h).
+const FRAME_SIZE: u32 = 512;
+
+/// The maximum depth of calls: `MAX_CALL_FRAMES` (include/linux/bpf_verifier.h).
+const MAX_CALLS: usize = 8;
+
+/// The maximum number of iterations of a `may_goto` loop: `BPF_MAX_LOOPS` (include/linux/bpf.h).
+const MAX_LOOPS: u64 = 8 << 20;
 
 /// Enough frames for a hook, and for the same hook again on a report that it injected.
 const FRAMES: usize = 3 * MAX_CALLS;
@@ -139,8 +161,8 @@ pub(crate) struct Machine {
     /// The report buffer with its context and arguments.
     pub(crate) event: Option<EventBuffer>,
     /// The path of the current run, and the longest path so far.
-    pub(super) way: Way,
-    pub(super) longest_way: Way,
+    path: RunPath,
+    pub(crate) longest_path: RunPath,
 }
 
 /// The buffer, context and arguments of an event hook.
@@ -202,8 +224,8 @@ impl Machine {
             reports: ReportLengths::default(),
             injected: Vec::new(),
             event: None,
-            way: Way::default(),
-            longest_way: Way::default(),
+            path: RunPath::default(),
+            longest_path: RunPath::default(),
         })
     }
 
@@ -518,7 +540,3 @@ impl Machine {
 
 /// The maximum number of buffer parts to keep between runs.
 const MAX_VIEWS: usize = 256;
-
-pub(crate) fn out_of_memory(full: Full) -> Problem {
-    Problem::Here(Reason::Memory(full.to_string()))
-}

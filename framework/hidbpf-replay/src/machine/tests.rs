@@ -5,12 +5,14 @@
 //! clears it). It panics when it negates the smallest 64-bit number, doesn't support version 4, and refuses atomic
 //! operations.
 
-use super::error::{AccessKind, Reason};
-use super::insn::{self, Raw};
-use super::machine::Machine;
-use super::object::Object;
-use super::random::Random;
-use super::{Fault, Generation};
+use hidbpf_prelink::Generation;
+
+use crate::error::{AccessKind, Fault, Reason};
+use crate::insn::{self, Raw};
+use crate::object::{Function, Object};
+use crate::random::Random;
+
+use super::Machine;
 
 const LIMIT: u64 = 100_000;
 
@@ -332,7 +334,7 @@ fn functions_have_frames_and_keep_four_registers() {
     let mut object = Object::of_functions(&[("main", &main)]);
     let whole = object.functions[0].clone();
     object.functions[0].len = 9;
-    object.functions.push(super::object::Function { name: "inner".to_owned(), start: 9, len: 5, ..whole });
+    object.functions.push(Function { name: "inner".to_owned(), start: 9, len: 5, ..whole });
     // Calls within a section count from the next instruction.
     object.code[0].instructions[4].immediate = 4;
     let mut machine = machine(object);

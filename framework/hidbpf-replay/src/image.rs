@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Generation;
-use super::core_relo::{Layout, NoAnswer, Target};
-use super::error::{Fault, Reason, SourceLine};
-use super::insn::{self, Bad, Insn, Raw};
-use super::kfuncs::Kfunc;
-use super::maps::Map;
-use super::memory::{Access, Full, Kind, Memory, RegionId};
-use super::object::{Extern, Function, Hooks, Object, Reference};
+use crate::core_relo::{Layout, NoAnswer, Target};
+use crate::error::{Fault, Reason, SourceLine};
+use crate::insn::{self, Bad, Insn, Raw};
+use crate::kfunc::Kfunc;
+use crate::maps::Map;
+use crate::memory::{Access, Full, Kind, Memory, RegionId};
+use crate::object::{Extern, Function, Hooks, Object, Reference};
+use hidbpf_prelink::Generation;
 
 /// A function in the code.
 #[derive(Clone, Debug)]

@@ -6,16 +6,16 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use hid_bpf_src::SETUP_PROGRAM;
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget};
 use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
 
-use super::Generation;
-use super::btf::{Btf, BtfExt, Type, TypeId, essential_name};
-use super::error::ObjectError;
-use super::insn::{self, Raw};
-use crate::object::{PROPERTY_PREFIX, is_or_below, limits};
+use crate::btf::{Btf, BtfExt, Type, TypeId, essential_name};
+use crate::error::ObjectError;
+use crate::insn::{self, Raw};
+use hidbpf_prelink::Generation;
+use hidbpf_prelink::driver::{PROPERTY_PREFIX, SETUP_PROGRAM, is_or_below};
+use hidbpf_prelink::limits;
 
 /// The maximum number of instructions, the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`). No driver has
 /// as many.
