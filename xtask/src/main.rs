@@ -36,6 +36,7 @@ mod prose;
 #[path = "../../tests/src/protocol.rs"]
 #[allow(dead_code, reason = "the guest uses the rest")]
 mod protocol;
+mod published;
 mod qemu;
 mod report;
 mod screen;

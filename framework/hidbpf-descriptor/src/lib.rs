@@ -14,7 +14,7 @@
 //! | What differs between two descriptors or two reports? | [`items_difference`], [`reports_difference`], [`decoded_difference`] |
 //! | What does a report look like, bit by bit? | [`picture`] |
 //! | What did a device send? | [`recording`]: the text format of the program hid-recorder |
-//! | What are the bytes of a descriptor that somebody posted? | [`parse_hex`] |
+//! | What are the bytes in a hex dump or a C array? | [`parse_hex`] |
 //!
 //! # Example
 //!

@@ -1,5 +1,8 @@
-//! Does a loader's work on an object, up to the first question to the kernel, when the object is built.
+//! What a driver's object and its users agree on, and linking when the object is built.
 //!
+//! [`driver`] has the names and layouts that the SDK's headers declare in C.
+//!
+//! [`link()`] does a loader's work on an object, up to the first question to the kernel.
 //! Each time that libbpf attaches a driver, it reads the object and places functions after the programs that call them.
 //! It also looks up the kernel's types and probes the kernel's features. All of this except the kernel's part has the
 //! same result every time. [`link()`] does it once. The result goes into the object as the section [`SECTION`], and

@@ -52,6 +52,7 @@ pub enum ObjectError {
 
 /// A line of a driver's source, from the object's line information.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLine {
     /// The file name as passed to clang.
     pub file: String,
@@ -71,6 +72,7 @@ impl fmt::Display for SourceLine {
 
 /// A fault that stopped a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fault {
     /// The program or function.
     pub program: String,

@@ -118,6 +118,7 @@ pub(crate) struct Extern {
 
 /// The declared type of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Declared {
     /// A Boolean.
     Bool,

@@ -35,6 +35,7 @@ pub enum Report {
 
 /// All reports that result from a report of the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Reports that the driver injected while its hook ran. They arrive before the report itself.
     pub before: Vec<Vec<u8>>,

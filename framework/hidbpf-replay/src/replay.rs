@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The result of replaying a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Replayed {
     /// The devices and reports after the driver's changes.
     pub recording: Recording,
@@ -132,6 +133,7 @@ impl Driver {
 
 /// An error, and the line of the recording that caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LineError {
     /// The line, if one line caused the error.
     pub line: Option<usize>,

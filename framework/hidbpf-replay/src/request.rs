@@ -7,6 +7,7 @@ use hidbpf_descriptor::recording::{Asked, RequestKind};
 
 /// A request of a driver to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Request {
     /// The time since the recording began.
     pub time: Duration,

@@ -16,6 +16,7 @@ use crate::paths::Paths;
 use crate::process;
 use crate::prose;
 use crate::protocol::Outcome;
+use crate::published;
 use crate::report::show_case;
 use crate::screen::{self, Step};
 use crate::transcript::Tally;
@@ -28,7 +29,7 @@ struct Check {
     run: fn(&Path, &Step) -> Result<Outcome>,
 }
 
-const ALL: [Check; 10] = [
+const ALL: [Check; 11] = [
     Check {
         name: "the code is formatted",
         run: |root, _| Ok(outcome(process::output(&mut cargo_beside(root, &["fmt", "--all", "--check"])))),
@@ -56,6 +57,10 @@ const ALL: [Check; 10] = [
             command.env("RUSTDOCFLAGS", "--deny warnings");
             Ok(passed(cargo::run(command, &[], step, &mut |_| {})?, "rustdoc finds the above"))
         },
+    },
+    Check {
+        name: "the crates for other programs can be published",
+        run: |root, _| Ok(outcome(published::check(root))),
     },
     Check {
         name: "a second build does nothing",
