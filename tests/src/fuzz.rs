@@ -406,7 +406,7 @@ static MANIFESTS: LazyLock<Vec<Manifest>> = LazyLock::new(|| {
 fn objects() -> &'static [Vec<u8>] {
     static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let mut paths = paths(hidbpf_drivers::objects_dir()).expect("the drivers are built");
-        paths.retain(|path| path.to_string_lossy().ends_with(hidbpf::system::OBJECT_SUFFIX));
+        paths.retain(|path| path.to_string_lossy().ends_with(hidbpf::names::OBJECT_SUFFIX));
         paths.iter().map(|path| fs::read(path).expect("an object can be read")).collect()
     });
     &OBJECTS

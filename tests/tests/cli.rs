@@ -79,7 +79,7 @@ fn an_object_that_is_none_is_refused_before_anything_else() {
         ("cut.bpf.o", &good[..good.len() / 2], "damaged or truncated"),
         ("machine.bpf.o", &other_machine, "another architecture"),
         ("byte.bpf.o", &wrong_byte, "damaged: its content is not what was built"),
-        ("attach.bpf.o", hid_bpf_src::ATTACH_OBJECT, "no manifest"),
+        ("attach.bpf.o", hid_bpf_src::ATTACH_OBJECT, "neither a manifest"),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, content).expect("the file can be written");

@@ -349,8 +349,9 @@ impl<'a, L: Loader> Attached<'a, L> {
                     return for_good(&format!("its descriptor hook failed: {error}"));
                 }
             },
-            // Third-party objects have no record. For them only a changed descriptor shows that the hook ran.
-            None if is_other => None,
+            // Foreign objects have no record. For them only a changed descriptor shows that the hook ran. But they
+            // also have hooks that leave the descriptor of an interface unchanged.
+            None if is_other || self.plan.driver.origin.is_foreign() => None,
             None => return skipped("its descriptor is the same as before"),
         };
         if now.driver.is_none() {

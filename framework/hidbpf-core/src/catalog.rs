@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::names::DriverName;
+use crate::names::{DriverName, OBJECT_SUFFIX};
 use crate::object::DriverObject;
-use crate::system::{OBJECT_SUFFIX, System};
+use crate::system::System;
 use crate::text::Printable;
 
 /// The installed drivers.
@@ -46,17 +46,48 @@ impl Catalog {
             };
             let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
+            let mut here: BTreeMap<DriverName, DriverObject> = BTreeMap::new();
             for path in paths {
                 match read_named(&path, read) {
-                    Some(Ok(driver)) => {
-                        found.entry(driver.name.clone()).or_insert(driver);
-                    }
+                    Some(Ok(driver)) => match here.remove(&driver.name) {
+                        Some(other) => drop(here.insert(driver.name.clone(), other.and_version(driver))),
+                        None => drop(here.insert(driver.name.clone(), driver)),
+                    },
                     Some(Err(error)) => problems.push(error),
                     None => {}
                 }
             }
+            for (name, driver) in here {
+                found.entry(name).or_insert(driver);
+            }
         }
         Catalog { drivers: found.into_values().collect(), problems }
+    }
+
+    /// Reads one driver, if it is installed: [`System::find_driver`].
+    ///
+    /// # Errors
+    /// The object can't be read.
+    pub fn find(system: &System, name: &DriverName) -> Option<Result<DriverObject>> {
+        Catalog::find_with(system, name, DriverObject::read)
+    }
+
+    /// Reads one driver, if it is installed, from objects that only root can have written.
+    ///
+    /// # Errors
+    /// The object can't be read, or others can write it.
+    pub fn find_trusted(system: &System, name: &DriverName) -> Option<Result<DriverObject>> {
+        Catalog::find_with(system, name, DriverObject::read_trusted)
+    }
+
+    fn find_with(
+        system: &System,
+        name: &DriverName,
+        read: fn(&Path) -> Result<DriverObject>,
+    ) -> Option<Result<DriverObject>> {
+        let mut paths = system.find_objects(name).into_iter();
+        let newest = read(&paths.next()?);
+        Some(newest.and_then(|newest| paths.try_fold(newest, |newest, path| Ok(newest.and_version(read(&path)?)))))
     }
 
     /// Returns the driver with a name.
@@ -83,7 +114,8 @@ impl Catalog {
 
 /// Reads the driver in a file of a drivers' directory.
 ///
-/// The file must have the driver's name, so that udev's events find it. Returns `None` for other files.
+/// The file must have the driver's name, so that udev's events find it. A foreign object gets its name from its file.
+/// Returns `None` for other files.
 fn read_named(path: &Path, read: fn(&Path) -> Result<DriverObject>) -> Option<Result<DriverObject>> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let misnamed = |what: String, name: &str| {
@@ -95,7 +127,7 @@ fn read_named(path: &Path, read: fn(&Path) -> Result<DriverObject>) -> Option<Re
         return name.strip_suffix(".o").map(|stem| Err(misnamed(what(), stem)));
     };
     Some(read(path).and_then(|driver| {
-        if driver.name.as_str() == stem {
+        if driver.name.as_str() == stem || driver.origin.is_foreign() {
             return Ok(driver);
         }
         Err(misnamed(format!("the driver in it is called `{}`", driver.name), driver.name.as_str()))

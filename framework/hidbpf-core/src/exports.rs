@@ -86,6 +86,19 @@ impl Export {
     }
 }
 
+/// Returns the exports of a foreign object: each of its maps whose name begins with `prefix` holds the text of a property.
+///
+/// Properties that can't be exported are left out.
+pub(crate) fn of_maps<'m>(maps: impl IntoIterator<Item = &'m String>, prefix: &str) -> Vec<Exported> {
+    let exported = |map: &'m String| {
+        let property = map.strip_prefix(prefix)?.to_owned();
+        let export = Export { property, values: Vec::new(), otherwise: None };
+        export.check().ok()?;
+        Some(Exported { export, offset: 0, map: Some(map.clone()), value: None })
+    };
+    maps.into_iter().filter_map(exported).collect()
+}
+
 /// Returns whether udev reads a text back unchanged when a rule imports it from a file.
 fn is_plain(value: &str) -> bool {
     let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"'\\".contains(&byte);
@@ -100,15 +113,30 @@ pub struct Exported {
     pub export: Export,
     /// The offset of its variable in [`SECTION`], in bytes.
     pub offset: usize,
+    /// The map that has the property's text, for a foreign object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
     /// The property's value, after the setup has run.
     pub value: Option<String>,
 }
 
 impl Exported {
-    /// Reads the value from the bytes of [`SECTION`]. Returns whether they contain it.
+    /// Returns the name of the map that has the value.
+    pub fn map(&self) -> &str {
+        self.map.as_deref().unwrap_or(SECTION)
+    }
+
+    /// Reads the value from the bytes of [`Exported::map`]. Returns whether they contain it.
+    ///
+    /// A text that udev would not read back unchanged is left out.
     #[must_use]
-    pub fn take(&mut self, section: &[u8]) -> bool {
-        let bytes = section.get(self.offset..).and_then(|rest| rest.first_chunk::<SIZE>());
+    pub fn take(&mut self, bytes: &[u8]) -> bool {
+        if self.map.is_some() {
+            let text = bytes.split(|byte| *byte == 0).next().and_then(|text| std::str::from_utf8(text).ok());
+            self.value = text.filter(|text| is_plain(text)).map(str::to_owned);
+            return true;
+        }
+        let bytes = bytes.get(self.offset..).and_then(|rest| rest.first_chunk::<SIZE>());
         self.value = bytes.map(|bytes| self.export.text(u32::from_le_bytes(*bytes)));
         self.value.is_some()
     }
@@ -134,11 +162,30 @@ mod tests {
         let number = export("property = \"LEVEL_2\"");
         number.check().unwrap();
         assert_eq!(number.text(4_000_000_000), "4000000000");
-        let mut exported = Exported { export: pad, offset: 4, value: None };
+        let mut exported = Exported { export: pad, offset: 4, map: None, value: None };
         assert!(exported.take(&[9, 9, 9, 9, 1, 0, 0, 0, 9]));
         assert_eq!(exported.value.as_deref(), Some("Pressure pad"));
         assert!(!exported.take(&[9, 9, 9, 9, 1, 0, 0]));
         assert_eq!(exported.value, None);
+    }
+
+    #[test]
+    fn maps_of_foreign_objects_have_texts() {
+        let maps = ["UDEV_PROP_PAD_TYPE", "UDEV_PROP_HIDBPF_X", "UDEV_PROP_lower", "other"].map(str::to_owned);
+        let mut exports = of_maps(&maps, "UDEV_PROP_");
+        let [pad] = exports.as_mut_slice() else { panic!("{exports:?}") };
+        assert_eq!((pad.export.property.as_str(), pad.map()), ("PAD_TYPE", "UDEV_PROP_PAD_TYPE"));
+        for (bytes, value) in [
+            (b"Clickpad\0\0\0".as_slice(), Some("Clickpad")),
+            (b"no end", Some("no end")),
+            (b"\0", None),
+            (b"a\nB=1\0", None),
+            (b"\xff\0", None),
+            (b"", None),
+        ] {
+            assert!(pad.take(bytes));
+            assert_eq!(pad.value.as_deref(), value, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -39,7 +39,13 @@ pub fn write(system: &System, keep: &Keep) {
     let path = system.ids();
     let result = match keep {
         Keep::AsItIs => return,
-        Keep::Instead(bytes) => replace(&path, bytes),
+        Keep::Instead(bytes) => match replace(&path, bytes) {
+            // The first command of a boot makes the directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(&system.run).and_then(|()| replace(&path, bytes))
+            }
+            result => result,
+        },
         Keep::Nothing => match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
@@ -78,6 +84,10 @@ mod tests {
         let uid = rustix::process::getuid().as_raw();
         let read = || read_owned(&path, uid).ok();
         assert_eq!(read(), None);
+        let missing = System { run: folder.path().join("new"), ..System::default() };
+        write(&missing, &Keep::Instead(b"first".to_vec()));
+        assert_eq!(read_owned(&missing.ids(), uid).unwrap(), b"first");
+        fs::remove_dir_all(&missing.run).unwrap();
         for text in ["one", "another"] {
             write(&system, &Keep::Instead(text.into()));
             assert_eq!(read(), Some(text.into()));

@@ -18,6 +18,7 @@ pub mod exports;
 pub mod fast;
 pub mod fields;
 mod files;
+pub mod foreign;
 pub mod hwdb;
 pub mod ids;
 pub mod kept;

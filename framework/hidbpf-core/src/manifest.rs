@@ -95,6 +95,9 @@ pub enum Status {
     Testing,
     /// Demonstrates how to write a driver. Attached only at the user's request.
     Example,
+    /// Unknown: the object was not made for hidbpf. See [`crate::foreign`]. No `driver.toml` can say it.
+    #[serde(skip_deserializing)]
+    Foreign,
 }
 
 impl fmt::Display for Status {
@@ -103,6 +106,7 @@ impl fmt::Display for Status {
             Status::Stable => "stable",
             Status::Testing => "testing",
             Status::Example => "example",
+            Status::Foreign => "foreign",
         })
     }
 }

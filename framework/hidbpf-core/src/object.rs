@@ -8,17 +8,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM, is_or_below};
-use hidbpf_prelink::{Checksum, Prelinked, Unusable};
+use hidbpf_prelink::{Checksum, Prelinked, Unusable, match_table};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exports::{Export, Exported};
+use crate::exports::{self, Export, Exported};
+use crate::foreign::{self, Origin};
 use crate::kernel::Generation;
 use crate::manifest::{self, Digest, Embedded, Manifest, Requirement, Seal};
-use crate::names::DriverName;
+use crate::names::{DriverName, ForeignName};
 use crate::options;
 use crate::trusted;
 
@@ -124,6 +125,10 @@ pub struct ObjectFile {
     pub has_setup: bool,
     /// Global variables by name.
     pub globals: BTreeMap<String, Global>,
+    /// The maps that the source defines, by name.
+    pub maps: BTreeSet<String>,
+    /// Who the object was written for.
+    pub origin: Origin,
     bytes: Cow<'static, [u8]>,
     /// [`hidbpf_prelink::source`] of the bytes, if computed.
     source: Option<Checksum>,
@@ -140,6 +145,8 @@ pub struct DriverObject {
     pub seal: Seal,
     /// The programs.
     pub file: ObjectFile,
+    /// The same driver for other kernels, the newest first. Only foreign drivers have any.
+    pub versions: Vec<DriverObject>,
 }
 
 impl std::ops::Deref for DriverObject {
@@ -201,13 +208,21 @@ impl DriverObject {
     /// Parses an object from memory. `path` is its origin.
     ///
     /// # Errors
-    /// The bytes are not a driver: not an ELF file, truncated, not for BPF, without a manifest, or without a hook.
+    /// The bytes are not a driver: not an ELF file, truncated, not for BPF, without a manifest and a match table, or
+    /// without a hook.
     pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<DriverObject> {
         let elf = elf(path, &bytes)?;
         limits::check(&elf).map_err(|why| bad(path, why))?;
-        let section = elf
-            .section_by_name(manifest::SECTION)
-            .ok_or_else(|| bad(path, format!("it has no manifest (the ELF section `{}`)", manifest::SECTION)))?;
+        let Some(section) = elf.section_by_name(manifest::SECTION) else {
+            let devices = match_table::read(&elf).map_err(|why| bad(path, why))?.ok_or_else(|| {
+                let (manifest, table) = (manifest::SECTION, match_table::SECTION);
+                bad(
+                    path,
+                    format!("it has neither a manifest (the ELF section `{manifest}`) nor a match table (`{table}`)"),
+                )
+            })?;
+            return DriverObject::foreign(path, &devices, sums(path, &elf, &Seal::UNSEALED)?, bytes);
+        };
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
         let Embedded { name, seal, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
@@ -221,7 +236,53 @@ impl DriverObject {
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
         let file = ObjectFile { source: Some(sums.source), ..file };
-        Ok(DriverObject { name, manifest, seal, file })
+        Ok(DriverObject { name, manifest, seal, file, versions: Vec::new() })
+    }
+
+    /// Parses a foreign object, which gets its name from its file.
+    fn foreign(path: &Path, devices: &[match_table::DeviceIds], sums: Sums, bytes: Vec<u8>) -> Result<DriverObject> {
+        let file_name = ForeignName::of(path).and_then(|file_name| Some((file_name.driver()?, file_name)));
+        let (name, file_name) = file_name.ok_or_else(|| {
+            bad(path, "its file name has no name for a driver".to_owned())
+                .with_hint("rename the file after the device, such as `Maker__Model.bpf.o`")
+        })?;
+        let origin = Origin::Foreign { number: file_name.number };
+        let file = ObjectFile::parse_as(name.as_str(), path, bytes.into(), origin)?;
+        let manifest = foreign::manifest(&file_name, devices);
+        let file = ObjectFile { source: Some(sums.source), ..file };
+        Ok(DriverObject { name, manifest, seal: sums.whole, file, versions: Vec::new() })
+    }
+
+    /// Adds another version of the same driver, if there is one, and returns the newest with all others.
+    #[must_use]
+    pub fn and_version(mut self, mut other: DriverObject) -> DriverObject {
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.append(&mut other.versions);
+        versions.extend([self, other]);
+        let number = |version: &DriverObject| match version.origin {
+            Origin::Hidbpf => u32::MAX,
+            Origin::Foreign { number } => number,
+        };
+        versions.sort_by_key(|version| std::cmp::Reverse(number(version)));
+        let mut newest = versions.remove(0);
+        newest.versions = versions;
+        newest
+    }
+
+    /// Returns this version and all others, the newest first.
+    pub fn into_versions(mut self) -> impl Iterator<Item = DriverObject> {
+        let versions = std::mem::take(&mut self.versions);
+        std::iter::once(self).chain(versions)
+    }
+
+    /// Returns the versions that have programs for a kernel of this generation, the newest first.
+    ///
+    /// # Errors
+    /// None has: the driver needs a feature that this generation lacks.
+    pub fn for_kernel(&self, generation: Generation) -> Result<Vec<&DriverObject>> {
+        let all = std::iter::once(self).chain(&self.versions);
+        let fitting: Vec<_> = all.filter(|version| version.own_hooks(generation).is_some()).collect();
+        if fitting.is_empty() { Err(self.unsupported(generation)) } else { Ok(fitting) }
     }
 
     /// Returns the udev properties that the driver's programs and match rules read, each once.
@@ -248,9 +309,11 @@ impl DriverObject {
     pub fn exports(&self) -> Vec<Exported> {
         let exported = |export: &Export| {
             let offset = self.globals.get(&export.variable())?.offset;
-            Some(Exported { export: export.clone(), offset, value: None })
+            Some(Exported { export: export.clone(), offset, map: None, value: None })
         };
-        self.manifest.exports.iter().filter_map(exported).collect()
+        let own = self.manifest.exports.iter().filter_map(exported);
+        let foreign = self.origin.is_foreign().then(|| exports::of_maps(&self.maps, PROPERTY_PREFIX));
+        own.chain(foreign.into_iter().flatten()).collect()
     }
 
     /// Returns the hooks that the driver uses on a kernel of this generation.
@@ -258,18 +321,24 @@ impl DriverObject {
     /// # Errors
     /// The driver needs a feature that this generation lacks.
     pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeMap<Hook, u64>> {
+        let all = std::iter::once(self).chain(&self.versions);
+        all.into_iter().find_map(|version| version.own_hooks(generation)).ok_or_else(|| self.unsupported(generation))
+    }
+
+    /// Returns the hooks of this version.
+    fn own_hooks(&self, generation: Generation) -> Option<&BTreeMap<Hook, u64>> {
         let too_old = generation == Generation::FmodRet && self.manifest.requires.contains(&Requirement::StructOps);
-        match self.hooks.get(&generation) {
-            Some(hooks) if !too_old => Ok(hooks),
-            _ => Err(Error::new(
-                ErrorKind::Kernel,
-                format!("the driver `{}` has no programs for a kernel with {generation} hooks", self.name),
-            )
-            .with_hint(match generation {
-                Generation::FmodRet => "it needs Linux 6.11 or later",
-                Generation::StructOps => "rebuild the driver from its source",
-            })),
-        }
+        self.hooks.get(&generation).filter(|_| !too_old)
+    }
+
+    fn unsupported(&self, generation: Generation) -> Error {
+        let what = format!("the driver `{}` has no programs for a kernel with {generation} hooks", self.name);
+        let is_foreign = self.origin.is_foreign();
+        Error::new(ErrorKind::Kernel, what).with_hint(match generation {
+            Generation::FmodRet => "it needs Linux 6.11 or later",
+            Generation::StructOps if is_foreign => "it was built for Linux 6.3 to 6.10; install its newer version",
+            Generation::StructOps => "rebuild the driver from its source",
+        })
     }
 }
 
@@ -347,6 +416,10 @@ impl ObjectFile {
     /// # Errors
     /// The bytes are not an object for BPF, or have neither a program for any hook nor a setup.
     pub fn parse(name: &str, path: &Path, bytes: Cow<'static, [u8]>) -> Result<ObjectFile> {
+        ObjectFile::parse_as(name, path, bytes, Origin::Hidbpf)
+    }
+
+    fn parse_as(name: &str, path: &Path, bytes: Cow<'static, [u8]>, origin: Origin) -> Result<ObjectFile> {
         let elf = elf(path, &bytes)?;
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
@@ -362,7 +435,10 @@ impl ObjectFile {
                 None if is_hook(name) => {
                     let why =
                         format!("it has a program in the section `{name}`, for a hook that this hidbpf doesn't know");
-                    return Err(bad(path, why).with_hint("it was built for a newer hidbpf: update this one"));
+                    return Err(bad(path, why).with_hint(match origin {
+                        Origin::Hidbpf => "it was built for a newer hidbpf: update this one",
+                        Origin::Foreign { .. } => "only programs for the hooks of `struct hid_bpf_ops` can be attached",
+                    }));
                 }
                 Some(SectionRole::Syscall) | None => {}
             }
@@ -370,7 +446,7 @@ impl ObjectFile {
         if hooks.contains_key(&Generation::StructOps) && struct_ops != 1 {
             return Err(bad(path, format!("it has {struct_ops} sections with a struct_ops map, expected 1")));
         }
-        let mut globals = BTreeMap::new();
+        let (mut globals, mut maps) = (BTreeMap::new(), BTreeSet::new());
         let (mut has_probe, mut has_setup) = (false, false);
         for symbol in elf.symbols() {
             let of_section = |(index, name)| (symbol.section_index() == Some(index)).then_some(name);
@@ -380,9 +456,12 @@ impl ObjectFile {
             match section_role(section) {
                 Some(SectionRole::Syscall) => {
                     has_probe |= name == PROBE_PROGRAM;
-                    has_setup |= name == SETUP_PROGRAM;
+                    has_setup |= name == SETUP_PROGRAM && !origin.is_foreign();
                 }
                 Some(_) => {}
+                None if section == MAPS && !name.is_empty() => {
+                    maps.insert(name.to_owned());
+                }
                 None if is_data(section) && !name.is_empty() => {
                     let (Ok(offset), Ok(size)) = (symbol.address().try_into(), symbol.size().try_into()) else {
                         continue;
@@ -393,7 +472,7 @@ impl ObjectFile {
             }
         }
         if hooks.is_empty() {
-            if !has_setup {
+            if !(has_setup || has_probe && origin.is_foreign()) {
                 return Err(bad(path, "it has no program for any hook of the HID core, and no setup".to_owned()));
             }
             hooks = [Generation::FmodRet, Generation::StructOps].map(|generation| (generation, BTreeMap::new())).into();
@@ -405,6 +484,8 @@ impl ObjectFile {
             has_probe,
             has_setup,
             globals,
+            maps,
+            origin,
             bytes,
             source: None,
         })
@@ -460,6 +541,9 @@ fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
     }
     Ok(elf)
 }
+
+/// The section of the maps that the source defines.
+const MAPS: &str = ".maps";
 
 fn is_data(section: &str) -> bool {
     [".bss", ".data", ".rodata"].iter().any(|prefix| is_or_below(section, prefix))

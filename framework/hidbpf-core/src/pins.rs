@@ -3,13 +3,14 @@
 //! A driver's links are pinned in a staging directory, which is renamed when it is complete. So a driver's directory
 //! always holds all of its links, even if the process is killed at any point.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exports::{self, Exported};
+use crate::exports::Exported;
 use crate::ids::HidName;
 use crate::loader::{AttachedLink, KEPT_SECTIONS};
 use crate::names::DriverName;
@@ -180,19 +181,22 @@ impl PinnedOptions {
 /// # Errors
 /// The pin does not exist, or the kernel refuses.
 pub(crate) fn read_exports(system: &System, pinned: &Pinned, exported: &mut [Exported]) -> Result<()> {
-    if exported.is_empty() {
-        return Ok(());
-    }
     let what =
         || format!("failed to read what the driver `{}` exports of the device `{}`", pinned.driver, pinned.device);
-    let map = open(system, pinned, exports::SECTION)?;
-    let bytes = sys::Map::of_data(map).and_then(|map| map.read());
-    let bytes = bytes.map_err(|error| Error::because(ErrorKind::Bpffs, what(), error))?;
-    match exported.iter_mut().all(|exported| exported.take(&bytes)) {
-        true => Ok(()),
-        false => Err(Error::new(ErrorKind::BadObject, format!("{}: it is not where it was", what()))
-            .with_hint("`hidbpf reload` attaches the driver as it is installed now")),
+    let mut maps: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for exported in exported {
+        if !maps.contains_key(exported.map()) {
+            let map = open(system, pinned, exported.map())?;
+            let bytes = sys::Map::of_data(map).and_then(|map| map.read());
+            let bytes = bytes.map_err(|error| Error::because(ErrorKind::Bpffs, what(), error))?;
+            maps.insert(exported.map().to_owned(), bytes);
+        }
+        if !maps.get(exported.map()).is_some_and(|bytes| exported.take(bytes)) {
+            return Err(Error::new(ErrorKind::BadObject, format!("{}: it is not where it was", what()))
+                .with_hint("`hidbpf reload` attaches the driver as it is installed now"));
+        }
     }
+    Ok(())
 }
 
 /// Replaces the bytes that bpffs does not accept in a name.

@@ -98,6 +98,9 @@ pub struct DriverState {
     /// Whether no kernel driver was bound to the device before: the kernel refused the original descriptor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbound_before: bool,
+    /// Whether it is a foreign object, which does not record whether its descriptor hook ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// The loader that brought its programs into the kernel.
     #[serde(default)]
     pub loaded: Option<Way>,
@@ -115,6 +118,13 @@ pub struct DriverState {
     /// A later bind event was not caused by hidbpf.
     #[serde(default)]
     pub set_up: Option<u64>,
+}
+
+impl DriverState {
+    /// Returns whether the device needs a [`System::set_up_mark`].
+    fn needs_mark(&self) -> bool {
+        self.set_up.is_some() || self.exports.iter().any(|exported| exported.value.is_some())
+    }
 }
 
 /// A failure that has not been resolved.
@@ -191,7 +201,7 @@ impl DeviceState {
                 DeviceState::unknown(device)
             }
         };
-        let marked = state.drivers.iter().any(|driver| driver.set_up.is_some());
+        let marked = state.drivers.iter().any(DriverState::needs_mark);
         Some(DeviceState { marked, is_kept: true, ..state })
     }
 
@@ -234,7 +244,7 @@ impl DeviceState {
         replace([&system.run, &system.states()], &path, &text)?;
         self.is_kept = true;
         let mark = system.set_up_mark(&self.device);
-        if self.drivers.iter().any(|driver| driver.set_up.is_some()) {
+        if self.drivers.iter().any(DriverState::needs_mark) {
             self.marked = true;
             let (marks, exported) = (system.set_up_marks(), self.exported());
             let exported: String = exported.map(|(name, value)| format!("{name}={value}\n")).collect();

@@ -4,10 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::HidName;
-use crate::names::DriverName;
-
-/// The suffix of a driver's object.
-pub const OBJECT_SUFFIX: &str = ".bpf.o";
+use crate::names::{DriverName, ForeignName, OBJECT_SUFFIX};
 
 /// The places that hidbpf reads and writes.
 #[derive(Clone, Debug)]
@@ -129,14 +126,42 @@ impl System {
     ///
     /// The object may be unreadable, such as a dangling link. Reading it reports the error.
     pub fn find_driver(&self, name: &DriverName) -> Option<PathBuf> {
+        self.find_objects(name).into_iter().next()
+    }
+
+    /// Returns the paths of a driver's objects, in the first directory that has the name.
+    ///
+    /// Only a foreign driver has several, one for each of its versions, the newest first: [`crate::foreign`].
+    pub fn find_objects(&self, name: &DriverName) -> Vec<PathBuf> {
         let is_missing =
             |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-        let paths = self.driver_dirs.iter().map(|dir| System::object_in(dir, name));
-        paths.into_iter().find(|path| !path.symlink_metadata().as_ref().is_err_and(is_missing))
+        for dir in &self.driver_dirs {
+            let path = System::object_in(dir, name);
+            if !path.symlink_metadata().as_ref().is_err_and(is_missing) {
+                return vec![path];
+            }
+            let versions = versions_in(dir, name);
+            if !versions.is_empty() {
+                return versions;
+            }
+        }
+        Vec::new()
     }
 
     /// Returns the path of a driver's object in a directory of drivers.
     pub fn object_in(dir: &Path, name: &DriverName) -> PathBuf {
         dir.join(format!("{name}{OBJECT_SUFFIX}"))
     }
+}
+
+/// Returns the foreign objects in a directory whose file names mean this driver, the newest first.
+fn versions_in(dir: &Path, name: &DriverName) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let version = |path: PathBuf| {
+        let file_name = ForeignName::of(&path)?;
+        (file_name.driver()? == *name).then_some((file_name.number, path))
+    };
+    let mut versions: Vec<_> = entries.filter_map(|entry| version(entry.path())).collect();
+    versions.sort_by(|one, other| other.cmp(one));
+    versions.into_iter().map(|(_, path)| path).collect()
 }

@@ -71,10 +71,11 @@ mod item;
 #[cfg(feature = "interpret")]
 mod lengths;
 #[cfg(feature = "interpret")]
+pub mod packed;
+#[cfg(feature = "interpret")]
 mod parser;
 #[cfg(feature = "interpret")]
 mod posted;
-#[cfg(feature = "interpret")]
 pub mod recording;
 #[cfg(feature = "interpret")]
 mod report;

@@ -33,6 +33,8 @@ const INFO: usize = 1;
 const REFERRED: usize = 2;
 
 /// The `BTF_KIND_*` that need separate treatment.
+pub(crate) const PTR: u32 = 2;
+pub(crate) const ARRAY: u32 = 3;
 pub(crate) const STRUCT: u32 = 4;
 pub(crate) const UNION: u32 = 5;
 pub(crate) const TYPEDEF: u32 = 8;
@@ -61,15 +63,14 @@ impl Shape {
         match kind {
             // INT
             1 => shape(1, 1, None, &[], false),
-            // ARRAY
-            3 => shape(1, 3, None, &[0, 1], false),
+            ARRAY => shape(1, 3, None, &[0, 1], false),
             STRUCT | UNION => shape(count, 3, Some(0), &[1], false),
             // ENUM
             6 => shape(count, 2, Some(0), &[], false),
             // FWD, FLOAT
             7 | 16 => shape(0, 0, None, &[], false),
             // PTR, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, TYPE_TAG
-            2 | TYPEDEF | 9..=11 | FUNC | 18 => shape(0, 0, None, &[], true),
+            PTR | TYPEDEF | 9..=11 | FUNC | 18 => shape(0, 0, None, &[], true),
             // FUNC_PROTO
             13 => shape(count, 2, Some(0), &[1], true),
             VAR | DECL_TAG => shape(1, 1, None, &[], true),
@@ -255,9 +256,9 @@ impl<'a> Btf<'a> {
         let (ty, depth) = (self.get(id), depth.checked_sub(1)?);
         match ty.kind() {
             1 | STRUCT | UNION | 6 | 19 => Some(ty.referred()),
-            2 => Some(8),
+            PTR => Some(8),
             TYPEDEF | 9..=11 | 18 => self.size_within(ty.referred(), depth),
-            3 => self.size_within(ty.word(HEAD), depth)?.checked_mul(ty.elements()),
+            ARRAY => self.size_within(ty.word(HEAD), depth)?.checked_mul(ty.elements()),
             _ => None,
         }
     }

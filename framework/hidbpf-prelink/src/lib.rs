@@ -17,6 +17,7 @@ mod format;
 mod generation;
 pub mod limits;
 mod link;
+pub mod match_table;
 pub mod not_set_up;
 
 pub use format::{

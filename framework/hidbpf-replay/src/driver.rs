@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hidbpf_descriptor::recording::RequestKind;
-use hidbpf_descriptor::{FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, invalid};
+use hidbpf_descriptor::{FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, invalid, packed};
 use hidbpf_prelink::Generation;
 use hidbpf_prelink::driver::{
     FieldPlace, IDS, Ids, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, SETUP_PROGRAM, SetupArgs,
@@ -95,6 +95,9 @@ impl Driver {
         let mut variables = settings.fields.iter().map(place).collect::<Result<BTreeMap<_, _>, ReplayError>>()?;
         let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
         variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
+        if driver.object.global(packed::VARIABLE).is_some() {
+            variables.insert(packed::VARIABLE.to_owned(), packed::bytes(&device.descriptor));
+        }
         for (name, bytes) in variables {
             let global = driver.object.global(&name);
             // A field that no program reads has no variable.

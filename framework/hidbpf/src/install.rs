@@ -21,10 +21,10 @@ pub struct Change<'a> {
     name: DriverName,
     /// The driver to install, or `None` to remove it.
     driver: Option<DriverObject>,
-    /// The path of the driver's object, now or after the change.
-    pub target: PathBuf,
-    /// The previous object, or `None` if there is none.
-    old: Option<Vec<u8>>,
+    /// The paths of the driver's objects, now or after the change. Only a foreign driver has several.
+    pub targets: Vec<PathBuf>,
+    /// The previous objects at these paths, or `None` where there is none.
+    old: Vec<Option<Vec<u8>>>,
     /// The installed drivers after the change.
     pub catalog: Catalog,
     /// The change to udev's hwdb, or `None` if udev doesn't use the directory.
@@ -37,14 +37,28 @@ impl<'a> Change<'a> {
     /// # Errors
     /// The installed object can't be read.
     pub fn install(system: &'a System, driver: &DriverObject) -> Result<Change<'a>> {
-        let target = target(system, &driver.name)?;
-        let mut installed = driver.clone();
+        let directory = directory(system)?;
+        let target = match driver.path.file_name() {
+            // Its file name has the number of its version.
+            Some(name) if driver.origin.is_foreign() => directory.join(name),
+            _ => System::object_in(directory, &driver.name),
+        };
+        let mut installed = DriverObject { versions: Vec::new(), ..driver.clone() };
         installed.file.path.clone_from(&target);
         let mut catalog = Catalog::read(system);
-        catalog.drivers.retain(|other| other.name != driver.name);
+        let there = catalog.drivers.iter().position(|other| other.name == driver.name);
+        if let Some(there) = there.map(|at| catalog.drivers.remove(at)) {
+            let is_version = |other: &DriverObject| {
+                let is_beside = other.path.starts_with(directory) && other.path != target;
+                is_beside && other.origin.is_foreign() && driver.origin.is_foreign()
+            };
+            for other in there.into_versions().filter(is_version) {
+                installed = installed.and_version(other);
+            }
+        }
         catalog.drivers.push(installed);
         catalog.drivers.sort_by(|one, other| one.name.cmp(&other.name));
-        Change::new(system, &driver.name, Some(driver), target, catalog)
+        Change::new(system, &driver.name, Some(driver), vec![target], catalog)
     }
 
     /// Prepares to remove a driver that was installed this way.
@@ -52,8 +66,10 @@ impl<'a> Change<'a> {
     /// # Errors
     /// It wasn't: no driver has this name, or it belongs to a package.
     pub fn uninstall(system: &'a System, name: &DriverName) -> Result<Change<'a>> {
-        let target = target(system, name)?;
-        if !target.exists() {
+        let directory = directory(system)?;
+        let mut targets = system.find_objects(name);
+        targets.retain(|path| path.starts_with(directory) && path.exists());
+        if targets.is_empty() {
             return Err(match system.find_driver(name) {
                 Some(path) => {
                     let what = format!(
@@ -71,37 +87,38 @@ impl<'a> Change<'a> {
         let below = System { driver_dirs: system.driver_dirs.iter().skip(1).cloned().collect(), ..system.clone() };
         let mut catalog = Catalog::read(system);
         catalog.drivers.retain(|driver| driver.name != *name);
-        if let Some(path) = below.find_driver(name) {
-            catalog.drivers.push(DriverObject::read(&path)?);
+        if let Some(driver) = Catalog::find(&below, name) {
+            catalog.drivers.push(driver?);
         }
-        Change::new(system, name, None, target, catalog)
+        Change::new(system, name, None, targets, catalog)
     }
 
     fn new(
         system: &'a System,
         name: &DriverName,
         driver: Option<&DriverObject>,
-        target: PathBuf,
+        targets: Vec<PathBuf>,
         catalog: Catalog,
     ) -> Result<Change<'a>> {
-        let old = match fs::read(&target) {
-            Ok(old) => Some(old),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let read = |target: &PathBuf| match fs::read(target) {
+            Ok(old) => Ok(Some(old)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 let what = format!("failed to read `{}`", target.display());
-                return Err(Error::permission_or(ErrorKind::Io, what, error));
+                Err(Error::permission_or(ErrorKind::Io, what, error))
             }
         };
+        let old = targets.iter().map(read).collect::<Result<_>>()?;
         let renewal = match is_systems(system) {
             true => Some(Renewal::of(system, &catalog, &Config::read(system))?),
             false => None,
         };
-        Ok(Change { system, name: name.clone(), driver: driver.cloned(), target, old, catalog, renewal })
+        Ok(Change { system, name: name.clone(), driver: driver.cloned(), targets, old, catalog, renewal })
     }
 
     /// Returns whether the change replaces another version of the driver.
     pub fn replaces(&self) -> bool {
-        self.old.is_some() && self.driver.is_some()
+        self.old.iter().any(Option::is_some) && self.driver.is_some()
     }
 
     /// Makes the change, based on the current drivers and configuration. Another process may have changed these since
@@ -115,15 +132,18 @@ impl<'a> Change<'a> {
             Some(driver) => Change::install(self.system, driver)?,
             None => Change::uninstall(self.system, &self.name)?,
         };
-        put(&self.target, self.driver.as_ref().map(|driver| driver.bytes()))?;
         let rest = || -> Result<()> {
-            // Don't install a driver that the helper would refuse.
-            if self.driver.is_some() && is_systems(self.system) {
-                DriverObject::read_trusted(&self.target)?;
+            for target in &self.targets {
+                put(target, self.driver.as_ref().map(|driver| driver.bytes()))?;
+                // Don't install a driver that the helper would refuse.
+                if self.driver.is_some() && is_systems(self.system) {
+                    DriverObject::read_trusted(target)?;
+                }
             }
             self.renewal.as_ref().map_or(Ok(()), |renewal| renewal.run(self.system, &lock))
         };
-        rest().map_err(|error| match put(&self.target, self.old.as_deref()) {
+        let undo = || self.targets.iter().zip(&self.old).try_for_each(|(target, old)| put(target, old.as_deref()));
+        rest().map_err(|error| match undo() {
             Ok(()) => error,
             Err(undo) => error.with_hint(format!("and it could not be undone: {undo}")),
         })
@@ -144,11 +164,10 @@ fn lock(system: &System) -> Result<ChangeLock> {
     }
 }
 
-fn target(system: &System, name: &DriverName) -> Result<PathBuf> {
-    let directory = system.driver_dirs.first().ok_or_else(|| {
+fn directory(system: &System) -> Result<&Path> {
+    system.driver_dirs.first().map(PathBuf::as_path).ok_or_else(|| {
         Error::new(ErrorKind::Io, "there is no directory for drivers").with_hint("`--drivers DIR` names one")
-    })?;
-    Ok(System::object_in(directory, name))
+    })
 }
 
 fn put(target: &Path, bytes: Option<&[u8]>) -> Result<()> {

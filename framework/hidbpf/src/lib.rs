@@ -65,6 +65,6 @@ pub mod manager {
 pub use hidbpf_descriptor as descriptor;
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, exports, fast, fields, hwdb, ids, manifest, matching, names,
-    object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
+    apply, aside, attach, catalog, config, device, error, exports, fast, fields, foreign, hwdb, ids, manifest,
+    matching, names, object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
 };

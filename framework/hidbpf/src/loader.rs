@@ -14,8 +14,9 @@ use libbpf_rs::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::descriptor::packed;
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidId;
 use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
@@ -187,7 +188,12 @@ fn io_error(error: &libbpf_rs::Error) -> String {
 
 /// Sets the driver's variables. This must happen before loading, which freezes `.rodata`.
 fn set_variables(driver: &ObjectFile, object: &mut OpenObject, device: &Device) -> Result<()> {
-    for Setting { name, global, bytes } in settings(driver, device) {
+    let parsed = driver.globals.get_key_value(packed::VARIABLE).filter(|(_, global)| global.size == packed::SIZE);
+    let parsed = parsed.map(|(name, global)| {
+        let bytes = packed::bytes(device.original_or_current());
+        Setting { name, global, bytes }
+    });
+    for Setting { name, global, bytes } in settings(driver, device).into_iter().chain(parsed) {
         let mut map = object
             .maps_mut()
             .find(|map| map.name().to_string_lossy().ends_with(&global.section))
@@ -238,7 +244,8 @@ fn descriptor(device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
 }
 
 fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
-    if !driver.has_probe {
+    // The probe program of a foreign object shares variables with its hooks, so `load` runs it.
+    if !driver.has_probe || driver.origin.is_foreign() {
         return Ok(());
     }
     let log = Log::start();
@@ -256,6 +263,10 @@ fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     }
     let object =
         object.load().map_err(|error| failed(ErrorKind::Load, "load the probe program of", driver, error, &log))?;
+    run_probe(driver, &object, device, &log)
+}
+
+fn run_probe(driver: &ObjectFile, object: &libbpf_rs::Object, device: &Device, log: &Log) -> Result<()> {
     let program = object
         .progs_mut()
         .find(|program| program.name() == PROBE_PROGRAM)
@@ -263,14 +274,15 @@ fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {
     let mut args = probe_args(device);
     program
         .test_run(ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() })
-        .map_err(|error| failed(ErrorKind::Load, "run the probe program of", driver, error, &log))?;
+        .map_err(|error| failed(ErrorKind::Load, "run the probe program of", driver, error, log))?;
     probe_answer(driver, device, &args)
 }
 
 /// Loads the programs of one generation. For struct_ops the device is set here.
 ///
 /// # Errors
-/// libbpf or the kernel's verifier refused. The error includes their log.
+/// libbpf or the kernel's verifier refused. The error includes their log. Or the probe program of a foreign object
+/// refused the device.
 pub(crate) fn load<'a>(
     driver: &'a ObjectFile,
     generation: Generation,
@@ -285,6 +297,7 @@ pub(crate) fn load<'a>(
         let role = program.section().to_str().and_then(section_role);
         let wanted = match role {
             Some(SectionRole::Program(of, _)) => of == generation,
+            Some(SectionRole::Syscall) if driver.origin.is_foreign() => true,
             Some(SectionRole::Syscall) => program.name() == SETUP_PROGRAM,
             Some(SectionRole::StructOps) | None => false,
         };
@@ -298,15 +311,22 @@ pub(crate) fn load<'a>(
                 let values = [device.name.id().0, order.struct_ops_flags()];
                 let offsets = ops_member_offsets(driver, members)?;
                 for ((member, value), offset) in members.into_iter().zip(values).zip(offsets) {
-                    map.initial_value_mut()
+                    let initial = map
+                        .initial_value_mut()
                         .and_then(|initial| initial.get_mut(offset..offset + size_of::<u32>()))
-                        .ok_or_else(|| misplaced(driver, member))?
-                        .copy_from_slice(&value.to_ne_bytes());
+                        .ok_or_else(|| misplaced(driver, member))?;
+                    // A foreign object may have flags of its own.
+                    if value != 0 {
+                        initial.copy_from_slice(&value.to_ne_bytes());
+                    }
                 }
             }
         }
     }
     let object = object.load().map_err(load_failed)?;
+    if driver.has_probe && driver.origin.is_foreign() {
+        run_probe(driver, &object, device, &log).map_err(|error| error.during(Step::Probe))?;
+    }
     Ok(LoadedObject { driver, object, generation, order, steps: Steps::One })
 }
 

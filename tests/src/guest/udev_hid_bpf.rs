@@ -28,6 +28,11 @@ pub struct UdevHidBpf {
 }
 
 impl UdevHidBpf {
+    /// Returns its program alone, without its rule.
+    pub fn program_alone() -> UdevHidBpf {
+        UdevHidBpf { files: Vec::new() }
+    }
+
     /// Installs it, as Debian's package does. Its rule applies to the next device.
     ///
     /// # Errors

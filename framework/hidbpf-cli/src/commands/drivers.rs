@@ -1,5 +1,6 @@
 //! `hidbpf drivers`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hidbpf::device::Device;
@@ -46,7 +47,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
             driver: &driver.name,
             object: driver.path.clone(),
             manifest: &driver.manifest,
-            generations: driver.hooks.keys().copied().collect(),
+            generations: generations(driver).into_iter().collect(),
             properties: driver.properties().into_iter().collect(),
             automatic: driver.manifest.is_automatic(),
             devices: there(driver),
@@ -61,7 +62,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
             write!(stdout, "{}", sentences(&found.name, &found.manifest))?;
             writeln!(stdout, "  {}; {}", trust(&found.manifest), kernels(found))?;
             if driver.is_some() {
-                write!(stdout, "{}", rules(found))?;
+                write!(stdout, "{}{}", versions(found), rules(found))?;
             }
             for name in there(found) {
                 writeln!(stdout, "  matches {name}")?;
@@ -73,7 +74,18 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
 
 /// Returns the first lines about a driver: its name, its device and its effect.
 pub fn sentences(name: &DriverName, Manifest { device, before, after, .. }: &Manifest) -> String {
-    format!("{name}: {device}\n  before: {before}\n  after: {after}\n")
+    let line = |label: &str, text: &str| if text.is_empty() { String::new() } else { format!("  {label}: {text}\n") };
+    format!("{name}: {device}\n{}{}", line("before", before), line("after", after))
+}
+
+/// Returns lines about the files of a foreign driver, the newest version first. Empty for other drivers.
+pub fn versions(driver: &DriverObject) -> String {
+    let file = |version: &DriverObject| {
+        let generations: Vec<String> = version.hooks.keys().map(ToString::to_string).collect();
+        format!("  foreign object {} ({})\n", version.path.display(), generations.join(", "))
+    };
+    let all = std::iter::once(driver).chain(&driver.versions);
+    all.filter(|version| version.origin.is_foreign()).map(file).collect()
 }
 
 /// Returns the driver's maturity, and whether udev attaches it.
@@ -84,9 +96,16 @@ pub fn trust(manifest: &Manifest) -> String {
 
 /// Returns the kernels that the driver supports.
 pub fn kernels(driver: &DriverObject) -> String {
-    let since = driver.hooks.keys().next().map_or("", |first| first.since());
-    let hooks: Vec<String> = driver.hooks.keys().map(ToString::to_string).collect();
+    let generations = generations(driver);
+    let since = generations.first().map_or("", |first| first.since());
+    let hooks: Vec<String> = generations.iter().map(ToString::to_string).collect();
     format!("Linux {since} and later ({})", hooks.join(", "))
+}
+
+/// Returns the generations that the driver, or a version of it, supports.
+fn generations(driver: &DriverObject) -> BTreeSet<Generation> {
+    let all = std::iter::once(driver).chain(&driver.versions);
+    all.flat_map(|version| version.hooks.keys().copied()).collect()
 }
 
 /// Returns the driver's match rules, one per line, and the udev properties that it asks for.

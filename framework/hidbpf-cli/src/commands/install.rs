@@ -24,7 +24,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
     let mut change = Change::install(system, &driver)?;
     let (verb, done) = if change.replaces() { ("replace", "replaced") } else { ("install", "installed") };
     if dry_run {
-        say(context, &format!("would {verb} {}: {}", driver.name, change.target.display()))?;
+        say(context, &format!("would {verb} {}: {}", driver.name, paths(&change)))?;
         would_renew(context, &change)?;
         let manager = Manager::new(system);
         for device in Device::all(system)? {
@@ -40,7 +40,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
     let is_on = |status: &hidbpf::manager::DeviceStatus| status.drivers.iter().any(|on| on.driver == driver.name);
     let replaced: Vec<_> = attached.iter().filter(|status| is_on(status)).map(|status| &status.device).collect();
     change.run()?;
-    say(context, &format!("{} {done}: {}", driver.name, change.target.display()))?;
+    say(context, &format!("{} {done}: {}", driver.name, paths(&change)))?;
     if !driver.manifest.is_automatic() {
         tracing::warn!(
             "udev leaves it off, as it is {}: `hidbpf enable {}` has it attached",
@@ -65,12 +65,12 @@ pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome
         }
     }
     if dry_run {
-        say(context, &format!("would remove {name}: {}", change.target.display()))?;
+        say(context, &format!("would remove {name}: {}", paths(&change)))?;
         would_renew(context, &change)?;
         return on.iter().try_for_each(|device| say(context, &format!("would take it off {device}")));
     }
     change.run()?;
-    say(context, &format!("{name} removed: {}", change.target.display()))?;
+    say(context, &format!("{name} removed: {}", paths(&change)))?;
     let mut failures = Vec::new();
     for device in on {
         match manager.take_off(&device, name) {
@@ -115,6 +115,11 @@ fn built(folder: &Path) -> Result<DriverObject, Error> {
 /// Prints a line that isn't part of the JSON output, which only contains the changes to devices.
 fn say(context: &Context, line: &str) -> Outcome {
     if context.json { Ok(()) } else { output::text(format_args!("{line}\n")) }
+}
+
+fn paths(change: &Change<'_>) -> String {
+    let paths: Vec<String> = change.targets.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }
 
 fn would_renew(context: &Context, change: &Change<'_>) -> Outcome {

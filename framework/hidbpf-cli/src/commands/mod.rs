@@ -34,8 +34,9 @@ use std::time::Duration;
 use hidbpf::catalog::Catalog;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Wait;
+use hidbpf::names::OBJECT_SUFFIX;
 use hidbpf::object::DriverObject;
-use hidbpf::system::{OBJECT_SUFFIX, System};
+use hidbpf::system::System;
 
 use crate::args::{Args, Command, UdevEvent};
 use crate::log;

@@ -1,5 +1,6 @@
 //! `hidbpf reload`: replaces the attached drivers with the installed versions.
 
+use hidbpf::catalog::Catalog;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::{DriverStatus, Manager};
@@ -46,8 +47,11 @@ pub fn run(context: &Context, driver: Option<&str>, device: Option<&str>) -> Out
 
 /// Returns the installed driver, or the attached object if the driver is no longer installed.
 fn installed(context: &Context, attached: &DriverStatus) -> Result<DriverObject, Error> {
-    match context.system.find_driver(&attached.driver).or_else(|| attached.object.clone()) {
-        Some(path) => DriverObject::read(&path),
+    if let Some(found) = Catalog::find(&context.system, &attached.driver) {
+        return found;
+    }
+    match &attached.object {
+        Some(path) => DriverObject::read(path),
         None => {
             let what = format!("the driver `{}` is installed no more", attached.driver);
             Err(Error::new(ErrorKind::NoDriver, what).with_hint("`hidbpf unload` takes it off"))

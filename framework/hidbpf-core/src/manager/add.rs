@@ -150,8 +150,8 @@ impl<L: Loader> Manager<'_, L> {
         }
         let unnamed = wanted.iter().copied().filter(|name| !named.is_empty() && !named.contains(name));
         for name in named.iter().chain(unnamed) {
-            let result = match self.system.find_driver(name) {
-                Some(path) => DriverObject::read_trusted(&path),
+            let result = match Catalog::find_trusted(self.system, name) {
+                Some(found) => found,
                 None if named.contains(name) => Err(Error::new(
                     ErrorKind::NoDriver,
                     format!("udev's hwdb names the driver `{name}`, which is not installed"),

@@ -102,6 +102,8 @@ impl<L: Loader> Held<'_, L> {
     }
 
     /// Attaches a driver and records the result in the state.
+    ///
+    /// Of several versions of the driver, it takes the newest that this kernel loads.
     pub(crate) fn attach(
         &mut self,
         generation: Generation,
@@ -109,7 +111,18 @@ impl<L: Loader> Held<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         let device = self.device.name.clone();
-        let attached = self.try_attach(generation, driver, rule);
+        let attached = driver.for_kernel(generation).and_then(|mut versions| {
+            let oldest = versions.pop().unwrap_or(driver);
+            for version in versions {
+                match self.try_attach(generation, version, rule.clone()) {
+                    Err(error) if error.kind() == ErrorKind::Load => {
+                        tracing::info!("{error}; an older version of the driver is tried");
+                    }
+                    done => return done,
+                }
+            }
+            self.try_attach(generation, oldest, rule)
+        });
         attached.map_err(|error| error.during(Step::Prepare).on(&device).of(&driver.name))
     }
 
@@ -177,6 +190,7 @@ impl<L: Loader> Held<'_, L> {
             change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
             fixed_size: None,
             unbound_before: self.device.driver.is_none() || self.device.is_refused(),
+            foreign: driver.origin.is_foreign(),
             loaded: Some(self.loader.way()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),

@@ -96,6 +96,9 @@ pub struct DriverStatus {
     pub links: Vec<String>,
 }
 
+/// The note about a foreign object whose descriptor hook has changed nothing.
+const UNKNOWN: &str = "its descriptor hook changed nothing, or did not run: a foreign object does not record that";
+
 /// The condition of a driver on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -206,7 +209,9 @@ impl<L: Loader> Manager<'_, L> {
                     }
                     _ => Condition::Attached,
                 };
-                let note = behind.and_then(|behind| behind.note);
+                let unknown = hooked.is_some_and(|known| known.foreign && known.change == Change::Unchanged);
+                let unknown = unknown.then(|| UNKNOWN.to_owned());
+                let note = behind.and_then(|behind| behind.note).or(unknown);
                 DriverStatus { links: pinned.links, note, ..driver_status(pinned.driver, known, condition) }
             })
             .collect();

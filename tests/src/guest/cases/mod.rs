@@ -14,6 +14,7 @@ mod exports;
 mod fast;
 mod faults;
 mod fixtures;
+mod foreign;
 mod helper;
 pub mod identity;
 mod install;
@@ -178,6 +179,7 @@ fn table() -> Vec<Case> {
         attach::CASES,
         descriptors::CASES,
         aside::CASES,
+        foreign::CASES,
         fixtures::CASES,
         helper::CASES,
         install::CASES,

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::descriptor::{ReportLengths, ReportType, invalid};
 use hidbpf::ids::Bus;
-use hidbpf::recording::{Asked, Device, Event, Recording};
+use hidbpf::matching::Verdict;
+use hidbpf::object::DriverObject;
+use hidbpf::recording::{self, Asked, Device, Event, Recording};
 use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
@@ -179,6 +181,19 @@ pub fn spec(device: &Device) -> Spec {
     }
 }
 
+/// Calls `visit` for each recording of each driver.
+///
+/// # Errors
+/// One can't be read, or `visit` fails.
+pub fn all(mut visit: impl FnMut(Session<'static>) -> Result<()>) -> Result<()> {
+    for recorded in DRIVERS {
+        for session in sessions(recorded.driver, usize::MAX)? {
+            visit(session)?;
+        }
+    }
+    Ok(())
+}
+
 fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
     let mut paths = entries(&Path::new(RECORDINGS).join(driver))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "hid"));
@@ -295,6 +310,61 @@ impl Session<'_> {
     /// The recording has more than one.
     pub fn spec(&self) -> Result<Spec> {
         only_device(&self.sent).map(spec)
+    }
+
+    /// Returns the recorded device.
+    ///
+    /// # Errors
+    /// The recording has more than one.
+    pub fn recorded(&self) -> Result<&Device> {
+        only_device(&self.sent)
+    }
+
+    /// Returns the recorded reports.
+    pub fn reports(&self) -> impl Iterator<Item = &[u8]> {
+        self.sent.events.iter().map(|event| event.report.as_slice())
+    }
+
+    /// Returns whether the rules of a driver match the recorded device, which the kernel accepts as it is.
+    ///
+    /// # Errors
+    /// The recording has more than one device.
+    pub fn is_for(&self, driver: &DriverObject) -> Result<bool> {
+        let recorded = only_device(&self.sent)?;
+        let verdict = recording::judge(&driver.manifest, recorded, &recorded.properties);
+        Ok(!is_refused(recorded) && matches!(verdict, Verdict::Matches { .. }))
+    }
+
+    /// Sends the recorded reports to a device that has the driver in a file, and compares with `hidbpf replay` of that file.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn compare_with_replay(&self, object: &str, device: &Plugged, bench: &mut Bench) -> Result<()> {
+        let replayed = Replayed::of(object, &self.path, bench)?;
+        let descriptor = device.descriptor()?;
+        replayed.compare_descriptor(0, &descriptor, &mut bench.compared)?;
+        let declared = ReportLengths::parse(&descriptor).context("failed to parse the current descriptor")?;
+        let mut hidraw = device.hidraw()?;
+        for event in &self.sent.events {
+            device.device.send(&event.report).context("failed to send a report")?;
+            let seen: Vec<String> = hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect();
+            replayed
+                .compare_reports(event.line, &seen, |report| kernel_takes(&declared, report), &mut bench.compared)
+                .with_context(|| format!("line {}", event.line.unwrap_or_default()))?;
+        }
+        Ok(())
+    }
+
+    /// Plugs in the recorded device, which hidbpf leaves alone.
+    ///
+    /// # Errors
+    /// The device is missing.
+    pub fn plug_ignored(&self, bench: &mut Bench) -> Result<Plugged> {
+        let recorded = only_device(&self.sent)?;
+        bench.set_generic_only(self.avoids_kernel_drivers()?)?;
+        let mut properties = properties(recorded);
+        properties.push(("HIDBPF_IGNORE", "1"));
+        bench.plug_with(&spec(recorded), &properties, recorded.features.clone())
     }
 
     /// Plugs in the recorded device, which udevd does not see before [`Bench::release`].

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hidbpf::object::DriverObject;
 
 use crate::commands::Context;
-use crate::commands::drivers::{rules, sentences};
+use crate::commands::drivers::{rules, sentences, versions};
 use crate::output::{self, Outcome};
 
 pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
@@ -26,6 +26,8 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
                 "instructions": instructions,
                 "probe": driver.has_probe,
                 "setup": driver.has_setup,
+                "foreign": driver.origin.is_foreign(),
+                "maps": driver.maps,
                 "properties": properties,
             }),
         );
@@ -41,12 +43,16 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
         if driver.has_probe {
             writeln!(stdout, "  has a program that may refuse a device")?;
         }
+        if !driver.maps.is_empty() {
+            let maps: Vec<&str> = driver.maps.iter().map(String::as_str).collect();
+            writeln!(stdout, "  maps: {}", maps.join(", "))?;
+        }
         if driver.has_setup {
             writeln!(
                 stdout,
                 "  has a program that talks to the device when the driver is attached and after a suspend"
             )?;
         }
-        write!(stdout, "{}", rules(driver))
+        write!(stdout, "{}{}", versions(driver), rules(driver))
     })
 }

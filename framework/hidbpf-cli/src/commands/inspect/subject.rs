@@ -83,7 +83,7 @@ impl Subject {
             let file = fs::File::open(path).map_err(|error| unreadable(what, error))?;
             return Subject::read(what, path, file);
         }
-        if is_object_path(what) && what.ends_with(hidbpf::system::OBJECT_SUFFIX) {
+        if is_object_path(what) && what.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(context.driver(what)?)));
         }
         if what.contains('/') {
@@ -120,7 +120,7 @@ impl Subject {
             let what = format!("`{}` is larger than {} MiB", Printable(name), MAX_INPUT >> 20);
             return Err(Error::new(ErrorKind::Io, what));
         }
-        if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::system::OBJECT_SUFFIX) {
+        if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(DriverObject::parse(path, content)?)));
         }
         Ok(match Source::read(path, &content)? {

@@ -1,0 +1,155 @@
+//! Cases about objects that are not written for hidbpf: those of Debian's package udev-hid-bpf do here what they do there.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use hidbpf::object::DriverObject;
+use hidbpf::replay::{Driver, Generation, Object, Settings, Verdict};
+use hidbpf::text::Hex;
+
+use super::configuration::Files;
+use super::recordings::Session;
+use super::{Case, WITH_HID_BPF, beside_udev_hid_bpf, recordings};
+use crate::guest::bench::{Bench, Plugged, entries};
+use crate::guest::udev_hid_bpf::UdevHidBpf;
+use crate::process::Run;
+use crate::protocol;
+
+pub const CASES: &[Case] = &[
+    beside_udev_hid_bpf("foreign-objects", WITH_HID_BPF, objects).each_generation(),
+    beside_udev_hid_bpf("foreign-object-is-installed", WITH_HID_BPF, installed).each_generation(),
+];
+
+/// The directory of installed drivers.
+const DRIVERS: &str = "/etc/hidbpf/drivers";
+
+/// The package's folder of objects.
+const OBJECTS: &str = "/usr/lib/x86_64-linux-gnu/bpf";
+
+/// Its probe accepts a device by leaving `retval` alone, which is -1 in udev-hid-bpf 2.3 and 0 here. So udev-hid-bpf never attaches it.
+const ACCEPTED_HERE_ALONE: &str = "0010-Thrustmaster__TCA-Yoke-Boeing.bpf.o";
+
+/// Its probe program is made for a newer verifier than that of Linux 6.6.
+const TOO_NEW: &str = "0010-Generic__touchpad.bpf.o";
+
+/// The package's objects for a mouse that has a driver of the same name here, an older one and a newer one.
+const MOUSE: [&str; 2] = ["0009-Rapoo__M50-Plus-Silent.bpf.o", "0010-Rapoo__M50-Plus-Silent.bpf.o"];
+const MOUSE_DRIVER: &str = "rapoo-m50-plus-silent";
+
+/// Of two installed versions udev attaches the one for this kernel, in place of the package's driver of the same name.
+fn installed(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
+    for file in MOUSE {
+        bench.hidbpf(&["install", &format!("{OBJECTS}/{file}")])?.expect(0)?.answers(&format!("{DRIVERS}/{file}"))?;
+    }
+    let [older, newer] = MOUSE.map(|file| format!("{DRIVERS}/{file}"));
+    let shown = bench.hidbpf(&["drivers", MOUSE_DRIVER])?.expect(0)?;
+    shown.answers("foreign")?.answers(&older)?.answers(&newer)?.answers("Linux 6.3 and later")?;
+    bench.reload()?;
+    let used = if bench.generation == protocol::Generation::FmodRet { &older } else { &newer };
+    recordings::first(MOUSE_DRIVER, |session| {
+        let mouse = session.plug(bench)?;
+        bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&format!("\"object\": \"{used}\""))?;
+        session.expect_fixed(&mouse).context("with the foreign object")?;
+        let removed = bench.hidbpf(&["uninstall", MOUSE_DRIVER])?.expect(0)?;
+        removed.answers(&older)?.answers(&newer)?.answers("detached from")?.answers("attached to")?;
+        ensure!(MOUSE.iter().all(|file| !Path::new(DRIVERS).join(file).exists()), "an object is left");
+        bench.reload()?;
+        session.expect_fixed(&mouse).context("with the package's driver again")?;
+        bench.unplug(mouse)
+    })
+}
+
+fn objects(bench: &mut Bench) -> Result<()> {
+    let generation = match bench.generation {
+        protocol::Generation::FmodRet => Generation::FmodRet,
+        _ => Generation::StructOps,
+    };
+    let other = UdevHidBpf::program_alone();
+    let mut tried = 0;
+    for path in entries(Path::new(OBJECTS))? {
+        tried += compare(bench, &other, generation, &path).with_context(|| path.display().to_string())?;
+    }
+    ensure!(tried > 20, "only {tried} objects were tried");
+    Ok(())
+}
+
+/// Compares an object on a device that its probe takes, if the recordings have one. Returns the number of such devices.
+fn compare(bench: &mut Bench, other: &UdevHidBpf, generation: Generation, path: &Path) -> Result<usize> {
+    let object = DriverObject::read(path)?;
+    if object.hooks_for(generation).is_err() {
+        let none = "no programs for a kernel";
+        let device = bench.plug(&crate::guest::bench::plain_mouse())?;
+        bench.hidbpf(&["load", "--force", &path.display().to_string(), &device.name()])?.expect(4)?.says(none)?;
+        bench.unplug(device)?;
+        return Ok(0);
+    }
+    let mut session = None;
+    recordings::all(|candidate| {
+        if session.is_none() && candidate.is_for(&object)? && takes(&object, generation, &candidate)? {
+            session = Some(candidate);
+        }
+        Ok(())
+    })?;
+    let session = session.context("no recording has a device that its probe takes")?;
+    let path = path.display().to_string();
+    let ours = session.plug_ignored(bench)?;
+    let load = bench.hidbpf(&["load", "--force", &path, &ours.name()])?;
+    if generation == Generation::FmodRet && path.ends_with(TOO_NEW) {
+        load.expect(1)?.says("the verifier stopped at")?;
+        bench.unplug(ours)?;
+        return Ok(1);
+    }
+    load.expect(0)?;
+    bench.settle()?;
+    session.compare_with_replay(&path, &ours, bench)?;
+    // udev-hid-bpf 2.3 fixes nothing on Linux 6.6: its program is pinned, and the descriptor stays the original one.
+    if generation == Generation::StructOps {
+        let theirs = session.plug_ignored(bench)?;
+        expect_same(bench, other, &session, &path, (&ours, &theirs))?;
+        bench.unplug(theirs)?;
+    }
+    bench.hidbpf(&["unload", object.name.as_str(), &ours.name()])?.expect(0)?;
+    bench.unplug(ours)?;
+    Ok(1)
+}
+
+/// Attaches the object with udev-hid-bpf to the second device, and compares.
+fn expect_same(
+    bench: &mut Bench,
+    other: &UdevHidBpf,
+    session: &Session<'_>,
+    path: &str,
+    (ours, theirs): (&Plugged, &Plugged),
+) -> Result<()> {
+    let added = Run::of(&mut other.program(&[], &["add", &theirs.path(), path]))?.expect(0)?;
+    bench.settle()?;
+    let (own, peer) = (ours.descriptor()?, theirs.descriptor()?);
+    if path.ends_with(ACCEPTED_HERE_ALONE) {
+        ensure!(own != peer, "the descriptor is not fixed");
+        return Ok(());
+    }
+    ensure!(!other.pinned(theirs)?.is_empty(), "udev-hid-bpf has attached nothing\n{added}");
+    ensure!(own == peer, "the descriptor is\n  {}\nand with udev-hid-bpf\n  {}", Hex(&own), Hex(&peer));
+    for event in session.reports() {
+        let (own, peer) = (sent(ours, event)?, sent(theirs, event)?);
+        ensure!(own == peer, "sent\n  {}\ngot {own:?}, and with udev-hid-bpf {peer:?}", Hex(event));
+    }
+    Ok(())
+}
+
+/// Sends a report, and returns those that hidraw has then.
+fn sent(device: &Plugged, report: &[u8]) -> Result<Vec<String>> {
+    let mut hidraw = device.hidraw()?;
+    device.device.send(report).context("failed to send a report")?;
+    Ok(hidraw.reports()?.iter().map(|bytes| Hex(bytes).to_string()).collect())
+}
+
+/// Returns whether an object's probe takes the recorded device.
+fn takes(object: &DriverObject, generation: Generation, session: &Session<'_>) -> Result<bool> {
+    let device = session.recorded()?;
+    let version = object.for_kernel(generation)?[0];
+    let settings = Settings::of(device);
+    let mut driver = Driver::new(&Object::parse(version.bytes())?, generation, &device.into(), &settings)?;
+    Ok(!matches!(driver.probe()?, Verdict::Refuses(_)))
+}
