@@ -76,6 +76,7 @@ pub mod packed;
 mod parser;
 #[cfg(feature = "interpret")]
 mod posted;
+#[cfg(feature = "interpret")]
 pub mod recording;
 #[cfg(feature = "interpret")]
 mod report;
