@@ -1,4 +1,4 @@
-//! Checks the dependencies against `deny.toml`: licences, sources, and crates of which two versions are compiled.
+//! Checks the dependencies against `deny.toml`: licences, sources, and crates that are compiled in two versions.
 //!
 //! Reads the part of cargo-deny's format that the file uses, so that the check needs neither a network nor cargo-deny, which takes long to
 //! compile. cargo-deny itself looks for known vulnerabilities, where it is installed.

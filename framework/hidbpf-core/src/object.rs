@@ -253,7 +253,7 @@ impl DriverObject {
         Ok(DriverObject { name, manifest, seal: sums.whole, file, versions: Vec::new() })
     }
 
-    /// Adds another version of the same driver, if there is one, and returns the newest with all others.
+    /// Adds another version of the same driver, and returns the newest with all others.
     #[must_use]
     pub fn and_version(mut self, mut other: DriverObject) -> DriverObject {
         let mut versions = std::mem::take(&mut self.versions);
@@ -275,13 +275,27 @@ impl DriverObject {
         std::iter::once(self).chain(versions)
     }
 
+    /// Iterates over this version and all others, the newest first.
+    pub fn all_versions(&self) -> impl Iterator<Item = &DriverObject> {
+        std::iter::once(self).chain(&self.versions)
+    }
+
+    /// Returns the version with this checksum.
+    pub(crate) fn version(&self, seal: &Seal) -> Option<&DriverObject> {
+        self.all_versions().find(|version| version.seal == *seal)
+    }
+
+    /// Returns the generations that the driver has programs for, in any version.
+    pub fn generations(&self) -> BTreeSet<Generation> {
+        self.all_versions().flat_map(|version| version.hooks.keys().copied()).collect()
+    }
+
     /// Returns the versions that have programs for a kernel of this generation, the newest first.
     ///
     /// # Errors
     /// None has: the driver needs a feature that this generation lacks.
     pub fn for_kernel(&self, generation: Generation) -> Result<Vec<&DriverObject>> {
-        let all = std::iter::once(self).chain(&self.versions);
-        let fitting: Vec<_> = all.filter(|version| version.own_hooks(generation).is_some()).collect();
+        let fitting: Vec<_> = self.all_versions().filter(|version| version.own_hooks(generation).is_some()).collect();
         if fitting.is_empty() { Err(self.unsupported(generation)) } else { Ok(fitting) }
     }
 
@@ -321,8 +335,8 @@ impl DriverObject {
     /// # Errors
     /// The driver needs a feature that this generation lacks.
     pub fn hooks_for(&self, generation: Generation) -> Result<&BTreeMap<Hook, u64>> {
-        let all = std::iter::once(self).chain(&self.versions);
-        all.into_iter().find_map(|version| version.own_hooks(generation)).ok_or_else(|| self.unsupported(generation))
+        let hooks = self.all_versions().find_map(|version| version.own_hooks(generation));
+        hooks.ok_or_else(|| self.unsupported(generation))
     }
 
     /// Returns the hooks of this version.

@@ -23,7 +23,7 @@ struct Row<'a> {
     driver: &'a DriverName,
     object: PathBuf,
     manifest: &'a Manifest,
-    generations: Vec<Generation>,
+    generations: BTreeSet<Generation>,
     properties: Vec<&'a str>,
     automatic: bool,
     devices: Vec<HidName>,
@@ -47,7 +47,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
             driver: &driver.name,
             object: driver.path.clone(),
             manifest: &driver.manifest,
-            generations: generations(driver).into_iter().collect(),
+            generations: driver.generations(),
             properties: driver.properties().into_iter().collect(),
             automatic: driver.manifest.is_automatic(),
             devices: there(driver),
@@ -84,8 +84,7 @@ pub fn versions(driver: &DriverObject) -> String {
         let generations: Vec<String> = version.hooks.keys().map(ToString::to_string).collect();
         format!("  foreign object {} ({})\n", version.path.display(), generations.join(", "))
     };
-    let all = std::iter::once(driver).chain(&driver.versions);
-    all.filter(|version| version.origin.is_foreign()).map(file).collect()
+    driver.all_versions().filter(|version| version.origin.is_foreign()).map(file).collect()
 }
 
 /// Returns the driver's maturity, and whether udev attaches it.
@@ -96,16 +95,10 @@ pub fn trust(manifest: &Manifest) -> String {
 
 /// Returns the kernels that the driver supports.
 pub fn kernels(driver: &DriverObject) -> String {
-    let generations = generations(driver);
+    let generations = driver.generations();
     let since = generations.first().map_or("", |first| first.since());
     let hooks: Vec<String> = generations.iter().map(ToString::to_string).collect();
     format!("Linux {since} and later ({})", hooks.join(", "))
-}
-
-/// Returns the generations that the driver, or a version of it, supports.
-fn generations(driver: &DriverObject) -> BTreeSet<Generation> {
-    let all = std::iter::once(driver).chain(&driver.versions);
-    all.flat_map(|version| version.hooks.keys().copied()).collect()
 }
 
 /// Returns the driver's match rules, one per line, and the udev properties that it asks for.

@@ -92,9 +92,9 @@ fn replayed(
     let generation = match request.generation {
         Some(Hooks::FmodRet) => Generation::FmodRet,
         Some(Hooks::StructOps) => Generation::StructOps,
-        None => driver.hooks.keys().next_back().copied().unwrap_or(Generation::StructOps),
+        None => driver.generations().last().copied().unwrap_or(Generation::StructOps),
     };
-    driver.hooks_for(generation)?;
+    let driver = driver.for_kernel(generation)?.first().copied().unwrap_or(driver);
     let object = Object::parse(driver.bytes()).map_err(|error| failed(error.into()))?;
     let mut options = BTreeMap::new();
     for (name, text) in &request.options {

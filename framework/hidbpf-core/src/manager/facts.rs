@@ -165,7 +165,8 @@ pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Opt
 pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
     let known = state.drivers.iter().find(|known| known.driver == driver.name);
     known.is_some_and(|known| {
-        let now = device.properties(driver.all_properties());
+        let attached = known.seal.as_ref().and_then(|seal| driver.version(seal)).unwrap_or(driver);
+        let now = device.properties(attached.all_properties());
         now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
     })
 }

@@ -297,7 +297,7 @@ impl<L: Loader> Held<'_, L> {
         }
         let Some(known) = self.state.drivers.iter().find(|known| known.driver == driver.name) else { return Ok(None) };
         let is_same = match &known.seal {
-            Some(seal) => *seal == driver.seal,
+            Some(seal) => driver.version(seal).is_some(),
             None => known.object == driver.path,
         };
         if !is_same {

@@ -51,6 +51,9 @@ fn installed(bench: &mut Bench) -> Result<()> {
         let mouse = session.plug(bench)?;
         bench.hidbpf(&["--json", "status"])?.expect(0)?.answers(&format!("\"object\": \"{used}\""))?;
         session.expect_fixed(&mouse).context("with the foreign object")?;
+        // The attached version counts as the installed driver, even if it is not the newest.
+        bench.hidbpf(&["load", MOUSE_DRIVER, &mouse.name()])?.expect(0)?;
+        session.compare_with_replay(MOUSE_DRIVER, &mouse, bench)?;
         let removed = bench.hidbpf(&["uninstall", MOUSE_DRIVER])?.expect(0)?;
         removed.answers(&older)?.answers(&newer)?.answers("detached from")?.answers("attached to")?;
         ensure!(MOUSE.iter().all(|file| !Path::new(DRIVERS).join(file).exists()), "an object is left");
