@@ -55,37 +55,12 @@
 mod field_place;
 mod hex;
 mod ids;
+#[cfg(feature = "interpret")]
+mod interpret;
 pub mod invalid;
 mod report_type;
 mod short_item;
 mod text;
-
-#[cfg(feature = "interpret")]
-mod decode;
-#[cfg(feature = "interpret")]
-mod descriptor;
-#[cfg(feature = "interpret")]
-mod diff;
-#[cfg(feature = "interpret")]
-mod item;
-#[cfg(feature = "interpret")]
-mod lengths;
-#[cfg(feature = "interpret")]
-pub mod packed;
-#[cfg(feature = "interpret")]
-mod parser;
-#[cfg(feature = "interpret")]
-mod posted;
-#[cfg(feature = "interpret")]
-pub mod recording;
-#[cfg(feature = "interpret")]
-mod report;
-#[cfg(feature = "interpret")]
-mod svg;
-#[cfg(feature = "interpret")]
-mod unit;
-#[cfg(feature = "interpret")]
-mod usage;
 
 pub use field_place::{FoundField, WantedField};
 pub use hex::{Hex, HexBytes, InvalidHexBytes, hex_digits};
@@ -96,18 +71,4 @@ pub use short_item::{ShortItem, short_items};
 pub use text::Printable;
 
 #[cfg(feature = "interpret")]
-pub use {
-    decode::{Choice, Content, Decoded, Undecodable, Value},
-    descriptor::{Anatomy, Descriptor},
-    diff::{
-        Change, Difference, ReportDifference, decoded_difference, items_difference, reports_difference, rows_difference,
-    },
-    item::{Class, CollectionKind, Flags, Item, ItemKind},
-    lengths::ReportLengths,
-    parser::Note,
-    posted::{InvalidHex, parse_hex},
-    report::{Collection, Extent, Field, FieldKind, Part, Report, Row},
-    svg::{picture, picture_of_difference},
-    unit::{Scaled, Unit},
-    usage::{Span, Usage, Usages, page_name},
-};
+pub use interpret::*;

@@ -3,11 +3,11 @@
 //! The structs are packed and little-endian. Programs that are written for udev-hid-bpf find such a struct in their
 //! variable [`VARIABLE`].
 
-use crate::descriptor::Descriptor;
-use crate::item::CollectionKind;
-use crate::report::{Collection, Field, Report};
+use crate::interpret::descriptor::Descriptor;
+use crate::interpret::item::CollectionKind;
+use crate::interpret::report::{Collection, Field, Report};
+use crate::interpret::usage::Usage;
 use crate::report_type::ReportType;
-use crate::usage::Usage;
 
 /// The name of the variable.
 pub const VARIABLE: &str = "HID_REPORT_DESCRIPTOR";

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::item::{CollectionKind, Flags};
+use crate::interpret::item::{CollectionKind, Flags};
+use crate::interpret::unit::{Scaled, Unit};
+use crate::interpret::usage::{Span, Usage, Usages, page_name};
 use crate::report_type::ReportType;
-use crate::unit::{Scaled, Unit};
-use crate::usage::{Span, Usage, Usages, page_name};
 
 /// A report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

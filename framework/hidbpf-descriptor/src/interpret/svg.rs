@@ -3,8 +3,8 @@
 //! Bit 7 is on the left, as in data sheets. Whole bytes of one value are one box. If a value shares its bytes with
 //! others, each of its boxes names the bits in it. Long runs of whole bytes with one meaning are one box too.
 
-use crate::diff::{Change, Difference, ReportDifference};
-use crate::report::{FieldKind, Report, Row};
+use crate::interpret::diff::{Change, Difference, ReportDifference};
+use crate::interpret::report::{FieldKind, Report, Row};
 use crate::text::Printable;
 
 /// The height of a byte's row and the width of a bit, in pixels.
@@ -396,8 +396,8 @@ impl Panel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::Descriptor;
-    use crate::diff::reports_difference;
+    use crate::interpret::descriptor::Descriptor;
+    use crate::interpret::diff::reports_difference;
 
     /// A mouse with an ID: 3 buttons, 12 bits each of X and Y, a wheel, and 8 vendor bytes.
     const MOUSE: &[u8] = &[

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::descriptor::Descriptor;
+use crate::interpret::descriptor::Descriptor;
 use crate::invalid::InvalidDescriptor;
 use crate::report_type::ReportType;
 

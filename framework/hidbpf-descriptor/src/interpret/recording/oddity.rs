@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::interpret::lengths::ReportLengths;
 use crate::invalid::InvalidDescriptor;
-use crate::lengths::ReportLengths;
 use crate::report_type::ReportType;
 
 use super::{Event, Recording};

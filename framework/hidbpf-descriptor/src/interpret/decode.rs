@@ -5,9 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::hex::HexBytes;
-use crate::report::{Field, FieldKind, Part, Report};
+use crate::interpret::report::{Field, FieldKind, Part, Report};
+use crate::interpret::usage::Usage;
 use crate::report_type::ReportType;
-use crate::usage::Usage;
 
 /// The reason why bytes can't be decoded as a report of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -221,7 +221,7 @@ fn extract(bytes: &[u8], first_bit: u32, size: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::Descriptor;
+    use crate::interpret::descriptor::Descriptor;
 
     /// Report 1: buttons 1 to 3 and padding, X and Y of 12 signed bits, a hat with a null state and a nibble without
     /// one. Report 2: a keyboard's array of 3 keys. Feature 3: 3 vendor bytes and one value of 40 bits.

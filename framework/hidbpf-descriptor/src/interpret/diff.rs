@@ -2,10 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::decode::{Decoded, Value};
-use crate::descriptor::{Anatomy, Descriptor};
-use crate::item::Item;
-use crate::report::{Report, Row};
+use crate::interpret::decode::{Decoded, Value};
+use crate::interpret::descriptor::{Anatomy, Descriptor};
+use crate::interpret::item::Item;
+use crate::interpret::report::{Report, Row};
 use crate::report_type::ReportType;
 
 /// How an element changed.

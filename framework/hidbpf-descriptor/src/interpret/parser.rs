@@ -5,12 +5,12 @@
 //! `hid_parser_global()`, `hid_parser_local()`, `hid_add_field()`, `hid_add_usage()` (drivers/hid/hid-core.c), and the
 //! limits in include/linux/hid.h. They are the same from Linux 6.3 on.
 
+use crate::interpret::item::{self, Class, CollectionKind, Flags, Item, ItemKind, Surroundings};
+use crate::interpret::report::{Collection, Extent, Field, Report};
+use crate::interpret::unit::Unit;
+use crate::interpret::usage::{Span, Usage, Usages};
 use crate::invalid::{self, InvalidDescriptor, MAX_REPORT_BITS, MAX_REPORT_SIZE, MAX_USAGES};
-use crate::item::{self, Class, CollectionKind, Flags, Item, ItemKind, Surroundings};
-use crate::report::{Collection, Extent, Field, Report};
 use crate::report_type::ReportType;
-use crate::unit::Unit;
-use crate::usage::{Span, Usage, Usages};
 
 /// The maximum number of fields in a report: `HID_MAX_FIELDS`. Further fields only occupy bits.
 const MAX_FIELDS: usize = 256;
@@ -302,7 +302,7 @@ fn settled(range: Extent) -> Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::{Anatomy, Descriptor};
+    use crate::interpret::descriptor::{Anatomy, Descriptor};
 
     fn times(bytes: &[u8], repeat: usize) -> Vec<u8> {
         bytes.repeat(repeat)

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::hex::HexBytes;
+use crate::interpret::unit::{Scaled, Unit};
+use crate::interpret::usage::{Usage, page_name};
 use crate::report_type::ReportType;
-use crate::unit::{Scaled, Unit};
-use crate::usage::{Usage, page_name};
 
 /// An item of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]

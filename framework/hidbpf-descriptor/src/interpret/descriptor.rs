@@ -1,10 +1,10 @@
 //! A report descriptor, taken apart.
 
-use crate::decode::{Decoded, Undecodable};
+use crate::interpret::decode::{Decoded, Undecodable};
+use crate::interpret::item::Item;
+use crate::interpret::parser::{self, Note};
+use crate::interpret::report::{Collection, Field, Report};
 use crate::invalid::InvalidDescriptor;
-use crate::item::Item;
-use crate::parser::{self, Note};
-use crate::report::{Collection, Field, Report};
 use crate::report_type::ReportType;
 
 /// A descriptor that the kernel accepts.
