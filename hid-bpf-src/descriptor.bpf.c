@@ -11,7 +11,15 @@
 #include <hidbpf/kernel.h>
 #include <bpf/bpf_core_read.h>
 
-#define DESCRIPTOR_PART 512
+/*
+ * The number of bytes that a run copies. They are read as words in one place. The verifier lets an access cross the
+ * elements of an array of integers, but not its end (btf_struct_walk(), kernel/bpf/btf.c). This is the size of
+ * hid_device's `name`.
+ *
+ * More bytes a run cost more than more runs. On Linux 7.3 the kernel takes 2.3 million instructions to verify this
+ * program, 9.1 million for 512 bytes in an unrolled loop, and 10,000 to 40,000 for a run.
+ */
+#define DESCRIPTOR_PART 128
 
 enum descriptor {
 	/* As the device sent it. */
@@ -47,19 +55,14 @@ struct hid_device___descriptors {
 
 #pragma clang attribute pop
 
-/*
- * The number of bytes that can be read as words in one place. The verifier lets an access cross the elements of an
- * array of integers, but not its end (btf_struct_walk(), kernel/bpf/btf.c). This is the size of hid_device's `name`.
- */
-#define WINDOW 128
 #define WINDOW_OFFSET bpf_core_field_offset(struct hid_device, name)
 
-_Static_assert(sizeof(((struct hid_device *)0)->name) == WINDOW, "the window is an array of the kernel's");
+_Static_assert(sizeof(((struct hid_device *)0)->name) == DESCRIPTOR_PART, "a part is an array of the kernel's");
 
-static __always_inline void copy_window(struct descriptor_args *args, __u64 descriptor, int window)
+static __always_inline void copy_part(struct descriptor_args *args, __u64 descriptor)
 {
 	const int left = args->size - args->offset;
-	const __u64 start = descriptor + args->offset + window * WINDOW;
+	const __u64 start = descriptor + args->offset;
 	/*
 	 * A kfunc since Linux 6.2. Reads through the pointer that it returns cannot fault, even if the address is
 	 * invalid.
@@ -67,11 +70,11 @@ static __always_inline void copy_window(struct descriptor_args *args, __u64 desc
 	const char *base = (char *)bpf_core_cast((void *)(start - WINDOW_OFFSET), struct hid_device) + WINDOW_OFFSET;
 	int at;
 
-#pragma unroll
-	for (at = 0; at < WINDOW; at += 8) {
-		if (window * WINDOW + at >= left)
+#pragma clang loop unroll(disable)
+	for (at = 0; at < DESCRIPTOR_PART; at += 8) {
+		if (at >= left)
 			return;
-		args->words[(window * WINDOW + at) / 8] = *(const __u64 *)(base + at);
+		args->words[at / 8] = *(const __u64 *)(base + at);
 	}
 }
 
@@ -80,7 +83,6 @@ SEC("syscall") int descriptor(struct descriptor_args *args)
 	struct hid_bpf_ctx *ctx = hid_bpf_allocate_context(args->hid);
 	struct hid_device___descriptors *device;
 	__u64 descriptor = 0;
-	int window;
 
 	args->size = -ENODEV;
 	if (!ctx)
@@ -95,11 +97,8 @@ SEC("syscall") int descriptor(struct descriptor_args *args)
 	} else {
 		args->size = -EOPNOTSUPP;
 	}
-	if (args->size > 0 && args->offset < (__u32)args->size) {
-#pragma unroll
-		for (window = 0; window < DESCRIPTOR_PART / WINDOW; window++)
-			copy_window(args, descriptor, window);
-	}
+	if (args->size > 0 && args->offset < (__u32)args->size)
+		copy_part(args, descriptor);
 	hid_bpf_release_context(ctx);
 	return 0;
 }

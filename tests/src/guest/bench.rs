@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::descriptor::invalid;
@@ -635,9 +636,18 @@ fn named(driver: &str) -> [(String, String); 2] {
 
 /// Returns when the kernel has probed a device, with or without success.
 ///
-/// Without a kernel driver there is no event. But the kernel probes the device again only when the first probe has ended.
+/// Without a kernel driver there is no event. While a kernel driver fails to bind the device, sysfs shows it as bound, and
+/// a request to probe does nothing (`bus_rescan_devices_helper()`, drivers/base/bus.c). Otherwise the request waits for
+/// the first probe, and fails as that did.
 fn wait_for_probe(device: &Plugged) {
-    let _ = fs::write("/sys/bus/hid/drivers_probe", device.name());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let _ = fs::write("/sys/bus/hid/drivers_probe", device.name());
+        if !device.syspath.join("driver").exists() || Instant::now() > deadline {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn is_virtual(device: &Path) -> bool {

@@ -27,6 +27,17 @@ use crate::uhid::Spec;
 /// The driver whose attachments are followed from the first of the boot on, and the size of its device's descriptor.
 const MAIN: (&str, usize) = ("rapoo-m50-plus-silent", 186);
 
+/// A driver that names its devices by their descriptors.
+const NAMED_BY_DESCRIPTOR: &str = "frtec-raptor-mach-2";
+
+/// A valid descriptor that is none of that driver's: a joystick with one axis of 8 bits (HID 1.11, section 6.2.2).
+const OTHER_JOYSTICK: [u8; 19] =
+    [0x05, 0x01, 0x09, 0x04, 0xa1, 0x01, 0x15, 0x00, 0x25, 0x01, 0x75, 0x08, 0x95, 0x01, 0x09, 0x30, 0x81, 0x02, 0xc0];
+
+/// One item End Collection too many, for which the kernel refuses a descriptor (`close_collection()`,
+/// drivers/hid/hid-core.c).
+const END_COLLECTION: u8 = 0xc0;
+
 /// The number of attachments for the share of user space. The kernel finds that share by checking at each tick what runs.
 const REPEATED: u32 = 24;
 
@@ -56,6 +67,7 @@ pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
     meter.figure("warm", "instructions", attach.total / u64::from(REPEATED))?;
     meter.figure("warm", "user", attach.user / u64::from(REPEATED))?;
     meter.figure("removed", "instructions", remove.total / u64::from(REPEATED))?;
+    meter.reading()?;
     meter.trace(&spec)?;
     meter.many(&spec)?;
     meter.drivers()
@@ -157,6 +169,31 @@ impl Meter<'_> {
             (None, Way::Fast) => helper(&[], "remove", MAIN.0, path),
             (None, _) => helper_through_libbpf(&[], "remove", MAIN.0, path),
         }
+    }
+
+    /// Counts reading an original descriptor from the kernel: what the helper takes longer to leave a device alone if the
+    /// kernel refuses the device's descriptor, so that sysfs does not have it.
+    fn reading(&mut self) -> Result<()> {
+        if self.other.is_some() {
+            return Ok(());
+        }
+        let mut valid = recordings::any_device(NAMED_BY_DESCRIPTOR)?;
+        valid.descriptor = OTHER_JOYSTICK.to_vec();
+        let mut refused = valid.clone();
+        refused.descriptor.push(END_COLLECTION);
+        let mut spent = [0; 2];
+        // The first round fills the caches.
+        for _ in 0..2 {
+            for (spent, spec) in spent.iter_mut().zip([&valid, &refused]) {
+                let device = self.bench.plug_unseen(spec)?;
+                *spent = spent_by(&mut self.add(&[], NAMED_BY_DESCRIPTOR, &device)?)?.total;
+                ensure!(device.pinned_drivers()?.is_empty(), "a driver was attached to a device of another descriptor");
+                self.unplug(device)?;
+                self.bench.release()?;
+            }
+        }
+        let [without, with] = spent;
+        self.figure("reading", "instructions", with.saturating_sub(without))
     }
 
     /// Attaches under a tracer for bpf() calls and memory, and once more for all system calls.
