@@ -142,7 +142,7 @@ impl DescriptorArgs {
     pub const FIXED: u32 = 1;
 
     /// The number of bytes that one run of the program copies at most.
-    pub const PART: usize = 128;
+    pub const PART: usize = 64;
 }
 
 /// `struct resolve_args` of resolve.bpf.c. The program fills all of it.
@@ -207,7 +207,7 @@ const _: () = {
     assert!(offset_of!(AttachProgArgs, hid) == 4);
     assert!(offset_of!(AttachProgArgs, flags) == 8);
     assert!(offset_of!(AttachProgArgs, retval) == 12);
-    assert!(size_of::<DescriptorArgs>() == 144);
+    assert!(size_of::<DescriptorArgs>() == 80);
     assert!(offset_of!(DescriptorArgs, size) == 12);
     assert!(offset_of!(DescriptorArgs, part) == 16);
     assert!(size_of::<ResolveArgs>() == 52);

@@ -6,8 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::descriptor::invalid;
@@ -637,17 +636,12 @@ fn named(driver: &str) -> [(String, String); 2] {
 /// Returns when the kernel has probed a device, with or without success.
 ///
 /// Without a kernel driver there is no event. While a kernel driver fails to bind the device, sysfs shows it as bound, and
-/// a request to probe does nothing (`bus_rescan_devices_helper()`, drivers/base/bus.c). Otherwise the request waits for
-/// the first probe, and fails as that did.
+/// a request to probe does nothing (`bus_rescan_devices_helper()`, drivers/base/bus.c). A request to bind it to that driver
+/// waits for the device's lock, and so for the end of the probe (`device_driver_attach()`, drivers/base/dd.c).
 fn wait_for_probe(device: &Plugged) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let _ = fs::write("/sys/bus/hid/drivers_probe", device.name());
-        if !device.syspath.join("driver").exists() || Instant::now() > deadline {
-            return;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    let request = if device.syspath.join("driver").exists() { "driver/bind" } else { "subsystem/drivers_probe" };
+    // The kernel refuses to bind a device that is bound, and fails as before to bind one that is not.
+    let _ = fs::write(device.syspath.join(request), device.name());
 }
 
 fn is_virtual(device: &Path) -> bool {
