@@ -1,4 +1,7 @@
-//! Compiles the syscall programs, and tells dependents' build scripts where the headers are (`DEP_HIDBPF_SRC_INCLUDE`).
+//! Compiles the syscall programs, makes the headers of usages for foreign sources, and tells dependents' build scripts
+//! where the headers are (`DEP_HIDBPF_SRC_INCLUDE`).
+
+mod usages;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -28,6 +31,9 @@ fn compile() -> anyhow::Result<()> {
     let include = root.join(HEADERS);
     println!("cargo::metadata=include={}", include.display());
     println!("cargo::rerun-if-changed={HEADERS}");
+    for (name, text) in [("hid_usages.h", usages::numbers()), ("hid_report_usages.h", usages::items())] {
+        fs::write(out.join(name), text).with_context(|| format!("failed to write `{name}`"))?;
+    }
     SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))?;
     PRELINKED.iter().try_for_each(|name| prelink(name, &out))
 }

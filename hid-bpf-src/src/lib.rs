@@ -104,6 +104,24 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/work.h", include_str!("../include/hidbpf/work.h")),
 ];
 
+/// The text of each header for sources that are written for udev-hid-bpf or for the kernel tree, by the name that such
+/// sources include.
+pub const FOREIGN_HEADERS: &[(&str, &str)] = &[
+    ("hid_bpf.h", include_str!("../foreign/hid_bpf.h")),
+    ("hid_bpf_async.h", include_str!("../foreign/hid_bpf_async.h")),
+    ("hid_bpf_helpers.h", include_str!("../foreign/hid_bpf_helpers.h")),
+    ("hid_report_descriptor_helpers.h", include_str!("../foreign/hid_report_descriptor_helpers.h")),
+    ("hid_report_helpers.h", include_str!("../foreign/hid_report_helpers.h")),
+    ("hid_report_usages.h", include_str!(concat!(env!("OUT_DIR"), "/hid_report_usages.h"))),
+    ("hid_usages.h", include_str!(concat!(env!("OUT_DIR"), "/hid_usages.h"))),
+    (FOREIGN_CLANG_HEADER, include_str!("../foreign/hidbpf_clang.h")),
+    ("linux/errno.h", include_str!("../foreign/linux/errno.h")),
+    ("vmlinux.h", include_str!("../foreign/vmlinux.h")),
+];
+
+/// The header of [`FOREIGN_HEADERS`] that makes older versions of clang compile such sources. They don't include it.
+pub const FOREIGN_CLANG_HEADER: &str = "hidbpf_clang.h";
+
 /// `struct attach_prog_args` of attach.bpf.c.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -75,7 +75,7 @@ fn build(recording: &Path) -> Result<(), Failed> {
     if !driver.warnings.is_empty() {
         return Err(driver.warnings.join("\n").into());
     }
-    let checked = hidbpf_build::check(&driver.object, &folder)?;
+    let checked = hidbpf_build::check(&driver.object, &hidbpf_build::recordings(&folder)?)?;
     if checked.len() != 2 {
         return Err(format!("{} replays, expected one for each generation", checked.len()).into());
     }

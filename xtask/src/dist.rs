@@ -92,6 +92,8 @@ const TMPFILES: &str = "usr/lib/tmpfiles.d/hidbpf.conf";
 const SLEEP: [&str; 3] =
     ["usr/lib/systemd/system-sleep/hidbpf", "usr/lib/elogind/system-sleep/hidbpf", "usr/lib/pm-utils/sleep.d/50hidbpf"];
 const INCLUDE: &str = "usr/include/hidbpf";
+/// The headers for sources that are written for udev-hid-bpf or the kernel tree.
+const FOREIGN_INCLUDE: &str = "usr/include/hidbpf/foreign";
 const MAN: &str = "usr/share/man/man8";
 const DOC: &str = "usr/share/doc/hidbpf";
 const LICENSES: &str = "usr/share/licenses/hidbpf";
@@ -144,8 +146,10 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     for (shell, path) in COMPLETIONS {
         layout.write(process::output(product.command()?.arg("completions").arg(shell))?.as_bytes(), path, 0o644)?;
     }
-    layout.make(&destdir.join(MAN))?;
-    process::output(product.command()?.arg("man").arg(destdir.join(MAN)))?;
+    for (command, place) in [("man", MAN), ("headers", FOREIGN_INCLUDE)] {
+        layout.make(&destdir.join(place))?;
+        process::output(product.command()?.arg(command).arg(destdir.join(place)))?;
+    }
     layout.finish()?;
     Ok(objects.len())
 }

@@ -2,6 +2,7 @@
 //! udev, and the shared libraries of all of them.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::artifacts::Artifacts;
 use crate::initramfs::Tree;
 use crate::kernels::{Kernel, Modules};
 use crate::modules;
-use crate::paths::{Paths, fresh_folder};
+use crate::paths::{Paths, files_below, fresh_folder};
 use crate::process;
 use crate::protocol::{JOB_PATH, Job};
 use crate::udev_hid_bpf::UdevHidBpf;
@@ -72,6 +73,10 @@ video:x:44:\nplugdev:x:46:\nusers:x:100:\ninput:x:995:\nsgx:x:994:\nkvm:x:993:\n
 
 /// An optional folder beside the checkout with report descriptors of real devices. If it is missing, the cases that read it are skipped.
 const DESCRIPTORS: &str = "../shared/descriptors";
+
+/// Sources for udev-hid-bpf or the kernel tree: those for tests only, and the variable that names a folder with more.
+const FOREIGN_FIXTURES: &str = "framework/hidbpf-build/tests/foreign";
+const FOREIGN_SOURCES: &str = "HIDBPF_FOREIGN_SOURCES";
 
 /// The source of the guest's udev and shared libraries.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +140,11 @@ impl<'a> Packer<'a> {
             }
         };
         add_hidbpf(&mut tree, paths, artifacts, userland, &stage)?;
+        let fixtures = paths.root.join(FOREIGN_FIXTURES);
+        add_foreign(&mut tree, hidbpf, &fixtures, &stage.join("foreign"), "/foreign/fixtures")?;
+        if let Some(sources) = env::var_os(FOREIGN_SOURCES) {
+            add_foreign(&mut tree, hidbpf, Path::new(&sources), &stage.join("sources"), "/foreign/sources")?;
+        }
         compile_hwdb(&mut tree, hidbpf, &artifacts.objects, &stage)?;
         tree.write_file(None, &base)?;
         Ok(Self { paths, modules, base })
@@ -272,6 +282,20 @@ pub fn add_recordings(tree: &mut Tree, paths: &Paths) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Compiles the foreign sources in a folder with the command `hidbpf`, and packs their objects and recordings.
+fn add_foreign(tree: &mut Tree, hidbpf: &Path, sources: &Path, stage: &Path, to: &str) -> Result<()> {
+    let copies = stage.join("sources");
+    fs::create_dir_all(&copies).with_context(|| format!("failed to create `{}`", copies.display()))?;
+    for path in files_below(sources, &["c"])?.iter().filter(|path| path.to_string_lossy().ends_with(".bpf.c")) {
+        // A copy, so that neither recordings nor headers are beside it.
+        let copy = copies.join(path.file_name().unwrap_or_default());
+        fs::copy(path, &copy).with_context(|| format!("failed to copy `{}`", path.display()))?;
+        process::output(process::command(hidbpf).arg("build").arg(&copy).arg("--output").arg(stage.join("objects")))?;
+    }
+    tree.add_folder(&stage.join("objects"), to, &|_| true)?;
+    tree.add_folder(sources, to, &|path| path.extension().is_some_and(|end| end == "hid"))
 }
 
 /// Compiles the hwdb from udev's entries and those that hidbpf writes for its drivers.

@@ -1,16 +1,18 @@
-//! Finds clang and runs it through libbpf-cargo, so that objects don't contain local directories.
+//! Finds clang, compiles with it, and links the result with libbpf, which removes the debug information with local
+//! directories.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs, io};
+use std::{env, fs};
 
-use hidbpf::names::DriverName;
 use hidbpf::object::SOURCE_ROOT;
-use libbpf_cargo::SkeletonBuilder;
+use libbpf_rs::Linker;
+use object::read::elf::ElfFile64;
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::error::BuildError;
-use crate::warnings;
+use crate::place;
 
 /// The environment variables that name a clang, in order of precedence: `BPF_CLANG` only for BPF, `CLANG` for
 /// everything.
@@ -25,6 +27,9 @@ pub const OLDEST_CLANG: u32 = 14;
 /// versions.
 const CPU: &str = "-mcpu=v3";
 
+/// The directory of hidbpf's headers in messages and in type information.
+const SDK: &str = "sdk";
+
 /// The libbpf header that the SDK includes.
 const LIBBPF_HEADER: &str = "bpf/bpf_helpers.h";
 
@@ -38,9 +43,10 @@ pub struct Clang {
 /// The inputs of a compilation.
 pub(crate) struct Job<'a> {
     pub source: &'a Path,
-    pub name: &'a DriverName,
+    /// The directory of hidbpf's headers.
     pub include: &'a Path,
-    pub struct_ops_only: bool,
+    /// More arguments. Directories in them precede `include`.
+    pub options: Vec<OsString>,
 }
 
 pub(crate) struct Compiled {
@@ -95,56 +101,112 @@ impl Clang {
             hint: error.hint().unwrap_or_default().to_owned(),
         })?;
         let scratch = tempfile::tempdir().map_err(|error| BuildError::io("create", &env::temp_dir(), error))?;
-        let object = scratch.path().join("driver.o");
-        let depfile = scratch.path().join("driver.d");
-        let mut builder = SkeletonBuilder::new();
-        builder.source(job.source).obj(&object).clang(&self.path).clang_args(arguments(job, &depfile));
-        let (built, warnings) = warnings::caught(|| builder.build());
-        built.map_err(|error| self.failure(job, &error))?;
-
+        let [compiled, depfile, linked] = ["driver.o", "driver.d", "linked.o"].map(|name| scratch.path().join(name));
+        let mut command = Command::new(&self.path);
+        command.args(arguments(job, &depfile));
+        if let Some(headers) = libbpf_headers(scratch.path())? {
+            command.arg("-I").arg(headers);
+        }
+        command.args(["-g", "-O2", "-target", "bpf", "-fno-stack-protector", "-c"]).arg(job.source);
+        let output = command.arg("-o").arg(&compiled).stdin(Stdio::null()).output();
+        let output = output.map_err(|source| BuildError::NoClang { clang: self.path.clone(), source })?;
+        // The directory may be a temporary one.
+        let messages = String::from_utf8_lossy(&output.stderr).replace(&*job.include.to_string_lossy(), SDK);
+        if !output.status.success() {
+            return Err(failure(job.source, messages.trim_end()));
+        }
         let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
+        check_symbols(job.source, &read(&compiled)?)?;
+        link(&compiled, &linked).map_err(|error| failure(job.source, &format!("{error:#}")))?;
+
         let rules = String::from_utf8_lossy(&read(&depfile)?).into_owned();
         // The bundled libbpf headers were in a temporary directory. They only change together with this program.
-        let inputs = prerequisites(&rules).into_iter().filter(|path| path.exists()).collect();
-        Ok(Compiled { object: read(&object)?, inputs, warnings })
-    }
-
-    fn failure(&self, job: &Job<'_>, error: &anyhow::Error) -> BuildError {
-        match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()) {
-            Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                BuildError::NoClang { clang: self.path.clone(), source: io::Error::from(cause.kind()) }
-            }
-            _ => {
-                let (source_file, message) = (job.source.to_owned(), error.root_cause().to_string());
-                match message.contains(&format!("'{LIBBPF_HEADER}' file not found")) {
-                    true => BuildError::NoHeader { source_file, header: LIBBPF_HEADER },
-                    false => BuildError::Compile { source_file, message: message.trim_end().to_owned() },
-                }
-            }
-        }
+        let inputs = prerequisites(&rules).into_iter().filter(|path| !path.starts_with(scratch.path())).collect();
+        Ok(Compiled { object: read(&linked)?, inputs, warnings: messages.lines().map(str::to_owned).collect() })
     }
 }
 
-fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
-    let with_path = |option: &str, path: &Path, rest: &str| {
-        let mut argument = OsString::from(option);
-        argument.push(path);
-        argument.push(rest);
-        argument
+fn failure(source: &Path, message: &str) -> BuildError {
+    let source_file = source.to_owned();
+    match missing_header(message) {
+        Some((_, LIBBPF_HEADER)) => BuildError::NoHeader { source_file, header: LIBBPF_HEADER },
+        Some((place, header)) => BuildError::MissingHeader { place: place.to_owned(), header: header.to_owned() },
+        None => BuildError::Compile { source_file, message: message.to_owned() },
+    }
+}
+
+/// Writes the bundled libbpf's headers to a directory. Returns `None` if libbpf is the system's, like its headers.
+fn libbpf_headers(scratch: &Path) -> Result<Option<PathBuf>, BuildError> {
+    #[cfg(feature = "vendored-libbpf")]
+    {
+        let headers = scratch.join("libbpf");
+        let texts = libbpf_rs::libbpf_sys::API_HEADERS.map(|(name, text)| (format!("bpf/{name}"), text));
+        crate::write_headers(&headers, texts.iter().map(|(name, text)| (name.as_str(), *text)))?;
+        Ok(Some(headers))
+    }
+    #[cfg(not(feature = "vendored-libbpf"))]
+    {
+        let _ = scratch;
+        Ok(None)
+    }
+}
+
+/// Links an object alone. libbpf's linker keeps no debug information but BTF.
+fn link(compiled: &Path, linked: &Path) -> libbpf_rs::Result<()> {
+    let mut linker = Linker::new(linked)?;
+    linker.add_file(compiled)?;
+    linker.link()
+}
+
+/// Refuses an object that calls a function which is neither in it nor declared. clang inserts such calls for builtins
+/// that it has no instructions for. libbpf's linker would not say where.
+fn check_symbols(source: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    let elf: ElfFile64<'_> = match ElfFile64::parse(bytes) {
+        Ok(elf) => elf,
+        Err(error) => return Err(failure(source, &format!("clang made no 64-bit ELF file: {error}"))),
     };
-    let folder = job.source.parent().unwrap_or(Path::new(""));
-    let mut arguments: Vec<OsString> = [CPU, "-std=gnu11", "-Wall", "-Wextra", "-MD", "-MF"].map(OsString::from).into();
+    // The names of all declared functions are among the strings of the type information.
+    let types = elf.section_by_name(".BTF").and_then(|section| section.data().ok()).unwrap_or_default();
+    let is_declared = |name: &[u8]| types.split(|byte| *byte == 0).any(|string| string == name);
+    for (section, offset, symbol) in place::undefined(&elf) {
+        let name = symbol.name_bytes().unwrap_or_default();
+        if !is_declared(name) {
+            return Err(BuildError::Source {
+                place: place::of(source, bytes, &elf, section, offset),
+                problem: format!("clang calls `{}()` here, which BPF programs do not have", name.escape_ascii()),
+                hint: "write a loop with constant bounds, or use a newer clang".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Returns an argument with a path in it.
+pub(crate) fn with_path(option: &str, path: &Path, rest: &str) -> OsString {
+    let mut argument = OsString::from(option);
+    argument.push(path);
+    argument.push(rest);
+    argument
+}
+
+/// Returns the place and the name of a header that clang doesn't find: `x.bpf.c:3:10` and `missing.h`.
+fn missing_header(message: &str) -> Option<(&str, &str)> {
+    message.lines().find_map(|line| {
+        let (place, rest) = line.split_once(": fatal error: '")?;
+        Some((place, rest.strip_suffix("' file not found")?))
+    })
+}
+
+fn arguments(job: &Job<'_>, depfile: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = [CPU, "-std=gnu11", "-Wall", "-MD", "-MF"].map(OsString::from).into();
     arguments.push(depfile.into());
+    arguments.extend(job.options.iter().cloned());
     arguments.push(with_path("-I", job.include, ""));
     // Debug information becomes BTF, which provides file and line to bpftool and the verifier's log.
-    arguments.push(with_path("-ffile-prefix-map=", folder, &format!("={}", job.name)));
-    arguments.push(with_path("-ffile-prefix-map=", job.include, "=sdk"));
+    arguments.push(with_path("-ffile-prefix-map=", job.include, &format!("={SDK}")));
     // This directory doesn't exist. If it did, clang would find the sources there and put their lines into the BTF,
     // only on this machine.
     arguments.push(format!("-fdebug-compilation-dir={SOURCE_ROOT}").into());
-    if job.struct_ops_only {
-        arguments.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
-    }
     arguments
 }
 
@@ -170,6 +232,13 @@ fn prerequisites(rule: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_header_has_a_place() {
+        let message = "In file included from a.c:1:\nx.bpf.c:3:10: fatal error: 'missing.h' file not found\n#include\n";
+        assert_eq!(missing_header(message), Some(("x.bpf.c:3:10", "missing.h")));
+        assert_eq!(missing_header("x.bpf.c:3:10: error: expected ';'"), None);
+    }
 
     #[test]
     fn a_depfile_is_read_as_make_would() {

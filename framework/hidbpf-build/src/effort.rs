@@ -1,34 +1,32 @@
 //! Warns of loops that a kernel's verifier may refuse as too long. Only the kernel itself can decide.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hidbpf::object::DriverObject;
 use hidbpf::recording::Recording;
 use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError, Settings};
 
 use crate::error::BuildError;
-use crate::recordings::recordings;
 
 /// The number of conditional jumps on one path from which it depends on the kernel whether it accepts the program. The
 /// drivers here have 25 at most. Linux 6.6, 6.16 and 7.3 refused a loop of 64 iterations over items, with about 250
 /// jumps.
 const MANY: u64 = 128;
 
-/// Runs a driver on the longest input that the devices of its recordings could send. Returns why the kernel may refuse
+/// Runs a driver on the longest input that the devices of recordings could send. Returns why the kernel may refuse
 /// the driver.
 ///
 /// # Errors
 /// The object or a recording can't be read.
-pub fn warnings(object: &Path, folder: &Path) -> Result<Vec<String>, BuildError> {
+pub fn warnings(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<String>, BuildError> {
     let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
-    let failed =
-        |problem: String| BuildError::Replay { object: object.to_owned(), recording: folder.to_owned(), problem };
+    let failed = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
     let parsed = Object::parse(&bytes).map_err(|error| failed(error.to_string()))?;
     let driver = DriverObject::parse(object, bytes).map_err(|error| failed(error.to_string()))?;
     let mut devices: Vec<(Device, Vec<Vec<u8>>, Settings)> = Vec::new();
-    for (path, _) in recordings(folder)? {
-        let recording = Recording::read(&path)?;
+    for (path, _) in recordings {
+        let recording = Recording::read(path)?;
         for (index, device) in recording.devices.iter().enumerate() {
             let reports = recording.events_of(index).map(|event| event.report.clone()).collect();
             devices.push((device.into(), reports, replay::for_driver(Settings::of(device), &driver)));

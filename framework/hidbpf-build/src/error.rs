@@ -63,6 +63,24 @@ pub enum BuildError {
         /// The missing header.
         header: &'static str,
     },
+    /// clang doesn't find a header.
+    #[error("{place}: failed to find the header `{header}` (put it beside the source, or correct its name)")]
+    MissingHeader {
+        /// File, line and column.
+        place: String,
+        /// The header, as the source has it.
+        header: String,
+    },
+    /// A foreign source is not one of a driver.
+    #[error("{place}: {problem} ({hint})")]
+    Source {
+        /// The file, and the line if the problem has one.
+        place: String,
+        /// The problem.
+        problem: String,
+        /// The hint.
+        hint: String,
+    },
     /// clang or the linker refused the source. Their message has file and line.
     #[error("failed to compile `{}`:\n{message}", source_file.display())]
     Compile {
@@ -77,6 +95,14 @@ pub enum BuildError {
         /// The driver.
         name: DriverName,
         /// The cause and the hint.
+        problem: String,
+    },
+    /// An object can't be read.
+    #[error("failed to read `{}`: {problem}", object.display())]
+    Unreadable {
+        /// The object.
+        object: PathBuf,
+        /// The cause.
         problem: String,
     },
     /// A new driver's folder can't be created from this input.

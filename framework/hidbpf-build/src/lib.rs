@@ -1,4 +1,5 @@
 //! Tools for driver authors: creates a new driver's folder, compiles a driver, and runs it on the folder's recordings.
+//! Also compiles foreign sources, which are written for udev-hid-bpf or for the kernel tree.
 //!
 //! A driver's object has the programs of both HID-BPF generations, with the manifest and the prelinked programs as
 //! sections.
@@ -10,14 +11,15 @@ mod clang;
 mod effort;
 mod error;
 mod folder;
+mod foreign;
 mod object;
 mod options;
+mod place;
 mod recordings;
 mod refused;
 mod scaffold;
 mod stamp;
 mod variables;
-mod warnings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,9 +31,13 @@ pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
 pub use folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE, driver_folders};
-pub use recordings::{Checked, check, recordings};
+pub use foreign::{ForeignDriver, SOURCE_SUFFIX, compile_foreign, object_path, write_foreign_headers};
+pub use recordings::{Checked, check, recordings, recordings_beside};
 pub use refused::Refused;
 pub use scaffold::{Interface, scaffold};
+
+/// The suffix that a file has until it is complete.
+pub const TEMPORARY_SUFFIX: &str = ".new";
 
 /// The location of the SDK's headers.
 #[derive(Clone, Debug)]
@@ -71,7 +77,11 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     fs::create_dir_all(output).map_err(|source| BuildError::io("create", output, source))?;
     let include = match sdk {
         Sdk::Directory(directory) => directory.clone(),
-        Sdk::Embedded => write_headers(&output.join("include"))?,
+        Sdk::Embedded => {
+            let include = output.join("include");
+            write_headers(&include, hid_bpf_src::HEADERS.iter().copied())?;
+            include
+        }
     };
 
     let stamp = stamp::Stamp::new(&object, clang, &include);
@@ -79,12 +89,11 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
         return Ok(Driver { name, object, inputs, warnings });
     }
 
-    let mut compiled = clang.compile(&clang::Job {
-        source: &folder.join(SOURCE_FILE),
-        name: &name,
-        include: &include,
-        struct_ops_only: manifest.requires.contains(&Requirement::StructOps),
-    })?;
+    let mut options = vec!["-Wextra".into(), clang::with_path("-ffile-prefix-map=", &folder, &format!("={name}"))];
+    if manifest.requires.contains(&Requirement::StructOps) {
+        options.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
+    }
+    let mut compiled = clang.compile(&clang::Job { source: &folder.join(SOURCE_FILE), include: &include, options })?;
     let broken = |problem| BuildError::Object { name: name.clone(), problem };
     object::check(&compiled.object, &manifest).map_err(broken)?;
     options::fill(&mut compiled.object, &manifest).map_err(broken)?;
@@ -118,9 +127,12 @@ fn driver_name(folder: &Path) -> Result<DriverName, BuildError> {
     DriverName::new(&name).map_err(|source| BuildError::Name { folder: folder.to_owned(), source })
 }
 
-/// Writes the SDK's headers to a directory, except those that are already there.
-fn write_headers(directory: &Path) -> Result<PathBuf, BuildError> {
-    for (name, text) in hid_bpf_src::HEADERS {
+/// Writes headers to a directory, except those that are already there.
+fn write_headers<'a>(
+    directory: &Path,
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), BuildError> {
+    for (name, text) in headers {
         let path = directory.join(name);
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             continue;
@@ -130,13 +142,13 @@ fn write_headers(directory: &Path) -> Result<PathBuf, BuildError> {
         }
         write_whole(&path, text.as_bytes())?;
     }
-    Ok(directory.to_owned())
+    Ok(())
 }
 
 /// Writes a file atomically: readers never see a part of it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
     fs::write(&temporary, bytes).map_err(|source| BuildError::io("write", &temporary, source))?;
     fs::rename(&temporary, path).map_err(|source| BuildError::io("write", path, source))

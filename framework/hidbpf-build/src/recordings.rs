@@ -9,6 +9,7 @@ use hidbpf::recording::{self, Device, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
 use crate::error::BuildError;
+use crate::foreign::SOURCE_SUFFIX;
 use crate::refused::Refused;
 
 /// The folder of recordings in a driver's folder.
@@ -57,27 +58,38 @@ pub fn recordings(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, BuildError> 
     Ok(recordings)
 }
 
-/// Runs an object on every recording of its folder, for each generation that it has programs for.
+/// Returns the recording beside a foreign source, with the file of its expected result: `NAME.hid` and `NAME.expected.hid`
+/// beside `NAME.bpf.c`. Empty if there is none.
+pub fn recordings_beside(source: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = name.strip_suffix(SOURCE_SUFFIX).unwrap_or(&name);
+    let [recording, expected] =
+        [SUFFIX, EXPECTED_SUFFIX].map(|suffix| source.with_file_name(format!("{stem}{suffix}")));
+    if recording.is_file() { vec![(recording, expected)] } else { Vec::new() }
+}
+
+/// Runs an object on recordings, for each generation that it has programs for, and compares with the expected results.
 ///
 /// # Errors
 /// A recording or an expected result can't be read, or a program did something that the kernel forbids.
-pub fn check(object: &Path, folder: &Path) -> Result<Vec<Checked>, BuildError> {
+pub fn check(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<Checked>, BuildError> {
     let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
     let failed = |recording: &Path, problem: String| BuildError::Replay {
         object: object.to_owned(),
         recording: recording.to_owned(),
         problem,
     };
-    let parsed = Object::parse(&bytes).map_err(|error| failed(folder, error.to_string()))?;
-    let driver = DriverObject::parse(object, bytes).map_err(|error| failed(folder, error.to_string()))?;
+    let unreadable = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
+    let parsed = Object::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let driver = DriverObject::parse(object, bytes).map_err(|error| unreadable(error.to_string()))?;
     let settings = |device: &Device| replay::for_driver(Settings::of(device), &driver);
     let mut checked = Vec::new();
-    for (path, expected) in recordings(folder)? {
-        let recording = Recording::read(&path)?;
-        let expected = Recording::read(&expected)?;
-        for generation in parsed.generations() {
+    for (path, expected) in recordings {
+        let recording = Recording::read(path)?;
+        let expected = Recording::read(expected)?;
+        for generation in driver.generations() {
             let replayed = replay::replay(&parsed, generation, &recording, settings)
-                .map_err(|error| failed(&path, error.to_string()))?;
+                .map_err(|error| failed(path, error.to_string()))?;
             let difference = replay::difference(&expected, &replayed.recording);
             let refused = recording.devices.iter().zip(&replayed.recording.devices).filter_map(|(device, fixed)| {
                 let verdict = recording::judge(&driver.manifest, device, &settings(device).properties);

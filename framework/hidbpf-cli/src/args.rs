@@ -281,24 +281,28 @@ pub enum Command {
         #[arg(long, value_name = "BUS:VENDOR:PRODUCT", value_parser = ids)]
         ids: Option<(Bus, VendorId, ProductId)>,
     },
-    /// Compile a driver's folder, and run it over the recordings in it
+    /// Compile a driver's folder or a foreign source, and run it over its recordings
     ///
-    /// Needs clang, but neither the device, nor root, nor a kernel with HID-BPF. Writes the object to the folder's `build`, with the headers
+    /// Needs clang, but neither the device, nor root, nor a kernel with HID-BPF. Writes a folder's object to its `build`, with the headers
     /// that it was compiled with.
+    ///
+    /// A foreign source is a single file that is written for udev-hid-bpf or for the kernel tree. Its object is for Linux 6.11 and later. If
+    /// it suits Linux 6.3 to 6.10, it gets a second object, with the next lower number. Headers beside the source are preferred to
+    /// hidbpf's. Its recording is NAME.hid beside NAME.bpf.c, with the expected result in NAME.expected.hid.
     #[command(
-        after_help = "Examples:\n  hidbpf build my-mouse\n  sudo hidbpf build my-mouse --watch --device /dev/hidraw3"
+        after_help = "Examples:\n  hidbpf build my-mouse\n  sudo hidbpf build my-mouse --watch --device /dev/hidraw3\n  hidbpf build 0010-Huion__Dial-2.bpf.c"
     )]
     Build {
-        /// The driver's folder
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-        /// Write to DIR, not to the folder's `build`
-        #[arg(short, long, value_name = "DIR")]
+        /// The driver's folder, or a foreign source
+        #[arg(default_value = ".", value_name = "FOLDER|FILE.bpf.c")]
+        what: PathBuf,
+        /// Write to DIR, not to the folder's `build` or the source's directory. A foreign source's object may also have a name of its own
+        #[arg(short, long, value_name = "DIR|FILE.bpf.o")]
         output: Option<PathBuf>,
         /// Attach the new object to this device, in place of the previous one
         #[arg(long)]
         device: Option<String>,
-        /// Repeat whenever a file of the folder is saved, until Ctrl-C
+        /// Repeat whenever a file of the folder, or beside the source, is saved, until Ctrl-C
         #[arg(long)]
         watch: bool,
     },
@@ -325,6 +329,12 @@ pub enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write the headers that foreign sources include
+    #[command(hide = true)]
+    Headers {
+        /// The directory to write to
+        dir: PathBuf,
     },
     /// Write the catalogue of installed drivers as Markdown: a page for each driver, and an index
     #[command(hide = true)]

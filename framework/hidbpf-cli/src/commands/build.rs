@@ -9,12 +9,16 @@ use std::time::Duration;
 use hidbpf::descriptor::invalid::InvalidDescriptor;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::kernel;
 use hidbpf::manager::Manager;
+use hidbpf::names::OBJECT_SUFFIX;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
 use hidbpf::replay::{self, Object, ObjectError, Settings};
 use hidbpf::verify::{self, Verification};
-use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, Sdk};
+use hidbpf_build::{
+    BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, SOURCE_SUFFIX, Sdk, TEMPORARY_SUFFIX, object_path,
+};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::json;
 
@@ -26,7 +30,9 @@ const QUIET: Duration = Duration::from_millis(50);
 
 /// The parsed arguments.
 pub struct Request {
-    pub folder: PathBuf,
+    /// A driver's folder, or a foreign source.
+    pub what: PathBuf,
+    /// A directory, or the object of a foreign source.
     pub output: Option<PathBuf>,
     pub device: Option<String>,
     pub watch: bool,
@@ -35,31 +41,31 @@ pub struct Request {
 pub fn run(context: &Context, request: &Request) -> Outcome {
     // Errors that prevent every build are reported at once, even when builds repeat.
     let clang = Clang::find().map_err(failed)?;
-    let output = request.output.clone().unwrap_or_else(|| request.folder.join(OUTPUT_FOLDER));
-    let once = || build(context, &clang, request, &output);
+    let input = Input::of(request);
+    let once = || build(context, &clang, request, &input);
     if !request.watch {
         return once();
     }
     let stop = interrupted()?;
-    let (_watcher, changes) = watch(&request.folder)?;
+    let (_watcher, changes) = watch(input.folder())?;
     loop {
         if let Err(Failures(failures)) = once() {
             failures.iter().for_each(|failure| output::complain(failure, context.verbose));
         }
-        eprintln!("waiting for a change in {}", request.folder.display());
+        eprintln!("waiting for a change in {}", input.folder().display());
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             match changes.recv_timeout(PATIENCE) {
                 Ok(change) => {
-                    if concerns(&change?, &output) {
+                    if input.concerns(&change?) {
                         break;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    let what = format!("failed to watch `{}`: the kernel stopped telling", request.folder.display());
+                    let what = format!("failed to watch `{}`: the kernel stopped telling", input.folder().display());
                     return Err(Error::new(ErrorKind::Io, what).into());
                 }
             }
@@ -92,40 +98,130 @@ fn watch(folder: &Path) -> Result<(RecommendedWatcher, Receiver<Change>), Error>
     Ok((watcher, changes))
 }
 
-/// Returns whether an event changes an input. Reading files, and changes to build output, don't count.
-fn concerns(event: &notify::Event, output: &Path) -> bool {
-    let is_made = |path: &PathBuf| path.starts_with(output) || path.ends_with(OUTPUT_FOLDER);
-    !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)
+/// The source of a driver.
+enum Input {
+    /// A driver's folder, and the directory for the build's output.
+    Folder { folder: PathBuf, output: PathBuf },
+    /// A foreign source, and its object.
+    Foreign { source: PathBuf, object: PathBuf },
 }
 
-fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> Outcome {
-    let driver = hidbpf_build::compile(clang, &Sdk::Embedded, &request.folder, output).map_err(failed)?;
-    for warning in &driver.warnings {
+impl Input {
+    fn of(request: &Request) -> Input {
+        let what = request.what.clone();
+        match what.to_string_lossy().ends_with(SOURCE_SUFFIX) && !what.is_dir() {
+            true => Input::Foreign { object: object_path(&what, request.output.as_deref()), source: what },
+            false => {
+                let output = request.output.clone().unwrap_or_else(|| what.join(OUTPUT_FOLDER));
+                Input::Folder { folder: what, output }
+            }
+        }
+    }
+
+    /// Returns the directory with all files that an author writes.
+    fn folder(&self) -> &Path {
+        match self {
+            Input::Folder { folder, .. } => folder,
+            Input::Foreign { source, .. } => match source.parent() {
+                Some(parent) if parent != Path::new("") => parent,
+                _ => Path::new("."),
+            },
+        }
+    }
+
+    /// Returns whether an event changes an input. Reading files, and changes to build output, don't count.
+    fn concerns(&self, event: &notify::Event) -> bool {
+        let is_made = |path: &PathBuf| match self {
+            Input::Folder { output, .. } => path.starts_with(output) || path.ends_with(OUTPUT_FOLDER),
+            Input::Foreign { .. } => {
+                [OBJECT_SUFFIX, TEMPORARY_SUFFIX].iter().any(|end| path.to_string_lossy().ends_with(end))
+            }
+        };
+        !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)
+    }
+
+    fn compile(&self, clang: &Clang) -> Result<Built, Error> {
+        Ok(match self {
+            Input::Folder { folder, output } => {
+                let Driver { object, warnings, .. } =
+                    hidbpf_build::compile(clang, &Sdk::Embedded, folder, output).map_err(failed)?;
+                let recordings = hidbpf_build::recordings(folder).map_err(failed)?;
+                Built { driver: DriverObject::read(&object)?, objects: vec![object], warnings, recordings }
+            }
+            Input::Foreign { source, object } => {
+                if let Some(directory) = object.parent() {
+                    let what = || format!("failed to create `{}`", directory.display());
+                    std::fs::create_dir_all(directory).map_err(|error| Error::because(ErrorKind::Io, what(), error))?;
+                }
+                let foreign = hidbpf_build::compile_foreign(clang, source, object).map_err(failed)?;
+                let objects = foreign.objects().cloned().collect();
+                let recordings = hidbpf_build::recordings_beside(source);
+                Built { driver: foreign.read()?, objects, warnings: foreign.warnings, recordings }
+            }
+        })
+    }
+}
+
+/// A driver that has been built.
+struct Built {
+    driver: DriverObject,
+    /// Its objects, the newest first. Only a foreign driver has two.
+    objects: Vec<PathBuf>,
+    /// One line each.
+    warnings: Vec<String>,
+    /// Its recordings, each with the file of its expected result.
+    recordings: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Built {
+    /// Runs each object on all recordings. Returns the results by recording, the older generation first.
+    fn check(&self) -> Result<Vec<Checked>, Error> {
+        let mut checked = Vec::new();
+        for object in self.objects.iter().rev() {
+            checked.extend(hidbpf_build::check(object, &self.recordings).map_err(failed)?);
+        }
+        checked.sort_by(|one, other| one.recording.cmp(&other.recording));
+        Ok(checked)
+    }
+
+    fn efforts(&self) -> Result<Vec<String>, Error> {
+        let mut efforts = Vec::new();
+        for object in &self.objects {
+            let more = hidbpf_build::effort_warnings(object, &self.recordings).map_err(failed)?;
+            efforts.extend(more.into_iter().filter(|warning| !efforts.contains(warning)).collect::<Vec<_>>());
+        }
+        Ok(efforts)
+    }
+}
+
+fn build(context: &Context, clang: &Clang, request: &Request, input: &Input) -> Outcome {
+    let built = input.compile(clang)?;
+    for warning in &built.warnings {
         eprintln!("{warning}");
     }
-    let checked = hidbpf_build::check(&driver.object, &request.folder).map_err(failed)?;
-    let efforts = hidbpf_build::effort_warnings(&driver.object, &request.folder).map_err(failed)?;
+    let checked = built.check()?;
+    let efforts = built.efforts()?;
     for warning in &efforts {
         eprintln!("{warning}");
     }
-    let verification = verify(context, &driver.object, &request.folder);
+    let verification = verify(context, &built);
     let verified = match &verification {
         Ok(verification) => verification.to_string(),
         Err(_) => "refuses the driver".to_owned(),
     };
     if context.json {
-        output::json("build", &as_json(&driver, &efforts, &checked, &verification))?;
+        output::json("build", &as_json(&built, &efforts, &checked, &verification))?;
     } else {
-        output::text(format!("{}kernel: {verified}\n", as_text(request, &driver, &checked)))?;
+        output::text(format!("{}kernel: {verified}\n", as_text(input, &built, &checked)))?;
     }
     verification?;
     if let Some(device) = &request.device {
         let name = Device::find(&context.system, device)?.name;
-        let object = DriverObject::read(&driver.object)?;
-        load::show(context, &[Manager::new(&context.system).reload(&object, &name)?])?;
+        load::show(context, &[Manager::new(&context.system).reload(&built.driver, &name)?])?;
     }
     if let Some(refused) = checked.iter().flat_map(|checked| &checked.refused).find(|refused| refused.is_bad()) {
-        let what = format!("the kernel refuses the descriptor that the driver `{}` leaves: {refused}", driver.name);
+        let what =
+            format!("the kernel refuses the descriptor that the driver `{}` leaves: {refused}", built.driver.name);
         let hint = "`hidbpf inspect RECORDING --items --diff DRIVER` shows the items before and after the driver";
         return Err(Error::new(ErrorKind::NotFixed, what).with_hint(hint).into());
     }
@@ -133,21 +229,24 @@ fn build(context: &Context, clang: &Clang, request: &Request, output: &Path) -> 
 }
 
 /// Makes the running kernel verify the driver, for the devices of its recordings.
-fn verify(context: &Context, object: &Path, folder: &Path) -> Result<Verification, Error> {
-    let driver = DriverObject::read(object)?;
+fn verify(context: &Context, built: &Built) -> Result<Verification, Error> {
+    // The version for the running kernel. Without one, the newest says which kernels it needs.
+    let generation = kernel::detect(&context.system).and_then(|kernel| kernel.generation()).ok();
+    let versions = generation.and_then(|generation| built.driver.for_kernel(generation).ok());
+    let driver = versions.and_then(|versions| versions.first().copied()).unwrap_or(&built.driver);
     let unreadable = |error: ObjectError| Error::because(ErrorKind::BadObject, "failed to read the driver", error);
     let parsed = Object::parse(driver.bytes()).map_err(unreadable)?;
     let mut devices = Vec::new();
-    for (path, _) in hidbpf_build::recordings(folder).map_err(failed)? {
-        let recording = Recording::read(&path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
-        let settings = |device: &recording::Device| replay::for_driver(Settings::of(device), &driver);
+    for (path, _) in &built.recordings {
+        let recording = Recording::read(path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let settings = |device: &recording::Device| replay::for_driver(Settings::of(device), driver);
         devices.extend(recording.devices.iter().map(|device| (device.into(), settings(device))));
     }
-    verify::verify(&context.system, &driver, &parsed, &devices)
+    verify::verify(&context.system, driver, &parsed, &devices)
 }
 
 fn as_json(
-    driver: &Driver,
+    built: &Built,
     efforts: &[String],
     checked: &[Checked],
     verification: &Result<Verification, Error>,
@@ -164,7 +263,7 @@ fn as_json(
             })
         })
         .collect();
-    let warnings: Vec<&String> = driver.warnings.iter().chain(efforts).collect();
+    let warnings: Vec<&String> = built.warnings.iter().chain(efforts).collect();
     let kernel = match verification {
         Ok(Verification::Verified { release, generation }) => {
             json!({ "verified": true, "release": release, "generation": generation })
@@ -173,8 +272,9 @@ fn as_json(
         Err(error) => json!({ "verified": false, "why": error.to_string(), "hint": error.hint() }),
     };
     json!({
-        "driver": driver.name,
-        "object": driver.object,
+        "driver": built.driver.name,
+        "object": built.objects.first(),
+        "older-object": built.objects.get(1),
         "warnings": warnings,
         "recordings": recordings,
         "kernel": kernel,
@@ -191,9 +291,9 @@ fn refused_as_json(refused: &Refused) -> serde_json::Value {
 }
 
 /// Writes a line for each recording. If both generations have the same result, as they should, it appears once.
-fn as_text(request: &Request, driver: &Driver, checked: &[Checked]) -> String {
-    let mut text = format!("{}\n", driver.object.display());
-    let shown = |path: &Path| path.strip_prefix(&request.folder).unwrap_or(path).display().to_string();
+fn as_text(input: &Input, built: &Built, checked: &[Checked]) -> String {
+    let mut text: String = built.objects.iter().map(|object| format!("{}\n", object.display())).collect();
+    let shown = |path: &Path| path.strip_prefix(input.folder()).unwrap_or(path).display().to_string();
     let are_same = |one: &Checked, other: &Checked| {
         one.recording == other.recording && one.difference == other.difference && one.refused == other.refused
     };

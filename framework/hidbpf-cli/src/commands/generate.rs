@@ -1,4 +1,4 @@
-//! `hidbpf hwdb`, `completions` and `man`: generate files for packages.
+//! `hidbpf hwdb`, `completions`, `headers` and `man`: generate files for packages.
 
 use std::io;
 use std::path::Path;
@@ -30,6 +30,10 @@ pub fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "hidbpf", &mut script);
     output::write(|stdout| stdout.write_all(&script))
+}
+
+pub fn headers(dir: &Path) -> Outcome {
+    Ok(hidbpf_build::write_foreign_headers(dir).map_err(super::build::failed)?)
 }
 
 pub fn man(dir: Option<&Path>) -> Outcome {

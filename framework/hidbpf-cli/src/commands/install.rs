@@ -98,7 +98,8 @@ fn built(folder: &Path) -> Result<DriverObject, Error> {
     for warning in &driver.warnings {
         tracing::warn!("{warning}");
     }
-    for checked in hidbpf_build::check(&driver.object, folder).map_err(failed)? {
+    let recordings = hidbpf_build::recordings(folder).map_err(failed)?;
+    for checked in hidbpf_build::check(&driver.object, &recordings).map_err(failed)? {
         if !checked.difference.is_empty() {
             let what = format!(
                 "the driver `{}` does not do what `{}` expects of it",

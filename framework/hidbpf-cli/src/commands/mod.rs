@@ -89,8 +89,8 @@ pub fn run(args: Args) -> Outcome {
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
         Command::New { name, from, ids } => new::run(&context, &name, &from, ids),
-        Command::Build { folder, output, device, watch } => {
-            build::run(&context, &build::Request { folder, output, device, watch })
+        Command::Build { what, output, device, watch } => {
+            build::run(&context, &build::Request { what, output, device, watch })
         }
         Command::Doctor { device } => doctor::run(&context, device.as_deref()),
         Command::Hwdb => generate::hwdb(&context),
@@ -98,6 +98,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Udev { event: UdevEvent::Resume { syspath } } => udev::resume(&context, syspath.as_deref()),
         Command::Udev { event: UdevEvent::Remove { syspath } } => udev::remove(&context, &syspath),
         Command::Completions { shell } => generate::completions(shell),
+        Command::Headers { dir } => generate::headers(&dir),
         Command::Pages { dir, sources } => pages::run(&context, &dir, sources.as_deref()),
         Command::Man { dir } => generate::man(dir.as_deref()),
     }

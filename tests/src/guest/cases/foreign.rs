@@ -1,15 +1,17 @@
-//! Cases about objects that are not written for hidbpf: those of Debian's package udev-hid-bpf do here what they do there.
+//! Cases about objects that are not written for hidbpf: those of Debian's package udev-hid-bpf do here what they do there. Objects that
+//! hidbpf builds of sources for udev-hid-bpf or the kernel tree do the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::names::ForeignName;
 use hidbpf::object::DriverObject;
 use hidbpf::replay::{Driver, Generation, Object, Settings, Verdict};
 use hidbpf::text::Hex;
 
 use super::configuration::Files;
 use super::recordings::Session;
-use super::{Case, WITH_HID_BPF, beside_udev_hid_bpf, recordings};
+use super::{Case, Skip, WITH_HID_BPF, beside_udev_hid_bpf, case, recordings};
 use crate::guest::bench::{Bench, Plugged, entries};
 use crate::guest::udev_hid_bpf::UdevHidBpf;
 use crate::process::Run;
@@ -18,7 +20,15 @@ use crate::protocol;
 pub const CASES: &[Case] = &[
     beside_udev_hid_bpf("foreign-objects", WITH_HID_BPF, objects).each_generation(),
     beside_udev_hid_bpf("foreign-object-is-installed", WITH_HID_BPF, installed).each_generation(),
+    beside_udev_hid_bpf("foreign-sources", WITH_HID_BPF, sources).each_generation(),
+    case("foreign-source-fixtures", WITH_HID_BPF, fixtures).each_generation(),
 ];
+
+/// The objects that `hidbpf build` made of the sources for tests only, with a recording for each.
+const FIXTURES: &str = "/foreign/fixtures";
+
+/// The objects that `hidbpf build` made of the kernel tree's sources, if the host has these.
+const BUILT: &str = "/foreign/sources";
 
 /// The directory of installed drivers.
 const DRIVERS: &str = "/etc/hidbpf/drivers";
@@ -64,21 +74,78 @@ fn installed(bench: &mut Bench) -> Result<()> {
 }
 
 fn objects(bench: &mut Bench) -> Result<()> {
-    let generation = match bench.generation {
-        protocol::Generation::FmodRet => Generation::FmodRet,
-        _ => Generation::StructOps,
-    };
+    let generation = generation_of(bench);
     let other = UdevHidBpf::program_alone();
     let mut tried = 0;
     for path in entries(Path::new(OBJECTS))? {
-        tried += compare(bench, &other, generation, &path).with_context(|| path.display().to_string())?;
+        tried += compare(bench, &other, generation, &path, Some(&path)).with_context(|| path.display().to_string())?;
     }
     ensure!(tried > 20, "only {tried} objects were tried");
     Ok(())
 }
 
-/// Compares an object on a device that its probe takes, if the recordings have one. Returns the number of such devices.
-fn compare(bench: &mut Bench, other: &UdevHidBpf, generation: Generation, path: &Path) -> Result<usize> {
+/// Compares objects of the kernel tree's sources with those of Debian's package.
+fn sources(bench: &mut Bench) -> Result<()> {
+    let generation = generation_of(bench);
+    if !Path::new(BUILT).is_dir() {
+        return Err(Skip("the host has no sources in HIDBPF_FOREIGN_SOURCES".to_owned()).into());
+    }
+    let other = UdevHidBpf::program_alone();
+    let theirs = entries(Path::new(OBJECTS))?;
+    let mut tried = 0;
+    for path in entries(Path::new(BUILT))? {
+        // The object of the same source that has the highest number.
+        let stem = |path: &Path| ForeignName::of(path).map(|name| name.stem.to_owned());
+        let peer = theirs.iter().filter(|peer| stem(peer) == stem(&path)).max();
+        tried += compare(bench, &other, generation, &path, peer).with_context(|| path.display().to_string())?;
+    }
+    ensure!(tried > 20, "only {tried} objects were tried");
+    Ok(())
+}
+
+/// Compares the objects of sources for tests only with their recordings.
+fn fixtures(bench: &mut Bench) -> Result<()> {
+    let generation = generation_of(bench);
+    let mut tried = 0;
+    for path in entries(Path::new(FIXTURES))?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "o"))
+    {
+        let object = DriverObject::read(&path)?;
+        if object.hooks_for(generation).is_err() {
+            continue;
+        }
+        for session in recordings::in_folder(Path::new(FIXTURES))? {
+            if session.is_for(&object)? && takes(&object, generation, &session)? {
+                let path = path.display().to_string();
+                let device = session.plug_ignored(bench)?;
+                bench.hidbpf(&["load", "--force", &path, &device.name()])?.expect(0)?;
+                bench.settle()?;
+                session.compare_with_replay(&path, &device, bench).with_context(|| path)?;
+                bench.hidbpf(&["unload", object.name.as_str(), &device.name()])?.expect(0)?;
+                bench.unplug(device)?;
+                tried += 1;
+            }
+        }
+    }
+    ensure!(tried >= 3, "only {tried} objects were tried");
+    Ok(())
+}
+
+fn generation_of(bench: &Bench) -> Generation {
+    match bench.generation {
+        protocol::Generation::FmodRet => Generation::FmodRet,
+        _ => Generation::StructOps,
+    }
+}
+
+/// Compares an object on a device that its probe takes, if the recordings have one, with the object `peer` in udev-hid-bpf. Returns the
+/// number of such devices.
+fn compare(
+    bench: &mut Bench,
+    other: &UdevHidBpf,
+    generation: Generation,
+    path: &Path,
+    peer: Option<&PathBuf>,
+) -> Result<usize> {
     let object = DriverObject::read(path)?;
     if object.hooks_for(generation).is_err() {
         let none = "no programs for a kernel";
@@ -98,7 +165,7 @@ fn compare(bench: &mut Bench, other: &UdevHidBpf, generation: Generation, path: 
     let path = path.display().to_string();
     let ours = session.plug_ignored(bench)?;
     let load = bench.hidbpf(&["load", "--force", &path, &ours.name()])?;
-    if generation == Generation::FmodRet && path.ends_with(TOO_NEW) {
+    if generation == Generation::FmodRet && path.ends_with(TOO_NEW) && peer.is_some() {
         load.expect(1)?.says("the verifier stopped at")?;
         bench.unplug(ours)?;
         return Ok(1);
@@ -107,9 +174,9 @@ fn compare(bench: &mut Bench, other: &UdevHidBpf, generation: Generation, path: 
     bench.settle()?;
     session.compare_with_replay(&path, &ours, bench)?;
     // udev-hid-bpf 2.3 fixes nothing on Linux 6.6: its program is pinned, and the descriptor stays the original one.
-    if generation == Generation::StructOps {
+    if let (Generation::StructOps, Some(peer)) = (generation, peer) {
         let theirs = session.plug_ignored(bench)?;
-        expect_same(bench, other, &session, &path, (&ours, &theirs))?;
+        expect_same(bench, other, &session, &peer.display().to_string(), (&ours, &theirs))?;
         bench.unplug(theirs)?;
     }
     bench.hidbpf(&["unload", object.name.as_str(), &ours.name()])?.expect(0)?;

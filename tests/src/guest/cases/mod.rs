@@ -43,6 +43,7 @@ pub use faults::wait_until;
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -61,6 +62,18 @@ const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps
 const STRUCT_OPS: &[Generation] = &[Generation::StructOps];
 /// Every kernel.
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
+
+/// The error of a case that can't run here, with the reason.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
 
 /// One case.
 #[derive(Clone)]
@@ -247,7 +260,7 @@ pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let release =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the kernel's release")?;
     port.send(&Message::Ready { release: release.trim().to_owned(), cases: cases.len() })?;
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in cases {
         let name = case.name.to_string();
         port.send(&Message::Begin { case: name.clone() })?;
@@ -256,6 +269,10 @@ pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
             Ok(()) => {
                 passed += 1;
                 Outcome::Passed
+            }
+            Err(error) if error.is::<Skip>() => {
+                skipped += 1;
+                Outcome::Skipped { why: error.to_string() }
             }
             Err(error) => {
                 failed += 1;
@@ -268,7 +285,7 @@ pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
     if let Some(text) = bench.compared.text() {
         port.send(&Message::Say { text })?;
     }
-    port.send(&Message::Verdict { passed, failed, skipped: 0 })
+    port.send(&Message::Verdict { passed, failed, skipped })
 }
 
 fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
@@ -284,6 +301,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let clean = bench.check_clean();
     let result = match (result, clean) {
         (Ok(()), clean) => clean,
+        (Err(error), Ok(())) if error.is::<Skip>() => return Err(error),
         (result, Ok(())) => result,
         (Err(error), Err(left)) => Err(error.context(format!("and afterwards: {left:#}; but first"))),
     };

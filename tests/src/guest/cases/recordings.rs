@@ -120,8 +120,13 @@ fn for_some(driver: &str, most: usize, mut run: impl FnMut(Session<'_>) -> Resul
 
 /// Returns the first recordings of a driver, at most `most`.
 fn sessions(driver: &str, most: usize) -> Result<Vec<Session<'_>>> {
-    let paths = all_of(driver)?;
+    let mut paths = all_of(driver)?;
     ensure!(!paths.is_empty(), "the driver `{driver}` has no recordings");
+    paths.truncate(most);
+    of_paths(driver, paths)
+}
+
+fn of_paths(driver: &str, paths: Vec<PathBuf>) -> Result<Vec<Session<'_>>> {
     let session = |path: PathBuf| {
         Ok(Session {
             driver,
@@ -131,7 +136,7 @@ fn sessions(driver: &str, most: usize) -> Result<Vec<Session<'_>>> {
             path,
         })
     };
-    paths.into_iter().take(most).map(session).collect()
+    paths.into_iter().map(session).collect()
 }
 
 /// Returns the recorded device of `driver` whose descriptor has this size.
@@ -194,8 +199,20 @@ pub fn all(mut visit: impl FnMut(Session<'static>) -> Result<()>) -> Result<()> 
     Ok(())
 }
 
+/// Returns the recordings in a folder.
+///
+/// # Errors
+/// One can't be read.
+pub fn in_folder(folder: &Path) -> Result<Vec<Session<'static>>> {
+    of_paths("", all_in(folder)?)
+}
+
 fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
-    let mut paths = entries(&Path::new(RECORDINGS).join(driver))?;
+    all_in(&Path::new(RECORDINGS).join(driver))
+}
+
+fn all_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = entries(folder)?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "hid"));
     paths.retain(|path| !path.to_string_lossy().ends_with(".expected.hid"));
     Ok(paths)
@@ -203,7 +220,7 @@ fn all_of(driver: &str) -> Result<Vec<PathBuf>> {
 
 /// A recording of one device, and its expected results.
 pub struct Session<'a> {
-    /// The driver.
+    /// The driver. Empty for a recording of no installed driver.
     pub driver: &'a str,
     sent: Recording,
     expected: Recording,
@@ -379,6 +396,9 @@ impl Session<'_> {
 
     /// Returns true if the driver does not match while the kernel driver for the same ids is bound.
     fn avoids_kernel_drivers(&self) -> Result<bool> {
+        if self.driver.is_empty() {
+            return Ok(false);
+        }
         let driver = installed(self.driver)?;
         Ok(driver.manifest.matches.iter().any(|rule| !rule.not_kernel_driver.is_empty()))
     }
