@@ -5,6 +5,7 @@
  */
 #include <hidbpf/kernel.h>
 #include <bpf/bpf_core_read.h>
+#include "tables.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -24,10 +25,8 @@ struct resolve_ops {
 	/* Offsets in a value, in bytes. */
 	__u32 hid_id;
 	__u32 flags;
-	__u32 device_event;
-	__u32 rdesc_fixup;
-	__u32 hw_request;
-	__u32 hw_output_report;
+	/* 0 for a hook that the kernel does not have. */
+	__u32 hooks[HOOK_COUNT];
 };
 
 /* Offset and size of a member, in bytes. */
@@ -36,26 +35,24 @@ struct resolve_member {
 	__u32 size;
 };
 
-/*
- * The members that nearly all drivers access. The order is that of `MEMBERS` in framework/hidbpf-prelink/src/format.rs.
- */
-struct resolve_members {
-	struct resolve_member size;
-	/* Zeros on kernels that pass the type as an argument. */
-	struct resolve_member report_type;
-};
-
 /* User space relies on these offsets. */
 struct resolve_args {
 	struct resolve_ops ops;
-	struct resolve_members members;
+	/* Zeros for a member that the kernel does not have. */
+	struct resolve_member members[MEMBER_COUNT];
 };
 
-static __always_inline void resolve_size(struct resolve_member *size)
-{
-	size->offset = bpf_core_field_offset(struct hid_bpf_ctx, size);
-	size->size = bpf_core_field_size(struct hid_bpf_ctx, size);
-}
+#define RESOLVE_HOOK(index, hook)                                                                                      \
+	if (bpf_core_field_exists(VALUE, data.hook))                                                                   \
+		ops->hooks[index] = bpf_core_field_offset(VALUE, data.hook);
+
+#define RESOLVE_MEMBER(index, record, member)                                                                          \
+	if (bpf_core_field_exists(struct record, member)) {                                                            \
+		members[index].offset = bpf_core_field_offset(struct record, member);                                  \
+		members[index].size = bpf_core_field_size(struct record, member);                                      \
+	}
+
+static __always_inline void resolve_members(struct resolve_member *members){MEMBERS(RESOLVE_MEMBER)}
 
 /*
  * A kernel without these types cannot relocate this program and refuses to load it. User space detects the generation
@@ -70,20 +67,15 @@ SEC("syscall") int resolve_ops(struct resolve_args *args)
 	ops->value_size = bpf_core_type_size(VALUE);
 	ops->hid_id = bpf_core_field_offset(VALUE, data.hid_id);
 	ops->flags = bpf_core_field_offset(VALUE, data.flags);
-	ops->device_event = bpf_core_field_offset(VALUE, data.hid_device_event);
-	ops->rdesc_fixup = bpf_core_field_offset(VALUE, data.hid_rdesc_fixup);
-	ops->hw_request = bpf_core_field_offset(VALUE, data.hid_hw_request);
-	ops->hw_output_report = bpf_core_field_offset(VALUE, data.hid_hw_output_report);
-	resolve_size(&args->members.size);
+	HOOKS(RESOLVE_HOOK)
+	resolve_members(args->members);
 	return 0;
 }
 
 /* For kernels of the FMOD_RET generation. */
 SEC("syscall") int resolve_fmod(struct resolve_args *args)
 {
-	resolve_size(&args->members.size);
-	args->members.report_type.offset = bpf_core_field_offset(struct hid_bpf_ctx, report_type);
-	args->members.report_type.size = bpf_core_field_size(struct hid_bpf_ctx, report_type);
+	resolve_members(args->members);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 //!
 //! This crate depends on no device and loads nothing. It gives Rust the bytes, and the layouts that C and Rust must agree on.
 
+use hidbpf_prelink::{Hook, MEMBERS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The object with [`ATTACH_PROGRAM`]. It loads only on kernels that have the kfunc `hid_bpf_attach_prog`.
@@ -170,7 +171,7 @@ pub struct ResolveArgs {
     /// The layout of `struct hid_bpf_ops`; zeros on kernels of the first generation.
     pub ops: ResolvedOps,
     /// The places of the members that nearly all drivers access, in the order of `hidbpf_prelink::MEMBERS`.
-    pub members: [ResolvedMember; 2],
+    pub members: [ResolvedMember; MEMBERS.len()],
 }
 
 /// `struct resolve_member` of resolve.bpf.c: the place of a member in its struct. Zeros if a kernel does not have the member.
@@ -197,14 +198,8 @@ pub struct ResolvedOps {
     pub hid_id: u32,
     /// The offset of the flags.
     pub flags: u32,
-    /// The offset of the event hook.
-    pub device_event: u32,
-    /// The offset of the descriptor hook.
-    pub rdesc_fixup: u32,
-    /// The offset of the request hook.
-    pub hw_request: u32,
-    /// The offset of the output hook.
-    pub hw_output_report: u32,
+    /// The offset of each hook, in the order of `hidbpf_prelink::hook::HOOKS`. 0 if the kernel doesn't have the hook.
+    pub hooks: [u32; Hook::COUNT],
 }
 
 /// `struct resolve_function_args` of resolve.bpf.c.
@@ -228,9 +223,9 @@ const _: () = {
     assert!(size_of::<DescriptorArgs>() == 80);
     assert!(offset_of!(DescriptorArgs, size) == 12);
     assert!(offset_of!(DescriptorArgs, part) == 16);
-    assert!(size_of::<ResolveArgs>() == 52);
-    assert!(offset_of!(ResolvedOps, hw_output_report) == 32);
-    assert!(offset_of!(ResolveArgs, members) == 36);
+    assert!(offset_of!(ResolvedOps, hooks) == 20);
+    assert!(offset_of!(ResolveArgs, members) == 20 + 4 * Hook::COUNT);
+    assert!(size_of::<ResolveArgs>() == offset_of!(ResolveArgs, members) + 8 * MEMBERS.len());
     assert!(size_of::<ResolveFunctionArgs>() == 40);
     assert!(offset_of!(ResolveFunctionArgs, id) == 32);
     assert!(size_of::<RequestArgs>() == 20);

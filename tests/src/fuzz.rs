@@ -188,10 +188,7 @@ fn kept() -> Vec<u8> {
         value_size: 256,
         hid_id: 128,
         flags: 132,
-        device_event: 152,
-        rdesc_fixup: 160,
-        hw_request: 168,
-        hw_output_report: 176,
+        hooks: std::array::from_fn(|index| 152 + 8 * index as u32),
     };
     let functions = [("hid_bpf_get_data", 7), ("bpf_wq_set_callback", 0)];
     let functions = functions.map(|(name, id)| (name.to_owned(), id)).into();

@@ -1,7 +1,9 @@
 //! Checks that an object is a valid driver, and adds sections to it.
 
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
+use hidbpf_prelink::Generation;
 use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::section::{self, FUNCTIONS, OPS_MAP, SYSCALL, SectionRole, section_role};
 use object::build::ByteString;
 use object::build::elf::{Builder, Section, SectionData};
 use object::elf;
@@ -11,23 +13,14 @@ use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, 
 /// The number of characters that the kernel keeps of a program's name (`BPF_OBJ_NAME_LEN` without the zero).
 const NAME_MAX: usize = 15;
 
-/// The section of the struct_ops map.
-const MAP_SECTION: &str = "?.struct_ops.link";
-
-const STRUCT_OPS: &str = "?struct_ops";
-const SYSCALL: &str = "?syscall";
-
-/// The sections that programs can be in, with the names that driver authors know. See hidbpf/driver.h.
-const PROGRAM_SECTIONS: [(&str, &str); 8] = [
-    ("?fmod_ret/hid_bpf_device_event", "device_event"),
-    ("?fmod_ret/hid_bpf_rdesc_fixup", "rdesc_fixup"),
-    ("?struct_ops/hid_device_event", "device_event"),
-    ("?struct_ops/hid_rdesc_fixup", "rdesc_fixup"),
-    ("?struct_ops.s/hid_rdesc_fixup", "rdesc_fixup"),
-    ("?struct_ops.s/hid_hw_request", "hw_request"),
-    ("?struct_ops.s/hid_hw_output_report", "hw_output_report"),
-    (SYSCALL, "a probe or a setup"),
-];
+/// Returns the role of a program's section, if the SDK's macros make programs in it.
+fn role(section: &str) -> Option<SectionRole> {
+    section_role(section).filter(|role| match role {
+        SectionRole::Program(_, hook) => section::of_hook(*hook).iter().any(|known| known == section),
+        SectionRole::Syscall => section == SYSCALL,
+        SectionRole::StructOps => false,
+    })
+}
 
 /// Refuses an object that hidbpf could not load, or that would do less than its source says.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
@@ -44,14 +37,14 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         Some(file.section_by_index(index).ok()?.name().ok()?.to_owned())
     };
     let listed = listed_in_map(&file);
-    let mut hooks = Vec::new();
+    let mut is_empty = true;
     let mut struct_ops = false;
     for symbol in file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global()) {
         let (Ok(name), Some(section)) = (symbol.name(), section_name(&symbol)) else { continue };
-        if section == ".text" {
+        if section == FUNCTIONS {
             continue;
         }
-        let Some((_, hook)) = PROGRAM_SECTIONS.iter().find(|(known, _)| *known == section) else {
+        let Some(role) = role(&section) else {
             return Err(format!(
                 "the program `{name}` is in the section `{section}`, which hidbpf doesn't load; use the macros of hidbpf/driver.h"
             ));
@@ -61,23 +54,24 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
                 "the program's name `{name}` is longer than the {NAME_MAX} characters that the kernel keeps"
             ));
         }
-        if section == SYSCALL && ![PROBE_PROGRAM, SETUP_PROGRAM].contains(&name) {
+        if role == SectionRole::Syscall && ![PROBE_PROGRAM, SETUP_PROGRAM].contains(&name) {
             return Err(format!("nothing would run the syscall program `{name}`; use HIDBPF_PROBE or HIDBPF_SETUP"));
         }
         if name == PROBE_PROGRAM {
             continue;
         }
-        if section.starts_with(STRUCT_OPS) {
+        if let SectionRole::Program(Generation::StructOps, hook) = role {
             struct_ops = true;
             if !listed.iter().any(|program| program == name) {
                 return Err(format!(
-                    "the hook `{hook}` is missing in the line `HIDBPF_DRIVER(...)`, and would never run"
+                    "the hook `{}` is missing in the line `HIDBPF_DRIVER(...)`, and would never run",
+                    hook.row().name
                 ));
             }
         }
-        hooks.push(*hook);
+        is_empty = false;
     }
-    if hooks.is_empty() {
+    if is_empty {
         return Err("it has neither a hook nor a setup; see hidbpf/driver.h".to_owned());
     }
     for section in [".BTF", ".BTF.ext"] {
@@ -92,9 +86,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     }
     let maps = file
         .symbols()
-        .filter(|symbol| {
-            symbol.kind() == object::SymbolKind::Data && section_name(symbol).as_deref() == Some(MAP_SECTION)
-        })
+        .filter(|symbol| symbol.kind() == object::SymbolKind::Data && section_name(symbol).as_deref() == Some(OPS_MAP))
         .count();
     match (struct_ops, maps) {
         (true, 1) | (false, 0) => {}
@@ -108,7 +100,8 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         }
         (true, _) => return Err(format!("it has {maps} struct_ops maps, and a driver has one")),
     }
-    let older = file.sections().any(|section| section.name().is_ok_and(|name| name.starts_with("?fmod_ret")));
+    let is_older = |name: &str| matches!(section_role(name), Some(SectionRole::Program(Generation::FmodRet, _)));
+    let older = file.sections().any(|section| section.name().is_ok_and(is_older));
     if older && manifest.requires.contains(&Requirement::StructOps) {
         return Err("its manifest says `requires = [\"struct-ops\"]`, yet it has FMOD_RET programs".to_owned());
     }
@@ -117,7 +110,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
 
 /// Returns the programs that the struct_ops map points to.
 fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
-    let Some(map) = file.section_by_name(MAP_SECTION) else { return Vec::new() };
+    let Some(map) = file.section_by_name(OPS_MAP) else { return Vec::new() };
     let target = |target| match target {
         RelocationTarget::Symbol(index) => file.symbol_by_index(index).ok()?.name().ok().map(str::to_owned),
         _ => None,

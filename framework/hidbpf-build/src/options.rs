@@ -3,12 +3,18 @@
 use hidbpf::manifest::Manifest;
 use hidbpf::options::{DriverOption, PREFIX, SECTION, Type};
 use hidbpf::replay::{self, Declared};
+use hidbpf_prelink::section::{FUNCTIONS, SectionRole, section_role};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection};
 
-/// The sections whose programs only run while the driver is being attached, and the functions that any program may
-/// call.
-const RUNS_AT_ATTACH: [&str; 4] = ["/hid_bpf_rdesc_fixup", "/hid_rdesc_fixup", "?syscall", ".text"];
+/// Returns whether a section's programs only run while the driver is being attached, if they are programs.
+fn runs_at_attach(section: &str) -> bool {
+    match section_role(section) {
+        Some(SectionRole::Program(_, hook)) => hook.row().runs_at_probe,
+        Some(SectionRole::Syscall) => true,
+        Some(SectionRole::StructOps) | None => false,
+    }
+}
 
 /// A variable in the options' section.
 struct Variable<'a> {
@@ -109,11 +115,13 @@ fn check_readers(file: &ElfFile64<'_, Endianness>, option: &DriverOption) -> Res
     if option.reattach {
         return Ok(());
     }
-    let fixes = file.sections().any(|section| section.name().is_ok_and(|name| name.ends_with("rdesc_fixup")));
+    let is_probed = |name: &str| runs_at_attach(name) && section_role(name) != Some(SectionRole::Syscall);
+    let is_probed = file.sections().any(|section| section.name().is_ok_and(is_probed));
     let variable = option.variable();
     for section in file.sections() {
         let Ok(name) = section.name() else { continue };
-        let is_early = RUNS_AT_ATTACH.iter().any(|end| name.ends_with(end)) && (fixes || name != ".text");
+        // Any program may call the functions.
+        let is_early = runs_at_attach(name) || is_probed && name == FUNCTIONS;
         let reads = || {
             section.relocations().any(|(_, relocation)| match relocation.target() {
                 RelocationTarget::Symbol(index) => {

@@ -7,11 +7,11 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM, is_or_below};
+use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::section::{self, MAPS, is_data};
 use hidbpf_prelink::{Checksum, Prelinked, Unusable, match_table};
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -24,77 +24,8 @@ use crate::options;
 use crate::trusted;
 
 pub use hidbpf_prelink::driver::{FIXUP_RECORD, IDS, PROPERTY_PREFIX, SOURCE_ROOT};
-pub use hidbpf_prelink::limits;
-
-/// A place in the HID core where a driver's program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hook {
-    /// Each report from the device.
-    DeviceEvent,
-    /// The report descriptor, before the kernel parses it.
-    RdescFixup,
-    /// Requests to the device: GET_REPORT and SET_REPORT.
-    HwRequest,
-    /// Output reports to the device.
-    HwOutputReport,
-}
-
-impl Hook {
-    /// All hooks, with the kernel's names for them in the first and the second generation.
-    const NAMES: [(Hook, Option<&'static str>, &'static str); 4] = [
-        (Hook::DeviceEvent, Some("hid_bpf_device_event"), "hid_device_event"),
-        (Hook::RdescFixup, Some("hid_bpf_rdesc_fixup"), "hid_rdesc_fixup"),
-        (Hook::HwRequest, None, "hid_hw_request"),
-        (Hook::HwOutputReport, None, "hid_hw_output_report"),
-    ];
-}
-
-impl fmt::Display for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Hook::DeviceEvent => "device event",
-            Hook::RdescFixup => "descriptor fixup",
-            Hook::HwRequest => "request",
-            Hook::HwOutputReport => "output report",
-        })
-    }
-}
-
-/// The role of an object's section that hidbpf uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SectionRole {
-    /// A program for a hook, of one generation.
-    Program(Generation, Hook),
-    /// Syscall programs.
-    Syscall,
-    /// The struct_ops map.
-    StructOps,
-}
-
-/// Parses a section's name as libbpf does: a leading `?` means "not loaded unless asked for", and `.s` means sleepable.
-pub fn section_role(section: &str) -> Option<SectionRole> {
-    let section = section.strip_prefix('?').unwrap_or(section);
-    match section {
-        "syscall" => return Some(SectionRole::Syscall),
-        ".struct_ops.link" => return Some(SectionRole::StructOps),
-        _ => {}
-    }
-    let (program, target) = section.split_once('/')?;
-    let program = program.strip_suffix(".s").unwrap_or(program);
-    Hook::NAMES.iter().find_map(|(hook, fmod_ret, struct_ops)| match program {
-        "fmod_ret" if *fmod_ret == Some(target) => Some(SectionRole::Program(Generation::FmodRet, *hook)),
-        "struct_ops" if *struct_ops == target => Some(SectionRole::Program(Generation::StructOps, *hook)),
-        _ => None,
-    })
-}
-
-/// Returns whether a section's name is that of a program for a hook, known or unknown.
-fn is_hook(section: &str) -> bool {
-    let section = section.strip_prefix('?').unwrap_or(section);
-    let program = section.split_once('/').map(|(program, _)| program.strip_suffix(".s").unwrap_or(program));
-    program.is_some_and(|program| ["fmod_ret", "struct_ops"].contains(&program))
-}
+pub use hidbpf_prelink::section::{SectionRole, section_role};
+pub use hidbpf_prelink::{Hook, limits};
 
 /// A global variable of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -446,7 +377,7 @@ impl ObjectFile {
                     hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
                 }
                 Some(SectionRole::StructOps) => struct_ops += 1,
-                None if is_hook(name) => {
+                None if section::hook_name(name).is_some() => {
                     let why =
                         format!("it has a program in the section `{name}`, for a hook that this hidbpf doesn't know");
                     return Err(bad(path, why).with_hint(match origin {
@@ -556,13 +487,6 @@ fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
     Ok(elf)
 }
 
-/// The section of the maps that the source defines.
-const MAPS: &str = ".maps";
-
-fn is_data(section: &str) -> bool {
-    [".bss", ".data", ".rodata"].iter().any(|prefix| is_or_below(section, prefix))
-}
-
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let what = format!("failed to read the driver `{}`", path.display());
     let hint = trusted::hint(&error);
@@ -588,28 +512,6 @@ fn damaged(path: &Path, what: &str, error: object::read::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sections_are_read_as_libbpf_reads_them() {
-        use Generation::{FmodRet, StructOps};
-        for (name, role) in [
-            ("?fmod_ret/hid_bpf_device_event", Some(SectionRole::Program(FmodRet, Hook::DeviceEvent))),
-            ("fmod_ret/hid_bpf_rdesc_fixup", Some(SectionRole::Program(FmodRet, Hook::RdescFixup))),
-            ("?struct_ops/hid_device_event", Some(SectionRole::Program(StructOps, Hook::DeviceEvent))),
-            ("?struct_ops.s/hid_rdesc_fixup", Some(SectionRole::Program(StructOps, Hook::RdescFixup))),
-            ("?struct_ops.s/hid_hw_request", Some(SectionRole::Program(StructOps, Hook::HwRequest))),
-            ("?struct_ops/hid_hw_output_report", Some(SectionRole::Program(StructOps, Hook::HwOutputReport))),
-            ("?syscall", Some(SectionRole::Syscall)),
-            ("?.struct_ops.link", Some(SectionRole::StructOps)),
-            ("fmod_ret/hid_hw_request", None),
-            ("fmod_ret/security_file_open", None),
-            (".text", None),
-            ("", None),
-        ] {
-            assert_eq!(section_role(name), role, "{name}");
-        }
-        assert!(is_data(".rodata.str1.1") && is_data(".bss") && !is_data(".bssx") && !is_data(".text"));
-    }
 
     #[test]
     fn what_is_no_object_is_named() {

@@ -33,7 +33,10 @@ impl OpsMap {
         };
         put(ops.hid_id, &device.0.to_ne_bytes())?;
         for (hook, program) in programs {
-            put(offset(ops, *hook), &(program.as_raw_fd() as u64).to_ne_bytes())?;
+            // At offset 0 is the kernel's own data.
+            let offset =
+                Some(ops.hooks[hook.index()]).filter(|offset| *offset != 0).ok_or(io::ErrorKind::Unsupported)?;
+            put(offset, &(program.as_raw_fd() as u64).to_ne_bytes())?;
         }
         map.write(&value)?;
         Ok(OpsMap(map))
@@ -45,15 +48,5 @@ impl OpsMap {
     /// As for the kernel's `hid_bpf_reg()`.
     pub fn attach(&self) -> io::Result<OwnedFd> {
         self.0.attach()
-    }
-}
-
-/// Returns the offset of a hook in a map's value, in bytes.
-pub(crate) fn offset(ops: &ResolvedOps, hook: Hook) -> u32 {
-    match hook {
-        Hook::DeviceEvent => ops.device_event,
-        Hook::RdescFixup => ops.rdesc_fixup,
-        Hook::HwRequest => ops.hw_request,
-        Hook::HwOutputReport => ops.hw_output_report,
     }
 }

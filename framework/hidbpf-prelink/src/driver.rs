@@ -24,11 +24,6 @@ pub const IDS: &str = "hidbpf_ids";
 /// The global in which the SDK records that the descriptor hook ran: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 
-/// Returns whether a section is `.data` or begins with `.data.`, for the prefix `.data`. `.database` does not match.
-pub fn is_or_below(section: &str, prefix: &str) -> bool {
-    section.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// `struct hid_bpf_probe_args` of hidbpf/driver.h.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -133,8 +133,8 @@ pub struct Member {
     pub size: u32,
 }
 
-/// The members that [`Reference::index`] refers to. `struct resolve_members` of hid-bpf-src/resolve.bpf.c has the same
-/// order.
+/// The members that [`Reference::index`] refers to. The build of hid-bpf-src makes C macros of this list, for the program
+/// that finds their places.
 pub const MEMBERS: [Member; 2] =
     [Member { of: "hid_bpf_ctx", name: "size", size: 4 }, Member { of: "hid_bpf_ctx", name: "report_type", size: 4 }];
 

@@ -1,6 +1,7 @@
 //! What a driver's object and its users agree on, and linking when the object is built.
 //!
-//! [`driver`] has the names and layouts that the SDK's headers declare in C.
+//! [`hook`] has the table of hooks, and [`section`] the names of sections. [`driver`] has the names and layouts that the
+//! SDK's headers declare in C.
 //!
 //! [`link()`] does a loader's work on an object, up to the first question to the kernel.
 //! Each time that libbpf attaches a driver, it reads the object and places functions after the programs that call them.
@@ -15,10 +16,12 @@ mod btf;
 pub mod driver;
 mod format;
 mod generation;
+pub mod hook;
 pub mod limits;
 mod link;
 pub mod match_table;
 pub mod not_set_up;
+pub mod section;
 
 pub use format::{
     Checksum, CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS,
@@ -26,4 +29,5 @@ pub use format::{
     is_source, source,
 };
 pub use generation::Generation;
+pub use hook::Hook;
 pub use link::{NotPrelinked, link};

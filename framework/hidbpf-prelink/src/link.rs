@@ -17,6 +17,7 @@ use crate::format::{
     Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
 };
 use crate::limits;
+use crate::section::{self, FUNCTIONS, MAPS, OPS_MAP, READ_ONLY_DATA};
 
 /// The reason why an object can't be prelinked. libbpf can still load it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +44,6 @@ impl From<object::Error> for NotPrelinked {
 
 type Result<T> = std::result::Result<T, NotPrelinked>;
 type Elf<'a> = ElfFile64<'a>;
-
-/// The section of functions that programs call.
-const FUNCTIONS: &str = ".text";
-
-/// The section of maps that the source defines.
-const MAPS: &str = ".maps";
 
 /// The map types that need no more than [`MapAttributes`]: HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH of
 /// `enum bpf_map_type`.
@@ -332,7 +327,7 @@ fn target<'a>(elf: &Elf<'a>, index: SymbolIndex) -> Result<Target<'a>> {
 
 /// Returns the name of the struct_ops map. The programs' sections determine its members.
 fn ops<'a>(elf: &Elf<'a>) -> Result<&'a str> {
-    let Some(section) = elf.section_by_name("?.struct_ops.link") else { return Ok("") };
+    let Some(section) = elf.section_by_name(OPS_MAP) else { return Ok("") };
     let map = elf
         .symbols()
         .find(|symbol| symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Data);
@@ -377,7 +372,7 @@ impl<'a> Linker<'a, '_> {
         let Function { name, section_name, .. } = self.functions[index];
         let mut program = Linked {
             name,
-            section: section_name.strip_prefix('?').unwrap_or(section_name),
+            section: section::plain_name(section_name),
             instructions: Vec::new(),
             functions: Vec::new(),
             relocations: Vec::new(),
@@ -483,10 +478,7 @@ impl<'a> Linker<'a, '_> {
         } else if name == MAPS {
             let index = self.defined_map(section, address)?;
             refer(program, ReferenceKind::Map, opcode::MAP, index);
-        } else if [".rodata", ".data", ".bss"]
-            .iter()
-            .any(|data| name.strip_prefix(data).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-        {
+        } else if section::is_data(name) {
             let index = self.data(section, name)?;
             refer(program, ReferenceKind::MapValue, opcode::MAP_VALUE, index);
             let second = program.instructions.get_mut(at + 1).ok_or("an address has no second half")?;
@@ -553,7 +545,7 @@ impl<'a> Linker<'a, '_> {
             key_size: 4.into(),
             value_size: size.into(),
             max_entries: 1.into(),
-            flags: if name.starts_with(".rodata") { MapAttributes::READ_ONLY } else { 0 }.into(),
+            flags: if name.starts_with(READ_ONLY_DATA) { MapAttributes::READ_ONLY } else { 0 }.into(),
             key_type: 0.into(),
             value_type: 0.into(),
         };

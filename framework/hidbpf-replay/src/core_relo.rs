@@ -7,6 +7,7 @@
 
 use crate::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
 use hidbpf_prelink::Generation;
+use hidbpf_prelink::hook::{OPS, OPS_VALUE};
 
 /// A member in the kernel's layout, in bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +211,7 @@ impl Target<'_> {
 
     /// Returns whether the kernel has a type. Drivers test these types to tell the generations apart. All others exist.
     fn has_type(&self, name: &str) -> bool {
-        let newer = ["bpf_struct_ops_hid_bpf_ops", "bpf_wq"].contains(&name);
+        let newer = [OPS_VALUE, "bpf_wq"].contains(&name);
         !newer || self.generation == Generation::StructOps
     }
 
@@ -223,7 +224,7 @@ impl Target<'_> {
                 bit_offset = moved.map(|moved| moved.saturating_add(path.bit_offset.saturating_sub(path.first_offset)));
             }
             // The record with that name in older kernels has nothing in common with this one.
-            let older_ops = record == "hid_bpf_ops" && self.generation == Generation::FmodRet;
+            let older_ops = record == OPS && self.generation == Generation::FmodRet;
             if !exists || older_ops {
                 bit_offset = None;
             }

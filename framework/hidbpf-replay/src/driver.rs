@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use hidbpf_descriptor::recording::RequestKind;
 use hidbpf_descriptor::{FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, invalid, packed};
-use hidbpf_prelink::Generation;
 use hidbpf_prelink::driver::{
     FieldPlace, IDS, Ids, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, SETUP_PROGRAM, SetupArgs,
 };
 use hidbpf_prelink::not_set_up::NotSetUp;
+use hidbpf_prelink::{Generation, Hook};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::device::Device;
 use crate::error::{Reason, ReplayError};
-use crate::machine::{GET_REPORT, Machine, Problem, SET_REPORT};
+use crate::machine::{Call, GET_REPORT, Machine, Problem, SET_REPORT};
 use crate::memory::{Access, Full, Kind};
 use crate::object::{Global, Hooks, Object};
 use crate::outcome::{Fixed, Outcome, Report, Verdict};
@@ -73,7 +73,7 @@ impl Driver {
         }
         let mut driver = Driver {
             machine,
-            events: object.hooks(generation).device_event.clone(),
+            events: object.hooks(generation).of(Hook::DeviceEvent).to_vec(),
             exports: settings.exports.clone(),
             object,
             generation,
@@ -240,7 +240,7 @@ impl Driver {
     pub fn fix_descriptor(&mut self, descriptor: &[u8]) -> Result<Fixed, ReplayError> {
         // The kernel discards the known reports before it calls the descriptor hook.
         self.machine.reports = ReportLengths::default();
-        let fixed = match self.object.hooks(self.generation).rdesc_fixup.first().copied() {
+        let fixed = match self.object.hooks(self.generation).of(Hook::RdescFixup).first().copied() {
             Some(program) => self.run_fixup(program, descriptor)?,
             None => Fixed::Unchanged,
         };
@@ -270,11 +270,8 @@ impl Driver {
         let data = machine.memory.allocate(MAX_DESCRIPTOR, Kind::Data, Access::ReadWrite).map_err(full)?;
         machine.memory.bytes_mut(data)[..descriptor.len()].copy_from_slice(descriptor);
         let context = machine.new_context(Some(data), descriptor.len(), false, false).map_err(full)?;
-        let arguments = match self.generation {
-            Generation::FmodRet => vec![context.pointer(0), 0],
-            Generation::StructOps => vec![context.pointer(0)],
-        };
-        let arguments = machine.new_arguments(&arguments).map_err(full)?;
+        let call = Call::new(Hook::RdescFixup, context);
+        let arguments = machine.new_arguments(&call.arguments(self.generation)).map_err(full)?;
         machine.begin();
         let result = machine.run_program(program, arguments.pointer(0));
         let bytes = machine.memory.bytes(data).to_vec();

@@ -13,9 +13,10 @@ use object::{SectionFlags, SectionIndex, SectionKind, SymbolIndex, SymbolKind};
 use crate::btf::{Btf, BtfExt, Type, TypeId, essential_name};
 use crate::error::ObjectError;
 use crate::insn::{self, Raw};
-use hidbpf_prelink::Generation;
-use hidbpf_prelink::driver::{PROPERTY_PREFIX, SETUP_PROGRAM, is_or_below};
-use hidbpf_prelink::limits;
+use hidbpf_prelink::driver::{PROPERTY_PREFIX, SETUP_PROGRAM};
+use hidbpf_prelink::hook::{HOOKS, Hook, OPS};
+use hidbpf_prelink::section::{self, MAPS, READ_ONLY_DATA, SectionRole, plain_name, section_role};
+use hidbpf_prelink::{Generation, limits};
 
 /// The maximum number of instructions, the kernel's limit for one program (`BPF_COMPLEXITY_LIMIT_INSNS`). No driver has
 /// as many.
@@ -46,11 +47,17 @@ pub struct Object {
 
 /// The programs for a generation's hooks, as indices of [`Object::functions`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hooks {
-    pub(crate) device_event: Vec<usize>,
-    pub(crate) rdesc_fixup: Vec<usize>,
-    pub(crate) hw_request: Vec<usize>,
-    pub(crate) hw_output_report: Vec<usize>,
+pub(crate) struct Hooks([Vec<usize>; Hook::COUNT]);
+
+impl Hooks {
+    /// Returns the programs for a hook, in file order.
+    pub(crate) fn of(&self, hook: Hook) -> &[usize] {
+        &self.0[hook.index()]
+    }
+
+    fn add(&mut self, hook: Hook, function: usize) {
+        self.0[hook.index()].push(function);
+    }
 }
 
 /// A section of instructions.
@@ -143,9 +150,6 @@ pub(crate) struct Global {
     pub(crate) size: u32,
 }
 
-/// The name of `struct hid_bpf_ops`.
-const OPS: &str = "hid_bpf_ops";
-
 /// The BPF relocation types that loaders process.
 const R_BPF_64_64: u32 = 1;
 const R_BPF_64_ABS64: u32 = 2;
@@ -184,7 +188,8 @@ impl Object {
         loader.references(&elf)?;
         loader.hooks(&elf)?;
         let mut object = loader.object;
-        for fixups in [&object.fmod_ret.rdesc_fixup, &object.struct_ops.rdesc_fixup] {
+        for hooks in [&object.fmod_ret, &object.struct_ops] {
+            let fixups = hooks.of(Hook::RdescFixup);
             if fixups.len() > 1 {
                 return Err(ObjectError::TwoFixups { count: fixups.len() });
             }
@@ -321,11 +326,6 @@ fn relocation_type(flags: RelocationFlags) -> Option<u32> {
     }
 }
 
-/// Returns a section's name without the leading `?`, which means "load only on request" in libbpf.
-fn plain_name(section: &str) -> &str {
-    section.strip_prefix('?').unwrap_or(section)
-}
-
 impl Loader {
     fn new(btf: Btf, ext: BtfExt) -> Loader {
         let object = Object {
@@ -381,7 +381,7 @@ impl Loader {
                     references: BTreeMap::new(),
                 });
                 Place::Code(self.object.code.len() - 1)
-            } else if [".rodata", ".data", ".bss"].iter().any(|prefix| is_or_below(name, prefix)) {
+            } else if section::is_data(name) {
                 data_size = data_size.saturating_add(section.size());
                 if data_size > MAX_DATA {
                     return Err(ObjectError::TooLarge(format!("more than {MAX_DATA} bytes of data")));
@@ -389,10 +389,10 @@ impl Loader {
                 let zeros = section.kind() == SectionKind::UninitializedData;
                 let bytes =
                     if zeros { vec![0; section.size() as usize] } else { section.data().map_err(damaged)?.to_vec() };
-                let writable = !is_or_below(name, ".rodata");
+                let writable = !section::is_or_below(name, READ_ONLY_DATA);
                 self.object.data.push(DataSection { name: name.to_owned(), bytes, writable });
                 Place::Data(self.object.data.len() - 1)
-            } else if name == ".maps" {
+            } else if name == MAPS {
                 Place::Maps
             } else {
                 continue;
@@ -432,7 +432,7 @@ impl Loader {
                     // Ignores a second name for the same function.
                     if let Entry::Vacant(vacant) = self.starts.entry((section, start)) {
                         vacant.insert(self.object.functions.len());
-                        let sleepable = code.is_some_and(|code| may_sleep(plain_name(&code.name)));
+                        let sleepable = code.is_some_and(|code| section::may_sleep(&code.name));
                         self.object.functions.push(Function { name: name.to_owned(), section, start, len, sleepable });
                     }
                 }
@@ -558,17 +558,17 @@ impl Loader {
         let mut struct_ops_by_section = Hooks::default();
         for (index, function) in self.object.functions.iter().enumerate() {
             let Some(section) = self.object.code.get(function.section) else { continue };
-            let name = plain_name(&section.name);
-            if name == "syscall" || name.starts_with("syscall/") {
-                self.object.syscalls.push(index);
+            match section_role(&section.name) {
+                Some(SectionRole::Syscall) => self.object.syscalls.push(index),
+                Some(SectionRole::Program(Generation::FmodRet, hook)) => self.object.fmod_ret.add(hook, index),
+                Some(SectionRole::Program(Generation::StructOps, hook)) => struct_ops_by_section.add(hook, index),
+                Some(SectionRole::StructOps) => {}
+                None => {
+                    if let Some(unknown) = section::hook_name(&section.name) {
+                        return Err(ObjectError::UnknownHook(unknown.to_owned()));
+                    }
+                }
             }
-            let (program, target) = name.split_once('/').unwrap_or((name, ""));
-            let (hooks, prefix) = match program.strip_suffix(".s").unwrap_or(program) {
-                "fmod_ret" => (&mut self.object.fmod_ret, "hid_bpf_"),
-                "struct_ops" => (&mut struct_ops_by_section, "hid_"),
-                _ => continue,
-            };
-            hooks.by_name(prefix, target)?.push(index);
         }
         // The kernel only reads the map. Its members determine the program for each hook.
         let maps = self.ops_maps(elf)?;
@@ -613,27 +613,12 @@ impl Loader {
                     }
                 });
                 if let (Some(member), Some(function)) = (member, function) {
-                    hooks.by_name("hid_", &member.name)?.push(function);
+                    let row = HOOKS.iter().find(|row| row.member == member.name);
+                    let hook = row.ok_or_else(|| ObjectError::UnknownHook(member.name.clone()))?.hook;
+                    hooks.add(hook, function);
                 }
             }
         }
         Ok(hooks)
     }
-}
-
-impl Hooks {
-    fn by_name(&mut self, prefix: &str, name: &str) -> Result<&mut Vec<usize>, ObjectError> {
-        match name.strip_prefix(prefix) {
-            Some("device_event") => Ok(&mut self.device_event),
-            Some("rdesc_fixup") => Ok(&mut self.rdesc_fixup),
-            Some("hw_request") => Ok(&mut self.hw_request),
-            Some("hw_output_report") => Ok(&mut self.hw_output_report),
-            _ => Err(ObjectError::UnknownHook(name.to_owned())),
-        }
-    }
-}
-
-fn may_sleep(section: &str) -> bool {
-    let program = section.split_once('/').map_or(section, |(program, _)| program);
-    program == "syscall" || program.ends_with(".s")
 }

@@ -8,6 +8,7 @@ use hid_bpf_src::{
     ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_OBJECT, DESCRIPTOR_PROGRAM, DescriptorArgs,
 };
 use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::hook::OPS;
 use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
@@ -370,7 +371,7 @@ fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> 
         .map_err(|error| unreadable(&io_error(&error)))?
         .ok_or_else(|| unreadable(&"it has none"))?;
     let ops: types::Struct<'_> =
-        btf.type_by_name("hid_bpf_ops").ok_or_else(|| unreadable(&"it has no `struct hid_bpf_ops`"))?;
+        btf.type_by_name(OPS).ok_or_else(|| unreadable(&format!("it has no `struct {OPS}`")))?;
     let mut offsets = [0; N];
     for (to, name) in offsets.iter_mut().zip(names) {
         *to = ops
@@ -380,7 +381,7 @@ fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> 
                 types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
                 types::MemberAttr::BitField { .. } => None,
             })
-            .ok_or_else(|| unreadable(&format!("its `struct hid_bpf_ops` has no `{name}`")))?;
+            .ok_or_else(|| unreadable(&format!("its `struct {OPS}` has no `{name}`")))?;
     }
     Ok(offsets)
 }
@@ -457,7 +458,7 @@ impl LoadedObject<'_> {
     /// The object has one map with all hooks, which libbpf creates and which stays unattached. The maps of the parts
     /// have the same programs.
     fn attach_struct_ops_part(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>> {
-        let ops = running::ops(&System::default())?.ok_or_else(|| misplaced(self.driver, "hid_bpf_ops"))?;
+        let ops = running::ops(&System::default())?.ok_or_else(|| misplaced(self.driver, OPS))?;
         let programs: Vec<_> = self
             .object
             .progs()

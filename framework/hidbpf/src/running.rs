@@ -4,16 +4,11 @@ use std::path::Path;
 
 use hid_bpf_src::ResolvedOps;
 use hidbpf_core::kernel::{Generation, Kernel, Support};
+use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS, OPS_VALUE};
 use libbpf_rs::btf::{Btf, HasSize as _, types};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::system::System;
-
-/// A type that exists only if `struct hid_bpf_ops` is a struct_ops type. 6.6 has a different `struct hid_bpf_ops`.
-const STRUCT_OPS_TYPE: &str = "bpf_struct_ops_hid_bpf_ops";
-
-/// The kfunc that exists only in the first generation.
-const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
 
 /// Detects the running kernel's features.
 ///
@@ -42,8 +37,8 @@ pub(crate) fn ops(system: &System) -> Result<Option<ResolvedOps>> {
         }
     };
     let look_up = || -> Option<ResolvedOps> {
-        let value: types::Struct<'_> = btf.type_by_name(STRUCT_OPS_TYPE)?;
-        let ops: types::Struct<'_> = btf.type_by_name("hid_bpf_ops")?;
+        let value: types::Struct<'_> = btf.type_by_name(OPS_VALUE)?;
+        let ops: types::Struct<'_> = btf.type_by_name(OPS)?;
         let data = member(&value, "data")?;
         let place = |name| Some(data + member(&ops, name)?);
         Some(ResolvedOps {
@@ -52,10 +47,7 @@ pub(crate) fn ops(system: &System) -> Result<Option<ResolvedOps>> {
             value_size: value.size() as u32,
             hid_id: place("hid_id")?,
             flags: place("flags")?,
-            device_event: place("hid_device_event")?,
-            rdesc_fixup: place("hid_rdesc_fixup")?,
-            hw_request: place("hid_hw_request")?,
-            hw_output_report: place("hid_hw_output_report")?,
+            hooks: HOOKS.map(|row| place(row.member).unwrap_or(0)),
         })
     };
     Ok(look_up())
@@ -69,7 +61,7 @@ fn open(path: &Path) -> Result<Btf<'static>> {
 
 fn support(path: &Path) -> Result<Support> {
     let btf = open(path)?;
-    Ok(if btf.type_by_name::<types::Struct<'_>>(STRUCT_OPS_TYPE).is_some() {
+    Ok(if btf.type_by_name::<types::Struct<'_>>(OPS_VALUE).is_some() {
         Support::Present(Generation::StructOps)
     } else if btf.type_by_name::<types::Func<'_>>(ATTACH_KFUNC).is_some() {
         Support::Present(Generation::FmodRet)

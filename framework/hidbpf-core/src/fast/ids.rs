@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::fs;
 
 use hid_bpf_src::{ResolvedMember, ResolvedOps};
-use hidbpf_prelink::{Checksum, Kfunc, MEMBERS};
+use hidbpf_prelink::{Checksum, Hook, Kfunc, MEMBERS};
 use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -155,19 +155,31 @@ impl Record {
 /// Returns whether a loader can fill this kernel's `struct hid_bpf_ops`.
 ///
 /// All ids must be set. The members must be in the order that all kernels have had, because the kernel also checks the
-/// index of a program's member.
+/// index of a program's member. An older kernel may lack the last hooks.
 pub(super) fn is_sane(ops: &ResolvedOps) -> bool {
-    let members = [ops.hid_id, ops.flags, ops.device_event, ops.rdesc_fixup, ops.hw_request, ops.hw_output_report];
-    let hooks = &members[2..];
+    let known = ops.hooks.iter().take_while(|offset| **offset != 0).count();
+    let (hooks, missing) = ops.hooks.split_at(known);
+    let (Some(first), Some(last)) = (hooks.first(), hooks.last()) else { return false };
+    let ends_before = |start: u32, size: u32, next: u32| start.checked_add(size).is_some_and(|end| end <= next);
     ops.ops_type != 0
         && ops.value_type != 0
         && ops.ops_type != ops.value_type
         && ops.value_size <= MAX_VALUE
-        && ops.hw_output_report.checked_add(HOOK_SIZE).is_some_and(|end| end <= ops.value_size)
-        && members.windows(2).all(|pair| pair[0].checked_add(size_of::<u32>() as u32).is_some_and(|end| end <= pair[1]))
+        && missing.iter().all(|offset| *offset == 0)
+        && ends_before(ops.hid_id, 4, ops.flags)
+        && ends_before(ops.flags, 4, *first)
         && hooks.windows(2).all(|pair| pair[0].checked_add(HOOK_SIZE) == Some(pair[1]))
+        && ends_before(*last, HOOK_SIZE, ops.value_size)
         && ops.hid_id.is_multiple_of(4)
-        && ops.device_event.is_multiple_of(HOOK_SIZE)
+        && first.is_multiple_of(HOOK_SIZE)
+}
+
+/// Returns the index of a hook's member in `struct hid_bpf_ops`. `None` if the kernel doesn't have the hook.
+///
+/// Three members precede the hooks: `hid_id`, `flags` and the list that the map is in.
+pub(super) fn member(ops: &ResolvedOps, hook: Hook) -> Option<u32> {
+    let offset = Some(ops.hooks[hook.index()]).filter(|offset| *offset != 0)?;
+    Some(3 + offset.checked_sub(ops.hooks[0])? / HOOK_SIZE)
 }
 
 /// Returns whether an instruction can reach a member, and the verifier would allow it.
@@ -179,7 +191,7 @@ pub(super) fn is_near(member: &ResolvedMember) -> bool {
 }
 
 /// The size of a hook member in bytes: a pointer.
-pub(super) const HOOK_SIZE: u32 = 8;
+const HOOK_SIZE: u32 = 8;
 
 /// A bound above the value size of any kernel, in bytes.
 const MAX_VALUE: u32 = 1 << 16;
@@ -192,18 +204,26 @@ mod tests {
         KernelIdentity { boot: [byte; 36], padding: [0; 4], btf_size: 5_000_000 }
     }
 
-    fn ops() -> ResolvedOps {
-        ResolvedOps {
-            ops_type: 100,
-            value_type: 101,
-            value_size: 192,
-            hid_id: 128,
-            flags: 132,
-            device_event: 152,
-            rdesc_fixup: 160,
-            hw_request: 168,
-            hw_output_report: 176,
+    /// The offsets of the hooks.
+    const HOOKS: [u32; Hook::COUNT] = {
+        let mut hooks = [152; Hook::COUNT];
+        let mut index = 1;
+        while index < hooks.len() {
+            hooks[index] = hooks[index - 1] + HOOK_SIZE;
+            index += 1;
         }
+        hooks
+    };
+
+    /// Returns the same offsets, with another one for a hook.
+    fn hooks(index: usize, offset: u32) -> [u32; Hook::COUNT] {
+        let mut hooks = HOOKS;
+        hooks[index] = offset;
+        hooks
+    }
+
+    fn ops() -> ResolvedOps {
+        ResolvedOps { ops_type: 100, value_type: 101, value_size: 256, hid_id: 128, flags: 132, hooks: HOOKS }
     }
 
     fn members() -> [ResolvedMember; MEMBERS.len()] {
@@ -248,18 +268,37 @@ mod tests {
         for wrong in [
             ResolvedOps { ops_type: 0, ..ops() },
             ResolvedOps { value_type: 100, ..ops() },
-            ResolvedOps { value_size: 183, ..ops() },
+            ResolvedOps { value_size: HOOKS[Hook::COUNT - 1] + 7, ..ops() },
             ResolvedOps { value_size: u32::MAX, ..ops() },
             ResolvedOps { hid_id: 130, ..ops() },
             ResolvedOps { flags: 152, ..ops() },
-            ResolvedOps { device_event: 160, rdesc_fixup: 152, ..ops() },
-            ResolvedOps { device_event: 144, ..ops() },
-            ResolvedOps { hw_output_report: u32::MAX - 3, ..ops() },
+            ResolvedOps {
+                hooks: {
+                    let mut hooks = HOOKS;
+                    hooks.swap(0, 1);
+                    hooks
+                },
+                ..ops()
+            },
+            ResolvedOps { hooks: hooks(0, 144), ..ops() },
+            ResolvedOps { hooks: hooks(0, 0), ..ops() },
+            ResolvedOps { hooks: hooks(1, 0), ..ops() },
+            ResolvedOps { hooks: hooks(Hook::COUNT - 1, u32::MAX - 3), ..ops() },
         ] {
             assert!(!is_sane(&wrong), "{wrong:?}");
             let bytes = ResolvedIds { ops: Some(wrong), ..ids() }.to_bytes(&kernel(b'a'));
             assert_eq!(ResolvedIds::from_bytes(&bytes, &kernel(b'a')), None);
         }
+    }
+
+    #[test]
+    fn a_kernel_may_lack_the_last_hooks() {
+        let last = HOOKS.len() - 1;
+        let older = ResolvedOps { hooks: hooks(last, 0), ..ops() };
+        assert!(is_sane(&older));
+        let hook = |index: usize| hidbpf_prelink::hook::HOOKS[index].hook;
+        assert_eq!((member(&older, hook(0)), member(&older, hook(1))), (Some(3), Some(4)));
+        assert_eq!((member(&older, hook(last)), member(&ops(), hook(last))), (None, Some(3 + last as u32)));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use hid_bpf_src::{
     ATTACH_PRELINKED, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_PRELINKED, DESCRIPTOR_PROGRAM, DescriptorArgs,
 };
 use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, ProbeArgs, SETUP_PROGRAM};
+use hidbpf_prelink::hook::ATTACH_KFUNC;
+use hidbpf_prelink::section;
 use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, ReferenceKind, Unusable};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -30,15 +32,14 @@ use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Part, Setting, Steps, Way};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
-use crate::ops::{self, OpsMap};
+use crate::ops::OpsMap;
 use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
 pub use hid_bpf_src::{ResolvedMember, ResolvedOps};
-use ids::{HOOK_SIZE, is_sane};
+use ids::is_sane;
 pub use ids::{KernelIdentity, ResolvedIds};
-use resolve::ATTACH_KFUNC;
 
 /// Why a driver can't be attached without libbpf.
 #[derive(Debug, thiserror::Error)]
@@ -246,7 +247,7 @@ impl Fast {
         let mut functions = kfuncs(&prelinked, &programs);
         if generation == Generation::FmodRet {
             functions.insert(ATTACH_KFUNC);
-            functions.extend(hooks.iter().filter_map(|(_, program)| target(program)));
+            functions.extend(hooks.iter().filter_map(|(hook, _)| hook.row().function));
         }
         self.with_ids(&functions, |ids| {
             if ids.generation() != generation {
@@ -307,16 +308,6 @@ impl Loader for Fast {
     ) -> CoreResult<FastLoaded<'a>> {
         self.try_load(driver, generation, device, steps).map_err(|failure| self.not_fast(driver, failure))
     }
-}
-
-/// Returns the function or member that a program is for: the part of its section's name after the `/`.
-fn target<'a>(program: &Program<'a>) -> Option<&'a str> {
-    program.section.split_once('/').map(|(_, target)| target)
-}
-
-/// Returns whether a program may sleep, according to its section's name.
-fn is_sleepable(program: &Program<'_>) -> bool {
-    program.section == "syscall" || program.section.split_once('/').is_some_and(|(kind, _)| kind.ends_with(".s"))
 }
 
 /// Returns whether the kernel reads types when it loads a program.
@@ -392,7 +383,7 @@ impl<'a, 'i> Loading<'a, 'i> {
         sys::load_program(&ProgramSpec {
             name: program.name,
             role,
-            sleepable: is_sleepable(program),
+            sleepable: section::may_sleep(program.section),
             license: self.prelinked.license,
             instructions: &instructions,
             btf: self.btf.as_ref().filter(|_| is_typed(program)).map(AsFd::as_fd),
@@ -406,9 +397,8 @@ impl<'a, 'i> Loading<'a, 'i> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
         let mut programs = Vec::new();
         for (hook, program) in hooks {
-            // Three members precede the hooks: `hid_id`, `flags` and the list that the map is in. The kernel checks
-            // that the member's index matches the place of the program's descriptor in the value.
-            let member = 3 + (ops::offset(ops, *hook) - ops.device_event) / HOOK_SIZE;
+            // The kernel checks that the member's index matches the place of the program's descriptor in the value.
+            let member = ids::member(ops, *hook).ok_or(Failure::UnknownOps)?;
             programs.push((*hook, self.program(program, Role::StructOps { ty: ops.ops_type, member })?));
         }
         let map = |(part, name): (Part, String)| {
@@ -425,9 +415,10 @@ impl<'a, 'i> Loading<'a, 'i> {
     fn fmod_ret(&self, hooks: &[(Hook, &Program<'_>)]) -> Result<Attach, Failure> {
         let mut programs = Vec::new();
         for (hook, program) in hooks {
-            let function = target(program).map_or(0, |name| self.ids.function(name));
+            let name = hook.row().function.unwrap_or_default();
+            let function = self.ids.function(name);
             if function == 0 {
-                return Err(Failure::NoFunction(target(program).unwrap_or_default().to_owned()));
+                return Err(Failure::NoFunction(name.to_owned()));
             }
             programs.push((*hook, program.name.to_owned(), self.program(program, Role::FmodRet { function })?));
         }

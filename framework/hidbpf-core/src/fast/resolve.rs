@@ -10,14 +10,12 @@ use hid_bpf_src::{
     RESOLVE_FMOD_PROGRAM, RESOLVE_FUNCTION_PROGRAM, RESOLVE_OPS_PROGRAM, RESOLVE_PRELINKED, ResolveArgs,
     ResolveFunctionArgs, ResolvedMember,
 };
+use hidbpf_prelink::hook::ATTACH_KFUNC;
 use zerocopy::IntoBytes;
 
 use super::ids::{is_near, is_sane};
 use super::{Errno, Failure, ResolvedIds, tool};
 use crate::sys;
-
-/// The kfunc that only the first generation has.
-pub(super) const ATTACH_KFUNC: &str = "hid_bpf_attach_prog";
 
 /// Determines the kernel's generation, and the offsets of the members that drivers access.
 ///

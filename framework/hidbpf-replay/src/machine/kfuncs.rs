@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hidbpf_descriptor::ReportType;
 use hidbpf_descriptor::recording::RequestKind;
+use hidbpf_prelink::Hook;
 
 use crate::error::{AccessKind, Reason};
 use crate::image::Image;
@@ -12,7 +13,7 @@ use crate::memory::{Access, Kind, RegionId};
 use crate::request::Request;
 
 use super::problem::{Problem, negative, out_of_memory};
-use super::{Context, EventBuffer, MAX_CALLS, MAX_LOOPS, Machine, View};
+use super::{Call, Context, EventBuffer, MAX_CALLS, MAX_LOOPS, Machine, View};
 
 const EIO: i64 = 5;
 const E2BIG: i64 = 7;
@@ -143,10 +144,9 @@ impl Machine {
         request: u64,
         source: Option<u64>,
     ) -> Result<i32, Problem> {
-        let hooks = self.image.hooks().hw_request.clone();
         let id = bytes.first().copied().unwrap_or(0);
-        let arguments = [id.into(), kind.number().into(), request, source.unwrap_or(0)];
-        let answered = self.run_request_hooks(&hooks, bytes, &arguments, source.is_some())?;
+        let call = |call: Call| Call { report_id: id, kind: kind.number(), request, ..call };
+        let answered = self.run_request_hooks(Hook::HwRequest, bytes, source, call)?;
         if answered != 0 {
             return Ok(answered);
         }
@@ -176,23 +176,23 @@ impl Machine {
     /// Runs hooks on a request or an output report until one returns a value other than 0.
     fn run_request_hooks(
         &mut self,
-        hooks: &[usize],
+        hook: Hook,
         bytes: &mut [u8],
-        arguments: &[u64],
-        from_driver: bool,
+        source: Option<u64>,
+        with: impl FnOnce(Call) -> Call,
     ) -> Result<i32, Problem> {
+        let hooks = self.image.hooks().of(hook).to_vec();
         if hooks.is_empty() {
             return Ok(0);
         }
         let data = self.memory.allocate(bytes.len(), Kind::Data, Access::ReadWrite).map_err(out_of_memory)?;
         self.memory.bytes_mut(data).copy_from_slice(bytes);
-        let context = self.new_context(Some(data), bytes.len(), from_driver, false).map_err(out_of_memory)?;
-        let mut all = vec![context.pointer(0)];
-        all.extend_from_slice(arguments);
-        let region = self.new_arguments(&all).map_err(out_of_memory)?;
+        let context = self.new_context(Some(data), bytes.len(), source.is_some(), false).map_err(out_of_memory)?;
+        let call = with(Call { source: source.unwrap_or(0), ..Call::new(hook, context) });
+        let region = self.new_arguments(&call.arguments(self.generation)).map_err(out_of_memory)?;
         let mut result = Ok(0);
-        for hook in hooks {
-            result = self.nested(|machine| machine.run_program(*hook, region.pointer(0)));
+        for program in hooks {
+            result = self.nested(|machine| machine.run_program(program, region.pointer(0)));
             if !matches!(result, Ok(0)) {
                 break;
             }
@@ -229,8 +229,7 @@ impl Machine {
 
     /// Sends an output report to the hooks and then to the device.
     pub(crate) fn raw_output(&mut self, bytes: &mut [u8], source: Option<u64>) -> Result<i32, Problem> {
-        let hooks = self.image.hooks().hw_output_report.clone();
-        let answered = self.run_request_hooks(&hooks, bytes, &[source.unwrap_or(0)], source.is_some())?;
+        let answered = self.run_request_hooks(Hook::HwOutputReport, bytes, source, |call| call)?;
         if answered != 0 {
             return Ok(answered);
         }
@@ -258,7 +257,7 @@ impl Machine {
             return Ok(negative(EINVAL));
         }
         let Some((kind, mut bytes)) = self.check_report(data, size, kind)? else { return Ok(negative(EINVAL)) };
-        let programs = self.image.hooks().device_event.clone();
+        let programs = self.image.hooks().of(Hook::DeviceEvent).to_vec();
         let Some(buffer) = self.event.filter(|_| !programs.is_empty()) else {
             self.inject(bytes)?;
             return Ok(0);

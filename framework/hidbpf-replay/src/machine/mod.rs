@@ -1,5 +1,6 @@
 //! The state of a running driver: its code, its memory, and its simulated device and kernel.
 
+mod call;
 mod helpers;
 mod interpreter;
 mod kfuncs;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hidbpf_descriptor::{ReportLengths, ReportType};
-use hidbpf_prelink::Generation;
+use hidbpf_prelink::{Generation, Hook};
 
 use crate::core_relo::Layout;
 use crate::error::Reason;
@@ -26,6 +27,7 @@ use crate::request::Request;
 use path::RunPath;
 use problem::out_of_memory;
 
+pub(crate) use call::Call;
 pub(crate) use kfuncs::{GET_REPORT, SET_REPORT};
 pub(crate) use problem::Problem;
 
@@ -397,18 +399,10 @@ impl Machine {
         }
         let data = self.memory.allocate(size, Kind::Data, Access::ReadWrite)?;
         let context = self.new_context(Some(data), 0, false, false)?;
-        let arguments = self.new_arguments(&self.event_arguments(context, ReportType::Input, 0))?;
+        let call = Call { kind: ReportType::Input.number(), ..Call::new(Hook::DeviceEvent, context) };
+        let arguments = self.new_arguments(&call.arguments(self.generation))?;
         self.event = Some(EventBuffer { data, size, context, arguments });
         Ok(())
-    }
-
-    /// Returns a hook's arguments: for an FMOD_RET program those of the kernel's function and its return value, for
-    /// struct_ops those of the hook.
-    fn event_arguments(&self, context: RegionId, kind: ReportType, source: u64) -> Vec<u64> {
-        match self.generation {
-            Generation::FmodRet => vec![context.pointer(0), 0],
-            Generation::StructOps => vec![context.pointer(0), kind.number().into(), source],
-        }
     }
 
     /// Passes a report to the hooks like `dispatch_hid_bpf_device_event()`. The result is in the buffer:
@@ -425,8 +419,13 @@ impl Machine {
         let (mut context, mut arguments) = (buffer.context, buffer.arguments);
         if from_driver {
             context = self.new_context(Some(buffer.data), 0, true, false).map_err(out_of_memory)?;
-            arguments =
-                self.new_arguments(&self.event_arguments(context, kind, source.unwrap_or(0))).map_err(out_of_memory)?;
+        }
+        let source = source.unwrap_or(0);
+        let call = Call { kind: kind.number(), source, ..Call::new(Hook::DeviceEvent, context) };
+        let values = call.arguments(self.generation);
+        match from_driver {
+            true => arguments = self.new_arguments(&values).map_err(out_of_memory)?,
+            false => self.set_arguments(arguments, &values),
         }
         let bytes = self.memory.bytes_mut(buffer.data);
         let (head, tail) = bytes.split_at_mut(report.len().min(bytes.len()));
@@ -434,9 +433,6 @@ impl Machine {
         tail.fill(0);
         self.set_context(context, self.offsets.size, &(report.len() as u32).to_le_bytes());
         self.set_context(context, self.offsets.report_type, &kind.number().to_le_bytes());
-        if !from_driver && self.generation == Generation::StructOps {
-            self.set_arguments(arguments, &[context.pointer(0), kind.number().into(), 0]);
-        }
         let mut result = Ok(None);
         for program in programs {
             let returned = match self.run_program(*program, arguments.pointer(0)) {

@@ -256,7 +256,7 @@ fn wrong_members_are_looked_up_again(bench: &mut Bench) -> Result<()> {
         ("another value", |ops| ops.value_type += 1),
         ("a smaller value", |ops| ops.value_size -= 8),
         ("hooks one further", |ops| {
-            for hook in [&mut ops.device_event, &mut ops.rdesc_fixup, &mut ops.hw_request, &mut ops.hw_output_report] {
+            for hook in &mut ops.hooks {
                 *hook += 8;
             }
         }),
