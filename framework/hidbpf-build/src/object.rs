@@ -1,17 +1,14 @@
 //! Checks that an object is a valid driver, and adds sections to it.
 
 use hidbpf::manifest::{Manifest, Requirement, SECTION};
-use hidbpf_prelink::Generation;
 use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::elf::{self, Elf, NotBpf};
 use hidbpf_prelink::section::{self, FUNCTIONS, OPS_MAP, SYSCALL, SectionRole, section_role};
+use hidbpf_prelink::{Generation, KERNEL_NAME_MAX, btf, btf_ext};
 use object::build::ByteString;
 use object::build::elf::{Builder, Section, SectionData};
-use object::elf;
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolSection};
-
-/// The number of characters that the kernel keeps of a program's name (`BPF_OBJ_NAME_LEN` without the zero).
-const NAME_MAX: usize = 15;
+use object::elf::{SHT_PROGBITS, SHT_STRTAB};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolSection};
 
 /// Returns the role of a program's section, if the SDK's macros make programs in it.
 fn role(section: &str) -> Option<SectionRole> {
@@ -22,16 +19,19 @@ fn role(section: &str) -> Option<SectionRole> {
     })
 }
 
+/// Opens an object that clang made.
+pub(crate) fn open(object: &[u8]) -> Result<Elf<'_>, String> {
+    elf::open(object).map_err(|error| match error {
+        NotBpf::Elf(error) => format!("clang made no 64-bit ELF file: {error}"),
+        NotBpf::Machine { .. } => "clang made an object for another machine than BPF".to_owned(),
+        NotBpf::BigEndian => "clang made a big-endian object".to_owned(),
+        other => format!("clang made no object that can be loaded: {other}"),
+    })
+}
+
 /// Refuses an object that hidbpf could not load, or that would do less than its source says.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
-    let file: ElfFile64 =
-        ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
-    if file.elf_header().e_machine.get(file.endian()) != elf::EM_BPF {
-        return Err("clang made an object for another machine than BPF".to_owned());
-    }
-    if file.endian() != Endianness::Little {
-        return Err("clang made a big-endian object".to_owned());
-    }
+    let file = open(object)?;
     let section_name = |symbol: &object::read::elf::ElfSymbol64<'_, '_>| -> Option<String> {
         let SymbolSection::Section(index) = symbol.section() else { return None };
         Some(file.section_by_index(index).ok()?.name().ok()?.to_owned())
@@ -49,9 +49,9 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
                 "the program `{name}` is in the section `{section}`, which hidbpf doesn't load; use the macros of hidbpf/driver.h"
             ));
         };
-        if name.len() > NAME_MAX {
+        if name.len() > KERNEL_NAME_MAX {
             return Err(format!(
-                "the program's name `{name}` is longer than the {NAME_MAX} characters that the kernel keeps"
+                "the program's name `{name}` is longer than the {KERNEL_NAME_MAX} characters that the kernel keeps"
             ));
         }
         if role == SectionRole::Syscall && ![PROBE_PROGRAM, SETUP_PROGRAM].contains(&name) {
@@ -74,7 +74,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
     if is_empty {
         return Err("it has neither a hook nor a setup; see hidbpf/driver.h".to_owned());
     }
-    for section in [".BTF", ".BTF.ext"] {
+    for section in [btf::SECTION, btf_ext::SECTION] {
         if file.section_by_name(section).is_none() {
             return Err(format!(
                 "it has no section `{section}`, which kernels need to load it (was clang given `-g0`?)"
@@ -109,7 +109,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
 }
 
 /// Returns the programs that the struct_ops map points to.
-fn listed_in_map(file: &ElfFile64<'_>) -> Vec<String> {
+fn listed_in_map(file: &Elf<'_>) -> Vec<String> {
     let Some(map) = file.section_by_name(OPS_MAP) else { return Vec::new() };
     let target = |target| match target {
         RelocationTarget::Symbol(index) => file.symbol_by_index(index).ok()?.name().ok().map(str::to_owned),
@@ -129,12 +129,12 @@ pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[
         section.sh_addralign = 1;
         section.data = data;
     };
-    add(SECTION, elf::SHT_PROGBITS, SectionData::Data(manifest.into()));
+    add(SECTION, SHT_PROGBITS, SectionData::Data(manifest.into()));
     if let Some(prelinked) = prelinked {
-        add(hidbpf_prelink::SECTION, elf::SHT_PROGBITS, SectionData::Data(prelinked.into()));
+        add(hidbpf_prelink::SECTION, SHT_PROGBITS, SectionData::Data(prelinked.into()));
     }
     // libbpf's linker puts section names and symbol names into one table, but the builder requires two.
-    add(".shstrtab", elf::SHT_STRTAB, SectionData::SectionString);
+    add(".shstrtab", SHT_STRTAB, SectionData::SectionString);
     let mut bytes = Vec::new();
     builder.write(&mut bytes).map_err(failed)?;
     Ok(bytes)

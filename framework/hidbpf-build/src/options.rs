@@ -3,9 +3,11 @@
 use hidbpf::manifest::Manifest;
 use hidbpf::options::{DriverOption, PREFIX, SECTION, Type};
 use hidbpf::replay::{self, Declared};
+use hidbpf_prelink::elf::{self, Elf, Variable};
 use hidbpf_prelink::section::{FUNCTIONS, SectionRole, section_role};
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
+
+use crate::object::open;
 
 /// Returns whether a section's programs only run while the driver is being attached, if they are programs.
 fn runs_at_attach(section: &str) -> bool {
@@ -16,21 +18,14 @@ fn runs_at_attach(section: &str) -> bool {
     }
 }
 
-/// A variable in the options' section.
-struct Variable<'a> {
-    name: &'a str,
-    offset: u64,
-    size: u64,
-}
-
 /// Refuses an object whose options differ from the manifest's, and writes the manifest's defaults into it.
 pub(crate) fn fill(object: &mut [u8], manifest: &Manifest) -> Result<(), String> {
     let mut places = Vec::new();
     {
-        let file: ElfFile64<'_, Endianness> =
-            ElfFile64::parse(&*object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
+        let file = open(object)?;
         let section = file.section_by_name(SECTION);
-        let variables = section.as_ref().map(|section| variables(&file, section.index())).unwrap_or_default();
+        let is_option = |variable: &Variable<'_>| variable.section_name == SECTION && variable.size > 0;
+        let variables: Vec<Variable<'_>> = elf::variables(&file).filter(is_option).collect();
         if let Some(extra) = variables.iter().find(|variable| {
             !variable.name.starts_with(PREFIX)
                 || !manifest.options.iter().any(|option| option.variable() == variable.name)
@@ -61,16 +56,6 @@ pub(crate) fn fill(object: &mut [u8], manifest: &Manifest) -> Result<(), String>
             .copy_from_slice(&bytes);
     }
     Ok(())
-}
-
-fn variables<'a>(file: &ElfFile64<'a, Endianness>, section: SectionIndex) -> Vec<Variable<'a>> {
-    let is_in = |index: SymbolSection| index == SymbolSection::Section(section);
-    let symbols = file.symbols().filter(|symbol| is_in(symbol.section()) && symbol.size() > 0);
-    symbols
-        .filter_map(|symbol| {
-            Some(Variable { name: symbol.name().ok()?, offset: symbol.address(), size: symbol.size() })
-        })
-        .collect()
 }
 
 /// Returns the source line that declares an option.
@@ -111,7 +96,7 @@ fn check_type(option: &DriverOption, variable: &Variable<'_>, declared: Option<D
 
 /// Checks that an option that is read during attaching says so. Otherwise a new value would only apply after
 /// reattaching.
-fn check_readers(file: &ElfFile64<'_, Endianness>, option: &DriverOption) -> Result<(), String> {
+fn check_readers(file: &Elf<'_>, option: &DriverOption) -> Result<(), String> {
     if option.reattach {
         return Ok(());
     }

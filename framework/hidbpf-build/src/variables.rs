@@ -3,18 +3,14 @@
 use hidbpf::manifest::Manifest;
 use hidbpf::{exports, fields};
 use hidbpf_prelink::driver::SETUP_PROGRAM;
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
+use hidbpf_prelink::elf::{self, Variable};
+use hidbpf_prelink::section::READ_ONLY_DATA;
+use object::{Object, ObjectSymbol, SymbolKind};
+
+use crate::object::open;
 
 /// The section of the constants that user space sets before it loads the programs.
-const CONSTANTS: &str = ".rodata";
-
-/// A variable with external linkage.
-struct Variable {
-    name: String,
-    section: String,
-    size: u64,
-}
+const CONSTANTS: &str = READ_ONLY_DATA;
 
 /// Refuses an object whose fields or exports differ from the manifest's.
 pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
@@ -24,11 +20,10 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
             "clang has made the variable `{shrunk}` smaller than its type, which the kernel refuses: declare it `volatile`, or without `static`"
         ));
     }
-    let file: ElfFile64<'_, Endianness> =
-        ElfFile64::parse(object).map_err(|error| format!("clang made no 64-bit ELF file: {error}"))?;
-    let variables: Vec<Variable> = variables(&file).collect();
+    let file = open(object)?;
+    let variables: Vec<Variable<'_>> = elf::variables(&file).filter(|variable| variable.is_global).collect();
     let is_there = |name: &str, section: &str, size: usize| {
-        let is_it = |variable: &Variable| variable.name == name && variable.section == section;
+        let is_it = |variable: &Variable<'_>| variable.name == name && variable.section_name == section;
         variables.iter().any(|variable| is_it(variable) && variable.size == size as u64)
     };
     for field in &manifest.fields {
@@ -41,7 +36,7 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
             ));
         }
     }
-    for variable in variables.iter().filter(|variable| variable.section == CONSTANTS) {
+    for variable in variables.iter().filter(|variable| variable.section_name == CONSTANTS) {
         let Some(field) = variable.name.strip_prefix(fields::PREFIX) else { continue };
         if !manifest.fields.iter().any(|known| known.variable() == variable.name) {
             let field = field.replace('_', "-");
@@ -56,8 +51,8 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
             ));
         }
     }
-    for Variable { name, section, .. } in &variables {
-        if section == exports::SECTION && !manifest.exports.iter().any(|export| export.variable() == *name) {
+    for Variable { name, section_name, .. } in &variables {
+        if *section_name == exports::SECTION && !manifest.exports.iter().any(|export| export.variable() == *name) {
             let property = name.strip_prefix(exports::PREFIX).unwrap_or(name);
             return Err(format!(
                 "it has the export `{property}`, and driver.toml has no `[[export]]` of that property"
@@ -73,12 +68,4 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-fn variables(file: &ElfFile64<'_, Endianness>) -> impl Iterator<Item = Variable> {
-    file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.is_global()).filter_map(|symbol| {
-        let SymbolSection::Section(index) = symbol.section() else { return None };
-        let section = file.section_by_index(index).ok()?.name().ok()?.to_owned();
-        Some(Variable { name: symbol.name().ok()?.to_owned(), section, size: symbol.size() })
-    })
 }

@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::elf::{self, Elf, NotBpf};
 use hidbpf_prelink::section::{self, MAPS, is_data};
 use hidbpf_prelink::{Checksum, Prelinked, Unusable, match_table};
-use object::read::elf::{ElfFile64, FileHeader};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -320,7 +320,7 @@ struct Sums {
 /// Computes the checksums of an object that is sealed with `sealed`.
 ///
 /// The whole checksum includes the source checksum, so that no byte is hashed twice.
-fn sums(path: &Path, elf: &ElfFile64<'_>, sealed: &Seal) -> Result<Sums> {
+fn sums(path: &Path, elf: &Elf<'_>, sealed: &Seal) -> Result<Sums> {
     let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
     let mut whole = Xxh3::new();
     whole.update(&source);
@@ -447,7 +447,7 @@ impl ObjectFile {
     /// The object has no such data, or it is unusable. The error says why.
     pub fn prelinked(&self) -> std::result::Result<Prelinked<'_>, Unusable> {
         let damaged = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
-        let elf = ElfFile64::parse(&*self.bytes).map_err(damaged)?;
+        let elf = Elf::parse(&*self.bytes).map_err(damaged)?;
         let source = self.source.map_or_else(|| hidbpf_prelink::source(&elf), Ok).map_err(damaged)?;
         Prelinked::of_object(&elf, &source)
     }
@@ -463,28 +463,25 @@ impl ObjectFile {
     }
 }
 
-/// Parses the object as an ELF file for BPF.
-fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<ElfFile64<'data>> {
-    let elf = ElfFile64::<Endianness>::parse(bytes).map_err(|error| {
-        let found = match bytes.get(..4) {
-            None => "it is empty or truncated",
-            Some(b"\x7fELF") => "the ELF file is damaged or truncated",
-            Some(_) => "it is not an ELF file",
-        };
-        Error::because(ErrorKind::BadObject, format!("`{}` is not a driver: {found}", path.display()), error)
-            .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
-    })?;
-    let machine = elf.elf_header().e_machine(elf.endian());
-    if machine != object::elf::EM_BPF {
-        return Err(bad(
-            path,
-            format!("it is for another architecture (ELF machine {machine}, expected {}, BPF)", object::elf::EM_BPF),
-        ));
-    }
-    if elf.endian() != Endianness::default() {
-        return Err(bad(path, "it was built for a machine of the other byte order".to_owned()));
-    }
-    Ok(elf)
+/// Opens the object as an ELF file for BPF.
+fn elf<'data>(path: &Path, bytes: &'data [u8]) -> Result<Elf<'data>> {
+    elf::open(bytes).map_err(|error| match error {
+        NotBpf::Elf(error) => {
+            let found = match bytes.get(..4) {
+                None => "it is empty or truncated",
+                Some(b"\x7fELF") => "the ELF file is damaged or truncated",
+                Some(_) => "it is not an ELF file",
+            };
+            Error::because(ErrorKind::BadObject, format!("`{}` is not a driver: {found}", path.display()), error)
+                .with_hint("a driver is a `.bpf.o` file made by hidbpf's build")
+        }
+        NotBpf::Machine { machine } => {
+            let expected = object::elf::EM_BPF.0;
+            bad(path, format!("it is for another architecture (ELF machine {machine}, expected {expected}, BPF)"))
+        }
+        NotBpf::BigEndian => bad(path, "it was built for a machine of the other byte order".to_owned()),
+        other => bad(path, other.to_string()),
+    })
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

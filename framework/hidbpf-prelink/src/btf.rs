@@ -1,26 +1,27 @@
-//! Type information as the kernel reads it (Documentation/bpf/btf.rst): its extent, and a pruned copy.
+//! Type information as the kernel reads it (Documentation/bpf/btf.rst): its extent, and the types.
 //!
 //! It consists of 32-bit numbers, three for each type and more for some kinds, so a type is a slice of numbers.
-
-use std::collections::HashMap;
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::MAX_NAME;
 
+/// The ELF section.
+pub const SECTION: &str = ".BTF";
+
 /// `struct btf_header`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Header {
-    magic: U16,
-    version: u8,
-    flags: u8,
-    length: U32,
-    types_at: U32,
-    types_length: U32,
-    strings_at: U32,
-    strings_length: U32,
+    pub(crate) magic: U16,
+    pub(crate) version: u8,
+    pub(crate) flags: u8,
+    pub(crate) length: U32,
+    pub(crate) types_at: U32,
+    pub(crate) types_length: U32,
+    pub(crate) strings_at: U32,
+    pub(crate) strings_length: U32,
 }
 
 pub(crate) const MAGIC: u16 = 0xeb9f;
@@ -29,19 +30,48 @@ pub(crate) const MAGIC: u16 = 0xeb9f;
 /// refers to.
 const HEAD: usize = 3;
 const NAME: usize = 0;
-const INFO: usize = 1;
+pub(crate) const INFO: usize = 1;
 const REFERRED: usize = 2;
 
-/// The `BTF_KIND_*` that need separate treatment.
-pub(crate) const PTR: u32 = 2;
-pub(crate) const ARRAY: u32 = 3;
-pub(crate) const STRUCT: u32 = 4;
-pub(crate) const UNION: u32 = 5;
-pub(crate) const TYPEDEF: u32 = 8;
+/// The `BTF_KIND_*`.
+const INT: u32 = 1;
+const PTR: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const FWD: u32 = 7;
+const TYPEDEF: u32 = 8;
+const RESTRICT: u32 = 11;
 pub(crate) const FUNC: u32 = 12;
-pub(crate) const VAR: u32 = 14;
-pub(crate) const DATASEC: u32 = 15;
-const DECL_TAG: u32 = 17;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const FLOAT: u32 = 16;
+pub(crate) const DECL_TAG: u32 = 17;
+const TYPE_TAG: u32 = 18;
+const ENUM64: u32 = 19;
+
+/// Why type information is invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+#[non_exhaustive]
+pub struct Malformed {
+    /// The offset in the section, in bytes.
+    pub offset: usize,
+    /// The cause.
+    pub reason: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(offset: usize, reason: impl Into<String>) -> Malformed {
+        Malformed { offset, reason: reason.into() }
+    }
+}
+
+/// The number of a type. 0 is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TypeId(pub u32);
 
 /// The layout after a type's head.
 struct Shape {
@@ -61,22 +91,16 @@ impl Shape {
     fn of(kind: u32, count: usize) -> Option<Shape> {
         let shape = |parts, size, name, types, refers| Some(Shape { parts, size, name, types, refers });
         match kind {
-            // INT
-            1 => shape(1, 1, None, &[], false),
+            INT => shape(1, 1, None, &[], false),
             ARRAY => shape(1, 3, None, &[0, 1], false),
             STRUCT | UNION => shape(count, 3, Some(0), &[1], false),
-            // ENUM
-            6 => shape(count, 2, Some(0), &[], false),
-            // FWD, FLOAT
-            7 | 16 => shape(0, 0, None, &[], false),
-            // PTR, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, TYPE_TAG
-            PTR | TYPEDEF | 9..=11 | FUNC | 18 => shape(0, 0, None, &[], true),
-            // FUNC_PROTO
-            13 => shape(count, 2, Some(0), &[1], true),
+            ENUM => shape(count, 2, Some(0), &[], false),
+            FWD | FLOAT => shape(0, 0, None, &[], false),
+            PTR | TYPEDEF..=RESTRICT | FUNC | TYPE_TAG => shape(0, 0, None, &[], true),
+            FUNC_PROTO => shape(count, 2, Some(0), &[1], true),
             VAR | DECL_TAG => shape(1, 1, None, &[], true),
             DATASEC => shape(count, 3, None, &[0], false),
-            // ENUM64
-            19 => shape(count, 3, Some(0), &[], false),
+            ENUM64 => shape(count, 3, Some(0), &[], false),
             _ => None,
         }
     }
@@ -84,20 +108,22 @@ impl Shape {
 
 /// The numbers of a type.
 #[derive(Clone, Copy)]
-pub(crate) struct Type<'a>(&'a [U32]);
+pub(crate) struct Words<'a>(pub(crate) &'a [U32]);
 
-impl<'a> Type<'a> {
+impl<'a> Words<'a> {
     /// Splits off the first type.
-    fn split(words: &'a [U32]) -> Result<(Type<'a>, &'a [U32]), String> {
+    fn split(words: &'a [U32]) -> Result<(Words<'a>, &'a [U32]), String> {
         let info = words.get(INFO).ok_or("its types end in the middle of one")?.get();
         let kind = info >> 24 & 0x1f;
-        let shape = Shape::of(kind, (info & 0xffff) as usize).ok_or_else(|| format!("it has a type of kind {kind}"))?;
+        let shape = Shape::of(kind, (info & 0xffff) as usize).ok_or_else(|| {
+            format!("it has a type of kind {kind}, which is unknown; was the object made for a newer kernel?")
+        })?;
         let length = HEAD + shape.parts * shape.size;
         let (ty, rest) = words.split_at_checked(length).ok_or("its types end in the middle of one")?;
-        Ok((Type(ty), rest))
+        Ok((Words(ty), rest))
     }
 
-    fn word(self, at: usize) -> u32 {
+    pub(crate) fn word(self, at: usize) -> u32 {
         self.0.get(at).map_or(0, |word| word.get())
     }
 
@@ -110,27 +136,23 @@ impl<'a> Type<'a> {
         (self.word(INFO) & 0xffff) as usize
     }
 
-    pub(crate) fn referred(self) -> u32 {
-        self.word(REFERRED)
+    /// Returns the flag, whose meaning depends on the kind.
+    fn flag(self) -> bool {
+        self.word(INFO) >> 31 == 1
     }
 
-    /// Returns the number of elements of an array.
-    pub(crate) fn elements(self) -> u32 {
-        self.word(HEAD + 2)
+    /// Returns the type that a pointer, variable or tag refers to.
+    pub(crate) fn referred(self) -> TypeId {
+        TypeId(self.word(REFERRED))
     }
 
-    /// Iterates over the name and type of each member of a struct.
-    pub(crate) fn members(self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
-        (0..self.count()).map(move |index| (self.word(HEAD + index * 3), self.word(HEAD + index * 3 + 1)))
-    }
-
-    /// Iterates over the types of a data section's variables.
-    pub(crate) fn variables(self) -> impl Iterator<Item = u32> + use<'a> {
-        (0..self.count()).map(move |index| self.word(HEAD + index * 3))
+    /// Returns the number at `index` of a part that has `size` numbers.
+    fn part(self, part: usize, size: usize, index: usize) -> u32 {
+        self.word(HEAD + part * size + index)
     }
 
     /// Returns the indices of type numbers and of names in the type.
-    fn places(self) -> (Vec<usize>, Vec<usize>) {
+    pub(crate) fn places(self) -> (Vec<usize>, Vec<usize>) {
         let (mut types, mut names) = (Vec::new(), vec![NAME]);
         if let Some(shape) = Shape::of(self.kind(), self.count()) {
             types.extend(shape.refers.then_some(REFERRED));
@@ -143,21 +165,48 @@ impl<'a> Type<'a> {
     }
 }
 
-/// Returns the types and the strings.
-fn parts(bytes: &[u8]) -> Result<(&[U32], &[u8]), String> {
-    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| "it is shorter than its header")?;
-    if header.magic.get() != MAGIC || header.version != 1 {
-        return Err(format!("its magic is {:#06x} and its version {}", header.magic, header.version));
+/// The types and the strings of type information.
+struct Parts<'a> {
+    /// The offset of the types, in bytes.
+    types_at: usize,
+    types: &'a [U32],
+    strings: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Parts<'a>, Malformed> {
+        let at_start = |reason: String| Malformed::new(0, reason);
+        let (header, _) =
+            Header::ref_from_prefix(bytes).map_err(|_| at_start("it is shorter than its header".to_owned()))?;
+        if header.magic.get() != MAGIC || header.version != 1 {
+            let found = format!("its magic is {:#06x} and its version {}", header.magic, header.version);
+            return Err(at_start(format!("{found}; {MAGIC:#06x} and 1 are known")));
+        }
+        let part = |at: U32, length: U32| {
+            let start = (header.length.get() as usize).checked_add(at.get() as usize)?;
+            Some((start, bytes.get(start..start.checked_add(length.get() as usize)?)?))
+        };
+        let outside = || at_start("its header points outside of it".to_owned());
+        let (types_at, types) = part(header.types_at, header.types_length).ok_or_else(outside)?;
+        let (_, strings) = part(header.strings_at, header.strings_length).ok_or_else(outside)?;
+        let types = <[U32]>::ref_from_bytes(types)
+            .map_err(|_| Malformed::new(types_at, "its types end in the middle of a number"))?;
+        Ok(Parts { types_at, types, strings })
     }
-    let part = |at: U32, length: U32| {
-        let start = (header.length.get() as usize).checked_add(at.get() as usize)?;
-        bytes.get(start..start.checked_add(length.get() as usize)?)
-    };
-    let outside = "its header points outside of it";
-    let types = part(header.types_at, header.types_length).ok_or(outside)?;
-    let strings = part(header.strings_at, header.strings_length).ok_or(outside)?;
-    let types = <[U32]>::ref_from_bytes(types).map_err(|_| "its types end in the middle of a number")?;
-    Ok((types, strings))
+
+    /// Calls `with` for each type, with its first number's index.
+    fn each(&self, mut with: impl FnMut(usize, Words<'a>) -> Result<(), String>) -> Result<(), Malformed> {
+        let mut words = self.types;
+        while !words.is_empty() {
+            let at = self.types.len() - words.len();
+            let split = Words::split(words).and_then(|(ty, rest)| {
+                with(at, ty)?;
+                Ok(rest)
+            });
+            words = split.map_err(|reason| Malformed::new(self.types_at + at * size_of::<U32>(), reason))?;
+        }
+        Ok(())
+    }
 }
 
 /// The extent of type information.
@@ -169,52 +218,294 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Returns the extent of type information.
+    /// Returns the extent of type information. Copies nothing, because each attachment asks for it.
     ///
     /// # Errors
-    /// The bytes are not valid type information. The text is the reason.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Extent, String> {
-        let (mut words, strings) = parts(bytes)?;
+    /// The bytes are not valid type information.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Extent, Malformed> {
+        let parts = Parts::of(bytes)?;
         let mut types = 1;
-        while !words.is_empty() {
-            (_, words) = Type::split(words)?;
+        parts.each(|_, _| {
             types += 1;
+            Ok(())
+        })?;
+        if parts.strings.last() != Some(&0) {
+            return Err(Malformed::new(0, "its strings have no end"));
         }
-        if strings.last() != Some(&0) {
-            return Err("its strings have no end".to_owned());
-        }
-        Ok(Extent { types, strings: strings.len() as u32 })
+        Ok(Extent { types, strings: parts.strings.len() as u32 })
     }
 }
 
-/// The types of an object, by number. 0 is void.
-pub(crate) struct Btf<'a> {
-    types: Vec<Type<'a>>,
-    strings: &'a [u8],
+/// A type.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Type<'a> {
+    /// No type, or no type with this number.
+    Void,
+    /// An integer or Boolean.
+    Int {
+        /// Its name.
+        name: &'a str,
+        /// Its size in bytes.
+        size: u32,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A pointer to a type.
+    Pointer(TypeId),
+    /// An array.
+    Array {
+        /// The type of its elements.
+        element: TypeId,
+        /// The number of elements.
+        count: u32,
+    },
+    /// A struct or union.
+    Record {
+        /// Its name, empty for an unnamed one.
+        name: &'a str,
+        /// Its size in bytes.
+        size: u32,
+        /// Whether it is a struct.
+        is_struct: bool,
+        /// Its members.
+        members: Members<'a>,
+    },
+    /// An enumeration.
+    Enum {
+        /// Its name.
+        name: &'a str,
+        /// The size of its values in bytes.
+        size: u32,
+        /// Whether its values are signed.
+        signed: bool,
+        /// Its constants.
+        values: Values<'a>,
+    },
+    /// A typedef, const, volatile, restrict or tag: another type with an annotation.
+    Alias {
+        /// Its name, empty except for a typedef.
+        name: &'a str,
+        /// The other type.
+        ty: TypeId,
+    },
+    /// A variable.
+    Variable {
+        /// Its name.
+        name: &'a str,
+        /// Its type.
+        ty: TypeId,
+    },
+    /// A data section.
+    Section {
+        /// The section's name.
+        name: &'a str,
+        /// Its variables.
+        variables: Variables<'a>,
+    },
+    /// A function.
+    Function {
+        /// Its name.
+        name: &'a str,
+    },
+    /// A type whose content nobody needs: a declaration, a function's parameters, or the tag of a member or variable.
+    Other {
+        /// Its name.
+        name: &'a str,
+    },
 }
 
-impl<'a> Btf<'a> {
+/// A member of a struct or union.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Its name, empty for an unnamed record.
+    pub name: &'a str,
+    /// Its type.
+    pub ty: TypeId,
+    /// Its offset in bits.
+    pub bit_offset: u32,
+    /// Its size in bits for a bit field, otherwise 0.
+    pub bit_size: u32,
+}
+
+/// A variable in a data section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its [`Type::Variable`].
+    pub ty: TypeId,
+    /// Its offset in bytes.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub size: u32,
+}
+
+/// The members of a struct or union.
+#[derive(Clone, Copy)]
+pub struct Members<'a> {
+    btf: &'a Btf,
+    words: Words<'a>,
+}
+
+/// The constants of an enumeration.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    btf: &'a Btf,
+    words: Words<'a>,
+}
+
+/// The variables of a data section.
+#[derive(Clone, Copy)]
+pub struct Variables<'a> {
+    words: Words<'a>,
+}
+
+impl<'a> Members<'a> {
+    /// Returns the number of members.
+    pub fn count(self) -> usize {
+        self.words.count()
+    }
+
+    /// Returns the member with an index.
+    pub fn get(self, index: usize) -> Option<Member<'a>> {
+        let part = |at| self.words.part(index, 3, at);
+        (index < self.count()).then(|| {
+            let offset = part(2);
+            // Records with bit fields share the number.
+            let (bit_offset, bit_size) =
+                if self.words.flag() { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+            Member { name: self.btf.name_at(part(0)), ty: TypeId(part(1)), bit_offset, bit_size }
+        })
+    }
+
+    /// Iterates over the members in their order.
+    pub fn iter(self) -> impl Iterator<Item = Member<'a>> + use<'a> {
+        (0..self.count()).filter_map(move |index| self.get(index))
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Returns the name and the value of a constant. A negative value is sign-extended.
+    pub fn get(self, index: usize) -> Option<(&'a str, u64)> {
+        if index >= self.words.count() {
+            return None;
+        }
+        Some(match self.words.kind() {
+            ENUM => {
+                let value = self.words.part(index, 2, 1);
+                let value = if self.words.flag() { i64::from(value as i32) as u64 } else { value.into() };
+                (self.btf.name_at(self.words.part(index, 2, 0)), value)
+            }
+            _ => {
+                let part = |at| self.words.part(index, 3, at);
+                (self.btf.name_at(part(0)), u64::from(part(2)) << 32 | u64::from(part(1)))
+            }
+        })
+    }
+
+    /// Iterates over the constants in their order.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+        (0..self.words.count()).filter_map(move |index| self.get(index))
+    }
+}
+
+impl<'a> Variables<'a> {
+    /// Iterates over the variables in their order.
+    pub fn iter(self) -> impl Iterator<Item = Placed> + use<'a> {
+        let words = self.words;
+        (0..words.count()).map(move |index| {
+            let part = |at| words.part(index, 3, at);
+            Placed { ty: TypeId(part(0)), offset: part(1), size: part(2) }
+        })
+    }
+}
+
+impl std::fmt::Debug for Members<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl std::fmt::Debug for Values<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl std::fmt::Debug for Variables<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The types of an object, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Btf {
+    words: Vec<U32>,
+    /// The index of each type's first number. Void has none.
+    starts: Vec<u32>,
+    strings: Vec<u8>,
+}
+
+/// The maximum number of aliases and arrays to follow. No real type needs as many, and recursive types end here.
+const MAX_DEPTH: usize = 32;
+
+impl Btf {
     /// Parses type information.
     ///
     /// # Errors
-    /// The bytes are not valid type information. The text is the reason.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Btf<'a>, String> {
-        let (mut words, strings) = parts(bytes)?;
-        let mut btf = Btf { types: vec![Type(&[])], strings };
-        while !words.is_empty() {
-            let (ty, rest) = Type::split(words)?;
-            for at in ty.places().1 {
-                btf.name_at(ty.word(at))?;
-            }
-            btf.types.push(ty);
-            words = rest;
-        }
+    /// The bytes are not valid type information.
+    pub fn parse(bytes: &[u8]) -> Result<Btf, Malformed> {
+        let parts = Parts::of(bytes)?;
+        let mut btf = Btf { words: parts.types.to_vec(), starts: Vec::new(), strings: parts.strings.to_vec() };
+        parts.each(|at, ty| {
+            ty.places().1.into_iter().try_for_each(|at| btf.checked_name(ty.word(at)).map(drop))?;
+            btf.starts.push(at as u32);
+            Ok(())
+        })?;
         Ok(btf)
     }
 
-    /// Returns a type, or void if there is none with the number.
-    pub(crate) fn get(&self, id: u32) -> Type<'a> {
-        self.types.get(id as usize).copied().unwrap_or(Type(&[]))
+    /// Returns the number of types, void included.
+    pub fn count(&self) -> u32 {
+        self.starts.len() as u32 + 1
+    }
+
+    /// Iterates over the numbers of all types, in file order.
+    pub fn ids(&self) -> impl Iterator<Item = TypeId> + use<> {
+        (0..self.count()).map(TypeId)
+    }
+
+    /// Returns the numbers of a type. Void has none.
+    pub(crate) fn words(&self, TypeId(id): TypeId) -> Words<'_> {
+        let Some(index) = (id as usize).checked_sub(1) else { return Words(&[]) };
+        let end = self.starts.get(index + 1).map_or(self.words.len(), |next| *next as usize);
+        Words(self.starts.get(index).and_then(|start| self.words.get(*start as usize..end)).unwrap_or_default())
+    }
+
+    /// Returns a type.
+    pub fn get(&self, id: TypeId) -> Type<'_> {
+        let words = self.words(id);
+        let (name, size, ty) = (self.name_at(words.word(NAME)), words.word(REFERRED), words.referred());
+        match words.kind() {
+            INT => Type::Int { name, size, signed: words.word(HEAD) >> 24 & 1 == 1 },
+            PTR => Type::Pointer(ty),
+            ARRAY => Type::Array { element: TypeId(words.word(HEAD)), count: words.word(HEAD + 2) },
+            kind @ (STRUCT | UNION) => {
+                Type::Record { name, size, is_struct: kind == STRUCT, members: Members { btf: self, words } }
+            }
+            ENUM | ENUM64 => Type::Enum { name, size, signed: words.flag(), values: Values { btf: self, words } },
+            TYPEDEF..=RESTRICT | TYPE_TAG => Type::Alias { name, ty },
+            FUNC => Type::Function { name },
+            VAR => Type::Variable { name, ty },
+            DATASEC => Type::Section { name, variables: Variables { words } },
+            FWD | FUNC_PROTO | FLOAT | DECL_TAG => Type::Other { name },
+            _ => Type::Void,
+        }
+    }
+
+    /// Returns the name of a type, which may be empty.
+    pub fn name(&self, id: TypeId) -> &str {
+        self.name_at(self.words(id).word(NAME))
     }
 
     /// Returns the name at an offset of the strings, or `""` if there is none.
@@ -222,7 +513,7 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// The name is longer than the kernel accepts. Names may overlap, so short type information could contain any
     /// number of long ones.
-    pub(crate) fn name_at(&self, offset: u32) -> Result<&'a str, String> {
+    pub(crate) fn checked_name(&self, offset: u32) -> Result<&str, String> {
         let bytes = self.strings.get(offset as usize..).unwrap_or_default();
         let bytes = bytes.get(..=MAX_NAME).unwrap_or(bytes);
         match bytes.iter().position(|byte| *byte == 0) {
@@ -232,124 +523,151 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Does the same for names of types, which [`Btf::parse`] has checked.
-    pub(crate) fn string(&self, offset: u32) -> &'a str {
-        self.name_at(offset).unwrap_or_default()
+    /// Returns the name at an offset of the strings, or `""` if there is none or it is too long.
+    pub fn name_at(&self, offset: u32) -> &str {
+        self.checked_name(offset).unwrap_or_default()
     }
 
-    pub(crate) fn name(&self, id: u32) -> &'a str {
-        self.string(self.get(id).word(NAME))
+    /// Returns the text at an offset of the strings, of any length. It is a line of a source, or its file's name.
+    pub(crate) fn text_at(&self, offset: u32) -> String {
+        let bytes = self.strings.get(offset as usize..).unwrap_or_default();
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
     }
 
-    /// Returns the first type of a kind with a name.
-    pub(crate) fn named(&self, kind: u32, name: &str) -> Option<u32> {
-        (0..self.types.len() as u32).find(|id| self.get(*id).kind() == kind && self.name(*id) == name)
+    /// Returns the type behind typedefs and qualifiers.
+    pub fn resolve(&self, mut id: TypeId) -> TypeId {
+        for _ in 0..MAX_DEPTH {
+            match self.get(id) {
+                Type::Alias { ty, .. } => id = ty,
+                _ => return id,
+            }
+        }
+        TypeId(0)
     }
 
-    /// Returns the size of a type in bytes, for the kinds that maps need.
-    pub(crate) fn size_of(&self, id: u32) -> Option<u32> {
-        // No real type needs more levels, and recursive types end here.
-        self.size_within(id, 32)
+    /// Returns the size of a type in bytes. `None` for types without a size.
+    pub fn size_of(&self, id: TypeId) -> Option<u32> {
+        self.size_within(id, MAX_DEPTH)
     }
 
-    fn size_within(&self, id: u32, depth: u32) -> Option<u32> {
-        let (ty, depth) = (self.get(id), depth.checked_sub(1)?);
-        match ty.kind() {
-            1 | STRUCT | UNION | 6 | 19 => Some(ty.referred()),
-            PTR => Some(8),
-            TYPEDEF | 9..=11 | 18 => self.size_within(ty.referred(), depth),
-            ARRAY => self.size_within(ty.word(HEAD), depth)?.checked_mul(ty.elements()),
+    fn size_within(&self, id: TypeId, depth: usize) -> Option<u32> {
+        let id = self.resolve(id);
+        match self.get(id) {
+            Type::Int { size, .. } | Type::Record { size, .. } | Type::Enum { size, .. } => Some(size),
+            Type::Pointer(_) => Some(8),
+            Type::Array { element, count } => self.size_within(element, depth.checked_sub(1)?)?.checked_mul(count),
+            Type::Other { .. } if self.words(id).kind() == FLOAT => Some(self.words(id).word(REFERRED)),
+            _ => None,
+        }
+    }
+
+    /// Iterates over the structs and unions with a name, or with a flavour of it: `name___suffix`.
+    pub fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (TypeId, Members<'a>, u32)> + use<'a> {
+        self.ids().filter_map(move |id| match self.get(id) {
+            Type::Record { name: of, members, size, .. } if essential_name(of) == name && members.count() > 0 => {
+                Some((id, members, size))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the first data section with a name.
+    pub fn section(&self, name: &str) -> Option<Variables<'_>> {
+        self.ids().find_map(|id| match self.get(id) {
+            Type::Section { name: found, variables } if found == name => Some(variables),
+            _ => None,
+        })
+    }
+
+    /// Returns whether there is a function with a name.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.ids().any(|id| matches!(self.get(id), Type::Function { name: found } if found == name))
+    }
+
+    /// Iterates over the name and type of each variable.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, TypeId)> {
+        self.ids().filter_map(|id| match self.get(id) {
+            Type::Variable { name, ty } => Some((name, ty)),
+            _ => None,
+        })
+    }
+
+    /// Returns the type of the first variable with a name.
+    pub fn variable(&self, name: &str) -> Option<TypeId> {
+        self.variables().find(|(found, _)| *found == name).map(|(_, ty)| ty)
+    }
+
+    /// Returns the names of the members that the indices of a relocation lead through: `size` for `0:3:1`, if the fourth
+    /// member of the type is an unnamed union whose second member is `size`. An index that leads to no member stays a
+    /// number. The first index is for an array of such types, and left out if it is 0.
+    pub fn path(&self, ty: TypeId, indices: &str) -> String {
+        let (first, rest) = indices.split_once(':').unwrap_or((indices, ""));
+        let mut parts = Vec::from_iter((first != "0").then(|| first.to_owned()));
+        let mut ty = self.resolve(ty);
+        for index in rest.split(':').filter(|index| !index.is_empty()) {
+            let (name, next) = match self.get(ty) {
+                Type::Record { members, .. } => match index.parse().ok().and_then(|index| members.get(index)) {
+                    Some(member) => (member.name, member.ty),
+                    None => (index, TypeId(0)),
+                },
+                Type::Array { element, .. } => (index, element),
+                _ => (index, TypeId(0)),
+            };
+            parts.extend((!name.is_empty()).then(|| name.to_owned()));
+            ty = self.resolve(next);
+        }
+        parts.join(".")
+    }
+
+    /// Returns the type that a pointer leads to. It may be an alias.
+    pub fn pointed(&self, id: TypeId) -> Option<TypeId> {
+        match self.get(self.resolve(id)) {
+            Type::Pointer(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of elements of the array that a pointer leads to. Maps and match tables encode numbers so.
+    pub fn encoded_number(&self, id: TypeId) -> Option<u32> {
+        match self.get(self.resolve(self.pointed(id)?)) {
+            Type::Array { count, .. } => Some(count),
             _ => None,
         }
     }
 }
 
-/// A copy of some types and of all that they refer to.
-pub(crate) struct Pruned<'a> {
-    btf: &'a Btf<'a>,
-    /// The new numbers, by the old ones. 0 for omitted types.
-    numbers: Vec<u32>,
-    kept: Vec<u32>,
-    strings: Vec<u8>,
-    offsets: HashMap<String, u32>,
+/// Returns a name without its flavour: `hid_bpf_ctx` for `hid_bpf_ctx___old`.
+pub fn essential_name(name: &str) -> &str {
+    match name.find("___") {
+        Some(end) if end > 0 => &name[..end],
+        _ => name,
+    }
 }
 
-impl<'a> Pruned<'a> {
-    pub(crate) fn new(btf: &'a Btf<'a>, roots: impl IntoIterator<Item = u32>) -> Pruned<'a> {
-        let mut keep = vec![false; btf.types.len()];
-        let mark = |keep: &mut Vec<bool>, root| {
-            let mut pending = vec![root];
-            while let Some(id) = pending.pop() {
-                match keep.get_mut(id as usize) {
-                    Some(kept) if id != 0 && !*kept => *kept = true,
-                    _ => continue,
-                }
-                let ty = btf.get(id);
-                pending.extend(ty.places().0.into_iter().map(|at| ty.word(at)));
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_overlap_are_short() {
+        // Two declarations (FWD). Their names are one long text, from its first and from its second byte on.
+        let parse = |length: usize| {
+            let strings = [b"\0", vec![b'x'; length].as_slice(), b"\0"].concat();
+            let numbers = [0x1_eb9f, 24, 0, 24, 24, strings.len() as u32, 1, 7 << 24, 0, 2, 7 << 24, 0];
+            let numbers = numbers.iter().flat_map(|number: &u32| number.to_le_bytes());
+            Btf::parse(&numbers.chain(strings).collect::<Vec<u8>>())
         };
-        roots.into_iter().for_each(|root| mark(&mut keep, root));
-        // Tags refer to the type that they annotate, and not the other way round.
-        for id in 0..btf.types.len() as u32 {
-            let ty = btf.get(id);
-            if ty.kind() == DECL_TAG && keep.get(ty.referred() as usize) == Some(&true) {
-                mark(&mut keep, id);
-            }
-        }
-        let kept: Vec<u32> = (0..btf.types.len() as u32).filter(|id| keep[*id as usize]).collect();
-        let mut numbers = vec![0; btf.types.len()];
-        for (index, id) in kept.iter().enumerate() {
-            numbers[*id as usize] = index as u32 + 1;
-        }
-        Pruned { btf, numbers, kept, strings: vec![0], offsets: HashMap::from([(String::new(), 0)]) }
+        assert!(parse(MAX_NAME).is_ok());
+        let error = parse(MAX_NAME + 1).unwrap_err();
+        assert!(error.to_string().contains("511 bytes"), "{error}");
+        assert_eq!(error.offset, 24);
     }
 
-    /// Returns the new number of a type in the copy.
-    pub(crate) fn number(&self, id: u32) -> u32 {
-        self.numbers.get(id as usize).copied().unwrap_or(0)
-    }
-
-    /// Returns the offset of a string, and adds it to the copy if necessary.
-    pub(crate) fn string(&mut self, text: &str) -> u32 {
-        if let Some(offset) = self.offsets.get(text) {
-            return *offset;
+    #[test]
+    fn names_lose_their_flavour() {
+        for (name, essential) in [("a", "a"), ("a___b", "a"), ("a__b", "a__b"), ("___b", "___b"), ("a___b___c", "a")] {
+            assert_eq!(essential_name(name), essential);
         }
-        let offset = self.strings.len() as u32;
-        self.strings.extend_from_slice(text.as_bytes());
-        self.strings.push(0);
-        self.offsets.insert(text.to_owned(), offset);
-        offset
-    }
-
-    /// Returns the copy. `is_static` tells by a function's old number whether no other object may call it.
-    pub(crate) fn bytes(mut self, is_static: impl Fn(u32) -> bool) -> Vec<u8> {
-        let mut words: Vec<U32> = Vec::new();
-        for id in self.kept.clone() {
-            let ty = self.btf.get(id);
-            let start = words.len();
-            words.extend_from_slice(ty.0);
-            let (types, names) = ty.places();
-            for at in types {
-                words[start + at] = self.number(ty.word(at)).into();
-            }
-            for at in names {
-                words[start + at] = self.string(self.btf.string(ty.word(at))).into();
-            }
-            if ty.kind() == FUNC && is_static(id) {
-                words[start + INFO] = (ty.word(INFO) & !0xffff).into();
-            }
-        }
-        let types_length = U32::new((words.len() * 4) as u32);
-        let header = Header {
-            magic: MAGIC.into(),
-            version: 1,
-            flags: 0,
-            length: (size_of::<Header>() as u32).into(),
-            types_at: 0.into(),
-            types_length,
-            strings_at: types_length,
-            strings_length: (self.strings.len() as u32).into(),
-        };
-        [header.as_bytes(), words.as_bytes(), &self.strings].concat()
     }
 }

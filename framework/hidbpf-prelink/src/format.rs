@@ -13,7 +13,8 @@ use xxhash_rust::xxh3::Xxh3;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::btf::Extent;
+use crate::btf::{self, Extent};
+use crate::btf_ext;
 
 /// The ELF section.
 pub const SECTION: &str = ".hidbpf.prelinked";
@@ -302,7 +303,7 @@ pub fn source(elf: &ElfFile64<'_>) -> object::Result<Checksum> {
 pub fn is_source(section: &ElfSection64<'_, '_>) -> object::Result<bool> {
     let loaded =
         matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_ALLOC));
-    Ok(loaded || [&b".BTF"[..], b".BTF.ext"].contains(&section.name_bytes()?))
+    Ok(loaded || [btf::SECTION, btf_ext::SECTION].map(str::as_bytes).contains(&section.name_bytes()?))
 }
 
 /// The unread part of the section.

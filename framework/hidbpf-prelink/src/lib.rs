@@ -10,10 +10,14 @@
 //! [`Prelinked`] reads it. The loader only adds numbers: of maps, of the kernel's functions and types, and the
 //! positions of its struct members.
 //!
+//! Everything that reads objects does so with [`elf`], [`parts`], [`btf`] and [`btf_ext`].
+//!
 //! This crate depends neither on devices nor on the running kernel.
 
-mod btf;
+pub mod btf;
+pub mod btf_ext;
 pub mod driver;
+pub mod elf;
 mod format;
 mod generation;
 pub mod hook;
@@ -21,6 +25,8 @@ pub mod limits;
 mod link;
 pub mod match_table;
 pub mod not_set_up;
+pub mod parts;
+mod prune;
 pub mod section;
 
 pub use format::{

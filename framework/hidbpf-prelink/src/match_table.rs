@@ -5,10 +5,10 @@
 //! to arrays, and the number of elements of an array is the value. 0 means any (`HID_BPF_CONFIG()` and `HID_DEVICE()`,
 //! drivers/hid/bpf/progs/hid_bpf_helpers.h).
 
-use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _};
 
-use crate::btf::{self, Btf};
+use crate::btf::{self, Btf, Type, TypeId};
+use crate::elf::Elf;
 
 /// The ELF section of the match table.
 pub const SECTION: &str = ".hid_bpf_config";
@@ -34,7 +34,7 @@ pub struct DeviceIds {
 /// # Errors
 /// The table's type is missing or damaged, or there are two tables, or more devices than [`MAX_DEVICES`]. The text says
 /// which.
-pub fn read(elf: &ElfFile64<'_>) -> Result<Option<Vec<DeviceIds>>, String> {
+pub fn read(elf: &Elf<'_>) -> Result<Option<Vec<DeviceIds>>, String> {
     let mut sections = elf.sections().filter(|section| section.name() == Ok(SECTION));
     if sections.next().is_none() {
         return Ok(None);
@@ -42,30 +42,36 @@ pub fn read(elf: &ElfFile64<'_>) -> Result<Option<Vec<DeviceIds>>, String> {
     if sections.next().is_some() {
         return Err(format!("it has two sections `{SECTION}`"));
     }
-    let types = elf.section_by_name(".BTF").ok_or("it has no type information (the ELF section `.BTF`)")?;
-    let types = types.data().map_err(|error| format!("the section `.BTF` is damaged: {error}"))?;
-    let types = Btf::parse(types).map_err(|why| format!("the section `.BTF` is damaged: {why}"))?;
-    table(&types).map(Some)
+    let types = elf.section_by_name(btf::SECTION);
+    let types = types.ok_or_else(|| format!("it has no type information (the ELF section `{}`)", btf::SECTION))?;
+    let is_damaged = |why: &dyn std::fmt::Display| format!("the section `{}` is damaged: {why}", btf::SECTION);
+    let types = types.data().map_err(|error| is_damaged(&error))?;
+    table(&Btf::parse(types).map_err(|error| is_damaged(&error))?).map(Some)
 }
 
-fn table(types: &Btf<'_>) -> Result<Vec<DeviceIds>, String> {
-    let section = types.named(btf::DATASEC, SECTION).ok_or_else(|| format!("the section `{SECTION}` has no type"))?;
-    let mut tables = types.get(section).variables();
+fn table(types: &Btf) -> Result<Vec<DeviceIds>, String> {
+    let variables = types.section(SECTION).ok_or_else(|| format!("the section `{SECTION}` has no type"))?;
+    let mut tables = variables.iter();
     let (table, second) = (tables.next(), tables.next());
     let table = match (table, second) {
-        (Some(table), None) => types.get(types.get(table).referred()),
+        (Some(table), None) => table,
         (None, _) => return Err(format!("the section `{SECTION}` is empty")),
         (Some(_), Some(_)) => return Err(format!("it has two match tables in the section `{SECTION}`")),
     };
-    if ![btf::STRUCT, btf::UNION].contains(&table.kind()) {
+    let table = match types.get(table.ty) {
+        Type::Variable { ty, .. } => types.get(ty),
+        _ => Type::Void,
+    };
+    let Type::Record { members, .. } = table else {
         return Err("its match table is neither a union nor a struct".to_owned());
-    }
+    };
     let mut devices = Vec::new();
-    for (number, (_, ty)) in table.members().enumerate() {
+    for (number, member) in members.iter().enumerate() {
         if number == MAX_DEVICES {
             return Err(format!("its match table has more than {MAX_DEVICES} devices"));
         }
-        devices.push(device(types, ty).map_err(|why| format!("device {} of its match table {why}", number + 1))?);
+        let device = device(types, member.ty);
+        devices.push(device.map_err(|why| format!("device {} of its match table {why}", number + 1))?);
     }
     match devices.is_empty() {
         true => Err("its match table has no device".to_owned()),
@@ -73,19 +79,14 @@ fn table(types: &Btf<'_>) -> Result<Vec<DeviceIds>, String> {
     }
 }
 
-fn device(types: &Btf<'_>, ty: u32) -> Result<DeviceIds, String> {
-    let entry = types.get(ty);
-    if entry.kind() != btf::STRUCT {
+fn device(types: &Btf, ty: TypeId) -> Result<DeviceIds, String> {
+    let Type::Record { is_struct: true, members, .. } = types.get(ty) else {
         return Err("is not a struct".to_owned());
-    }
+    };
     let value = |name: &str| -> Result<u32, String> {
-        let member = entry.members().find(|(label, _)| types.string(*label) == name);
-        let (_, pointer) = member.ok_or_else(|| format!("has no `{name}`"))?;
-        let array = types.get(types.get(pointer).referred());
-        match (types.get(pointer).kind(), array.kind()) {
-            (btf::PTR, btf::ARRAY) => Ok(array.elements()),
-            _ => Err(format!("has a `{name}` that is not a pointer to an array")),
-        }
+        let member = members.iter().find(|member| member.name == name).ok_or_else(|| format!("has no `{name}`"))?;
+        let number = types.encoded_number(member.ty);
+        number.ok_or_else(|| format!("has a `{name}` that is not a pointer to an array"))
     };
     Ok(DeviceIds { bus: value("bus")?, group: value("group")?, vendor: value("vid")?, product: value("pid")? })
 }

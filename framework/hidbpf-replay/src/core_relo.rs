@@ -5,8 +5,9 @@
 //! `struct hid_device` has all members of all its declarations in the object. Every other type is as the object
 //! declares it.
 
-use crate::btf::{Btf, CoreRelocation, MAX_MEMBERS, Member, Type, essential_name};
 use hidbpf_prelink::Generation;
+use hidbpf_prelink::btf::{Btf, Member, Members, Type, essential_name};
+use hidbpf_prelink::btf_ext::AccessRelocation;
 use hidbpf_prelink::hook::{OPS, OPS_VALUE};
 
 /// A member in the kernel's layout, in bits.
@@ -89,13 +90,16 @@ impl Layout {
     }
 }
 
+/// The maximum number of members to visit in a record, including its nested records.
+const MAX_MEMBERS: usize = 1 << 10;
+
 /// The maximum size of a record, in bytes. The kernel's `struct hid_device` has about 7,000.
 const MAX_RECORD: u32 = 1 << 16;
 
 /// Collects a record's members, including those of its unnamed nested records. Stops after `most` members, since a
 /// record in a damaged file can contain itself.
-fn collect(btf: &Btf, members: &[Member], base: u32, into: &mut Vec<Field>, most: &mut usize) {
-    for member in members {
+fn collect(btf: &Btf, members: Members<'_>, base: u32, into: &mut Vec<Field>, most: &mut usize) {
+    for member in members.iter() {
         *most = match most.checked_sub(1) {
             Some(most) => most,
             None => return,
@@ -104,12 +108,12 @@ fn collect(btf: &Btf, members: &[Member], base: u32, into: &mut Vec<Field>, most
         let inner = btf.get(btf.resolve(member.ty));
         match inner {
             Type::Record { members, .. } if member.name.is_empty() => collect(btf, members, bit_offset, into, most),
-            _ => into.push(Field { name: member.name.clone(), bit_offset, bit_size: bit_size(btf, member) }),
+            _ => into.push(Field { name: member.name.to_owned(), bit_offset, bit_size: bit_size(btf, &member) }),
         }
     }
 }
 
-fn bit_size(btf: &Btf, member: &Member) -> u32 {
+fn bit_size(btf: &Btf, member: &Member<'_>) -> u32 {
     match member.bit_size {
         0 => btf.size_of(member.ty).unwrap_or(0).saturating_mul(8),
         bits => bits,
@@ -118,7 +122,7 @@ fn bit_size(btf: &Btf, member: &Member) -> u32 {
 
 /// The kernel that accesses are relocated to.
 #[derive(Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct Kernel<'a> {
     pub(crate) btf: &'a Btf,
     pub(crate) generation: Generation,
     pub(crate) context: &'a Layout,
@@ -162,15 +166,13 @@ const ENUM_EXISTS: u32 = 10;
 const ENUM_VALUE: u32 = 11;
 const TYPE_MATCHES: u32 = 12;
 
-impl Target<'_> {
+impl Kernel<'_> {
     /// Returns the number to put into the instruction.
-    pub(crate) fn answer(&self, relocation: &CoreRelocation) -> Result<u64, NoAnswer> {
+    pub(crate) fn answer(&self, relocation: &AccessRelocation) -> Result<u64, NoAnswer> {
         let damaged =
             |what: &str| NoAnswer::Damaged(format!("the relocation `{}` {what}", relocation.access.escape_debug()));
         let name = match self.btf.get(self.btf.resolve(relocation.ty)) {
-            Type::Record { name, .. } | Type::Enum { name, .. } | Type::Int { name, .. } | Type::Other { name, .. } => {
-                name.as_str()
-            }
+            Type::Record { name, .. } | Type::Enum { name, .. } | Type::Int { name, .. } | Type::Other { name } => name,
             _ => "",
         };
         let exists = self.has_type(essential_name(name));
@@ -195,7 +197,7 @@ impl Target<'_> {
                 };
                 let index: usize = relocation.access.parse().map_err(|_| damaged("has no number"))?;
                 let (_, value) = values.get(index).ok_or_else(|| damaged("is to no value"))?;
-                Ok(if relocation.kind == ENUM_EXISTS { 1 } else { *value })
+                Ok(if relocation.kind == ENUM_EXISTS { 1 } else { value })
             }
             kind => Err(NoAnswer::Damaged(format!("relocations of kind {kind} are unknown"))),
         }
@@ -251,7 +253,7 @@ impl Target<'_> {
     }
 
     /// Follows the indices of a relocation through the object's own types.
-    fn path(&self, relocation: &CoreRelocation) -> Option<Path> {
+    fn path(&self, relocation: &AccessRelocation) -> Option<Path> {
         let mut indices = relocation.access.split(':').map(|index| index.parse::<u32>().ok());
         let mut ty = self.btf.resolve(relocation.ty);
         // The first index is into an array of such records.
@@ -274,15 +276,15 @@ impl Target<'_> {
                     path.bit_offset = path.bit_offset.checked_add(member.bit_offset)?;
                     path.bit_size = member.bit_size;
                     if path.first.is_none() && !member.name.is_empty() {
-                        path.first = Some(member.name.clone());
+                        path.first = Some(member.name.to_owned());
                         path.first_offset = path.bit_offset;
                     }
                     ty = self.btf.resolve(member.ty);
                 }
                 Type::Array { element, .. } => {
-                    let size = self.btf.size_of(*element)?;
+                    let size = self.btf.size_of(element)?;
                     path.bit_offset = path.bit_offset.checked_add(index.checked_mul(size)?.checked_mul(8)?)?;
-                    ty = self.btf.resolve(*element);
+                    ty = self.btf.resolve(element);
                 }
                 _ => return None,
             }
@@ -300,14 +302,7 @@ impl Target<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::btf::TypeId;
-
-    #[test]
-    fn names_lose_their_flavour() {
-        for (name, essential) in [("a", "a"), ("a___b", "a"), ("a__b", "a__b"), ("___b", "___b"), ("a___b___c", "a")] {
-            assert_eq!(essential_name(name), essential);
-        }
-    }
+    use hidbpf_prelink::btf::TypeId;
 
     #[test]
     fn only_older_kernels_tell_the_report_type_in_the_context() {

@@ -152,6 +152,10 @@ impl Driver {
         Ok(())
     }
 
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
     /// Returns the current value of a variable.
     pub fn variable(&mut self, name: &str) -> Option<Vec<u8>> {
         let global = self.object.global(name)?;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use hidbpf_descriptor::{InvalidDescriptor, WantedField};
 use hidbpf_prelink::Generation;
+use hidbpf_prelink::btf::Malformed;
+use hidbpf_prelink::btf_ext::Line;
+use hidbpf_prelink::parts::PartsError;
 
 /// The reason why an object can't be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +53,20 @@ pub enum ObjectError {
     TooLarge(String),
 }
 
+impl From<PartsError> for ObjectError {
+    fn from(error: PartsError) -> ObjectError {
+        match error {
+            PartsError::Types { section, source: Malformed { offset, reason, .. } } => {
+                ObjectError::Btf { section, offset, reason }
+            }
+            PartsError::TooLarge(what) => ObjectError::TooLarge(what),
+            PartsError::UnknownHook(hook) => ObjectError::UnknownHook(hook),
+            PartsError::Damaged(why) => ObjectError::Damaged(why),
+            other => ObjectError::Damaged(other.to_string()),
+        }
+    }
+}
+
 /// A line of a driver's source, from the object's line information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +79,12 @@ pub struct SourceLine {
     pub column: u32,
     /// The line's text, if the object contains it.
     pub text: String,
+}
+
+impl From<Line> for SourceLine {
+    fn from(Line { file, line, column, text, .. }: Line) -> SourceLine {
+        SourceLine { file, line, column, text }
+    }
 }
 
 impl fmt::Display for SourceLine {

@@ -1,16 +1,17 @@
 //! Links an object's functions into one code image, bound to memory and to a generation's kernel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::core_relo::{Layout, NoAnswer, Target};
+use crate::core_relo::{Kernel, Layout, NoAnswer};
 use crate::error::{Fault, Reason, SourceLine};
 use crate::insn::{self, Bad, Insn, Raw};
 use crate::kfunc::Kfunc;
 use crate::maps::Map;
 use crate::memory::{Access, Full, Kind, Memory, RegionId};
-use crate::object::{Extern, Function, Hooks, Object, Reference};
+use crate::object::{Extern, Hooks, Object};
 use hidbpf_prelink::Generation;
+use hidbpf_prelink::parts::Target;
 
 /// A function in the code.
 #[derive(Clone, Debug)]
@@ -86,8 +87,6 @@ struct Linker<'a> {
     kfuncs: &'a [ImageKfunc],
     /// The starts of the object's functions in the code.
     starts: Vec<usize>,
-    /// The object's functions by section and first instruction.
-    functions: HashMap<(usize, usize), usize>,
     texts: Vec<String>,
 }
 
@@ -115,11 +114,8 @@ impl Image {
             start
         };
         let starts = object.functions.iter().map(|function| start(function.len)).collect();
-        let by_start = |(index, function): (usize, &Function)| ((function.section, function.start), index);
-        let functions = object.functions.iter().enumerate().map(by_start).collect();
-        let mut linker =
-            Linker { object, generation, data, externs, kfuncs: &kfuncs, starts, functions, texts: Vec::new() };
-        let sections = linker.sections(&Target { btf: &object.btf, generation, context: &context, device: &device });
+        let mut linker = Linker { object, generation, data, externs, kfuncs: &kfuncs, starts, texts: Vec::new() };
+        let sections = linker.sections(&Kernel { btf: &object.btf, generation, context: &context, device: &device });
         let (mut code, mut functions) = (Vec::new(), Vec::new());
         for function in &object.functions {
             let start = code.len();
@@ -155,7 +151,8 @@ impl Image {
         let section = self.object.code.get(function.section)?;
         let bytes = |index: usize| u32::try_from(index * insn::SIZE).ok();
         let start = bytes(function.section_start)?;
-        self.object.ext.line(&self.object.btf, &section.name, start, bytes(function.section_start + instruction)?)
+        let at = bytes(function.section_start + instruction)?;
+        self.object.ext.line(&self.object.btf, &section.name, start, at).map(SourceLine::from)
     }
 
     /// Returns the source line of an index of the code.
@@ -207,14 +204,14 @@ impl Image {
 type Section = (Vec<Raw>, BTreeMap<usize, u32>);
 
 impl Linker<'_> {
-    fn sections(&mut self, target: &Target<'_>) -> Vec<Section> {
+    fn sections(&mut self, kernel: &Kernel<'_>) -> Vec<Section> {
         let mut sections = Vec::with_capacity(self.object.code.len());
-        for (index, section) in self.object.code.iter().enumerate() {
+        for section in &self.object.code {
             let mut instructions = section.instructions.clone();
             let mut unresolved = BTreeMap::new();
-            for relocation in self.object.ext.relocations(&section.name) {
+            for relocation in self.object.ext.relocations(&section.name, 0..u32::MAX) {
                 let at = relocation.offset as usize / insn::SIZE;
-                let patched = target.answer(relocation).and_then(|value| {
+                let patched = kernel.answer(relocation).and_then(|value| {
                     patch(&mut instructions, at, value)
                         .ok_or_else(|| NoAnswer::Damaged("a relocation does not fit".to_owned()))
                 });
@@ -228,8 +225,8 @@ impl Linker<'_> {
                 unresolved.insert(at, self.text(text));
             }
             for (at, instruction) in section.instructions.iter().enumerate() {
-                let reference = section.references.get(&at);
-                match self.bind(at, *instruction, reference, index) {
+                let target = section.targets.get(&at);
+                match self.bind(*instruction, target) {
                     Bound::Nothing => {}
                     Bound::Number(value) => {
                         let address = [(at, value as u32), (at + 1, (value >> 32) as u32)];
@@ -262,7 +259,7 @@ impl Linker<'_> {
         (self.texts.len() - 1) as u32
     }
 
-    fn bind(&self, at: usize, instruction: Raw, reference: Option<&Reference>, section: usize) -> Bound {
+    fn bind(&self, instruction: Raw, target: Option<&Target>) -> Bound {
         let is_load = instruction.opcode == insn::LOAD_IMMEDIATE;
         let is_call = instruction.opcode == insn::CALL;
         if !is_load && !is_call {
@@ -272,33 +269,24 @@ impl Linker<'_> {
             Some(region) => Bound::Number(region.pointer(offset)),
             None => Bound::Nothing,
         };
-        match reference {
-            None if is_call && instruction.src == insn::CALL_FUNCTION => {
-                // A call within the section counts from the next instruction.
-                let to = i64::try_from(at).ok().and_then(|at| at.checked_add(1 + i64::from(instruction.immediate)));
-                let function = to.and_then(|to| self.functions.get(&(section, usize::try_from(to).ok()?)));
-                match function.and_then(|function| self.starts.get(*function)) {
-                    Some(start) => Bound::Number(*start as u64),
-                    None => Bound::Never("it calls into the middle of a function".to_owned()),
-                }
-            }
+        match target {
             None if is_call && instruction.src == insn::CALL_KFUNC => {
                 Bound::Never("it calls a function of the kernel without saying which".to_owned())
             }
             None => Bound::Nothing,
-            Some(Reference::Nowhere(text)) => Bound::Never(text.clone()),
-            Some(Reference::Data { section, offset }) => region(&self.data.sections, *section, *offset),
-            Some(Reference::Map(index)) => match self.data.maps.get(*index) {
+            Some(Target::Nowhere(text)) => Bound::Never(text.clone()),
+            Some(Target::Data { section, offset }) => region(&self.data.sections, *section, *offset),
+            Some(Target::Map(index)) => match self.data.maps.get(*index) {
                 Some(map) => Bound::Number(map.handle.pointer(0)),
                 None => Bound::Nothing,
             },
-            Some(Reference::Function(index)) => match self.starts.get(*index) {
+            Some(Target::Function(index)) => match self.starts.get(*index) {
                 Some(start) if is_call => Bound::Number(*start as u64),
                 Some(start) => Bound::Number(self.data.code.pointer(*start as u32)),
                 None => Bound::Nothing,
             },
-            Some(Reference::Extern(index)) if is_call => Bound::Kfunc(*index),
-            Some(Reference::Extern(index)) => {
+            Some(Target::Extern(index)) if is_call => Bound::Kfunc(*index),
+            Some(Target::Extern(index)) => {
                 let known = self.kfuncs.get(*index).is_some_and(|kfunc| kfunc.known.is_some());
                 match self.object.externs.get(*index) {
                     Some(_) if known => region(&self.externs, *index, 0),

@@ -4,8 +4,7 @@
 //! functions outside HID-BPF. A call that the verifier would refuse is a fault here too.
 
 use hidbpf_prelink::Generation;
-
-use crate::btf::essential_name;
+use hidbpf_prelink::btf::essential_name;
 
 /// A kernel function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -63,7 +63,6 @@
 //!
 //! Sizes, return values and buffers are those of drivers/hid/bpf/hid_bpf_dispatch.c in 6.6 and in 6.12.
 
-mod btf;
 mod core_relo;
 mod device;
 mod difference;
@@ -74,6 +73,7 @@ mod format;
 mod image;
 mod insn;
 mod kfunc;
+mod link;
 mod machine;
 mod maps;
 mod memory;
@@ -93,6 +93,7 @@ pub use difference::difference;
 pub use driver::Driver;
 pub use effort::{Effort, MAX_JUMPS, effort};
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
+pub use link::{Link, Links};
 pub use object::{Declared, Object};
 pub use outcome::{Fixed, Outcome, Report, Verdict};
 pub use replay::{LineError, Replayed, replay};

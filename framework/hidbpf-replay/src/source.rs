@@ -1,10 +1,11 @@
 //! Finds the line of a driver's source that an instruction comes from.
 
 use hidbpf_prelink::INSTRUCTION_SIZE;
+use hidbpf_prelink::btf::{self, Btf};
+use hidbpf_prelink::btf_ext::{self, BtfExt};
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-use crate::btf::{Btf, BtfExt};
 use crate::error::SourceLine;
 
 /// Returns the source line of an instruction, counted from 0 in its program, as the kernel's verifier counts. `None` if
@@ -20,7 +21,8 @@ pub fn source_line(object: &[u8], program: &str, instruction: u64) -> Option<Sou
     }
     let section = elf.section_by_index(symbol.section_index()?).ok()?;
     let data = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
-    let btf = Btf::parse(data(".BTF")?).ok()?;
-    let lines = BtfExt::parse(data(".BTF.ext")?, &btf).ok()?;
-    lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?)
+    let btf = Btf::parse(data(btf::SECTION)?).ok()?;
+    let lines = BtfExt::parse(data(btf_ext::SECTION)?, &btf).ok()?;
+    let line = lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?);
+    line.map(SourceLine::from)
 }

@@ -7,12 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hid_bpf_src::{
     ATTACH_OBJECT, ATTACH_PROGRAM, AttachProgArgs, DESCRIPTOR_OBJECT, DESCRIPTOR_PROGRAM, DescriptorArgs,
 };
+use hidbpf_prelink::btf::{self, Btf, Type};
 use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::elf;
 use hidbpf_prelink::hook::OPS;
-use libbpf_rs::btf::{Btf, types};
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
 };
+use object::{Object as _, ObjectSection as _};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::descriptor::packed;
@@ -367,21 +369,20 @@ fn ops_member_offsets<const N: usize>(driver: &ObjectFile, names: [&str; N]) -> 
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::BadObject, format!("failed to read the types of the driver `{}`: {error}", driver.name))
     };
-    let btf = Btf::from_raw(&driver.name, driver.bytes())
-        .map_err(|error| unreadable(&io_error(&error)))?
-        .ok_or_else(|| unreadable(&"it has none"))?;
-    let ops: types::Struct<'_> =
-        btf.type_by_name(OPS).ok_or_else(|| unreadable(&format!("it has no `struct {OPS}`")))?;
+    let elf = elf::open(driver.bytes()).map_err(|error| unreadable(&error))?;
+    let types = elf.section_by_name(btf::SECTION).ok_or_else(|| unreadable(&"it has none"))?;
+    let types = types.data().map_err(|error| unreadable(&error))?;
+    let types = Btf::parse(types).map_err(|error| unreadable(&error))?;
+    let members = types.ids().find_map(|id| match types.get(id) {
+        Type::Record { name: OPS, is_struct: true, members, .. } => Some(members),
+        _ => None,
+    });
+    let members = members.ok_or_else(|| unreadable(&format!("it has no `struct {OPS}`")))?;
     let mut offsets = [0; N];
     for (to, name) in offsets.iter_mut().zip(names) {
-        *to = ops
-            .iter()
-            .find(|member| member.name.is_some_and(|found| found == name))
-            .and_then(|member| match member.attr {
-                types::MemberAttr::Normal { offset } => Some(offset as usize / 8),
-                types::MemberAttr::BitField { .. } => None,
-            })
-            .ok_or_else(|| unreadable(&format!("its `struct {OPS}` has no `{name}`")))?;
+        let member = members.iter().find(|member| member.name == name && member.bit_size == 0);
+        let member = member.ok_or_else(|| unreadable(&format!("its `struct {OPS}` has no `{name}`")))?;
+        *to = member.bit_offset as usize / 8;
     }
     Ok(offsets)
 }

@@ -337,6 +337,7 @@ fn functions_have_frames_and_keep_four_registers() {
     object.functions.push(Function { name: "inner".to_owned(), start: 9, len: 5, ..whole });
     // Calls within a section count from the next instruction.
     object.code[0].instructions[4].immediate = 4;
+    object.find_calls();
     let mut machine = machine(object);
     machine.begin();
     assert_eq!(machine.run(0, [0; 5]), Ok(67));
