@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use hidbpf::object::{Hook, SectionRole, section_role};
+use hidbpf::object::{SectionRole, section_role};
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -116,7 +116,7 @@ pub(super) fn of(source: &Path, bytes: &[u8], elf: &ElfFile64<'_>) -> Result<Vec
         let role = section_role(name);
         let start = || place::of(source, bytes, elf, section.index(), 0);
         if let Some(SectionRole::Program(_, hook)) = role
-            && matches!(hook, Hook::HwRequest | Hook::HwOutputReport)
+            && hook.row().function.is_none()
         {
             add(Need {
                 place: start(),
