@@ -525,27 +525,11 @@ fn nearest(system: &System, text: &str) -> String {
     devices.sort_by_cached_key(|device| {
         let mut texts = vec![device.name.as_str().to_lowercase(), device.hid_name.to_lowercase()];
         texts.extend(device.nodes().iter().map(|node| node.display().to_string()));
-        texts.iter().map(|candidate| distance(&text, candidate)).min()
+        texts.iter().map(|candidate| strsim::levenshtein(&text, candidate)).min()
     });
     let shown: Vec<String> =
         devices.iter().take(SHOWN).map(|device| format!("{} ({})", device.name, Printable(&device.hid_name))).collect();
     format!("the nearest HID devices are {}; `hidbpf devices` lists all", shown.join(", "))
-}
-
-/// Returns the Levenshtein distance: how many characters must be inserted, removed or replaced.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -628,12 +612,5 @@ mod tests {
             assert_eq!(target(&link).unwrap(), expected);
         }
         assert!(target(&folder.path().join("nothing")).is_err());
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("0003:11c0:5606.0001", "0003:11c0:5606.0002"), 1);
     }
 }
