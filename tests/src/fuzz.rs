@@ -15,8 +15,8 @@ use std::time::Duration;
 use hidbpf::aside::Aside;
 use hidbpf::config::{Config, Source};
 use hidbpf::descriptor::{
-    Anatomy, Descriptor, HexBytes, ReportType, decoded_difference, items_difference, parse_hex, picture,
-    picture_of_difference, reports_difference,
+    Anatomy, Descriptor, HexBytes, ReportType, decoded_difference, diagnose, items_difference, picture,
+    picture_of_difference, posted, reports_difference,
 };
 use hidbpf::device::{Device, has_input_report};
 use hidbpf::fast::{KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
@@ -47,8 +47,9 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
+    Target { name: "posted", run: posted, seeds: || Ok(POSTED.map(Vec::from).into()) },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
     Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
     Target { name: "link", run: link, seeds: || Ok(objects().to_vec()) },
@@ -72,10 +73,34 @@ pub fn recording(bytes: &[u8]) {
     for finding in recording.findings() {
         let _ = finding.to_string();
     }
+    for device in 0..recording.devices.len() {
+        let _ = diagnose::recording(&recording, device);
+    }
     let written = recording.to_string();
     let again = Recording::parse(path, written.as_bytes()).expect("what was written can be read");
     assert_eq!(again.to_string(), written);
     assert_eq!((again.devices.len(), &again.events), (recording.devices.len(), &recording.events));
+}
+
+/// Runs on a file in one of the forms in which descriptors and recordings are posted.
+pub fn posted(bytes: &[u8]) {
+    let mut read = match posted::read(bytes) {
+        Ok(read) => read,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    assert!(posted::FORMS.contains(&read.form));
+    let count = read.recording.devices.len();
+    assert!(count > 0 && count == read.origins.len() && count == read.explain().len());
+    assert!(read.recording.events.iter().all(|event| event.device < count));
+    // The whole of a file is never larger than what it says by much.
+    let total: usize = read.recording.devices.iter().map(|device| device.descriptor.len()).sum();
+    assert!(total <= (bytes.len() + 1) << 16, "{total} bytes from {}", bytes.len());
+    read.retain(|index, _| index == 0);
+    assert_eq!(read.recording.devices.len(), 1);
+    assert!(read.recording.events.iter().all(|event| event.device == 0));
 }
 
 /// Runs on a report descriptor. The last 16 bytes are also a report.
@@ -85,6 +110,9 @@ pub fn descriptor(bytes: &[u8]) {
     assert_eq!(anatomy.items.iter().map(|item| item.bytes.len()).sum::<usize>(), bytes.len());
     for item in &anatomy.items {
         let _ = (item.kind.name(), item.kind.value());
+    }
+    for finding in diagnose::descriptor(bytes) {
+        assert!(diagnose::Repair::apply(&finding.repairs, bytes).is_some(), "{finding:?}");
     }
     let read = Descriptor::parse(bytes);
     assert_eq!(read.as_ref().err(), anatomy.fault.as_ref());
@@ -286,7 +314,6 @@ pub fn text(bytes: &[u8]) {
     if let Ok(feature) = text.parse::<Feature>() {
         assert_eq!(feature.to_string().parse::<Feature>().ok(), Some(feature));
     }
-    let _ = parse_hex(&text);
 }
 
 /// Runs everything that a replay does with an object. The programs get less time and memory than usual, so that many can be tried.
@@ -525,6 +552,26 @@ const DEVICES: [&[u8]; 2] = [
       MODALIAS=hid:b0003g0001v0000256Cp00000066\n\xffI:123\nE:HUION_FIRMWARE_ID=HUION_T21j_230511\nE:HIDBPF=1\n\xff\x05\x01\x09\x02\xa1\x01\
       \x09\x30\x75\x08\x95\x01\x81\x06\xc0",
     b"HID_NAME=two\nHIDBPF_IGNORE=1\nHID_UNIQ=x\n\xffE:HIDBPF_OPTION_MOUSE_INVERT_Y_AXIS=both\n",
+];
+
+/// A small file of each family of forms.
+const POSTED: [&[u8]; 16] = [
+    b"$ hid-recorder\n> R: 7 05 01 09\n02 a1 01 c0\nN: Mouse\nI: 3 46d c077\nE: 000000.000040 4 00 01 00 00\n",
+    b"001:005:001:DESCRIPTOR 1709695945.570816\n 05 01 09 02 A1 01 C0\n\n001:005:001:STREAM 1709695946.5\n 00 01\n",
+    b"Bus 001 Device 005: ID 046d:c077 M\n bInterfaceNumber 0\n Report Descriptor: (length is 7)\n Item(Global): Usage Page, data= [ 0x01 ] 1\n Item(Main  ): Collection, data= [ 0x01 ] 1\n",
+    b"# Name: Mouse\n  hid: [\n 0x05, 0x01,\n 0xc0 ]\n- hid:\n time: [ 0, 12]\n hidraw0: [\n 0x01, 0x00\n ]\n",
+    b"+-o A\n | \"VendorID\" = 5\n | \"ReportDescriptor\" = <05010902\na101c0>\n",
+    b"<key>ReportDescriptor</key><data>BQEJAqEBwA==</data></dict>",
+    b"ffff8f1d 100 S Ci:1:002:0 s 81 06 2200 0001 0007 7 <\nffff8f1d 130 C Ci:1:002:0 0 7 = 05010902 a101c0\nffff8f1d 300 C Ii:1:002:1 0:8 4 = 00010000\n",
+    b"258A:0049: A - B\nPATH:\\\\?\\hid#vid_258a&pid_0049&mi_01&col01#7\nDESCRIPTOR:\n  05  01  09  02  A1  01  C1  00\n  (8 bytes)\n",
+    b"[Attributes]\n0028=2803:0029:02:05010902a101c0:00002a4b-0000-1000-8000-00805f9b34fb\n0x0001=3608250705010902a101c0\nNotification handle = 0x0024 value: 01 00\n",
+    b"==> /sys/kernel/debug/hid/0003:046D:C077.0001/rdesc <==\n05 01 09 02 a1 01 c0\n\n  INPUT(1)[INPUT]\n    Field(0)\n",
+    b"<descriptor><usage_page>desktop<!-- a (01h) --></usage_page><COLLECTION type=\"application\"><input><variable/></input><unit><si_linear><centimeter>2</centimeter></si_linear></unit></COLLECTION></descriptor>",
+    b"[   12.345678] hid: rdesc: 00000000: 05 01 09 02 a1 01  ......\n[   12.345679] hid: rdesc: 00000006: c0  .\n",
+    b"0000000 000405 001011\n*\n0000010 000641 000300\n0000014\n",
+    b"const u8 d[] = { 0x05, 0x01, USAGE(1), 0x02, /* x */ 0xa1, 1, 0xc0 }; // y\nd = b'\\x05\\x01\\t\\x02\\xa1\\1'",
+    b"Usage Page (Desktop),  ; Generic (01h)\nUsage (Mouse)\nCollection (Application),\nInput (Variable, Relative),\nEnd Collection\n",
+    b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x1c\0\0\0\x01\0\0\0\x14\0\0\0\xdc\0\0\0\0\0\0\0\x14\0\0\0",
 ];
 
 const VALUES: [&str; 5] =

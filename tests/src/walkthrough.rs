@@ -27,6 +27,8 @@ pub const PAGES: &[(&str, &str)] = pages![
     "docs/case-study.md",
     "docs/configuration-file.md",
     "docs/configuration.md",
+    "docs/findings.md",
+    "docs/forms.md",
     "docs/hid-bpf-primer.md",
     "docs/hid-primer.md",
     "docs/packaging.md",

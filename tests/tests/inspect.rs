@@ -105,8 +105,9 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
     let mouse = recording("mouse-invert-y", "mouse.hid");
     let recorded = fs::read(&mouse).expect("the recording can be read");
     let object = fs::read(object("mouse-invert-y")).expect("the object can be read");
-    let c = format!("// a mouse\nstatic const u8 rdesc[] = {{\n/* {MOUSE} */\n}};\n");
     let array = MOUSE.split(' ').map(|byte| format!("0x{byte},")).collect::<Vec<_>>().join("\n");
+    let c =
+        format!("// a mouse\nstatic const u8 rdesc[] = {{\n/* 05 01 */ {} /* 05 */\n}};\n", array.replace('\n', " "));
     for (name, content, code, words) in [
         ("raw", bytes(MOUSE).as_slice(), 0, "input report (Mouse), 3 bytes"),
         ("hex.txt", MOUSE.as_bytes(), 0, "input report (Mouse), 3 bytes"),
@@ -114,9 +115,10 @@ fn files_and_standard_input_are_told_apart_by_what_is_in_them() {
         ("recording", &recorded, 0, "Holtek USB Gaming Mouse\n"),
         ("recording.hid", &recorded, 0, "Holtek USB Gaming Mouse\n"),
         ("object", &object, 0, "mouse-invert-y: "),
-        ("empty", b"", 1, "refuses the descriptor at byte 0: it has 0 bytes"),
-        ("c.c", c.as_bytes(), 1, "line 2: `static` is not a byte in hex"),
-        ("text", b"hello, world\n", 1, "is not a recording, an object or a descriptor in hex"),
+        ("empty", b"", 1, "the file is empty"),
+        ("c.c", c.as_bytes(), 0, "read 45 bytes: array, rdesc\n"),
+        ("wrong.c", c.replace("0x09, 0x02,", "mouse, 0x02,").as_bytes(), 1, ":3:25: invalid byte \"mouse\""),
+        ("text", b"hello, world\n", 1, ":1:1: \"hello, world\" is not in a known form"),
         ("broken.hid", b"R: 3 05 01\n", 1, "broken.hid:1: the length says 3 bytes, and 2 follow"),
     ] {
         let path = dir.path().join(name);

@@ -36,7 +36,7 @@ fn a_broken_line_is_named_with_what_was_expected() {
     let long = "07 ".repeat(70);
     for (text, words) in [
         ("N: x\nI: 3 1d6b 0104\n", "mouse.hid: device 0 has no `R:` line, its report descriptor"),
-        ("R: 3 05 01 c0\n", "mouse.hid: device 0 has no `I:` line, its bus, vendor and product"),
+        ("R: 3 05 01 c0\nE: 0.000000 1 00\n", "the report descriptor is invalid at byte 2: End Collection"),
         ("", "mouse.hid: the recording has no `R:` line"),
         ("N: x\nR: 4 05 01 c0\n", "mouse.hid:2: the length says 4 bytes, and 3 follow"),
         ("R: x 05 01 c0\n", "mouse.hid:1: `x` is not a length in bytes"),

@@ -129,6 +129,7 @@ fn answers_keep_their_keys() {
         &["inspect", driver],
         &["inspect", "--items", "--reports", &joystick],
         &["replay", "frtec-raptor-mach-2", &joystick],
+        &["diagnose", &joystick],
         &["new", "new-driver", "--from", &joystick],
         &["build", "new-driver"],
     ];

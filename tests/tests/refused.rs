@@ -157,8 +157,8 @@ fn sizes_that_no_device_has_make_no_driver() {
 fn a_bare_descriptor_needs_ids() {
     let desk = desk();
     write(desk.path(), "m.txt", &format!("# from a forum\n{MOUSE}\n"));
-    check(&run(&desk, &["new", "bare", "--from", "m.txt"]), 1, &["failed to read the ids", "--ids 0003:3746:FFFF"]);
-    check(&run(&desk, &["new", "bare", "--from", "m.txt", "--ids", "0003:1209"]), 2, &["0003:046D:C077"]);
+    check(&run(&desk, &["new", "bare", "--from", "m.txt"]), 1, &["failed to find the ids", "--id usb:3746:ffff"]);
+    check(&run(&desk, &["new", "bare", "--from", "m.txt", "--ids", "0003:1209"]), 2, &["usb:046d:c077"]);
     check(&run(&desk, &["new", "bare", "--from", "m.txt", "--ids", "0005:1209:00aB"]), 0, &[]);
     let manifest = read(desk.path(), "bare/driver.toml");
     for line in ["bus = \"bluetooth\"", "vendor = 0x1209", "product = 0x00ab", "rdesc-size = 28"] {

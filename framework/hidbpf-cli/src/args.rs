@@ -24,6 +24,17 @@ Examples:
   hidbpf inspect --items '05 01 09 02 a1 01 ...'
   hidbpf inspect mouse.hid --diff my-mouse --svg mouse.svg";
 
+/// The forms of files that describe devices.
+const FORMS: &str = "\
+A file is read in the form in which people post it. A line on standard error says what it was taken for:
+  a recording of hid-recorder, also copied from a terminal or a mail
+  hex with any separators and prefixes, hex dumps of xxd, hexdump and od, base64, binary
+  arrays of C, Rust, Python, JSON and other languages, with comments
+  usbhid-dump, lsusb -v, win-hid-dump, mac-hid-dump, hidapi's hidtest, hid-decode, hidrd-convert
+  /sys/kernel/debug/hid/*/rdesc and events, lines of the kernel log, libinput record
+  BlueZ's files, gatttool, bluetoothctl, btmon, sdptool, ioreg
+  usbmon's text, and USB captures of Wireshark and USBPcap (pcap, pcapng)";
+
 const REQUEST_EXAMPLES: &str = "\
 Examples:
   hidbpf request /dev/hidraw3 get feature 5
@@ -202,8 +213,10 @@ pub enum Command {
     Replay {
         /// A driver's name, or the path of its object (with a `/`, or ending in `.bpf.o`)
         driver: String,
-        /// A recording by `hidbpf record` or hid-recorder
+        /// A recording by `hidbpf record` or hid-recorder, or a file in another form: `hidbpf help inspect` lists them
         recording: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
         /// Compare the result with the recording in FILE. Print differences, and exit with 1 if there are any
         #[arg(long, value_name = "FILE", conflicts_with = "decode")]
         expect: Option<PathBuf>,
@@ -234,8 +247,22 @@ pub enum Command {
         ask: Ask,
     },
     /// Show a report descriptor, or the content of a driver's object
-    #[command(after_help = INSPECT_EXAMPLES)]
+    #[command(after_help = INSPECT_EXAMPLES, after_long_help = format!("{INSPECT_EXAMPLES}\n\n{FORMS}"))]
     Inspect(Inspect),
+    /// Find defects in a report descriptor or a recording, and propose repairs
+    ///
+    /// Each finding says how sure it is: certain, likely or possible. It says where the defect is, what you notice, why it is a defect,
+    /// and which bytes to change. docs/findings.md explains each. Exits with 1 if there are findings.
+    #[command(
+        after_help = "Examples:\n  hidbpf diagnose /dev/hidraw3\n  hidbpf diagnose mouse.hid\n  hidbpf diagnose posted.txt --interface 1"
+    )]
+    Diagnose {
+        /// Devices, and files in any form that `hidbpf help inspect` lists. `-` reads standard input
+        #[arg(value_name = "DEVICE|FILE", required = true)]
+        what: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
+    },
     /// Record a device for a driver author, until it is unplugged or you press Ctrl-C
     ///
     /// Writes hid-recorder's format. The recording has the original descriptor and the reports as the device sent them, even if a driver is
@@ -267,19 +294,22 @@ pub enum Command {
     /// and the place of each field in the reports.
     #[command(
         after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3\n  \
-            hidbpf new my-ups --from descriptor.txt --ids 0003:3746:FFFF"
+            hidbpf new my-ups --from descriptor.txt --id usb:3746:ffff"
     )]
     New {
         /// The driver's name, such as `logitech-m90`. The folder of that name is created in the current directory
         #[arg(value_parser = |name: &str| DriverName::new(name))]
         name: DriverName,
-        /// A recording, a descriptor in hex, or a device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. Repeat it
-        /// for other interfaces of the device
+        /// A recording or a descriptor in any form that `hidbpf help inspect` lists, or a device: its name in /sys/bus/hid/devices, a path in
+        /// sysfs, or a node in /dev. Repeat it for other interfaces of the device
         #[arg(long, value_name = "FILE|DEVICE", required = true)]
         from: Vec<String>,
-        /// Bus, vendor and product of the device that has the descriptor in hex, as in its name in /sys/bus/hid/devices
-        #[arg(long, value_name = "BUS:VENDOR:PRODUCT", value_parser = ids)]
+        /// Bus, vendor and product of a device whose file does not have them: `usb:058f:9410`, or as in its name in
+        /// /sys/bus/hid/devices
+        #[arg(long = "id", alias = "ids", value_name = "BUS:VENDOR:PRODUCT", value_parser = ids)]
         ids: Option<(Bus, VendorId, ProductId)>,
+        #[command(flatten)]
+        choice: Choice,
     },
     /// Compile a driver's folder or a foreign source, and run it over its recordings
     ///
@@ -397,17 +427,25 @@ pub enum ReportKind {
     Output,
 }
 
-/// Bus, vendor and product as the kernel's names of devices have them: `0003:046D:C077`.
+/// Bus, vendor and product: `usb:046d:c077`, or as the kernel's names of devices have them: `0003:046D:C077`.
 fn ids(text: &str) -> Result<(Bus, VendorId, ProductId), String> {
     let number = |part: &str| {
         let is_hex = part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         u16::from_str_radix(part, 16).ok().filter(|_| is_hex)
     };
-    let parts: Option<Vec<u16>> = text.split(':').map(number).collect();
-    match parts.as_deref() {
-        Some(&[bus, vendor, product]) => Ok((Bus(bus), VendorId(vendor.into()), ProductId(product.into()))),
-        _ => Err("expected three numbers of four hex digits, as in `0003:046D:C077`".to_owned()),
-    }
+    let bus = |part: &str| {
+        let named = [Bus::USB, Bus::BLUETOOTH, Bus::VIRTUAL, Bus::I2C].into_iter().find(|bus| bus.name() == Some(part));
+        named.or_else(|| number(part).map(Bus))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let ids = match parts[..] {
+        [first, vendor, product] => bus(first).zip(number(vendor)).zip(number(product)),
+        _ => None,
+    };
+    ids.map(|((bus, vendor), product)| (bus, VendorId(vendor.into()), ProductId(product.into()))).ok_or_else(|| {
+        "expected a bus (usb, bluetooth, i2c, virtual) and two numbers of four hex digits, as in `usb:046d:c077`"
+            .to_owned()
+    })
 }
 
 fn report_id(text: &str) -> Result<u8, String> {
@@ -436,6 +474,17 @@ fn property(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Which device of a file with several.
+#[derive(Debug, Default, clap::Args)]
+pub struct Choice {
+    /// Take only this USB interface of the devices in the file
+    #[arg(long, value_name = "NUMBER")]
+    pub interface: Option<u32>,
+    /// Take only this device of the file: its number, counted from 0, a part of its name, or its ids as in `046d:c077`
+    #[arg(long = "device", value_name = "NUMBER|NAME")]
+    pub device: Option<String>,
+}
+
 #[derive(Debug, clap::Args)]
 pub struct OneDevice {
     /// The device: its name in /sys/bus/hid/devices, a path in sysfs, or a node in /dev. hidbpf remembers it by its ids, and its serial
@@ -448,9 +497,11 @@ pub struct OneDevice {
 
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// A device, a recording (`mouse.hid`), a driver's name, the path of its object, or a descriptor. A descriptor is a file in bytes or hex, or
+    /// A device, a recording (`mouse.hid`), a driver's name, the path of its object, or a descriptor: a file in any of the forms below, or
     /// hex on the command line. `-` reads any of these files from standard input
     pub what: String,
+    #[command(flatten)]
+    pub choice: Choice,
     /// Show the descriptor item by item, with offsets and bytes
     #[arg(long)]
     pub items: bool,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::text::Printable;
 use serde::Serialize;
 
 /// The version of the JSON output. It increases if a key is removed or changes its meaning, but not if one is added.
@@ -85,6 +86,12 @@ pub fn complain(failure: &Failure, verbose: bool) {
         Failure::Told => Ok(()),
     }
     .and_then(|()| stderr.flush());
+}
+
+/// Prints a line on standard error that explains the result, and is no warning.
+pub fn say(line: &str) {
+    // The result matters more than its explanation.
+    let _ = writeln!(io::stderr().lock(), "{}", Printable(line));
 }
 
 fn write_error(to: &mut impl Write, error: &Error, verbose: bool) -> io::Result<()> {

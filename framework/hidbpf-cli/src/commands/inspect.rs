@@ -42,7 +42,7 @@ struct Shown {
 }
 
 pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
-    let subject = Subject::find(context, &arguments.what, arguments.descriptor.map(Which::from))?;
+    let subject = Subject::find(context, &arguments.what, &arguments.choice, arguments.descriptor.map(Which::from))?;
     let wanted = Wanted { items: arguments.items, reports: arguments.reports || !arguments.items };
     let name = subject.json_name();
     let sheets = match subject {

@@ -3,6 +3,7 @@
 mod build;
 mod config;
 mod devices;
+mod diagnose;
 mod doctor;
 mod drivers;
 mod enable;
@@ -79,16 +80,17 @@ pub fn run(args: Args) -> Outcome {
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),
         Command::Drivers { driver } => drivers::run(&context, driver.as_deref()),
-        Command::Replay { driver, recording, expect, decode, generation, property, option, feature } => {
+        Command::Replay { driver, recording, choice, expect, decode, generation, property, option, feature } => {
             let (properties, options, features) = (property, option, feature);
-            let request = replay::Request { expect, decode, generation, properties, options, features };
+            let request = replay::Request { choice, expect, decode, generation, properties, options, features };
             replay::run(&context, &driver, &recording, &request)
         }
         Command::Request { device, ask } => request::run(&context, &device, &ask),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Diagnose { what, choice } => diagnose::run(&context, &what, &choice),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
-        Command::New { name, from, ids } => new::run(&context, &name, &from, ids),
+        Command::New { name, from, ids, choice } => new::run(&context, &name, &from, ids, &choice),
         Command::Build { what, output, device, watch } => {
             build::run(&context, &build::Request { what, output, device, watch })
         }

@@ -15,13 +15,14 @@ use hidbpf_build::Interface;
 use serde_json::json;
 
 use super::Context;
-use super::source::{self, Source};
+use super::source;
+use crate::args::Choice;
 use crate::output::{self, Outcome};
 
-pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Ids>) -> Outcome {
+pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Ids>, choice: &Choice) -> Outcome {
     let mut interfaces = Vec::new();
     for source in from {
-        interfaces.extend(read(context, source, ids)?);
+        interfaces.extend(read(context, source, ids, choice)?);
     }
     let here = env::current_dir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to find the current directory", error))?;
@@ -40,21 +41,29 @@ pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Id
 /// Bus, vendor and product.
 type Ids = (Bus, VendorId, ProductId);
 
-/// Reads the interfaces of a recording, of a bare descriptor with these IDs, or of a device.
-fn read(context: &Context, source: &str, ids: Option<Ids>) -> Result<Vec<Interface>, Error> {
+/// Reads the interfaces of a file, with these IDs if the file has none, or of a device.
+fn read(context: &Context, source: &str, ids: Option<Ids>, choice: &Choice) -> Result<Vec<Interface>, Error> {
     let path = Path::new(source);
     if path.is_file() {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let recording = match (Source::open(path)?, ids) {
-            (Source::Recording(recording), _) => recording,
-            (Source::Descriptor(descriptor), Some(ids)) => source::recording_of(descriptor, ids),
-            (Source::Descriptor(_), None) => {
-                let what =
-                    format!("failed to read the ids of the device in `{}`: it is a bare descriptor", Printable(source));
-                let hint = "add `--ids BUS:VENDOR:PRODUCT`, as in the device's name in /sys/bus/hid/devices: `--ids 0003:3746:FFFF`";
-                return Err(Error::new(ErrorKind::Io, what).with_hint(hint));
-            }
-        };
+        let mut posted = source::open(path, choice)?;
+        let has_no_descriptor = posted.recording.devices.iter().all(|device| device.descriptor.is_empty());
+        if has_no_descriptor && posted.form != "recording" {
+            return Err(source::no_descriptor(source, &posted));
+        }
+        for (device, origin) in posted.recording.devices.iter_mut().zip(&posted.origins).filter(|(_, it)| !it.has_ids) {
+            (device.bus, device.vendor, device.product) = ids.ok_or_else(|| {
+                let what = format!(
+                    "failed to find the ids of the device in `{}`: the file has none (line {})",
+                    Printable(source),
+                    origin.line
+                );
+                let hint =
+                    "add `--id BUS:VENDOR:PRODUCT`, as in `--id usb:3746:ffff`: `lsusb` shows vendor and product";
+                Error::new(ErrorKind::Io, what).with_hint(hint)
+            })?;
+        }
+        let recording = posted.recording;
         return Ok(Interface::all_of(&name, &recording));
     }
     // Match rules for another descriptor would not match.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::Descriptor;
+use hidbpf::descriptor::posted::{Origin, Posted};
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Event, Feature, Recording};
@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::Context;
 use super::mismatch::mismatch;
-use super::source::{self, Source};
+use super::source;
 use super::words::{listed, marked, plain, words};
-use crate::args::Hooks;
+use crate::args::{Choice, Hooks};
 use crate::output::{self, Failure, Failures, Outcome};
 
 /// The result of a request without an answer in the recording.
@@ -25,6 +25,7 @@ const EIO: i32 = 5;
 
 /// The parsed arguments.
 pub struct Request {
+    pub choice: Choice,
     pub expect: Option<PathBuf>,
     pub decode: bool,
     pub generation: Option<Hooks>,
@@ -35,13 +36,15 @@ pub struct Request {
 
 pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> Outcome {
     let driver = context.driver(driver)?;
-    let Read { recording, has_ids } = read(path)?;
+    let mut posted = source::open(path, &request.choice)?;
+    drop_incomplete(path, &mut posted)?;
+    let Posted { recording, origins, .. } = posted;
     for finding in recording.findings() {
         tracing::warn!("{}: {finding}", path.display());
     }
-    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, has_ids, path, request)?;
+    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, &origins, path, request)?;
     if let Some(expect) = &request.expect {
-        let expected = read(expect)?.recording;
+        let expected = source::open(expect, &Choice::default())?.recording;
         let difference = replay::difference(&expected, &fixed);
         if difference.is_empty() {
             return Ok(());
@@ -61,27 +64,29 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     }
 }
 
-/// The input of the replay.
-struct Read {
-    recording: Recording,
-    /// Whether it has the device's IDs. A bare descriptor has none, so match rules can't match it.
-    has_ids: bool,
-}
-
-fn read(path: &Path) -> Result<Read, Error> {
-    Ok(match Source::open(path)? {
-        Source::Recording(recording) => Read { recording, has_ids: true },
-        Source::Descriptor(descriptor) => {
-            let recording = source::recording_of(descriptor, (Bus::USB, VendorId(0), ProductId(0)));
-            Read { recording, has_ids: false }
-        }
-    })
+/// Drops the devices whose descriptor is not in the file. The kernel makes no HID device without one.
+fn drop_incomplete(path: &Path, posted: &mut Posted) -> Result<(), Error> {
+    let has_descriptor: Vec<bool> =
+        posted.recording.devices.iter().map(|device| !device.descriptor.is_empty()).collect();
+    // A recording may say that a descriptor has no bytes.
+    if has_descriptor.iter().all(|has| *has) || posted.form == "recording" {
+        return Ok(());
+    }
+    if !has_descriptor.contains(&true) {
+        return Err(source::no_descriptor(&path.to_string_lossy(), posted));
+    }
+    for index in (0..has_descriptor.len()).filter(|index| !has_descriptor[*index]) {
+        let what = source::called(posted, index);
+        tracing::warn!("{}: {what} has no report descriptor, and is left out", path.display());
+    }
+    posted.retain(|index, _| has_descriptor[index]);
+    Ok(())
 }
 
 fn replayed(
     driver: &DriverObject,
     recording: &Recording,
-    has_ids: bool,
+    origins: &[Origin],
     path: &Path,
     request: &Request,
 ) -> Result<Replayed, Failures> {
@@ -111,7 +116,8 @@ fn replayed(
     };
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
-    for device in recording.devices.iter().filter(|_| has_ids) {
+    // Match rules can't match a device without IDs.
+    for (device, _) in recording.devices.iter().zip(origins).filter(|(_, origin)| origin.has_ids) {
         let verdict = recording::judge(&driver.manifest, device, &settings(device).properties);
         if let Some(mismatch) = mismatch(driver, &verdict) {
             tracing::warn!("{}: device {}: {mismatch}", path.display(), device.number);

@@ -4,12 +4,13 @@
 
 mod decode;
 mod descriptor;
+pub mod diagnose;
 mod diff;
 mod item;
 mod lengths;
 pub mod packed;
 mod parser;
-mod posted;
+pub mod posted;
 pub mod recording;
 mod report;
 mod svg;
@@ -24,7 +25,6 @@ pub use diff::{
 pub use item::{Class, CollectionKind, Flags, Item, ItemKind};
 pub use lengths::ReportLengths;
 pub use parser::Note;
-pub use posted::{InvalidHex, parse_hex};
 pub use report::{Collection, Extent, Field, FieldKind, Part, Report, Row};
 pub use svg::{picture, picture_of_difference};
 pub use unit::{Scaled, Unit};

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use hidbpf::descriptor::parse_hex;
+use hidbpf::descriptor::HexBytes;
+use hidbpf::descriptor::posted::{self, Origin};
 use hidbpf::descriptors::{self, NoCurrent, Which};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -17,8 +18,8 @@ use hidbpf::replay;
 use hidbpf::text::Printable;
 use serde_json::{Value, json};
 
-use crate::commands::source::Source;
-use crate::commands::{Context, is_object_path};
+use crate::args::Choice;
+use crate::commands::{Context, is_object_path, source};
 
 /// The subject.
 pub enum Subject {
@@ -49,13 +50,10 @@ pub struct Sheet {
     pub recorded: Option<Box<recording::Device>>,
 }
 
-/// The maximum size of a file or of standard input, in bytes.
-const MAX_INPUT: u64 = 256 << 20;
-
 impl Subject {
     /// Finds the subject, first by the form of its name, then by what exists.
-    pub fn find(context: &Context, what: &str, which: Option<Which>) -> Result<Subject, Error> {
-        let found = Subject::find_any(context, what, which)?;
+    pub fn find(context: &Context, what: &str, choice: &Choice, which: Option<Which>) -> Result<Subject, Error> {
+        let found = Subject::find_any(context, what, choice, which)?;
         match (&found, which) {
             (Subject::Sheets(sheets, _), Some(which @ (Which::Fixed | Which::Current)))
                 if sheets.iter().any(|sheet| sheet.device.is_none()) =>
@@ -68,10 +66,10 @@ impl Subject {
         }
     }
 
-    fn find_any(context: &Context, what: &str, which: Option<Which>) -> Result<Subject, Error> {
+    fn find_any(context: &Context, what: &str, choice: &Choice, which: Option<Which>) -> Result<Subject, Error> {
         let path = Path::new(what);
         if what == "-" {
-            return Subject::read("standard input", Path::new("-"), io::stdin().lock());
+            return Subject::read("standard input", Path::new("-"), io::stdin().lock(), choice);
         }
         if what.parse::<HidName>().is_ok() {
             return Subject::device(context, Device::find(&context.system, what)?, which);
@@ -80,8 +78,10 @@ impl Subject {
         let name = DriverName::new(what).ok();
         let is_installed = |name: &DriverName| context.system.find_driver(name).is_some();
         if path.is_file() && !name.as_ref().is_some_and(is_installed) {
-            let file = fs::File::open(path).map_err(|error| unreadable(what, error))?;
-            return Subject::read(what, path, file);
+            let file = fs::File::open(path).map_err(|error| {
+                Error::because(ErrorKind::Io, format!("failed to read `{}`", Printable(what)), error)
+            })?;
+            return Subject::read(what, path, file, choice);
         }
         if is_object_path(what) && what.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(context.driver(what)?)));
@@ -93,11 +93,11 @@ impl Subject {
             Some(_) => context.driver(what),
             None => Err(Error::new(ErrorKind::NoDriver, "no driver has such a name")),
         };
-        match (driver, parse_hex(what)) {
+        match (driver, hex(what)) {
             (Ok(driver), _) => Ok(Subject::Driver(Box::new(driver))),
             (Err(error), _) if error.kind() != ErrorKind::NoDriver => Err(error),
-            (Err(_), Ok(bytes)) if bytes.len() > 1 => Ok(Subject::bytes("hex from the command line", bytes)),
-            (Err(error), _) => {
+            (Err(_), Some(bytes)) => Ok(Subject::bytes("hex from the command line", bytes)),
+            (Err(error), None) => {
                 let what = format!("`{}` is not a driver, device, file or descriptor in hex", Printable(what));
                 Err(Error::because(ErrorKind::NoDriver, what, error))
             }
@@ -112,23 +112,29 @@ impl Subject {
         }
     }
 
-    /// Reads a file of any supported kind: an object, a recording, hex, or a descriptor's bytes.
-    fn read(name: &str, path: &Path, file: impl Read) -> Result<Subject, Error> {
-        let mut content = Vec::new();
-        file.take(MAX_INPUT + 1).read_to_end(&mut content).map_err(|error| unreadable(name, error))?;
-        if content.len() as u64 > MAX_INPUT {
-            let what = format!("`{}` is larger than {} MiB", Printable(name), MAX_INPUT >> 20);
-            return Err(Error::new(ErrorKind::Io, what));
-        }
+    /// Reads a file of any supported kind: an object, or what people post.
+    fn read(name: &str, path: &Path, file: impl Read, choice: &Choice) -> Result<Subject, Error> {
+        let content = source::content(name, file)?;
         if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(DriverObject::parse(path, content)?)));
         }
-        Ok(match Source::read(path, &content)? {
-            Source::Recording(recording) => {
-                Subject::Sheets(recording.devices.iter().map(Sheet::of_recorded).collect(), "recording")
+        let posted = source::parse(name, &content, choice)?;
+        let mut sheets = Vec::new();
+        for (index, device) in posted.recording.devices.iter().enumerate() {
+            if device.descriptor.is_empty() {
+                let count = posted.recording.events_of(index).count();
+                let what = source::called(&posted, index);
+                tracing::warn!("{}: {what} has {count} reports and no report descriptor", Printable(name));
+            } else if source::is_bare(&posted) {
+                return Ok(Subject::bytes(name, device.descriptor.clone()));
+            } else {
+                sheets.push(Sheet::of_recorded(device, &posted.origins[index]));
             }
-            Source::Descriptor(bytes) => Subject::bytes(name, bytes),
-        })
+        }
+        if sheets.is_empty() {
+            return Err(source::no_descriptor(name, &posted));
+        }
+        Ok(Subject::Sheets(sheets, "recording"))
     }
 
     fn device(context: &Context, device: Device, which: Option<Which>) -> Result<Subject, Error> {
@@ -186,12 +192,16 @@ impl Sheet {
         self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
     }
 
-    fn of_recorded(device: &recording::Device) -> Sheet {
+    fn of_recorded(device: &recording::Device, origin: &Origin) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
+        let ids = origin.has_ids.then_some(ids);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));
+        let interface = origin.interface.map(|number| format!("interface {number}"));
+        let title = [&device.name, &origin.title].into_iter().find(|title| !title.is_empty()).cloned();
+        let title = title.or_else(|| interface.clone()).unwrap_or_else(|| format!("device {}", device.number));
         Sheet {
-            title: device.name.clone(),
-            lines: [ids].into_iter().chain(phys).collect(),
+            title,
+            lines: ids.into_iter().chain(phys).collect(),
             about: json!({
                 "number": device.number,
                 "hid-name": device.name,
@@ -204,7 +214,8 @@ impl Sheet {
             settings: replay::Settings::of(device),
             device: None,
             which: None,
-            recorded: Some(Box::new(device.clone())),
+            // Without IDs there is nothing to match.
+            recorded: origin.has_ids.then(|| Box::new(device.clone())),
         }
     }
 
@@ -242,6 +253,11 @@ impl Sheet {
     }
 }
 
-fn unreadable(name: &str, error: io::Error) -> Error {
-    Error::because(ErrorKind::Io, format!("failed to read `{}`", Printable(name)), error)
+/// Returns the bytes of hex from the command line.
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let bytes = match text.parse::<HexBytes>() {
+        Ok(HexBytes(bytes)) => bytes,
+        Err(_) => posted::read(text.as_bytes()).ok()?.recording.devices.first()?.descriptor.clone(),
+    };
+    Some(bytes).filter(|bytes| bytes.len() > 1)
 }

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
+use hidbpf::descriptor::diagnose;
 use hidbpf::descriptor::{Change, Descriptor, Difference, HexBytes, Item, Row, items_difference};
 use hidbpf::text::Printable;
 
 use super::{Shown, Wanted};
+use crate::commands::diagnose::count;
 
 /// The number of unchanged items to show around differences.
 const CONTEXT: usize = 3;
@@ -30,6 +32,10 @@ pub fn write(to: &mut dyn Write, shown: &Shown, wanted: &Wanted) -> io::Result<(
         Some((change, None)) => writeln!(to, "  {}, {size} bytes: {change}", shown.sheet.what()),
         None => {
             writeln!(to, "  {}, {size} bytes", shown.sheet.what())?;
+            let findings = diagnose::descriptor(&shown.sheet.subject.descriptor).len();
+            if findings > 0 {
+                writeln!(to, "  {}: `hidbpf diagnose` explains", count(findings))?;
+            }
             one(to, shown, wanted)?;
             refusal(to, "", shown)
         }

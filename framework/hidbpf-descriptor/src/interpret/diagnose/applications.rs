@@ -1,0 +1,139 @@
+//! Controls under the wrong kind of device.
+
+use crate::hex::HexBytes;
+use crate::interpret::descriptor::Anatomy;
+use crate::interpret::item::ItemKind;
+use crate::interpret::recording::{Device, Recording};
+use crate::interpret::usage::Usage;
+
+use super::view::{Seen, View};
+use super::{Certainty, Finding, Repair, rules};
+
+const PEN: Usage = Usage(0x000d_0002);
+const DIGITIZER: Usage = Usage(0x000d_0001);
+const KEYBOARD: Usage = Usage(0x0001_0006);
+const MOUSE: Usage = Usage(0x0001_0002);
+const JOYSTICK: Usage = Usage(0x0001_0004);
+const GAMEPAD: Usage = Usage(0x0001_0005);
+const SLIDER: Usage = Usage(0x0001_0036);
+const DIAL: Usage = Usage(0x0001_0037);
+const WHEEL: Usage = Usage(0x0001_0038);
+
+pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let data = |seen: &&Seen<'_>| seen.is_input() && !seen.field.is_padding() && !seen.field.flags.is_constant();
+    for seen in view.fields.iter().filter(data) {
+        findings.extend(wheel(view, seen));
+        findings.extend(vendor_keys(view, seen));
+        findings.extend(vendor_axis(seen));
+    }
+    findings.extend(two_mice(view));
+    findings
+}
+
+/// Finds a slider or dial of a mouse that has no wheel.
+fn wheel(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    let odd = seen.field.usages.iter().take(8).find(|usage| [SLIDER, DIAL].contains(usage))?;
+    let has_wheel = view.fields.iter().any(|other| {
+        other.report.id == seen.report.id && other.is_input() && other.field.usages.iter().take(8).any(|it| it == WHEEL)
+    });
+    if seen.application() != MOUSE || has_wheel || !seen.field.flags.is_relative() {
+        return None;
+    }
+    let what = format!("the mouse has a {odd} that moves, and no Wheel");
+    let item = seen.item_of(odd);
+    let finding = Finding::in_field(&rules::WHEEL, Certainty::Likely, seen, what);
+    let offset = item.map_or(seen.field.offset, |item| item.offset);
+    Some(finding.at(offset).with(item.and_then(|item| Repair::value(item, WHEEL.id().into()))))
+}
+
+/// Finds numbers on the page 0xff01, of which the kernel takes three usages for keys.
+fn vendor_keys(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    const PAGE: u16 = 0xff01;
+    let is_key = |usage: Usage| usage.page() == PAGE && matches!(usage.id(), 1 | 3 | 4);
+    let field = seen.field;
+    let usage = field.usages.iter().take(field.count.min(64) as usize).find(|usage| is_key(*usage))?;
+    if !field.flags.is_variable() || field.size < 2 {
+        return None;
+    }
+    let key = match usage.id() {
+        1 => "KEY_MICMUTE",
+        3 => "KEY_BRIGHTNESSDOWN",
+        _ => "KEY_BRIGHTNESSUP",
+    };
+    // Without an input device, nothing becomes a key. A part of a descriptor does not show that.
+    let certainty = if has_input_device(view) { Certainty::Certain } else { Certainty::Possible };
+    let what = format!(
+        "{} values of {} bits have the usage {usage}, which the kernel takes for {key}",
+        field.count, field.size
+    );
+    let finding = Finding::in_field(&rules::VENDOR_KEYS, certainty, seen, what);
+    let page = seen.usage_page.filter(|item| matches!(item.kind, ItemKind::UsagePage(page) if page == u32::from(PAGE)));
+    let unshared = page.filter(|item| !view.is_shared(item, |other| other.usage_page));
+    // The kernel ignores the page 0xff00.
+    Some(finding.with(unshared.and_then(|item| {
+        let mut new = item.bytes.clone();
+        *new.get_mut(1)? = 0;
+        Some(Repair::Replace { offset: item.offset, old: HexBytes(item.bytes.clone()), new: HexBytes(new) })
+    })))
+}
+
+/// Returns whether the kernel makes an input device of the descriptor: `IS_INPUT_APPLICATION` of include/linux/hid.h.
+fn has_input_device(view: &View<'_>) -> bool {
+    let is_input = |usage: Usage| match usage.0 {
+        0x0001_0000..=0x0001_0008 | 0x000d_0001..=0x000d_0006 => true,
+        // System Control, Wireless Radio Controls, Consumer Control.
+        usage => matches!(usage, 0x0001_0080 | 0x0001_000c | 0x000c_0001),
+    };
+    view.fields.iter().any(|seen| seen.collections.iter().any(|(_, usage)| is_input(*usage)))
+}
+
+/// Finds values of a vendor's page that the kernel takes for an axis of a game controller.
+fn vendor_axis(seen: &Seen<'_>) -> Option<Finding> {
+    const CONSTANT: u8 = 1;
+    /// Pages that hidinput_configure_usage() ignores.
+    const IGNORED: [u16; 5] = [0xff00, 0xff7f, 0xffbc, 0xff09, 0xff43];
+    let usage = seen.field.usages.get(0)?;
+    let is_game = [JOYSTICK, GAMEPAD].contains(&seen.application());
+    if !is_game || usage.page() < 0xff00 || IGNORED.contains(&usage.page()) || seen.field.size < 2 {
+        return None;
+    }
+    if !seen.field.flags.is_variable() {
+        return None;
+    }
+    let what = format!("{} is data of {} bits, which the kernel takes for the axis ABS_MISC", usage, seen.field.size);
+    let finding = Finding::in_field(&rules::VENDOR_AXIS, Certainty::Likely, seen, what);
+    Some(finding.with(Repair::flags(seen.main, 0, CONSTANT)))
+}
+
+/// Finds a keyboard beside a tablet: another interface of the device, or another report.
+pub(super) fn check_pads(recording: &Recording, device: usize, view: &View<'_>) -> Option<Finding> {
+    let described = recording.devices.get(device)?;
+    let is_sibling = |other: &&Device| (other.vendor, other.product) == (described.vendor, described.product);
+    let has_pen = |other: &Device| {
+        let anatomy = Anatomy::of(&other.descriptor);
+        View::of(&anatomy).fields.iter().any(|seen| seen.is_input() && [PEN, DIGITIZER].contains(&seen.application()))
+    };
+    let keys = |seen: &&Seen<'_>| seen.is_input() && seen.application() == KEYBOARD && !seen.field.is_padding();
+    let seen = view.fields.iter().find(keys)?;
+    recording.devices.iter().filter(is_sibling).any(has_pen).then(|| {
+        let what = "a tablet with a pen has a keyboard too, which is its pad in all known devices";
+        Finding::in_field(&rules::PAD_KEYBOARD, Certainty::Likely, seen, what)
+    })
+}
+
+/// Finds two mice in one descriptor.
+fn two_mice(view: &View<'_>) -> Option<Finding> {
+    let is_mouse = |seen: &&Seen<'_>| seen.is_input() && seen.application() == MOUSE && !seen.field.is_padding();
+    let moves =
+        |seen: &&Seen<'_>| seen.field.flags.is_relative() && seen.field.usages.iter().take(2).any(|it| it.id() == 0x30);
+    let mut mice = view.fields.iter().filter(is_mouse).filter(moves);
+    let first = mice.next()?;
+    let second = mice.find(|seen| seen.report.id != first.report.id)?;
+    let what = format!(
+        "report {} has the same controls as report {}, and Linux makes one mouse of both",
+        second.report.id.unwrap_or(0),
+        first.report.id.unwrap_or(0)
+    );
+    Some(Finding::in_field(&rules::TWO_MICE, Certainty::Possible, second, what))
+}

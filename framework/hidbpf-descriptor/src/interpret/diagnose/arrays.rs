@@ -1,0 +1,85 @@
+//! Arrays: fields whose values select one of their usages.
+
+use crate::hex::HexBytes;
+use crate::interpret::item::ItemKind;
+
+use super::view::{Seen, View};
+use super::{Certainty, Finding, Repair, rules};
+
+/// The page of keys: HID Usage Tables 1.5, section 10.
+const PAGE_KEYBOARD: u16 = 0x07;
+
+pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
+    let arrays = view.fields.iter().filter(|seen| {
+        let field = seen.field;
+        seen.is_input() && !field.is_padding() && !field.flags.is_variable() && !field.flags.is_constant()
+    });
+    let arrays = arrays.filter(|seen| !seen.field.usages.iter().next().is_some_and(is_vendors));
+    arrays.flat_map(|seen| [bits(seen).or_else(|| range(view, seen)), shifted(seen)]).flatten().collect()
+}
+
+fn is_vendors(usage: crate::interpret::Usage) -> bool {
+    usage.page() >= 0xff00
+}
+
+/// Finds bits that are declared as an array. An array of bits can select two usages at most.
+fn bits(seen: &Seen<'_>) -> Option<Finding> {
+    const VARIABLE: u8 = 2;
+    let field = seen.field;
+    let usages = field.usages.len();
+    if field.size != 1 || usages < 3 || field.count < 3 {
+        return None;
+    }
+    let what =
+        format!("{} bits for {usages} usages are declared as an array, which can select two of them", field.count);
+    let finding = Finding::in_field(&rules::BIT_ARRAY, Certainty::Certain, seen, what);
+    Some(finding.with(Repair::flags(seen.main, 0, VARIABLE)))
+}
+
+/// Finds arrays whose values can't select all their usages.
+fn range(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let usages = i64::from(field.usages.len());
+    let values = field.logical.maximum - field.logical.minimum + 1;
+    // A selector of two or three usages may have a spare one.
+    if usages < 2 || values >= usages || field.size < 2 {
+        return None;
+    }
+    let maximum = field.logical.minimum + usages - 1;
+    let can_have_all = maximum < 1_i64 << field.size.min(32);
+    // A usage maximum rounded up (0xff) names usages that no device sends.
+    let is_inherited = values <= 2;
+    let certainty = if is_inherited { Certainty::Certain } else { Certainty::Possible };
+    let what = format!(
+        "the logical range {} selects {values} of {usages} usages{}",
+        field.logical,
+        if is_inherited { ", and is that of another field" } else { "" }
+    );
+    let finding = Finding::in_field(&rules::ARRAY_RANGE, certainty, seen, what);
+    let repair = match seen.logical_maximum {
+        _ if !can_have_all => None,
+        Some(item) if !view.is_shared(item, |other| other.logical_maximum) => Repair::value(item, maximum),
+        // A range of its own, right in front of the field.
+        _ => {
+            let [low, high, ..] = maximum.to_le_bytes();
+            let new = if maximum < 0x80 { vec![0x25, low] } else { vec![0x26, low, high] };
+            Some(Repair::Insert { offset: seen.main.offset, new: HexBytes(new) }).filter(|_| maximum < 0x8000)
+        }
+    };
+    Some(finding.with(repair))
+}
+
+/// Finds arrays of keys in which each value selects the key after the right one.
+fn shifted(seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let [span] = field.usages.spans() else { return None };
+    let (first, minimum) = (i64::from(span.first.id()), field.logical.minimum);
+    // Keyboards send the number of the key itself.
+    if span.first.page() != PAGE_KEYBOARD || first != minimum + 1 || field.size < 8 || span.count < 8 {
+        return None;
+    }
+    let what = format!("value {minimum} selects usage {first:#04x} ({}), so that each key is one too high", span.first);
+    let item = seen.usages.iter().find(|item| matches!(item.kind, ItemKind::UsageMinimum(_)));
+    let repair = item.and_then(|item| Repair::value(item, minimum));
+    Some(Finding::in_field(&rules::ARRAY_SHIFTED, Certainty::Certain, seen, what).with(repair))
+}

@@ -1,0 +1,138 @@
+//! Ranges of values that can't be right.
+
+use crate::interpret::usage::Usage;
+
+use super::view::{Seen, View};
+use super::{Certainty, Finding, Repair, rules};
+
+/// Hat switch of the page Generic Desktop.
+pub(super) const HAT: Usage = Usage(0x0001_0039);
+
+const MULTI_AXIS: Usage = Usage(0x0001_0008);
+
+pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for seen in view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding()) {
+        findings
+            .extend(sign(seen).filter(|found| !findings.iter().any(|known: &Finding| known.offset == found.offset)));
+        if seen.field.flags.is_constant() || !seen.field.flags.is_variable() {
+            continue;
+        }
+        findings.extend(hat(view, seen));
+        findings.extend(match seen.field.flags.is_relative() {
+            true => one_way(view, seen).or_else(|| controller(seen)),
+            false => out_of_reach(view, seen).or_else(|| empty(seen)),
+        });
+    }
+    findings
+}
+
+/// Returns whether it has an axis: X to Wheel, the controls of simulations and games, or those of pens.
+fn is_axis(usage: Usage) -> bool {
+    match usage.page() {
+        0x01 => (0x30..=0x38).contains(&usage.id()),
+        0x02 => usage.id() >= 0xb0,
+        0x0d => matches!(usage.id(), 0x30 | 0x3d | 0x3e),
+        _ => false,
+    }
+}
+
+/// Finds absolute values whose bits can't hold the ends of their range.
+fn out_of_reach(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let usage = field.usages.get(0)?;
+    if !is_axis(usage) || field.size < 2 || field.size >= 32 {
+        return None;
+    }
+    let (lowest, highest) = match field.is_signed() {
+        true => (-(1_i64 << (field.size - 1)), (1_i64 << (field.size - 1)) - 1),
+        false => (0, (1_i64 << field.size) - 1),
+    };
+    if field.logical.minimum >= lowest && field.logical.maximum <= highest {
+        return None;
+    }
+    let what = format!("{} bits hold {lowest} to {highest}, and the logical range is {}", field.size, field.logical);
+    let unshared = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    let repair = unshared.filter(|_| field.logical.maximum > highest).and_then(|item| Repair::value(item, highest));
+    Some(Finding::in_field(&rules::OUT_OF_REACH, Certainty::Certain, seen, what).with(repair))
+}
+
+fn empty(seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    if !is_axis(field.usages.get(0)?) || field.size < 2 || field.logical.minimum < field.logical.maximum {
+        return None;
+    }
+    let what = format!("the logical range is {}", field.logical);
+    Some(Finding::in_field(&rules::NO_RANGE, Certainty::Likely, seen, what))
+}
+
+/// Finds maximums that are negative by the specification. The kernel reads them without a sign if the minimum is not negative.
+fn sign(seen: &Seen<'_>) -> Option<Finding> {
+    let item = seen.logical_maximum?;
+    let minimum = seen.logical_minimum.map_or(0, |item| item.signed());
+    if item.signed() >= 0 || minimum < 0 || item.data().len() == 4 {
+        return None;
+    }
+    let value = i64::from(item.unsigned());
+    let what =
+        format!("Logical Maximum ({}) is below the minimum {minimum}: {value} needs another byte", item.signed());
+    let finding = Finding::in_field(&rules::MAXIMUM_SIGN, Certainty::Certain, seen, what).at(item.offset);
+    Some(finding.with(Repair::value(item, value)))
+}
+
+/// Finds hats with other than four or eight positions.
+fn hat(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    const POSITIONS: i64 = 8;
+    let field = seen.field;
+    let positions = field.logical.maximum - field.logical.minimum + 1;
+    if !field.usages.iter().take(4).any(|usage| usage == HAT) || matches!(positions, 4 | POSITIONS) {
+        return None;
+    }
+    // Steps of a degree or so are possible, and the kernel divides them.
+    let certainty = if positions > POSITIONS && positions % 4 != 0 { Certainty::Likely } else { Certainty::Possible };
+    let certainty = if positions == 240 { Certainty::Likely } else { certainty };
+    let what = format!("the hat has {positions} positions ({}), and Linux knows eight directions", field.logical);
+    let finding = Finding::in_field(&rules::HAT, certainty, seen, what);
+    let item = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    let repair = item
+        .filter(|_| positions > POSITIONS)
+        .and_then(|item| Repair::value(item, field.logical.minimum + POSITIONS - 1));
+    Some(finding.with(repair))
+}
+
+/// Finds movements in one direction only.
+fn one_way(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let usage = field.usages.get(0)?;
+    let moves = matches!(usage.0, 0x0001_0030 | 0x0001_0031 | 0x0001_0038 | 0x000c_0238);
+    if !moves || field.size < 4 || field.logical.minimum < 0 || field.logical.maximum <= field.logical.minimum {
+        return None;
+    }
+    let what = format!("a movement has the range {}, without negative values", field.logical);
+    let mut finding = Finding::in_field(&rules::ONE_WAY, Certainty::Likely, seen, what);
+    let highest = (1_i64 << (field.size.min(16) - 1)) - 1;
+    let unshared = seen.logical_minimum.filter(|item| !view.is_shared(item, |other| other.logical_minimum));
+    finding.repairs.extend(unshared.and_then(|item| Repair::value(item, -highest)));
+    let unshared = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    finding
+        .repairs
+        .extend(unshared.filter(|_| field.logical.maximum != highest).and_then(|item| Repair::value(item, highest)));
+    // One without the other is no repair.
+    if !finding.repairs.iter().any(|repair| seen.logical_minimum.is_some_and(|item| item.offset == repair.offset())) {
+        finding.repairs.clear();
+    }
+    Some(finding)
+}
+
+/// Finds relative axes of a controller that holds a position.
+fn controller(seen: &Seen<'_>) -> Option<Finding> {
+    const RELATIVE: u8 = 4;
+    let usage = seen.field.usages.get(0)?;
+    let is_position = usage.page() == 0x01 && (0x30..=0x35).contains(&usage.id());
+    if seen.application() != MULTI_AXIS || !is_position {
+        return None;
+    }
+    let what = "the axes of a multi-axis controller are declared as movements";
+    let finding = Finding::in_field(&rules::CONTROLLER, Certainty::Likely, seen, what);
+    Some(finding.with(Repair::flags(seen.main, RELATIVE, 0)))
+}

@@ -1,0 +1,142 @@
+//! The rules: what each finds, what a user notices, and where it is written.
+
+use serde::Serialize;
+
+/// A kind of defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Rule {
+    /// Its id, which is also its heading in the documentation.
+    pub id: &'static str,
+    /// What a user notices.
+    pub effect: &'static str,
+    /// The section of the specification, or the function of the kernel.
+    pub source: &'static str,
+}
+
+macro_rules! rules {
+    ($($name:ident = $id:literal, $effect:literal, $source:literal;)*) => {
+        $(pub(super) const $name: Rule = Rule { id: $id, effect: $effect, source: $source };)*
+
+        /// All rules.
+        pub const RULES: &[Rule] = &[$($name),*];
+    };
+}
+
+rules! {
+    REFUSED = "refused",
+        "The device does nothing at all: no kernel driver is bound.",
+        "hid_open_report() in drivers/hid/hid-core.c";
+    NOT_ENDED = "collection-not-ended",
+        "The device does nothing at all: the kernel refuses the descriptor.",
+        "HID 1.11, section 6.2.2.6; hid_open_report() in drivers/hid/hid-core.c";
+    ENDED_TWICE = "collection-ended-twice",
+        "The device does nothing at all: the kernel refuses the descriptor.",
+        "HID 1.11, section 6.2.2.6; close_collection() in drivers/hid/hid-core.c";
+    CUT_OFF = "cut-off",
+        "The device does nothing at all: the kernel refuses the descriptor.",
+        "HID 1.11, section 6.2.2.2; fetch_item() in drivers/hid/hid-core.c";
+    PASSED_OVER = "passed-over",
+        "What the item says has no effect.",
+        "hid_parser_local(), hid_parser_main() and hid_register_field() in drivers/hid/hid-core.c";
+    WITHOUT_ID = "report-without-id",
+        "The fields before the first Report ID never send anything.",
+        "HID 1.11, section 6.2.2.7; hid_get_report() in drivers/hid/hid-core.c";
+    BIT_ARRAY = "array-of-bits",
+        "Only the first two keys of the field can ever be pressed.",
+        "HID 1.11, section 6.2.2.5; hid_array_value_is_valid() in drivers/hid/hid-core.c";
+    ARRAY_RANGE = "array-range-too-small",
+        "The keys after the first few are dropped.",
+        "HID 1.11, section 6.2.2.5; hid_array_value_is_valid() in drivers/hid/hid-core.c";
+    ARRAY_SHIFTED = "array-shifted",
+        "Each key types the next one.",
+        "HID 1.11, section 6.2.2.5; hid_input_array_field() in drivers/hid/hid-core.c";
+    USAGES_REPEAT = "usages-repeat",
+        "The last buttons do nothing, or what the one before them does.",
+        "HID 1.11, section 6.2.2.8; hid_add_field() in drivers/hid/hid-core.c";
+    USAGE_TWICE = "usage-twice",
+        "Two keys act as one, and buttons get other numbers.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
+    CONSTANT = "constant-with-usages",
+        "The controls of the field do nothing.",
+        "HID 1.11, section 6.2.2.5; hidinput_configure_usage() in drivers/hid/hid-input.c";
+    OUT_OF_REACH = "range-beyond-bits",
+        "The axis never reaches its end.",
+        "HID 1.11, section 6.2.2.7";
+    NO_RANGE = "range-empty",
+        "Programs don't know the range of the axis, and may ignore it.",
+        "HID 1.11, section 6.2.2.7; hidinput_configure_usage() in drivers/hid/hid-input.c";
+    MAXIMUM_SIGN = "maximum-sign",
+        "None on Linux. Other systems read a negative maximum.",
+        "HID 1.11, section 6.2.2.7; hid_parser_global() in drivers/hid/hid-core.c";
+    HAT = "hat-positions",
+        "The hat does nothing, or points in wrong directions.",
+        "hidinput_hid_event() in drivers/hid/hid-input.c";
+    ONE_WAY = "relative-one-way",
+        "The pointer or wheel moves in one direction only, or jumps.",
+        "HID 1.11, section 6.2.2.7; hid_input_fetch_field() in drivers/hid/hid-core.c";
+    CONTROLLER = "relative-controller",
+        "Holding the knob still sends nothing, and programs see movements in place of positions.",
+        "HID 1.11, section 6.2.2.5; HID Usage Tables 1.5, section 4.1 (Multi-axis Controller)";
+    WHEEL = "slider-for-wheel",
+        "The wheel does not scroll.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
+    VENDOR_KEYS = "vendor-field-is-key",
+        "A key that nobody pressed: the microphone is muted, or the screen's brightness changes.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
+    VENDOR_AXIS = "vendor-field-is-axis",
+        "The controller has an axis that nothing moves.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
+    TWO_MICE = "two-of-a-kind",
+        "Linux takes two devices for one, and mixes their fields.",
+        "hidinput_connect() in drivers/hid/hid-input.c";
+    PAD_KEYBOARD = "pad-is-keyboard",
+        "The buttons of the tablet type letters or shortcuts.",
+        "HID Usage Tables 1.5, section 16.1 (Tablet Function Keys)";
+    SECOND_TIP = "second-tip",
+        "A button of the pen draws.",
+        "HID Usage Tables 1.5, section 16.3 (Secondary Barrel Switch); hidinput_configure_usage() in drivers/hid/hid-input.c";
+    ERASER = "eraser-for-button",
+        "The second button of the pen erases, or makes the pen leave and come back.",
+        "HID Usage Tables 1.5, section 16.3 (Secondary Barrel Switch); hidinput_hid_event() in drivers/hid/hid-input.c";
+    NO_RANGE_SWITCH = "pen-without-in-range",
+        "Programs don't see the pen until it touches.",
+        "HID Usage Tables 1.5, section 16.3 (In Range); hidinput_configure_usage() in drivers/hid/hid-input.c";
+    NO_SIZE = "size-missing",
+        "The size of the tablet is unknown: drawings are distorted, and gestures have the wrong speed.",
+        "HID 1.11, section 6.2.2.7; hidinput_calc_abs_res() in drivers/hid/hid-input.c";
+    ODD_SIZE = "size-absurd",
+        "The size of the tablet is wrong: drawings are distorted, and gestures have the wrong speed.",
+        "HID 1.11, section 6.2.2.7; hidinput_calc_abs_res() in drivers/hid/hid-input.c";
+    TILT = "tilt-without-unit",
+        "The pen seems more or less tilted than it is.",
+        "hidinput_calc_abs_res() in drivers/hid/hid-input.c";
+    PADDING_CHANGES = "padding-changes",
+        "A control does nothing: its bits are declared as padding.",
+        "HID 1.11, section 6.2.2.9";
+    VALUE_RANGE = "value-out-of-range",
+        "The kernel drops the value, or the axis jumps.",
+        "HID 1.11, section 6.2.2.5; hidinput_hid_event() in drivers/hid/hid-input.c";
+    NO_SIGN = "sign-not-extended",
+        "The axis jumps to its other end in the middle.",
+        "HID 1.11, section 6.2.2.7; snto32() in drivers/hid/hid-core.c";
+    UNDECLARED = "report-undeclared",
+        "What the report says is lost.",
+        "hid_report_raw_event() in drivers/hid/hid-core.c";
+    SHORT = "report-short",
+        "Linux 7.0 and later may drop the report: the device seems dead.",
+        "hid_report_raw_event() in drivers/hid/hid-core.c";
+    LONG = "report-long",
+        "What follows the declared bytes is lost.",
+        "hid_report_raw_event() in drivers/hid/hid-core.c";
+    HAT_VALUES = "hat-values",
+        "The hat does nothing, or points up only.",
+        "hidinput_hid_event() in drivers/hid/hid-input.c";
+    NOT_LIFTED = "contact-not-lifted",
+        "A finger stays behind: the pointer jumps, or a scroll does not end.",
+        "HID Usage Tables 1.5, section 16.4 (Tip Switch)";
+    KEY_RANGE = "array-value-out-of-range",
+        "The key is dropped.",
+        "hid_array_value_is_valid() in drivers/hid/hid-core.c";
+}

@@ -1,0 +1,247 @@
+//! Hex without a mark of its own: with any separators, with labels in front and text behind, as a descriptor or as reports.
+
+use std::time::Duration;
+
+use super::draft::{Draft, Reading};
+use super::meaning::{is_descriptor, whole, why_not};
+use super::text::{Line, Text};
+use super::usbhid_dump::invalid_byte;
+use super::{Unreadable, comments, numbers};
+
+/// Returns where the words of a line are.
+pub(super) fn words(line: &str) -> Vec<&str> {
+    line.split(|c: char| c.is_whitespace() || ",;{}[]()\"'|-:_.=<>".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// Returns whether a word can be one or more bytes.
+fn is_number(word: &str) -> bool {
+    numbers::digits(word).is_some_and(|(mark, digits)| match mark {
+        numbers::Mark::None => digits.len() == 1 || digits.len() % 2 == 0 || digits.bytes().all(|c| c.is_ascii_digit()),
+        _ => true,
+    })
+}
+
+/// Returns the numbers of a line, without a label in front and text behind. `None` if it has other content.
+fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
+    let mut words = words(&line.text);
+    without_directive(&mut words);
+    let count = words.iter().filter(|word| is_number(word)).count();
+    if count == 0 {
+        return None;
+    }
+    if count == words.len() {
+        return Some(Ok(words));
+    }
+    let place = |word: &str| word.as_ptr() as usize - line.text.as_ptr() as usize;
+    let is_byte = |word: &&&str| word.len() == 2 && is_number(word) || word.starts_with("0x") && is_number(word);
+    let leading: Vec<&str> = words.iter().take_while(is_byte).copied().collect();
+    // `05 01            Usage Page (1)`
+    if let Some(last) = leading.last() {
+        let end = place(last) + last.len();
+        let behind = &line.text[end..];
+        let is_separate = ["  ", "\t", " (", ", ("].iter().any(|gap| behind.starts_with(gap));
+        if is_separate || behind.trim_start().starts_with(['|', '(', '<']) {
+            return Some(Ok(leading));
+        }
+    }
+    // `Usage Page (Generic Desktop)      05 01`
+    if let Some(gap) = line.text.trim_end().rfind("  ").into_iter().chain(line.text.trim_end().rfind('\t')).max() {
+        let behind: Vec<&str> = words.iter().filter(|word| place(word) > gap).copied().collect();
+        let is_text = words.iter().any(|word| place(word) < gap && !is_number(word));
+        let count = behind.iter().take_while(|word| is_byte(word)).count();
+        if is_text && count > 0 && count == behind.len() {
+            return Some(Ok(behind));
+        }
+    }
+    // `report descriptor: 05 01 09 06`
+    if let Some(mark) = line.text.rfind([':', '=', '<', '[', '(', '{']) {
+        let behind: Vec<&str> = words.iter().filter(|word| place(word) > mark).copied().collect();
+        let is_all = behind.iter().all(|word| is_number(word));
+        if is_all && (behind.len() > 1 || behind.first().is_some_and(|word| word.len() > 4)) {
+            return Some(Ok(behind));
+        }
+    }
+    let others = words.len() - count;
+    let odd = words.iter().find(|word| !is_number(word))?;
+    (leading.len() > 1 && count >= 2 * others || count > 3 * others).then(|| Err(invalid_byte(line, odd)))
+}
+
+/// Removes what an assembler has in front of bytes: `db 05h, 01h`.
+fn without_directive(words: &mut Vec<&str>) {
+    const DIRECTIVES: [&str; 7] = ["db", "byte", "defb", "dc", "b", "fcb", "retlw"];
+    let is_marked =
+        words.iter().any(|word| matches!(numbers::digits(word), Some((mark, _)) if mark != numbers::Mark::None));
+    while is_marked && words.first().is_some_and(|word| DIRECTIVES.iter().any(|name| word.eq_ignore_ascii_case(name))) {
+        words.remove(0);
+    }
+}
+
+/// Returns the bytes of a line of hex. `None` if the line has other content.
+pub(super) fn bytes_of_line(line: &Line) -> Option<Result<Vec<u8>, Unreadable>> {
+    let words = match numbers_of(line)? {
+        Ok(words) => words,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut bytes = Vec::new();
+    for word in words {
+        let Some((_, digits)) = numbers::digits(word) else { continue };
+        match numbers::hex(digits) {
+            Some(part) => bytes.extend(part),
+            None => return Some(Err(invalid_byte(line, word))),
+        }
+    }
+    Some(Ok(bytes))
+}
+
+/// Lines of numbers without other content between them.
+#[derive(Default)]
+struct Block<'a> {
+    title: String,
+    lines: Vec<(&'a Line, Vec<&'a str>)>,
+    /// Where blank lines are: indices of `lines`.
+    gaps: Vec<usize>,
+}
+
+impl Block<'_> {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        of_lines(&self.lines)
+    }
+
+    /// Splits the block at blank lines if each part is a whole descriptor.
+    fn parts(&self) -> Vec<(usize, Vec<u8>)> {
+        let mut parts = Vec::new();
+        let ends = self.gaps.iter().copied().chain([self.lines.len()]);
+        let mut start = 0;
+        for end in ends {
+            let lines = self.lines.get(start..end).unwrap_or_default();
+            if let Some(((line, _), bytes)) = lines.first().zip(of_lines(lines)) {
+                parts.push((line.number, bytes));
+            }
+            start = end;
+        }
+        let are_whole = parts.iter().all(|(_, bytes)| is_descriptor(bytes) && whole(bytes).is_some());
+        match (are_whole && parts.len() > 1, self.lines.first(), self.bytes()) {
+            (true, ..) => parts,
+            (false, Some((line, _)), Some(bytes)) => vec![(line.number, bytes)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the lines as reports: several, of nearly the same length, in hex.
+    fn reports(&self) -> Option<Vec<(usize, Vec<u8>)>> {
+        /// The most bytes of a report over USB at full speed.
+        const LONGEST: usize = 64;
+        let reports: Option<Vec<(usize, Vec<u8>)>> =
+            self.lines.iter().map(|line| Some((line.0.number, of_lines(std::slice::from_ref(line))?))).collect();
+        let reports = reports.filter(|reports| reports.len() > 1)?;
+        let is_report = |(_, bytes): &(usize, Vec<u8>)| (2..=LONGEST).contains(&bytes.len());
+        reports.iter().all(is_report).then_some(reports)
+    }
+}
+
+fn of_lines(lines: &[(&Line, Vec<&str>)]) -> Option<Vec<u8>> {
+    let words: Vec<&str> = lines.iter().flat_map(|(_, words)| words.iter().copied()).collect();
+    numbers::array(&words)
+}
+
+pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
+    let lines = comments::without(text);
+    let (mut blocks, mut title, mut fault) = (Vec::new(), String::new(), None);
+    let mut block = Block::default();
+    for (line, original) in lines.iter().zip(&text.lines) {
+        if line.text.trim().is_empty() {
+            // A comment is part of an array, and may say what follows.
+            let comment = original.text.trim();
+            if block.lines.is_empty() && !comment.is_empty() {
+                title = comment.to_owned();
+            } else if comment.is_empty() {
+                block.gaps.push(block.lines.len());
+            }
+            continue;
+        }
+        match numbers_of(line) {
+            Some(Ok(words)) => {
+                if block.lines.is_empty() {
+                    block.title = std::mem::take(&mut title);
+                    block.gaps.clear();
+                }
+                block.lines.push((line, words));
+            }
+            other => {
+                if let Some(Err(error)) = other {
+                    fault.get_or_insert(error);
+                }
+                blocks.push(std::mem::take(&mut block));
+                original.text.trim().clone_into(&mut title);
+            }
+        }
+    }
+    blocks.push(block);
+    blocks.retain(|block| !block.lines.is_empty());
+    // A line that is nearly hex belongs to a descriptor that would be cut there.
+    if let Some(fault) = fault {
+        return Some(Err(fault));
+    }
+    Some(of_blocks(&blocks)).filter(|_| !blocks.is_empty())
+}
+
+fn of_blocks(blocks: &[Block<'_>]) -> Result<Reading, Unreadable> {
+    let mut reading = Reading::default();
+    for block in blocks {
+        for (line, bytes) in block.parts() {
+            if is_descriptor(&bytes) {
+                let mut draft = Draft { title: label(&block.title), line, ..Draft::default() };
+                draft.extend(&bytes, line)?;
+                reading.drafts.push(draft);
+            }
+        }
+    }
+    if reading.drafts.len() == 1 {
+        reading.drafts[0].title.clear();
+    }
+    if !reading.drafts.is_empty() {
+        return Ok(reading);
+    }
+    for block in blocks {
+        let Some(reports) = block.reports() else { continue };
+        let line = reports[0].0;
+        reading.drafts.push(Draft { title: label(&block.title), line, ..Draft::default() });
+        let device = reading.drafts.len() - 1;
+        for (line, report) in reports {
+            reading.event(device, Duration::ZERO, report, line);
+        }
+    }
+    if !reading.drafts.is_empty() {
+        reading.notes.push("the reports have no times: all are at 0".to_owned());
+        return Ok(reading);
+    }
+    // One labelled report a line: `HID Data: 0001ff00`.
+    let single: Option<Vec<(usize, Vec<u8>)>> = blocks
+        .iter()
+        .map(|block| Some((block.lines.first()?.0.number, block.bytes().filter(|_| block.lines.len() == 1)?)))
+        .collect();
+    if let Some(reports) = single.filter(|reports| reports.len() > 1 && reports.iter().all(|(_, it)| it.len() > 1)) {
+        reading.drafts.push(Draft { line: reports[0].0, ..Draft::default() });
+        reports.into_iter().for_each(|(line, report)| reading.event(0, Duration::ZERO, report, line));
+        reading.notes.push("the reports have no times: all are at 0".to_owned());
+        return Ok(reading);
+    }
+    let longest = blocks.iter().filter_map(|block| Some((block, block.bytes()?))).max_by_key(|(_, bytes)| bytes.len());
+    match longest {
+        Some((block, bytes)) => {
+            let (line, words) = &block.lines[0];
+            let at = words.first().map_or(0, |word| word.as_ptr() as usize - line.text.as_ptr() as usize);
+            Err(Unreadable::at(line.number, line.place(at), why_not(&bytes)))
+        }
+        None => Err(Unreadable::new("the numbers are not bytes")),
+    }
+}
+
+/// Shortens a line of prose to a title.
+pub(super) fn label(text: &str) -> String {
+    const MOST: usize = 60;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || "#/*:;=-{[(".contains(c));
+    text.chars().take(MOST).collect()
+}

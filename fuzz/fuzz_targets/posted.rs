@@ -1,0 +1,5 @@
+//! `hidbpf_tests::fuzz::posted`, with whatever bytes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hidbpf_tests::fuzz::posted(bytes));
