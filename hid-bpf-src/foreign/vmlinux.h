@@ -186,8 +186,8 @@ struct hid_bpf_ops {
 #endif
 
 /*
- * The kernel finds these in the value of a map, or on a program's stack, by name and size, and keeps its own data in
- * them: include/uapi/linux/bpf.h.
+ * The kernel finds these by name and size, in the value of a map or on a program's stack. It keeps its own data in them
+ * (include/uapi/linux/bpf.h).
  */
 struct bpf_spin_lock {
 	__u32 val;

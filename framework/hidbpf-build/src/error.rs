@@ -81,6 +81,14 @@ pub enum BuildError {
         /// The hint.
         hint: String,
     },
+    /// A driver can't be written in the kernel tree's form.
+    #[error("failed to export the driver in `{}`: {why}", folder.display())]
+    NotExported {
+        /// The driver's folder.
+        folder: PathBuf,
+        /// The reason.
+        why: String,
+    },
     /// clang or the linker refused the source. Their message has file and line.
     #[error("failed to compile `{}`:\n{message}", source_file.display())]
     Compile {

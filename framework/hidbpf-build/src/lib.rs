@@ -10,6 +10,7 @@
 mod clang;
 mod effort;
 mod error;
+mod export;
 mod folder;
 mod foreign;
 mod object;
@@ -30,6 +31,7 @@ use hidbpf::names::DriverName;
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
 pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
+pub use export::export;
 pub use folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE, driver_folders};
 pub use foreign::{ForeignDriver, SOURCE_SUFFIX, compile_foreign, object_path, write_foreign_headers};
 pub use recordings::{Checked, check, recordings, recordings_beside};

@@ -151,6 +151,30 @@ fn headers_beside_the_source_win() {
 }
 
 #[test]
+fn a_header_that_knows_no_older_kernels_leaves_the_older_object_out() {
+    let hook = "SEC(HID_BPF_DEVICE_EVENT) int BPF_PROG(event, struct hid_bpf_ctx *hctx) { return 0; }\n\
+                HID_BPF_OPS(ops) = { .hid_device_event = (void *)event };\n";
+    let header = "#define HID_BPF_DEVICE_EVENT \"struct_ops/hid_device_event\"\n\
+                  #define HID_BPF_OPS(name) SEC(\".struct_ops.link\") struct hid_bpf_ops name\n\
+                  struct hid_bpf_probe_args { unsigned hid, rdesc_size; unsigned char rdesc[4096]; int retval; };\n";
+    let source = format!("{SOURCE}{hook}");
+    let driver = Folder::with(&[("0010-A__Mouse.bpf.c", &source), ("hid_bpf.h", header)]).compile().unwrap();
+    assert_eq!(driver.older, None);
+    let [warning] = driver.warnings.as_slice() else { panic!("{:?}", driver.warnings) };
+    assert!(
+        warning.contains("beside it does not know HID_BPF_TRACING: it gets no programs for Linux 6.3"),
+        "{warning}"
+    );
+    assert!(Folder::new(&source).compile().unwrap().older.is_some());
+    // There is no lower number.
+    let folder = Folder::with(&[("0000-A__Mouse.bpf.c", &source)]);
+    let source = folder.path().join("0000-A__Mouse.bpf.c");
+    let driver = compile(&source, &hidbpf_build::object_path(&source, None)).unwrap();
+    assert_eq!(driver.older, None);
+    assert!(driver.warnings[0].contains("has the lowest number"), "{:?}", driver.warnings);
+}
+
+#[test]
 fn faults_are_named_with_their_place() {
     let hook = "SEC(HID_BPF_DEVICE_EVENT) int BPF_PROG(event, struct hid_bpf_ctx *hctx) {";
     let ops = "HID_BPF_OPS(ops) = { .hid_device_event = (void *)event };";

@@ -336,6 +336,19 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Write a driver as one source in the kernel tree's form, to send it upstream
+    ///
+    /// The source has a match table, and a probe made from the driver's match rules. `hidbpf build` compiles it. A driver with options, a
+    /// setup or match rules that a probe can't check is refused.
+    #[command(after_help = "Example:\n  hidbpf export drivers/hp-elite-presenter -o HP__Elite-Presenter.bpf.c")]
+    Export {
+        /// The driver's folder
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Write to FILE, not to standard output
+        #[arg(short, long, value_name = "FILE.bpf.c")]
+        output: Option<PathBuf>,
+    },
     /// Find out why devices, or one device, are not fixed on this machine
     Doctor {
         /// Show the drivers for this device, and why each is attached or not

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hidbpf::kernel::Generation;
 use hidbpf::names::{DriverName, ForeignName, OBJECT_SUFFIX};
 use hidbpf::object::DriverObject;
 use hidbpf_prelink::match_table;
@@ -117,24 +118,36 @@ pub fn compile_foreign(clang: &Clang, source: &Path, object: &Path) -> Result<Fo
     warnings.extend(needs.iter().filter_map(Need::warning));
 
     // An object with only a probe suits all kernels.
-    let too_new = needs.iter().find(|need| need.is_beyond_fmod_ret());
-    let second = match too_new {
-        Some(need) => {
-            warnings.push(format!("{need}: it gets no programs for Linux 6.3 to 6.10"));
+    let second = match needs.iter().find(|need| need.is_beyond_fmod_ret()) {
+        Some(need) => Err(Some(need.to_string())),
+        None if !has_hooks => Err(None),
+        None if older == object => Err(Some(format!("`{}` has the lowest number", object.display()))),
+        None => {
+            let bytes = compile(&[OLDER])?.object;
+            let why =
+                || format!("{}: the header `hid_bpf.h` beside it does not know {}", source.display(), &OLDER[2..]);
+            if is_older(&older, &bytes) { Ok(bytes) } else { Err(Some(why())) }
+        }
+    };
+    crate::write_whole(object, &newer.object)?;
+    let older = match second {
+        Ok(bytes) => {
+            crate::write_whole(&older, &bytes)?;
+            Some(older)
+        }
+        Err(why) => {
+            warnings.extend(why.map(|why| format!("{why}: it gets no programs for Linux 6.3 to 6.10")));
             None
         }
-        None if !has_hooks => None,
-        None => Some(compile(&[OLDER])?.object),
     };
-    for (path, bytes) in
-        [(Some(object), Some(&newer.object)), (second.as_ref().map(|_| older.as_path()), second.as_ref())]
-    {
-        if let (Some(path), Some(bytes)) = (path, bytes) {
-            crate::write_whole(path, bytes)?;
-        }
-    }
     let inputs = newer.inputs.into_iter().filter(|path| !path.starts_with(headers.path())).collect();
-    Ok(ForeignDriver { name, object: object.to_owned(), older: second.map(|_| older), inputs, warnings })
+    Ok(ForeignDriver { name, object: object.to_owned(), older, inputs, warnings })
+}
+
+/// Returns whether an object has FMOD_RET programs alone. A header beside the source may not know [`OLDER`].
+fn is_older(path: &Path, bytes: &[u8]) -> bool {
+    let object = DriverObject::parse(path, bytes.to_vec());
+    object.is_ok_and(|object| object.generations().into_iter().eq([Generation::FmodRet]))
 }
 
 /// Returns the object with the next lower number, which is an older version of the same driver. An object without a number

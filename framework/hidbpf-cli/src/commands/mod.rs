@@ -7,6 +7,7 @@ mod diagnose;
 mod doctor;
 mod drivers;
 mod enable;
+mod export;
 mod generate;
 mod get;
 mod inspect;
@@ -94,6 +95,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Build { what, output, device, watch } => {
             build::run(&context, &build::Request { what, output, device, watch })
         }
+        Command::Export { folder, output } => export::run(&folder, output.as_deref()),
         Command::Doctor { device } => doctor::run(&context, device.as_deref()),
         Command::Hwdb => generate::hwdb(&context),
         Command::Udev { event: UdevEvent::Add { syspath, not_fast } } => udev::add(&context, &syspath, not_fast),
