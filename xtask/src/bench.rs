@@ -134,7 +134,7 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
 }
 
 /// The rows for one device: text, action, quantity, and the divisor from the count to the shown figure.
-const ROWS: [(&str, &str, &str, f64); 10] = [
+const ROWS: [(&str, &str, &str, f64); 12] = [
     ("first attach of a boot, million instructions", "first", "instructions", 1e6),
     ("warm, million instructions", "warm", "instructions", 1e6),
     ("warm, of these in user space", "warm", "user", 1e6),
@@ -144,6 +144,8 @@ const ROWS: [(&str, &str, &str, f64); 10] = [
     ("at once, million instructions a device", "at-once", "instructions", 1e6),
     ("at once, until all were done, ms", "at-once", "until-done", 1e6),
     ("removed, million instructions", "removed", "instructions", 1e6),
+    ("`hidbpf load`, million instructions", "load", "instructions", 1e6),
+    ("`hidbpf doctor`, million instructions", "doctor", "instructions", 1e6),
     ("reading the original descriptor, million instructions", "reading", "instructions", 1e6),
 ];
 

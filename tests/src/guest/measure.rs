@@ -3,7 +3,7 @@
 //! QEMU counts one nanosecond an instruction. The processor time of a process is therefore the number of instructions that it, and the
 //! kernel on its behalf, have executed. Each attachment uses its own device, and only the processes that udev would start are counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
@@ -13,13 +13,13 @@ use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::bench::{Bench, Plugged, helper, helper_through_libbpf, installed};
+use super::bench::{Bench, HIDBPF, Plugged, helper, helper_through_libbpf, installed};
 use super::cases::configuration::Files;
 use super::cases::recordings::{self, Recorded};
 use super::port::Port;
 use super::shim;
 use super::udev_hid_bpf::UdevHidBpf;
-use crate::process::{Run, Started};
+use crate::process::{Run, Started, command};
 use crate::protocol::{Generation, Message, Way};
 use crate::trace::Traced;
 use crate::uhid::Spec;
@@ -67,6 +67,7 @@ pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
     meter.figure("warm", "instructions", attach.total / u64::from(REPEATED))?;
     meter.figure("warm", "user", attach.user / u64::from(REPEATED))?;
     meter.figure("removed", "instructions", remove.total / u64::from(REPEATED))?;
+    meter.commands(&spec)?;
     meter.reading()?;
     meter.trace(&spec)?;
     meter.many(&spec)?;
@@ -169,6 +170,33 @@ impl Meter<'_> {
             (None, Way::Fast) => helper(&[], "remove", MAIN.0, path),
             (None, _) => helper_through_libbpf(&[], "remove", MAIN.0, path),
         }
+    }
+
+    /// Counts the commands that users run most: attaching a driver by hand, and looking for what is wrong.
+    fn commands(&mut self, spec: &Spec) -> Result<()> {
+        if self.other.is_some() {
+            return Ok(());
+        }
+        let mut spent = BTreeMap::new();
+        // The first round fills the caches.
+        for _ in 0..2 {
+            let device = self.bench.plug_unseen(spec)?;
+            for (name, words) in [("load", &["load", MAIN.0, &device.name()][..]), ("doctor", &["doctor"])] {
+                let mut command = command(HIDBPF);
+                command.args(words);
+                if self.way != Way::Fast {
+                    command.env(hidbpf::any_loader::CHOICE, "libbpf");
+                }
+                let before = Spent::by_children()?;
+                let run = Run::of(&mut command)?;
+                spent.insert(name, Spent::by_children()?.since(before).total);
+                ensure!(run.status.code().is_some_and(|code| code <= 1), "{run:?}");
+            }
+            self.expect_attached(MAIN.0, &device)?;
+            self.unplug(device)?;
+            self.bench.release()?;
+        }
+        spent.into_iter().try_for_each(|(name, instructions)| self.figure(name, "instructions", instructions))
     }
 
     /// Counts reading an original descriptor from the kernel: what the helper takes longer to leave a device alone if the
