@@ -59,7 +59,7 @@ fn device(rule: &Match) -> Result<String, String> {
 /// Returns the probe: a condition for each rule, with what the match table does not say.
 pub(super) fn probe(manifest: &Manifest) -> Result<String, String> {
     let rules = &manifest.matches;
-    let conditions: Vec<Vec<String>> = rules.iter().map(|rule| conditions(rule)).collect();
+    let conditions: Vec<Vec<String>> = rules.iter().map(conditions).collect();
     let ids = |rule: &Match| (rule.bus.map(|id| id.0), rule.vendor.map(|id| id.0), rule.product.map(|id| id.0));
     // If all devices have the same conditions, the match table has said enough of the ids.
     let of = |rule: &Match| {
