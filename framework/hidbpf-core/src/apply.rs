@@ -83,7 +83,7 @@ impl<L: Loader> Manager<'_, L> {
             match (decision, &generation) {
                 (Decision::Leave(Reason::Attached), Ok(generation)) if !driver.manifest.options.is_empty() => {
                     let tuned = held.tune(*generation, driver, config);
-                    match tuned.and_then(|tuned| held.state.write(self.system).map(|()| tuned)) {
+                    match tuned.and_then(|tuned| held.write_state().map(|_| tuned)) {
                         Ok(Tuned::Unchanged) => {}
                         Ok(tuned) => {
                             let (device, driver) = (name.clone(), driver.name.clone());

@@ -20,6 +20,7 @@ use crate::loader::{AttachedLink, Kept, Loaded as _, Loader, Part, Steps};
 use crate::object::{DriverObject, Hook};
 use crate::pins::{self, Pinned};
 use crate::setup;
+use crate::state::StateWritten;
 use crate::system::System;
 use crate::uevents::Uevents;
 
@@ -428,11 +429,11 @@ impl<'a, L: Loader> Verified<'a, L> {
 }
 
 impl<L: Loader> Ready<'_, L> {
-    /// Pins the links, so that they outlive this process.
+    /// Pins the links, so that they outlive this process. `_written` shows that the state file is there.
     ///
     /// # Errors
     /// bpffs refused the pins. The driver is detached again.
-    pub fn pin(self) -> Result<(Fixup, Pinned)> {
+    pub fn pin(self, _written: &StateWritten) -> Result<(Fixup, Pinned)> {
         let Ready(Verified { plan, links, fixup }) = &self;
         let Plan { system, device, driver, .. } = plan;
         let pinned = pins::pin(system, &device.name, &driver.name, links).map_err(|error| error.during(Step::Pin))?;

@@ -115,7 +115,7 @@ impl<'a, L: Loader> Manager<'a, L> {
                 state
             }
         };
-        Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, _lock: lock })
+        Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, lock })
     }
 
     /// Attaches a driver to a device.

@@ -226,24 +226,25 @@ impl DeviceState {
         state
     }
 
-    /// Writes the state atomically.
+    /// Writes the state of the locked device atomically.
     ///
     /// # Errors
     /// The directory can't be created or the file can't be written.
-    pub fn write(&mut self, system: &System) -> Result<()> {
-        self.try_write(system).map_err(|error| error.during(Step::Remember))
+    pub fn write(&mut self, system: &System, lock: &DeviceLock) -> Result<StateWritten> {
+        self.try_write(system, lock).map_err(|error| error.during(Step::Remember))?;
+        Ok(StateWritten(()))
     }
 
-    fn try_write(&mut self, system: &System) -> Result<()> {
+    fn try_write(&mut self, system: &System, DeviceLock { device, .. }: &DeviceLock) -> Result<()> {
         /// Large enough for most states, in bytes.
         const MOST: usize = 2048;
-        let path = system.state(&self.device);
+        let path = system.state(device);
         let mut text = Vec::with_capacity(MOST);
         serde_json::to_writer(&mut text, self).map_err(|error| failed_to_write(&path, error.into()))?;
         text.push(b'\n');
         replace([&system.run, &system.states()], &path, &text)?;
         self.is_kept = true;
-        let mark = system.set_up_mark(&self.device);
+        let mark = system.set_up_mark(device);
         if self.drivers.iter().any(DriverState::needs_mark) {
             self.marked = true;
             let (marks, exported) = (system.set_up_marks(), self.exported());
@@ -268,11 +269,11 @@ impl DeviceState {
         exported.filter_map(|exported| Some((exported.export.property.as_str(), exported.value.as_deref()?)))
     }
 
-    /// Removes a device's state. It is not an error if the device has none.
+    /// Removes the state of the locked device. It is not an error if the device has none.
     ///
     /// # Errors
     /// The file exists but can't be removed.
-    pub fn forget(system: &System, device: &HidName) -> Result<()> {
+    pub fn forget(system: &System, DeviceLock { device, .. }: &DeviceLock) -> Result<()> {
         settled::forget(system, device)?;
         for path in [system.set_up_mark(device), system.state(device)] {
             remove_if_there(&path)?;
@@ -336,8 +337,14 @@ impl DeviceState {
 /// of the device's number, so that no device needs its own lock file.
 #[derive(Debug)]
 pub struct DeviceLock {
+    device: HidName,
     _file: File,
 }
+
+/// Proof that the state of a device was written, which has to happen before its pins exist. Otherwise udev would not
+/// clean up when the device is unplugged.
+#[derive(Debug)]
+pub struct StateWritten(());
 
 impl DeviceLock {
     /// How long to wait for another process. Attaching takes a fraction of a second.
@@ -358,7 +365,7 @@ impl DeviceLock {
         let started = Instant::now();
         loop {
             match sys::lock_byte(file.as_fd(), device.id().0.into()) {
-                Ok(true) => return Ok(DeviceLock { _file: file }),
+                Ok(true) => return Ok(DeviceLock { device: device.clone(), _file: file }),
                 Ok(false) if started.elapsed() < DeviceLock::PATIENCE => std::thread::sleep(Duration::from_millis(5)),
                 Ok(false) => {
                     let patience = DeviceLock::PATIENCE.as_secs();
@@ -464,7 +471,8 @@ mod tests {
         let mut state = DeviceState::read(&system, &device()).unwrap();
         assert_eq!(state, DeviceState { is_kept: true, ..fresh() });
         // Writing to it reports the error.
-        let error = state.write(&system).unwrap_err().to_string();
+        let lock = DeviceLock::take(&system, &device()).unwrap();
+        let error = state.write(&system, &lock).unwrap_err().to_string();
         assert!(error.contains(&*system.state(&device()).to_string_lossy()), "{error}");
     }
 

@@ -141,7 +141,7 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         // Write the state even after a failure, so that it matches the present values.
-        held.state.write(self.system)?;
+        held.write_state()?;
         Ok(TuneReport { device: name.clone(), driver: driver.name.clone(), tuned: tuned? })
     }
 }

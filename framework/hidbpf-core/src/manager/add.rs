@@ -71,7 +71,7 @@ impl<L: Loader> Manager<'_, L> {
             let error = driver.iter().fold(error, Error::of);
             if let Some(driver) = driver {
                 held.state.fail(vec![driver], &error);
-                held.state.write(self.system)?;
+                held.write_state()?;
             }
             report.failed.push(error);
         }
@@ -91,7 +91,7 @@ impl<L: Loader> Manager<'_, L> {
                 let lacks_it = |decision: &Decision| matches!(decision, Decision::Leave(Reason::Undecided { .. }));
                 let undecided = drivers.iter().zip(&decisions).filter(|(_, decision)| lacks_it(decision));
                 held.state.fail(undecided.map(|(driver, _)| driver.name.clone()).collect(), &error);
-                held.state.write(self.system)?;
+                held.write_state()?;
                 report.failed.push(error);
             }
             None => {}

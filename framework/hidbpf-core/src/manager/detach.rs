@@ -22,9 +22,9 @@ impl<L: Loader> Manager<'_, L> {
     /// A pin or a file exists but can't be removed.
     pub fn remove(&self, name: &HidName) -> Result<()> {
         let remove = || {
-            let _lock = DeviceLock::take(self.system, name)?;
+            let lock = DeviceLock::take(self.system, name)?;
             pins::unpin_all(self.system, name)?;
-            DeviceState::forget(self.system, name)
+            DeviceState::forget(self.system, &lock)
         };
         remove().map_err(|error| error.during(Step::CleanUp).on(name))
     }
@@ -145,7 +145,7 @@ impl<L: Loader> Held<'_, L> {
         self.pinned.retain(|pinned| pinned.driver != *driver);
         self.state.drivers.retain(|known| known.driver != *driver);
         self.state.resolve(std::slice::from_ref(driver));
-        self.state.write(self.system)?;
+        self.write_state()?;
         let comeback = match uevents.zip(limit) {
             Some((uevents, limit)) if unbound_before => self.wait_until_unbound(&uevents, limit)?,
             Some((uevents, limit)) => self.wait_for_own(&uevents, limit, fixed)?,

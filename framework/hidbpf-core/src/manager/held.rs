@@ -17,7 +17,7 @@ use crate::pins;
 use crate::policy::{Asked, Decision, Reason, decide};
 use crate::resolve;
 use crate::settled;
-use crate::state::{DeviceLock, DeviceState, DriverState, Failure};
+use crate::state::{DeviceLock, DeviceState, DriverState, Failure, StateWritten};
 use crate::system::System;
 
 /// A device whose lock is held, with its state.
@@ -27,10 +27,18 @@ pub(crate) struct Held<'a, L> {
     pub(crate) device: Device,
     pub(crate) state: DeviceState,
     pub(super) pinned: Vec<pins::Pinned>,
-    pub(super) _lock: DeviceLock,
+    pub(super) lock: DeviceLock,
 }
 
 impl<L: Loader> Held<'_, L> {
+    /// Writes the state of the device.
+    ///
+    /// # Errors
+    /// As for [`DeviceState::write`].
+    pub(crate) fn write_state(&mut self) -> Result<StateWritten> {
+        self.state.write(self.system, &self.lock)
+    }
+
     pub(crate) fn is_pinned(&self, driver: &DriverName) -> bool {
         self.pinned.iter().any(|pinned| pinned.driver == *driver)
     }
@@ -200,7 +208,7 @@ impl<L: Loader> Held<'_, L> {
         // Written before the first request to the kernel, so that udev cleans up when the device is unplugged. It
         // records the expected result, and the pins show whether that was reached. It is rewritten only if the result
         // differs.
-        self.state.write(self.system)?;
+        let recorded = self.state.write(self.system, &self.lock)?;
         let written = self.state.clone();
         let result = plan
             .and_then(Plan::probe)
@@ -208,7 +216,7 @@ impl<L: Loader> Held<'_, L> {
             .and_then(|loaded| loaded.attach())
             .and_then(|attached| attached.verify())
             .and_then(|verified| verified.set_up())
-            .and_then(|ready| ready.pin())
+            .and_then(|ready| ready.pin(&recorded))
             .and_then(|(fixup, pinned)| {
                 let mut exports = driver.exports();
                 if let Err(error) = pins::read_exports(self.system, &pinned, &mut exports) {
@@ -230,7 +238,7 @@ impl<L: Loader> Held<'_, L> {
                 self.state.taken_off.retain(|taken| *taken != driver.name);
                 self.note_wrong_options(driver, wrong);
                 if self.state != written
-                    && let Err(error) = self.state.write(self.system)
+                    && let Err(error) = self.state.write(self.system, &self.lock)
                 {
                     // Detach: otherwise the state file would contradict what is attached.
                     pins::unpin(self.system, &self.device.name, &driver.name)?;
@@ -257,7 +265,7 @@ impl<L: Loader> Held<'_, L> {
                 self.state.drivers.retain(|known| known.driver != driver.name);
                 if error.kind() == ErrorKind::Gone || !self.device.is_present() {
                     pins::unpin_all(self.system, &self.device.name)?;
-                    DeviceState::forget(self.system, &self.device.name)?;
+                    DeviceState::forget(self.system, &self.lock)?;
                 } else if self.loader.has_successor()
                     && matches!(error.kind(), ErrorKind::NotFixed | ErrorKind::Skipped)
                 {
@@ -268,7 +276,7 @@ impl<L: Loader> Held<'_, L> {
                 } else if error.kind() != ErrorKind::NotFast {
                     self.state.fail(vec![driver.name.clone()], &error);
                     // Report the first failure, even if writing the state fails too.
-                    if let Err(unwritten) = self.state.write(self.system) {
+                    if let Err(unwritten) = self.state.write(self.system, &self.lock) {
                         tracing::warn!("{unwritten}");
                     }
                 }

@@ -59,7 +59,7 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         if failed.is_some() || !done.is_empty() {
-            held.state.write(self.system)?;
+            held.write_state()?;
         }
         if has_news {
             held.device.trigger(self.system, true);

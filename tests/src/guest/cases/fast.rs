@@ -11,6 +11,7 @@ use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
+use hidbpf::state::{DeviceLock, DeviceState};
 use hidbpf::system::System;
 use hidbpf::{options, resolve};
 use libbpf_rs::ProgramType;
@@ -153,13 +154,18 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         let device = device.with_variables(variables);
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;
+        let recorded = {
+            let lock = DeviceLock::take(&system, &device.name)?;
+            let state = DeviceState::read(&system, &device.name);
+            state.unwrap_or_else(|| DeviceState::new(&device)).write(&system, &lock)?
+        };
         let (fixup, _) = Plan::new(&fast, &system, generation, &driver, &device)?
             .probe()?
             .load()?
             .attach()?
             .verify()?
             .set_up()?
-            .pin()?;
+            .pin(&recorded)?;
         bench.settle()?;
         ensure!((fixup.change == Change::Fixed) == (device.current != descriptor), "{fixup:?}");
         ensure!(plugged.descriptor()? == descriptor, "another descriptor is current than with libbpf");
