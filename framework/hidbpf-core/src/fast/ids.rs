@@ -76,7 +76,8 @@ struct Record {
     ops: ResolvedOps,
     members: [ResolvedMember; MEMBERS.len()],
     slots: [Slot; SLOTS],
-    padding: u32,
+    /// The checksum begins at a multiple of 8 bytes. Each hook has 4.
+    padding: [u32; (Hook::COUNT + 1) % 2],
     /// The XXH3 checksum of all fields before it.
     sum: Checksum,
 }
