@@ -8,7 +8,7 @@ use hidbpf_prelink::btf::{Btf, TypeId};
 use hidbpf_prelink::elf::open;
 use hidbpf_prelink::section::{SectionRole, section_role};
 use hidbpf_prelink::{INSTRUCTION_SIZE, MEMBERS, Prelinked, Program, ReferenceKind, source};
-use hidbpf_replay::{Device, Driver, Link, Links, Object, Settings};
+use hidbpf_replay::{Driver, Link, Links, Object, ReplayDevice, Settings};
 
 /// A relocatable instruction, its register for the kind of its immediate, and its immediate.
 const CALL: u8 = 0x85;
@@ -97,7 +97,7 @@ fn both_linkers_resolve_each_relocation_to_the_same() {
         let bytes = fs::read(&path).unwrap();
         let (object, elf) = (Object::parse(&bytes).unwrap(), open(&bytes).unwrap());
         let prelinked = Prelinked::of_object(&elf, &source(&elf).unwrap()).unwrap();
-        let device = Device::of_descriptor(Vec::new());
+        let device = ReplayDevice::of_descriptor(Vec::new());
         for generation in object.generations() {
             let driver = Driver::new(&object, generation, &device, &Settings::default()).unwrap();
             let replayed = driver.links();

@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hidbpf::aside::Aside;
 use hidbpf::config::{Config, Source};
 use hidbpf::descriptor::{
     Anatomy, Descriptor, HexBytes, ReportType, decoded_difference, diagnose, items_difference, picture,
     picture_of_difference, posted, reports_difference,
 };
 use hidbpf::device::{Device, has_input_report};
+use hidbpf::exclusion::Exclusion;
 use hidbpf::fast::{KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::hwdb;
 use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
-use hidbpf::manifest::{Embedded, Manifest, Seal};
+use hidbpf::manifest::{Embedded, Fingerprint, Manifest};
 use hidbpf::matching::judge;
-use hidbpf::object::{DriverObject, seal};
+use hidbpf::object::{DriverObject, write_fingerprint};
 use hidbpf::recording::{self, Event, Feature, Recording, RequestKind};
 use hidbpf::replay::{self, Driver, Object, Settings};
 use hidbpf::state::DeviceState;
@@ -140,9 +140,9 @@ pub fn descriptor(bytes: &[u8]) {
 /// Runs on a driver's object: its manifest, and its programs over a small recording. Corrects the digest first.
 pub fn object(bytes: &[u8]) {
     let path = Path::new("fuzz.bpf.o");
-    let mut sealed = bytes.to_vec();
-    if seal(path, &mut sealed).is_ok() {
-        let _ = DriverObject::parse(path, sealed);
+    let mut fingerprint = bytes.to_vec();
+    if write_fingerprint(path, &mut fingerprint).is_ok() {
+        let _ = DriverObject::parse(path, fingerprint);
     }
     run(bytes);
 }
@@ -246,8 +246,8 @@ pub fn configuration(bytes: &[u8]) {
     let device = Device::open(&PLACE.system, &PLACE.name).expect("a device can be read");
     for entry in config.in_force() {
         let _ = entry.device.as_ref().map(ToString::to_string);
-        let wishes = [&config, &again].map(|config| mem::discriminant(&config.wish(&entry.driver, &device)));
-        assert_eq!(wishes[0], wishes[1], "{entry:?}");
+        let enablements = [&config, &again].map(|config| mem::discriminant(&config.enablement(&entry.driver, &device)));
+        assert_eq!(enablements[0], enablements[1], "{entry:?}");
     }
 }
 
@@ -266,7 +266,7 @@ pub fn device(bytes: &[u8]) {
     // The device's own strings can look like lines of `uevent`, and must not set hidbpf's properties.
     let is_set = database.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"E:HIDBPF_IGNORE="));
     assert_eq!(device.property("HIDBPF_IGNORE").is_some(), is_set);
-    let _ = Aside::of(&PLACE.system, &device);
+    let _ = Exclusion::of(&PLACE.system, &device);
     let _ = (device.is_for_input(), device.has_input_report(), device.nodes());
     let device = device.with_original(descriptor.to_vec());
     for manifest in &*MANIFESTS {
@@ -320,7 +320,7 @@ pub fn text(bytes: &[u8]) {
 fn run(object: &[u8]) {
     let Ok(object) = Object::parse(object) else { return };
     let recording = &*RECORDING;
-    let settings = |device: &recording::Device| Settings {
+    let settings = |device: &recording::RecordedDevice| Settings {
         instruction_limit: 1 << 15,
         memory_limit: 4 << 20,
         ..Settings::of(device)
@@ -355,7 +355,7 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
         report: report.to_vec(),
         line: None,
     });
-    let device = recording::Device {
+    let device = recording::RecordedDevice {
         number: 0,
         name: "Maker Mouse".to_owned(),
         phys: "usb-1/input0".to_owned(),
@@ -465,19 +465,19 @@ fn programs() -> Vec<Vec<u8>> {
 /// It is not a driver's object.
 pub fn unsealed(object: &[u8]) -> Vec<u8> {
     let driver = DriverObject::parse(Path::new("seed"), object.to_vec()).expect("a driver's object is whole");
-    let sealed = object::File::parse(object)
+    let fingerprint = object::File::parse(object)
         .ok()
         .and_then(|elf| {
             let section = elf.section_by_name(hidbpf::manifest::SECTION)?;
             Embedded::from_section(Path::new("seed"), section.data().ok()?).ok()
         })
         .expect("a driver has a manifest")
-        .seal
+        .fingerprint
         .to_string();
-    let place = object.windows(sealed.len()).position(|bytes| bytes == sealed.as_bytes());
+    let place = object.windows(fingerprint.len()).position(|bytes| bytes == fingerprint.as_bytes());
     let place = place.unwrap_or_else(|| panic!("`{}` has no seal", driver.name));
     let mut unsealed = object.to_vec();
-    unsealed[place..place + sealed.len()].copy_from_slice(Seal::UNSEALED.to_string().as_bytes());
+    unsealed[place..place + fingerprint.len()].copy_from_slice(Fingerprint::UNSET.to_string().as_bytes());
     unsealed
 }
 

@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use hidbpf::descriptor::{
-    Anatomy, Change, Content, Descriptor, Field, ItemKind, Report, ReportLengths, ReportType, Undecodable, Usage,
+    Anatomy, Content, Descriptor, DiffKind, Field, ItemKind, Report, ReportLengths, ReportType, Undecodable, Usage,
     decoded_difference, items_difference, picture, picture_of_difference, reports_difference,
 };
 use hidbpf::fields::DriverField;
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::recording::Recording;
-use hidbpf::replay::{Device, Driver, Fixed, Generation, Object, Settings};
+use hidbpf::replay::{Driver, Fixed, Generation, Object, ReplayDevice, Settings};
 use hidbpf_prelink::driver::FieldPlace;
 use hidbpf_tests::random::Random;
 use hidbpf_tests::walked::{longest, walked};
@@ -102,7 +102,7 @@ fn check_real(bytes: &[u8]) -> Result<(), Failed> {
 fn check_walk(bytes: &[u8]) -> Result<(), Failed> {
     const WALK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fixtures/bench-walk.bpf.o"));
     static OBJECT: LazyLock<Object> = LazyLock::new(|| Object::parse(WALK).expect("the fixture is an object"));
-    let device = Device {
+    let device = ReplayDevice {
         id: HidId(1),
         bus: Bus::USB,
         group: Group::GENERIC,
@@ -173,7 +173,7 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<(), Failed> {
     agrees_with_fields(descriptor)?;
     let anatomy = Anatomy::of(&descriptor.bytes);
     let same = items_difference(&anatomy, &anatomy);
-    equal("items that differ from themselves", &same.iter().any(|item| item.change != Change::Same), &false)?;
+    equal("items that differ from themselves", &same.iter().any(|item| item.change != DiffKind::Same), &false)?;
     check_pictures(descriptor)
 }
 
@@ -343,7 +343,7 @@ fn check_pictures(descriptor: &Descriptor) -> Result<(), Failed> {
         equal(&format!("whether `{}` is drawn", part.name), &drawn.contains(part.name.as_str()), &true)?;
     }
     let same = reports_difference(descriptor, descriptor);
-    equal("reports that differ from themselves", &same.iter().any(|report| report.change() != Change::Same), &false)?;
+    equal("reports that differ from themselves", &same.iter().any(|report| report.change() != DiffKind::Same), &false)?;
     roxmltree::Document::parse(&picture_of_difference("before and after", &same))?;
     Ok(())
 }

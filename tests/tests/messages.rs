@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use hidbpf::object::seal;
+use hidbpf::object::write_fingerprint;
 use hidbpf_tests::fuzz::unsealed;
 
 use common::{check, object, stderr, stdout, with_drivers};
@@ -126,7 +126,7 @@ fn a_driver_with_a_hook_of_tomorrow_is_refused() {
     for at in places {
         newer[at..at + event.len()].copy_from_slice(other);
     }
-    seal(&path, &mut newer).expect("the object has a place for its digest");
+    write_fingerprint(&path, &mut newer).expect("the object has a place for its digest");
     fs::write(&path, &newer).expect("the file can be written");
     let words = "for a hook that this hidbpf doesn't know";
     check(&replay(&path, MOUSE, &[]), 1, &["?struct_ops/hid_device_sleep", words, "update"]);

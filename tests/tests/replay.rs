@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{Device, Recording};
+use hidbpf::recording::{RecordedDevice, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 use hidbpf_build::BuildError;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -45,7 +45,7 @@ fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> 
     let path = hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o"));
     let driver = DriverObject::read(&path)?;
     let object = Object::parse(driver.bytes())?;
-    let settings = |device: &Device| replay::for_driver(Settings::of(device), &driver);
+    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
     let generations = object.generations();
     if !generations.contains(&Generation::StructOps) {
         return Err("the driver has no program for struct_ops kernels".into());

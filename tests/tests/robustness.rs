@@ -9,7 +9,7 @@ use std::path::Path;
 use hidbpf::error::ErrorKind;
 use hidbpf::ids::HidName;
 use hidbpf::manifest::Embedded;
-use hidbpf::object::{DriverObject, seal};
+use hidbpf::object::{DriverObject, write_fingerprint};
 use hidbpf::replay::Object;
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
@@ -90,9 +90,9 @@ fn section_headers(object: &[u8]) -> impl Iterator<Item = usize> + use<> {
 
 /// Checks that every parser of objects refuses it with this reason.
 fn expect_refused(object: &[u8], reason: &str) {
-    let mut sealed = object.to_vec();
-    seal(Path::new("x.bpf.o"), &mut sealed).expect("it can be sealed");
-    let error = DriverObject::parse(Path::new("x.bpf.o"), sealed).expect_err("it is refused");
+    let mut fingerprint = object.to_vec();
+    write_fingerprint(Path::new("x.bpf.o"), &mut fingerprint).expect("it can be sealed");
+    let error = DriverObject::parse(Path::new("x.bpf.o"), fingerprint).expect_err("it is refused");
     assert!(error.kind() == ErrorKind::BadObject && error.to_string().contains(reason), "{error}");
     let error = Object::parse(object).expect_err("it is refused").to_string();
     assert!(error.contains(reason), "{error}");

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use hidbpf::descriptor::Descriptor;
 use hidbpf::ids::{Bus, ProductId, VendorId};
 use hidbpf::names::DriverName;
-use hidbpf::recording::{Device, Recording};
+use hidbpf::recording::{RecordedDevice, Recording};
 use hidbpf_build::{Clang, Interface, Sdk};
 use libtest_mimic::{Arguments, Failed, Trial};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -140,7 +140,7 @@ fn compiles_to_the_same(descriptors: &[Vec<u8>]) -> Result<(), Failed> {
 }
 
 fn recording_of(descriptor: &[u8]) -> Recording {
-    let device = Device {
+    let device = RecordedDevice {
         number: 0,
         name: "Any".to_owned(),
         phys: String::new(),

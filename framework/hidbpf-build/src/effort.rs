@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hidbpf::object::DriverObject;
 use hidbpf::recording::Recording;
-use hidbpf::replay::{self, Device, Effort, Fault, MAX_JUMPS, Object, ReplayError, Settings};
+use hidbpf::replay::{self, Effort, Fault, MAX_JUMPS, Object, ReplayDevice, ReplayError, Settings};
 
 use crate::error::BuildError;
 
@@ -24,7 +24,7 @@ pub fn warnings(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<
     let failed = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
     let parsed = Object::parse(&bytes).map_err(|error| failed(error.to_string()))?;
     let driver = DriverObject::parse(object, bytes).map_err(|error| failed(error.to_string()))?;
-    let mut devices: Vec<(Device, Vec<Vec<u8>>, Settings)> = Vec::new();
+    let mut devices: Vec<(ReplayDevice, Vec<Vec<u8>>, Settings)> = Vec::new();
     for (path, _) in recordings {
         let recording = Recording::read(path)?;
         for (index, device) in recording.devices.iter().enumerate() {
@@ -46,10 +46,10 @@ pub fn warnings(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<
 }
 
 /// Returns a device with a button, for drivers without recordings.
-fn stand_in() -> Device {
+fn stand_in() -> ReplayDevice {
     let descriptor =
         vec![5, 1, 9, 2, 0xa1, 1, 5, 9, 0x19, 1, 0x29, 8, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 8, 0x81, 2, 0xc0];
-    Device::of_descriptor(descriptor)
+    ReplayDevice::of_descriptor(descriptor)
 }
 
 fn warning(effort: Result<Effort, ReplayError>) -> Option<String> {

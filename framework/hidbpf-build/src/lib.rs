@@ -112,7 +112,7 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
         }
     };
     let mut bytes = object::with_sections(&compiled.object, &section, prelinked.as_deref()).map_err(broken)?;
-    hidbpf::object::seal(&object, &mut bytes).map_err(|error| broken(error.to_string()))?;
+    hidbpf::object::write_fingerprint(&object, &mut bytes).map_err(|error| broken(error.to_string()))?;
     write_whole(&object, &bytes)?;
 
     let mut inputs = compiled.inputs;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{self, Device, Recording};
+use hidbpf::recording::{self, RecordedDevice, Recording};
 use hidbpf::replay::{self, Generation, Object, Settings};
 
 use crate::error::BuildError;
@@ -82,7 +82,7 @@ pub fn check(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<Che
     let unreadable = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
     let parsed = Object::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let driver = DriverObject::parse(object, bytes).map_err(|error| unreadable(error.to_string()))?;
-    let settings = |device: &Device| replay::for_driver(Settings::of(device), &driver);
+    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
     let mut checked = Vec::new();
     for (path, expected) in recordings {
         let recording = Recording::read(path)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hidbpf::descriptor::invalid::{self, InvalidDescriptor};
-use hidbpf::recording::Device;
+use hidbpf::recording::RecordedDevice;
 
 /// A recorded device with a descriptor that the kernel refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Refused {
 
 impl Refused {
     /// Checks a recorded device before and after the driver. `None` if the kernel accepts both descriptors.
-    pub(crate) fn of(device: &Device, fixed: &Device, is_matched: bool) -> Option<Refused> {
-        let fault = |device: &Device| invalid::check(&device.descriptor).err();
+    pub(crate) fn of(device: &RecordedDevice, fixed: &RecordedDevice, is_matched: bool) -> Option<Refused> {
+        let fault = |device: &RecordedDevice| invalid::check(&device.descriptor).err();
         let refused = Refused { device: device.number, is_matched, original: fault(device), fixed: fault(fixed) };
         (refused.original.is_some() || refused.fixed.is_some()).then_some(refused)
     }

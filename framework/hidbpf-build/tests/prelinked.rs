@@ -226,7 +226,7 @@ fn what_was_made_from_another_object_is_refused() {
     let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*mixed).unwrap();
     assert_eq!(Prelinked::of_object(&elf, &hidbpf_prelink::source(&elf).unwrap()).unwrap_err(), Unusable::OtherObject);
     // After sealing, the object is valid as a whole, but the mix is still refused.
-    let sealed: String = one
+    let fingerprint: String = one
         .bytes()
         .windows(32)
         .find_map(|text| {
@@ -234,10 +234,10 @@ fn what_was_made_from_another_object_is_refused() {
             text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| text.to_owned())
         })
         .unwrap();
-    let place = mixed.windows(32).position(|text| text == sealed.as_bytes()).unwrap();
-    mixed[place..place + 32].copy_from_slice(hidbpf::manifest::Seal::UNSEALED.to_string().as_bytes());
+    let place = mixed.windows(32).position(|text| text == fingerprint.as_bytes()).unwrap();
+    mixed[place..place + 32].copy_from_slice(hidbpf::manifest::Fingerprint::UNSET.to_string().as_bytes());
     let path = std::path::Path::new("mixed.bpf.o");
-    hidbpf::object::seal(path, &mut mixed).unwrap();
+    hidbpf::object::write_fingerprint(path, &mut mixed).unwrap();
     assert_eq!(DriverObject::parse(path, mixed).unwrap().prelinked().unwrap_err(), Unusable::OtherObject);
 }
 

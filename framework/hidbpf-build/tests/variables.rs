@@ -8,7 +8,7 @@ mod common;
 use common::{Folder, MANIFEST};
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::object::DriverObject;
-use hidbpf::replay::{Device, Driver, Generation, Object, Report, Settings};
+use hidbpf::replay::{Driver, Generation, Object, ReplayDevice, Report, Settings};
 
 const DECLARED: &str = r#"
 [[field]]
@@ -55,8 +55,8 @@ fn the_object_has_what_the_manifest_says() {
 }
 
 /// Returns a device with one report of twelve bytes.
-fn device() -> Device {
-    Device {
+fn device() -> ReplayDevice {
+    ReplayDevice {
         id: HidId(7),
         bus: Bus::USB,
         group: Group::GENERIC,

@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use crate::aside::Aside;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::manager::{LoadReport, Manager, Query, UnloadReport, Wait};
 use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
-use crate::tune::{TuneReport, Tuned};
+use crate::set_options::{OptionUpdate, SetReport};
 
 /// The changes that were made to the devices.
 #[derive(Debug, Default, Serialize)]
@@ -22,9 +22,11 @@ pub struct Applied {
     /// The drivers that were attached.
     pub attached: Vec<LoadReport>,
     /// The drivers that were detached.
-    pub taken_off: Vec<UnloadReport>,
+    #[serde(rename = "taken-off")]
+    pub detached: Vec<UnloadReport>,
     /// The drivers whose options were set.
-    pub tuned: Vec<TuneReport>,
+    #[serde(rename = "tuned")]
+    pub updated: Vec<SetReport>,
     /// The errors.
     #[serde(skip)]
     pub failed: Vec<Error>,
@@ -61,38 +63,38 @@ impl<L: Loader> Manager<'_, L> {
     ) -> Result<()> {
         let is_meant = |driver: &DriverName| only.is_none_or(|only| only == driver);
         let asked = |driver: &DriverObject| if only == Some(&driver.name) { Asked::Enabled } else { Asked::No };
-        let mut held = self.hold(name)?;
+        let mut locked = self.lock_device(name)?;
         let generation = self.generation();
-        let aside = Aside::of(self.system, &held.device);
-        let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
-        let attached = held.attached();
-        let decisions = held.decide_attached(&query, &attached);
+        let exclusion = Exclusion::of(self.system, &locked.device);
+        let query = Query { config, generation: generation.as_ref().copied(), exclusion, just_bound: false };
+        let attached = locked.attached();
+        let decisions = locked.decide_attached(&query, &attached);
         for (driver, decision) in attached.iter().zip(decisions).filter(|(driver, _)| is_meant(driver)) {
             if matches!(decision, Decision::Leave(Reason::Disabled(_))) {
-                match held.detach(driver, Wait::Shortly) {
-                    Ok(report) => applied.taken_off.push(report),
+                match locked.detach(driver, Wait::Shortly) {
+                    Ok(report) => applied.detached.push(report),
                     Err(error) => applied.failed.push(error),
                 }
-                held.device = held.device.read_again(self.system)?;
+                locked.device = locked.device.read_again(self.system)?;
             }
         }
-        held.keep_properties(&catalog.drivers);
-        let (decisions, unread) = held.decide(&query, &catalog.drivers, asked).into_parts();
+        locked.keep_properties(&catalog.drivers);
+        let (decisions, unread) = locked.decide(&query, &catalog.drivers, asked).into_parts();
         applied.failed.extend(unread.map(|error| error.on(name)));
         for (driver, decision) in catalog.drivers.iter().zip(decisions).filter(|(driver, _)| is_meant(&driver.name)) {
             match (decision, &generation) {
                 (Decision::Leave(Reason::Attached), Ok(generation)) if !driver.manifest.options.is_empty() => {
-                    let tuned = held.tune(*generation, driver, config);
-                    match tuned.and_then(|tuned| held.write_state().map(|_| tuned)) {
-                        Ok(Tuned::Unchanged) => {}
-                        Ok(tuned) => {
+                    let updated = locked.set_options(*generation, driver, config);
+                    match updated.and_then(|update| locked.write_state().map(|_| update)) {
+                        Ok(OptionUpdate::Unchanged) => {}
+                        Ok(updated) => {
                             let (device, driver) = (name.clone(), driver.name.clone());
-                            applied.tuned.push(TuneReport { device, driver, tuned });
+                            applied.updated.push(SetReport { device, driver, updated });
                         }
                         Err(error) => applied.failed.push(error.on(name).of(&driver.name)),
                     }
                 }
-                (Decision::Attach { rule }, Ok(generation)) => match held.attach_anew(*generation, driver, rule) {
+                (Decision::Attach { rule }, Ok(generation)) => match locked.reattach(*generation, driver, rule) {
                     Ok(report) => applied.attached.push(report),
                     Err(error) if error.kind() == ErrorKind::Gone => return Ok(()),
                     Err(error) => applied.failed.push(error),

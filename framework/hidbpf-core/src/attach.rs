@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
-use crate::loader::{AttachedLink, Kept, Loaded as _, Loader, Part, Steps};
+use crate::loader::{AttachedLink, Loaded as _, Loader, Part, Steps, StoredDescriptor};
 use crate::object::{DriverObject, Hook};
 use crate::pins::{self, Pinned};
 use crate::setup;
@@ -53,7 +53,7 @@ pub fn check_ready(device: &Device, what: &str) -> Result<()> {
 /// The effect of a driver's descriptor hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum DescriptorEffect {
     /// The driver has no descriptor hook.
     NotWanted,
     /// The kernel ran the driver's hook, which returned the descriptor unchanged.
@@ -66,7 +66,7 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixup {
     /// The effect on the descriptor.
-    pub change: Change,
+    pub change: DescriptorEffect,
     /// Size of the fixed descriptor in bytes, if the kernel driver may have changed it since.
     pub fixed_size: Option<usize>,
 }
@@ -322,7 +322,7 @@ impl<'a, L: Loader> Attached<'a, L> {
     fn look(&self) -> std::result::Result<Fixup, Unready> {
         let Plan { device, loader, .. } = self.plan;
         if !self.plan.hooks().any(|hook| hook == Hook::RdescFixup) {
-            return Ok(Fixup { change: Change::NotWanted, fixed_size: None });
+            return Ok(Fixup { change: DescriptorEffect::NotWanted, fixed_size: None });
         }
         let skipped = |why: &str| Err(Unready::Skipped(self.not_fixed(why).of_kind(ErrorKind::Skipped)));
         let not_yet = |why: &str| Err(Unready::NotYet(self.not_fixed(why)));
@@ -366,15 +366,17 @@ impl<'a, L: Loader> Attached<'a, L> {
         // A kernel driver that replaces every descriptor yields the same current descriptor before and after. So
         // compare the fixed descriptor that the kernel keeps.
         let is_kept = || {
-            let kept =
-                (!is_as_fixed).then(|| loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten()).flatten();
+            let kept = (!is_as_fixed)
+                .then(|| loader.descriptor(device.name.id(), StoredDescriptor::Fixed).ok().flatten())
+                .flatten();
             original.zip(kept.as_deref()).is_some_and(|(original, fixed)| original != fixed)
         };
-        let change = if is_other || is_resized() || is_kept() { Change::Fixed } else { Change::Unchanged };
+        let change =
+            if is_other || is_resized() || is_kept() { DescriptorEffect::Fixed } else { DescriptorEffect::Unchanged };
         let fixup = Fixup { change, fixed_size: fixed_size.filter(|_| !is_as_fixed) };
         // Some kernel drivers create the nodes after their probe, from a work queue.
         let expects_nodes = device.has_input || device.driver.is_none();
-        if change == Change::Fixed && expects_nodes && now.is_for_input() && !now.has_nodes() {
+        if change == DescriptorEffect::Fixed && expects_nodes && now.is_for_input() && !now.has_nodes() {
             return Err(Unready::WithoutNodes(fixup));
         }
         Ok(fixup)

@@ -222,9 +222,9 @@ impl Serialize for Problem {
 
 /// The configuration's instruction for a driver on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish<'a> {
+pub enum Enablement<'a> {
     /// The configuration does not mention it: the manifest decides.
-    Unsaid,
+    Unset,
     /// Attach it wherever its manifest matches.
     Enabled(&'a Source),
     /// Attach it regardless of its manifest.
@@ -232,7 +232,7 @@ pub enum Wish<'a> {
     /// Do not attach it.
     Disabled(&'a Source),
     /// Do not attach it: an invalid file may concern it.
-    InDoubt(&'a Problem),
+    Unreadable(&'a Problem),
 }
 
 /// The contents of all files.
@@ -324,21 +324,21 @@ impl Config {
     }
 
     /// Returns the configuration's instruction for a driver on a device, which must have its original ids.
-    pub fn wish(&self, driver: &DriverName, device: &Device) -> Wish<'_> {
+    pub fn enablement(&self, driver: &DriverName, device: &Device) -> Enablement<'_> {
         if let Some(problem) = self.problems.iter().find(|problem| problem.concerns(driver)) {
-            return Wish::InDoubt(problem);
+            return Enablement::Unreadable(problem);
         }
         let enabled = self.find(driver, Some(device), &Key::Enabled);
         let bound = self.find(driver, Some(device), &Key::Bind).filter(|entry| entry.value == Value::Bool(true));
         match (enabled, bound) {
             // Disabling a bound driver takes an entry for the device. An entry for all devices does not suffice.
-            (Some(entry), None) if entry.value == Value::Bool(false) => Wish::Disabled(&entry.source),
+            (Some(entry), None) if entry.value == Value::Bool(false) => Enablement::Disabled(&entry.source),
             (Some(entry), Some(_)) if entry.value == Value::Bool(false) && entry.device.is_some() => {
-                Wish::Disabled(&entry.source)
+                Enablement::Disabled(&entry.source)
             }
-            (_, Some(entry)) => Wish::Bound(&entry.source),
-            (Some(entry), None) => Wish::Enabled(&entry.source),
-            (None, None) => Wish::Unsaid,
+            (_, Some(entry)) => Enablement::Bound(&entry.source),
+            (Some(entry), None) => Enablement::Enabled(&entry.source),
+            (None, None) => Enablement::Unset,
         }
     }
 
@@ -347,7 +347,7 @@ impl Config {
         let drivers: BTreeSet<&DriverName> = self.entries.iter().map(|entry| &entry.driver).collect();
         drivers
             .into_iter()
-            .filter(|driver| matches!(self.wish(driver, device), Wish::Enabled(_) | Wish::Bound(_)))
+            .filter(|driver| matches!(self.enablement(driver, device), Enablement::Enabled(_) | Enablement::Bound(_)))
             .collect()
     }
 
@@ -576,14 +576,14 @@ bind = true
         assert_eq!(config.files.len(), 2);
         let (plain, special) = (device(0x04d9, "X", ""), device(0x04d9, "AB1", ""));
         let name = driver(MOUSE);
-        let Wish::Disabled(source) = config.wish(&name, &plain) else { panic!("not disabled") };
+        let Enablement::Disabled(source) = config.enablement(&name, &plain) else { panic!("not disabled") };
         assert_eq!((source.path.file_name().unwrap().to_str().unwrap(), source.line), ("10-a.toml", 2));
         let axis = |device| config.find(&name, device, &Key::Option("axis".to_owned())).map(|entry| &entry.value);
         assert_eq!(axis(Some(&plain)), Some(&Value::Text("x".to_owned())));
         assert_eq!(axis(Some(&special)), Some(&Value::Text("both".to_owned())));
         assert_eq!(axis(None), Some(&Value::Text("x".to_owned())));
-        assert!(matches!(config.wish(&driver("other-one"), &special), Wish::Bound(_)));
-        assert_eq!(config.wish(&driver("other-one"), &plain), Wish::Unsaid);
+        assert!(matches!(config.enablement(&driver("other-one"), &special), Enablement::Bound(_)));
+        assert_eq!(config.enablement(&driver("other-one"), &plain), Enablement::Unset);
         assert_eq!(config.wanted(&special), BTreeSet::from([&driver("other-one")]));
     }
 
@@ -591,9 +591,9 @@ bind = true
     fn a_bound_driver_is_ruled_out_for_the_device_alone() {
         let bound = "[driver.x]\nenabled = false\n[[device]]\nvendor = 1\ndriver.x.bind = true\n";
         let (root, system) = system(&[(FILE, bound)]);
-        assert!(matches!(Config::read(&system).wish(&driver("x"), &device(1, "", "")), Wish::Bound(_)));
+        assert!(matches!(Config::read(&system).enablement(&driver("x"), &device(1, "", "")), Enablement::Bound(_)));
         fs::write(root.path().join(FILE), format!("{bound}driver.x.enabled = false\n")).unwrap();
-        assert!(matches!(Config::read(&system).wish(&driver("x"), &device(1, "", "")), Wish::Disabled(_)));
+        assert!(matches!(Config::read(&system).enablement(&driver("x"), &device(1, "", "")), Enablement::Disabled(_)));
     }
 
     #[test]
@@ -625,10 +625,10 @@ bind = true
         ]);
         let device = device(1, "", "");
         let config = Config::read(&system);
-        assert!(matches!(config.wish(&driver("fine"), &device), Wish::Disabled(_)));
-        assert!(matches!(config.wish(&driver(MOUSE), &device), Wish::InDoubt(_)));
+        assert!(matches!(config.enablement(&driver("fine"), &device), Enablement::Disabled(_)));
+        assert!(matches!(config.enablement(&driver(MOUSE), &device), Enablement::Unreadable(_)));
         for other in ["mouse", "invert", "mouse-invert-yy", "other"] {
-            assert_eq!(config.wish(&driver(other), &device), Wish::Unsaid, "{other}");
+            assert_eq!(config.enablement(&driver(other), &device), Enablement::Unset, "{other}");
         }
         assert!(config.problems[0].error().hint().unwrap().contains("the drivers that the file names"));
         fs::write(root.path().join("hidbpf.toml.d/10.toml"), b"\xff\xfe").unwrap();
@@ -641,7 +641,10 @@ bind = true
         let [problem] = &config.problems[..] else { panic!("{words}: {config:?}") };
         assert!(problem.to_string().contains(words), "{words}: {problem}");
         assert!(problem.error().hint().unwrap().contains("leaves all drivers off"), "{words}");
-        assert!(matches!(config.wish(&driver("other"), &device(1, "", "")), Wish::InDoubt(_)), "{words}");
+        assert!(
+            matches!(config.enablement(&driver("other"), &device(1, "", "")), Enablement::Unreadable(_)),
+            "{words}"
+        );
     }
 
     #[test]
@@ -670,9 +673,9 @@ bind = true
         let config = Config::read_each(&system, trusted::open);
         assert_eq!(config.entries, []);
         for named in ["fine", MOUSE] {
-            assert!(matches!(config.wish(&driver(named), &device), Wish::InDoubt(_)), "{named}");
+            assert!(matches!(config.enablement(&driver(named), &device), Enablement::Unreadable(_)), "{named}");
         }
-        assert_eq!(config.wish(&driver("other"), &device), Wish::Unsaid);
+        assert_eq!(config.enablement(&driver("other"), &device), Enablement::Unset);
         let error = config.problems[0].error();
         assert!(error.to_string().contains("can be written by everybody"), "{error}");
         let hint = error.hint().unwrap();

@@ -137,9 +137,9 @@ impl fmt::Display for Place {
 /// separately.
 //
 // Boxed to keep `Result` small on the success path.
-pub struct Error(Box<Failure>);
+pub struct Error(Box<ErrorData>);
 
-struct Failure {
+struct ErrorData {
     kind: ErrorKind,
     what: String,
     hint: Option<String>,
@@ -153,7 +153,7 @@ impl Error {
     /// Creates an error without a cause. `what` reads "failed to attach `x` to `y`".
     #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        let failure = Failure {
+        let failure = ErrorData {
             kind,
             what: what.into(),
             hint: None,

@@ -7,21 +7,21 @@
 //! implements the attach sequence on top of a [`loader`]. [`manager`] offers the operations that users and udev call.
 
 pub mod apply;
-pub mod aside;
 pub mod attach;
 mod awake;
 pub mod catalog;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod exclusion;
 pub mod exports;
 pub mod fast;
 pub mod fields;
 mod files;
 pub mod foreign;
 pub mod hwdb;
+pub mod id_cache;
 pub mod ids;
-pub mod kept;
 pub mod kernel;
 pub mod loader;
 pub mod manager;
@@ -36,16 +36,16 @@ pub mod pins;
 pub mod policy;
 pub mod refusal;
 pub mod resolve;
+pub mod set_options;
 mod settled;
 pub mod setup;
-pub mod start;
+pub mod startup;
 pub mod state;
 mod sys;
 mod sysfs;
 pub mod system;
 pub mod text;
 mod trusted;
-pub mod tune;
 mod udev;
 mod uevents;
 

@@ -22,7 +22,7 @@ use crate::system::System;
 /// The loader that brought a driver's programs into the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "way", rename_all = "kebab-case")]
-pub enum Way {
+pub enum LoaderKind {
     /// The fast loader: prelinked, with hidbpf's own bpf() calls.
     Fast,
     /// The libbpf loader, which parses the object and the kernel's types each time.
@@ -39,7 +39,7 @@ pub trait Loader {
     type Loaded<'a>: Loaded;
 
     /// Returns the kind of loader that this is, or that it used for its last driver.
-    fn way(&self) -> Way;
+    fn kind(&self) -> LoaderKind;
 
     /// Returns whether another loader, in its own process, is tried after [`ErrorKind::NotFast`].
     fn has_successor(&self) -> bool {
@@ -58,7 +58,7 @@ pub trait Loader {
     ///
     /// # Errors
     /// The device is gone, or the kernel refused the program that reads the descriptor.
-    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>>;
+    fn descriptor(&self, device: HidId, stored: StoredDescriptor) -> Result<Option<Vec<u8>>>;
 
     /// Runs the driver's own probe program, if it has one.
     ///
@@ -140,7 +140,7 @@ impl Part {
 
 /// A descriptor that the kernel keeps for a device (`hid_device_probe()`, drivers/hid/hid-core.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoredDescriptor {
     /// The original descriptor: the one that the device sent.
     Original,
     /// The fixed descriptor: the result of the descriptor hook, or the original descriptor if there is no hook.
@@ -155,12 +155,12 @@ pub enum Kept {
 /// `run` failed, or the device is gone.
 pub fn copy_descriptor(
     device: HidId,
-    kept: Kept,
+    stored: StoredDescriptor,
     mut run: impl FnMut(&mut DescriptorArgs) -> io::Result<()>,
 ) -> io::Result<Option<Vec<u8>>> {
-    let which = match kept {
-        Kept::Original => DescriptorArgs::ORIGINAL,
-        Kept::Fixed => DescriptorArgs::FIXED,
+    let which = match stored {
+        StoredDescriptor::Original => DescriptorArgs::ORIGINAL,
+        StoredDescriptor::Fixed => DescriptorArgs::FIXED,
     };
     let mut descriptor = Vec::new();
     loop {

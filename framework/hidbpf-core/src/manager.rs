@@ -5,7 +5,7 @@
 mod add;
 mod detach;
 mod facts;
-mod held;
+mod locked_device;
 mod original;
 mod report;
 mod resume;
@@ -16,11 +16,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::aside::Aside;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::kernel::{self, Generation};
 use crate::loader::Loader;
@@ -36,7 +36,7 @@ use crate::system::System;
 pub use add::Event;
 pub use detach::Wait;
 pub(crate) use facts::Query;
-pub(crate) use held::Held;
+pub(crate) use locked_device::LockedDevice;
 pub use report::{AddReport, Comeback, LoadReport, SetUpReport, UnloadReport, tell};
 pub use status::{Condition, DeviceStatus, DriverStatus, LeftOff};
 
@@ -87,16 +87,16 @@ impl<'a, L: Loader> Manager<'a, L> {
         Ok(*self.generation.get_or_init(|| generation))
     }
 
-    pub(crate) fn hold(&self, name: &HidName) -> Result<Held<'_, L>> {
-        self.hold_at(name, Path::new(""))
+    pub(crate) fn lock_device(&self, name: &HidName) -> Result<LockedDevice<'_, L>> {
+        self.lock_device_at(name, Path::new(""))
     }
 
     /// Holds a device whose path is known: [`Device::at`].
-    fn hold_at(&self, name: &HidName, path: &Path) -> Result<Held<'_, L>> {
-        self.try_hold(name, path).map_err(|error| error.during(Step::Lock).on(name))
+    fn lock_device_at(&self, name: &HidName, path: &Path) -> Result<LockedDevice<'_, L>> {
+        self.try_lock_device(name, path).map_err(|error| error.during(Step::Lock).on(name))
     }
 
-    fn try_hold(&self, name: &HidName, path: &Path) -> Result<Held<'_, L>> {
+    fn try_lock_device(&self, name: &HidName, path: &Path) -> Result<LockedDevice<'_, L>> {
         let lock = DeviceLock::take(self.system, name)?;
         let device = Device::at(self.system, name, path)?;
         let pinned = pins::of_device(self.system, name)?;
@@ -109,13 +109,13 @@ impl<'a, L: Loader> Manager<'a, L> {
             old => {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
-                    (state.taken_off, state.failures, state.set) = (old.taken_off, old.failures, old.set);
+                    (state.unloaded, state.failures, state.set) = (old.unloaded, old.failures, old.set);
                     (state.marked, state.is_kept) = (old.marked, old.is_kept);
                 }
                 state
             }
         };
-        Ok(Held { system: self.system, loader: &self.loader, device, state, pinned, lock })
+        Ok(LockedDevice { system: self.system, loader: &self.loader, device, state, pinned, lock })
     }
 
     /// Attaches a driver to a device.
@@ -131,20 +131,21 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     fn try_load(&self, driver: &DriverObject, name: &HidName, force: bool) -> Result<LoadReport> {
-        let (generation, mut held) = self.hold_for(driver, name)?;
-        if let Some(attached) = held.attached_already(driver)? {
+        let (generation, mut locked) = self.lock_device_for(driver, name)?;
+        if let Some(attached) = locked.attached_already(driver)? {
             return Ok(attached);
         }
         let asked = if force { Asked::Forced } else { Asked::Loaded };
-        let aside = Aside::of(self.system, &held.device);
-        let query = Query { config: &Config::read(self.system), generation: Ok(generation), aside, just_bound: false };
-        let decided = held.decide(&query, std::slice::from_ref(driver), |_| asked);
+        let exclusion = Exclusion::of(self.system, &locked.device);
+        let query =
+            Query { config: &Config::read(self.system), generation: Ok(generation), exclusion, just_bound: false };
+        let decided = locked.decide(&query, std::slice::from_ref(driver), |_| asked);
         let rule = match decided.into_result()?.into_iter().next() {
             Some(Decision::Attach { rule }) => rule,
             Some(Decision::Leave(reason)) => return Err(reason.error(&driver.name, name).during(Step::Choose)),
             None => None,
         };
-        held.attach(generation, driver, rule)
+        locked.attach(generation, driver, rule)
     }
 
     /// Attaches a driver to a device, after detaching its previous version. Ignores whether the driver matches.
@@ -157,21 +158,25 @@ impl<'a, L: Loader> Manager<'a, L> {
     }
 
     fn try_reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
-        let (generation, mut held) = self.hold_for(driver, name)?;
-        let rule = match held.device.judge(&driver.manifest, &self.loader)? {
+        let (generation, mut locked) = self.lock_device_for(driver, name)?;
+        let rule = match locked.device.judge(&driver.manifest, &self.loader)? {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
-        held.keep_properties([driver]);
-        held.attach_anew(generation, driver, rule)
+        locked.keep_properties([driver]);
+        locked.reattach(generation, driver, rule)
     }
 
     /// Holds a device, after checking that this kernel and this process can attach the driver.
-    pub(crate) fn hold_for(&self, driver: &DriverObject, name: &HidName) -> Result<(Generation, Held<'_, L>)> {
+    pub(crate) fn lock_device_for(
+        &self,
+        driver: &DriverObject,
+        name: &HidName,
+    ) -> Result<(Generation, LockedDevice<'_, L>)> {
         let generation = self.generation()?;
         driver.hooks_for(generation)?;
         crate::kernel::check_capabilities(generation)?;
-        Ok((generation, self.hold(name)?))
+        Ok((generation, self.lock_device(name)?))
     }
 
     /// Returns the connected devices that a driver matches.

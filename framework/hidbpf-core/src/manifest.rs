@@ -271,7 +271,7 @@ pub struct Digest<const N: usize>(pub [u8; N]);
 pub type Sha256 = Digest<32>;
 
 /// The checksum of an object: [`hidbpf_prelink::Checksum`].
-pub type Seal = Digest<16>;
+pub type Fingerprint = Digest<16>;
 
 impl Sha256 {
     /// Returns the digest of these bytes.
@@ -280,9 +280,9 @@ impl Sha256 {
     }
 }
 
-impl Seal {
+impl Fingerprint {
     /// The placeholder in a manifest until the object is complete.
-    pub const UNSEALED: Seal = Digest([0; 16]);
+    pub const UNSET: Fingerprint = Digest([0; 16]);
 }
 
 impl<const N: usize> fmt::Display for Digest<N> {
@@ -318,8 +318,9 @@ pub struct Embedded {
     pub name: DriverName,
     /// The checksum of the object's sections, with zeros in place of itself.
     ///
-    /// It reveals a damaged object before the kernel reads it. See [`crate::object::seal`].
-    pub seal: Seal,
+    /// It reveals a damaged object before the kernel reads it. See [`crate::object::write_fingerprint`].
+    #[serde(rename = "seal")]
+    pub fingerprint: Fingerprint,
     /// The manifest.
     pub driver: Manifest,
 }
@@ -565,7 +566,7 @@ impl Embedded {
         } else {
             WITHOUT_KERNEL_DRIVERS
         };
-        Embedded { format, name, seal: Seal::UNSEALED, driver }
+        Embedded { format, name, fingerprint: Fingerprint::UNSET, driver }
     }
 
     /// Returns the bytes of [`SECTION`].

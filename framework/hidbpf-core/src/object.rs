@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports::{self, Export, Exported};
 use crate::foreign::{self, Origin};
 use crate::kernel::Generation;
-use crate::manifest::{self, Digest, Embedded, Manifest, Requirement, Seal};
+use crate::manifest::{self, Digest, Embedded, Fingerprint, Manifest, Requirement};
 use crate::names::{DriverName, ForeignName};
 use crate::options;
 use crate::trusted;
@@ -73,7 +73,7 @@ pub struct DriverObject {
     /// The manifest.
     pub manifest: Manifest,
     /// The checksum of its object. Each version of the driver has a different one.
-    pub seal: Seal,
+    pub fingerprint: Fingerprint,
     /// The programs.
     pub file: ObjectFile,
     /// The same driver for other kernels, the newest first. Only foreign drivers have any.
@@ -152,13 +152,13 @@ impl DriverObject {
                     format!("it has neither a manifest (the ELF section `{manifest}`) nor a match table (`{table}`)"),
                 )
             })?;
-            return DriverObject::foreign(path, &devices, sums(path, &elf, &Seal::UNSEALED)?, bytes);
+            return DriverObject::foreign(path, &devices, sums(path, &elf, &Fingerprint::UNSET)?, bytes);
         };
         let section = section.data().map_err(|error| damaged(path, "the section of its manifest", error))?;
-        let Embedded { name, seal, driver: manifest, .. } = Embedded::from_section(path, section)
+        let Embedded { name, fingerprint, driver: manifest, .. } = Embedded::from_section(path, section)
             .map_err(|error| Error::because(ErrorKind::BadObject, "failed to read the driver's manifest", error))?;
-        let sums = sums(path, &elf, &seal)?;
-        if seal != sums.whole {
+        let sums = sums(path, &elf, &fingerprint)?;
+        if fingerprint != sums.whole {
             return Err(Error::new(
                 ErrorKind::BadObject,
                 format!("`{}` is damaged: its content is not what was built", path.display()),
@@ -167,7 +167,7 @@ impl DriverObject {
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
         let file = ObjectFile { source: Some(sums.source), ..file };
-        Ok(DriverObject { name, manifest, seal, file, versions: Vec::new() })
+        Ok(DriverObject { name, manifest, fingerprint, file, versions: Vec::new() })
     }
 
     /// Parses a foreign object, which gets its name from its file.
@@ -181,7 +181,7 @@ impl DriverObject {
         let file = ObjectFile::parse_as(name.as_str(), path, bytes.into(), origin)?;
         let manifest = foreign::manifest(&file_name, devices);
         let file = ObjectFile { source: Some(sums.source), ..file };
-        Ok(DriverObject { name, manifest, seal: sums.whole, file, versions: Vec::new() })
+        Ok(DriverObject { name, manifest, fingerprint: sums.whole, file, versions: Vec::new() })
     }
 
     /// Adds another version of the same driver, and returns the newest with all others.
@@ -212,8 +212,8 @@ impl DriverObject {
     }
 
     /// Returns the version with this checksum.
-    pub(crate) fn version(&self, seal: &Seal) -> Option<&DriverObject> {
-        self.all_versions().find(|version| version.seal == *seal)
+    pub(crate) fn version(&self, fingerprint: &Fingerprint) -> Option<&DriverObject> {
+        self.all_versions().find(|version| version.fingerprint == *fingerprint)
     }
 
     /// Returns the generations that the driver has programs for, in any version.
@@ -290,20 +290,20 @@ impl DriverObject {
 /// Writes the checksum of an object into its manifest, which [`DriverObject::parse`] checks. The last step of a build.
 ///
 /// # Errors
-/// The object has no manifest that contains [`Seal::UNSEALED`], or can't be read.
-pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
+/// The object has no manifest that contains [`Fingerprint::UNSET`], or can't be read.
+pub fn write_fingerprint(path: &Path, bytes: &mut [u8]) -> Result<()> {
     let (place, sum) = {
         let elf = elf(path, bytes)?;
         let place = elf
             .section_by_name(manifest::SECTION)
             .and_then(|section| {
                 let (start, _) = section.file_range()?;
-                let seal = place_of(&Seal::UNSEALED, section.data().ok()?)?;
+                let fingerprint = place_of(&Fingerprint::UNSET, section.data().ok()?)?;
                 let start = usize::try_from(start).ok()?;
-                Some(start.checked_add(seal.start)?..start.checked_add(seal.end)?)
+                Some(start.checked_add(fingerprint.start)?..start.checked_add(fingerprint.end)?)
             })
             .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
-        (place, sums(path, &elf, &Seal::UNSEALED)?.whole)
+        (place, sums(path, &elf, &Fingerprint::UNSET)?.whole)
     };
     bytes[place].copy_from_slice(sum.to_string().as_bytes());
     Ok(())
@@ -311,8 +311,8 @@ pub fn seal(path: &Path, bytes: &mut [u8]) -> Result<()> {
 
 /// The checksums of an object's sections.
 struct Sums {
-    /// The checksum of all sections, as they were before the manifest was sealed.
-    whole: Seal,
+    /// The checksum of all sections, as they were before the fingerprint was written.
+    whole: Fingerprint,
     /// The checksum of the prelinked sections: [`hidbpf_prelink::source`].
     source: Checksum,
 }
@@ -320,7 +320,7 @@ struct Sums {
 /// Computes the checksums of an object that is sealed with `sealed`.
 ///
 /// The whole checksum includes the source checksum, so that no byte is hashed twice.
-fn sums(path: &Path, elf: &Elf<'_>, sealed: &Seal) -> Result<Sums> {
+fn sums(path: &Path, elf: &Elf<'_>, fingerprint: &Fingerprint) -> Result<Sums> {
     let source = hidbpf_prelink::source(elf).map_err(|error| damaged(path, "a section", error))?;
     let mut whole = Xxh3::new();
     whole.update(&source);
@@ -334,12 +334,12 @@ fn sums(path: &Path, elf: &Elf<'_>, sealed: &Seal) -> Result<Sums> {
         whole.update(&(name.len() as u64).to_le_bytes());
         whole.update(name);
         whole.update(&(data.len() as u64).to_le_bytes());
-        let seal = if name == manifest::SECTION.as_bytes() { place_of(sealed, data) } else { None };
-        match seal {
-            Some(seal) => {
-                whole.update(&data[..seal.start]);
-                whole.update(Seal::UNSEALED.to_string().as_bytes());
-                whole.update(&data[seal.end..]);
+        let fingerprint = if name == manifest::SECTION.as_bytes() { place_of(fingerprint, data) } else { None };
+        match fingerprint {
+            Some(fingerprint) => {
+                whole.update(&data[..fingerprint.start]);
+                whole.update(Fingerprint::UNSET.to_string().as_bytes());
+                whole.update(&data[fingerprint.end..]);
             }
             None => whole.update(data),
         }
@@ -349,10 +349,10 @@ fn sums(path: &Path, elf: &Elf<'_>, sealed: &Seal) -> Result<Sums> {
 }
 
 /// Returns the place of a seal in the text of a manifest.
-fn place_of(seal: &Seal, manifest: &[u8]) -> Option<Range<usize>> {
-    let seal = seal.to_string();
-    let start = std::str::from_utf8(manifest).ok()?.find(&seal)?;
-    Some(start..start + seal.len())
+fn place_of(fingerprint: &Fingerprint, manifest: &[u8]) -> Option<Range<usize>> {
+    let fingerprint = fingerprint.to_string();
+    let start = std::str::from_utf8(manifest).ok()?.find(&fingerprint)?;
+    Some(start..start + fingerprint.len())
 }
 
 impl ObjectFile {

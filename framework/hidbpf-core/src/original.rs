@@ -10,11 +10,11 @@
 
 use hidbpf_descriptor::invalid;
 
-use crate::aside;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::exclusion;
 use crate::ids::{HidName, Modalias};
-use crate::loader::{Kept, Loader};
+use crate::loader::{Loader, StoredDescriptor};
 use crate::manifest::Manifest;
 use crate::matching::{Lack, Verdict, judge};
 use crate::pins::Pinned;
@@ -84,7 +84,7 @@ impl Device {
     /// The device is gone, or this process or this kernel can't read it.
     pub(crate) fn read_original<L: Loader>(&mut self, loader: &L) -> Result<&[u8]> {
         if self.original.is_none() {
-            let read = loader.descriptor(self.name.id(), Kept::Original);
+            let read = loader.descriptor(self.name.id(), StoredDescriptor::Original);
             self.original = read.map_err(|error| error.during(Step::Choose).on(&self.name))?;
         }
         let none = || Error::new(ErrorKind::Io, "the kernel does not keep the original descriptor").on(&self.name);
@@ -111,7 +111,7 @@ impl Device {
 ///
 /// It can be one of hidbpf, whose pins are `pinned`, or one of udev-hid-bpf.
 pub(crate) fn is_hooked(system: &System, device: &HidName, pinned: &[Pinned]) -> bool {
-    !pinned.is_empty() || !aside::udev_hid_bpf(system, device).is_empty()
+    !pinned.is_empty() || !exclusion::udev_hid_bpf(system, device).is_empty()
 }
 
 #[cfg(test)]

@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
-use crate::attach::Change;
+use crate::attach::DescriptorEffect;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::exports::Exported;
 use crate::files::{failed_to_write, in_dir, remove_if_there, replace};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
-use crate::loader::Way;
-use crate::manifest::Seal;
+use crate::loader::LoaderKind;
+use crate::manifest::Fingerprint;
 use crate::names::DriverName;
 use crate::object::Hook;
 use crate::options::Values;
@@ -57,9 +57,10 @@ pub struct DeviceState {
     /// The drivers that are attached or being attached.
     pub drivers: Vec<DriverState>,
     /// The drivers that the user detached. udev does not attach them until the device is plugged in again.
-    pub taken_off: Vec<DriverName>,
+    #[serde(rename = "taken-off")]
+    pub unloaded: Vec<DriverName>,
     /// The last failure of each driver.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<RecordedFailure>,
     /// The options that the user set until the device is plugged in again, by driver.
     #[serde(default)]
     pub set: BTreeMap<DriverName, Values>,
@@ -79,9 +80,9 @@ pub struct DriverState {
     pub driver: DriverName,
     /// The object that it was loaded from.
     pub object: PathBuf,
-    /// The checksum of that object: [`crate::object::DriverObject::seal`].
-    #[serde(default)]
-    pub seal: Option<Seal>,
+    /// The checksum of that object: [`crate::object::DriverObject::fingerprint`].
+    #[serde(default, rename = "seal")]
+    pub fingerprint: Option<Fingerprint>,
     /// The kernel interface that it was attached with.
     pub generation: Generation,
     /// The hooks that it uses.
@@ -91,7 +92,7 @@ pub struct DriverState {
     /// `None` if it was forced on a device that no rule matches.
     pub rule: Option<String>,
     /// The effect of its descriptor hook. Until it is pinned, the expected effect.
-    pub change: Change,
+    pub change: DescriptorEffect,
     /// Size of the fixed descriptor in bytes, if the kernel driver may have changed it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_size: Option<usize>,
@@ -103,7 +104,7 @@ pub struct DriverState {
     pub foreign: bool,
     /// The loader that brought its programs into the kernel.
     #[serde(default)]
-    pub loaded: Option<Way>,
+    pub loaded: Option<LoaderKind>,
     /// The udev properties that it was given.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
@@ -130,7 +131,7 @@ impl DriverState {
 /// A failure that has not been resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Failure {
+pub struct RecordedFailure {
     /// The affected drivers.
     pub drivers: Vec<DriverName>,
     /// The error message.
@@ -145,7 +146,7 @@ pub struct Failure {
     pub skipped: u32,
 }
 
-impl Failure {
+impl RecordedFailure {
     /// How often udev's events try to attach a driver whose descriptor hook the kernel skips.
     ///
     /// After that, they wait until the device is plugged in again. Each attempt can make the kernel bind the device,
@@ -156,7 +157,7 @@ impl Failure {
     ///
     /// The kernel skips a descriptor hook when it is about to bind the device for another reason.
     pub fn may_be_tried_again(&self) -> bool {
-        (1..Failure::MAX_TRIES).contains(&self.skipped)
+        (1..RecordedFailure::MAX_TRIES).contains(&self.skipped)
     }
 }
 
@@ -180,7 +181,7 @@ impl DeviceState {
             modalias: String::new(),
             original: String::new(),
             drivers: Vec::new(),
-            taken_off: Vec::new(),
+            unloaded: Vec::new(),
             failures: Vec::new(),
             set: BTreeMap::new(),
             marked: false,
@@ -322,7 +323,7 @@ impl DeviceState {
         };
         self.resolve(&drivers);
         let (message, hint, step) = (error.to_string(), error.hint().map(str::to_owned), error.place().step);
-        self.failures.push(Failure { drivers, message, hint, step, skipped });
+        self.failures.push(RecordedFailure { drivers, message, hint, step, skipped });
     }
 
     /// Drops all failures that affect any of these drivers.
@@ -408,7 +409,7 @@ mod tests {
     fn expect_kept(state: &DeviceState) {
         let full: DeviceState = serde_json::from_str(FULL).unwrap();
         assert_eq!(state.original(), Some(vec![5, 1]));
-        assert_eq!((&state.taken_off, &state.set, &state.failures), (&full.taken_off, &full.set, &full.failures));
+        assert_eq!((&state.unloaded, &state.set, &state.failures), (&full.unloaded, &full.set, &full.failures));
         assert_eq!((&state.hid_name, &state.modalias, state.version), (&full.hid_name, &full.modalias, VERSION));
     }
 
@@ -440,11 +441,11 @@ mod tests {
     fn a_file_that_is_cut_or_damaged_anywhere_is_read_up_to_there() {
         let full: DeviceState = serde_json::from_str(FULL).unwrap();
         let end = |text: &str| FULL.find(text).unwrap() + text.len();
-        let (original, taken_off) = (end("\"0501\""), end("[\"two\"]"));
+        let (original, unloaded) = (end("\"0501\""), end("[\"two\"]"));
         for cut in 0..FULL.len() {
             let state = parse(&FULL[..cut]);
             assert_eq!(state.original(), full.original().filter(|_| cut >= original), "cut at {cut}");
-            assert_eq!(state.taken_off.len(), usize::from(cut >= taken_off), "cut at {cut}");
+            assert_eq!(state.unloaded.len(), usize::from(cut >= unloaded), "cut at {cut}");
         }
         for place in 0..FULL.len() {
             let mut text = FULL.as_bytes().to_vec();
@@ -481,12 +482,12 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let system = System { run: run.path().join("hidbpf"), ..System::default() };
         let [one, other] = ["0003:0001:0001.0001", "0003:0001:0001.FFFFFFFF"].map(|name| name.parse().unwrap());
-        let held = DeviceLock::take(&system, &one).unwrap();
+        let locked = DeviceLock::take(&system, &one).unwrap();
         let _other = DeviceLock::take(&system, &other).unwrap();
         let file = File::options().write(true).open(system.lock()).unwrap();
         let is_free = || sys::lock_byte(file.as_fd(), one.id().0.into()).unwrap();
         assert!(!is_free());
-        drop(held);
+        drop(locked);
         assert!(is_free());
     }
 }

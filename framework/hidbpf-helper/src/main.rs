@@ -19,12 +19,12 @@ use std::process::Command;
 use hidbpf_core::error::{Error, ErrorKind};
 use hidbpf_core::fast::Fast;
 use hidbpf_core::hwdb;
+use hidbpf_core::id_cache;
 use hidbpf_core::ids::HidName;
-use hidbpf_core::kept;
 use hidbpf_core::kernel::{self, Generation};
 use hidbpf_core::manager::{AddReport, Event, Manager, SetUpReport, tell};
 use hidbpf_core::names::DriverName;
-use hidbpf_core::start;
+use hidbpf_core::startup;
 use hidbpf_core::system::System;
 
 /// The command that handles everything that the helper can't.
@@ -38,7 +38,7 @@ const USAGE: &str = "usage: hidbpf-udev add|resume|remove SYSPATH\nudev's rules 
 
 /// Runs the program and returns its exit code.
 fn run() -> c_int {
-    start::prepare();
+    startup::prepare();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [action, path] = arguments.as_slice() else { return bad_usage() };
     let act = match action.to_str() {
@@ -67,13 +67,13 @@ fn bad_usage() -> c_int {
 /// Attaches a device's drivers. The error is `None` if it has already been logged.
 fn add(path: &Path) -> Result<(), Option<Error>> {
     let system = System::default();
-    let manager = Manager::with(&system, Fast::new(&system, kept::read(&system).as_deref()));
+    let manager = Manager::with(&system, Fast::new(&system, id_cache::read(&system).as_deref()));
     let added =
         manager.confine().and_then(|()| manager.add(path, &hwdb::named(std::env::vars_os()), Event::of_environment()));
     if matches!(&added, Ok(AddReport { not_fast: Some(why), .. }) if did_not_work(why)) {
         manager.loader().doubt();
     }
-    kept::write(&system, &manager.loader().keep());
+    id_cache::write(&system, &manager.loader().cache_update());
     let why = match added {
         Ok(report) => {
             report.tell();

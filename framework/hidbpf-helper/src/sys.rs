@@ -1,5 +1,5 @@
 //! Defines C's main() instead of Rust's runtime start. The latter finds the end of the stack in order to report its
-//! overflow. That takes longer than the kernel takes for a driver's types. [`hidbpf_core::start`] does the rest of the
+//! overflow. That takes longer than the kernel takes for a driver's types. [`hidbpf_core::startup`] does the rest of the
 //! runtime's work.
 #![allow(unsafe_code)]
 

@@ -5,7 +5,7 @@ use hidbpf_descriptor::{Bus, Group, HidId, ProductId, VendorId};
 
 /// The device that a driver runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub struct ReplayDevice {
     /// Its number.
     pub id: HidId,
     /// Its bus.
@@ -26,10 +26,10 @@ pub struct Device {
     pub descriptor: Vec<u8>,
 }
 
-impl Device {
+impl ReplayDevice {
     /// Returns a USB device with only an original descriptor.
-    pub fn of_descriptor(descriptor: Vec<u8>) -> Device {
-        Device {
+    pub fn of_descriptor(descriptor: Vec<u8>) -> ReplayDevice {
+        ReplayDevice {
             id: HidId(1),
             bus: Bus::USB,
             group: Group::GENERIC,
@@ -43,9 +43,9 @@ impl Device {
     }
 }
 
-impl From<&recording::Device> for Device {
-    fn from(device: &recording::Device) -> Device {
-        Device {
+impl From<&recording::RecordedDevice> for ReplayDevice {
+    fn from(device: &recording::RecordedDevice) -> ReplayDevice {
+        ReplayDevice {
             id: HidId(1),
             bus: device.bus,
             group: Group::GENERIC,

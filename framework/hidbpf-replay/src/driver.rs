@@ -13,7 +13,7 @@ use hidbpf_prelink::not_set_up::NotSetUp;
 use hidbpf_prelink::{Generation, Hook};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::device::Device;
+use crate::device::ReplayDevice;
 use crate::error::{Reason, ReplayError};
 use crate::machine::{Call, GET_REPORT, Machine, Problem, SET_REPORT};
 use crate::memory::{Access, Full, Kind};
@@ -46,7 +46,7 @@ impl Driver {
     pub fn new(
         object: &Object,
         generation: Generation,
-        device: &Device,
+        device: &ReplayDevice,
         settings: &Settings,
     ) -> Result<Driver, ReplayError> {
         if *object.hooks(generation) == Hooks::default() && object.syscalls.is_empty() {

@@ -10,7 +10,7 @@
 use hidbpf_descriptor::MAX_DESCRIPTOR;
 use hidbpf_prelink::Generation;
 
-use crate::device::Device;
+use crate::device::ReplayDevice;
 use crate::driver::Driver;
 use crate::error::{ReplayError, SourceLine};
 use crate::object::Object;
@@ -38,7 +38,7 @@ pub struct Effort {
 pub fn effort(
     object: &Object,
     generation: Generation,
-    device: &Device,
+    device: &ReplayDevice,
     reports: &[Vec<u8>],
     settings: &Settings,
 ) -> Result<Effort, ReplayError> {

@@ -14,11 +14,11 @@
 //! Which reports does a program see from a mouse, once a driver repairs it?
 //!
 //! ```no_run
-//! use hidbpf_replay::{Device, Driver, Object, Settings};
+//! use hidbpf_replay::{ReplayDevice, Driver, Object, Settings};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let object = Object::parse(&std::fs::read("mouse.bpf.o")?)?;
-//! let device = Device::of_descriptor(std::fs::read("report_descriptor")?);
+//! let device = ReplayDevice::of_descriptor(std::fs::read("report_descriptor")?);
 //! for generation in object.generations() {
 //!     let mut driver = Driver::new(&object, generation, &device, &Settings::default())?;
 //!     let report = [0, 5, 0xfe, 0];
@@ -88,7 +88,7 @@ mod source;
 pub use hidbpf_prelink::Generation;
 pub use hidbpf_prelink::not_set_up::NotSetUp;
 
-pub use device::Device;
+pub use device::ReplayDevice;
 pub use difference::difference;
 pub use driver::Driver;
 pub use effort::{Effort, MAX_JUMPS, effort};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use hidbpf_descriptor::recording::{Asked, Device, Event, Recording};
+use hidbpf_descriptor::recording::{Asked, Event, RecordedDevice, Recording};
 use hidbpf_prelink::Generation;
 use hidbpf_prelink::not_set_up::NotSetUp;
 
@@ -41,7 +41,7 @@ pub fn replay(
     object: &Object,
     generation: Generation,
     recording: &Recording,
-    settings: impl Fn(&Device) -> Settings,
+    settings: impl Fn(&RecordedDevice) -> Settings,
 ) -> Result<Replayed, LineError> {
     let at_start = |error: ReplayError| LineError { line: None, error };
     let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
@@ -91,7 +91,7 @@ impl Driver {
         let not_set_up = self.set_up().map_err(at(None))?;
         fixed.asked = self.take_requests().iter().map(Asked::from).collect();
         if let Some(failure) = not_set_up {
-            let device = Device { asked: fixed.asked, ..original.clone() };
+            let device = RecordedDevice { asked: fixed.asked, ..original.clone() };
             let events = recording.events_of(device_index).map(|event| Event { device: 0, ..event.clone() });
             let instructions = vec![None; recording.events_of(device_index).count()];
             let recording = Recording { comments: Vec::new(), devices: vec![device], events: events.collect() };

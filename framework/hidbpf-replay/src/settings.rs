@@ -41,7 +41,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the properties and feature reports of a device in a recording.
-    pub fn of(device: &recording::Device) -> Settings {
+    pub fn of(device: &recording::RecordedDevice) -> Settings {
         Settings { properties: device.properties.clone(), features: device.features.clone(), ..Settings::default() }
     }
 }

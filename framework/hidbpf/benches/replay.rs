@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
-use hidbpf::replay::{Device, Driver, Object, Settings};
+use hidbpf::replay::{Driver, Object, ReplayDevice, Settings};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -20,7 +20,7 @@ fn main() {
         Err(error) => return eprintln!("{error}"),
     };
     for generation in object.generations() {
-        let device = Device {
+        let device = ReplayDevice {
             id: HidId(7),
             bus: Bus::USB,
             group: Group::GENERIC,

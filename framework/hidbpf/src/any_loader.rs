@@ -8,14 +8,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hidbpf_core::fast::{Fast, FastLoaded};
-use hidbpf_core::kept;
+use hidbpf_core::id_cache;
 use hidbpf_prelink::driver::FixupRecord;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::loader::{AttachedLink, Kept, Libbpf, Loaded, LoadedObject, Loader, Part, Steps, Way};
+use crate::loader::{AttachedLink, Libbpf, Loaded, LoadedObject, Loader, LoaderKind, Part, Steps, StoredDescriptor};
 use crate::object::ObjectFile;
 use crate::system::System;
 use crate::text::Printable;
@@ -63,7 +63,7 @@ impl Fallback {
 
 impl From<&System> for AnyLoader {
     fn from(system: &System) -> AnyLoader {
-        let fast = Fast::new(system, kept::read(system).as_deref());
+        let fast = Fast::new(system, id_cache::read(system).as_deref());
         let choice = std::env::var_os(CHOICE).unwrap_or_default();
         let is_skipped = choice == "libbpf";
         if !is_skipped && !choice.is_empty() {
@@ -76,24 +76,25 @@ impl From<&System> for AnyLoader {
 
 impl Drop for AnyLoader {
     fn drop(&mut self) {
-        kept::write(&self.system, &self.fast.keep());
+        id_cache::write(&self.system, &self.fast.cache_update());
     }
 }
 
 impl Loader for AnyLoader {
     type Loaded<'a> = AnyLoaded<'a>;
 
-    fn way(&self) -> Way {
-        self.libbpf.0.borrow().clone().map_or(Way::Fast, |why| Way::Libbpf { why })
+    fn kind(&self) -> LoaderKind {
+        self.libbpf.0.borrow().clone().map_or(LoaderKind::Fast, |why| LoaderKind::Libbpf { why })
     }
 
     fn generation(&self, system: &System) -> Result<Generation> {
         self.libbpf.or(self.fast().and_then(|fast| fast.generation(system)), |libbpf| libbpf.generation(system))
     }
 
-    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
-        self.libbpf
-            .or(self.fast().and_then(|fast| fast.descriptor(device, kept)), |libbpf| libbpf.descriptor(device, kept))
+    fn descriptor(&self, device: HidId, stored: StoredDescriptor) -> Result<Option<Vec<u8>>> {
+        self.libbpf.or(self.fast().and_then(|fast| fast.descriptor(device, stored)), |libbpf| {
+            libbpf.descriptor(device, stored)
+        })
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {

@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::attach::Change;
+use crate::attach::DescriptorEffect;
 use crate::descriptor::{Descriptor, InvalidDescriptor};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixup::{Fixup, fixup};
-use crate::loader::{Kept, Loader};
+use crate::loader::{Loader, StoredDescriptor};
 use crate::manager::{Condition, Manager};
 use crate::object::DriverObject;
 use crate::replay::{self, Settings};
@@ -130,8 +130,9 @@ fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     let drivers = status.into_iter().flat_map(|status| status.drivers);
     let is_on = |condition| matches!(condition, Condition::Attached | Condition::NotFixed | Condition::Unverified);
     let hooked = drivers.filter(|driver| is_on(driver.condition));
-    let Some(attached) =
-        hooked.into_iter().find(|driver| matches!(driver.change, Some(Change::Fixed | Change::Unchanged)))
+    let Some(attached) = hooked
+        .into_iter()
+        .find(|driver| matches!(driver.change, Some(DescriptorEffect::Fixed | DescriptorEffect::Unchanged)))
     else {
         let what = format!(
             "the device `{}` has no fixed descriptor: no driver with a descriptor hook is attached",
@@ -142,7 +143,7 @@ fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     if device.is_taken_as_it_is() {
         return Ok(device.current.clone());
     }
-    if let Some(fixed) = manager.loader().descriptor(device.name.id(), Kept::Fixed).ok().flatten() {
+    if let Some(fixed) = manager.loader().descriptor(device.name.id(), StoredDescriptor::Fixed).ok().flatten() {
         return Ok(fixed);
     }
     let unknown = |why: &str| {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::DriverObject;
-use crate::replay::{Device, Driver, Fixed, Generation, Object, Settings, Verdict};
+use crate::replay::{Driver, Fixed, Generation, Object, ReplayDevice, Settings, Verdict};
 
 /// The result of a descriptor hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Fixup {
 ///
 /// # Errors
 /// The object is damaged, or one of its programs did something that the kernel forbids.
-pub fn fixup(driver: &DriverObject, device: &Device, settings: &Settings) -> Result<Fixup> {
+pub fn fixup(driver: &DriverObject, device: &ReplayDevice, settings: &Settings) -> Result<Fixup> {
     let fail = |error: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!("failed to run the descriptor fixup of the driver `{}`", driver.name);
         Error::because(ErrorKind::BadObject, what, error)

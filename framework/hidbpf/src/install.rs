@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use crate::catalog::Catalog;
 use crate::config::{ChangeLock, Config, write_whole};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::Renewal;
+use crate::local_hwdb::Renewal;
 use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::system::System;
 
 /// A pending change of the installed drivers.
 #[derive(Debug)]
-pub struct Change<'a> {
+pub struct InstallChange<'a> {
     system: &'a System,
     name: DriverName,
     /// The driver to install, or `None` to remove it.
@@ -31,12 +31,12 @@ pub struct Change<'a> {
     pub renewal: Option<Renewal>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> InstallChange<'a> {
     /// Prepares to install a driver. It replaces another version of the driver if there is one.
     ///
     /// # Errors
     /// The installed object can't be read.
-    pub fn install(system: &'a System, driver: &DriverObject) -> Result<Change<'a>> {
+    pub fn install(system: &'a System, driver: &DriverObject) -> Result<InstallChange<'a>> {
         let directory = directory(system)?;
         let target = match driver.path.file_name() {
             // Its file name has the number of its version.
@@ -58,14 +58,14 @@ impl<'a> Change<'a> {
         }
         catalog.drivers.push(installed);
         catalog.drivers.sort_by(|one, other| one.name.cmp(&other.name));
-        Change::new(system, &driver.name, Some(driver), vec![target], catalog)
+        InstallChange::new(system, &driver.name, Some(driver), vec![target], catalog)
     }
 
     /// Prepares to remove a driver that was installed this way.
     ///
     /// # Errors
     /// It wasn't: no driver has this name, or it belongs to a package.
-    pub fn uninstall(system: &'a System, name: &DriverName) -> Result<Change<'a>> {
+    pub fn uninstall(system: &'a System, name: &DriverName) -> Result<InstallChange<'a>> {
         let directory = directory(system)?;
         let mut targets = system.find_objects(name);
         targets.retain(|path| path.starts_with(directory) && path.exists());
@@ -90,7 +90,7 @@ impl<'a> Change<'a> {
         if let Some(driver) = Catalog::find(&below, name) {
             catalog.drivers.push(driver?);
         }
-        Change::new(system, name, None, targets, catalog)
+        InstallChange::new(system, name, None, targets, catalog)
     }
 
     fn new(
@@ -99,7 +99,7 @@ impl<'a> Change<'a> {
         driver: Option<&DriverObject>,
         targets: Vec<PathBuf>,
         catalog: Catalog,
-    ) -> Result<Change<'a>> {
+    ) -> Result<InstallChange<'a>> {
         let read = |target: &PathBuf| match fs::read(target) {
             Ok(old) => Ok(Some(old)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -113,7 +113,7 @@ impl<'a> Change<'a> {
             true => Some(Renewal::of(system, &catalog, &Config::read(system))?),
             false => None,
         };
-        Ok(Change { system, name: name.clone(), driver: driver.cloned(), targets, old, catalog, renewal })
+        Ok(InstallChange { system, name: name.clone(), driver: driver.cloned(), targets, old, catalog, renewal })
     }
 
     /// Returns whether the change replaces another version of the driver.
@@ -129,8 +129,8 @@ impl<'a> Change<'a> {
     pub fn run(&mut self) -> Result<()> {
         let lock = lock(self.system)?;
         *self = match &self.driver {
-            Some(driver) => Change::install(self.system, driver)?,
-            None => Change::uninstall(self.system, &self.name)?,
+            Some(driver) => InstallChange::install(self.system, driver)?,
+            None => InstallChange::uninstall(self.system, &self.name)?,
         };
         let rest = || -> Result<()> {
             for target in &self.targets {

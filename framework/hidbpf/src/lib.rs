@@ -29,9 +29,9 @@ pub mod install;
 pub mod kernel_log;
 pub mod libbpf;
 pub mod loader;
-pub mod local;
+pub mod local_hwdb;
 pub mod monitor;
-pub mod others;
+pub mod other_programs;
 pub mod recorder;
 pub mod recording;
 pub mod replay;
@@ -65,6 +65,7 @@ pub mod manager {
 pub use hidbpf_descriptor as descriptor;
 
 pub use hidbpf_core::{
-    apply, aside, attach, catalog, config, device, error, exports, fast, fields, foreign, hwdb, ids, manifest,
-    matching, names, object, ops, options, original, pins, policy, refusal, resolve, setup, state, system, text, tune,
+    apply, attach, catalog, config, device, error, exclusion, exports, fast, fields, foreign, hwdb, ids, manifest,
+    matching, names, object, ops, options, original, pins, policy, refusal, resolve, set_options, setup, state, system,
+    text,
 };

@@ -30,7 +30,7 @@ use crate::{libbpf, running, sys, verifier};
 
 use hidbpf_core::loader::{KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor, probe_answer, probe_args, settings};
 
-pub use hidbpf_core::loader::{AttachedLink, Kept, Loaded, Loader, Part, Steps, Way};
+pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, LoaderKind, Part, Steps, StoredDescriptor};
 
 /// libbpf, which parses an object and the kernel's BTF on each load.
 #[derive(Clone, Debug)]
@@ -48,16 +48,16 @@ impl Default for Libbpf {
 impl Loader for Libbpf {
     type Loaded<'a> = LoadedObject<'a>;
 
-    fn way(&self) -> Way {
-        Way::Libbpf { why: self.why_not_fast.clone() }
+    fn kind(&self) -> LoaderKind {
+        LoaderKind::Libbpf { why: self.why_not_fast.clone() }
     }
 
     fn generation(&self, system: &System) -> Result<Generation> {
         kernel::detect(system)?.generation()
     }
 
-    fn descriptor(&self, device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
-        descriptor(device, kept)
+    fn descriptor(&self, device: HidId, stored: StoredDescriptor) -> Result<Option<Vec<u8>>> {
+        descriptor(device, stored)
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> Result<()> {
@@ -216,7 +216,7 @@ fn misplaced(driver: &ObjectFile, global: &str) -> Error {
     )
 }
 
-fn descriptor(device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
+fn descriptor(device: HidId, stored: StoredDescriptor) -> Result<Option<Vec<u8>>> {
     let log = Log::start();
     let failed = |error: libbpf_rs::Error| {
         let what = format!("failed to load the syscall program `{DESCRIPTOR_PROGRAM}`");
@@ -243,7 +243,7 @@ fn descriptor(device: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
         let input = ProgramInput { context_in: Some(args.as_mut_bytes()), ..ProgramInput::default() };
         program.test_run(input).map(drop).map_err(|error| io::Error::other(io_error(&error)))
     };
-    copy_descriptor(device, kept, run).map_err(no_descriptor)
+    copy_descriptor(device, stored, run).map_err(no_descriptor)
 }
 
 fn probe(driver: &ObjectFile, device: &Device) -> Result<()> {

@@ -35,9 +35,9 @@ pub struct Recorder {
 
 /// Returns a device for a recording, with the udev properties that drivers ask for. It has the original descriptor, or
 /// the current one if the original is unknown.
-pub fn described(device: &Device, catalog: &Catalog) -> recording::Device {
+pub fn described(device: &Device, catalog: &Catalog) -> recording::RecordedDevice {
     let wanted: BTreeSet<&str> = catalog.drivers.iter().flat_map(DriverObject::properties).collect();
-    recording::Device {
+    recording::RecordedDevice {
         number: 0,
         name: device.hid_name.clone(),
         phys: device.phys.clone(),
@@ -67,7 +67,7 @@ impl Recorder {
     }
 
     /// Returns the device for the recording: see [`described`].
-    pub fn device(&self, catalog: &Catalog) -> recording::Device {
+    pub fn device(&self, catalog: &Catalog) -> recording::RecordedDevice {
         described(&self.device, catalog)
     }
 

@@ -11,7 +11,7 @@ use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
 /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
 /// lacks counts as matching: the group, the kernel driver, and the interface if the physical path doesn't end like
 /// a USB device's.
-pub fn judge(manifest: &Manifest, device: &Device, properties: &BTreeMap<String, String>) -> Verdict {
+pub fn judge(manifest: &Manifest, device: &RecordedDevice, properties: &BTreeMap<String, String>) -> Verdict {
     let ids = (device.bus, device.vendor, device.product);
     let is_usb = device.bus == Bus::USB && device.phys.starts_with("usb-");
     let interface = device.phys.rsplit_once("/input").filter(|_| is_usb).and_then(|(_, number)| number.parse().ok());

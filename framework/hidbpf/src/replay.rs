@@ -30,9 +30,9 @@ pub fn for_driver(mut settings: Settings, driver: &DriverObject) -> Settings {
 }
 
 /// Returns a device of this machine, as a replay sees it.
-pub fn device_of(device: &device::Device) -> Device {
+pub fn device_of(device: &device::Device) -> ReplayDevice {
     let ids = &device.modalias;
-    Device {
+    ReplayDevice {
         id: device.name.id(),
         bus: ids.bus,
         group: ids.group,

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::{self, Generation};
 use crate::loader;
 use crate::object::DriverObject;
-use crate::replay::{Device, Driver, Object, Settings};
+use crate::replay::{Driver, Object, ReplayDevice, Settings};
 use crate::system::System;
 
 /// The result of a verification.
@@ -45,7 +45,7 @@ pub fn verify(
     system: &System,
     driver: &DriverObject,
     object: &Object,
-    devices: &[(Device, Settings)],
+    devices: &[(ReplayDevice, Settings)],
 ) -> Result<Verification> {
     let not_tried = |why: String| Ok(Verification::NotTried(why));
     let kernel = match kernel::detect(system) {

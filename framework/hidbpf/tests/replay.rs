@@ -10,15 +10,16 @@ use hidbpf::descriptor::ReportType;
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::recording::{Recording, RequestKind};
 use hidbpf::replay::{
-    Device, Driver, Fixed, Generation, Object, ObjectError, Outcome, Reason, ReplayError, Report, Settings, Verdict,
+    Driver, Fixed, Generation, Object, ObjectError, Outcome, Reason, ReplayDevice, ReplayError, Report, Settings,
+    Verdict,
 };
 
 mod support;
 
 const BOTH: [Generation; 2] = [Generation::FmodRet, Generation::StructOps];
 
-fn device() -> Device {
-    Device {
+fn device() -> ReplayDevice {
+    ReplayDevice {
         id: HidId(7),
         bus: Bus::USB,
         group: Group::GENERIC,

@@ -12,7 +12,7 @@ use hidbpf::descriptor::{Anatomy, MAX_DESCRIPTOR, ReportType};
 use hidbpf::ids::Group;
 use hidbpf::manifest::{Manifest, Sha256};
 use hidbpf::names::DriverName;
-use hidbpf::recording::{Device, Event, Recording};
+use hidbpf::recording::{Event, RecordedDevice, Recording};
 
 use crate::error::BuildError;
 use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE};
@@ -50,11 +50,11 @@ impl Interface {
     pub fn all_of(name: &str, recording: &Recording) -> Vec<Interface> {
         let name = file_name(name);
         let single = recording.devices.len() == 1;
-        let interface = |(index, device): (usize, &Device)| Interface {
+        let interface = |(index, device): (usize, &RecordedDevice)| Interface {
             name: if single { name.clone() } else { format!("{name}-{}", device.number) },
             recording: Recording {
                 comments: recording.comments.clone(),
-                devices: vec![Device { number: 0, ..device.clone() }],
+                devices: vec![RecordedDevice { number: 0, ..device.clone() }],
                 events: recording.events_of(index).map(|event| Event { device: 0, ..event.clone() }).collect(),
             },
             group: None,
@@ -77,7 +77,7 @@ fn file_name(text: &str) -> String {
 /// An interface with its parsed descriptor.
 struct Described<'a> {
     interface: &'a Interface,
-    device: &'a Device,
+    device: &'a RecordedDevice,
     descriptor: Anatomy,
     /// The prefix of its array and its constants.
     prefix: String,

@@ -3,7 +3,7 @@
 use hidbpf::apply::Applied;
 use hidbpf::config::{ChangeLock, Config, DIRECTORY, FILE};
 use hidbpf::error::Error;
-use hidbpf::local::Renewal;
+use hidbpf::local_hwdb::Renewal;
 use hidbpf::manager::Manager;
 
 use super::{Context, load, set, unload};
@@ -52,12 +52,12 @@ pub fn show(context: &Context, applied: Applied) -> Outcome {
     if context.json {
         output::json("applied", &applied)?;
     } else {
-        applied.taken_off.iter().try_for_each(unload::line)?;
-        for report in &applied.tuned {
+        applied.detached.iter().try_for_each(unload::line)?;
+        for report in &applied.updated {
             output::text(format_args!("{}\n", set::line(report)))?;
         }
         load::show(context, &applied.attached)?;
     }
-    applied.taken_off.iter().for_each(unload::warn);
+    applied.detached.iter().for_each(unload::warn);
     if applied.failed.is_empty() { Ok(()) } else { Err(Failures::from(applied.failed)) }
 }

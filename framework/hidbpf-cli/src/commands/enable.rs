@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use hidbpf::apply::Applied;
-use hidbpf::config::{self, Config, DeviceRule, Edit, Key, Wish};
+use hidbpf::config::{self, Config, DeviceRule, Edit, Enablement, Key};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::local::Renewal;
+use hidbpf::local_hwdb::Renewal;
 use hidbpf::manager::Manager;
 use hidbpf::matching::Verdict;
 use hidbpf::names::DriverName;
@@ -29,18 +29,18 @@ pub fn enable(context: &Context, name: &DriverName, device: &OneDevice, force: b
         Some(found) => {
             let verdict = Manager::new(&context.system).judge(&driver.manifest, &mut found.clone());
             let is_for = matches!(verdict, Verdict::Matches { .. });
-            match others.wish(name, found) {
-                Wish::Bound(_) => true,
+            match others.enablement(name, found) {
+                Enablement::Bound(_) => true,
                 _ if !is_for && !force => {
                     let what = format!("the driver `{name}` is not for the device `{}`", found.name);
                     let hint = "`hidbpf doctor` with the device says why; `--force` binds it all the same";
                     return Err(Error::new(ErrorKind::NoMatch, what).with_hint(hint).into());
                 }
-                wish => {
+                enablement => {
                     bind = (!is_for).then_some(Value::Bool(true));
                     !is_for
-                        || matches!(wish, Wish::Enabled(_))
-                        || wish == Wish::Unsaid && driver.manifest.is_automatic()
+                        || matches!(enablement, Enablement::Enabled(_))
+                        || enablement == Enablement::Unset && driver.manifest.is_automatic()
                 }
             }
         }

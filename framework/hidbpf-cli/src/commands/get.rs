@@ -5,7 +5,7 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::names::DriverName;
-use hidbpf::tune::OptionStatus;
+use hidbpf::set_options::OptionStatus;
 
 use super::Context;
 use crate::log;

@@ -6,8 +6,8 @@ use hidbpf::apply::Applied;
 use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
-use hidbpf::install::{Change, is_systems};
-use hidbpf::local;
+use hidbpf::install::{InstallChange, is_systems};
+use hidbpf::local_hwdb;
 use hidbpf::manager::Manager;
 use hidbpf::matching::Verdict;
 use hidbpf::names::DriverName;
@@ -21,7 +21,7 @@ use crate::output::{self, Failures, Outcome};
 pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
     let system = &context.system;
     let driver = if what.is_dir() { built(what)? } else { DriverObject::read(what)? };
-    let mut change = Change::install(system, &driver)?;
+    let mut change = InstallChange::install(system, &driver)?;
     let (verb, done) = if change.replaces() { ("replace", "replaced") } else { ("install", "installed") };
     if dry_run {
         say(context, &format!("would {verb} {}: {}", driver.name, paths(&change)))?;
@@ -56,7 +56,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
 
 pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome {
     let system = &context.system;
-    let mut change = Change::uninstall(system, name)?;
+    let mut change = InstallChange::uninstall(system, name)?;
     let manager = Manager::new(system);
     let mut on = Vec::new();
     for device in if is_systems(system) { manager.attached_devices()? } else { Vec::new() } {
@@ -73,7 +73,7 @@ pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome
     say(context, &format!("{name} removed: {}", paths(&change)))?;
     let mut failures = Vec::new();
     for device in on {
-        match manager.take_off(&device, name) {
+        match manager.detach_if_attached(&device, name) {
             Ok(report) => {
                 if !context.json {
                     report.iter().try_for_each(unload::line)?;
@@ -118,15 +118,15 @@ fn say(context: &Context, line: &str) -> Outcome {
     if context.json { Ok(()) } else { output::text(format_args!("{line}\n")) }
 }
 
-fn paths(change: &Change<'_>) -> String {
+fn paths(change: &InstallChange<'_>) -> String {
     let paths: Vec<String> = change.targets.iter().map(|path| path.display().to_string()).collect();
     paths.join(", ")
 }
 
-fn would_renew(context: &Context, change: &Change<'_>) -> Outcome {
+fn would_renew(context: &Context, change: &InstallChange<'_>) -> Outcome {
     match &change.renewal {
         Some(renewal) if renewal.is_due() => {
-            let path = local::path(&context.system);
+            let path = local_hwdb::path(&context.system);
             say(context, &format!("would write {}, and have udev's hwdb compiled", path.display()))
         }
         _ => Ok(()),
@@ -134,7 +134,7 @@ fn would_renew(context: &Context, change: &Change<'_>) -> Outcome {
 }
 
 /// Applies the newly installed drivers to the connected devices.
-fn apply(context: &Context, change: &Change<'_>, name: &DriverName) -> Outcome {
+fn apply(context: &Context, change: &InstallChange<'_>, name: &DriverName) -> Outcome {
     let system = &context.system;
     // Neither udev nor the devices use another directory.
     if !is_systems(system) {

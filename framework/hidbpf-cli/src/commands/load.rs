@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hidbpf::attach::Change;
+use hidbpf::attach::DescriptorEffect;
 use hidbpf::device::Device;
 use hidbpf::manager::{LoadReport, Manager};
 use hidbpf::text::Printable;
@@ -44,10 +44,10 @@ impl fmt::Display for Lines<'_> {
                 continue;
             }
             let mut what = match report.change {
-                Change::Fixed => vec!["descriptor fixed"],
-                Change::Unchanged => vec!["descriptor left as it is"],
-                Change::NotWanted if report.hooks.is_empty() => vec![],
-                Change::NotWanted => vec!["reports fixed"],
+                DescriptorEffect::Fixed => vec!["descriptor fixed"],
+                DescriptorEffect::Unchanged => vec!["descriptor left as it is"],
+                DescriptorEffect::NotWanted if report.hooks.is_empty() => vec![],
+                DescriptorEffect::NotWanted => vec!["reports fixed"],
             };
             if report.set_up {
                 what.push("device set up");

@@ -106,7 +106,7 @@ fn replayed(
         let (option, value) = super::set::parse(driver, name, text)?;
         options.insert(option.variable(), option.number(&value).unwrap_or_default());
     }
-    let settings = |device: &recording::Device| {
+    let settings = |device: &recording::RecordedDevice| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
         settings = replay::for_driver(settings, driver);
@@ -216,8 +216,9 @@ fn summary(instructions: &[Option<u64>]) -> String {
 fn decoded(recording: &Recording, fixed: &Recording) -> String {
     let mut text = String::new();
     let descriptors = |recording: &Recording| -> Vec<Result<Descriptor, String>> {
-        let parse =
-            |device: &recording::Device| Descriptor::parse(&device.descriptor).map_err(|error| error.to_string());
+        let parse = |device: &recording::RecordedDevice| {
+            Descriptor::parse(&device.descriptor).map_err(|error| error.to_string())
+        };
         recording.devices.iter().map(parse).collect()
     };
     let (before, after) = (descriptors(recording), descriptors(fixed));

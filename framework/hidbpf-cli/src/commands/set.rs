@@ -8,9 +8,9 @@ use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::object::DriverObject;
 use hidbpf::options::{DriverOption, Value};
+use hidbpf::set_options::{OptionUpdate, SetReport};
 use hidbpf::system::System;
 use hidbpf::text::Printable;
-use hidbpf::tune::{TuneReport, Tuned};
 
 use super::Context;
 use crate::output::{self, Outcome};
@@ -69,7 +69,7 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
         }
     }
     let manager = Manager::new(system);
-    let (mut tuned, mut failures) = (Vec::new(), Vec::new());
+    let (mut updated, mut failures) = (Vec::new(), Vec::new());
     for name in manager.attached_devices()? {
         let is_meant = match &device {
             Some(device) => device.name == name,
@@ -81,12 +81,12 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
         // A saved option comes from the configuration, so a value that was set earlier by hand must not override it.
         let by_hand = if save { values.keys().map(|name| (name.clone(), None)).collect() } else { values.clone() };
         match manager.set(driver, &name, &by_hand) {
-            Ok(report) => tuned.push(report),
+            Ok(report) => updated.push(report),
             Err(error) if save && error.kind() == ErrorKind::NotAttached => {}
             Err(error) => failures.push(error),
         }
     }
-    if tuned.is_empty() && failures.is_empty() && !save {
+    if updated.is_empty() && failures.is_empty() && !save {
         let where_ = match &device {
             Some(device) => format!("not attached to the device `{}`", device.name),
             None => "attached to no device".to_owned(),
@@ -95,7 +95,7 @@ pub fn run(context: &Context, driver: &str, what: &[String], save: bool, port: b
         let hint = "`--save` keeps an option for when it is; `hidbpf load` attaches it";
         return Err(Error::new(ErrorKind::NotAttached, what).with_hint(hint).into());
     }
-    show(context, &tuned)?;
+    show(context, &updated)?;
     if failures.is_empty() { Ok(()) } else { Err(failures.into()) }
 }
 
@@ -126,19 +126,19 @@ fn keep(
     Ok(())
 }
 
-fn show(context: &Context, tuned: &[TuneReport]) -> Outcome {
+fn show(context: &Context, updated: &[SetReport]) -> Outcome {
     if context.json {
-        return output::json("set", &tuned);
+        return output::json("set", &updated);
     }
-    tuned.iter().try_for_each(|report| output::text(format_args!("{}\n", line(report))))
+    updated.iter().try_for_each(|report| output::text(format_args!("{}\n", line(report))))
 }
 
 /// Describes how a driver's options were changed.
-pub fn line(report: &TuneReport) -> String {
-    let how = match report.tuned {
-        Tuned::Unchanged => "as it was",
-        Tuned::AtOnce => "set",
-        Tuned::Anew => "set, and the driver reattached",
+pub fn line(report: &SetReport) -> String {
+    let how = match report.updated {
+        OptionUpdate::Unchanged => "as it was",
+        OptionUpdate::AtOnce => "set",
+        OptionUpdate::Reattached => "set, and the driver reattached",
     };
     format!("{} on {}: {how}", report.driver, report.device)
 }

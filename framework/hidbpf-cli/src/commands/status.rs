@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use hidbpf::attach::Change;
+use hidbpf::attach::DescriptorEffect;
 use hidbpf::config::Config;
-use hidbpf::loader::Way;
+use hidbpf::loader::LoaderKind;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, LeftOff, Manager};
 use hidbpf::names::DriverName;
 use hidbpf::text::Printable;
@@ -47,7 +47,7 @@ impl fmt::Display for Lines<'_> {
                 writeln!(f, "  {driver}: left off: {reason}\n    {hint}")?;
             }
             let is_listed = |driver: &DriverName| device.left_off.iter().any(|left| left.driver == *driver);
-            for driver in device.taken_off.iter().filter(|driver| !is_listed(driver)) {
+            for driver in device.unloaded.iter().filter(|driver| !is_listed(driver)) {
                 writeln!(f, "  {driver}: unloaded by hand")?;
             }
             for failure in &device.failures {
@@ -74,9 +74,9 @@ fn describe(driver: &DriverStatus) -> String {
     ];
     words.extend(driver.change.map(|change| {
         match change {
-            Change::Fixed => "descriptor fixed",
-            Change::Unchanged => "descriptor left as it is",
-            Change::NotWanted => "descriptor not touched",
+            DescriptorEffect::Fixed => "descriptor fixed",
+            DescriptorEffect::Unchanged => "descriptor left as it is",
+            DescriptorEffect::NotWanted => "descriptor not touched",
         }
         .to_owned()
     }));
@@ -87,8 +87,8 @@ fn describe(driver: &DriverStatus) -> String {
         None => {}
     }
     words.extend(driver.loaded.as_ref().map(|way| match way {
-        Way::Fast => "loaded the fast way".to_owned(),
-        Way::Libbpf { why } => format!("loaded by libbpf ({})", Printable(why)),
+        LoaderKind::Fast => "loaded the fast way".to_owned(),
+        LoaderKind::Libbpf { why } => format!("loaded by libbpf ({})", Printable(why)),
     }));
     words.join(", ")
 }

@@ -1,6 +1,6 @@
 //! Decodes reports for commands that show several of them.
 
-use hidbpf::descriptor::{Change, Content, Decoded, Descriptor, ReportType, Value, decoded_difference};
+use hidbpf::descriptor::{Content, Decoded, Descriptor, DiffKind, ReportType, Value, decoded_difference};
 
 /// A value, and whether to mark it.
 pub type Marked = (bool, Value);
@@ -23,7 +23,7 @@ pub fn plain(decoded: &Decoded) -> Vec<Marked> {
 pub fn marked(before: Option<&Decoded>, after: &Decoded) -> Vec<Marked> {
     let Some(before) = before else { return plain(after) };
     let differences = decoded_difference(before, after).into_iter();
-    differences.filter_map(|it| Some((it.change != Change::Same, it.after?))).collect()
+    differences.filter_map(|it| Some((it.change != DiffKind::Same, it.after?))).collect()
 }
 
 /// Returns the values that differ from a previous report.

@@ -192,7 +192,7 @@ pub(super) fn to_text(entries: &[&Entry]) -> String {
 mod tests {
     use super::super::tests::{MAIN, MOUSE, device, driver, system};
     use super::*;
-    use crate::config::Wish;
+    use crate::config::Enablement;
 
     #[test]
     fn what_is_written_says_what_was_read_where_a_thing_was_said_twice() {
@@ -213,8 +213,12 @@ driver.a.enabled = false
         assert_eq!(written.problems, [], "{}", config.to_text());
         let device = device(1, "x", "");
         for config in [config, written] {
-            assert!(matches!(config.wish(&driver("a"), &device), Wish::Disabled(_)), "{}", config.to_text());
-            assert!(matches!(config.wish(&driver("b"), &device), Wish::Enabled(_)));
+            assert!(
+                matches!(config.enablement(&driver("a"), &device), Enablement::Disabled(_)),
+                "{}",
+                config.to_text()
+            );
+            assert!(matches!(config.enablement(&driver("b"), &device), Enablement::Enabled(_)));
         }
     }
 
@@ -245,9 +249,9 @@ driver.a.enabled = false
         assert!(fs::read_to_string(&path).unwrap().contains("vendor = 0x12345678\n"));
         // A repeated entry replaces the earlier one. Without entries the file is removed.
         let undo = edit(&system, &[say(Some(by_serial), Key::Enabled, Some(Value::Bool(true)))]).unwrap();
-        assert!(matches!(Config::read(&system).wish(&driver(MOUSE), &odd), Wish::Bound(_)));
+        assert!(matches!(Config::read(&system).enablement(&driver(MOUSE), &odd), Enablement::Bound(_)));
         undo.run().unwrap();
-        assert!(matches!(Config::read(&system).wish(&driver(MOUSE), &odd), Wish::Disabled(_)));
+        assert!(matches!(Config::read(&system).enablement(&driver(MOUSE), &odd), Enablement::Disabled(_)));
         let nothing: Vec<Edit> = edits.into_iter().map(|edit| Edit { value: None, ..edit }).collect();
         let undo = edit(&system, &nothing).unwrap();
         assert!(!path.exists());

@@ -4,7 +4,7 @@
 //! offsets ([`ResolvedIds`]). Syscall programs look these up inside the kernel, and they are cached until the next
 //! boot.
 //!
-//! Every failure closes everything that was opened, and returns an error of [`ErrorKind::NotFast`] with a [`Failure`]
+//! Every failure closes everything that was opened, and returns an error of [`ErrorKind::NotFast`] with a [`LoadFailure`]
 //! as its cause. libbpf may still attach the driver, and its errors say more. The fast loader requests no log from the
 //! verifier.
 
@@ -30,7 +30,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result as CoreResult};
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::loader::{self, AttachedLink, Kept, Loaded, Loader, Part, Setting, Steps, Way};
+use crate::loader::{self, AttachedLink, Loaded, Loader, LoaderKind, Part, Setting, Steps, StoredDescriptor};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::ops::OpsMap;
 use crate::refusal::{self, Refusal};
@@ -44,7 +44,7 @@ pub use ids::{KernelIdentity, ResolvedIds};
 /// Why a driver can't be attached without libbpf.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum LoadFailure {
     /// The driver has no usable prelinked programs.
     #[error(transparent)]
     Prelinked(#[from] Unusable),
@@ -83,10 +83,10 @@ pub enum Failure {
 #[error("{}", refusal::words(.0))]
 pub struct Errno(pub io::Error);
 
-impl Failure {
-    fn refused(verb: &'static str, name: &str) -> impl FnOnce(io::Error) -> Failure {
+impl LoadFailure {
+    fn refused(verb: &'static str, name: &str) -> impl FnOnce(io::Error) -> LoadFailure {
         let name = name.to_owned();
-        move |error| Failure::Refused { verb, name, source: Errno(error) }
+        move |error| LoadFailure::Refused { verb, name, source: Errno(error) }
     }
 
     /// Converts the failure into an error of a loader that has a successor.
@@ -94,7 +94,7 @@ impl Failure {
     /// If a reason behind the kernel's errno stops every loader, adds it as a hint.
     fn not_fast(self, what: String) -> Error {
         let refusal = match &self {
-            Failure::Refused { source: Errno(error), .. } => Refusal::of_error(&System::default(), error),
+            LoadFailure::Refused { source: Errno(error), .. } => Refusal::of_error(&System::default(), error),
             _ => None,
         };
         let error = Error::because(ErrorKind::NotFast, what, self);
@@ -106,19 +106,19 @@ impl Failure {
 
     /// Returns whether wrong kernel ids may be the cause.
     fn may_be_numbers(&self) -> bool {
-        !matches!(self, Failure::Prelinked(_) | Failure::OtherHooks)
+        !matches!(self, LoadFailure::Prelinked(_) | LoadFailure::OtherHooks)
     }
 }
 
 /// The action for the file of kernel ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum CacheUpdate {
     /// Leave the file as it is.
-    AsItIs,
+    Unchanged,
     /// Write these contents to the file.
-    Instead(Vec<u8>),
+    Replace(Vec<u8>),
     /// Remove the file, because it may have caused a failure.
-    Nothing,
+    Remove,
 }
 
 /// The fast loader.
@@ -126,7 +126,7 @@ pub struct Fast {
     kernel: Option<KernelIdentity>,
     ids: RefCell<Option<ResolvedIds>>,
     /// The ids from the file.
-    kept: Option<ResolvedIds>,
+    cached: Option<ResolvedIds>,
     /// Whether the ids still come from the file, and were not looked up since.
     from_file: Cell<bool>,
     failed: Rc<Cell<bool>>,
@@ -137,11 +137,11 @@ impl Fast {
     ///
     /// `kept` is an earlier result of [`Fast::keep`]. If it is damaged, or belongs to another kernel or boot, it is
     /// ignored.
-    pub fn new(system: &System, kept: Option<&[u8]>) -> Fast {
+    pub fn new(system: &System, cached: Option<&[u8]>) -> Fast {
         let kernel = KernelIdentity::of(system);
-        let kept = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(kept?, kernel));
-        let (ids, from_file) = (RefCell::new(kept.clone()), Cell::new(kept.is_some()));
-        Fast { kernel, ids, kept, from_file, failed: Rc::new(Cell::new(false)) }
+        let cached = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(cached?, kernel));
+        let (ids, from_file) = (RefCell::new(cached.clone()), Cell::new(cached.is_some()));
+        Fast { kernel, ids, cached, from_file, failed: Rc::new(Cell::new(false)) }
     }
 
     /// Records a failure that wrong kernel ids may have caused.
@@ -153,27 +153,27 @@ impl Fast {
     ///
     /// After a failure, ids from the file are looked up again and not just discarded. Otherwise one driver that always
     /// fails would cost all others their cached ids.
-    pub fn keep(&self) -> Keep {
+    pub fn cache_update(&self) -> CacheUpdate {
         if self.failed.get() && self.from_file.replace(false) {
             self.ids.replace(self.look_up(&BTreeSet::new()).ok());
         }
-        match (&self.kernel, &*self.ids.borrow(), &self.kept) {
-            (Some(_), Some(ids), Some(kept)) if ids == kept => Keep::AsItIs,
-            (Some(kernel), Some(ids), _) => Keep::Instead(ids.to_bytes(kernel)),
-            (_, None, Some(_)) => Keep::Nothing,
-            _ => Keep::AsItIs,
+        match (&self.kernel, &*self.ids.borrow(), &self.cached) {
+            (Some(_), Some(ids), Some(cached)) if ids == cached => CacheUpdate::Unchanged,
+            (Some(kernel), Some(ids), _) => CacheUpdate::Replace(ids.to_bytes(kernel)),
+            (_, None, Some(_)) => CacheUpdate::Remove,
+            _ => CacheUpdate::Unchanged,
         }
     }
 
     /// Looks up the ids of these functions, and of those in the file.
-    fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, Failure> {
+    fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
         let mut ids = resolve::generation()?;
-        let known = self.kept.iter().flat_map(|kept| kept.functions.keys()).map(String::as_str);
+        let known = self.cached.iter().flat_map(|cached| cached.functions.keys()).map(String::as_str);
         resolve::functions(&mut ids, &known.chain(functions.iter().copied()).collect())?;
         Ok(ids)
     }
 
-    fn not_fast(&self, driver: &ObjectFile, failure: Failure) -> Error {
+    fn not_fast(&self, driver: &ObjectFile, failure: LoadFailure) -> Error {
         self.failed.set(self.failed.get() || failure.may_be_numbers());
         failure.not_fast(format!("the driver `{}` can't be attached without libbpf", driver.name))
     }
@@ -184,8 +184,8 @@ impl Fast {
     fn with_ids<T>(
         &self,
         functions: &BTreeSet<&str>,
-        act: impl Fn(&ResolvedIds) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        act: impl Fn(&ResolvedIds) -> Result<T, LoadFailure>,
+    ) -> Result<T, LoadFailure> {
         let mut ids = self.ids.take().map_or_else(resolve::generation, Ok)?;
         let result = resolve::functions(&mut ids, functions).and_then(|()| act(&ids));
         let is_suspect = matches!(&result, Err(failure) if failure.may_be_numbers());
@@ -199,20 +199,20 @@ impl Fast {
         result
     }
 
-    fn descriptor_program(&self) -> Result<OwnedFd, Failure> {
+    fn descriptor_program(&self) -> Result<OwnedFd, LoadFailure> {
         let prelinked = Prelinked::parse(DESCRIPTOR_PRELINKED)?;
         let program = prelinked.program(DESCRIPTOR_PROGRAM).ok_or(Unusable::Absent)?;
         self.with_ids(&kfuncs(&prelinked, &[program]), |ids| tool(DESCRIPTOR_PRELINKED, DESCRIPTOR_PROGRAM, ids))
     }
 
-    fn try_probe(&self, driver: &ObjectFile, device: &Device) -> Result<ProbeArgs, Failure> {
+    fn try_probe(&self, driver: &ObjectFile, device: &Device) -> Result<ProbeArgs, LoadFailure> {
         let prelinked = driver.prelinked()?;
-        let program = prelinked.program(PROBE_PROGRAM).ok_or(Failure::OtherHooks)?;
+        let program = prelinked.program(PROBE_PROGRAM).ok_or(LoadFailure::OtherHooks)?;
         self.with_ids(&kfuncs(&prelinked, &[program]), |ids| {
             let loading = Loading::new(&prelinked, &[program], loader::settings(driver, device), ids)?;
             let probe = loading.program(program, Role::Syscall)?;
             let mut args = loader::probe_args(device);
-            sys::run(probe.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", PROBE_PROGRAM))?;
+            sys::run(probe.as_fd(), args.as_mut_bytes()).map_err(LoadFailure::refused("run", PROBE_PROGRAM))?;
             Ok(args)
         })
     }
@@ -223,7 +223,7 @@ impl Fast {
         generation: Generation,
         device: &Device,
         steps: Steps,
-    ) -> Result<FastLoaded<'a>, Failure> {
+    ) -> Result<FastLoaded<'a>, LoadFailure> {
         let prelinked = driver.prelinked()?;
         let mut hooks = Vec::new();
         for program in &prelinked.programs {
@@ -236,12 +236,12 @@ impl Fast {
         let found: BTreeSet<Hook> = hooks.iter().map(|(hook, _)| *hook).collect();
         let twice = generation == Generation::StructOps && found.len() != hooks.len();
         if found != expected.collect() || twice {
-            return Err(Failure::OtherHooks);
+            return Err(LoadFailure::OtherHooks);
         }
         let mut programs: Vec<&Program<'_>> = hooks.iter().map(|(_, program)| *program).collect();
         let setup = prelinked.program(SETUP_PROGRAM);
         if driver.has_setup != setup.is_some() {
-            return Err(Failure::OtherHooks);
+            return Err(LoadFailure::OtherHooks);
         }
         programs.extend(setup);
         let mut functions = kfuncs(&prelinked, &programs);
@@ -251,7 +251,7 @@ impl Fast {
         }
         self.with_ids(&functions, |ids| {
             if ids.generation() != generation {
-                return Err(Failure::UnknownOps);
+                return Err(LoadFailure::UnknownOps);
             }
             let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
             let attach = match ids.ops {
@@ -269,8 +269,8 @@ impl Fast {
 impl Loader for Fast {
     type Loaded<'a> = FastLoaded<'a>;
 
-    fn way(&self) -> Way {
-        Way::Fast
+    fn kind(&self) -> LoaderKind {
+        LoaderKind::Fast
     }
 
     fn has_successor(&self) -> bool {
@@ -282,13 +282,13 @@ impl Loader for Fast {
             .map_err(|failure| failure.not_fast("failed to find out what the kernel offers".to_owned()))
     }
 
-    fn descriptor(&self, device: HidId, kept: Kept) -> CoreResult<Option<Vec<u8>>> {
+    fn descriptor(&self, device: HidId, stored: StoredDescriptor) -> CoreResult<Option<Vec<u8>>> {
         let program = self.descriptor_program().map_err(|failure| {
             self.failed.set(self.failed.get() || failure.may_be_numbers());
             Error::because(ErrorKind::NotFast, "failed to load the program that reads descriptors", failure)
         })?;
         let run = |args: &mut DescriptorArgs| sys::run(program.as_fd(), args.as_mut_bytes());
-        loader::copy_descriptor(device, kept, run).map_err(loader::no_descriptor)
+        loader::copy_descriptor(device, stored, run).map_err(loader::no_descriptor)
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> CoreResult<()> {
@@ -350,12 +350,12 @@ impl<'a, 'i> Loading<'a, 'i> {
         programs: &[&Program<'_>],
         settings: Vec<Setting<'_>>,
         ids: &'i ResolvedIds,
-    ) -> Result<Loading<'a, 'i>, Failure> {
+    ) -> Result<Loading<'a, 'i>, LoadFailure> {
         for reference in programs.iter().flat_map(|program| program.references) {
             let (ReferenceKind::KfuncCall | ReferenceKind::KfuncAddress) = reference.kind() else { continue };
             let kfunc = prelinked.kfuncs.get(reference.index.get() as usize);
             if let Some(missing) = kfunc.filter(|kfunc| !kfunc.weak && ids.function(kfunc.name) == 0) {
-                return Err(Failure::NoFunction(missing.name.to_owned()));
+                return Err(LoadFailure::NoFunction(missing.name.to_owned()));
             }
         }
         let mut used = vec![false; prelinked.maps.len()];
@@ -370,14 +370,14 @@ impl<'a, 'i> Loading<'a, 'i> {
         let is_typed =
             programs.iter().any(|program| is_typed(program)) || used().flatten().any(|map| map.attributes.is_typed());
         let btf = is_typed.then(|| sys::load_btf(prelinked.btf)).transpose();
-        let btf = btf.map_err(Failure::refused("take", "the types of the programs"))?;
+        let btf = btf.map_err(LoadFailure::refused("take", "the types of the programs"))?;
         let types = btf.as_ref().map(AsFd::as_fd);
         let maps = used().map(|map| map.map(|map| LoadedMap::new(map, &settings, types)).transpose());
         let maps = maps.collect::<Result<_, _>>()?;
         Ok(Loading { prelinked, ids, btf, maps })
     }
 
-    fn program(&self, program: &Program<'_>, role: Role) -> Result<OwnedFd, Failure> {
+    fn program(&self, program: &Program<'_>, role: Role) -> Result<OwnedFd, LoadFailure> {
         let map_fd = |index: usize| Some(self.maps.get(index)?.as_ref()?.map.as_fd().as_raw_fd());
         let instructions = patched(self.prelinked, program, self.ids, map_fd)?;
         sys::load_program(&ProgramSpec {
@@ -390,35 +390,35 @@ impl<'a, 'i> Loading<'a, 'i> {
             functions: program.functions,
             relocations: program.relocations,
         })
-        .map_err(Failure::refused("load", program.name))
+        .map_err(LoadFailure::refused("load", program.name))
     }
 
-    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId, steps: Steps) -> Result<Attach, Failure> {
-        let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(Failure::UnknownOps)?;
+    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId, steps: Steps) -> Result<Attach, LoadFailure> {
+        let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(LoadFailure::UnknownOps)?;
         let mut programs = Vec::new();
         for (hook, program) in hooks {
             // The kernel checks that the member's index matches the place of the program's descriptor in the value.
-            let member = ids::member(ops, *hook).ok_or(Failure::UnknownOps)?;
+            let member = ids::member(ops, *hook).ok_or(LoadFailure::UnknownOps)?;
             programs.push((*hook, self.program(program, Role::StructOps { ty: ops.ops_type, member })?));
         }
         let map = |(part, name): (Part, String)| {
             let programs = programs.iter().filter(|(hook, _)| part.has(*hook));
             let programs: Vec<_> = programs.map(|(hook, program)| (*hook, program.as_fd())).collect();
             let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), hid, &programs)
-                .map_err(Failure::refused("make the map", &name))?;
+                .map_err(LoadFailure::refused("make the map", &name))?;
             Ok((part, name, map))
         };
-        let maps: Result<_, Failure> = steps.maps(self.prelinked.ops).into_iter().map(map).collect();
+        let maps: Result<_, LoadFailure> = steps.maps(self.prelinked.ops).into_iter().map(map).collect();
         Ok(Attach::StructOps { maps: maps? })
     }
 
-    fn fmod_ret(&self, hooks: &[(Hook, &Program<'_>)]) -> Result<Attach, Failure> {
+    fn fmod_ret(&self, hooks: &[(Hook, &Program<'_>)]) -> Result<Attach, LoadFailure> {
         let mut programs = Vec::new();
         for (hook, program) in hooks {
             let name = hook.row().function.unwrap_or_default();
             let function = self.ids.function(name);
             if function == 0 {
-                return Err(Failure::NoFunction(name.to_owned()));
+                return Err(LoadFailure::NoFunction(name.to_owned()));
             }
             programs.push((*hook, program.name.to_owned(), self.program(program, Role::FmodRet { function })?));
         }
@@ -438,22 +438,23 @@ impl LoadedMap {
         map: &hidbpf_prelink::Map<'_>,
         settings: &[Setting<'_>],
         btf: Option<BorrowedFd<'_>>,
-    ) -> Result<LoadedMap, Failure> {
-        let made = Map::create(map.name, &map.attributes, btf).map_err(Failure::refused("make the map", map.name))?;
+    ) -> Result<LoadedMap, LoadFailure> {
+        let made =
+            Map::create(map.name, &map.attributes, btf).map_err(LoadFailure::refused("make the map", map.name))?;
         if map.is_data() {
             let mut value = vec![0; map.attributes.value_size.get() as usize];
             // The prelink parser checked that the contents are not longer.
             value.iter_mut().zip(map.contents).for_each(|(to, from)| *to = *from);
             for Setting { global, bytes, .. } in settings.iter().filter(|setting| setting.global.section == map.name) {
                 let end = global.offset.checked_add(bytes.len());
-                let place = end.and_then(|end| value.get_mut(global.offset..end)).ok_or(Failure::OtherHooks)?;
+                let place = end.and_then(|end| value.get_mut(global.offset..end)).ok_or(LoadFailure::OtherHooks)?;
                 place.copy_from_slice(bytes);
             }
             if value.iter().any(|byte| *byte != 0) {
-                made.write(&value).map_err(Failure::refused("fill the map", map.name))?;
+                made.write(&value).map_err(LoadFailure::refused("fill the map", map.name))?;
             }
             if map.attributes.is_read_only() {
-                made.freeze().map_err(Failure::refused("freeze the map", map.name))?;
+                made.freeze().map_err(LoadFailure::refused("freeze the map", map.name))?;
             }
         }
         Ok(LoadedMap { name: map.name.to_owned(), is_data: map.is_data(), map: made })
@@ -470,7 +471,7 @@ fn patched(
     program: &Program<'_>,
     ids: &ResolvedIds,
     map_fd: impl Fn(usize) -> Option<i32>,
-) -> Result<Vec<Instruction>, Failure> {
+) -> Result<Vec<Instruction>, LoadFailure> {
     /// The source register of an instruction that loads a kernel symbol (`BPF_PSEUDO_BTF_ID`).
     const KERNEL: u8 = 3;
     /// A call that the verifier refuses if it is reachable. libbpf uses the same number.
@@ -488,7 +489,8 @@ fn patched(
         if kind == ReferenceKind::Member {
             let Some(member) = MEMBERS.get(index) else { continue };
             let place = ids.members.get(index).filter(|place| place.size == member.size);
-            let place = place.and_then(|place| u16::try_from(place.offset).ok()).ok_or(Failure::NoMember(*member))?;
+            let place =
+                place.and_then(|place| u16::try_from(place.offset).ok()).ok_or(LoadFailure::NoMember(*member))?;
             instruction[2..4].copy_from_slice(&place.to_le_bytes());
             continue;
         }
@@ -510,7 +512,7 @@ fn patched(
 }
 
 /// Loads one of hidbpf's own syscall programs.
-fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, Failure> {
+fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, LoadFailure> {
     let prelinked = Prelinked::parse(prelinked)?;
     let program = prelinked.program(name).ok_or(Unusable::Absent)?;
     Loading::new(&prelinked, &[program], Vec::new(), ids)?.program(program, Role::Syscall)
@@ -536,26 +538,27 @@ pub struct FastLoaded<'a> {
 }
 
 impl FastLoaded<'_> {
-    fn not_fast(&self, failure: Failure) -> Error {
+    fn not_fast(&self, failure: LoadFailure) -> Error {
         self.failed.set(true);
         failure.not_fast(format!("the driver `{}` can't be attached without libbpf", self.driver.name))
     }
 
-    fn try_attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>, Failure> {
+    fn try_attach(&self, hid: HidId, part: Part) -> Result<Vec<AttachedLink>, LoadFailure> {
         let mut links = Vec::new();
         match &self.attach {
             Attach::Nothing => {}
             Attach::StructOps { maps } => {
                 for (_, name, map) in maps.iter().filter(|(of, ..)| *of == part) {
-                    let link = map.attach().map_err(Failure::refused("attach", name))?;
+                    let link = map.attach().map_err(LoadFailure::refused("attach", name))?;
                     links.push(AttachedLink { name: name.clone(), link });
                 }
             }
             Attach::FmodRet { attach, programs } => {
                 for (_, name, program) in programs.iter().filter(|(hook, ..)| part.has(*hook)) {
                     let mut args = AttachProgArgs { prog_fd: program.as_raw_fd(), hid: hid.0, flags: 0, retval: -1 };
-                    sys::run(attach.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", ATTACH_PROGRAM))?;
-                    let link = sys::take(args.retval).map_err(Failure::refused("attach", name))?;
+                    sys::run(attach.as_fd(), args.as_mut_bytes())
+                        .map_err(LoadFailure::refused("run", ATTACH_PROGRAM))?;
+                    let link = sys::take(args.retval).map_err(LoadFailure::refused("attach", name))?;
                     links.push(AttachedLink { name: name.clone(), link });
                 }
             }
@@ -567,11 +570,11 @@ impl FastLoaded<'_> {
         // the links.
         let is_kept = |map: &&LoadedMap| !map.is_data || loader::KEPT_SECTIONS.contains(&map.name.as_str());
         for LoadedMap { name, map, .. } in self.maps.iter().filter(is_kept) {
-            let link = map.as_fd().try_clone_to_owned().map_err(Failure::refused("keep", name))?;
+            let link = map.as_fd().try_clone_to_owned().map_err(LoadFailure::refused("keep", name))?;
             links.push(AttachedLink { name: name.clone(), link });
         }
         if let Some(setup) = &self.setup {
-            let link = setup.try_clone().map_err(Failure::refused("keep", SETUP_PROGRAM))?;
+            let link = setup.try_clone().map_err(LoadFailure::refused("keep", SETUP_PROGRAM))?;
             links.push(AttachedLink { name: SETUP_PROGRAM.to_owned(), link });
         }
         Ok(links)
@@ -588,8 +591,8 @@ impl Loaded for FastLoaded<'_> {
         // The map exists only if a program refers to it, as a hook that records its runs does.
         let Some(data) = self.maps.iter().find(|map| map.name == global.section) else { return Ok(None) };
         let value =
-            data.map.read().map_err(|error| self.not_fast(Failure::refused("read the map", &data.name)(error)))?;
+            data.map.read().map_err(|error| self.not_fast(LoadFailure::refused("read the map", &data.name)(error)))?;
         let record = value.get(global.offset..).and_then(|bytes| FixupRecord::read_from_prefix(bytes).ok());
-        record.map(|(record, _)| Some(record)).ok_or_else(|| self.not_fast(Failure::OtherHooks))
+        record.map(|(record, _)| Some(record)).ok_or_else(|| self.not_fast(LoadFailure::OtherHooks))
     }
 }

@@ -14,7 +14,7 @@ use hidbpf_prelink::hook::ATTACH_KFUNC;
 use zerocopy::IntoBytes;
 
 use super::ids::{is_near, is_sane};
-use super::{Errno, Failure, ResolvedIds, tool};
+use super::{Errno, LoadFailure, ResolvedIds, tool};
 use crate::sys;
 
 /// Determines the kernel's generation, and the offsets of the members that drivers access.
@@ -24,26 +24,27 @@ use crate::sys;
 ///
 /// # Errors
 /// The kernel has no HID-BPF, or an unknown form of it.
-pub(super) fn generation() -> Result<ResolvedIds, Failure> {
+pub(super) fn generation() -> Result<ResolvedIds, LoadFailure> {
     let mut ids = ResolvedIds::default();
     let mut args = ResolveArgs::default();
     match tool(RESOLVE_PRELINKED, RESOLVE_OPS_PROGRAM, &ids) {
         Ok(program) => {
-            sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_OPS_PROGRAM))?;
+            sys::run(program.as_fd(), args.as_mut_bytes()).map_err(LoadFailure::refused("run", RESOLVE_OPS_PROGRAM))?;
             match is_sane(&args.ops) {
                 true => ids.ops = Some(args.ops),
-                false => return Err(Failure::UnknownOps),
+                false => return Err(LoadFailure::UnknownOps),
             }
         }
         // The kernel can't resolve the program, so the type does not exist. Without the privilege, it would not have
         // tried.
-        Err(Failure::Refused { source: Errno(error), .. }) if error.kind() != io::ErrorKind::PermissionDenied => {
+        Err(LoadFailure::Refused { source: Errno(error), .. }) if error.kind() != io::ErrorKind::PermissionDenied => {
             functions(&mut ids, &BTreeSet::from([ATTACH_KFUNC]))?;
             if ids.function(ATTACH_KFUNC) == 0 {
-                return Err(Failure::NoHidBpf);
+                return Err(LoadFailure::NoHidBpf);
             }
             let program = tool(RESOLVE_PRELINKED, RESOLVE_FMOD_PROGRAM, &ids)?;
-            sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_FMOD_PROGRAM))?;
+            sys::run(program.as_fd(), args.as_mut_bytes())
+                .map_err(LoadFailure::refused("run", RESOLVE_FMOD_PROGRAM))?;
         }
         Err(failure) => return Err(failure),
     }
@@ -56,7 +57,7 @@ pub(super) fn generation() -> Result<ResolvedIds, Failure> {
 ///
 /// # Errors
 /// One of the functions is in a module.
-pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result<(), Failure> {
+pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result<(), LoadFailure> {
     let mut program: Option<OwnedFd> = None;
     for name in names {
         if ids.functions.contains_key(*name) {
@@ -79,23 +80,23 @@ pub(super) fn functions(ids: &mut ResolvedIds, names: &BTreeSet<&str>) -> Result
     Ok(())
 }
 
-fn function(program: &OwnedFd, name: &str) -> Result<u32, Failure> {
+fn function(program: &OwnedFd, name: &str) -> Result<u32, LoadFailure> {
     let mut args = ResolveFunctionArgs::default();
     // Leave one byte, because the name must end with NUL.
     let room = args.name.len() - 1;
     args.name[..room].iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-    sys::run(program.as_fd(), args.as_mut_bytes()).map_err(Failure::refused("run", RESOLVE_FUNCTION_PROGRAM))?;
+    sys::run(program.as_fd(), args.as_mut_bytes()).map_err(LoadFailure::refused("run", RESOLVE_FUNCTION_PROGRAM))?;
     if args.id < 0 {
         return match rustix::io::Errno::from_raw_os_error((-args.id) as i32) {
             rustix::io::Errno::NOENT => Ok(0),
-            error => Err(Failure::refused("look up", name)(error.into())),
+            error => Err(LoadFailure::refused("look up", name)(error.into())),
         };
     }
     let (id, module) = (args.id as u32, (args.id >> 32) as i32);
     if module != 0 {
         // Take ownership of the module's descriptor to close it.
         drop(sys::take(module));
-        return Err(Failure::InModule(name.to_owned()));
+        return Err(LoadFailure::InModule(name.to_owned()));
     }
     Ok(id)
 }

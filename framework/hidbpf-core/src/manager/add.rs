@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{AddReport, Manager, Query};
-use crate::aside::Aside;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::loader::Loader;
 use crate::names::DriverName;
@@ -49,35 +49,35 @@ impl<L: Loader> Manager<'_, L> {
             _ => error.on(&name),
         };
         let generation = self.generation().map_err(|error| blame(error.during(Step::Prepare)))?;
-        let mut held = match self.hold_at(&name, path) {
-            Ok(held) => held,
+        let mut locked = match self.lock_device_at(&name, path) {
+            Ok(locked) => locked,
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => {
                 report.notes.push(format!("the device `{name}` has gone"));
                 return Ok(report);
             }
             Err(error) => return Err(blame(error)),
         };
-        let aside = Aside::of(self.system, &held.device);
+        let exclusion = Exclusion::of(self.system, &locked.device);
         // `crate::policy` checks this again for each driver. Checking it here avoids reading any driver.
-        if let Some(aside) = aside {
-            report.notes.push(format!("the device `{name}` is left alone: {aside}"));
+        if let Some(exclusion) = exclusion {
+            report.notes.push(format!("the device `{name}` is left alone: {exclusion}"));
             return Ok(report);
         }
         let config = Config::read(self.system);
         report.failed.extend(config.problems.iter().map(|problem| problem.error().during(Step::Choose).on(&name)));
-        let (drivers, unreadable) = self.automatic(named, &config.wanted(&held.device));
+        let (drivers, unreadable) = self.automatic(named, &config.wanted(&locked.device));
         for (driver, error) in unreadable {
             let error = error.during(Step::Choose).on(&name);
             let error = driver.iter().fold(error, Error::of);
             if let Some(driver) = driver {
-                held.state.fail(vec![driver], &error);
-                held.write_state()?;
+                locked.state.fail(vec![driver], &error);
+                locked.write_state()?;
             }
             report.failed.push(error);
         }
-        held.keep_properties(&drivers);
-        let query = Query { config: &config, generation: Ok(generation), aside, just_bound: event == Event::Bind };
-        let (decisions, unread) = held.decide(&query, &drivers, |_| Asked::No).into_parts();
+        locked.keep_properties(&drivers);
+        let query = Query { config: &config, generation: Ok(generation), exclusion, just_bound: event == Event::Bind };
+        let (decisions, unread) = locked.decide(&query, &drivers, |_| Asked::No).into_parts();
         match unread {
             Some(error) if error.kind() == ErrorKind::Gone => {
                 report.notes.push(error.to_string());
@@ -90,8 +90,8 @@ impl<L: Loader> Manager<'_, L> {
             Some(error) => {
                 let lacks_it = |decision: &Decision| matches!(decision, Decision::Leave(Reason::Undecided { .. }));
                 let undecided = drivers.iter().zip(&decisions).filter(|(_, decision)| lacks_it(decision));
-                held.state.fail(undecided.map(|(driver, _)| driver.name.clone()).collect(), &error);
-                held.write_state()?;
+                locked.state.fail(undecided.map(|(driver, _)| driver.name.clone()).collect(), &error);
+                locked.write_state()?;
                 report.failed.push(error);
             }
             None => {}
@@ -110,9 +110,9 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         for (driver, rule) in wanted {
-            match held.attach_anew(generation, driver, rule) {
+            match locked.reattach(generation, driver, rule) {
                 Ok(attached) => report.attached.push(attached),
-                Err(error) if error.kind() == ErrorKind::NotReady && held.device.driver.is_none() => {
+                Err(error) if error.kind() == ErrorKind::NotReady && locked.device.driver.is_none() => {
                     waits = true;
                     report.notes.push(format!("{error}; the event of its binding will follow"));
                 }
@@ -128,7 +128,7 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         if !waits && report.not_fast.is_none() {
-            held.settle();
+            locked.settle();
         }
         Ok(report)
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::report::COMEBACK_LIMIT;
-use super::{Comeback, Held, Manager, UnloadReport};
-use crate::attach::Change;
+use super::{Comeback, LockedDevice, Manager, UnloadReport};
+use crate::attach::DescriptorEffect;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
@@ -37,8 +37,8 @@ impl<L: Loader> Manager<'_, L> {
     /// # Errors
     /// No such driver is attached to the device, its pins can't be removed, or the state can't be written.
     pub fn unload(&self, name: &HidName, driver: Option<&DriverName>, wait: Wait) -> Result<Vec<UnloadReport>> {
-        let mut held = match self.hold(name) {
-            Ok(held) => held,
+        let mut locked = match self.lock_device(name) {
+            Ok(locked) => locked,
             // The device is unplugged: remove the pins that it left behind.
             Err(error) if error.kind() == ErrorKind::NoDevice => {
                 let left = pins::of_device(self.system, name)?;
@@ -51,7 +51,7 @@ impl<L: Loader> Manager<'_, L> {
             }
             Err(error) => return Err(error),
         };
-        let chosen: Vec<DriverName> = held
+        let chosen: Vec<DriverName> = locked
             .pinned
             .iter()
             .map(|pinned| pinned.driver.clone())
@@ -66,8 +66,8 @@ impl<L: Loader> Manager<'_, L> {
         }
         let mut unloaded = Vec::new();
         for driver in chosen {
-            held.state.taken_off.push(driver.clone());
-            unloaded.push(held.detach(&driver, wait)?);
+            locked.state.unloaded.push(driver.clone());
+            unloaded.push(locked.detach(&driver, wait)?);
         }
         Ok(unloaded)
     }
@@ -76,9 +76,9 @@ impl<L: Loader> Manager<'_, L> {
     ///
     /// # Errors
     /// Its pins can't be removed, or the state can't be written.
-    pub fn take_off(&self, device: &HidName, driver: &DriverName) -> Result<Option<UnloadReport>> {
-        let mut held = self.hold(device)?;
-        if held.is_pinned(driver) { held.detach(driver, Wait::Shortly).map(Some) } else { Ok(None) }
+    pub fn detach_if_attached(&self, device: &HidName, driver: &DriverName) -> Result<Option<UnloadReport>> {
+        let mut locked = self.lock_device(device)?;
+        if locked.is_pinned(driver) { locked.detach(driver, Wait::Shortly).map(Some) } else { Ok(None) }
     }
 }
 
@@ -103,7 +103,7 @@ impl Wait {
     }
 }
 
-impl<L: Loader> Held<'_, L> {
+impl<L: Loader> LockedDevice<'_, L> {
     /// Removes a driver's pins, and waits for the device.
     pub(crate) fn detach(&mut self, driver: &DriverName, wait: Wait) -> Result<UnloadReport> {
         let device = self.device.name.clone();
@@ -115,7 +115,7 @@ impl<L: Loader> Held<'_, L> {
     /// Detaches a driver so that another can be attached to the device afterwards.
     ///
     /// # Errors
-    /// As for [`Held::detach`], and also if the device is not back.
+    /// As for [`LockedDevice::detach`], and also if the device is not back.
     pub(crate) fn detach_fully(&mut self, driver: &DriverName) -> Result<()> {
         let report = self.detach(driver, Wait::Long)?;
         match report.warning() {
@@ -133,7 +133,7 @@ impl<L: Loader> Held<'_, L> {
         let is_other = known.is_none()
             && (self.device.read_original(self.loader).is_err()
                 || self.device.original() != Some(&self.device.current));
-        let fixed = known.map_or(is_other, |known| known.change == Change::Fixed);
+        let fixed = known.map_or(is_other, |known| known.change == DescriptorEffect::Fixed);
         let unbound_before = known.is_some_and(|known| known.unbound_before);
         let exports = known.is_some_and(|known| !known.exports.is_empty());
         // When a descriptor hook is removed, the kernel probes the device again, even if the hook changed nothing.

@@ -1,9 +1,9 @@
 //! Collects the facts on this machine from which [`crate::policy`] decides.
 
-use crate::aside::Aside;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exclusion::Exclusion;
 use crate::kernel::Generation;
 use crate::loader::Loader;
 use crate::matching::{Lack, Verdict, judge};
@@ -18,7 +18,7 @@ pub(crate) struct Query<'a> {
     /// The kernel's generation, or why it has none.
     pub(crate) generation: std::result::Result<Generation, &'a Error>,
     /// The reason why hidbpf leaves the device alone.
-    pub(crate) aside: Option<Aside>,
+    pub(crate) exclusion: Option<Exclusion>,
     /// Whether udev asks because the device was bound just now.
     pub(crate) just_bound: bool,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub(crate) fn of_device(&self) -> DeviceFacts {
         DeviceFacts {
-            aside: self.query.aside.clone(),
+            exclusion: self.query.exclusion.clone(),
             is_bound: self.device.driver.is_some(),
             holder: holder(self.state, self.attached).cloned(),
             just_bound: self.query.just_bound,
@@ -78,13 +78,13 @@ impl<'a> Facts<'a> {
             made_for: "",
             asked: Asked::No,
             verdict: Verdict::No,
-            wish: self.query.config.wish(name, self.device),
+            enablement: self.query.config.enablement(name, self.device),
             is_automatic: false,
             fixes_descriptor: false,
             needs_binding: false,
             unsupported: None,
             standing: Standing::Attached,
-            taken_off: self.state.taken_off.contains(name),
+            unloaded: self.state.unloaded.contains(name),
             failure: self.state.failures.iter().find(|failure| failure.drivers.contains(name)),
         }
     }
@@ -165,7 +165,7 @@ pub(crate) fn holder<'d>(state: &DeviceState, attached: &'d [DriverName]) -> Opt
 pub(super) fn news(state: &DeviceState, device: &Device, driver: &DriverObject) -> bool {
     let known = state.drivers.iter().find(|known| known.driver == driver.name);
     known.is_some_and(|known| {
-        let attached = known.seal.as_ref().and_then(|seal| driver.version(seal)).unwrap_or(driver);
+        let attached = known.fingerprint.as_ref().and_then(|fingerprint| driver.version(fingerprint)).unwrap_or(driver);
         let now = device.properties(attached.all_properties());
         now.iter().any(|(name, value)| known.properties.get(name) != Some(value))
     })

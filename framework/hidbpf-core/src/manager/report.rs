@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::attach::Change;
+use crate::attach::DescriptorEffect;
 use crate::error::Error;
 use crate::ids::HidName;
 use crate::kernel::Generation;
@@ -26,7 +26,7 @@ pub struct LoadReport {
     /// The kernel interface that it was attached with.
     pub generation: Generation,
     /// The effect of its descriptor hook.
-    pub change: Change,
+    pub change: DescriptorEffect,
     /// The hooks that it uses.
     pub hooks: Vec<Hook>,
     /// Whether its setup ran.

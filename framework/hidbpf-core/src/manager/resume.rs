@@ -21,16 +21,16 @@ impl<L: Loader> Manager<'_, L> {
     /// # Errors
     /// The device's lock, state or pins are not accessible, or the setup of a driver failed.
     pub fn set_up_again(&self, name: &HidName, event: Option<u64>) -> Result<Vec<SetUpReport>> {
-        let mut held = match self.hold(name) {
-            Ok(held) => held,
+        let mut locked = match self.lock_device(name) {
+            Ok(locked) => locked,
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let rdesc_size = held.device.original_or_current().len();
+        let rdesc_size = locked.device.original_or_current().len();
         let talks = |pinned: &&pins::Pinned| pinned.links.iter().any(|link| link == SETUP_PROGRAM);
         let (mut done, mut failed, mut has_news) = (Vec::new(), None, false);
-        for pinned in held.pinned.iter().filter(talks) {
-            let known = held.state.drivers.iter_mut().find(|known| known.driver == pinned.driver);
+        for pinned in locked.pinned.iter().filter(talks) {
+            let known = locked.state.drivers.iter_mut().find(|known| known.driver == pinned.driver);
             let is_news = known.as_ref().is_none_or(|known| event > known.set_up);
             if event.is_some() && !is_news {
                 continue;
@@ -47,22 +47,22 @@ impl<L: Loader> Manager<'_, L> {
             }
             match result {
                 Ok(()) => {
-                    held.state.resolve(std::slice::from_ref(&pinned.driver));
+                    locked.state.resolve(std::slice::from_ref(&pinned.driver));
                     done.push(SetUpReport { device: name.clone(), driver: pinned.driver.clone() });
                 }
                 // The device was unplugged meanwhile: udev removes the rest.
-                Err(_) if !held.device.is_present() => return Ok(done),
+                Err(_) if !locked.device.is_present() => return Ok(done),
                 Err(error) => {
-                    held.state.fail(vec![pinned.driver.clone()], &error);
+                    locked.state.fail(vec![pinned.driver.clone()], &error);
                     failed = Some(error);
                 }
             }
         }
         if failed.is_some() || !done.is_empty() {
-            held.write_state()?;
+            locked.write_state()?;
         }
         if has_news {
-            held.device.trigger(self.system, true);
+            locked.device.trigger(self.system, true);
         }
         failed.map_or(Ok(done), Err)
     }

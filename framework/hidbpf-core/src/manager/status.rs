@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use super::Manager;
 use super::facts::{Query, decide_on};
-use crate::aside::Aside;
-use crate::attach::Change;
+use crate::attach::DescriptorEffect;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{ErrorKind, Result};
+use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::kernel::Generation;
-use crate::loader::{Kept, Loader, Way};
+use crate::loader::{Loader, LoaderKind, StoredDescriptor};
 use crate::names::DriverName;
 use crate::object::Hook;
 use crate::pins;
 use crate::policy::{Asked, Decision};
-use crate::state::{DeviceState, DriverState, Failure};
+use crate::state::{DeviceState, DriverState, RecordedFailure};
 
 /// The status of a device that hidbpf manages.
 #[derive(Clone, Debug, Serialize)]
@@ -35,11 +35,12 @@ pub struct DeviceStatus {
     /// The drivers on it.
     pub drivers: Vec<DriverStatus>,
     /// The drivers that a user detached.
-    pub taken_off: Vec<DriverName>,
+    #[serde(rename = "taken-off")]
+    pub unloaded: Vec<DriverName>,
     /// Drivers that would be attached if there were no [`crate::policy::Reason`] against them.
     pub left_off: Vec<LeftOff>,
     /// Failures that have not been resolved.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<RecordedFailure>,
 }
 
 impl DeviceStatus {
@@ -85,11 +86,11 @@ pub struct DriverStatus {
     /// The match rule of its manifest that applied; `None` if it was forced.
     pub rule: Option<String>,
     /// The effect of its descriptor hook.
-    pub change: Option<Change>,
+    pub change: Option<DescriptorEffect>,
     /// How the kernel driver changed the fixed descriptor, in words, if it did.
     pub note: Option<String>,
     /// The loader that brought its programs into the kernel.
-    pub loaded: Option<Way>,
+    pub loaded: Option<LoaderKind>,
     /// The udev properties that it sets on the device.
     pub exports: BTreeMap<String, String>,
     /// The names of its pinned links.
@@ -149,8 +150,8 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) => return Err(error),
         };
         let generation = self.generation();
-        let aside = Aside::of(self.system, device);
-        let query = Query { config, generation: generation.as_ref().copied(), aside, just_bound: false };
+        let exclusion = Exclusion::of(self.system, device);
+        let query = Query { config, generation: generation.as_ref().copied(), exclusion, just_bound: false };
         let mut device = self.unfixed(device.clone());
         let known = (&state, &*attached);
         let decided = decide_on(self.loader(), &query, &mut device, known, &catalog.drivers, |_| Asked::No);
@@ -200,16 +201,17 @@ impl<L: Loader> Manager<'_, L> {
             .into_iter()
             .map(|pinned| {
                 let known = remembered.iter().find(|known| known.driver == pinned.driver);
-                let hooked = known.filter(|known| known.change != Change::NotWanted);
+                let hooked = known.filter(|known| known.change != DescriptorEffect::NotWanted);
                 let behind = device.as_ref().zip(hooked);
                 let behind = behind.map(|(device, known)| self.behind_hook(device, original.as_deref(), known));
                 let condition = match (hooked, &behind) {
-                    (Some(DriverState { change: Change::Fixed, .. }), Some(BehindHook { is_original: true, .. })) => {
-                        Condition::NotFixed
-                    }
+                    (
+                        Some(DriverState { change: DescriptorEffect::Fixed, .. }),
+                        Some(BehindHook { is_original: true, .. }),
+                    ) => Condition::NotFixed,
                     _ => Condition::Attached,
                 };
-                let unknown = hooked.is_some_and(|known| known.foreign && known.change == Change::Unchanged);
+                let unknown = hooked.is_some_and(|known| known.foreign && known.change == DescriptorEffect::Unchanged);
                 let unknown = unknown.then(|| UNKNOWN.to_owned());
                 let note = behind.and_then(|behind| behind.note).or(unknown);
                 DriverStatus { links: pinned.links, note, ..driver_status(pinned.driver, known, condition) }
@@ -226,9 +228,9 @@ impl<L: Loader> Manager<'_, L> {
             (None, Some(state)) => state.hid_name.clone(),
             (None, None) => String::new(),
         };
-        let (taken_off, failures) = state.map(|state| (state.taken_off, state.failures)).unwrap_or_default();
+        let (unloaded, failures) = state.map(|state| (state.unloaded, state.failures)).unwrap_or_default();
         let present = device.is_some();
-        Ok(DeviceStatus { device: name.clone(), hid_name, present, drivers, taken_off, left_off, failures })
+        Ok(DeviceStatus { device: name.clone(), hid_name, present, drivers, unloaded, left_off, failures })
     }
 }
 
@@ -251,7 +253,7 @@ impl<L: Loader> Manager<'_, L> {
         if current.is_empty() || device.is_taken_as_it_is() {
             return BehindHook { is_original: is_original && !current.is_empty(), note: None };
         }
-        let fixed = self.loader.descriptor(device.name.id(), Kept::Fixed).ok().flatten();
+        let fixed = self.loader.descriptor(device.name.id(), StoredDescriptor::Fixed).ok().flatten();
         let size = fixed.as_ref().map(Vec::len).or(known.fixed_size);
         let is_original = is_original && fixed.as_deref().is_none_or(|fixed| original == Some(fixed));
         let changed = match (fixed, size) {

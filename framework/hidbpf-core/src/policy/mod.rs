@@ -9,11 +9,11 @@ mod tests;
 
 pub use reason::Reason;
 
-use crate::aside::Aside;
-use crate::config::Wish;
+use crate::config::Enablement;
+use crate::exclusion::Exclusion;
 use crate::matching::{Lack, Verdict};
 use crate::names::DriverName;
-use crate::state::Failure;
+use crate::state::RecordedFailure;
 
 /// The decision whether a driver should be on a device now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Decision {
 #[derive(Clone, Debug, Default)]
 pub struct DeviceFacts {
     /// The reason why hidbpf leaves the device alone.
-    pub aside: Option<Aside>,
+    pub exclusion: Option<Exclusion>,
     /// Whether a kernel driver is bound to it.
     pub is_bound: bool,
     /// The attached driver that has a descriptor hook. The kernel accepts one for each device.
@@ -54,7 +54,7 @@ pub struct DriverFacts<'a> {
     /// The result of matching its manifest against the device.
     pub verdict: Verdict,
     /// The configuration's instruction.
-    pub wish: Wish<'a>,
+    pub enablement: Enablement<'a>,
     /// Whether udev attaches it by default: [`crate::manifest::Manifest::is_automatic`].
     pub is_automatic: bool,
     /// Whether it has a descriptor hook.
@@ -66,9 +66,9 @@ pub struct DriverFacts<'a> {
     /// Whether it is attached.
     pub standing: Standing,
     /// Whether the user detached it since the device was plugged in.
-    pub taken_off: bool,
+    pub unloaded: bool,
     /// The last failure to attach it, if it has not been attached since.
-    pub failure: Option<&'a Failure>,
+    pub failure: Option<&'a RecordedFailure>,
 }
 
 /// The request for a driver.
@@ -125,9 +125,9 @@ pub fn decide(device: &DeviceFacts, drivers: &[DriverFacts<'_>]) -> Vec<Decision
 /// Decides for a driver as if no other unattached driver existed.
 fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
     let is_forced = driver.asked == Asked::Forced;
-    let rule = match (&driver.verdict, &driver.wish) {
+    let rule = match (&driver.verdict, &driver.enablement) {
         (Verdict::Matches { rule }, _) => Some(rule.clone()),
-        (_, Wish::Bound(source)) => Some(source.to_string()),
+        (_, Enablement::Bound(source)) => Some(source.to_string()),
         _ => None,
     };
     match reason_against(device, driver, rule.is_some() || is_forced) {
@@ -141,18 +141,18 @@ fn alone(device: &DeviceFacts, driver: &DriverFacts<'_>) -> Decision {
 /// Reasons of the user and of other tools come before reasons that may pass.
 fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: bool) -> Option<Reason> {
     let by_hand = driver.asked.is_by_hand();
-    let aside = || device.aside.clone().map(Reason::Aside);
+    let exclusion = || device.exclusion.clone().map(Reason::Excluded);
     let undecided = match &driver.verdict {
         Verdict::Undecided { rule, lacks } if !is_for_it => Some((rule, *lacks)),
         _ => None,
     };
-    match (&driver.wish, driver.standing) {
+    match (&driver.enablement, driver.standing) {
         _ if by_hand => {}
-        (Wish::Disabled(source), Standing::Attached | Standing::Outdated) => {
+        (Enablement::Disabled(source), Standing::Attached | Standing::Outdated) => {
             return Some(Reason::Disabled((*source).clone()));
         }
-        (Wish::InDoubt(problem), Standing::Attached | Standing::Outdated) => {
-            return Some(Reason::InDoubt((*problem).clone()));
+        (Enablement::Unreadable(problem), Standing::Attached | Standing::Outdated) => {
+            return Some(Reason::ConfigUnreadable((*problem).clone()));
         }
         _ => {}
     }
@@ -173,23 +173,23 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
             return Some(Reason::NotForIt { misses: Vec::new(), device: driver.made_for.to_owned() });
         }
     }
-    if driver.asked == Asked::Loaded && matches!(device.aside, Some(Aside::UdevHidBpf(_))) {
-        return aside();
+    if driver.asked == Asked::Loaded && matches!(device.exclusion, Some(Exclusion::UdevHidBpf(_))) {
+        return exclusion();
     }
     if !by_hand {
-        match &driver.wish {
-            Wish::Disabled(source) => return Some(Reason::Disabled((*source).clone())),
-            Wish::InDoubt(problem) => return Some(Reason::InDoubt((*problem).clone())),
-            Wish::Unsaid | Wish::Enabled(_) | Wish::Bound(_) => {}
+        match &driver.enablement {
+            Enablement::Disabled(source) => return Some(Reason::Disabled((*source).clone())),
+            Enablement::Unreadable(problem) => return Some(Reason::ConfigUnreadable((*problem).clone())),
+            Enablement::Unset | Enablement::Enabled(_) | Enablement::Bound(_) => {}
         }
         if !driver.is_wanted() {
             return Some(Reason::OnRequest);
         }
-        if device.aside.is_some() {
-            return aside();
+        if device.exclusion.is_some() {
+            return exclusion();
         }
-        if driver.taken_off && driver.asked == Asked::No {
-            return Some(Reason::TakenOff);
+        if driver.unloaded && driver.asked == Asked::No {
+            return Some(Reason::Unloaded);
         }
     }
     if let Some((rule, lacks @ Lack::KernelDriver)) = undecided {
@@ -205,7 +205,7 @@ fn reason_against(device: &DeviceFacts, driver: &DriverFacts<'_>, is_for_it: boo
         return Some(Reason::NotBound);
     }
     match &device.holder {
-        Some(holder) if driver.fixes_descriptor && holder != driver.name => Some(Reason::Held(holder.clone())),
+        Some(holder) if driver.fixes_descriptor && holder != driver.name => Some(Reason::FixedBy(holder.clone())),
         _ => None,
     }
 }
@@ -214,10 +214,10 @@ impl DriverFacts<'_> {
     /// Returns whether the configuration, the manifest or the user wants it attached.
     fn is_wanted(&self) -> bool {
         self.asked.is_by_hand()
-            || match self.wish {
-                Wish::Unsaid => self.is_automatic,
-                Wish::Enabled(_) | Wish::Bound(_) => true,
-                Wish::Disabled(_) | Wish::InDoubt(_) => false,
+            || match self.enablement {
+                Enablement::Unset => self.is_automatic,
+                Enablement::Enabled(_) | Enablement::Bound(_) => true,
+                Enablement::Disabled(_) | Enablement::Unreadable(_) => false,
             }
     }
 }

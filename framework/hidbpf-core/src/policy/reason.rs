@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::aside::Aside;
 use crate::config::{Problem, Source};
 use crate::error::{Error, ErrorKind};
+use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::matching::{Lack, Miss};
 use crate::names::DriverName;
@@ -29,15 +29,15 @@ pub enum Reason {
     /// This line of the configuration disables it.
     Disabled(Source),
     /// A configuration file that may concern it can't be read.
-    InDoubt(Problem),
+    ConfigUnreadable(Problem),
     /// hidbpf leaves the device alone for this reason.
-    Aside(Aside),
+    Excluded(Exclusion),
     /// It is already attached.
     Attached,
     /// It is attached only at the user's request.
     OnRequest,
     /// The user detached it.
-    TakenOff,
+    Unloaded,
     /// It has no programs for this kernel.
     Unsupported {
         /// Why.
@@ -50,7 +50,7 @@ pub enum Reason {
     /// The driver needs a kernel driver, but none is bound to the device.
     NotBound,
     /// This attached driver holds the descriptor hook.
-    Held(DriverName),
+    FixedBy(DriverName),
     /// Each of these drivers would fix the descriptor.
     Rivals(Vec<DriverName>),
 }
@@ -58,7 +58,7 @@ pub enum Reason {
 impl Reason {
     /// Returns whether udev's log should contain it as a failure: the driver is wanted but can't be attached.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Reason::Unsupported { .. } | Reason::Held(_) | Reason::Rivals(_))
+        matches!(self, Reason::Unsupported { .. } | Reason::FixedBy(_) | Reason::Rivals(_))
     }
 
     /// Returns whether the driver would be attached if this reason did not exist.
@@ -75,8 +75,8 @@ impl Reason {
     pub fn error(&self, driver: &DriverName, device: &HidName) -> Error {
         let kind = match self {
             Reason::NotForIt { .. } | Reason::OnRequest => ErrorKind::NoMatch,
-            Reason::Disabled(_) | Reason::InDoubt(_) => ErrorKind::Config,
-            Reason::Aside(_) | Reason::Held(_) | Reason::Rivals(_) | Reason::TakenOff => ErrorKind::Conflict,
+            Reason::Disabled(_) | Reason::ConfigUnreadable(_) => ErrorKind::Config,
+            Reason::Excluded(_) | Reason::FixedBy(_) | Reason::Rivals(_) | Reason::Unloaded => ErrorKind::Conflict,
             Reason::Attached => ErrorKind::AlreadyAttached,
             Reason::Unsupported { .. } => ErrorKind::Kernel,
             Reason::Failed(_) => ErrorKind::NotFixed,
@@ -105,30 +105,30 @@ impl Reason {
                     "run `hidbpf enable {driver} {device}` as root, or change {source} and run `hidbpf config --apply`"
                 )
             }
-            Reason::InDoubt(problem) => {
+            Reason::ConfigUnreadable(problem) => {
                 let hint = problem.error().hint().unwrap_or("correct the file").to_owned();
                 format!("{hint}; then {again}")
             }
-            Reason::Aside(aside @ Aside::CommandLine) => {
-                format!("{}; until then {load} attaches it", aside.remedy(device))
+            Reason::Excluded(exclusion @ Exclusion::CommandLine) => {
+                format!("{}; until then {load} attaches it", exclusion.remedy(device))
             }
-            Reason::Aside(aside @ Aside::Property(..)) => {
-                format!("{load} attaches it; or {}, and {again}", aside.remedy(device))
+            Reason::Excluded(exclusion @ Exclusion::Property(..)) => {
+                format!("{load} attaches it; or {}, and {again}", exclusion.remedy(device))
             }
-            Reason::Aside(aside @ Aside::UdevHidBpf(_)) => {
-                format!("{}; then {load} attaches it, and with `--force` without that", aside.remedy(device))
+            Reason::Excluded(exclusion @ Exclusion::UdevHidBpf(_)) => {
+                format!("{}; then {load} attaches it, and with `--force` without that", exclusion.remedy(device))
             }
             Reason::Attached => format!("`hidbpf reload {driver} {device}` reattaches it"),
             Reason::OnRequest => {
                 format!("{load} attaches it now, and `hidbpf enable {driver}` from now on")
             }
-            Reason::TakenOff => format!("{load} attaches it"),
+            Reason::Unloaded => format!("{load} attaches it"),
             Reason::Unsupported { hint, .. } => hint.clone(),
             Reason::Failed(_) => format!("{load} tries it again"),
             Reason::NotBound => {
                 format!("`hidbpf doctor {device}` says why none is bound; udev attaches the driver once one is")
             }
-            Reason::Held(holder) => format!("`hidbpf unload {holder} {device}` takes that one off; then {load}"),
+            Reason::FixedBy(holder) => format!("`hidbpf unload {holder} {device}` takes that one off; then {load}"),
             Reason::Rivals(rivals) => {
                 let other = rivals.iter().find(|rival| *rival != driver).unwrap_or(driver);
                 format!(
@@ -152,15 +152,17 @@ impl fmt::Display for Reason {
             }
             Reason::Undecided { rule, lacks } => write!(f, "it may be for the device, by {rule}, but {lacks}"),
             Reason::Disabled(source) => write!(f, "it is disabled by {source}"),
-            Reason::InDoubt(problem) => write!(f, "it may be disabled in a file that does not hold: {problem}"),
-            Reason::Aside(aside) => aside.fmt(f),
+            Reason::ConfigUnreadable(problem) => {
+                write!(f, "it may be disabled in a file that does not hold: {problem}")
+            }
+            Reason::Excluded(exclusion) => exclusion.fmt(f),
             Reason::Attached => f.write_str("it is attached already"),
             Reason::OnRequest => f.write_str("it is attached only on request"),
-            Reason::TakenOff => f.write_str("it was unloaded by hand"),
+            Reason::Unloaded => f.write_str("it was unloaded by hand"),
             Reason::Unsupported { why, .. } => f.write_str(why),
             Reason::Failed(message) => write!(f, "it failed: {message}"),
             Reason::NotBound => f.write_str("no kernel driver is bound to the device"),
-            Reason::Held(holder) => {
+            Reason::FixedBy(holder) => {
                 write!(f, "the attached driver `{holder}` fixes the descriptor too, and the kernel lets only one do so")
             }
             Reason::Rivals(rivals) => {

@@ -13,13 +13,13 @@ static PROBLEM: LazyLock<Problem> =
     LazyLock::new(|| Config::of_text(Path::new("/etc/hidbpf/hidbpf.toml"), "broken").problems.remove(0));
 static NAMES: LazyLock<[DriverName; 3]> =
     LazyLock::new(|| ["tested", "other", "third"].map(|name| DriverName::new(name).unwrap()));
-static SKIPPED: LazyLock<Failure> = LazyLock::new(|| failure(Failure::MAX_TRIES - 1));
-static GIVEN_UP: LazyLock<Failure> = LazyLock::new(|| failure(Failure::MAX_TRIES));
-static REFUSED: LazyLock<Failure> = LazyLock::new(|| failure(0));
+static SKIPPED: LazyLock<RecordedFailure> = LazyLock::new(|| failure(RecordedFailure::MAX_TRIES - 1));
+static GIVEN_UP: LazyLock<RecordedFailure> = LazyLock::new(|| failure(RecordedFailure::MAX_TRIES));
+static REFUSED: LazyLock<RecordedFailure> = LazyLock::new(|| failure(0));
 
-fn failure(skipped: u32) -> Failure {
+fn failure(skipped: u32) -> RecordedFailure {
     let (drivers, message) = (vec![NAMES[0].clone()], "it did not work".to_owned());
-    Failure { drivers, message, hint: None, step: None, skipped }
+    RecordedFailure { drivers, message, hint: None, step: None, skipped }
 }
 
 fn near() -> Verdict {
@@ -35,8 +35,8 @@ fn matches() -> Verdict {
     Verdict::Matches { rule: "rule 1".to_owned() }
 }
 
-fn theirs() -> Aside {
-    Aside::UdevHidBpf(vec!["Their__Program".to_owned()])
+fn theirs() -> Exclusion {
+    Exclusion::UdevHidBpf(vec!["Their__Program".to_owned()])
 }
 
 /// A fix for a bound device, without configuration and history.
@@ -46,13 +46,13 @@ fn plain(name: &'static DriverName) -> DriverFacts<'static> {
         made_for: "a mouse",
         asked: Asked::No,
         verdict: matches(),
-        wish: Wish::Unsaid,
+        enablement: Enablement::Unset,
         is_automatic: true,
         fixes_descriptor: false,
         needs_binding: false,
         unsupported: None,
         standing: Standing::Off,
-        taken_off: false,
+        unloaded: false,
         failure: None,
     }
 }
@@ -77,17 +77,17 @@ fn word(decision: &Decision) -> String {
         Reason::Undecided { lacks: Lack::KernelDriver, .. } => "not bound yet",
         Reason::Undecided { lacks: Lack::OriginalDescriptor, .. } => "not read",
         Reason::Disabled(_) => "disabled",
-        Reason::InDoubt(_) => "in doubt",
-        Reason::Aside(Aside::CommandLine) => "command line",
-        Reason::Aside(Aside::Property(..)) => "property",
-        Reason::Aside(Aside::UdevHidBpf(_)) => "udev-hid-bpf",
+        Reason::ConfigUnreadable(_) => "in doubt",
+        Reason::Excluded(Exclusion::CommandLine) => "command line",
+        Reason::Excluded(Exclusion::Property(..)) => "property",
+        Reason::Excluded(Exclusion::UdevHidBpf(_)) => "udev-hid-bpf",
         Reason::Attached => "attached",
         Reason::OnRequest => "on request",
-        Reason::TakenOff => "taken off",
+        Reason::Unloaded => "unloaded",
         Reason::Unsupported { .. } => "unsupported",
         Reason::Failed(_) => "failed",
         Reason::NotBound => "not bound",
-        Reason::Held(_) => "held",
+        Reason::FixedBy(_) => "fixed by another",
         Reason::Rivals(_) => "rivals",
     }
     .to_owned()
@@ -107,7 +107,9 @@ const TABLE: &[(Change, [&str; 4])] = &[
         ["not read", "not read", "not read", "attach by force"],
     ),
     (
-        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::OriginalDescriptor), Wish::Disabled(&SOURCE)),
+        |_, driver| {
+            (driver.verdict, driver.enablement) = (undecided(Lack::OriginalDescriptor), Enablement::Disabled(&SOURCE))
+        },
         ["not read", "not read", "not read", "attach by force"],
     ),
     (
@@ -121,57 +123,65 @@ const TABLE: &[(Change, [&str; 4])] = &[
         ["not bound yet", "not bound yet", "not bound yet", "attach by force"],
     ),
     (
-        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::KernelDriver), Wish::Disabled(&SOURCE)),
+        |_, driver| {
+            (driver.verdict, driver.enablement) = (undecided(Lack::KernelDriver), Enablement::Disabled(&SOURCE))
+        },
         ["disabled", "disabled", "not bound yet", "attach by force"],
     ),
     (
-        |_, driver| (driver.verdict, driver.wish) = (undecided(Lack::KernelDriver), Wish::Bound(&SOURCE)),
+        |_, driver| (driver.verdict, driver.enablement) = (undecided(Lack::KernelDriver), Enablement::Bound(&SOURCE)),
         ["attach by /etc/hidbpf/hidbpf.toml:5"; 4],
     ),
     (
-        |_, driver| driver.wish = Wish::Disabled(&SOURCE),
+        |_, driver| driver.enablement = Enablement::Disabled(&SOURCE),
         ["disabled", "disabled", "attach by rule 1", "attach by rule 1"],
     ),
     (
-        |_, driver| driver.wish = Wish::InDoubt(&PROBLEM),
+        |_, driver| driver.enablement = Enablement::Unreadable(&PROBLEM),
         ["in doubt", "in doubt", "attach by rule 1", "attach by rule 1"],
     ),
     // The configuration binds it to a device that its manifest does not match.
     (
-        |_, driver| (driver.verdict, driver.wish) = (near(), Wish::Bound(&SOURCE)),
+        |_, driver| (driver.verdict, driver.enablement) = (near(), Enablement::Bound(&SOURCE)),
         ["attach by /etc/hidbpf/hidbpf.toml:5"; 4],
     ),
-    (|_, driver| driver.wish = Wish::Enabled(&SOURCE), ["attach by rule 1"; 4]),
+    (|_, driver| driver.enablement = Enablement::Enabled(&SOURCE), ["attach by rule 1"; 4]),
     (|_, driver| driver.is_automatic = false, ["on request", "on request", "attach by rule 1", "attach by rule 1"]),
-    (|_, driver| (driver.is_automatic, driver.wish) = (false, Wish::Enabled(&SOURCE)), ["attach by rule 1"; 4]),
+    (
+        |_, driver| (driver.is_automatic, driver.enablement) = (false, Enablement::Enabled(&SOURCE)),
+        ["attach by rule 1"; 4],
+    ),
     // The user overrides the machine's settings, but not another tool.
     (
-        |device, _| device.aside = Some(Aside::CommandLine),
+        |device, _| device.exclusion = Some(Exclusion::CommandLine),
         ["command line", "command line", "attach by rule 1", "attach by rule 1"],
     ),
     (
-        |device, _| device.aside = Some(Aside::Property("HIDBPF_IGNORE", "1".to_owned())),
+        |device, _| device.exclusion = Some(Exclusion::Property("HIDBPF_IGNORE", "1".to_owned())),
         ["property", "property", "attach by rule 1", "attach by rule 1"],
     ),
-    (|device, _| device.aside = Some(theirs()), ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by rule 1"]),
     (
-        |device, driver| (device.aside, driver.verdict) = (Some(theirs()), near()),
+        |device, _| device.exclusion = Some(theirs()),
+        ["udev-hid-bpf", "udev-hid-bpf", "udev-hid-bpf", "attach by rule 1"],
+    ),
+    (
+        |device, driver| (device.exclusion, driver.verdict) = (Some(theirs()), near()),
         ["nearly for it", "nearly for it", "nearly for it", "attach by force"],
     ),
     (
-        |device, driver| (device.aside, driver.verdict) = (Some(theirs()), Verdict::No),
+        |device, driver| (device.exclusion, driver.verdict) = (Some(theirs()), Verdict::No),
         ["not for it", "not for it", "not for it", "attach by force"],
     ),
     (|_, driver| driver.standing = Standing::Attached, ["attached"; 4]),
     // The configuration detaches it, unless the user loads it.
     (
-        |_, driver| (driver.standing, driver.wish) = (Standing::Attached, Wish::Disabled(&SOURCE)),
+        |_, driver| (driver.standing, driver.enablement) = (Standing::Attached, Enablement::Disabled(&SOURCE)),
         ["disabled", "disabled", "attached", "attached"],
     ),
     // An attached driver stays: also if it does not match, if another tool uses the device, or if it is attached only
     // on request.
     (|_, driver| (driver.standing, driver.verdict) = (Standing::Attached, Verdict::No), ["attached"; 4]),
-    (|device, driver| (device.aside, driver.standing) = (Some(theirs()), Standing::Attached), ["attached"; 4]),
+    (|device, driver| (device.exclusion, driver.standing) = (Some(theirs()), Standing::Attached), ["attached"; 4]),
     (|_, driver| (driver.standing, driver.is_automatic) = (Standing::Attached, false), ["attached"; 4]),
     // It is reattached if the device's properties have changed, by the match rule that applies now.
     (
@@ -182,7 +192,7 @@ const TABLE: &[(Change, [&str; 4])] = &[
         |_, driver| (driver.standing, driver.verdict) = (Standing::Outdated, near()),
         ["nearly for it", "nearly for it", "attached", "attached"],
     ),
-    (|_, driver| driver.taken_off = true, ["taken off", "attach by rule 1", "attach by rule 1", "attach by rule 1"]),
+    (|_, driver| driver.unloaded = true, ["unloaded", "attach by rule 1", "attach by rule 1", "attach by rule 1"]),
     (|_, driver| driver.unsupported = Some(unsupported()), ["unsupported"; 4]),
     (|device, driver| (device.is_bound, driver.needs_binding) = (false, true), ["not bound"; 4]),
     (|device, _| device.is_bound = false, ["attach by rule 1"; 4]),
@@ -193,7 +203,10 @@ const TABLE: &[(Change, [&str; 4])] = &[
     (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*GIVEN_UP)), ["failed"; 4]),
     (|device, driver| (device.just_bound, driver.failure) = (true, Some(&*REFUSED)), ["failed"; 4]),
     // The kernel accepts one descriptor hook for each device.
-    (|device, driver| (device.holder, driver.fixes_descriptor) = (Some(NAMES[1].clone()), true), ["held"; 4]),
+    (
+        |device, driver| (device.holder, driver.fixes_descriptor) = (Some(NAMES[1].clone()), true),
+        ["fixed by another"; 4],
+    ),
     (|device, _| device.holder = Some(NAMES[1].clone()), ["attach by rule 1"; 4]),
     (
         |device, driver| {
@@ -232,17 +245,18 @@ fn of_rivals_for_the_descriptor_none_is_attached() {
     assert_eq!(words(&bound(), &[enabled, fixer(second)]), "rivals, rivals");
     // A driver that is not attached for another reason is not a rival.
     for (other, expected) in [
-        (DriverFacts { wish: Wish::Disabled(&SOURCE), ..fixer(second) }, "attach by rule 1, disabled"),
+        (DriverFacts { enablement: Enablement::Disabled(&SOURCE), ..fixer(second) }, "attach by rule 1, disabled"),
         (DriverFacts { is_automatic: false, ..fixer(second) }, "attach by rule 1, on request"),
         (DriverFacts { verdict: near(), ..fixer(second) }, "attach by rule 1, nearly for it"),
-        (DriverFacts { taken_off: true, ..fixer(second) }, "attach by rule 1, taken off"),
+        (DriverFacts { unloaded: true, ..fixer(second) }, "attach by rule 1, unloaded"),
         (DriverFacts { unsupported: Some(unsupported()), ..fixer(second) }, "attach by rule 1, unsupported"),
     ] {
         assert_eq!(words(&bound(), &[fixer(first), other]), expected);
     }
     // The driver that holds the descriptor hook keeps it, even while it is reattached.
     let device = DeviceFacts { holder: Some(first.clone()), ..bound() };
-    for (standing, expected) in [(Standing::Attached, "attached, held"), (Standing::Outdated, "attach by rule 1, held")]
+    for (standing, expected) in
+        [(Standing::Attached, "attached, fixed by another"), (Standing::Outdated, "attach by rule 1, fixed by another")]
     {
         assert_eq!(words(&device, &[DriverFacts { standing, ..fixer(first) }, fixer(second)]), expected);
     }
@@ -250,10 +264,19 @@ fn of_rivals_for_the_descriptor_none_is_attached() {
 
 /// Calls `check` with every combination of facts about one driver.
 fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &Decision)) {
-    let asides =
-        [None, Some(Aside::CommandLine), Some(Aside::Property("HIDBPF_IGNORE", "1".to_owned())), Some(theirs())];
-    let wishes =
-        [Wish::Unsaid, Wish::Enabled(&SOURCE), Wish::Bound(&SOURCE), Wish::Disabled(&SOURCE), Wish::InDoubt(&PROBLEM)];
+    let exclusions = [
+        None,
+        Some(Exclusion::CommandLine),
+        Some(Exclusion::Property("HIDBPF_IGNORE", "1".to_owned())),
+        Some(theirs()),
+    ];
+    let enablements = [
+        Enablement::Unset,
+        Enablement::Enabled(&SOURCE),
+        Enablement::Bound(&SOURCE),
+        Enablement::Disabled(&SOURCE),
+        Enablement::Unreadable(&PROBLEM),
+    ];
     let standings = [Standing::Off, Standing::Attached, Standing::Outdated];
     let holders = [None, Some(NAMES[0].clone()), Some(NAMES[1].clone())];
     let failures = [None, Some(&*SKIPPED), Some(&*GIVEN_UP), Some(&*REFUSED)];
@@ -261,11 +284,17 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
     // Each bit sets one boolean fact.
     for bits in 0u32..1 << 7 {
         let bit = |number: u32| bits & 1 << number != 0;
-        for (aside, holder) in asides.iter().flat_map(|aside| holders.iter().map(move |holder| (aside, holder))) {
-            let device =
-                DeviceFacts { aside: aside.clone(), is_bound: bit(0), holder: holder.clone(), just_bound: bit(1) };
-            for (wish, standing) in
-                wishes.iter().flat_map(|wish| standings.iter().map(move |standing| (wish, standing)))
+        for (exclusion, holder) in
+            exclusions.iter().flat_map(|exclusion| holders.iter().map(move |holder| (exclusion, holder)))
+        {
+            let device = DeviceFacts {
+                exclusion: exclusion.clone(),
+                is_bound: bit(0),
+                holder: holder.clone(),
+                just_bound: bit(1),
+            };
+            for (enablement, standing) in
+                enablements.iter().flat_map(|enablement| standings.iter().map(move |standing| (enablement, standing)))
             {
                 for (verdict, failure) in
                     verdicts.iter().flat_map(|verdict| failures.iter().map(move |failure| (verdict, failure)))
@@ -274,13 +303,13 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
                         let driver = DriverFacts {
                             asked,
                             verdict: verdict.clone(),
-                            wish: *wish,
+                            enablement: *enablement,
                             is_automatic: bit(2),
                             fixes_descriptor: bit(3),
                             needs_binding: bit(4),
                             unsupported: bit(5).then(unsupported),
                             standing: *standing,
-                            taken_off: bit(6),
+                            unloaded: bit(6),
                             failure: *failure,
                             ..plain(&NAMES[0])
                         };
@@ -296,9 +325,9 @@ fn all_combinations(mut check: impl FnMut(&DeviceFacts, &DriverFacts<'static>, &
 #[test]
 fn what_is_attached_is_wanted_possible_and_for_the_device() {
     all_combinations(|device, driver, decision| {
-        let is_for_it = driver.verdict == matches() || matches!(driver.wish, Wish::Bound(_));
-        let is_said = matches!(driver.wish, Wish::Enabled(_) | Wish::Bound(_));
-        let is_wanted = is_said || driver.wish == Wish::Unsaid && driver.is_automatic;
+        let is_for_it = driver.verdict == matches() || matches!(driver.enablement, Enablement::Bound(_));
+        let is_said = matches!(driver.enablement, Enablement::Enabled(_) | Enablement::Bound(_));
+        let is_wanted = is_said || driver.enablement == Enablement::Unset && driver.is_automatic;
         let is_possible = driver.unsupported.is_none()
             && (device.is_bound || !driver.needs_binding)
             && !(driver.fixes_descriptor && device.holder.as_ref().is_some_and(|holder| holder != driver.name))
@@ -306,14 +335,14 @@ fn what_is_attached_is_wanted_possible_and_for_the_device() {
         let is_expected = is_possible
             && match driver.asked {
                 Asked::No | Asked::Enabled => {
-                    let is_kept_off = driver.taken_off && driver.asked == Asked::No;
+                    let is_kept_off = driver.unloaded && driver.asked == Asked::No;
                     is_for_it
                         && is_wanted
-                        && device.aside.is_none()
+                        && device.exclusion.is_none()
                         && driver.standing != Standing::Attached
                         && !is_kept_off
                 }
-                Asked::Loaded => is_for_it && device.aside != Some(theirs()) && driver.standing == Standing::Off,
+                Asked::Loaded => is_for_it && device.exclusion != Some(theirs()) && driver.standing == Standing::Off,
                 Asked::Forced => driver.standing == Standing::Off,
             };
         let is_attached = matches!(decision, Decision::Attach { .. });
@@ -330,16 +359,16 @@ fn each_reason_is_true_and_has_a_hint() {
         let is_true = match reason {
             Reason::NotForIt { .. } => [Verdict::No, near()].contains(&driver.verdict),
             Reason::Undecided { lacks, .. } => driver.verdict == undecided(*lacks),
-            Reason::Disabled(_) => matches!(driver.wish, Wish::Disabled(_)),
-            Reason::InDoubt(_) => matches!(driver.wish, Wish::InDoubt(_)),
-            Reason::Aside(aside) => device.aside.as_ref() == Some(aside),
+            Reason::Disabled(_) => matches!(driver.enablement, Enablement::Disabled(_)),
+            Reason::ConfigUnreadable(_) => matches!(driver.enablement, Enablement::Unreadable(_)),
+            Reason::Excluded(exclusion) => device.exclusion.as_ref() == Some(exclusion),
             Reason::Attached => driver.standing != Standing::Off,
             Reason::OnRequest => !driver.is_automatic,
-            Reason::TakenOff => driver.taken_off,
+            Reason::Unloaded => driver.unloaded,
             Reason::Unsupported { .. } => driver.unsupported.is_some(),
             Reason::Failed(_) => driver.failure.is_some() && device.just_bound,
             Reason::NotBound => !device.is_bound,
-            Reason::Held(holder) => device.holder.as_ref() == Some(holder) && holder != driver.name,
+            Reason::FixedBy(holder) => device.holder.as_ref() == Some(holder) && holder != driver.name,
             // A single driver has no rivals.
             Reason::Rivals(_) => false,
         };
@@ -350,7 +379,7 @@ fn each_reason_is_true_and_has_a_hint() {
             assert_eq!(reason.error(driver.name, &device_name).hint(), Some(&*hint));
         }
     });
-    let expected = "attached, command line, disabled, failed, held, in doubt, nearly for it, not bound, not bound yet, not for it, \
-                    not read, on request, property, taken off, udev-hid-bpf, unsupported";
+    let expected = "attached, command line, disabled, failed, fixed by another, in doubt, nearly for it, not bound, not bound yet, not for it, \
+                    not read, on request, property, udev-hid-bpf, unloaded, unsupported";
     assert_eq!(Vec::from_iter(seen).join(", "), expected);
 }

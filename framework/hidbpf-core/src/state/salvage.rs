@@ -46,7 +46,7 @@ impl Fields<'_> {
                 }
                 is_usable
             }
-            "taken-off" => each(value, &mut state.taken_off),
+            "taken-off" => each(value, &mut state.unloaded),
             "set" => one(value, &mut state.set),
             "failures" => each(value, &mut state.failures),
             "drivers" => self.version == Some(VERSION) && each(value, &mut state.drivers),

@@ -11,7 +11,7 @@ use crate::report_type::ReportType;
 /// How an element changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum DiffKind {
     /// It is unchanged.
     Same,
     /// It is in both, with differences.
@@ -22,14 +22,14 @@ pub enum Change {
     Inserted,
 }
 
-impl Change {
+impl DiffKind {
     /// Returns the sign that starts its line, as in `diff`.
     pub fn sign(self) -> char {
         match self {
-            Change::Same => ' ',
-            Change::Changed => '~',
-            Change::Removed => '-',
-            Change::Inserted => '+',
+            DiffKind::Same => ' ',
+            DiffKind::Changed => '~',
+            DiffKind::Removed => '-',
+            DiffKind::Inserted => '+',
         }
     }
 }
@@ -38,7 +38,7 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference<T> {
     /// How it changed.
-    pub change: Change,
+    pub change: DiffKind,
     /// The element before.
     pub before: Option<T>,
     /// The element after.
@@ -49,14 +49,14 @@ impl<T: Serialize> Serialize for Difference<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields<'a, T> {
-            change: Change,
+            change: DiffKind,
             #[serde(skip_serializing_if = "Option::is_none")]
             before: &'a Option<T>,
             #[serde(skip_serializing_if = "Option::is_none")]
             after: &'a Option<T>,
         }
         // An unchanged element is written once.
-        let before = if self.change == Change::Same { &None } else { &self.before };
+        let before = if self.change == DiffKind::Same { &None } else { &self.before };
         Fields { change: self.change, before, after: &self.after }.serialize(serializer)
     }
 }
@@ -98,13 +98,13 @@ pub struct ReportDifference {
 
 impl ReportDifference {
     /// Returns how the report changed.
-    pub fn change(&self) -> Change {
+    pub fn change(&self) -> DiffKind {
         match (&self.before, &self.after) {
-            (Some(_), None) => Change::Removed,
-            (None, Some(_)) => Change::Inserted,
-            (Some(before), Some(after)) if before.application != after.application => Change::Changed,
-            _ if self.rows.iter().all(|row| row.change == Change::Same) => Change::Same,
-            _ => Change::Changed,
+            (Some(_), None) => DiffKind::Removed,
+            (None, Some(_)) => DiffKind::Inserted,
+            (Some(before), Some(after)) if before.application != after.application => DiffKind::Changed,
+            _ if self.rows.iter().all(|row| row.change == DiffKind::Same) => DiffKind::Same,
+            _ => DiffKind::Changed,
         }
     }
 }
@@ -113,7 +113,7 @@ impl Serialize for ReportDifference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields<'a> {
-            change: Change,
+            change: DiffKind,
             kind: String,
             id: Option<u8>,
             rows: &'a [Difference<Row>],
@@ -164,10 +164,10 @@ fn align<T: Clone>(
 
     let paired =
         |change, one: &T, other: &T| Difference { change, before: Some(one.clone()), after: Some(other.clone()) };
-    let removed = |one: &T| Difference { change: Change::Removed, before: Some(one.clone()), after: None };
-    let inserted = |one: &T| Difference { change: Change::Inserted, before: None, after: Some(one.clone()) };
+    let removed = |one: &T| Difference { change: DiffKind::Removed, before: Some(one.clone()), after: None };
+    let inserted = |one: &T| Difference { change: DiffKind::Inserted, before: None, after: Some(one.clone()) };
     let equal = |one: &[T], other: &[T]| -> Vec<Difference<T>> {
-        one.iter().zip(other).map(|(one, other)| paired(Change::Same, one, other)).collect()
+        one.iter().zip(other).map(|(one, other)| paired(DiffKind::Same, one, other)).collect()
     };
 
     let mut all = equal(head, after_head);
@@ -200,7 +200,7 @@ fn align<T: Clone>(
                 before.get(i).zip(after.get(j)).and_then(|(one, other)| Some((pair_cost(one, other)?, one, other)));
             match (pair, before.get(i), after.get(j)) {
                 (Some((pair, one, other)), ..) if here == at(i + 1, j + 1).saturating_add(pair) => {
-                    all.push(paired(if pair == 0 { Change::Same } else { Change::Changed }, one, other));
+                    all.push(paired(if pair == 0 { DiffKind::Same } else { DiffKind::Changed }, one, other));
                     (i, j) = (i + 1, j + 1);
                 }
                 (_, Some(one), other) if other.is_none() || here == at(i + 1, j).saturating_add(MOVE) => {

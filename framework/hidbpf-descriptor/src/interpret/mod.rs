@@ -20,7 +20,7 @@ mod usage;
 pub use decode::{Choice, Content, Decoded, Undecodable, Value};
 pub use descriptor::{Anatomy, Descriptor};
 pub use diff::{
-    Change, Difference, ReportDifference, decoded_difference, items_difference, reports_difference, rows_difference,
+    DiffKind, Difference, ReportDifference, decoded_difference, items_difference, reports_difference, rows_difference,
 };
 pub use item::{Class, CollectionKind, Flags, Item, ItemKind};
 pub use lengths::ReportLengths;

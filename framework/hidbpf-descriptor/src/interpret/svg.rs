@@ -3,7 +3,7 @@
 //! Bit 7 is on the left, as in data sheets. Whole bytes of one value are one box. If a value shares its bytes with
 //! others, each of its boxes names the bits in it. Long runs of whole bytes with one meaning are one box too.
 
-use crate::interpret::diff::{Change, Difference, ReportDifference};
+use crate::interpret::diff::{DiffKind, Difference, ReportDifference};
 use crate::interpret::report::{FieldKind, Report, Row};
 use crate::text::Printable;
 
@@ -60,7 +60,7 @@ pub fn picture_of_difference(title: &str, differences: &[ReportDifference]) -> S
         .iter()
         .map(|difference| {
             let changed = |side: fn(&Difference<Row>) -> &Option<Row>| -> Vec<(u32, u32)> {
-                let rows = difference.rows.iter().filter(|row| row.change != Change::Same);
+                let rows = difference.rows.iter().filter(|row| row.change != DiffKind::Same);
                 rows.filter_map(|row| side(row).as_ref()).map(|row| (row.first_bit, row.size * row.count)).collect()
             };
             let mut panel = |report: &Option<Report>, changed: Vec<(u32, u32)>| {

@@ -2,20 +2,20 @@
 
 use super::kernel::kernel;
 use super::{Finding, Grade};
-use crate::aside::Aside;
-use crate::attach::Change;
+use crate::attach::DescriptorEffect;
 use crate::catalog::Catalog;
 use crate::config::{Config, Problem};
 use crate::descriptors::NoCurrent;
 use crate::device::Device;
 use crate::error::Result;
+use crate::exclusion::Exclusion;
 use crate::hwdb;
 use crate::ids::HidName;
 use crate::kernel_log;
 use crate::manager::{Condition, DeviceStatus, DriverStatus, Manager};
 use crate::names::DriverName;
 use crate::object::DriverObject;
-use crate::others;
+use crate::other_programs;
 use crate::policy::{Decision, Reason};
 use crate::system::System;
 use crate::text::Printable;
@@ -31,10 +31,10 @@ pub fn examine_device(system: &System, device: &Device) -> Result<Vec<Finding>> 
     let mut findings = Vec::new();
     kernel(system, &mut findings);
     findings.push(kernel_driver(system, device)?);
-    let aside = Aside::of(system, device);
-    if let Some(aside) = &aside {
-        let message = format!("udev's events attach nothing: {aside}");
-        findings.push(Finding::not_good("device", Grade::Warning, message, aside.remedy(&device.name)));
+    let exclusion = Exclusion::of(system, device);
+    if let Some(exclusion) = &exclusion {
+        let message = format!("udev's events attach nothing: {exclusion}");
+        findings.push(Finding::not_good("device", Grade::Warning, message, exclusion.remedy(&device.name)));
     }
     let config = Config::read(system);
     for error in config.problems.iter().map(Problem::error) {
@@ -97,7 +97,7 @@ fn short_reports(device: &Device, status: Option<&DeviceStatus>, catalog: &Catal
 /// drivers.
 fn others(system: &System, device: &HidName) -> Vec<Finding> {
     const CHECK: &str = "other programs";
-    match others::on_device(system, device) {
+    match other_programs::on_device(system, device) {
         Ok(others) => others
             .iter()
             .map(|other| {
@@ -196,9 +196,9 @@ fn condition(driver: &DriverStatus, device: &Device) -> Finding {
         return Finding::not_good("drivers", Grade::Warning, message, reload(driver, &device.name));
     }
     let change = match driver.change {
-        Some(Change::Fixed) => "it has fixed the descriptor",
-        Some(Change::Unchanged) => "its hook left the descriptor as it is",
-        Some(Change::NotWanted) | None => "it does not touch the descriptor",
+        Some(DescriptorEffect::Fixed) => "it has fixed the descriptor",
+        Some(DescriptorEffect::Unchanged) => "its hook left the descriptor as it is",
+        Some(DescriptorEffect::NotWanted) | None => "it does not touch the descriptor",
     };
     let seen = if driver.condition == Condition::Attached { "is attached" } else { "was attached" };
     let note = driver.note.iter().map(|note| format!("; {note}")).collect::<String>();

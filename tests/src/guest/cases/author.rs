@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use hidbpf::ids::Group;
 use hidbpf::manifest::{Manifest, Sha256};
-use hidbpf::recording::{Device, Recording};
+use hidbpf::recording::{RecordedDevice, Recording};
 use hidbpf::text::Hex;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -45,7 +45,7 @@ const NOTCHES: [[u8; 4]; 2] = [[0, 0, 0, 0x01], [0, 0, 0, 0x0f]];
 const SCROLLED: [&str; 2] = ["REL_WHEEL 1", "REL_WHEEL -1"];
 const REVERSED: [&str; 2] = ["REL_WHEEL -1", "REL_WHEEL 1"];
 
-fn recorded(text: &str) -> Result<Device> {
+fn recorded(text: &str) -> Result<RecordedDevice> {
     let recording = Recording::parse(OUTPUT.as_ref(), text.as_bytes())?;
     recording.devices.into_iter().next().context("the recording has no device")
 }

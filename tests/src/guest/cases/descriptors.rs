@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use hidbpf::error::ErrorKind;
 use hidbpf::fast::Fast;
 use hidbpf::ids::{HidId, HidName};
-use hidbpf::loader::{Kept, Libbpf, Loader};
-use hidbpf::recording::{Device, Recording};
+use hidbpf::loader::{Libbpf, Loader, StoredDescriptor};
+use hidbpf::recording::{RecordedDevice, Recording};
 use hidbpf::system::System;
 use hidbpf::text::Hex;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Reads the descriptor with both loaders, and compares.
-fn read(id: HidId, kept: Kept) -> Result<Option<Vec<u8>>> {
+fn read(id: HidId, kept: StoredDescriptor) -> Result<Option<Vec<u8>>> {
     let fast = Fast::new(&System::default(), None).descriptor(id, kept)?;
     let libbpf = Libbpf::default().descriptor(id, kept)?;
     ensure!(fast == libbpf, "the loaders read different descriptors, {fast:02x?} and {libbpf:02x?}");
@@ -57,13 +57,14 @@ fn original_is_read(bench: &mut Bench) -> Result<()> {
     for descriptor in [plain_mouse().descriptor].into_iter().chain(sizes.map(refused)) {
         let device = bench.plug_any(&Spec { descriptor: descriptor.clone(), ..plain_mouse() })?;
         let size = descriptor.len();
-        let original = read(id(&device)?, Kept::Original)?.context("there is no original descriptor")?;
+        let original = read(id(&device)?, StoredDescriptor::Original)?.context("there is no original descriptor")?;
         ensure!(original == descriptor, "of {size} bytes the kernel has {}", Hex(&original));
         bench.unplug(device)?;
     }
     let joystick = plug_fixed(RAPTOR, bench)?;
     let sent = recordings::device(RAPTOR.0, RAPTOR.1)?.descriptor;
-    let (original, fixed) = (read(id(&joystick)?, Kept::Original)?, read(id(&joystick)?, Kept::Fixed)?);
+    let (original, fixed) =
+        (read(id(&joystick)?, StoredDescriptor::Original)?, read(id(&joystick)?, StoredDescriptor::Fixed)?);
     ensure!(original.as_ref() == Some(&sent), "the original is {original:02x?}");
     let current = joystick.descriptor()?;
     ensure!(current != sent, "the descriptor is not fixed");
@@ -74,7 +75,10 @@ fn original_is_read(bench: &mut Bench) -> Result<()> {
     let gone = id(&joystick)?;
     bench.unplug(joystick)?;
     let fast = Fast::new(&System::default(), None);
-    for error in [fast.descriptor(gone, Kept::Original), Libbpf::default().descriptor(gone, Kept::Original)] {
+    for error in [
+        fast.descriptor(gone, StoredDescriptor::Original),
+        Libbpf::default().descriptor(gone, StoredDescriptor::Original),
+    ] {
         let error = error.err().context("a device that has gone was read")?;
         ensure!(error.kind() == ErrorKind::Gone, "the error is {error:?}");
     }
@@ -84,7 +88,7 @@ fn original_is_read(bench: &mut Bench) -> Result<()> {
 /// Returns a device that was recorded elsewhere.
 fn recorded(text: &str) -> Result<Spec> {
     let recording = Recording::parse("recording".as_ref(), text.as_bytes())?;
-    let device: &Device = recording.devices.first().context("the recording has no device")?;
+    let device: &RecordedDevice = recording.devices.first().context("the recording has no device")?;
     Ok(recordings::spec(device))
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use hidbpf::attach::{Change, Plan};
+use hidbpf::attach::{DescriptorEffect, Plan};
 use hidbpf::config::Config;
 use hidbpf::device::Device;
-use hidbpf::fast::{Fast, Keep, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
+use hidbpf::fast::{CacheUpdate, Fast, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
@@ -167,13 +167,13 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
             .set_up()?
             .pin(&recorded)?;
         bench.settle()?;
-        ensure!((fixup.change == Change::Fixed) == (device.current != descriptor), "{fixup:?}");
+        ensure!((fixup.change == DescriptorEffect::Fixed) == (device.current != descriptor), "{fixup:?}");
         ensure!(plugged.descriptor()? == descriptor, "another descriptor is current than with libbpf");
         ensure!(pins(&plugged)? == pinned, "pinned without libbpf {:?}, with it {pinned:?}", pins(&plugged)?);
-        match fast.keep() {
-            Keep::Instead(bytes) => kept = Some(bytes),
-            Keep::AsItIs => {}
-            Keep::Nothing => bail!("nothing is to be kept, yet nothing has failed"),
+        match fast.cache_update() {
+            CacheUpdate::Replace(bytes) => kept = Some(bytes),
+            CacheUpdate::Unchanged => {}
+            CacheUpdate::Remove => bail!("nothing is to be kept, yet nothing has failed"),
         }
         session.compare_events(&plugged, bench)?;
         bench.unplug(plugged)
@@ -181,10 +181,10 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
 }
 
 /// Returns the ids that a loader keeps after loading a driver.
-fn kept(fast: &Fast, name: &str, device: &Device) -> Result<Keep> {
+fn kept(fast: &Fast, name: &str, device: &Device) -> Result<CacheUpdate> {
     let driver = installed(name)?;
     loaded(fast, &driver, device)?;
-    Ok(fast.keep())
+    Ok(fast.cache_update())
 }
 
 /// A change that makes ids wrong, and its name.
@@ -199,11 +199,11 @@ fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name:
     let plugged = bench.plug_unseen(&recordings::device(name, size)?)?;
     let device = opened(&plugged)?;
     let kernel = KernelIdentity::of(&system).context("the kernel has no identity")?;
-    let Keep::Instead(right) = kept(&Fast::new(&system, None), name, &device)? else {
+    let CacheUpdate::Replace(right) = kept(&Fast::new(&system, None), name, &device)? else {
         bail!("nothing is to be kept of what was looked up");
     };
     ensure!(
-        kept(&Fast::new(&system, Some(&right)), name, &device)? == Keep::AsItIs,
+        kept(&Fast::new(&system, Some(&right)), name, &device)? == CacheUpdate::Unchanged,
         "numbers that were kept are not good"
     );
     for (what, make_wrong) in wrong {
@@ -211,13 +211,13 @@ fn expect_second_look(bench: &mut Bench, wrong: &[Wrong<'_, ResolvedIds>], name:
         make_wrong(&mut ids);
         let fast = Fast::new(&system, Some(&ids.to_bytes(&kernel)));
         let again = kept(&fast, name, &device).with_context(|| (*what).to_owned())?;
-        ensure!(again == Keep::Instead(right.clone()), "{what}: {again:?}");
+        ensure!(again == CacheUpdate::Replace(right.clone()), "{what}: {again:?}");
     }
     // From another boot.
     let mut other = right.clone();
     other[20] ^= 1;
     ensure!(
-        kept(&Fast::new(&system, Some(&other)), name, &device)? == Keep::Instead(right),
+        kept(&Fast::new(&system, Some(&other)), name, &device)? == CacheUpdate::Replace(right),
         "damaged numbers were good"
     );
     bench.release()?;

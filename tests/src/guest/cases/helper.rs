@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::fast::{KernelIdentity, ResolvedIds};
-use hidbpf::manifest::Seal;
-use hidbpf::object::seal;
+use hidbpf::manifest::Fingerprint;
+use hidbpf::object::write_fingerprint;
 use hidbpf::system::System;
 use hidbpf_prelink::SECTION;
 use object::build::elf::{Builder, SectionData};
@@ -167,12 +167,12 @@ pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> 
     }
     let mut object = Vec::new();
     builder.write(&mut object).context("failed to write the object")?;
-    // The only text of this kind in an object is its seal.
+    // The only text of this kind in an object is its fingerprint.
     let is_seal = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
-    let unsealed = Seal::UNSEALED.to_string();
+    let unsealed = Fingerprint::UNSET.to_string();
     let place = object.windows(unsealed.len()).position(is_seal).context("the object has no seal")?;
     object[place..place + unsealed.len()].copy_from_slice(unsealed.as_bytes());
-    seal(Path::new("relinked.bpf.o"), &mut object).context("failed to seal the object")?;
+    write_fingerprint(Path::new("relinked.bpf.o"), &mut object).context("failed to seal the object")?;
     Ok(object)
 }
 

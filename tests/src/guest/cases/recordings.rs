@@ -10,7 +10,7 @@ use hidbpf::descriptor::{ReportLengths, ReportType, invalid};
 use hidbpf::ids::Bus;
 use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{self, Asked, Device, Event, Recording};
+use hidbpf::recording::{self, Asked, Event, RecordedDevice, Recording};
 use hidbpf::text::Hex;
 
 use super::identity::{Compared, Replayed};
@@ -174,7 +174,7 @@ pub fn play(driver: &str, device: &Plugged) -> Result<()> {
 }
 
 /// Returns a recorded device, to be plugged in.
-pub fn spec(device: &Device) -> Spec {
+pub fn spec(device: &RecordedDevice) -> Spec {
     Spec {
         bus: device.bus.0,
         vendor: device.vendor.0,
@@ -333,7 +333,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The recording has more than one.
-    pub fn recorded(&self) -> Result<&Device> {
+    pub fn recorded(&self) -> Result<&RecordedDevice> {
         only_device(&self.sent)
     }
 
@@ -480,7 +480,7 @@ impl Session<'_> {
 }
 
 /// Returns true if the kernel refuses the device's descriptor.
-fn is_refused(recorded: &Device) -> bool {
+fn is_refused(recorded: &RecordedDevice) -> bool {
     invalid::check(&recorded.descriptor).is_err()
 }
 
@@ -507,11 +507,11 @@ fn send(device: &Plugged<impl Transport>, event: &Event, watch: &mut Watch) -> R
 }
 
 /// Returns the udev properties that a device was recorded with.
-fn properties(recorded: &Device) -> Vec<(&str, &str)> {
+fn properties(recorded: &RecordedDevice) -> Vec<(&str, &str)> {
     recorded.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
-fn only_device(recording: &Recording) -> Result<&Device> {
+fn only_device(recording: &Recording) -> Result<&RecordedDevice> {
     match recording.devices.as_slice() {
         [device] => Ok(device),
         devices => bail!("expected one interface a recording, found {}", devices.len()),

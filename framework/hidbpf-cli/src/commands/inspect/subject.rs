@@ -39,7 +39,7 @@ pub struct Sheet {
     /// The same for JSON.
     pub about: Value,
     /// The device to run a driver on.
-    pub subject: replay::Device,
+    pub subject: replay::ReplayDevice,
     /// The settings for the driver.
     pub settings: replay::Settings,
     /// The device, if it is connected to this machine.
@@ -47,7 +47,7 @@ pub struct Sheet {
     /// The kind of descriptor.
     pub which: Option<Which>,
     /// The recorded device, if it comes from a recording.
-    pub recorded: Option<Box<recording::Device>>,
+    pub recorded: Option<Box<recording::RecordedDevice>>,
 }
 
 impl Subject {
@@ -164,7 +164,7 @@ impl Subject {
     }
 
     fn bytes(name: &str, descriptor: Vec<u8>) -> Subject {
-        let subject = replay::Device::of_descriptor(descriptor);
+        let subject = replay::ReplayDevice::of_descriptor(descriptor);
         let sheet = Sheet {
             title: name.to_owned(),
             lines: Vec::new(),
@@ -192,7 +192,7 @@ impl Sheet {
         self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
     }
 
-    fn of_recorded(device: &recording::Device, origin: &Origin) -> Sheet {
+    fn of_recorded(device: &recording::RecordedDevice, origin: &Origin) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
         let ids = origin.has_ids.then_some(ids);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use hidbpf::descriptor::diagnose;
-use hidbpf::descriptor::{Change, Descriptor, Difference, HexBytes, Item, Row, items_difference};
+use hidbpf::descriptor::{Descriptor, DiffKind, Difference, HexBytes, Item, Row, items_difference};
 use hidbpf::text::Printable;
 
 use super::{Shown, Wanted};
@@ -76,12 +76,12 @@ fn differences(to: &mut dyn Write, before: &Shown, after: &Shown, wanted: &Wante
         writeln!(to)?;
         match headings {
             [Some((_, before)), Some((_, after))] if before == after => match difference.change() {
-                Change::Same => writeln!(to, "  {before}: the same")?,
+                DiffKind::Same => writeln!(to, "  {before}: the same")?,
                 _ => writeln!(to, "  {before}")?,
             },
             headings => headings.iter().flatten().try_for_each(|(sign, heading)| writeln!(to, "{sign}{heading}"))?,
         }
-        if difference.change() != Change::Same {
+        if difference.change() != DiffKind::Same {
             let rows: Vec<_> = difference.rows.iter().flat_map(|difference| sides(difference)).collect();
             table(to, &rows)?;
         }
@@ -92,7 +92,7 @@ fn differences(to: &mut dyn Write, before: &Shown, after: &Shown, wanted: &Wante
 /// Returns the lines of a difference with their signs.
 fn sides<T>(difference: &Difference<T>) -> Vec<(&'static str, &T)> {
     match difference.change {
-        Change::Same => difference.after.iter().map(|it| ("  ", it)).collect(),
+        DiffKind::Same => difference.after.iter().map(|it| ("  ", it)).collect(),
         _ => {
             let before = difference.before.iter().map(|it| ("- ", it));
             before.chain(difference.after.iter().map(|it| ("+ ", it))).collect()
@@ -104,7 +104,7 @@ fn sides<T>(difference: &Difference<T>) -> Vec<(&'static str, &T)> {
 fn write_items(to: &mut dyn Write, differences: &[Difference<Item>]) -> io::Result<()> {
     let is_near = |index: usize| {
         let near = index.saturating_sub(CONTEXT)..(index + CONTEXT + 1).min(differences.len());
-        differences[near].iter().any(|difference| difference.change != Change::Same)
+        differences[near].iter().any(|difference| difference.change != DiffKind::Same)
     };
     let mut left_out = 0;
     for (index, difference) in differences.iter().enumerate() {

@@ -3,7 +3,7 @@
 use crate::hex::HexBytes;
 use crate::interpret::descriptor::Anatomy;
 use crate::interpret::item::ItemKind;
-use crate::interpret::recording::{Device, Recording};
+use crate::interpret::recording::{RecordedDevice, Recording};
 use crate::interpret::usage::Usage;
 
 use super::view::{Seen, View};
@@ -109,8 +109,8 @@ fn vendor_axis(seen: &Seen<'_>) -> Option<Finding> {
 /// Finds a keyboard beside a tablet: another interface of the device, or another report.
 pub(super) fn check_pads(recording: &Recording, device: usize, view: &View<'_>) -> Option<Finding> {
     let described = recording.devices.get(device)?;
-    let is_sibling = |other: &&Device| (other.vendor, other.product) == (described.vendor, described.product);
-    let has_pen = |other: &Device| {
+    let is_sibling = |other: &&RecordedDevice| (other.vendor, other.product) == (described.vendor, described.product);
+    let has_pen = |other: &RecordedDevice| {
         let anatomy = Anatomy::of(&other.descriptor);
         View::of(&anatomy).fields.iter().any(|seen| seen.is_input() && [PEN, DIGITIZER].contains(&seen.application()))
     };

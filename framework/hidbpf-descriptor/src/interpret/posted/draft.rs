@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::{Bus, ProductId, VendorId};
-use crate::interpret::recording::{Device, Event};
+use crate::interpret::recording::{Event, RecordedDevice};
 
 use super::{MAX_BYTES, Origin, Unreadable};
 
@@ -105,13 +105,13 @@ impl Draft {
         }
     }
 
-    pub fn finish(self, number: u32) -> (Device, Origin) {
+    pub fn finish(self, number: u32) -> (RecordedDevice, Origin) {
         let (bus, vendor, product) = self.ids.unwrap_or((Bus::USB, VendorId(0), ProductId(0)));
         let phys = match self.interface {
             Some(interface) if self.phys.is_empty() => format!("usb-?/input{interface}"),
             _ => self.phys,
         };
-        let device = Device {
+        let device = RecordedDevice {
             number,
             name: self.name,
             phys,

@@ -213,7 +213,7 @@ pub fn read(content: &[u8]) -> Result<Posted, Unreadable> {
 
 impl Posted {
     fn of_recording(recording: Recording) -> Posted {
-        let origin = |device: &super::recording::Device| Origin {
+        let origin = |device: &super::recording::RecordedDevice| Origin {
             title: device.name.clone(),
             interface: draft::interface_of(&device.phys),
             has_ids: true,

@@ -45,14 +45,14 @@ pub struct Recording {
     /// The comments before everything else, without their `#`.
     pub comments: Vec<String>,
     /// The devices.
-    pub devices: Vec<Device>,
+    pub devices: Vec<RecordedDevice>,
     /// The reports of all devices, in order of arrival.
     pub events: Vec<Event>,
 }
 
 /// A device in a recording: one interface of a USB device, for example.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub struct RecordedDevice {
     /// Its number in the recording (`D:`).
     pub number: u32,
     /// Its name (`N:`), empty if the recording has none.

@@ -8,7 +8,7 @@ use crate::ids::{Bus, ProductId, VendorId};
 use super::fault::{RecordingError, RecordingFault};
 use super::request::{Asked, Feature};
 use super::words::{counted_bytes, decimal, hex_number, shorten, timestamp, word};
-use super::{Device, Event, Recording};
+use super::{Event, RecordedDevice, Recording};
 
 impl Recording {
     /// Parses the text of a recording. `path` is only used in errors. Names and comments may contain invalid UTF-8.
@@ -54,10 +54,10 @@ struct Draft {
 }
 
 impl Draft {
-    fn finish(self) -> Result<Device, RecordingFault> {
+    fn finish(self) -> Result<RecordedDevice, RecordingFault> {
         let missing = |line, what| RecordingFault::Incomplete { device: Some(self.number), line, what };
         let (bus, vendor, product) = self.ids.ok_or_else(|| missing('I', "its bus, vendor and product"))?;
-        Ok(Device {
+        Ok(RecordedDevice {
             number: self.number,
             bus,
             vendor,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::hex::Hex;
 
 use super::request::Feature;
-use super::{Device, Event, Recording};
+use super::{Event, RecordedDevice, Recording};
 
 /// A text for one line. A device's name can contain any character.
 struct Line<'a>(&'a str);
@@ -16,7 +16,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for RecordedDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "D: {}", self.number)?;
         writeln!(f, "R: {} {}", self.descriptor.len(), Hex(&self.descriptor))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use crate::fast::Keep;
+use crate::fast::CacheUpdate;
 use crate::system::System;
 
 /// A limit above the size of a valid file, in bytes.
@@ -35,18 +35,18 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
 const OURS: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Updates the file as `keep` says. If it can't be written, the next run takes longer, but this one is not affected.
-pub fn write(system: &System, keep: &Keep) {
+pub fn write(system: &System, keep: &CacheUpdate) {
     let path = system.ids();
     let result = match keep {
-        Keep::AsItIs => return,
-        Keep::Instead(bytes) => match replace(&path, bytes) {
+        CacheUpdate::Unchanged => return,
+        CacheUpdate::Replace(bytes) => match replace(&path, bytes) {
             // The first command of a boot makes the directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir(&system.run).and_then(|()| replace(&path, bytes))
             }
             result => result,
         },
-        Keep::Nothing => match fs::remove_file(&path) {
+        CacheUpdate::Remove => match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         },
@@ -85,15 +85,15 @@ mod tests {
         let read = || read_owned(&path, uid).ok();
         assert_eq!(read(), None);
         let missing = System { run: folder.path().join("new"), ..System::default() };
-        write(&missing, &Keep::Instead(b"first".to_vec()));
+        write(&missing, &CacheUpdate::Replace(b"first".to_vec()));
         assert_eq!(read_owned(&missing.ids(), uid).unwrap(), b"first");
         fs::remove_dir_all(&missing.run).unwrap();
         for text in ["one", "another"] {
-            write(&system, &Keep::Instead(text.into()));
+            write(&system, &CacheUpdate::Replace(text.into()));
             assert_eq!(read(), Some(text.into()));
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        write(&system, &Keep::AsItIs);
+        write(&system, &CacheUpdate::Unchanged);
         assert_eq!(read(), Some("another".into()));
         assert!(read_owned(&path, uid + 1).is_err());
         for mode in [0o644, 0o620, 0o606] {
@@ -103,10 +103,10 @@ mod tests {
         fs::rename(&path, folder.path().join("elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
         assert_eq!(read(), None);
-        write(&system, &Keep::Instead(b"third".to_vec()));
+        write(&system, &CacheUpdate::Replace(b"third".to_vec()));
         assert_eq!(read(), Some(b"third".into()));
-        write(&system, &Keep::Nothing);
-        write(&system, &Keep::Nothing);
+        write(&system, &CacheUpdate::Remove);
+        write(&system, &CacheUpdate::Remove);
         assert_eq!(read(), None);
     }
 }

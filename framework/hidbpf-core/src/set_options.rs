@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::kernel::Generation;
 use crate::loader::Loader;
-use crate::manager::{Held, Manager};
+use crate::manager::{LockedDevice, Manager};
 use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::options::{Value, Values};
@@ -23,25 +23,27 @@ use crate::state::DeviceState;
 /// How the options of a driver were set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tuned {
+pub enum OptionUpdate {
     /// They already had these values.
     Unchanged,
     /// The programs see them at the next report.
     AtOnce,
     /// The driver was reattached.
-    Anew,
+    #[serde(rename = "anew")]
+    Reattached,
 }
 
 /// A driver whose options were set.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct TuneReport {
+pub struct SetReport {
     /// The device.
     pub device: HidName,
     /// The driver.
     pub driver: DriverName,
     /// How they were set.
-    pub tuned: Tuned,
+    #[serde(rename = "tuned")]
+    pub updated: OptionUpdate,
 }
 
 /// The options of a driver.
@@ -112,14 +114,14 @@ impl<L: Loader> Manager<'_, L> {
         driver: &DriverObject,
         name: &HidName,
         values: &BTreeMap<String, Option<Value>>,
-    ) -> Result<TuneReport> {
-        let (generation, mut held) = self.hold_for(driver, name)?;
-        if !held.is_pinned(&driver.name) {
+    ) -> Result<SetReport> {
+        let (generation, mut locked) = self.lock_device_for(driver, name)?;
+        if !locked.is_pinned(&driver.name) {
             let what = format!("the driver `{}` is not attached to the device `{name}`", driver.name);
             return Err(Error::new(ErrorKind::NotAttached, what)
                 .with_hint("`--save` keeps an option for when it is; `hidbpf load` attaches it"));
         }
-        let before = held.state.set_by_hand(&driver.name);
+        let before = locked.state.set_by_hand(&driver.name);
         let mut after = before.clone();
         for (option, value) in values {
             match value {
@@ -127,26 +129,26 @@ impl<L: Loader> Manager<'_, L> {
                 None => after.remove(option),
             };
         }
-        held.set_by_hand(driver, after);
+        locked.set_by_hand(driver, after);
         let rule =
-            held.state.drivers.iter().find(|known| known.driver == driver.name).and_then(|known| known.rule.clone());
-        let tuned = held.tune(generation, driver, &Config::read(self.system));
-        if tuned.is_err() {
-            held.set_by_hand(driver, before);
+            locked.state.drivers.iter().find(|known| known.driver == driver.name).and_then(|known| known.rule.clone());
+        let updated = locked.set_options(generation, driver, &Config::read(self.system));
+        if updated.is_err() {
+            locked.set_by_hand(driver, before);
             // Do not leave the device without the driver that it had.
-            if !held.is_pinned(&driver.name)
-                && let Err(error) = held.attach(generation, driver, rule)
+            if !locked.is_pinned(&driver.name)
+                && let Err(error) = locked.attach(generation, driver, rule)
             {
                 tracing::error!("{error}");
             }
         }
         // Write the state even after a failure, so that it matches the present values.
-        held.write_state()?;
-        Ok(TuneReport { device: name.clone(), driver: driver.name.clone(), tuned: tuned? })
+        locked.write_state()?;
+        Ok(SetReport { device: name.clone(), driver: driver.name.clone(), updated: updated? })
     }
 }
 
-impl<L: Loader> Held<'_, L> {
+impl<L: Loader> LockedDevice<'_, L> {
     fn set_by_hand(&mut self, driver: &DriverObject, values: Values) {
         if values.is_empty() {
             self.state.set.remove(&driver.name);
@@ -156,11 +158,16 @@ impl<L: Loader> Held<'_, L> {
     }
 
     /// Updates the options of an attached driver to their resolved values.
-    pub(crate) fn tune(&mut self, generation: Generation, driver: &DriverObject, config: &Config) -> Result<Tuned> {
+    pub(crate) fn set_options(
+        &mut self,
+        generation: Generation,
+        driver: &DriverObject,
+        config: &Config,
+    ) -> Result<OptionUpdate> {
         let by_hand = self.state.set_by_hand(&driver.name);
         let (resolved, wrong) = resolve::options(driver, Some(&self.device), config, &by_hand);
         if resolved.is_empty() {
-            return Ok(Tuned::Unchanged);
+            return Ok(OptionUpdate::Unchanged);
         }
         let places = driver.option_places();
         let known = self.state.drivers.iter().find(|known| known.driver == driver.name);
@@ -192,18 +199,18 @@ impl<L: Loader> Held<'_, L> {
             anew |= option.option.reattach && *to != *bytes;
             to.copy_from_slice(&bytes);
         }
-        let tuned = if anew {
+        let updated = if anew {
             self.keep_properties([driver]);
-            self.attach_anew(generation, driver, rule)?;
-            Tuned::Anew
+            self.reattach(generation, driver, rule)?;
+            OptionUpdate::Reattached
         } else if new != old {
             pinned.write(&new)?;
-            Tuned::AtOnce
+            OptionUpdate::AtOnce
         } else {
-            Tuned::Unchanged
+            OptionUpdate::Unchanged
         };
         self.state.resolve(std::slice::from_ref(&driver.name));
         self.note_wrong_options(driver, wrong);
-        Ok(tuned)
+        Ok(updated)
     }
 }

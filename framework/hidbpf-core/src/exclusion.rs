@@ -28,7 +28,7 @@ pub const FOREIGN_IGNORE_PROPERTY: &str = "HID_BPF_IGNORE_DEVICE";
 
 /// Why udev's events attach nothing to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Aside {
+pub enum Exclusion {
     /// The kernel's command line contains [`COMMAND_LINE_WORD`].
     CommandLine,
     /// The device has one of [`IGNORE_PROPERTY`] and [`FOREIGN_IGNORE_PROPERTY`], with this value.
@@ -37,47 +37,47 @@ pub enum Aside {
     UdevHidBpf(Vec<String>),
 }
 
-impl Aside {
+impl Exclusion {
     /// Returns the reason why hidbpf leaves a device alone, if there is one.
-    pub fn of(system: &System, device: &Device) -> Option<Aside> {
+    pub fn of(system: &System, device: &Device) -> Option<Exclusion> {
         let command_line = sysfs::read(&system.root.join("proc/cmdline")).unwrap_or_default();
         if command_line.split(u8::is_ascii_whitespace).any(|word| word == COMMAND_LINE_WORD.as_bytes()) {
-            return Some(Aside::CommandLine);
+            return Some(Exclusion::CommandLine);
         }
         let mut properties = device.inherited_properties([IGNORE_PROPERTY, FOREIGN_IGNORE_PROPERTY]);
         let ignores = |name: &str, value: &str| name == FOREIGN_IGNORE_PROPERTY || value == "1";
         for name in [IGNORE_PROPERTY, FOREIGN_IGNORE_PROPERTY] {
             if let Some(value) = properties.remove(name).filter(|value| ignores(name, value)) {
-                return Some(Aside::Property(name, value));
+                return Some(Exclusion::Property(name, value));
             }
         }
         let others = udev_hid_bpf(system, &device.name);
-        (!others.is_empty()).then_some(Aside::UdevHidBpf(others))
+        (!others.is_empty()).then_some(Exclusion::UdevHidBpf(others))
     }
 
     /// Returns how to make hidbpf attach drivers to the device again.
     pub fn remedy(&self, device: &HidName) -> String {
         match self {
-            Aside::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
-            Aside::Property(name, _) => format!("remove the udev rule that sets {name}"),
-            Aside::UdevHidBpf(_) => {
+            Exclusion::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
+            Exclusion::Property(name, _) => format!("remove the udev rule that sets {name}"),
+            Exclusion::UdevHidBpf(_) => {
                 format!("run `udev-hid-bpf remove /sys/bus/hid/devices/{device}` as root, or remove that package")
             }
         }
     }
 }
 
-impl fmt::Display for Aside {
+impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Aside::CommandLine => write!(f, "the kernel's command line says `{COMMAND_LINE_WORD}`"),
-            Aside::Property(name, value) => write!(f, "its udev property {name} is {}", Printable(value)),
-            Aside::UdevHidBpf(programs) => write!(f, "udev-hid-bpf has put {} on it", programs.join(" and ")),
+            Exclusion::CommandLine => write!(f, "the kernel's command line says `{COMMAND_LINE_WORD}`"),
+            Exclusion::Property(name, value) => write!(f, "its udev property {name} is {}", Printable(value)),
+            Exclusion::UdevHidBpf(programs) => write!(f, "udev-hid-bpf has put {} on it", programs.join(" and ")),
         }
     }
 }
 
-impl Serialize for Aside {
+impl Serialize for Exclusion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

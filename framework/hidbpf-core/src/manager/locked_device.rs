@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
-use crate::attach::{Change, Fixup, Plan};
+use crate::attach::{DescriptorEffect, Fixup, Plan};
 use crate::config::Config;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -17,11 +17,11 @@ use crate::pins;
 use crate::policy::{Asked, Decision, Reason, decide};
 use crate::resolve;
 use crate::settled;
-use crate::state::{DeviceLock, DeviceState, DriverState, Failure, StateWritten};
+use crate::state::{DeviceLock, DeviceState, DriverState, RecordedFailure, StateWritten};
 use crate::system::System;
 
 /// A device whose lock is held, with its state.
-pub(crate) struct Held<'a, L> {
+pub(crate) struct LockedDevice<'a, L> {
     pub(crate) system: &'a System,
     pub(super) loader: &'a L,
     pub(crate) device: Device,
@@ -30,7 +30,7 @@ pub(crate) struct Held<'a, L> {
     pub(super) lock: DeviceLock,
 }
 
-impl<L: Loader> Held<'_, L> {
+impl<L: Loader> LockedDevice<'_, L> {
     /// Writes the state of the device.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl<L: Loader> Held<'_, L> {
     /// Marks the device as settled, if it is: then udev's bind events start no process.
     pub(super) fn settle(&self) {
         // The udev rules clean up after an unplugged device only if it has a state file.
-        if !self.state.is_kept || self.state.failures.iter().any(Failure::may_be_tried_again) {
+        if !self.state.is_kept || self.state.failures.iter().any(RecordedFailure::may_be_tried_again) {
             return;
         }
         let Some(kernel_driver) = self.device.kernel_driver() else { return };
@@ -92,7 +92,7 @@ impl<L: Loader> Held<'_, L> {
     /// Attaches a driver.
     ///
     /// Detaches it first if it is attached, because the values it was given can't be changed in place.
-    pub(crate) fn attach_anew(
+    pub(crate) fn reattach(
         &mut self,
         generation: Generation,
         driver: &DriverObject,
@@ -151,7 +151,7 @@ impl<L: Loader> Held<'_, L> {
         if driver.fixes_descriptor()
             && let Some(holder) = holder(&self.state, &self.attached())
         {
-            return Err(Reason::Held(holder.clone()).error(&driver.name, &self.device.name));
+            return Err(Reason::FixedBy(holder.clone()).error(&driver.name, &self.device.name));
         }
         let (mut variables, mut wrong) = (BTreeMap::new(), Vec::new());
         if !driver.manifest.options.is_empty() {
@@ -191,15 +191,19 @@ impl<L: Loader> Held<'_, L> {
         self.state.drivers.push(DriverState {
             driver: driver.name.clone(),
             object: driver.path.clone(),
-            seal: Some(driver.seal.clone()),
+            fingerprint: Some(driver.fingerprint.clone()),
             generation,
             hooks: hooks.clone(),
             rule: rule.clone(),
-            change: if hooks.contains(&Hook::RdescFixup) { Change::Fixed } else { Change::NotWanted },
+            change: if hooks.contains(&Hook::RdescFixup) {
+                DescriptorEffect::Fixed
+            } else {
+                DescriptorEffect::NotWanted
+            },
             fixed_size: None,
             unbound_before: self.device.driver.is_none() || self.device.is_refused(),
             foreign: driver.origin.is_foreign(),
-            loaded: Some(self.loader.way()),
+            loaded: Some(self.loader.kind()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
             exports: driver.exports(),
@@ -230,12 +234,12 @@ impl<L: Loader> Held<'_, L> {
                 let has_news = !exports.is_empty();
                 if let Some(known) = self.state.drivers.iter_mut().find(|known| known.driver == driver.name) {
                     (known.change, known.fixed_size) = (change, fixed_size);
-                    known.loaded = Some(self.loader.way());
+                    known.loaded = Some(self.loader.kind());
                     known.exports = exports;
                     known.set_up = driver.has_setup.then(|| self.system.uevent_seqnum().unwrap_or(u64::MAX));
                 }
                 self.state.resolve(std::slice::from_ref(&driver.name));
-                self.state.taken_off.retain(|taken| *taken != driver.name);
+                self.state.unloaded.retain(|taken| *taken != driver.name);
                 self.note_wrong_options(driver, wrong);
                 if self.state != written
                     && let Err(error) = self.state.write(self.system, &self.lock)
@@ -304,8 +308,8 @@ impl<L: Loader> Held<'_, L> {
             return Ok(None);
         }
         let Some(known) = self.state.drivers.iter().find(|known| known.driver == driver.name) else { return Ok(None) };
-        let is_same = match &known.seal {
-            Some(seal) => driver.version(seal).is_some(),
+        let is_same = match &known.fingerprint {
+            Some(fingerprint) => driver.version(fingerprint).is_some(),
             None => known.object == driver.path,
         };
         if !is_same {
