@@ -131,7 +131,7 @@ fn captures_of_usb_give_descriptors_and_reports() {
     let text = "ffff8f1d 100 S Ci:1:002:0 s 80 06 0100 0000 0012 18 <\nffff8f1d 110 C Ci:1:002:0 0 18 = 12010002 00000008 6d0477c0 00720102 0001\n\
          ffff8f1d 120 S Ci:1:002:0 s 81 06 2200 0001 0007 7 <\nffff8f1d 130 C Ci:1:002:0 0 7 = 05010902 a101c0\n\
          ffff8f1d 3000100 C Ii:1:002:1 0:8 4 = 00010000\nffff8f1d 3000200 S Ii:1:002:1 -115:8 4 <\nffff8f1d 3008100 C Ii:1:002:1 0:8 4 = 0001ff00\n";
-    let posted = read(&text);
+    let posted = read(text);
     assert_eq!((posted.form, descriptors(&posted)), ("usbmon", vec![SMALL.to_owned()]));
     let device = &posted.recording.devices[0];
     assert_eq!((device.bus, device.vendor, device.product), (Bus::USB, VendorId(0x46d), ProductId(0xc077)));
