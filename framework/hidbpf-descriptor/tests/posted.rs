@@ -344,3 +344,34 @@ fn what_cannot_be_read_is_named_with_its_place() {
     let error = posted::read(&[0, 1, 2, 3]).unwrap_err().to_string();
     assert_eq!(error, "not a report descriptor: byte 0, 0x00, begins no item of HID 1.11");
 }
+
+/// The forms of posts to projects that work with devices: converted dumps, reconstructed descriptors, code.
+#[test]
+fn items_are_read_with_whatever_stands_around_them() {
+    for text in [
+        "001:008:000:DESCRIPTOR         1704472415.004138 --->\n```\n0x05, 0x01,        // Usage Page (Generic Desktop Ctrls)\n\
+         0x09, 0x02,        // Usage (Mouse)\n0xA1, 0x01,        // Collection (Application)\n0xC0,              // End\n```\n",
+        "\t\t// USAGE_PAGE (Generic Desktop)\n\t\tdesc[size++] = 0x05;\n\t\tdesc[size++] = 0x01;\n\t\t// USAGE (Mouse)\n\
+         \t\tdesc[size++] = 0x09;\n\t\tdesc[size++] = 0x02;\n\t\tdesc[size++] = 0xa1;\n\t\tdesc[size++] = 0x01;\n\
+         \t\tdesc[size++] = 0xc0;\n",
+        "desc[0] = 0x05;\ndesc[1] = 0x01;\ndesc[2] = 0x09;\ndesc[3] = 0x02;\ndesc[4] = 0xa1;\ndesc[5] = 0x01;\ndesc[6] = 0xc0;\n",
+    ] {
+        assert_eq!(descriptors(&read(text)), [SMALL], "{text}");
+    }
+    let text = "[INTERFACE 0 HID DESCRIPTOR]\n05 01        (GLOBAL) USAGE_PAGE         0x0001 Generic Desktop Page\n\
+                09 02        (LOCAL)  USAGE              0x00010002 Mouse (CA=Application Collection)\n\
+                A1 01        (MAIN)   COLLECTION         0x01 Application (Usage=0x00010002: Type=CA)\n\
+                46 3B01        (GLOBAL) PHYSICAL_MAXIMUM   0x013B (315)\n\
+                47 FFFF0000    (GLOBAL) PHYSICAL_MAXIMUM   0x0000FFFF (65535)\n\
+                06 FFFF        (GLOBAL) USAGE_PAGE         0xFFFF Vendor-defined\nC0           (MAIN)   END_COLLECTION\n";
+    assert_eq!(descriptors(&read(text)), ["05 01 09 02 a1 01 46 3b 01 47 ff ff 00 00 06 ff ff c0"]);
+}
+
+#[test]
+fn an_array_with_a_macro_that_is_not_known_is_not_cut_short() {
+    let text =
+        "const uint8_t report[] = {\n    MY_USAGE_PAGE(DESKTOP),\n    0x05, 0x01, 0x09, 0x02, 0xA1, 0x01, 0xC0\n};\n";
+    let error = posted::read(text.as_bytes()).map(|read| descriptors(&read)).unwrap_err();
+    assert_eq!((error.line, error.column), (Some(2), Some(5)));
+    assert_eq!(error.reason, "unknown macro \"MY_USAGE_PAGE\": expected bytes");
+}

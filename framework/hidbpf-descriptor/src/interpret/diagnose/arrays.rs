@@ -48,7 +48,8 @@ fn range(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     let maximum = field.logical.minimum + usages - 1;
     let can_have_all = maximum < 1_i64 << field.size.min(32);
     // A usage maximum rounded up (0xff) names usages that no device sends.
-    let is_inherited = values <= 2;
+    // A part of a descriptor can lack the item that sets the range.
+    let is_inherited = values <= 2 && seen.logical_maximum.is_some();
     let certainty = if is_inherited { Certainty::Certain } else { Certainty::Possible };
     let what = format!(
         "the logical range {} selects {values} of {usages} usages{}",

@@ -68,6 +68,8 @@ fn arrays_are_repaired() {
         "array-range-too-small certain 27",
         "05 0c 09 01 a1 01 15 00 25 01 75 01 95 08 09 e9 81 03 19 00 2a 3c 02 75 10 95 01 26 3c 02 81 00 c0",
     );
+    // The items before it may be missing from the post.
+    assert_eq!(found("05 0c 09 01 a1 01 19 00 2a 3c 02 75 10 95 01 81 00 c0"), ["array-range-too-small possible 15"]);
     repaired(
         "05 01 09 06 a1 01 95 05 75 08 15 00 25 65 05 07 19 01 29 65 81 00 c0",
         "array-shifted certain 20",

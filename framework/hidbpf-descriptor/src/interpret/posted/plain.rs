@@ -25,6 +25,9 @@ fn is_number(word: &str) -> bool {
 
 /// Returns the numbers of a line, without a label in front and text behind. `None` if it has other content.
 fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
+    if let Some(number) = assigned(&line.text) {
+        return Some(Ok(vec![number]));
+    }
     let mut words = words(&line.text);
     without_directive(&mut words);
     let count = words.iter().filter(|word| is_number(word)).count();
@@ -36,7 +39,13 @@ fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
     }
     let place = |word: &str| word.as_ptr() as usize - line.text.as_ptr() as usize;
     let is_byte = |word: &&&str| word.len() == 2 && is_number(word) || word.starts_with("0x") && is_number(word);
-    let leading: Vec<&str> = words.iter().take_while(is_byte).copied().collect();
+    let mut leading: Vec<&str> = words.iter().take_while(is_byte).copied().collect();
+    // `46 3B01       PHYSICAL_MAXIMUM`
+    if let ([prefix], Some(data)) = (leading.as_slice(), words.get(1))
+        && is_data(prefix, data)
+    {
+        leading.push(data);
+    }
     // `05 01            Usage Page (1)`
     if let Some(last) = leading.last() {
         let end = place(last) + last.len();
@@ -66,6 +75,33 @@ fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
     let others = words.len() - count;
     let odd = words.iter().find(|word| !is_number(word))?;
     (leading.len() > 1 && count >= 2 * others || count > 3 * others).then(|| Err(invalid_byte(line, odd)))
+}
+
+/// Returns the number of a line of code that sets an element of an array: `descriptor[size++] = 0x05;`.
+fn assigned(line: &str) -> Option<&str> {
+    let (element, value) = line.split_once('=')?;
+    let number = value.trim().strip_suffix(';')?.trim();
+    (element.trim_end().ends_with(']') && is_number(number)).then_some(number)
+}
+
+/// Returns whether a word has the data of the item with this prefix, in one piece: HID 1.11, section 6.2.2.2.
+fn is_data(prefix: &str, word: &str) -> bool {
+    let size = match u8::from_str_radix(prefix, 16).map(|prefix| prefix & 3) {
+        Ok(2) => 2,
+        Ok(3) => 4,
+        _ => return false,
+    };
+    word.len() == 2 * size && is_number(word)
+}
+
+/// Returns the name of a macro that stands for elements of an array: `HID_USAGE_PAGE(HID_USAGE_PAGE_DESKTOP),`.
+fn unknown_macro(line: &str) -> Option<&str> {
+    let (name, arguments) = line.trim().split_once('(')?;
+    let name = name.trim_end();
+    let is_name = name.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_');
+    let is_element =
+        arguments.trim_end().strip_suffix(',').is_some_and(|arguments| arguments.trim_end().ends_with(')'));
+    (name.len() > 2 && is_name && is_element).then_some(name)
 }
 
 /// Removes what an assembler has in front of bytes: `db 05h, 01h`.
@@ -172,6 +208,9 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
             other => {
                 if let Some(Err(error)) = other {
                     fault.get_or_insert(error);
+                } else if let Some(name) = unknown_macro(&line.text) {
+                    let reason = format!("unknown macro \"{name}\": expected bytes");
+                    fault.get_or_insert(Unreadable::at(line.number, line.place(line.indent()), reason));
                 }
                 blocks.push(std::mem::take(&mut block));
                 original.text.trim().clone_into(&mut title);

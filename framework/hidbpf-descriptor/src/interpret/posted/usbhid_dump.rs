@@ -16,7 +16,7 @@ use crate::ids::{Bus, ProductId, VendorId};
 use super::draft::{Draft, Reading};
 use super::lsusb::listed;
 use super::text::{Line, Text};
-use super::{Unreadable, numbers};
+use super::{Unreadable, comments, numbers};
 
 /// The first line of an entry.
 struct Header {
@@ -59,14 +59,18 @@ fn entries(text: &Text) -> Result<Reading, Unreadable> {
         text.lines.iter().filter_map(|line| listed(&line.text)).collect();
     let mut reading = Reading::default();
     let mut devices = Vec::new();
-    let mut lines = text.lines.iter().peekable();
-    while let Some(line) = lines.next() {
+    // A post can have the bytes as a converter shows them, with a comment behind each item.
+    let bare = comments::without(text);
+    let mut lines = text.lines.iter().zip(&bare).peekable();
+    while let Some((line, _)) = lines.next() {
         let Some(header) = Header::of(&line.text) else { continue };
+        // The fence of a code block is blank by now.
+        let _ = lines.next_if(|(line, _)| line.text.trim().is_empty());
         if !devices.contains(&header.device) {
             devices.push(header.device);
         }
         let mut bytes = Vec::new();
-        while let Some(line) = lines.next_if(|line| is_body(line)) {
+        while let Some((_, line)) = lines.next_if(|(_, line)| is_body(line)) {
             bytes.extend(body(line)?);
             if bytes.len() > super::MAX_BYTES {
                 return Err(Unreadable::at(line.number, 1, "an entry of usbhid-dump is too long"));
@@ -112,13 +116,19 @@ fn sorted(mut reading: Reading) -> Reading {
 
 /// Returns whether a line looks like one of bytes. Posts have prose below.
 fn is_body(line: &Line) -> bool {
-    let mut words = line.text.split_whitespace();
-    words.next().is_some_and(|word| word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    words(&line.text).next().is_some_and(|word| word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Returns the bytes of a line, bare or as a language writes them: `05 01`, `0x05, 0x01,`.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| c.is_whitespace() || c == ',')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.strip_prefix("0x").unwrap_or(word))
 }
 
 fn body(line: &Line) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::new();
-    for word in line.text.split_whitespace() {
+    for word in words(&line.text) {
         match numbers::hex(word).filter(|_| word.len() == 2) {
             Some(byte) => bytes.extend(byte),
             None => return Err(invalid_byte(line, word)),
