@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use hidbpf_descriptor::MAX_DESCRIPTOR;
 use hidbpf_prelink::driver::{FixupRecord, SETUP_PROGRAM};
-use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
 use crate::loader::{AttachedLink, Loaded as _, Loader, Part, Steps, StoredDescriptor};
@@ -48,18 +48,6 @@ pub fn check_ready(device: &Device, what: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The effect of a driver's descriptor hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DescriptorEffect {
-    /// The driver has no descriptor hook.
-    NotWanted,
-    /// The kernel ran the driver's hook, which returned the descriptor unchanged.
-    Unchanged,
-    /// The kernel ran the driver's hook, and used the descriptor that it returned.
-    Fixed,
 }
 
 /// The result of a driver's descriptor hook.

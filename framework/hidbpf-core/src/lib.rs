@@ -12,6 +12,7 @@ mod awake;
 pub mod catalog;
 pub mod config;
 pub mod device;
+pub mod effect;
 pub mod error;
 pub mod exclusion;
 pub mod exports;

@@ -29,7 +29,6 @@ pub enum OptionUpdate {
     /// The programs see them at the next report.
     AtOnce,
     /// The driver was reattached.
-    #[serde(rename = "anew")]
     Reattached,
 }
 

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
-use crate::attach::DescriptorEffect;
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::exports::Exported;
 use crate::files::{failed_to_write, in_dir, remove_if_there, replace};

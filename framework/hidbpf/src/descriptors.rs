@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::attach::DescriptorEffect;
 use crate::descriptor::{Descriptor, InvalidDescriptor};
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixup::{Fixup, fixup};
 use crate::loader::{Loader, StoredDescriptor};

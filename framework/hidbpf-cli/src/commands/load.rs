@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use hidbpf::attach::DescriptorEffect;
 use hidbpf::device::Device;
+use hidbpf::effect::DescriptorEffect;
 use hidbpf::manager::{LoadReport, Manager};
 use hidbpf::text::Printable;
 

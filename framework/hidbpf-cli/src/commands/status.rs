@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use hidbpf::attach::DescriptorEffect;
 use hidbpf::config::Config;
+use hidbpf::effect::DescriptorEffect;
 use hidbpf::loader::LoaderKind;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, LeftOff, Manager};
 use hidbpf::names::DriverName;

@@ -135,7 +135,7 @@ pub struct Fast {
 impl Fast {
     /// Creates a loader for the running kernel.
     ///
-    /// `kept` is an earlier result of [`Fast::keep`]. If it is damaged, or belongs to another kernel or boot, it is
+    /// `cached` is an earlier result of [`Fast::cache_update`]. If it is damaged, or belongs to another kernel or boot, it is
     /// ignored.
     pub fn new(system: &System, cached: Option<&[u8]>) -> Fast {
         let kernel = KernelIdentity::of(system);

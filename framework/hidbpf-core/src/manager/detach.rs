@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::report::COMEBACK_LIMIT;
 use super::{Comeback, LockedDevice, Manager, UnloadReport};
-use crate::attach::DescriptorEffect;
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
 use crate::loader::Loader;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
-use crate::attach::{DescriptorEffect, Fixup, Plan};
+use crate::attach::{Fixup, Plan};
 use crate::config::Config;
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::fields;
 use crate::kernel::Generation;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::attach::DescriptorEffect;
+use crate::effect::DescriptorEffect;
 use crate::error::Error;
 use crate::ids::HidName;
 use crate::kernel::Generation;

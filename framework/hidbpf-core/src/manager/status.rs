@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::Manager;
 use super::facts::{Query, decide_on};
-use crate::attach::DescriptorEffect;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::{ErrorKind, Result};
 use crate::exclusion::Exclusion;
 use crate::ids::HidName;

@@ -2,11 +2,11 @@
 
 use super::kernel::kernel;
 use super::{Finding, Grade};
-use crate::attach::DescriptorEffect;
 use crate::catalog::Catalog;
 use crate::config::{Config, Problem};
 use crate::descriptors::NoCurrent;
 use crate::device::Device;
+use crate::effect::DescriptorEffect;
 use crate::error::Result;
 use crate::exclusion::Exclusion;
 use crate::hwdb;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use hidbpf::attach::{DescriptorEffect, Plan};
+use hidbpf::attach::Plan;
 use hidbpf::config::Config;
 use hidbpf::device::Device;
+use hidbpf::effect::DescriptorEffect;
 use hidbpf::fast::{CacheUpdate, Fast, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};

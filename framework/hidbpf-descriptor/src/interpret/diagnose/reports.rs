@@ -222,7 +222,7 @@ fn array(seen: &Seen<'_>, events: &[&Event], findings: &mut Found) {
             let selects = value - field.logical.minimum;
             let is_key = field.logical.contains(value) && selects >= 0 && selects < i64::from(field.usages.len());
             if value != 0 && !is_key {
-                let what = format!("the value {value:#x} selects none of the {} usages", field.usages.len());
+                let what = format!("the value {value:#x} is outside the {} usages", field.usages.len());
                 findings.add(Finding::in_field(&rules::KEY_RANGE, Certainty::Likely, seen, what), event.line);
             }
         }
