@@ -192,9 +192,14 @@ pub enum Outcome {
         /// The actual and the expected result.
         why: String,
     },
-    /// The case could not run here.
+    /// The case could not run on this kernel.
     Skipped {
         /// The reason.
+        why: String,
+    },
+    /// The host does not have what the case tests, which is not a part of the project.
+    NotHere {
+        /// What is missing.
         why: String,
     },
 }

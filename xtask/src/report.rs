@@ -43,7 +43,9 @@ pub fn show_case(kernel: &str, case: &str, outcome: &Outcome, millis: u64) {
     match outcome {
         Outcome::Passed => screen::line(&row(kernel, "ok", &format!("{case} ({took})"))),
         Outcome::Failed { why } => screen::failure(kernel, &format!("{case} ({took}){}", indented(why))),
-        Outcome::Skipped { why } => screen::line(&row(kernel, "skip", &format!("{case}: {why}"))),
+        Outcome::Skipped { why } | Outcome::NotHere { why } => {
+            screen::line(&row(kernel, "skip", &format!("{case}: {why}")))
+        }
     }
 }
 

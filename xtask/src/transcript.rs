@@ -24,7 +24,7 @@ impl Tally {
         match outcome {
             Outcome::Passed => self.passed += 1,
             Outcome::Failed { .. } => self.failed += 1,
-            Outcome::Skipped { .. } => self.skipped += 1,
+            Outcome::Skipped { .. } | Outcome::NotHere { .. } => self.skipped += 1,
         }
     }
 

@@ -182,7 +182,7 @@ impl Relay<'_> {
     fn end(&mut self, test: String, mut outcome: Outcome, took: Duration) -> Result<()> {
         match &mut outcome {
             Outcome::Passed => self.tally.passed += 1,
-            Outcome::Skipped { .. } => self.tally.skipped += 1,
+            Outcome::Skipped { .. } | Outcome::NotHere { .. } => self.tally.skipped += 1,
             Outcome::Failed { why } => {
                 self.tally.failed += 1;
                 let log = self.bench.take_log();

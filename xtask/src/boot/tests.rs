@@ -221,4 +221,6 @@ fn a_skip_fails_where_nothing_may_be_skipped() {
     let failed = Outcome::Failed { why: "skipped where nothing may be: no uhid".into() };
     assert_eq!(held_to(false, skipped), failed);
     assert_eq!(held_to(false, Outcome::Passed), Outcome::Passed);
+    let not_here = Outcome::NotHere { why: "the host has no sources".into() };
+    assert_eq!(held_to(false, not_here.clone()), not_here);
 }

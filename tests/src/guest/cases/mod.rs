@@ -63,7 +63,7 @@ const STRUCT_OPS: &[Generation] = &[Generation::StructOps];
 /// Every kernel.
 const ALL: &[Generation] = &[Generation::None, Generation::FmodRet, Generation::StructOps];
 
-/// The error of a case that can't run here, with the reason.
+/// The error of a case whose input the host does not have, with the reason.
 #[derive(Debug)]
 pub struct Skip(pub String);
 
@@ -272,7 +272,7 @@ pub fn run(cases: Vec<Case>, bench: &mut Bench, port: &mut Port) -> Result<()> {
             }
             Err(error) if error.is::<Skip>() => {
                 skipped += 1;
-                Outcome::Skipped { why: error.to_string() }
+                Outcome::NotHere { why: error.to_string() }
             }
             Err(error) => {
                 failed += 1;
