@@ -71,7 +71,7 @@ pub enum Target {
     },
     /// A map, by its index in [`Parts::maps`].
     Map(usize),
-    /// A function, by its index in [`Parts::functions`].
+    /// A function, by its index in `Parts::functions`.
     Function(usize),
     /// A symbol of the kernel, by its index in [`Parts::externs`].
     Extern(usize),
@@ -147,7 +147,7 @@ pub struct Parts<'a> {
     pub externs: Vec<Extern<'a>>,
     /// The variables of the data sections.
     pub globals: Vec<Global<'a>>,
-    /// The programs in the struct_ops map, as indices of [`Parts::functions`].
+    /// The programs in the struct_ops map, as indices of `Parts::functions`.
     pub ops: Vec<(Hook, usize)>,
     places: HashMap<SectionIndex, Place>,
     /// Functions by code section and first instruction.
