@@ -51,7 +51,11 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "posted", run: posted, seeds: || Ok(POSTED.map(Vec::from).into()) },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
-    Target { name: "object", run: object, seeds: || Ok(objects().iter().map(|object| unsealed(object)).collect()) },
+    Target {
+        name: "object",
+        run: object,
+        seeds: || Ok(objects().iter().map(|object| without_fingerprint(object)).collect()),
+    },
     Target { name: "link", run: link, seeds: || Ok(objects().to_vec()) },
     Target { name: "program", run: program, seeds: || Ok(programs()) },
     Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
@@ -140,9 +144,9 @@ pub fn descriptor(bytes: &[u8]) {
 /// Runs on a driver's object: its manifest, and its programs over a small recording. Corrects the digest first.
 pub fn object(bytes: &[u8]) {
     let path = Path::new("fuzz.bpf.o");
-    let mut fingerprint = bytes.to_vec();
-    if write_fingerprint(path, &mut fingerprint).is_ok() {
-        let _ = DriverObject::parse(path, fingerprint);
+    let mut object = bytes.to_vec();
+    if write_fingerprint(path, &mut object).is_ok() {
+        let _ = DriverObject::parse(path, object);
     }
     run(bytes);
 }
@@ -459,11 +463,11 @@ fn programs() -> Vec<Vec<u8>> {
     programs
 }
 
-/// Returns an object as it is before sealing.
+/// Returns an object as it is before its fingerprint is written.
 ///
 /// # Panics
 /// It is not a driver's object.
-pub fn unsealed(object: &[u8]) -> Vec<u8> {
+pub fn without_fingerprint(object: &[u8]) -> Vec<u8> {
     let driver = DriverObject::parse(Path::new("seed"), object.to_vec()).expect("a driver's object is whole");
     let fingerprint = object::File::parse(object)
         .ok()
@@ -475,10 +479,10 @@ pub fn unsealed(object: &[u8]) -> Vec<u8> {
         .fingerprint
         .to_string();
     let place = object.windows(fingerprint.len()).position(|bytes| bytes == fingerprint.as_bytes());
-    let place = place.unwrap_or_else(|| panic!("`{}` has no seal", driver.name));
-    let mut unsealed = object.to_vec();
-    unsealed[place..place + fingerprint.len()].copy_from_slice(Fingerprint::UNSET.to_string().as_bytes());
-    unsealed
+    let place = place.unwrap_or_else(|| panic!("`{}` has no fingerprint", driver.name));
+    let mut blank = object.to_vec();
+    blank[place..place + fingerprint.len()].copy_from_slice(Fingerprint::UNSET.to_string().as_bytes());
+    blank
 }
 
 fn root() -> PathBuf {

@@ -13,7 +13,7 @@ use hidbpf::object::{DriverObject, write_fingerprint};
 use hidbpf::replay::Object;
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
-use hidbpf_tests::fuzz::{TARGETS, unsealed};
+use hidbpf_tests::fuzz::{TARGETS, without_fingerprint};
 use hidbpf_tests::random::Random;
 
 /// How many random changes each text or file gets.
@@ -90,9 +90,9 @@ fn section_headers(object: &[u8]) -> impl Iterator<Item = usize> + use<> {
 
 /// Checks that every parser of objects refuses it with this reason.
 fn expect_refused(object: &[u8], reason: &str) {
-    let mut fingerprint = object.to_vec();
-    write_fingerprint(Path::new("x.bpf.o"), &mut fingerprint).expect("it can be sealed");
-    let error = DriverObject::parse(Path::new("x.bpf.o"), fingerprint).expect_err("it is refused");
+    let mut whole = object.to_vec();
+    write_fingerprint(Path::new("x.bpf.o"), &mut whole).expect("it has a place for its fingerprint");
+    let error = DriverObject::parse(Path::new("x.bpf.o"), whole).expect_err("it is refused");
     assert!(error.kind() == ErrorKind::BadObject && error.to_string().contains(reason), "{error}");
     let error = Object::parse(object).expect_err("it is refused").to_string();
     assert!(error.contains(reason), "{error}");
@@ -107,7 +107,7 @@ fn expect_refused(object: &[u8], reason: &str) {
 fn sections_and_names_of_an_object_are_bounded() {
     const SHT_STRTAB: usize = 3;
     const EXECINSTR: usize = 4;
-    let whole = unsealed(&objects().swap_remove(0).1);
+    let whole = without_fingerprint(&objects().swap_remove(0).1);
 
     let mut shared = whole.clone();
     for header in section_headers(&whole).filter(|header| read::<8>(&whole, header + SH_FLAGS) & EXECINSTR != 0) {

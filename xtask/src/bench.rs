@@ -116,8 +116,8 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
          The first table of a kernel is for a Rapoo M50, whose driver fixes the descriptor:\n\n\
          - `warm` is the mean of 24 attaches, each to a device of its own. The kernel samples the share of user space every few milliseconds.\n\
          - `at once` is 32 devices with a process each: the instructions for each device, and the time until all were done.\n\
-         - `reading the original descriptor` is needed for a device whose descriptor sysfs does not have, because the kernel refused it. It is the\n\
-         \x20 difference between two devices that a driver is not for: one with such a descriptor, and one with a valid one.\n\n\
+         - `reading the original descriptor` happens if sysfs does not have it, because the kernel refused it. The figure is the difference\n\
+         \x20 between two devices that no driver matches: one with such a descriptor, and one with a valid descriptor.\n\n\
          The second table has a row for each driver:\n\n\
          - `attach`: million instructions to attach the driver. If it has recordings of several devices, the one that takes most.\n\
          - `verified`: the part of `attach` that the kernel took to verify and compile the programs.\n\

@@ -15,14 +15,12 @@ use crate::process;
 /// A crate lacks a file or a key of its manifest, or depends on one that can't be published.
 pub fn check(root: &Path) -> Result<()> {
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec().context("failed to list the crates")?;
-    let published: Vec<_> = metadata.packages.iter().filter(|package| package.publish.is_none()).collect();
+    let published = metadata.packages.iter().filter(|package| package.publish.is_none());
     let target = root.join("target/packed");
     let mut command = cargo::command(root, &["package", "--offline", "--allow-dirty", "--quiet", "--target-dir"]);
     command.arg(&target);
-    for package in &published {
+    for package in published {
         command.args(["--package", package.name.as_str()]);
-    }
-    for package in &published {
         forget(&target, package)?;
     }
     process::output(&mut command).map(drop)

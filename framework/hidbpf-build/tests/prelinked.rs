@@ -225,7 +225,7 @@ fn what_was_made_from_another_object_is_refused() {
     builder.write(&mut mixed).unwrap();
     let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*mixed).unwrap();
     assert_eq!(Prelinked::of_object(&elf, &hidbpf_prelink::source(&elf).unwrap()).unwrap_err(), Unusable::OtherObject);
-    // After sealing, the object is valid as a whole, but the mix is still refused.
+    // With its fingerprint, the object is valid as a whole, but the mix is still refused.
     let fingerprint: String = one
         .bytes()
         .windows(32)

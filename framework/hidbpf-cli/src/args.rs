@@ -446,16 +446,14 @@ fn ids(text: &str) -> Result<(Bus, VendorId, ProductId), String> {
         let is_hex = part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         u16::from_str_radix(part, 16).ok().filter(|_| is_hex)
     };
-    let bus = |part: &str| {
-        let named = [Bus::USB, Bus::BLUETOOTH, Bus::VIRTUAL, Bus::I2C].into_iter().find(|bus| bus.name() == Some(part));
-        named.or_else(|| number(part).map(Bus))
+    let ids = || {
+        let mut parts = text.split(':');
+        let bus = parts.next()?;
+        let bus = Bus::named(bus).or_else(|| number(bus).map(Bus))?;
+        let (vendor, product) = (number(parts.next()?)?, number(parts.next()?)?);
+        parts.next().is_none().then_some((bus, VendorId(vendor.into()), ProductId(product.into())))
     };
-    let parts: Vec<&str> = text.split(':').collect();
-    let ids = match parts[..] {
-        [first, vendor, product] => bus(first).zip(number(vendor)).zip(number(product)),
-        _ => None,
-    };
-    ids.map(|((bus, vendor), product)| (bus, VendorId(vendor.into()), ProductId(product.into()))).ok_or_else(|| {
+    ids().ok_or_else(|| {
         "expected a bus (usb, bluetooth, i2c, virtual) and two numbers of four hex digits, as in `usb:046d:c077`"
             .to_owned()
     })

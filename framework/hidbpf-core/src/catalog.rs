@@ -49,10 +49,13 @@ impl Catalog {
             let mut here: BTreeMap<DriverName, DriverObject> = BTreeMap::new();
             for path in paths {
                 match read_named(&path, read) {
-                    Some(Ok(driver)) => match here.remove(&driver.name) {
-                        Some(other) => drop(here.insert(driver.name.clone(), other.and_version(driver))),
-                        None => drop(here.insert(driver.name.clone(), driver)),
-                    },
+                    Some(Ok(driver)) => {
+                        let driver = match here.remove(&driver.name) {
+                            Some(other) => other.and_version(driver),
+                            None => driver,
+                        };
+                        here.insert(driver.name.clone(), driver);
+                    }
                     Some(Err(error)) => problems.push(error),
                     None => {}
                 }

@@ -153,7 +153,7 @@ impl Error {
     /// Creates an error without a cause. `what` reads "failed to attach `x` to `y`".
     #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        let failure = ErrorData {
+        let data = ErrorData {
             kind,
             what: what.into(),
             hint: None,
@@ -162,7 +162,7 @@ impl Error {
             place: Place::default(),
             source: None,
         };
-        Error(Box::new(failure))
+        Error(Box::new(data))
     }
 
     /// Creates an error that another error caused.

@@ -34,10 +34,10 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
 
 const OURS: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Updates the file as `keep` says. If it can't be written, the next run takes longer, but this one is not affected.
-pub fn write(system: &System, keep: &CacheUpdate) {
+/// Updates the file as `update` says. If it can't be written, the next run takes longer, but this one is not affected.
+pub fn write(system: &System, update: &CacheUpdate) {
     let path = system.ids();
-    let result = match keep {
+    let result = match update {
         CacheUpdate::Unchanged => return,
         CacheUpdate::Replace(bytes) => match replace(&path, bytes) {
             // The first command of a boot makes the directory.

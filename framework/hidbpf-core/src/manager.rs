@@ -91,7 +91,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         self.lock_device_at(name, Path::new(""))
     }
 
-    /// Holds a device whose path is known: [`Device::at`].
+    /// Locks a device whose path is known: [`Device::at`].
     fn lock_device_at(&self, name: &HidName, path: &Path) -> Result<LockedDevice<'_, L>> {
         self.try_lock_device(name, path).map_err(|error| error.during(Step::Lock).on(name))
     }
@@ -167,7 +167,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         locked.reattach(generation, driver, rule)
     }
 
-    /// Holds a device, after checking that this kernel and this process can attach the driver.
+    /// Locks a device, after checking that this kernel and this process can attach the driver.
     pub(crate) fn lock_device_for(
         &self,
         driver: &DriverObject,

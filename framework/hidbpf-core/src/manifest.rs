@@ -552,7 +552,7 @@ impl Match {
 }
 
 impl Embedded {
-    /// Creates the contents for an object that is not sealed yet.
+    /// Creates the contents for an object whose fingerprint is not written yet.
     pub fn new(name: DriverName, driver: Manifest) -> Embedded {
         let has_new_key = |rule: &Match| {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()

@@ -302,7 +302,7 @@ pub fn write_fingerprint(path: &Path, bytes: &mut [u8]) -> Result<()> {
                 let start = usize::try_from(start).ok()?;
                 Some(start.checked_add(fingerprint.start)?..start.checked_add(fingerprint.end)?)
             })
-            .ok_or_else(|| bad(path, "it has no manifest to seal".to_owned()))?;
+            .ok_or_else(|| bad(path, "it has no manifest with a place for its fingerprint".to_owned()))?;
         (place, sums(path, &elf, &Fingerprint::UNSET)?.whole)
     };
     bytes[place].copy_from_slice(sum.to_string().as_bytes());
@@ -317,7 +317,7 @@ struct Sums {
     source: Checksum,
 }
 
-/// Computes the checksums of an object that is sealed with `sealed`.
+/// Computes the checksums of an object whose manifest has this fingerprint.
 ///
 /// The whole checksum includes the source checksum, so that no byte is hashed twice.
 fn sums(path: &Path, elf: &Elf<'_>, fingerprint: &Fingerprint) -> Result<Sums> {
@@ -348,7 +348,7 @@ fn sums(path: &Path, elf: &Elf<'_>, fingerprint: &Fingerprint) -> Result<Sums> {
     Ok(Sums { whole: Digest(whole.digest128().to_le_bytes()), source })
 }
 
-/// Returns the place of a seal in the text of a manifest.
+/// Returns the place of a fingerprint in the text of a manifest.
 fn place_of(fingerprint: &Fingerprint, manifest: &[u8]) -> Option<Range<usize>> {
     let fingerprint = fingerprint.to_string();
     let start = std::str::from_utf8(manifest).ok()?.find(&fingerprint)?;

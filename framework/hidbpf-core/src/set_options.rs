@@ -189,16 +189,16 @@ impl<L: Loader> LockedDevice<'_, L> {
         };
         let old = pinned.read()?;
         let mut new = old.clone();
-        let mut anew = false;
+        let mut reattaches = false;
         for option in &resolved {
             let place = places.get(&option.option.variable()).copied();
             let bytes = option.option.number(&option.value).map(|number| option.option.bytes(number));
             let (Some((offset, size)), Ok(bytes)) = (place, bytes) else { continue };
             let Some(to) = new.get_mut(offset..offset + size).filter(|to| to.len() == bytes.len()) else { continue };
-            anew |= option.option.reattach && *to != *bytes;
+            reattaches |= option.option.reattach && *to != *bytes;
             to.copy_from_slice(&bytes);
         }
-        let updated = if anew {
+        let updated = if reattaches {
             self.keep_properties([driver]);
             self.reattach(generation, driver, rule)?;
             OptionUpdate::Reattached

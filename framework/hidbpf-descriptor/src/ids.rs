@@ -40,6 +40,11 @@ impl Bus {
     const NAMES: [(&'static str, Bus); 4] =
         [("usb", Bus::USB), ("bluetooth", Bus::BLUETOOTH), ("virtual", Bus::VIRTUAL), ("i2c", Bus::I2C)];
 
+    /// Returns the bus with this name in manifests.
+    pub fn named(name: &str) -> Option<Bus> {
+        Bus::NAMES.iter().find(|(known, _)| *known == name).map(|(_, bus)| *bus)
+    }
+
     /// Returns its name in manifests. Most numbers have no name.
     pub fn name(self) -> Option<&'static str> {
         Bus::NAMES.iter().find(|(_, bus)| *bus == self).map(|(name, _)| *name)

@@ -30,12 +30,11 @@ const MAIN: (&str, usize) = ("rapoo-m50-plus-silent", 186);
 /// A driver that names its devices by their descriptors.
 const NAMED_BY_DESCRIPTOR: &str = "frtec-raptor-mach-2";
 
-/// A valid descriptor that is none of that driver's: a joystick with one axis of 8 bits (HID 1.11, section 6.2.2).
+/// A valid descriptor that the driver does not match: a joystick with one axis of 8 bits (HID 1.11, section 6.2.2).
 const OTHER_JOYSTICK: [u8; 19] =
     [0x05, 0x01, 0x09, 0x04, 0xa1, 0x01, 0x15, 0x00, 0x25, 0x01, 0x75, 0x08, 0x95, 0x01, 0x09, 0x30, 0x81, 0x02, 0xc0];
 
-/// One item End Collection too many, for which the kernel refuses a descriptor (`close_collection()`,
-/// drivers/hid/hid-core.c).
+/// An item End Collection. The kernel refuses a descriptor with one too many (`close_collection()`, drivers/hid/hid-core.c).
 const END_COLLECTION: u8 = 0xc0;
 
 /// The number of attachments for the share of user space. The kernel finds that share by checking at each tick what runs.
@@ -199,8 +198,8 @@ impl Meter<'_> {
         spent.into_iter().try_for_each(|(name, instructions)| self.figure(name, "instructions", instructions))
     }
 
-    /// Counts reading an original descriptor from the kernel: what the helper takes longer to leave a device alone if the
-    /// kernel refuses the device's descriptor, so that sysfs does not have it.
+    /// Counts reading an original descriptor from the kernel. The helper leaves two devices alone. For the one whose
+    /// descriptor the kernel refuses, it has to read the descriptor first, because sysfs does not have it.
     fn reading(&mut self) -> Result<()> {
         if self.other.is_some() {
             return Ok(());

@@ -187,8 +187,12 @@ impl Built {
     fn efforts(&self) -> Result<Vec<String>, Error> {
         let mut efforts = Vec::new();
         for object in &self.objects {
-            let more = hidbpf_build::effort_warnings(object, &self.recordings).map_err(failed)?;
-            efforts.extend(more.into_iter().filter(|warning| !efforts.contains(warning)).collect::<Vec<_>>());
+            for warning in hidbpf_build::effort_warnings(object, &self.recordings).map_err(failed)? {
+                // Both generations mostly have the same loops.
+                if !efforts.contains(&warning) {
+                    efforts.push(warning);
+                }
+            }
         }
         Ok(efforts)
     }

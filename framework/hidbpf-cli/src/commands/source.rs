@@ -17,9 +17,13 @@ const MAX_INPUT: u64 = 256 << 20;
 
 /// Reads a file, says what it was taken for, and keeps the devices of this choice.
 pub fn open(path: &Path, choice: &Choice) -> Result<Posted, Error> {
+    parse(&path.to_string_lossy(), &file(path)?, choice)
+}
+
+/// Returns the content of a file: [`content`].
+pub fn file(path: &Path) -> Result<Vec<u8>, Error> {
     let name = path.to_string_lossy();
-    let file = fs::File::open(path).map_err(|error| unreadable(&name, error))?;
-    parse(&name, &content(&name, file)?, choice)
+    content(&name, fs::File::open(path).map_err(|error| unreadable(&name, error))?)
 }
 
 /// Reads at most [`MAX_INPUT`] bytes.

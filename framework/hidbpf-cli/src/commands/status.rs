@@ -86,7 +86,7 @@ fn describe(driver: &DriverStatus) -> String {
         None if driver.generation.is_some() => words.push("forced".to_owned()),
         None => {}
     }
-    words.extend(driver.loaded.as_ref().map(|way| match way {
+    words.extend(driver.loaded.as_ref().map(|kind| match kind {
         LoaderKind::Fast => "loaded the fast way".to_owned(),
         LoaderKind::Libbpf { why } => format!("loaded by libbpf ({})", Printable(why)),
     }));

@@ -213,6 +213,7 @@ impl<L: Loader> LockedDevice<'_, L> {
         // Written before the first request to the kernel, so that udev cleans up when the device is unplugged. It
         // records the expected result, and the pins show whether that was reached. It is rewritten only if the result
         // differs.
+        // The plan borrows the device, so that `write_state` cannot be called.
         let recorded = self.state.write(self.system, &self.lock)?;
         let written = self.state.clone();
         let result = plan

@@ -77,7 +77,7 @@ fn word(decision: &Decision) -> String {
         Reason::Undecided { lacks: Lack::KernelDriver, .. } => "not bound yet",
         Reason::Undecided { lacks: Lack::OriginalDescriptor, .. } => "not read",
         Reason::Disabled(_) => "disabled",
-        Reason::ConfigUnreadable(_) => "in doubt",
+        Reason::ConfigUnreadable(_) => "unreadable",
         Reason::Excluded(Exclusion::CommandLine) => "command line",
         Reason::Excluded(Exclusion::Property(..)) => "property",
         Reason::Excluded(Exclusion::UdevHidBpf(_)) => "udev-hid-bpf",
@@ -138,7 +138,7 @@ const TABLE: &[(Change, [&str; 4])] = &[
     ),
     (
         |_, driver| driver.enablement = Enablement::Unreadable(&PROBLEM),
-        ["in doubt", "in doubt", "attach by rule 1", "attach by rule 1"],
+        ["unreadable", "unreadable", "attach by rule 1", "attach by rule 1"],
     ),
     // The configuration binds it to a device that its manifest does not match.
     (
@@ -379,7 +379,7 @@ fn each_reason_is_true_and_has_a_hint() {
             assert_eq!(reason.error(driver.name, &device_name).hint(), Some(&*hint));
         }
     });
-    let expected = "attached, command line, disabled, failed, fixed by another, in doubt, nearly for it, not bound, not bound yet, not for it, \
-                    not read, on request, property, udev-hid-bpf, unloaded, unsupported";
+    let expected = "attached, command line, disabled, failed, fixed by another, nearly for it, not bound, not bound yet, not for it, \
+                    not read, on request, property, udev-hid-bpf, unloaded, unreadable, unsupported";
     assert_eq!(Vec::from_iter(seen).join(", "), expected);
 }

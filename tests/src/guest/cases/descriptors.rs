@@ -35,9 +35,9 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Reads the descriptor with both loaders, and compares.
-fn read(id: HidId, kept: StoredDescriptor) -> Result<Option<Vec<u8>>> {
-    let fast = Fast::new(&System::default(), None).descriptor(id, kept)?;
-    let libbpf = Libbpf::default().descriptor(id, kept)?;
+fn read(id: HidId, stored: StoredDescriptor) -> Result<Option<Vec<u8>>> {
+    let fast = Fast::new(&System::default(), None).descriptor(id, stored)?;
+    let libbpf = Libbpf::default().descriptor(id, stored)?;
     ensure!(fast == libbpf, "the loaders read different descriptors, {fast:02x?} and {libbpf:02x?}");
     Ok(fast)
 }

@@ -168,11 +168,11 @@ pub fn relinked(driver: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> 
     let mut object = Vec::new();
     builder.write(&mut object).context("failed to write the object")?;
     // The only text of this kind in an object is its fingerprint.
-    let is_seal = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
-    let unsealed = Fingerprint::UNSET.to_string();
-    let place = object.windows(unsealed.len()).position(is_seal).context("the object has no seal")?;
-    object[place..place + unsealed.len()].copy_from_slice(unsealed.as_bytes());
-    write_fingerprint(Path::new("relinked.bpf.o"), &mut object).context("failed to seal the object")?;
+    let is_fingerprint = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
+    let unset = Fingerprint::UNSET.to_string();
+    let place = object.windows(unset.len()).position(is_fingerprint).context("the object has no fingerprint")?;
+    object[place..place + unset.len()].copy_from_slice(unset.as_bytes());
+    write_fingerprint(Path::new("relinked.bpf.o"), &mut object).context("failed to write the fingerprint")?;
     Ok(object)
 }
 

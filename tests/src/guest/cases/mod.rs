@@ -1,6 +1,5 @@
 //! The cases: a table of names, kernel generations and functions, and the code that runs them.
 
-mod aside;
 mod asus;
 mod attach;
 mod author;
@@ -10,6 +9,7 @@ mod descriptors;
 mod documentation;
 mod drivers;
 mod evil;
+mod exclusion;
 mod exports;
 mod fast;
 mod faults;
@@ -191,7 +191,7 @@ fn table() -> Vec<Case> {
         fast::CASES,
         attach::CASES,
         descriptors::CASES,
-        aside::CASES,
+        exclusion::CASES,
         foreign::CASES,
         fixtures::CASES,
         helper::CASES,

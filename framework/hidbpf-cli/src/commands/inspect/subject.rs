@@ -1,7 +1,6 @@
 //! Determines the subject of `inspect` from its argument.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use hidbpf::descriptor::HexBytes;
@@ -69,7 +68,8 @@ impl Subject {
     fn find_any(context: &Context, what: &str, choice: &Choice, which: Option<Which>) -> Result<Subject, Error> {
         let path = Path::new(what);
         if what == "-" {
-            return Subject::read("standard input", Path::new("-"), io::stdin().lock(), choice);
+            let name = "standard input";
+            return Subject::read(name, Path::new("-"), source::content(name, io::stdin().lock())?, choice);
         }
         if what.parse::<HidName>().is_ok() {
             return Subject::device(context, Device::find(&context.system, what)?, which);
@@ -78,10 +78,7 @@ impl Subject {
         let name = DriverName::new(what).ok();
         let is_installed = |name: &DriverName| context.system.find_driver(name).is_some();
         if path.is_file() && !name.as_ref().is_some_and(is_installed) {
-            let file = fs::File::open(path).map_err(|error| {
-                Error::because(ErrorKind::Io, format!("failed to read `{}`", Printable(what)), error)
-            })?;
-            return Subject::read(what, path, file, choice);
+            return Subject::read(what, path, source::file(path)?, choice);
         }
         if is_object_path(what) && what.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(context.driver(what)?)));
@@ -113,8 +110,7 @@ impl Subject {
     }
 
     /// Reads a file of any supported kind: an object, or what people post.
-    fn read(name: &str, path: &Path, file: impl Read, choice: &Choice) -> Result<Subject, Error> {
-        let content = source::content(name, file)?;
+    fn read(name: &str, path: &Path, content: Vec<u8>, choice: &Choice) -> Result<Subject, Error> {
         if content.starts_with(b"\x7fELF") || name.ends_with(hidbpf::names::OBJECT_SUFFIX) {
             return Ok(Subject::Driver(Box::new(DriverObject::parse(path, content)?)));
         }
