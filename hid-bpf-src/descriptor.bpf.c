@@ -12,8 +12,8 @@
 #include <bpf/bpf_core_read.h>
 
 /*
- * The number of bytes that a run copies. More bytes a run cost more than more runs: on Linux 7.3 the kernel takes 2.1
- * million instructions to verify this program, 9.1 million for 512 bytes, and 10,000 to 40,000 for a run.
+ * The number of bytes that one run copies. Small parts are cheaper, although they take more runs: Linux 7.3 executes 2.1
+ * million instructions to verify this program, and 9.1 million with 512 bytes. A run takes 10,000 to 40,000.
  */
 #define DESCRIPTOR_PART 64
 

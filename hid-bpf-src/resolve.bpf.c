@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Finds what drivers need to know of the running kernel: the BTF ids of functions and types, and the offsets of some
+ * Finds what drivers need to know about the running kernel: the BTF ids of functions and types, and the offsets of some
  * members. The kernel looks them up in memory. User space would have to read megabytes of BTF.
  */
 #include <hidbpf/kernel.h>

@@ -86,7 +86,7 @@ fn usages(page: u16) -> Vec<Named> {
     (1..=u16::MAX).filter_map(named).collect()
 }
 
-/// Returns a name that is one word: neither a reserved page or usage nor a numbered one, whose words have a number.
+/// Returns the name if it is one word. Reserved and numbered pages and usages have a number in brackets after it.
 fn simple(name: &str) -> Option<String> {
     name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.replace(MISSPELT.0, MISSPELT.1))
 }

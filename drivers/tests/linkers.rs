@@ -1,5 +1,5 @@
-//! The two linkers agree: the one for the fast loader and the one of the replay resolve each relocation of each driver to
-//! the same map, kernel function, function, byte of data or member.
+//! Compares the two linkers: the fast loader's and the replay's. Both resolve each relocation of each driver to the same
+//! map, kernel function, function, byte of data or member.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,7 +120,7 @@ fn both_linkers_resolve_each_relocation_to_the_same() {
         drivers += 1;
     }
     assert!(drivers > 30, "only {drivers} drivers were compared");
-    // The comparison means something: each kind of relocation occurs. Drivers inline the functions that they call.
+    // Without these kinds the comparison would prove little. Calls are missing: drivers inline the functions that they call.
     for kind in ["access", "callback", "data", "kernel address", "kernel call", "map"] {
         assert!(kinds.contains_key(kind), "no driver has this kind of relocation: {kind}");
     }

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::configuration`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::configuration` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::descriptor`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::descriptor` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::device`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::device` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::link`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::link` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::manifest`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::manifest` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::numbers`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::numbers` on arbitrary bytes.
 
 #![no_main]
 

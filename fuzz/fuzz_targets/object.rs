@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::object`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::object` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::posted`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::posted` on arbitrary bytes.
 
 #![no_main]
 

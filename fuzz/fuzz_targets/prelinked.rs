@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::prelinked`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::prelinked` on arbitrary bytes.
 
 #![no_main]
 

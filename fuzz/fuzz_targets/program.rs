@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::program`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::program` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::recording`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::recording` on arbitrary bytes.
 
 #![no_main]
 

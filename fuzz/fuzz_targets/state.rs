@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::state`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::state` on arbitrary bytes.
 
 #![no_main]
 

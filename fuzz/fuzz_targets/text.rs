@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::text`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::text` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `hidbpf_tests::fuzz::value`, with whatever bytes.
+//! Runs `hidbpf_tests::fuzz::value` on arbitrary bytes.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Makes older versions of clang compile sources that are written for newer ones. `hidbpf build` includes it before a
- * foreign source, whichever headers are beside that.
+ * Makes older versions of clang compile sources that are written for newer ones. `hidbpf build` includes it before each
+ * foreign source, even if there are headers beside the source.
  */
 #ifndef HIDBPF_CLANG_H
 #define HIDBPF_CLANG_H

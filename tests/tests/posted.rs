@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use common::{check, hidbpf, stderr, stdout, with_drivers};
 use serde_json::Value;
 
-/// A mouse of which the descriptor names three buttons, and has five.
+/// A mouse with five buttons. Its descriptor names three.
 const MOUSE: &str = "05 01 09 02 a1 01 09 01 a1 00 05 09 19 01 29 03 15 00 25 01 95 05 75 01 81 02 95 01 75 03 81 01 \
                      05 01 09 30 09 31 09 38 15 81 25 7f 75 08 95 03 81 06 c0 c0";
 

@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use hidbpf::object::SOURCE_ROOT;
+use hidbpf_prelink::parts::Parts;
 use libbpf_rs::Linker;
-use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::error::BuildError;
+use crate::object::open;
 use crate::place;
 
 /// The environment variables that name a clang, in order of precedence: `BPF_CLANG` only for BPF, `CLANG` for
@@ -161,24 +161,19 @@ fn link(compiled: &Path, linked: &Path) -> libbpf_rs::Result<()> {
 /// Refuses an object that calls a function which is neither in it nor declared. clang inserts such calls for builtins
 /// that it has no instructions for. libbpf's linker would not say where.
 fn check_symbols(source: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let elf: ElfFile64<'_> = match ElfFile64::parse(bytes) {
-        Ok(elf) => elf,
-        Err(error) => return Err(failure(source, &format!("clang made no 64-bit ELF file: {error}"))),
-    };
-    // The names of all declared functions are among the strings of the type information.
-    let types = elf.section_by_name(".BTF").and_then(|section| section.data().ok()).unwrap_or_default();
-    let is_declared = |name: &[u8]| types.split(|byte| *byte == 0).any(|string| string == name);
-    for (section, offset, symbol) in place::undefined(&elf) {
-        let name = symbol.name_bytes().unwrap_or_default();
-        if !is_declared(name) {
-            return Err(BuildError::Source {
-                place: place::of(source, bytes, &elf, section, offset),
-                problem: format!("clang calls `{}()` here, which BPF programs do not have", name.escape_ascii()),
-                hint: "write a loop with constant bounds, or use a newer clang".to_owned(),
-            });
+    let elf = open(bytes).map_err(|error| failure(source, &error))?;
+    // Later checks say why an object has parts that can't be read.
+    let Ok(parts) = Parts::read(&elf) else { return Ok(()) };
+    let is_declared = |name: &str| parts.btf.has_function(name) || parts.btf.variable(name).is_some();
+    match place::externs(&parts).find(|(_, _, symbol)| !is_declared(symbol.name)) {
+        None => Ok(()),
+        Some((section, instruction, symbol)) => {
+            let name = symbol.name.escape_debug();
+            let problem = format!("clang calls `{name}()` here, which BPF programs do not have");
+            let hint = "write a loop with constant bounds, or use a newer clang";
+            Err(BuildError::at(place::of(source, &parts, section, instruction), problem, Some(hint)))
         }
     }
-    Ok(())
 }
 
 /// Returns an argument with a path in it.

@@ -1,11 +1,9 @@
 //! Warns of loops that a kernel's verifier may refuse as too long. Only the kernel itself can decide.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use hidbpf::object::DriverObject;
 use hidbpf::recording::Recording;
-use hidbpf::replay::{self, Effort, Fault, MAX_JUMPS, Object, ReplayDevice, ReplayError, Settings};
+use hidbpf::replay::{self, Effort, Fault, MAX_JUMPS, ReplayDevice, ReplayError, Settings};
 
 use crate::error::BuildError;
 
@@ -20,10 +18,7 @@ const MANY: u64 = 128;
 /// # Errors
 /// The object or a recording can't be read.
 pub fn warnings(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<String>, BuildError> {
-    let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
-    let failed = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
-    let parsed = Object::parse(&bytes).map_err(|error| failed(error.to_string()))?;
-    let driver = DriverObject::parse(object, bytes).map_err(|error| failed(error.to_string()))?;
+    let (parsed, driver) = crate::recordings::read(object)?;
     let mut devices: Vec<(ReplayDevice, Vec<Vec<u8>>, Settings)> = Vec::new();
     for (path, _) in recordings {
         let recording = Recording::read(path)?;

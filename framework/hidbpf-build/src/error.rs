@@ -71,15 +71,15 @@ pub enum BuildError {
         /// The header, as the source has it.
         header: String,
     },
-    /// A foreign source is not one of a driver.
-    #[error("{place}: {problem} ({hint})")]
+    /// clang accepts the source, but hidbpf could not load the object.
+    #[error("{place}: {problem}{}", in_brackets(hint.as_deref()))]
     Source {
         /// The file, and the line if the problem has one.
         place: String,
         /// The problem.
         problem: String,
-        /// The hint.
-        hint: String,
+        /// The hint, if there is one.
+        hint: Option<String>,
     },
     /// A driver can't be written in the kernel tree's form.
     #[error("failed to export the driver in `{}`: {why}", folder.display())]
@@ -150,4 +150,13 @@ impl BuildError {
     pub(crate) fn io(verb: &'static str, path: &Path, source: std::io::Error) -> BuildError {
         BuildError::Io { verb, path: path.to_owned(), source }
     }
+
+    pub(crate) fn at(place: impl ToString, problem: impl Into<String>, hint: Option<&str>) -> BuildError {
+        BuildError::Source { place: place.to_string(), problem: problem.into(), hint: hint.map(str::to_owned) }
+    }
+}
+
+/// Returns a hint as it follows a message.
+fn in_brackets(hint: Option<&str>) -> String {
+    hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
 }

@@ -73,15 +73,12 @@ pub fn recordings_beside(source: &Path) -> Vec<(PathBuf, PathBuf)> {
 /// # Errors
 /// A recording or an expected result can't be read, or a program did something that the kernel forbids.
 pub fn check(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<Checked>, BuildError> {
-    let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
+    let (parsed, driver) = read(object)?;
     let failed = |recording: &Path, problem: String| BuildError::Replay {
         object: object.to_owned(),
         recording: recording.to_owned(),
         problem,
     };
-    let unreadable = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
-    let parsed = Object::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    let driver = DriverObject::parse(object, bytes).map_err(|error| unreadable(error.to_string()))?;
     let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
     let mut checked = Vec::new();
     for (path, expected) in recordings {
@@ -100,4 +97,13 @@ pub fn check(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<Che
         }
     }
     Ok(checked)
+}
+
+/// Reads an object for the replay, and as a driver.
+pub(crate) fn read(object: &Path) -> Result<(Object, DriverObject), BuildError> {
+    let bytes = fs::read(object).map_err(|source| BuildError::io("read", object, source))?;
+    let failed = |problem: String| BuildError::Unreadable { object: object.to_owned(), problem };
+    let parsed = Object::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+    let driver = DriverObject::parse(object, bytes).map_err(|error| failed(error.to_string()))?;
+    Ok((parsed, driver))
 }

@@ -95,7 +95,7 @@ fn export_all(headers: Option<&[PathBuf]>) {
     }
 }
 
-/// Returns what an exported source does otherwise than the driver, for each recording.
+/// Returns the differences between an exported source and its driver, for each recording.
 fn differences(folder: &Path, built: &ForeignDriver) -> impl Iterator<Item = String> {
     let generations = [Generation::StructOps, Generation::FmodRet];
     let objects: Vec<_> = built

@@ -199,6 +199,14 @@ fn faults_are_named_with_their_place() {
             ":10: ",
             "()` here, which BPF programs do not have",
         ),
+        // A member of the same name declares no function.
+        (
+            format!(
+                "{SOURCE}extern void *strpbrk(const char *, const char *); struct {{ int strchr, strpbrk; }} s;\n{hook}\nreturn s.strchr + s.strpbrk + (strpbrk((void *)hctx, \"x\") != 0); }}\n{ops}"
+            ),
+            ":10: ",
+            "()` here, which BPF programs do not have",
+        ),
     ] {
         let error = Folder::new(&source).error();
         assert!(error.contains(&format!("0010-A__Mouse.bpf.c{place}")) && error.contains(message), "{error}");

@@ -194,7 +194,7 @@ fn an_object_that_only_libbpf_can_load_says_why() {
             "struct { __uint(type, 2); __uint(max_entries, 1); __type(key, __u32); __type(value, __u32); \
              __uint(pinning, 1); } pinned SEC(\".maps\"); static __u32 zero;",
             "bpf_map_lookup_elem(&pinned, &zero) ? -1 : 0",
-            "the map `pinned` says `pinning`",
+            "the map `pinned` has the member `pinning`",
         ),
         ("extern int CONFIG_HZ __kconfig;", "CONFIG_HZ", "CONFIG_HZ"),
     ] {

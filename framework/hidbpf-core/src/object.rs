@@ -38,8 +38,8 @@ pub struct Global {
     pub size: usize,
 }
 
-/// The size of an instruction in bytes: `struct bpf_insn` (include/uapi/linux/bpf.h).
-pub const INSTRUCTION_SIZE: u64 = 8;
+/// The size of an instruction in bytes, for sizes and offsets of an ELF file.
+pub const INSTRUCTION_SIZE: u64 = hidbpf_prelink::INSTRUCTION_SIZE as u64;
 
 /// An object with HID-BPF programs, of a driver or of hidbpf itself.
 #[derive(Clone)]

@@ -97,7 +97,7 @@ fn each_form_has_its_name() {
         ("ioreg", "<dict><key>ReportDescriptor</key>\n<data>\nBQEJAqEBwA==\n</data></dict>".to_owned()),
         ("win-hid-dump or mac-hid-dump", format!("046D C077: Maker - Mouse\nDESCRIPTOR:\n  {SMALL}\n  (7 bytes)\n")),
         ("Bluetooth attributes", format!("handle: 0x001b \t value: {SMALL} \n[LE]> char-read-hnd 1b\n")),
-        ("Bluetooth attributes", "[ServiceRecords]\n0x00010001=36001e0902063513351108220825070501 \n".replace("0825070501 ", "25070501 ").replace("25070501 ", "250705010902a101c0")),
+        ("Bluetooth attributes", "[ServiceRecords]\n0x00010001=36001e090206351335110822250705010902a101c0\n".to_owned()),
         ("Bluetooth attributes", format!("[CHG] Attribute /org/bluez/hci0/dev_00/service0010/char0011 Value:\n  {SMALL}                             .......\n")),
         ("debugfs rdesc", format!("{SMALL} \n\n  INPUT(1)[INPUT]\n    Field(0)\n")),
         ("hidrd XML", "<?xml version=\"1.0\"?>\n<descriptor>\n  <usage_page>desktop<!-- Generic desktop controls (01h) --></usage_page>\n\
@@ -297,6 +297,30 @@ fn what_belongs_to_a_device_is_kept() {
     assert_eq!(descriptors(&posted), [SMALL]);
 }
 
+/// Programs read at most 22 bytes of an attribute at once, and may read it again.
+#[test]
+fn long_attributes_are_joined() {
+    let (first, second) = MOUSE.split_at(22 * 3);
+    let pieces = format!("char-read-hnd 1b\nhandle: 0x001b \t value: {first}\nhandle: 0x001b \t value: {second}\n");
+    let posted = read(&format!("{pieces}handle: 0x001c \t value: 01 02\nhandle: 0x001d \t value: {SMALL}\n"));
+    assert_eq!(descriptors(&posted), [MOUSE, SMALL]);
+}
+
+#[test]
+fn flags_have_the_names_of_each_program() {
+    let expected = "05 01 09 02 a1 01 81 a2 c0";
+    for text in [
+        "d[] = { HID_RI_USAGE_PAGE(8, 0x01), HID_RI_USAGE(8, 0x02), HID_RI_COLLECTION(8, 0x01),\n\
+         HID_RI_INPUT(8, HID_IOF_DATA | HID_IOF_VARIABLE | HID_IOF_NO_PREFERRED_STATE | HID_IOF_VOLATILE),\n\
+         HID_RI_END_COLLECTION(0), };",
+        "Usage Page (Desktop),\nUsage (Mouse),\nCollection (Application),\nInput (Variable, No Preferred, Volatile),\nEnd Collection",
+        "<descriptor><usage_page>1</usage_page><!-- (01h) --><usage>2<!-- (02h) --></usage><COLLECTION type=\"application\">\
+         <input><variable/><no_preferred></no_preferred><volatile/></input></COLLECTION></descriptor>",
+    ] {
+        assert_eq!(descriptors(&read(text)), [expected], "{text}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_named_with_its_place() {
     for (text, expected) in [
@@ -315,7 +339,10 @@ fn what_cannot_be_read_is_named_with_its_place() {
             "const u8 d[] = {\n 0x05, 0x01, 0x09, 0x02, 0xa1, WHAT };\n",
             "line 2, column 32: invalid byte \"WHAT\": expected two hex digits",
         ),
-        ("00 00 00 00\n", "line 1, column 1: not a report descriptor: byte 0, 0x00, begins no item of HID 1.11"),
+        (
+            "00 00 00 00\n",
+            "line 1, column 1: not a report descriptor: byte 0, 0x00, does not begin an item of HID 1.11",
+        ),
         (
             "00000000: 0501 0902\n00000010: a101 c000\n",
             "line 1, column 1: the line has 4 bytes, and the next offset says 16",
@@ -327,7 +354,7 @@ fn what_cannot_be_read_is_named_with_its_place() {
         ),
         (
             "  INPUT(1)[INPUT]\n    Field(0)\n",
-            "line 1, column 3: the tree is all there is, without the line of bytes in front: post the whole file \"rdesc\"",
+            "line 1, column 3: the file has the tree and not the line of bytes in front of it: post the whole file \"rdesc\"",
         ),
         (
             "  bInterfaceNumber  0\n  Report Descriptors: \n    ** UNAVAILABLE **\n",
@@ -342,12 +369,12 @@ fn what_cannot_be_read_is_named_with_its_place() {
         assert_eq!(error, expected, "{text}");
     }
     let error = posted::read(&[0, 1, 2, 3]).unwrap_err().to_string();
-    assert_eq!(error, "not a report descriptor: byte 0, 0x00, begins no item of HID 1.11");
+    assert_eq!(error, "not a report descriptor: byte 0, 0x00, does not begin an item of HID 1.11");
 }
 
 /// The forms of posts to projects that work with devices: converted dumps, reconstructed descriptors, code.
 #[test]
-fn items_are_read_with_whatever_stands_around_them() {
+fn items_are_read_with_other_text_around_them() {
     for text in [
         "001:008:000:DESCRIPTOR         1704472415.004138 --->\n```\n0x05, 0x01,        // Usage Page (Generic Desktop Ctrls)\n\
          0x09, 0x02,        // Usage (Mouse)\n0xA1, 0x01,        // Collection (Application)\n0xC0,              // End\n```\n",

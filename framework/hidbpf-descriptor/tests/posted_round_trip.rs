@@ -356,11 +356,8 @@ fn dumps_of_programs() {
             continue;
         }
         // A program takes a while to start.
-        let all = descriptors();
-        let some = all.iter().enumerate().filter(|(index, _)| index % 12 == 0).map(|(_, descriptor)| descriptor);
-        for (name, bytes) in some {
+        for (name, bytes) in descriptors().iter().step_by(12) {
             let text = run(command[0], &command[1..], bytes).expect("the machine has it");
-            // Words fill the last one with a zero, and only an offset at the end tells.
             let fault = compare(name, &command.join(" "), &text, bytes);
             assert!(fault.is_none(), "{}", fault.unwrap_or_default());
         }

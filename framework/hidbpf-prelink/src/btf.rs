@@ -562,11 +562,12 @@ impl Btf {
         }
     }
 
-    /// Iterates over the structs and unions with a name, or with a flavour of it: `name___suffix`.
-    pub fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (TypeId, Members<'a>, u32)> + use<'a> {
+    /// Iterates over the members and the size in bytes of each struct or union with a name, or with a flavour of it:
+    /// `name___suffix`.
+    pub fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (Members<'a>, u32)> + use<'a> {
         self.ids().filter_map(move |id| match self.get(id) {
             Type::Record { name: of, members, size, .. } if essential_name(of) == name && members.count() > 0 => {
-                Some((id, members, size))
+                Some((members, size))
             }
             _ => None,
         })
@@ -585,17 +586,12 @@ impl Btf {
         self.ids().any(|id| matches!(self.get(id), Type::Function { name: found } if found == name))
     }
 
-    /// Iterates over the name and type of each variable.
-    pub fn variables(&self) -> impl Iterator<Item = (&str, TypeId)> {
-        self.ids().filter_map(|id| match self.get(id) {
-            Type::Variable { name, ty } => Some((name, ty)),
-            _ => None,
-        })
-    }
-
     /// Returns the type of the first variable with a name.
     pub fn variable(&self, name: &str) -> Option<TypeId> {
-        self.variables().find(|(found, _)| *found == name).map(|(_, ty)| ty)
+        self.ids().find_map(|id| match self.get(id) {
+            Type::Variable { name: found, ty } if found == name => Some(ty),
+            _ => None,
+        })
     }
 
     /// Returns the names of the members that the indices of a relocation lead through: `size` for `0:3:1`, if the fourth

@@ -2,6 +2,7 @@
 //! relocations.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 
 use crate::btf::{Btf, MAGIC, Malformed, TypeId};
@@ -26,7 +27,7 @@ pub struct AccessRelocation {
 /// A line of a driver's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Line {
+pub struct SourceLine {
     /// The file name as passed to clang, without [`SOURCE_ROOT`].
     pub file: String,
     /// The line, counted from 1.
@@ -35,6 +36,12 @@ pub struct Line {
     pub column: u32,
     /// The line's text, if the object contains it.
     pub text: String,
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// The source line of the instructions from an offset on. Numbers are offsets of the strings of [`Btf`].
@@ -179,14 +186,14 @@ impl BtfExt {
 
     /// Returns the source line of an instruction. `offset` is in bytes from the start of the section, and `start` is
     /// the offset of its function.
-    pub fn line(&self, btf: &Btf, section: &str, start: u32, offset: u32) -> Option<Line> {
+    pub fn line(&self, btf: &Btf, section: &str, start: u32, offset: u32) -> Option<SourceLine> {
         let lines = &self.sections.get(section)?.lines;
         let after = lines.partition_point(|info| info.offset <= offset);
         let info = lines.get(after.checked_sub(1)?).filter(|info| info.offset >= start)?;
         let (line, column) = (info.place >> 10, info.place & 0x3ff);
         let file = btf.text_at(info.file);
         let file = file.strip_prefix(SOURCE_ROOT).map_or(file.as_str(), |rest| rest.trim_start_matches('/')).to_owned();
-        (line > 0).then(|| Line { file, line, column, text: btf.text_at(info.text) })
+        (line > 0).then(|| SourceLine { file, line, column, text: btf.text_at(info.text) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opens an object as the ELF file that it is, and finds the variables in it.
+//! Opens an object as an ELF file, and finds its variables.
 
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SymbolKind};

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::generation::Generation;
+
 /// A place in the HID core where a driver's program runs.
 ///
 /// The order is that of the members of `struct hid_bpf_ops` (include/linux/hid_bpf.h).
@@ -34,9 +36,7 @@ pub enum Sleep {
     Always,
 }
 
-/// An argument of a hook's struct_ops programs.
-///
-/// FMOD_RET programs have the context alone, and then the kernel's result so far.
+/// An argument of a hook's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// `struct hid_bpf_ctx *`.
@@ -49,6 +49,8 @@ pub enum Argument {
     Request,
     /// The origin of the report or request: 0 for the kernel.
     Source,
+    /// The kernel's result so far. Only FMOD_RET programs have it.
+    Result,
 }
 
 /// A row of the table of hooks.
@@ -140,6 +142,14 @@ impl Hook {
     /// Returns the hook's row in [`HOOKS`].
     pub const fn row(self) -> &'static Row {
         &HOOKS[self.index()]
+    }
+
+    /// Returns the arguments of the hook's programs.
+    pub const fn arguments(self, generation: Generation) -> &'static [Argument] {
+        match generation {
+            Generation::FmodRet => &[Argument::Context, Argument::Result],
+            Generation::StructOps => self.row().arguments,
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! [`Prelinked`] reads it. The loader only adds numbers: of maps, of the kernel's functions and types, and the
 //! positions of its struct members.
 //!
-//! Everything that reads objects does so with [`elf`], [`parts`], [`btf`] and [`btf_ext`].
+//! Everything that reads objects does so with [`elf`], [`parts`], [`map_definition`], [`btf`] and [`btf_ext`].
 //!
 //! This crate depends neither on devices nor on the running kernel.
 
@@ -23,6 +23,7 @@ mod generation;
 pub mod hook;
 pub mod limits;
 mod link;
+pub mod map_definition;
 pub mod match_table;
 pub mod not_set_up;
 pub mod parts;

@@ -14,9 +14,10 @@ use crate::format::{
     Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
 };
 use crate::limits;
+use crate::map_definition::{self, Element};
 use crate::parts::{Extern, Parts, Target};
 use crate::prune::Pruned;
-use crate::section::{FUNCTIONS, MAPS, OPS_MAP, READ_ONLY_DATA, plain_name};
+use crate::section::{FUNCTIONS, OPS_MAP, READ_ONLY_DATA, plain_name};
 
 /// The reason why an object can't be prelinked. libbpf can still load it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -325,7 +326,7 @@ impl<'a> Linker<'a, '_> {
             return Ok(index);
         }
         if !self.parts.btf.has_function(name) {
-            return Err(format!("`{name}` is of the kernel's and no function, which only libbpf can link").into());
+            return Err(format!("the kernel's symbol `{name}` is not a function, and only libbpf can link it").into());
         }
         if name.len() > Kfunc::NAME_MAX {
             return Err(format!("the kfunc's name `{name}` is longer than {} characters", Kfunc::NAME_MAX).into());
@@ -383,44 +384,25 @@ impl<'a> Linker<'a, '_> {
     }
 }
 
-/// Parses a map definition, a struct whose member types encode the values.
+/// Returns the attributes of a map that the source defines.
 fn map_attributes(types: &Btf, name: &str) -> std::result::Result<MapAttributes, String> {
-    let of_maps = types.section(MAPS).into_iter().flat_map(|variables| variables.iter());
-    let definition = of_maps.map(|placed| types.get(placed.ty)).find_map(|variable| match variable {
-        Type::Variable { name: found, ty } if found == name => Some(types.get(types.resolve(ty))),
-        _ => None,
-    });
-    let Some(Type::Record { members, .. }) = definition else { return Err("has no type".to_owned()) };
-    let (mut kind, mut entries, mut flags) = (0, 0, 0);
-    let (mut key, mut value) = ((0, TypeId(0)), (0, TypeId(0)));
-    for member in members.iter() {
-        let number = types.encoded_number(member.ty).unwrap_or(0);
-        let sized = || {
-            let pointed = types.pointed(member.ty).unwrap_or(TypeId(0));
-            Ok::<_, String>((types.size_of(pointed).ok_or("holds a type without a size")?, pointed))
-        };
-        match member.name {
-            "type" => kind = number,
-            "max_entries" => entries = number,
-            "map_flags" => flags = number,
-            "key_size" => key = (number, TypeId(0)),
-            "value_size" => value = (number, TypeId(0)),
-            "key" => key = sized()?,
-            "value" => value = sized()?,
-            other => return Err(format!("says `{other}`, which only libbpf knows")),
-        }
+    let map = map_definition::read(types, name)?;
+    if let Some(unknown) = map.unknown {
+        return Err(format!("has the member `{unknown}`, which only libbpf knows"));
     }
+    let kind = map.kind.unwrap_or(0);
     if !SIMPLE_MAPS.contains(&kind) {
         return Err(format!("is of the type {kind}, which only libbpf can create"));
     }
+    let size = |element: Element| element.size.ok_or("holds a type without a size");
     Ok(MapAttributes {
         kind: kind.into(),
-        key_size: key.0.into(),
-        value_size: value.0.into(),
-        max_entries: entries.into(),
-        flags: flags.into(),
-        key_type: key.1.0.into(),
-        value_type: value.1.0.into(),
+        key_size: size(map.key)?.into(),
+        value_size: size(map.value)?.into(),
+        max_entries: map.max_entries.into(),
+        flags: map.flags.into(),
+        key_type: map.key.ty.0.into(),
+        value_type: map.value.ty.0.into(),
     })
 }
 

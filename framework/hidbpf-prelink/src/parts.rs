@@ -1,9 +1,9 @@
 //! The parts of an object that loaders link: functions, data, maps, the kernel's symbols, and what instructions refer
 //! to.
 //!
-//! Both linkers read objects with this: [`crate::link()`], and that of the replay. Objects are those of clang and of
-//! libbpf's static linker. clang's have no offsets in the type information of sections yet, so the offsets come from
-//! the symbols.
+//! Both linkers read objects with this module: [`crate::link()`], and the replay's. An object comes from clang or from
+//! libbpf's static linker. The type information of sections has no offsets yet in clang's objects, so the offsets come
+//! from the symbols.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -141,7 +141,7 @@ pub struct Parts<'a> {
     pub functions: Vec<Function<'a>>,
     /// The data sections.
     pub data: Vec<Data<'a>>,
-    /// The names of the maps that the source defines. [`Parts::btf`] has their definitions.
+    /// The names of the maps that the source defines. [`crate::map_definition`] reads their definitions.
     pub maps: Vec<&'a str>,
     /// The kernel's symbols that instructions refer to.
     pub externs: Vec<Extern<'a>>,
@@ -149,6 +149,12 @@ pub struct Parts<'a> {
     pub globals: Vec<Global<'a>>,
     /// The programs in the struct_ops map, as indices of `Parts::functions`.
     pub ops: Vec<(Hook, usize)>,
+}
+
+/// Parts that are being read.
+#[derive(Default)]
+struct Reader<'a> {
+    parts: Parts<'a>,
     places: HashMap<SectionIndex, Place>,
     /// Functions by code section and first instruction.
     starts: HashMap<(usize, usize), usize>,
@@ -184,7 +190,7 @@ pub enum PartsError {
     #[error("the object has {0}")]
     TooLarge(String),
     /// A hook that is not in [`HOOKS`].
-    #[error("the object has a program for `{0}`, which is not a hook that is known")]
+    #[error("the object has a program for `{0}`, which is not a known hook")]
     UnknownHook(String),
 }
 
@@ -227,21 +233,23 @@ impl<'a> Parts<'a> {
     pub fn read(elf: &Elf<'a>) -> Result<Parts<'a>, PartsError> {
         let section = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
         let failed = |section| move |source| PartsError::Types { section, source };
-        let mut parts = Parts::default();
+        let mut reader = Reader::default();
         if let Some(bytes) = section(btf::SECTION) {
-            parts.btf = Btf::parse(bytes).map_err(failed(btf::SECTION))?;
+            reader.parts.btf = Btf::parse(bytes).map_err(failed(btf::SECTION))?;
         }
         if let Some(bytes) = section(btf_ext::SECTION) {
-            parts.ext = BtfExt::parse(bytes, &parts.btf).map_err(failed(btf_ext::SECTION))?;
+            reader.parts.ext = BtfExt::parse(bytes, &reader.parts.btf).map_err(failed(btf_ext::SECTION))?;
         }
-        parts.sections(elf)?;
-        parts.functions(elf)?;
-        parts.variables(elf)?;
-        parts.targets(elf)?;
-        parts.ops(elf)?;
-        Ok(parts)
+        reader.sections(elf)?;
+        reader.functions(elf)?;
+        reader.variables(elf)?;
+        reader.targets(elf)?;
+        reader.ops(elf)?;
+        Ok(reader.parts)
     }
+}
 
+impl<'a> Reader<'a> {
     fn sections(&mut self, elf: &Elf<'a>) -> Result<(), PartsError> {
         let (mut instructions, mut data_size) = (0, 0u64);
         for section in elf.sections() {
@@ -260,11 +268,11 @@ impl<'a> Parts<'a> {
                 if instructions > MAX_INSTRUCTIONS {
                     return Err(too_many_instructions());
                 }
-                if self.code.iter().any(|section| section.name == name) {
+                if self.parts.code.iter().any(|section| section.name == name) {
                     return Err(PartsError::Damaged(format!("it has more than one section `{name}`")));
                 }
-                self.code.push(Code { name, instructions: words, targets: BTreeMap::new() });
-                Place::Code(self.code.len() - 1)
+                self.parts.code.push(Code { name, instructions: words, targets: BTreeMap::new() });
+                Place::Code(self.parts.code.len() - 1)
             } else if section::is_data(name) {
                 data_size = data_size.saturating_add(section.size());
                 if data_size > MAX_DATA {
@@ -273,8 +281,8 @@ impl<'a> Parts<'a> {
                 let is_zero = section.kind() == SectionKind::UninitializedData;
                 let contents = if is_zero { &[] } else { section.data().map_err(damaged)? };
                 let size = if is_zero { section.size() as usize } else { contents.len() };
-                self.data.push(Data { name, size, contents });
-                Place::Data(self.data.len() - 1)
+                self.parts.data.push(Data { name, size, contents });
+                Place::Data(self.parts.data.len() - 1)
             } else if name == MAPS {
                 Place::Maps
             } else {
@@ -293,7 +301,7 @@ impl<'a> Parts<'a> {
             let size = INSTRUCTION_SIZE as u64;
             let (start, len) = (symbol.address() / size, symbol.size() / size);
             let is_whole = symbol.address().is_multiple_of(size) && symbol.size().is_multiple_of(size);
-            let end = self.code.get(code).map_or(0, |code| code.instructions.len() as u64);
+            let end = self.parts.code.get(code).map_or(0, |code| code.instructions.len() as u64);
             if !is_whole || len == 0 || start.checked_add(len).is_none_or(|last| last > end) {
                 return Err(PartsError::Damaged(format!("the function `{name}` lies outside of its section")));
             }
@@ -307,8 +315,8 @@ impl<'a> Parts<'a> {
             let is_hidden = [object::elf::STV_HIDDEN, object::elf::STV_INTERNAL].contains(&visibility);
             // If a function has several names, the first counts.
             if let Entry::Vacant(vacant) = self.starts.entry((code, start)) {
-                vacant.insert(self.functions.len());
-                self.functions.push(Function { name, code, start, len, is_hidden });
+                vacant.insert(self.parts.functions.len());
+                self.parts.functions.push(Function { name, code, start, len, is_hidden });
             }
         }
         Ok(())
@@ -321,14 +329,14 @@ impl<'a> Parts<'a> {
                     let (Ok(offset), Ok(size)) = (variable.offset.try_into(), variable.size.try_into()) else {
                         continue;
                     };
-                    self.globals.push(Global { name: variable.name, section: *section, offset, size });
+                    self.parts.globals.push(Global { name: variable.name, section: *section, offset, size });
                 }
-                Some(Place::Maps) if self.maps.len() == MAX_MAPS => {
+                Some(Place::Maps) if self.parts.maps.len() == MAX_MAPS => {
                     return Err(PartsError::TooLarge(format!("more than {MAX_MAPS} maps")));
                 }
                 Some(Place::Maps) => {
-                    self.map_offsets.insert(variable.offset, self.maps.len());
-                    self.maps.push(variable.name);
+                    self.map_offsets.insert(variable.offset, self.parts.maps.len());
+                    self.parts.maps.push(variable.name);
                 }
                 Some(Place::Code(_)) | None => {}
             }
@@ -339,7 +347,7 @@ impl<'a> Parts<'a> {
     fn targets(&mut self, elf: &Elf<'a>) -> Result<(), PartsError> {
         for section in elf.sections() {
             let Some(Place::Code(code)) = self.places.get(&section.index()).copied() else { continue };
-            let Some(Code { name, instructions, .. }) = self.code.get(code) else { continue };
+            let Some(Code { name, instructions, .. }) = self.parts.code.get(code) else { continue };
             let (name, instructions) = (*name, *instructions);
             let mut targets = BTreeMap::new();
             for (at, instruction) in instructions.iter().enumerate() {
@@ -359,7 +367,7 @@ impl<'a> Parts<'a> {
                 };
                 targets.insert(at, self.target(*instruction, relocation_type(relocation.flags()), &symbol));
             }
-            if let Some(code) = self.code.get_mut(code) {
+            if let Some(code) = self.parts.code.get_mut(code) {
                 code.targets = targets;
             }
         }
@@ -374,10 +382,10 @@ impl<'a> Parts<'a> {
             return Target::Nowhere("its relocation is of a kind that loaders don't know".to_owned());
         }
         let Some(section) = symbol.section else {
-            let next = self.externs.len();
+            let next = self.parts.externs.len();
             let index = *self.extern_names.entry(symbol.name).or_insert(next);
             if index == next {
-                self.externs.push(Extern { name: symbol.name, is_weak: symbol.is_weak });
+                self.parts.externs.push(Extern { name: symbol.name, is_weak: symbol.is_weak });
             }
             return Target::Extern(index);
         };
@@ -420,7 +428,7 @@ impl<'a> Parts<'a> {
                 if maps.len() == MAX_MAPS {
                     return Err(PartsError::TooLarge(format!("more than {MAX_MAPS} struct_ops maps")));
                 }
-                let ty = self.btf.variable(map.name).map(|ty| self.btf.get(self.btf.resolve(ty)));
+                let ty = self.parts.btf.variable(map.name).map(|ty| self.parts.btf.get(self.parts.btf.resolve(ty)));
                 maps.push((map, ty));
             }
             for (offset, relocation) in section.relocations() {
@@ -446,7 +454,7 @@ impl<'a> Parts<'a> {
                 if let (Some(member), Some(function)) = (member, function) {
                     let row = HOOKS.iter().find(|row| row.member == member.name);
                     let row = row.ok_or_else(|| PartsError::UnknownHook(member.name.to_owned()))?;
-                    self.ops.push((row.hook, function));
+                    self.parts.ops.push((row.hook, function));
                 }
             }
         }

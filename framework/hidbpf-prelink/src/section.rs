@@ -39,9 +39,13 @@ pub fn plain_name(section: &str) -> &str {
     section.strip_prefix('?').unwrap_or(section)
 }
 
-/// Splits the name of a section of programs into its kind, with the `.s` of sleepable programs, and the target.
-fn split(section: &str) -> Option<(&str, &str)> {
-    plain_name(section).split_once('/')
+/// Splits the name of a section of programs into the kind, whether the programs may sleep (`.s`), and the target.
+fn split(section: &str) -> Option<(&str, bool, &str)> {
+    let (kind, target) = plain_name(section).split_once('/')?;
+    Some(match kind.strip_suffix(".s") {
+        Some(kind) => (kind, true, target),
+        None => (kind, false, target),
+    })
 }
 
 /// Returns the role of a section.
@@ -51,8 +55,7 @@ pub fn section_role(section: &str) -> Option<SectionRole> {
         ".struct_ops.link" => return Some(SectionRole::StructOps),
         _ => {}
     }
-    let (kind, target) = split(section)?;
-    let kind = kind.strip_suffix(".s").unwrap_or(kind);
+    let (kind, _, target) = split(section)?;
     HOOKS.iter().find_map(|row| match kind {
         "fmod_ret" if row.function == Some(target) => Some(SectionRole::Program(Generation::FmodRet, row.hook)),
         "struct_ops" if row.member == target => Some(SectionRole::Program(Generation::StructOps, row.hook)),
@@ -62,14 +65,13 @@ pub fn section_role(section: &str) -> Option<SectionRole> {
 
 /// Returns the kernel's name for the hook of a section of programs, whether the hook is known or not.
 pub fn hook_name(section: &str) -> Option<&str> {
-    let (kind, target) = split(section)?;
-    let kind = kind.strip_suffix(".s").unwrap_or(kind);
+    let (kind, _, target) = split(section)?;
     ["fmod_ret", "struct_ops"].contains(&kind).then_some(target)
 }
 
 /// Returns whether the programs of a section may sleep.
 pub fn may_sleep(section: &str) -> bool {
-    plain_name(section) == "syscall" || split(section).is_some_and(|(kind, _)| kind.ends_with(".s"))
+    plain_name(section) == "syscall" || split(section).is_some_and(|(_, sleeps, _)| sleeps)
 }
 
 /// Returns whether a section is `.data` or begins with `.data.`, for the prefix `.data`. `.database` does not match.

@@ -70,10 +70,10 @@ impl Layout {
     /// followed by the members that only others have.
     pub(crate) fn device(btf: &Btf) -> Layout {
         let mut descriptions: Vec<_> = btf.flavours("hid_device").collect();
-        descriptions.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
+        descriptions.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
         let mut layout = Layout::default();
         let mut most = MAX_MEMBERS;
-        for (_, members, size) in descriptions {
+        for (members, size) in descriptions {
             let mut described = Vec::new();
             collect(btf, members, 0, &mut described, &mut most);
             let base = layout.size.saturating_mul(8);

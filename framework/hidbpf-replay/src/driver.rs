@@ -274,8 +274,7 @@ impl Driver {
         let data = machine.memory.allocate(MAX_DESCRIPTOR, Kind::Data, Access::ReadWrite).map_err(full)?;
         machine.memory.bytes_mut(data)[..descriptor.len()].copy_from_slice(descriptor);
         let context = machine.new_context(Some(data), descriptor.len(), false, false).map_err(full)?;
-        let call = Call::new(Hook::RdescFixup, context);
-        let arguments = machine.new_arguments(&call.arguments(self.generation)).map_err(full)?;
+        let arguments = machine.new_arguments(&Call::new(Hook::RdescFixup), context).map_err(full)?;
         machine.begin();
         let result = machine.run_program(program, arguments.pointer(0));
         let bytes = machine.memory.bytes(data).to_vec();
@@ -331,10 +330,7 @@ impl Driver {
         if report.len() > size {
             return Err(ReplayError::ReportTooLong { length: report.len(), buffer: size });
         }
-        if self.machine.event.is_none_or(|event| event.size != size) {
-            self.machine.make_event_buffer(size).map_err(|full| out_of_memory(&full))?;
-        }
-        let Some(buffer) = self.machine.event else { return Err(ReplayError::NoReports) };
+        let buffer = self.machine.event_buffer(size).map_err(|full| out_of_memory(&full))?;
         let taken = self.machine.instructions;
         self.machine.begin();
         let result = self.machine.dispatch_event(buffer, &self.events, kind, report, None);

@@ -9,10 +9,11 @@
 
 use hidbpf_descriptor::MAX_DESCRIPTOR;
 use hidbpf_prelink::Generation;
+use hidbpf_prelink::btf_ext::SourceLine;
 
 use crate::device::ReplayDevice;
 use crate::driver::Driver;
-use crate::error::{ReplayError, SourceLine};
+use crate::error::ReplayError;
 use crate::object::Object;
 use crate::settings::Settings;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use hidbpf_descriptor::{InvalidDescriptor, WantedField};
 use hidbpf_prelink::Generation;
 use hidbpf_prelink::btf::Malformed;
-use hidbpf_prelink::btf_ext::Line;
+use hidbpf_prelink::btf_ext::SourceLine;
 use hidbpf_prelink::parts::PartsError;
 
 /// The reason why an object can't be opened.
@@ -64,32 +64,6 @@ impl From<PartsError> for ObjectError {
             PartsError::Damaged(why) => ObjectError::Damaged(why),
             other => ObjectError::Damaged(other.to_string()),
         }
-    }
-}
-
-/// A line of a driver's source, from the object's line information.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SourceLine {
-    /// The file name as passed to clang.
-    pub file: String,
-    /// The line, counted from 1.
-    pub line: u32,
-    /// The column, counted from 1.
-    pub column: u32,
-    /// The line's text, if the object contains it.
-    pub text: String,
-}
-
-impl From<Line> for SourceLine {
-    fn from(Line { file, line, column, text, .. }: Line) -> SourceLine {
-        SourceLine { file, line, column, text }
-    }
-}
-
-impl fmt::Display for SourceLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
     }
 }
 

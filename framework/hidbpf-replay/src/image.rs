@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core_relo::{Kernel, Layout, NoAnswer};
-use crate::error::{Fault, Reason, SourceLine};
+use crate::error::{Fault, Reason};
 use crate::insn::{self, Bad, Insn, Raw};
 use crate::kfunc::Kfunc;
 use crate::maps::Map;
 use crate::memory::{Access, Full, Kind, Memory, RegionId};
 use crate::object::{Extern, Hooks, Object};
-use hidbpf_prelink::Generation;
+use hidbpf_prelink::btf_ext::SourceLine;
 use hidbpf_prelink::parts::Target;
+use hidbpf_prelink::{Generation, INSTRUCTION_SIZE};
 
 /// A function in the code.
 #[derive(Clone, Debug)]
@@ -149,10 +150,10 @@ impl Image {
 
     fn source(&self, function: &Placed, instruction: usize) -> Option<SourceLine> {
         let section = self.object.code.get(function.section)?;
-        let bytes = |index: usize| u32::try_from(index * insn::SIZE).ok();
+        let bytes = |index: usize| u32::try_from(index * INSTRUCTION_SIZE).ok();
         let start = bytes(function.section_start)?;
         let at = bytes(function.section_start + instruction)?;
-        self.object.ext.line(&self.object.btf, &section.name, start, at).map(SourceLine::from)
+        self.object.ext.line(&self.object.btf, &section.name, start, at)
     }
 
     /// Returns the source line of an index of the code.
@@ -210,7 +211,7 @@ impl Linker<'_> {
             let mut instructions = section.instructions.clone();
             let mut unresolved = BTreeMap::new();
             for relocation in self.object.ext.relocations(&section.name, 0..u32::MAX) {
-                let at = relocation.offset as usize / insn::SIZE;
+                let at = relocation.offset as usize / INSTRUCTION_SIZE;
                 let patched = kernel.answer(relocation).and_then(|value| {
                     patch(&mut instructions, at, value)
                         .ok_or_else(|| NoAnswer::Damaged("a relocation does not fit".to_owned()))
@@ -228,17 +229,16 @@ impl Linker<'_> {
                 let target = section.targets.get(&at);
                 match self.bind(*instruction, target) {
                     Bound::Nothing => {}
-                    Bound::Number(value) => {
-                        let address = [(at, value as u32), (at + 1, (value >> 32) as u32)];
-                        for (half, bits) in
-                            address.into_iter().take(if instruction.opcode == insn::CALL { 1 } else { 2 })
-                        {
-                            if let Some(raw) = instructions.get_mut(half) {
-                                raw.immediate = bits as i32;
-                            }
-                        }
-                        if let Some(raw) = instructions.get_mut(at).filter(|raw| raw.opcode != insn::CALL) {
+                    Bound::Address(address) => {
+                        // The decoder refuses a load without a second half.
+                        let _ = patch(&mut instructions, at, address);
+                        if let Some(raw) = instructions.get_mut(at) {
                             raw.src = 0;
+                        }
+                    }
+                    Bound::Call(start) => {
+                        if let Some(raw) = instructions.get_mut(at) {
+                            raw.immediate = start as i32;
                         }
                     }
                     Bound::Kfunc(index) => {
@@ -266,7 +266,7 @@ impl Linker<'_> {
             return Bound::Nothing;
         }
         let region = |regions: &[RegionId], index: usize, offset: u32| match regions.get(index) {
-            Some(region) => Bound::Number(region.pointer(offset)),
+            Some(region) => Bound::Address(region.pointer(offset)),
             None => Bound::Nothing,
         };
         match target {
@@ -277,12 +277,12 @@ impl Linker<'_> {
             Some(Target::Nowhere(text)) => Bound::Never(text.clone()),
             Some(Target::Data { section, offset }) => region(&self.data.sections, *section, *offset),
             Some(Target::Map(index)) => match self.data.maps.get(*index) {
-                Some(map) => Bound::Number(map.handle.pointer(0)),
+                Some(map) => Bound::Address(map.handle.pointer(0)),
                 None => Bound::Nothing,
             },
             Some(Target::Function(index)) => match self.starts.get(*index) {
-                Some(start) if is_call => Bound::Number(*start as u64),
-                Some(start) => Bound::Number(self.data.code.pointer(*start as u32)),
+                Some(start) if is_call => Bound::Call(*start),
+                Some(start) => Bound::Address(self.data.code.pointer(*start as u32)),
                 None => Bound::Nothing,
             },
             Some(Target::Extern(index)) if is_call => Bound::Kfunc(*index),
@@ -290,7 +290,7 @@ impl Linker<'_> {
                 let known = self.kfuncs.get(*index).is_some_and(|kfunc| kfunc.known.is_some());
                 match self.object.externs.get(*index) {
                     Some(_) if known => region(&self.externs, *index, 0),
-                    Some(Extern { weak: true, .. }) => Bound::Number(0),
+                    Some(Extern { weak: true, .. }) => Bound::Address(0),
                     Some(Extern { name, .. }) => Bound::Never(format!(
                         "it needs `{name}`, which {} kernels don't have or a replay doesn't know",
                         self.generation
@@ -305,14 +305,17 @@ impl Linker<'_> {
 /// The target of an instruction's reference.
 enum Bound {
     Nothing,
-    /// An address, or the start of a called function in the code.
-    Number(u64),
+    /// The address that an instruction loads.
+    Address(u64),
+    /// The start of the called function in the code.
+    Call(usize),
+    /// The called kernel function, by its index.
     Kfunc(usize),
     /// Unresolved, with the reason.
     Never(String),
 }
 
-/// Writes the result of a CO-RE relocation into an instruction.
+/// Writes an address or the result of a CO-RE relocation into an instruction.
 fn patch(instructions: &mut [Raw], at: usize, value: u64) -> Option<()> {
     let (raw, rest) = instructions.get_mut(at..)?.split_first_mut()?;
     match raw.opcode & 7 {

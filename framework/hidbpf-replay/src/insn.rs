@@ -4,6 +4,8 @@
 //! instructions that only the kernel's own rewriting creates, legacy packet access and arenas. Invalid instructions
 //! become [`Op::Bad`]. A program may contain them as long as it never reaches them.
 
+use hidbpf_prelink::{INSTRUCTION_SIZE, Instruction};
+
 /// The operation of an instruction. `64` and `32` are register widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -108,9 +110,6 @@ pub(crate) struct Raw {
     pub(crate) immediate: i32,
 }
 
-/// The size of an instruction in bytes.
-pub(crate) const SIZE: usize = 8;
-
 /// `BPF_LD | BPF_IMM | BPF_DW`, the only double instruction.
 pub(crate) const LOAD_IMMEDIATE: u8 = 0x18;
 
@@ -125,7 +124,7 @@ pub(crate) const CALL_FUNCTION: u8 = 1;
 pub(crate) const CALL_KFUNC: u8 = 2;
 
 impl Raw {
-    pub(crate) fn read(bytes: [u8; SIZE]) -> Raw {
+    pub(crate) fn read(bytes: Instruction) -> Raw {
         let [opcode, registers, o0, o1, i0, i1, i2, i3] = bytes;
         Raw {
             opcode,
@@ -137,7 +136,7 @@ impl Raw {
     }
 
     #[cfg(test)]
-    pub(crate) fn bytes(self) -> [u8; SIZE] {
+    pub(crate) fn bytes(self) -> Instruction {
         let ([o0, o1], [i0, i1, i2, i3]) = (self.offset.to_le_bytes(), self.immediate.to_le_bytes());
         [self.opcode, self.dst | self.src << 4, o0, o1, i0, i1, i2, i3]
     }
@@ -153,7 +152,7 @@ pub(crate) fn decode(raw: &[Raw], base: usize) -> Vec<Insn> {
             continue;
         }
         match raw.get(code.len() + 1) {
-            Some(second) if *second == (Raw { immediate: second.immediate, ..Raw::read([0; SIZE]) }) => {
+            Some(second) if *second == (Raw { immediate: second.immediate, ..Raw::read([0; INSTRUCTION_SIZE]) }) => {
                 let immediate = u64::from(second.immediate as u32) << 32 | u64::from(insn.immediate as u32);
                 let known = insn.src == 0 && insn.offset == 0 && insn.dst < FRAME_POINTER;
                 code.push(match known {

@@ -86,13 +86,14 @@ mod settings;
 mod source;
 
 pub use hidbpf_prelink::Generation;
+pub use hidbpf_prelink::btf_ext::SourceLine;
 pub use hidbpf_prelink::not_set_up::NotSetUp;
 
 pub use device::ReplayDevice;
 pub use difference::difference;
 pub use driver::Driver;
 pub use effort::{Effort, MAX_JUMPS, effort};
-pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError, SourceLine};
+pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError};
 pub use link::{Link, Links};
 pub use object::{Declared, Object};
 pub use outcome::{Fixed, Outcome, Report, Verdict};

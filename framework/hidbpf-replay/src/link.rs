@@ -1,16 +1,17 @@
-//! What the linked instructions of a driver refer to, to compare this linker with others.
+//! Lists what a driver's linked instructions refer to, for comparison with another linker.
 
 use std::collections::BTreeMap;
 
+use hidbpf_prelink::INSTRUCTION_SIZE;
 use hidbpf_prelink::btf_ext::AccessRelocation;
 use hidbpf_prelink::parts::Target;
 
 use crate::driver::Driver;
-use crate::insn::{self, Op};
+use crate::insn::Op;
 use crate::memory::Kind;
 use crate::object::{Function, Object};
 
-/// What an instruction refers to, once it is linked.
+/// The target of a linked instruction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Link {
@@ -44,12 +45,12 @@ pub enum Link {
     Unresolved(String),
 }
 
-/// What the instructions of a function refer to, by their index in the function.
+/// The targets of a function's instructions, by their index in the function.
 pub type Links = BTreeMap<usize, Vec<Link>>;
 
 impl Driver {
-    /// Returns what the instructions refer to, by the name of the function. Instructions that refer to nothing are left
-    /// out.
+    /// Returns what the instructions refer to, by the name of the function. Leaves out instructions that refer to
+    /// nothing.
     pub fn links(&self) -> BTreeMap<String, Links> {
         let object = self.object();
         let functions = object.functions.iter().enumerate();
@@ -64,20 +65,20 @@ impl Driver {
             let at = at - function.start;
             links.entry(at).or_default().push(self.linked(object, index, at, target));
         }
-        let bytes = |at: usize| (at * insn::SIZE) as u32;
+        let bytes = |at: usize| (at * INSTRUCTION_SIZE) as u32;
         for relocation in object.ext.relocations(&code.name, bytes(function.start)..bytes(end)) {
-            let at = relocation.offset as usize / insn::SIZE - function.start;
+            let at = relocation.offset as usize / INSTRUCTION_SIZE - function.start;
             links.entry(at).or_default().push(access(object, relocation));
         }
         links
     }
 
-    /// Reads back what the linker has written into an instruction. `target` is what it was meant to be.
+    /// Returns the target that the linker has written into an instruction. `target` is the one that the object names.
     fn linked(&self, object: &Object, function: usize, at: usize, target: &Target) -> Link {
         let image = &self.machine.image;
         let placed = image.functions.get(function);
         let Some(instruction) = placed.and_then(|placed| image.code.get(placed.start + at)) else {
-            return Link::Unresolved("it has no place".to_owned());
+            return Link::Unresolved("it is in no function of the image".to_owned());
         };
         let called = |start: u64| {
             let function = image.functions.iter().find(|function| function.start as u64 == start);

@@ -6,6 +6,7 @@ use hidbpf_prelink::btf::{Btf, Type};
 use hidbpf_prelink::btf_ext::BtfExt;
 use hidbpf_prelink::driver::{PROPERTY_PREFIX, SETUP_PROGRAM};
 use hidbpf_prelink::elf::{self, NotBpf};
+use hidbpf_prelink::map_definition;
 use hidbpf_prelink::parts::{self, Parts, Target};
 use hidbpf_prelink::section::{self, READ_ONLY_DATA, SectionRole, section_role};
 use hidbpf_prelink::{Generation, Hook, limits};
@@ -136,7 +137,7 @@ impl Object {
         })?;
         limits::check(&elf).map_err(ObjectError::Damaged)?;
         let parts = Parts::read(&elf)?;
-        let maps = parts.maps.iter().map(|name| map(&parts.btf, name));
+        let maps = parts.maps.iter().map(|name| MapDefinition::read(&parts.btf, name));
         let mut object = Object {
             maps: maps.collect::<Result<_, _>>()?,
             code: parts.code.iter().map(CodeSection::of).collect(),
@@ -312,6 +313,21 @@ impl DataSection {
     }
 }
 
+impl MapDefinition {
+    /// Reads a map's definition. The replay needs neither types nor flags, and ignores members that it doesn't know.
+    fn read(btf: &Btf, name: &str) -> Result<MapDefinition, ObjectError> {
+        let fail = |reason: String| ObjectError::Map { map: name.to_owned(), reason };
+        let map = map_definition::read(btf, name).map_err(fail)?;
+        Ok(MapDefinition {
+            name: name.to_owned(),
+            kind: map.kind.ok_or_else(|| fail("has no type".to_owned()))?,
+            key_size: map.key.size.unwrap_or(0),
+            value_size: map.value.size.unwrap_or(0),
+            max_entries: map.max_entries,
+        })
+    }
+}
+
 impl Extern {
     fn of(found: &parts::Extern<'_>) -> Extern {
         Extern { name: found.name.to_owned(), weak: found.is_weak }
@@ -322,24 +338,4 @@ impl Global {
     fn of(global: &parts::Global<'_>) -> Global {
         Global { section: global.section, offset: global.offset, size: global.size }
     }
-}
-
-/// Parses a map definition, a struct whose member types encode the values.
-fn map(btf: &Btf, name: &str) -> Result<MapDefinition, ObjectError> {
-    let fail = |reason: &str| ObjectError::Map { map: name.to_owned(), reason: reason.to_owned() };
-    let ty = btf.variable(name).ok_or_else(|| fail("has no type information"))?;
-    let Type::Record { members, .. } = btf.get(btf.resolve(ty)) else { return Err(fail("is not a struct")) };
-    let member = |name: &str| members.iter().find(|member| member.name == name).map(|member| member.ty);
-    let number = |name: &str| btf.encoded_number(member(name)?);
-    let size = |of: &str, given: &str| {
-        let declared = member(of).and_then(|ty| btf.size_of(btf.pointed(ty)?));
-        declared.or_else(|| number(given)).unwrap_or(0)
-    };
-    Ok(MapDefinition {
-        name: name.to_owned(),
-        kind: number("type").ok_or_else(|| fail("has no type"))?,
-        key_size: size("key", "key_size"),
-        value_size: size("value", "value_size"),
-        max_entries: number("max_entries").unwrap_or(0),
-    })
 }

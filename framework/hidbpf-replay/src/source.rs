@@ -2,16 +2,14 @@
 
 use hidbpf_prelink::INSTRUCTION_SIZE;
 use hidbpf_prelink::btf::{self, Btf};
-use hidbpf_prelink::btf_ext::{self, BtfExt};
-use object::read::elf::ElfFile64;
+use hidbpf_prelink::btf_ext::{self, BtfExt, SourceLine};
+use hidbpf_prelink::elf;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-
-use crate::error::SourceLine;
 
 /// Returns the source line of an instruction, counted from 0 in its program, as the kernel's verifier counts. `None` if
 /// the object has no line information for it.
 pub fn source_line(object: &[u8], program: &str, instruction: u64) -> Option<SourceLine> {
-    let elf: ElfFile64<'_> = ElfFile64::parse(object).ok()?;
+    let elf = elf::open(object).ok()?;
     let symbol = elf.symbol_by_name(program)?;
     // libbpf places called functions after the program's own instructions.
     let start = symbol.address();
@@ -23,6 +21,5 @@ pub fn source_line(object: &[u8], program: &str, instruction: u64) -> Option<Sou
     let data = |name| elf.section_by_name(name).and_then(|section| section.data().ok());
     let btf = Btf::parse(data(btf::SECTION)?).ok()?;
     let lines = BtfExt::parse(data(btf_ext::SECTION)?, &btf).ok()?;
-    let line = lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?);
-    line.map(SourceLine::from)
+    lines.line(&btf, section.name().ok()?, start.try_into().ok()?, offset.try_into().ok()?)
 }

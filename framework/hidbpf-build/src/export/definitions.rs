@@ -39,7 +39,7 @@ enum Part {
 /// The driver's last line.
 const LAST: &str = "HIDBPF_DRIVER";
 
-/// Words that no definition is named by.
+/// Words that are never the name of a definition.
 const KEYWORDS: [&str; 21] = [
     "static",
     "const",
@@ -64,8 +64,8 @@ const KEYWORDS: [&str; 21] = [
     "HIDBPF__UNUSED",
 ];
 
-/// Splits C code into its definitions. Conditions of the preprocessor are left out, because only those around a whole
-/// header are at the top level of the SDK's headers that matter here.
+/// Splits C code into its definitions, without the preprocessor's conditions. In the headers that matter here, the
+/// only condition at the top level surrounds the whole header.
 pub(super) fn parse(text: &str) -> Vec<Definition> {
     let mut found: Vec<Definition> = Vec::new();
     let (mut comment, mut is_apart, mut lines) = (String::new(), false, text.lines().peekable());

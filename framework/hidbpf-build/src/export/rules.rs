@@ -56,12 +56,12 @@ fn device(rule: &Match) -> Result<String, String> {
     }
 }
 
-/// Returns the probe: a condition for each rule, with what the match table does not say.
+/// Returns the probe. It tests each rule's conditions that the match table can't express.
 pub(super) fn probe(manifest: &Manifest) -> Result<String, String> {
     let rules = &manifest.matches;
     let conditions: Vec<Vec<String>> = rules.iter().map(conditions).collect();
     let ids = |rule: &Match| (rule.bus.map(|id| id.0), rule.vendor.map(|id| id.0), rule.product.map(|id| id.0));
-    // If all devices have the same conditions, the match table has said enough of the ids.
+    // If the conditions are the same for all ids, the match table has already checked the ids.
     let of = |rule: &Match| {
         let same = rules.iter().zip(&conditions).filter(|(other, _)| ids(other) == ids(rule));
         let mut same: Vec<_> = same.map(|(_, conditions)| conditions.clone()).collect();
@@ -80,7 +80,6 @@ pub(super) fn probe(manifest: &Manifest) -> Result<String, String> {
             all.extend(vendor.map(|vendor| format!("hctx->hid->vendor == {vendor:#06x}")));
             all.extend(product.map(|product| format!("hctx->hid->product == {product:#06x}")));
         }
-        all.extend(rule.name.iter().map(|name| format!("is_named(hctx->hid, \"{name}\", sizeof(\"{name}\"))")));
         all.extend(conditions.iter().cloned());
         let test = if all.is_empty() { "1".to_owned() } else { all.join(" &&\n\t    ") };
         if !tests.iter().any(|(known, _)| *known == test) {
@@ -127,9 +126,11 @@ const NAMED: &str =
 
 ";
 
+/// Returns the conditions of a rule, without its ids.
 fn conditions(rule: &Match) -> Vec<String> {
+    let name = rule.name.iter().map(|name| format!("is_named(hctx->hid, \"{name}\", sizeof(\"{name}\"))"));
     let mut conditions: Vec<String> =
-        rule.rdesc_size.map(|size| format!("ctx->rdesc_size == {size}")).into_iter().collect();
+        name.chain(rule.rdesc_size.map(|size| format!("ctx->rdesc_size == {size}"))).collect();
     let end = rule.rdesc_bytes.iter().map(|bytes| bytes.offset as usize + bytes.bytes.0.len()).max();
     if let (None, Some(end)) = (rule.rdesc_size, end) {
         conditions.push(format!("ctx->rdesc_size >= {end}"));
@@ -168,6 +169,14 @@ mod tests {
         assert!(same.contains("if (ctx->rdesc_size == 5)") && !same.contains("hctx"), "{same}");
         let other = rules("6");
         assert!(other.contains("hctx->hid->product == 0x0003 &&\n\t    ctx->rdesc_size == 6)"), "{other}");
+    }
+
+    #[test]
+    fn a_name_is_compared_for_its_own_rule_alone() {
+        let rules = "[[match]]\nvendor = 1\nproduct = 2\nname = \"A\"\n[[match]]\nvendor = 1\nproduct = 3\n";
+        let probe = probe(&manifest(rules)).unwrap();
+        let named = "hctx->hid->product == 0x0002 &&\n\t    is_named(hctx->hid, \"A\", sizeof(\"A\")))";
+        assert!(probe.contains(named) && probe.contains("hctx->hid->product == 0x0003)"), "{probe}");
     }
 
     #[test]

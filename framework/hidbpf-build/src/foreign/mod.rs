@@ -14,11 +14,12 @@ use hidbpf::kernel::Generation;
 use hidbpf::names::{DriverName, ForeignName, OBJECT_SUFFIX};
 use hidbpf::object::DriverObject;
 use hidbpf_prelink::match_table;
+use hidbpf_prelink::parts::Parts;
 use object::Object as _;
-use object::read::elf::ElfFile64;
 
-use crate::clang::{self, Clang, Compiled};
+use crate::clang::{self, Clang};
 use crate::error::BuildError;
+use crate::object::open;
 use needs::Need;
 
 /// The suffix of a foreign source.
@@ -83,16 +84,11 @@ pub fn object_path(source: &Path, output: Option<&Path>) -> PathBuf {
 /// clang fails, the source has no match table, it has a program that is not a hook of HID-BPF, it calls a function that
 /// no kernel has, or the file's name has no name for a driver.
 pub fn compile_foreign(clang: &Clang, source: &Path, object: &Path) -> Result<ForeignDriver, BuildError> {
-    let refused = |problem: String, hint: &str| BuildError::Source {
-        place: source.display().to_string(),
-        problem,
-        hint: hint.to_owned(),
-    };
     let is_source = source.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SOURCE_SUFFIX));
     let names = ForeignName::of(object).and_then(|file| Some((file.driver()?, older_than(object, &file))));
     let Some((name, older)) = names.filter(|_| is_source) else {
-        let what = "its file name has no name for a driver".to_owned();
-        return Err(refused(what, "rename the file after the device, such as `Maker__Model.bpf.c`"));
+        let hint = "rename the file after the device, such as `Maker__Model.bpf.c`";
+        return Err(BuildError::at(source.display(), "its file name has no name for a driver", Some(hint)));
     };
     let source = &fs::canonicalize(source).map_err(|error| BuildError::io("open", source, error))?;
     let headers = tempfile::tempdir().map_err(|error| BuildError::io("create", &std::env::temp_dir(), error))?;
@@ -100,7 +96,7 @@ pub fn compile_foreign(clang: &Clang, source: &Path, object: &Path) -> Result<Fo
     let compile = |options: &[&str]| {
         let folder = source.parent().unwrap_or(Path::new("/"));
         let mut options: Vec<OsString> = ARGUMENTS.iter().chain(options).map(OsString::from).collect();
-        // The headers beside it, then hidbpf's. Each is also looked for by the other headers.
+        // clang looks beside the source first, also for a header that another header includes.
         options.push(clang::with_path("-I", folder, ""));
         options.push("-include".into());
         options.push(headers.path().join(hid_bpf_src::FOREIGN_CLANG_HEADER).into());
@@ -110,9 +106,9 @@ pub fn compile_foreign(clang: &Clang, source: &Path, object: &Path) -> Result<Fo
     };
 
     let newer = compile(&[])?;
-    let needs = check(source, &newer)?;
+    let needs = check(source, &newer.object)?;
     let parsed = DriverObject::parse(object, newer.object.clone())
-        .map_err(|error| refused(error.to_string(), error.hint().unwrap_or_default()))?;
+        .map_err(|error| BuildError::at(source.display(), error.to_string(), error.hint()))?;
     let has_hooks = parsed.hooks.values().any(|hooks| !hooks.is_empty());
     let mut warnings = newer.warnings;
     warnings.extend(needs.iter().filter_map(Need::warning));
@@ -165,18 +161,15 @@ pub fn write_foreign_headers(directory: &Path) -> Result<(), BuildError> {
 }
 
 /// Refuses an object that hidbpf could not load, with the place in the source. Returns what the kernel must have.
-fn check(source: &Path, compiled: &Compiled) -> Result<Vec<Need>, BuildError> {
-    let refused =
-        |place: String, problem: String, hint: &str| BuildError::Source { place, problem, hint: hint.to_owned() };
-    let place = || source.display().to_string();
-    let elf: ElfFile64<'_> = ElfFile64::parse(&*compiled.object).map_err(|error| {
-        refused(place(), format!("clang made no 64-bit ELF file: {error}"), "use clang 14 or newer")
-    })?;
+fn check(source: &Path, object: &[u8]) -> Result<Vec<Need>, BuildError> {
+    let refused = |problem: String| BuildError::at(source.display(), problem, None);
+    let elf = open(object).map_err(refused)?;
     if elf.section_by_name(match_table::SECTION).is_none() {
         let hint = "name its devices: HID_BPF_CONFIG(HID_DEVICE(BUS_USB, HID_GROUP_GENERIC, 0x1234, 0x5678));";
-        return Err(refused(place(), "it has no match table".to_owned(), hint));
+        return Err(BuildError::at(source.display(), "it has no match table", Some(hint)));
     }
-    needs::of(source, &compiled.object, &elf)
+    let parts = Parts::read(&elf).map_err(|error| refused(error.to_string()))?;
+    needs::of(source, &parts)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use hidbpf::object::{SectionRole, section_role};
-use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use hidbpf_prelink::btf::essential_name;
+use hidbpf_prelink::parts::Parts;
+use hidbpf_prelink::section::{SectionRole, section_role};
 
 use crate::error::BuildError;
 use crate::place;
@@ -26,7 +26,7 @@ struct Function {
     since: Version,
     /// The first kernel whose hooks may call it.
     in_hooks: Version,
-    /// The first kernel that has another function for it.
+    /// The first kernel that no longer has it.
     until: Option<Version>,
 }
 
@@ -56,7 +56,7 @@ const FUNCTIONS: [Function; 18] = [
     function("bpf_preempt_enable", (6, 12), (6, 12)),
 ];
 
-/// The two functions that set the callback of a work item. A program may call whichever the kernel has.
+/// The two functions that set the callback of a work item. A program may call the one that the kernel has.
 const CALLBACKS: [&str; 2] = ["bpf_wq_set_callback_impl", "bpf_wq_set_callback"];
 
 /// The prefix of HID-BPF's own functions, which are all known.
@@ -104,17 +104,16 @@ impl fmt::Display for Need {
 }
 
 /// Returns what an object needs, each need once, with the first place that has it.
-pub(super) fn of(source: &Path, bytes: &[u8], elf: &ElfFile64<'_>) -> Result<Vec<Need>, BuildError> {
+pub(super) fn of(source: &Path, parts: &Parts<'_>) -> Result<Vec<Need>, BuildError> {
     let mut needs: Vec<Need> = Vec::new();
     let mut add = |need: Need| {
         if !needs.iter().any(|known| known.what == need.what) {
             needs.push(need);
         }
     };
-    for section in elf.sections().filter(|section| section.kind() == object::SectionKind::Text) {
-        let Ok(name) = section.name() else { continue };
-        let role = section_role(name);
-        let start = || place::of(source, bytes, elf, section.index(), 0);
+    for (section, code) in parts.code.iter().enumerate() {
+        let role = section_role(code.name);
+        let start = || place::of(source, parts, section, 0);
         if let Some(SectionRole::Program(_, hook)) = role
             && hook.row().function.is_none()
         {
@@ -126,43 +125,39 @@ pub(super) fn of(source: &Path, bytes: &[u8], elf: &ElfFile64<'_>) -> Result<Vec
                 is_known: true,
             });
         }
-        if role.is_none() && name.contains('/') {
-            return Err(BuildError::Source {
-                place: start(),
-                problem: format!("the section `{name}` is not a hook of HID-BPF"),
-                hint: "the hooks are the members of `struct hid_bpf_ops`".to_owned(),
-            });
+        if role.is_none() && code.name.contains('/') {
+            let problem = format!("the section `{}` is not a hook of HID-BPF", code.name);
+            return Err(BuildError::at(start(), problem, Some("the hooks are the members of `struct hid_bpf_ops`")));
         }
     }
-    for (section, offset, symbol) in place::undefined(elf) {
-        let section_name =
-            elf.section_by_index(section).ok().and_then(|section| section.name().ok()).unwrap_or_default();
+    for (section, instruction, symbol) in place::externs(parts) {
+        let section_name = parts.code.get(section).map_or("", |code| code.name);
         let in_hook = matches!(section_role(section_name), Some(SectionRole::Program(..)));
         // libbpf ignores what follows three underscores.
-        let name = symbol.name().unwrap_or_default();
-        let name = name.split("___").next().unwrap_or(name);
-        let what = format!("`{name}()`");
-        let place = || place::of(source, bytes, elf, section, offset);
+        let name = essential_name(symbol.name);
+        let place = || place::of(source, parts, section, instruction);
         match FUNCTIONS.iter().find(|function| function.name == name) {
             Some(function) => {
                 let since = if in_hook { function.in_hooks } else { function.since };
-                add(Need { place: place(), what, since, until: function.until, is_known: true });
+                add(Need { place: place(), what: call_of(name), since, until: function.until, is_known: true });
             }
-            None if name.starts_with(HID_BPF) && !symbol.is_weak() => {
-                return Err(BuildError::Source {
-                    place: place(),
-                    problem: format!("no kernel has the function `{name}`"),
-                    hint: "Documentation/hid/hid-bpf.rst of the kernel lists the functions".to_owned(),
-                });
+            None if name.starts_with(HID_BPF) && !symbol.is_weak => {
+                let hint = "Documentation/hid/hid-bpf.rst of the kernel lists the functions";
+                return Err(BuildError::at(place(), format!("no kernel has the function `{name}`"), Some(hint)));
             }
-            None => add(Need { place: place(), what, since: FIRST, until: None, is_known: false }),
+            None => add(Need { place: place(), what: call_of(name), since: FIRST, until: None, is_known: false }),
         }
     }
-    let calls = |name: &str| needs.iter().any(|need| need.what == format!("`{name}()`"));
-    if CALLBACKS.iter().all(|name| calls(name)) {
-        for need in needs.iter_mut().filter(|need| CALLBACKS.iter().any(|name| need.what == format!("`{name}()`"))) {
+    let is_callback = |need: &Need| CALLBACKS.iter().any(|name| need.what == call_of(name));
+    if needs.iter().filter(|need| is_callback(need)).count() == CALLBACKS.len() {
+        for need in needs.iter_mut().filter(|need| is_callback(need)) {
             (need.since, need.until) = (STRUCT_OPS, None);
         }
     }
     Ok(needs)
+}
+
+/// Returns a function as messages name it.
+fn call_of(name: &str) -> String {
+    format!("`{name}()`")
 }

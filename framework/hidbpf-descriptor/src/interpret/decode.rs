@@ -171,7 +171,7 @@ impl Report {
 }
 
 /// The widest value that is decoded as a number, in bits. The kernel uses the lowest 32 bits of a wider value.
-const MAX_NUMBER: u32 = 32;
+pub(super) const MAX_NUMBER: u32 = 32;
 
 impl Field {
     fn content(&self, part: &Part, bytes: &[u8]) -> Content {
@@ -198,7 +198,7 @@ impl Field {
     }
 
     /// Returns the number at a bit offset, sign-extended if the logical minimum is negative. Padding is unsigned.
-    fn number(&self, bytes: &[u8], first_bit: u32, size: u32) -> i64 {
+    pub(super) fn number(&self, bytes: &[u8], first_bit: u32, size: u32) -> i64 {
         let bits = i64::from(extract(bytes, first_bit, size));
         let is_negative = self.is_signed() && !self.is_padding() && size > 0 && bits >> (size - 1) & 1 == 1;
         if is_negative { bits - (1 << size) } else { bits }

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out() {
-        // 100 buttons with the ids 1 to 20, 17 reports of each.
+        // 20 reports of 100 buttons each. The struct has room for 16 reports of 64 fields.
         let mut descriptor = vec![0x05, 1, 0x09, 2, 0xa1, 1];
         for id in 1..=20 {
             descriptor.extend([0x85, id, 0x05, 9, 0x19, 1, 0x29, 100, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 100, 0x81, 2]);

@@ -6,7 +6,7 @@ use hidbpf_prelink::Generation;
 use crate::core_relo::Layout;
 use crate::memory::{Access, Full, Kind, RegionId};
 
-use super::Machine;
+use super::{Call, Machine};
 
 /// A context for hid_bpf_get_data().
 #[derive(Clone, Copy, Debug)]
@@ -97,16 +97,19 @@ impl Machine {
         bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
     }
 
-    /// Creates the argument array of a hook.
-    pub(crate) fn new_arguments(&mut self, arguments: &[u64]) -> Result<RegionId, Full> {
-        let region = self.memory.allocate(arguments.len() * 8, Kind::Arguments, Access::ReadOnly)?;
-        self.set_arguments(region, arguments);
+    /// Creates the argument array of a call.
+    pub(crate) fn new_arguments(&mut self, call: &Call, context: RegionId) -> Result<RegionId, Full> {
+        let count = call.hook.arguments(self.generation).len();
+        let region = self.memory.allocate(count * 8, Kind::Arguments, Access::ReadOnly)?;
+        self.set_arguments(region, call, context);
         Ok(region)
     }
 
-    pub(super) fn set_arguments(&mut self, region: RegionId, arguments: &[u64]) {
-        for (slot, argument) in self.memory.bytes_mut(region).as_chunks_mut::<8>().0.iter_mut().zip(arguments) {
-            *slot = argument.to_le_bytes();
+    /// Fills the argument array of a call.
+    pub(super) fn set_arguments(&mut self, region: RegionId, call: &Call, context: RegionId) {
+        let (slots, _) = self.memory.bytes_mut(region).as_chunks_mut::<8>();
+        for (slot, argument) in slots.iter_mut().zip(call.hook.arguments(self.generation)) {
+            *slot = call.value(*argument, context).to_le_bytes();
         }
     }
 

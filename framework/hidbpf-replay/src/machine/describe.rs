@@ -1,4 +1,4 @@
-//! What a region of memory is, in words for faults.
+//! Describes regions of memory in the messages of faults.
 
 use crate::memory::Kind;
 

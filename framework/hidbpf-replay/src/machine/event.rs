@@ -19,10 +19,10 @@ pub(crate) struct EventBuffer {
 }
 
 impl Machine {
-    /// Creates the report buffer, once the maximum report length is known.
-    pub(crate) fn make_event_buffer(&mut self, size: usize) -> Result<(), Full> {
-        if self.event.is_some_and(|event| event.size == size) {
-            return Ok(());
+    /// Returns the report buffer for reports of up to `size` bytes, and creates it if necessary.
+    pub(crate) fn event_buffer(&mut self, size: usize) -> Result<EventBuffer, Full> {
+        if let Some(event) = self.event.filter(|event| event.size == size) {
+            return Ok(event);
         }
         if let Some(EventBuffer { data, context, arguments, .. }) = self.event.take() {
             self.drop_views(|view| view.whole == data);
@@ -32,10 +32,8 @@ impl Machine {
         }
         let data = self.memory.allocate(size, Kind::Data, Access::ReadWrite)?;
         let context = self.new_context(Some(data), 0, false, false)?;
-        let call = Call { kind: ReportType::Input.number(), ..Call::new(Hook::DeviceEvent, context) };
-        let arguments = self.new_arguments(&call.arguments(self.generation))?;
-        self.event = Some(EventBuffer { data, size, context, arguments });
-        Ok(())
+        let arguments = self.new_arguments(&Call::new(Hook::DeviceEvent), context)?;
+        Ok(*self.event.insert(EventBuffer { data, size, context, arguments }))
     }
 
     /// Passes a report to the hooks like `dispatch_hid_bpf_device_event()`. The result is in the buffer:
@@ -53,12 +51,10 @@ impl Machine {
         if from_driver {
             context = self.new_context(Some(buffer.data), 0, true, false).map_err(out_of_memory)?;
         }
-        let source = source.unwrap_or(0);
-        let call = Call { kind: kind.number(), source, ..Call::new(Hook::DeviceEvent, context) };
-        let values = call.arguments(self.generation);
+        let call = Call { kind: kind.number(), source, ..Call::new(Hook::DeviceEvent) };
         match from_driver {
-            true => arguments = self.new_arguments(&values).map_err(out_of_memory)?,
-            false => self.set_arguments(arguments, &values),
+            true => arguments = self.new_arguments(&call, context).map_err(out_of_memory)?,
+            false => self.set_arguments(arguments, &call, context),
         }
         let bytes = self.memory.bytes_mut(buffer.data);
         let (head, tail) = bytes.split_at_mut(report.len().min(bytes.len()));

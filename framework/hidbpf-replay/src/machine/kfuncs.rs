@@ -145,8 +145,8 @@ impl Machine {
         source: Option<u64>,
     ) -> Result<i32, Problem> {
         let id = bytes.first().copied().unwrap_or(0);
-        let call = |call: Call| Call { report_id: id, kind: kind.number(), request, ..call };
-        let answered = self.run_request_hooks(Hook::HwRequest, bytes, source, call)?;
+        let call = Call { report_id: id, kind: kind.number(), request, source, ..Call::new(Hook::HwRequest) };
+        let answered = self.run_request_hooks(&call, bytes)?;
         if answered != 0 {
             return Ok(answered);
         }
@@ -174,25 +174,19 @@ impl Machine {
     }
 
     /// Runs hooks on a request or an output report until one returns a value other than 0.
-    fn run_request_hooks(
-        &mut self,
-        hook: Hook,
-        bytes: &mut [u8],
-        source: Option<u64>,
-        with: impl FnOnce(Call) -> Call,
-    ) -> Result<i32, Problem> {
-        let hooks = self.image.hooks().of(hook).to_vec();
-        if hooks.is_empty() {
+    fn run_request_hooks(&mut self, call: &Call, bytes: &mut [u8]) -> Result<i32, Problem> {
+        let programs = self.image.hooks().of(call.hook).to_vec();
+        if programs.is_empty() {
             return Ok(0);
         }
         let data = self.memory.allocate(bytes.len(), Kind::Data, Access::ReadWrite).map_err(out_of_memory)?;
         self.memory.bytes_mut(data).copy_from_slice(bytes);
-        let context = self.new_context(Some(data), bytes.len(), source.is_some(), false).map_err(out_of_memory)?;
-        let call = with(Call { source: source.unwrap_or(0), ..Call::new(hook, context) });
-        let region = self.new_arguments(&call.arguments(self.generation)).map_err(out_of_memory)?;
+        let from_driver = call.source.is_some();
+        let context = self.new_context(Some(data), bytes.len(), from_driver, false).map_err(out_of_memory)?;
+        let arguments = self.new_arguments(call, context).map_err(out_of_memory)?;
         let mut result = Ok(0);
-        for program in hooks {
-            result = self.nested(|machine| machine.run_program(program, region.pointer(0)));
+        for program in programs {
+            result = self.nested(|machine| machine.run_program(program, arguments.pointer(0)));
             if !matches!(result, Ok(0)) {
                 break;
             }
@@ -200,7 +194,7 @@ impl Machine {
         bytes.copy_from_slice(self.memory.bytes(data));
         self.drop_views(|view| view.whole == data);
         self.drop_context(context);
-        self.memory.release(region);
+        self.memory.release(arguments);
         self.memory.release(data);
         result
     }
@@ -229,7 +223,7 @@ impl Machine {
 
     /// Sends an output report to the hooks and then to the device.
     pub(crate) fn raw_output(&mut self, bytes: &mut [u8], source: Option<u64>) -> Result<i32, Problem> {
-        let answered = self.run_request_hooks(Hook::HwOutputReport, bytes, source, |call| call)?;
+        let answered = self.run_request_hooks(&Call { source, ..Call::new(Hook::HwOutputReport) }, bytes)?;
         if answered != 0 {
             return Ok(answered);
         }

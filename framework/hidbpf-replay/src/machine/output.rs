@@ -1,4 +1,4 @@
-//! What leaves the machine: reports, requests and messages. Of each, a limited number is kept.
+//! The output of the machine: reports, requests and messages. It keeps a limited number of each.
 
 use crate::error::Reason;
 use crate::request::Request;

@@ -1,5 +1,5 @@
-//! Cases about objects that are not written for hidbpf: those of Debian's package udev-hid-bpf do here what they do there. Objects that
-//! hidbpf builds of sources for udev-hid-bpf or the kernel tree do the same.
+//! Cases about objects that are not written for hidbpf. The objects of Debian's package udev-hid-bpf do the same in hidbpf as in udev-hid-bpf,
+//! and so do objects that hidbpf builds from sources for udev-hid-bpf or the kernel tree.
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +24,10 @@ pub const CASES: &[Case] = &[
     case("foreign-source-fixtures", WITH_HID_BPF, fixtures).each_generation(),
 ];
 
-/// The objects that `hidbpf build` made of the sources for tests only, with a recording for each.
+/// The objects that `hidbpf build` made from the sources for tests only, with a recording for each.
 const FIXTURES: &str = "/foreign/fixtures";
 
-/// The objects that `hidbpf build` made of the kernel tree's sources, if the host has these.
+/// The objects that `hidbpf build` made from the kernel tree's sources, if the host has these.
 const BUILT: &str = "/foreign/sources";
 
 /// The directory of installed drivers.
@@ -39,14 +39,14 @@ const OBJECTS: &str = "/usr/lib/x86_64-linux-gnu/bpf";
 /// Its probe accepts a device by leaving `retval` alone, which is -1 in udev-hid-bpf 2.3 and 0 here. So udev-hid-bpf never attaches it.
 const ACCEPTED_HERE_ALONE: &str = "0010-Thrustmaster__TCA-Yoke-Boeing.bpf.o";
 
-/// Its probe program is made for a newer verifier than that of Linux 6.6.
+/// Its probe program needs a newer verifier than that of Linux 6.6.
 const TOO_NEW: &str = "0010-Generic__touchpad.bpf.o";
 
 /// The package's objects for a mouse that has a driver of the same name here, an older one and a newer one.
 const MOUSE: [&str; 2] = ["0009-Rapoo__M50-Plus-Silent.bpf.o", "0010-Rapoo__M50-Plus-Silent.bpf.o"];
 const MOUSE_DRIVER: &str = "rapoo-m50-plus-silent";
 
-/// Of two installed versions udev attaches the one for this kernel, in place of the package's driver of the same name.
+/// udev attaches the installed version for this kernel, out of two, in place of the package's driver of the same name.
 fn installed(bench: &mut Bench) -> Result<()> {
     let _files = Files::new()?;
     for file in MOUSE {

@@ -6,11 +6,10 @@ use crate::interpret::item::ItemKind;
 use crate::interpret::recording::{RecordedDevice, Recording};
 use crate::interpret::usage::Usage;
 
+use super::digitizer::{DIGITIZER, PEN};
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
-const PEN: Usage = Usage(0x000d_0002);
-const DIGITIZER: Usage = Usage(0x000d_0001);
 const KEYBOARD: Usage = Usage(0x0001_0006);
 const MOUSE: Usage = Usage(0x0001_0002);
 const JOYSTICK: Usage = Usage(0x0001_0004);
@@ -47,8 +46,8 @@ fn wheel(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     Some(finding.at(offset).with(item.and_then(|item| Repair::value(item, WHEEL.id().into()))))
 }
 
-/// Finds numbers on the page 0xff01, of which the kernel takes three usages for keys.
-fn vendor_keys(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+/// Finds numbers on the page 0xff01. The kernel takes three usages of that page for keys.
+fn vendor_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     const PAGE: u16 = 0xff01;
     let is_key = |usage: Usage| usage.page() == PAGE && matches!(usage.id(), 1 | 3 | 4);
     let field = seen.field;
@@ -69,9 +68,8 @@ fn vendor_keys(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     );
     let finding = Finding::in_field(&rules::VENDOR_KEYS, certainty, seen, what);
     let page = seen.usage_page.filter(|item| matches!(item.kind, ItemKind::UsagePage(page) if page == u32::from(PAGE)));
-    let unshared = page.filter(|item| !view.is_shared(item, |other| other.usage_page));
     // The kernel ignores the page 0xff00.
-    Some(finding.with(unshared.and_then(|item| {
+    Some(finding.with(view.unshared(page).and_then(|item| {
         let mut new = item.bytes.clone();
         *new.get_mut(1)? = 0;
         Some(Repair::Replace { offset: item.offset, old: HexBytes(item.bytes.clone()), new: HexBytes(new) })
@@ -95,13 +93,13 @@ fn vendor_axis(seen: &Seen<'_>) -> Option<Finding> {
     const IGNORED: [u16; 5] = [0xff00, 0xff7f, 0xffbc, 0xff09, 0xff43];
     let usage = seen.field.usages.get(0)?;
     let is_game = [JOYSTICK, GAMEPAD].contains(&seen.application());
-    if !is_game || usage.page() < 0xff00 || IGNORED.contains(&usage.page()) || seen.field.size < 2 {
+    if !is_game || usage.page() < 0xff00 || IGNORED.contains(&usage.page()) {
         return None;
     }
-    if !seen.field.flags.is_variable() {
+    if !seen.field.flags.is_variable() || seen.field.size < 2 {
         return None;
     }
-    let what = format!("{} is data of {} bits, which the kernel takes for the axis ABS_MISC", usage, seen.field.size);
+    let what = format!("{usage} is data of {} bits, which the kernel takes for the axis ABS_MISC", seen.field.size);
     let finding = Finding::in_field(&rules::VENDOR_AXIS, Certainty::Likely, seen, what);
     Some(finding.with(Repair::flags(seen.main, 0, CONSTANT)))
 }

@@ -2,12 +2,11 @@
 
 use crate::hex::HexBytes;
 use crate::interpret::item::ItemKind;
+use crate::interpret::usage::Usage;
 
+use super::usages::PAGE_KEYBOARD;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
-
-/// The page of keys: HID Usage Tables 1.5, section 10.
-const PAGE_KEYBOARD: u16 = 0x07;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let arrays = view.fields.iter().filter(|seen| {
@@ -18,7 +17,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     arrays.flat_map(|seen| [bits(seen).or_else(|| range(view, seen)), shifted(seen)]).flatten().collect()
 }
 
-fn is_vendors(usage: crate::interpret::Usage) -> bool {
+fn is_vendors(usage: Usage) -> bool {
     usage.page() >= 0xff00
 }
 
@@ -37,7 +36,7 @@ fn bits(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Finds arrays whose values can't select all their usages.
-fn range(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+fn range<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     let field = seen.field;
     let usages = i64::from(field.usages.len());
     let values = field.logical.maximum - field.logical.minimum + 1;
@@ -47,8 +46,8 @@ fn range(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     }
     let maximum = field.logical.minimum + usages - 1;
     let can_have_all = maximum < 1_i64 << field.size.min(32);
-    // A usage maximum rounded up (0xff) names usages that no device sends.
-    // A part of a descriptor can lack the item that sets the range.
+    // A usage maximum rounded up (0xff) names usages that no device sends. A part of a descriptor can lack the item that
+    // sets the range.
     let is_inherited = values <= 2 && seen.logical_maximum.is_some();
     let certainty = if is_inherited { Certainty::Certain } else { Certainty::Possible };
     let what = format!(
@@ -57,11 +56,11 @@ fn range(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
         if is_inherited { ", and is that of another field" } else { "" }
     );
     let finding = Finding::in_field(&rules::ARRAY_RANGE, certainty, seen, what);
-    let repair = match seen.logical_maximum {
+    let repair = match view.unshared(seen.logical_maximum) {
         _ if !can_have_all => None,
-        Some(item) if !view.is_shared(item, |other| other.logical_maximum) => Repair::value(item, maximum),
+        Some(item) => Repair::value(item, maximum),
         // A range of its own, right in front of the field.
-        _ => {
+        None => {
             let [low, high, ..] = maximum.to_le_bytes();
             let new = if maximum < 0x80 { vec![0x25, low] } else { vec![0x26, low, high] };
             Some(Repair::Insert { offset: seen.main.offset, new: HexBytes(new) }).filter(|_| maximum < 0x8000)

@@ -1,19 +1,19 @@
 //! Pens, tablets and touch devices.
 
-use crate::interpret::item::ItemKind;
+use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::usage::Usage;
 
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
-const PEN: Usage = Usage(0x000d_0002);
-const DIGITIZER: Usage = Usage(0x000d_0001);
+pub(super) const PEN: Usage = Usage(0x000d_0002);
+pub(super) const DIGITIZER: Usage = Usage(0x000d_0001);
 const STYLUS: Usage = Usage(0x000d_0020);
 const IN_RANGE: Usage = Usage(0x000d_0032);
 const INVERT: Usage = Usage(0x000d_003c);
 const X_TILT: Usage = Usage(0x000d_003d);
 const Y_TILT: Usage = Usage(0x000d_003e);
-const TIP: Usage = Usage(0x000d_0042);
+pub(super) const TIP: Usage = Usage(0x000d_0042);
 const SECOND_TIP: Usage = Usage(0x000d_0043);
 const BARREL: Usage = Usage(0x000d_0044);
 const ERASER: Usage = Usage(0x000d_0045);
@@ -51,8 +51,7 @@ fn with_usage<'a, 'b>(fields: &'b [&'b Seen<'a>], usage: Usage) -> Option<&'b Se
 /// Finds a second tip, which is the second button of most pens.
 fn second_tip(fields: &[&Seen<'_>]) -> Option<Finding> {
     let tips = || fields.iter().flat_map(|seen| seen.usages.iter().map(move |item| (*seen, *item)));
-    let is_tip =
-        |usage: Usage| move |item: &crate::interpret::Item| matches!(item.kind, ItemKind::Usage(it) if it == usage);
+    let is_tip = |usage: Usage| move |item: &Item| matches!(item.kind, ItemKind::Usage(it) if it == usage);
     let second = tips()
         .find(|(_, item)| is_tip(SECOND_TIP)(item))
         .or_else(|| tips().filter(|(_, item)| is_tip(TIP)(item)).nth(1));
@@ -65,7 +64,7 @@ fn second_tip(fields: &[&Seen<'_>]) -> Option<Finding> {
     Some(finding.with(Repair::value(item, SECOND_BARREL.id().into())))
 }
 
-/// Finds an eraser that is the second button of the pen: one that has nothing to tell that the pen was turned around.
+/// Finds an eraser that is the second button of the pen. Without Invert, nothing says that the pen was turned around.
 fn eraser(fields: &[&Seen<'_>]) -> Option<Finding> {
     let seen = with_usage(fields, ERASER)?;
     with_usage(fields, BARREL)?;
@@ -76,7 +75,9 @@ fn eraser(fields: &[&Seen<'_>]) -> Option<Finding> {
     let certainty = if has_invert { Certainty::Possible } else { Certainty::Likely };
     let what = match has_invert {
         true => "the pen has one button and an eraser; on most pens with two buttons, the eraser is the second",
-        false => "the pen has an eraser, and nothing to say that it was turned around: it is the second button",
+        false => {
+            "the pen has an eraser and no Invert to say that it was turned around: the eraser is the second button"
+        }
     };
     let item = seen.item_of(ERASER);
     let finding = Finding::in_field(&rules::ERASER, certainty, seen, what);
@@ -164,13 +165,8 @@ fn millimetres(seen: &Seen<'_>) -> Option<f64> {
         _ => return None,
     };
     let physical = if field.physical.minimum == field.physical.maximum { field.logical } else { field.physical };
-    let exponent = match field.unit_exponent {
-        // Four bits with a sign.
-        power @ 8..=15 => power - 16,
-        power => power,
-    };
-    if !(-16..=16).contains(&exponent) {
+    if !(-16..=16).contains(&field.unit_exponent) {
         return None;
     }
-    Some((physical.maximum - physical.minimum).abs() as f64 * unit * 10_f64.powi(exponent))
+    Some((physical.maximum - physical.minimum).abs() as f64 * unit * 10_f64.powi(field.unit_exponent))
 }

@@ -7,7 +7,7 @@
 //! ```
 //! use hidbpf_descriptor::diagnose::{self, Certainty};
 //!
-//! // Five buttons, of which the descriptor names three.
+//! // A mouse has five buttons. Its descriptor names three.
 //! let mouse = [
 //!     0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x05, 0x09, 0x19, 0x01, 0x29, 0x03, 0x15, 0x00, 0x25, 0x01, 0x75, 0x01, 0x95, 0x05,
 //!     0x81, 0x02, 0x95, 0x03, 0x81, 0x03, 0xc0,
@@ -150,14 +150,17 @@ impl Finding {
 /// Finds defects in a descriptor, those at the lowest offset first.
 pub fn descriptor(bytes: &[u8]) -> Vec<Finding> {
     let anatomy = Anatomy::of(bytes);
-    let view = View::of(&anatomy);
-    let mut findings = structure::check(&anatomy);
-    findings.extend(structure::check_ids(&anatomy));
-    findings.extend(arrays::check(&view));
-    findings.extend(usages::check(&view));
-    findings.extend(ranges::check(&view));
-    findings.extend(digitizer::check(&view));
-    findings.extend(applications::check(&view));
+    in_descriptor(&anatomy, &View::of(&anatomy))
+}
+
+fn in_descriptor(anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
+    let mut findings = structure::check(anatomy);
+    findings.extend(structure::check_ids(anatomy));
+    findings.extend(arrays::check(view));
+    findings.extend(usages::check(view));
+    findings.extend(ranges::check(view));
+    findings.extend(digitizer::check(view));
+    findings.extend(applications::check(view));
     findings.sort_by_key(|finding| (finding.offset, finding.certainty));
     findings
 }
@@ -165,10 +168,11 @@ pub fn descriptor(bytes: &[u8]) -> Vec<Finding> {
 /// Finds defects in a device's descriptor and reports. `device` is an index of the recording's devices.
 pub fn recording(recording: &Recording, device: usize) -> Vec<Finding> {
     let Some(described) = recording.devices.get(device) else { return Vec::new() };
-    let mut findings = if described.descriptor.is_empty() { Vec::new() } else { descriptor(&described.descriptor) };
     let anatomy = Anatomy::of(&described.descriptor);
-    findings.extend(applications::check_pads(recording, device, &View::of(&anatomy)));
-    findings.extend(reports::check(recording, device));
+    let view = View::of(&anatomy);
+    let mut findings = if described.descriptor.is_empty() { Vec::new() } else { in_descriptor(&anatomy, &view) };
+    findings.extend(applications::check_pads(recording, device, &view));
+    findings.extend(reports::check(recording, device, &anatomy, &view));
     findings
 }
 

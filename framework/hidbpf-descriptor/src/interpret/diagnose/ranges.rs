@@ -38,7 +38,7 @@ fn is_axis(usage: Usage) -> bool {
 }
 
 /// Finds absolute values whose bits can't hold the ends of their range.
-fn out_of_reach(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+fn out_of_reach<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     let field = seen.field;
     let usage = field.usages.get(0)?;
     if !is_axis(usage) || field.size < 2 || field.size >= 32 {
@@ -52,7 +52,7 @@ fn out_of_reach(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
         return None;
     }
     let what = format!("{} bits hold {lowest} to {highest}, and the logical range is {}", field.size, field.logical);
-    let unshared = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    let unshared = view.unshared(seen.logical_maximum);
     let repair = unshared.filter(|_| field.logical.maximum > highest).and_then(|item| Repair::value(item, highest));
     Some(Finding::in_field(&rules::OUT_OF_REACH, Certainty::Certain, seen, what).with(repair))
 }
@@ -81,7 +81,7 @@ fn sign(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Finds hats with other than four or eight positions.
-fn hat(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+fn hat<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     const POSITIONS: i64 = 8;
     let field = seen.field;
     let positions = field.logical.maximum - field.logical.minimum + 1;
@@ -93,7 +93,7 @@ fn hat(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     let certainty = if positions == 240 { Certainty::Likely } else { certainty };
     let what = format!("the hat has {positions} positions ({}), and Linux knows eight directions", field.logical);
     let finding = Finding::in_field(&rules::HAT, certainty, seen, what);
-    let item = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    let item = view.unshared(seen.logical_maximum);
     let repair = item
         .filter(|_| positions > POSITIONS)
         .and_then(|item| Repair::value(item, field.logical.minimum + POSITIONS - 1));
@@ -101,7 +101,7 @@ fn hat(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Finds movements in one direction only.
-fn one_way(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
+fn one_way<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     let field = seen.field;
     let usage = field.usages.get(0)?;
     let moves = matches!(usage.0, 0x0001_0030 | 0x0001_0031 | 0x0001_0038 | 0x000c_0238);
@@ -111,13 +111,13 @@ fn one_way(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     let what = format!("a movement has the range {}, without negative values", field.logical);
     let mut finding = Finding::in_field(&rules::ONE_WAY, Certainty::Likely, seen, what);
     let highest = (1_i64 << (field.size.min(16) - 1)) - 1;
-    let unshared = seen.logical_minimum.filter(|item| !view.is_shared(item, |other| other.logical_minimum));
+    let unshared = view.unshared(seen.logical_minimum);
     finding.repairs.extend(unshared.and_then(|item| Repair::value(item, -highest)));
-    let unshared = seen.logical_maximum.filter(|item| !view.is_shared(item, |other| other.logical_maximum));
+    let unshared = view.unshared(seen.logical_maximum);
     finding
         .repairs
         .extend(unshared.filter(|_| field.logical.maximum != highest).and_then(|item| Repair::value(item, highest)));
-    // One without the other is no repair.
+    // Without a negative minimum, a maximum repairs nothing.
     if !finding.repairs.iter().any(|repair| seen.logical_minimum.is_some_and(|item| item.offset == repair.offset())) {
         finding.repairs.clear();
     }

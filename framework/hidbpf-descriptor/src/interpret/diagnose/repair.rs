@@ -12,7 +12,7 @@ use crate::interpret::item::Item;
 #[serde(rename_all = "kebab-case", tag = "change")]
 #[non_exhaustive]
 pub enum Repair {
-    /// Other bytes in place of these.
+    /// Replaces bytes.
     #[serde(rename_all = "kebab-case")]
     Replace {
         /// Where the old bytes begin.
@@ -22,14 +22,14 @@ pub enum Repair {
         /// The new bytes. There may be more or fewer of them.
         new: HexBytes,
     },
-    /// More bytes.
+    /// Inserts bytes.
     Insert {
         /// The offset that the first of them gets.
         offset: usize,
         /// The bytes.
         new: HexBytes,
     },
-    /// No longer these bytes.
+    /// Removes bytes.
     Remove {
         /// Where they begin.
         offset: usize,

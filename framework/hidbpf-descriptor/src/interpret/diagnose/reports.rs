@@ -1,16 +1,19 @@
 //! Reports that don't fit the descriptor of their device.
 
+use std::collections::BTreeSet;
+
+use crate::interpret::decode::MAX_NUMBER;
 use crate::interpret::descriptor::Anatomy;
 use crate::interpret::recording::{Event, Recording};
 use crate::interpret::report::{Field, Report};
 use crate::interpret::usage::Usage;
 use crate::report_type::ReportType;
 
+use super::digitizer::TIP;
 use super::ranges::HAT;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, InReport, rules};
 
-const TIP: Usage = Usage(0x000d_0042);
 const TOUCH_SCREEN: Usage = Usage(0x000d_0004);
 const TOUCH_PAD: Usage = Usage(0x000d_0005);
 
@@ -18,13 +21,10 @@ const TOUCH_PAD: Usage = Usage(0x000d_0005);
 const MOST_LINES: usize = 5;
 
 /// Finds reports of a device that don't fit its descriptor.
-pub(super) fn check(recording: &Recording, device: usize) -> Vec<Finding> {
-    let Some(described) = recording.devices.get(device) else { return Vec::new() };
-    let anatomy = Anatomy::of(&described.descriptor);
+pub(super) fn check(recording: &Recording, device: usize, anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
     if anatomy.fault.is_some() {
         return Vec::new();
     }
-    let view = View::of(&anatomy);
     let events: Vec<&Event> = recording.events_of(device).filter(|event| !event.report.is_empty()).collect();
     let mut findings = Found::default();
     for event in &events {
@@ -82,7 +82,7 @@ fn length(reports: &[Report], event: &Event, findings: &mut Found) {
         findings.add(Finding { report, ..finding }, event.line);
         return;
     };
-    let declared = report.bits.div_ceil(8) as usize;
+    let declared = report.bytes();
     let length = event.report.len();
     let (rule, certainty) = match length.cmp(&declared) {
         std::cmp::Ordering::Equal => return,
@@ -95,26 +95,17 @@ fn length(reports: &[Report], event: &Event, findings: &mut Found) {
     findings.add(Finding { report, ..finding }, event.line);
 }
 
-/// Returns bits of a report as an unsigned number. `None` if the report is too short.
-fn bits(report: &[u8], first: u32, size: u32) -> Option<u64> {
-    if size > 64 {
-        return None;
-    }
-    (0..size).try_fold(0, |value, bit| {
-        let at = first.checked_add(bit)?;
-        let byte = report.get(at as usize / 8)?;
-        Some(value | u64::from(byte >> (at % 8) & 1) << bit)
-    })
+/// Returns the value at an index of a field, with its sign. `None` if the report is too short.
+fn value(field: &Field, report: &[u8], index: u32) -> Option<i64> {
+    let first_bit = field.first_bit.checked_add(field.size.checked_mul(index)?)?;
+    let end = first_bit.checked_add(field.size)?;
+    let is_there = (1..=MAX_NUMBER).contains(&field.size) && end.div_ceil(8) as usize <= report.len();
+    is_there.then(|| field.number(report, first_bit, field.size))
 }
 
-/// Returns the value at an index of a field, with its sign.
-fn value(field: &Field, report: &[u8], index: u32) -> Option<i64> {
-    if field.size == 0 || field.size > 32 {
-        return None;
-    }
-    let raw = bits(report, field.first_bit.checked_add(field.size.checked_mul(index)?)?, field.size)? as i64;
-    let is_negative = field.is_signed() && raw >> (field.size - 1) & 1 == 1;
-    Some(if is_negative { raw - (1 << field.size) } else { raw })
+/// Returns whether a bit is set. `None` if the report is too short.
+fn is_set(report: &[u8], bit: u32) -> Option<bool> {
+    Some(report.get(bit as usize / 8)? >> (bit % 8) & 1 == 1)
 }
 
 /// Finds bits of padding that change.
@@ -123,18 +114,16 @@ fn padding(report: &Report, events: &[&Event], findings: &mut Found) {
     for field in report.fields.iter().filter(|field| field.is_padding() || field.flags.is_constant()) {
         // Vendors declare whole reports of theirs without usages.
         let end = field.first_bit.saturating_add(field.bits().min(1 << 12));
-        let mut changed: Vec<u32> = Vec::new();
+        let mut changed = BTreeSet::new();
         let mut line = None;
         for event in &events[1..] {
             for bit in field.first_bit..end {
-                let differs = bits(&first.report, bit, 1).zip(bits(&event.report, bit, 1)).is_some_and(|(a, b)| a != b);
-                if differs && !changed.contains(&bit) {
-                    changed.push(bit);
+                let differs = is_set(&first.report, bit).zip(is_set(&event.report, bit)).is_some_and(|(a, b)| a != b);
+                if differs && changed.insert(bit) {
                     line = line.or(event.line);
                 }
             }
         }
-        changed.sort_unstable();
         let (Some(low), Some(high)) = (changed.first(), changed.last()) else { continue };
         let place = |bit: &u32| format!("{}.{}", bit / 8, bit % 8);
         let what = match changed.len() {
@@ -187,7 +176,7 @@ fn variable(seen: &Seen<'_>, events: &[&Event], findings: &mut Found) {
     }
 }
 
-/// Returns in how many bits values outside a range fit if all of them are negative values without their sign.
+/// Returns the width in bits of values outside a range if all of them are negative numbers without their sign.
 fn unsigned_range(field: &Field, outside: &[(&Event, i64)]) -> Option<u32> {
     let width = 64 - u64::try_from(field.logical.maximum).ok()?.leading_zeros() + 1;
     let is_negative = |value: i64| value >> (width - 1) == 1;

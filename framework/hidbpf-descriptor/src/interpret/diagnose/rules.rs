@@ -38,7 +38,7 @@ rules! {
         "The device does nothing at all: the kernel refuses the descriptor.",
         "HID 1.11, section 6.2.2.2; fetch_item() in drivers/hid/hid-core.c";
     PASSED_OVER = "passed-over",
-        "What the item says has no effect.",
+        "The item has no effect.",
         "hid_parser_local(), hid_parser_main() and hid_register_field() in drivers/hid/hid-core.c";
     WITHOUT_ID = "report-without-id",
         "The fields before the first Report ID never send anything.",
@@ -53,7 +53,7 @@ rules! {
         "Each key types the next one.",
         "HID 1.11, section 6.2.2.5; hid_input_array_field() in drivers/hid/hid-core.c";
     USAGES_REPEAT = "usages-repeat",
-        "The last buttons do nothing, or what the one before them does.",
+        "The last buttons do nothing, or act as the one before them.",
         "HID 1.11, section 6.2.2.8; hid_add_field() in drivers/hid/hid-core.c";
     USAGE_TWICE = "usage-twice",
         "Two keys act as one, and buttons get other numbers.",
@@ -77,13 +77,13 @@ rules! {
         "The pointer or wheel moves in one direction only, or jumps.",
         "HID 1.11, section 6.2.2.7; hid_input_fetch_field() in drivers/hid/hid-core.c";
     CONTROLLER = "relative-controller",
-        "Holding the knob still sends nothing, and programs see movements in place of positions.",
+        "While the knob is held, nothing is sent. Programs see movements instead of positions.",
         "HID 1.11, section 6.2.2.5; HID Usage Tables 1.5, section 4.1 (Multi-axis Controller)";
     WHEEL = "slider-for-wheel",
         "The wheel does not scroll.",
         "hidinput_configure_usage() in drivers/hid/hid-input.c";
     VENDOR_KEYS = "vendor-field-is-key",
-        "A key that nobody pressed: the microphone is muted, or the screen's brightness changes.",
+        "Keys are reported that were not pressed: the microphone is muted, or the screen's brightness changes.",
         "hidinput_configure_usage() in drivers/hid/hid-input.c";
     VENDOR_AXIS = "vendor-field-is-axis",
         "The controller has an axis that nothing moves.",
@@ -119,16 +119,16 @@ rules! {
         "The kernel drops the value, or the axis jumps.",
         "HID 1.11, section 6.2.2.5; hidinput_hid_event() in drivers/hid/hid-input.c";
     NO_SIGN = "sign-not-extended",
-        "The axis jumps to its other end in the middle.",
+        "When the axis passes its middle, it jumps to the other end.",
         "HID 1.11, section 6.2.2.7; snto32() in drivers/hid/hid-core.c";
     UNDECLARED = "report-undeclared",
-        "What the report says is lost.",
+        "The report is lost.",
         "hid_report_raw_event() in drivers/hid/hid-core.c";
     SHORT = "report-short",
         "Linux 7.0 and later may drop the report: the device seems dead.",
         "hid_report_raw_event() in drivers/hid/hid-core.c";
     LONG = "report-long",
-        "What follows the declared bytes is lost.",
+        "The bytes after the declared ones are lost.",
         "hid_report_raw_event() in drivers/hid/hid-core.c";
     HAT_VALUES = "hat-values",
         "The hat does nothing, or points up only.",

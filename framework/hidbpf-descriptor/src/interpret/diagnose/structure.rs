@@ -1,12 +1,12 @@
 //! Descriptors that the kernel refuses, or reads in part.
 
 use crate::hex::HexBytes;
-use crate::interpret::descriptor::Anatomy;
-use crate::interpret::descriptor::Descriptor;
+use crate::interpret::descriptor::{Anatomy, Descriptor};
 use crate::interpret::item::ItemKind;
+use crate::interpret::parser::Note;
 use crate::report_type::ReportType;
 
-use super::{Certainty, Finding, InReport, Repair, rules};
+use super::{Certainty, Finding, InReport, Repair, Rule, rules};
 
 pub(super) fn check(anatomy: &Anatomy) -> Vec<Finding> {
     match &anatomy.fault {
@@ -20,7 +20,7 @@ pub(super) fn check(anatomy: &Anatomy) -> Vec<Finding> {
 }
 
 /// Returns the rule for a refused descriptor, and the repair if it is known.
-fn cause(anatomy: &Anatomy, offset: usize) -> (&'static super::Rule, Vec<Repair>) {
+fn cause(anatomy: &Anatomy, offset: usize) -> (&'static Rule, Vec<Repair>) {
     let end = anatomy.bytes.len();
     let at = anatomy.items.iter().find(|item| item.offset == offset);
     if offset == end && end > 0 {
@@ -61,7 +61,7 @@ fn checked(anatomy: &Anatomy, repairs: Vec<Repair>) -> Vec<Repair> {
 
 fn passed_over(bytes: &[u8]) -> Vec<Finding> {
     let Ok(descriptor) = Descriptor::parse(bytes) else { return Vec::new() };
-    let finding = |note: &crate::interpret::Note| {
+    let finding = |note: &Note| {
         Finding::new(&rules::PASSED_OVER, Certainty::Certain, format!("the kernel passes over {}", note.what))
             .at(note.offset)
     };

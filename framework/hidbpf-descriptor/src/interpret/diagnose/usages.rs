@@ -9,7 +9,8 @@ use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
 const PAGE_DESKTOP: u16 = 0x01;
-const PAGE_KEYBOARD: u16 = 0x07;
+/// The page of keys: HID Usage Tables 1.5, section 10.
+pub(super) const PAGE_KEYBOARD: u16 = 0x07;
 const PAGE_BUTTON: u16 = 0x09;
 const PAGE_CONSUMER: u16 = 0x0c;
 
@@ -56,16 +57,17 @@ fn repeat(seen: &Seen<'_>) -> Option<Finding> {
 /// Finds fields with usages that the kernel takes for padding.
 fn constant(seen: &Seen<'_>) -> Option<Finding> {
     const CONSTANT: u8 = 1;
+    const VARIABLE: u8 = 2;
     let usage = seen.field.usages.get(0)?;
     // Vendors' fields mean nothing to the kernel in any case, and usage 0 of a page has no meaning.
     if !seen.field.flags.is_constant() || usage.page() >= 0xff00 || usage.id() == 0 {
         return None;
     }
     let what = format!("the field has the usages {} and is declared constant, so the kernel ignores it", seen.name());
-    let finding = Finding::in_field(&rules::CONSTANT, Certainty::Possible, seen, what);
     let is_button = usage.page() == PAGE_BUTTON && seen.field.size == 1;
-    let certainty = if is_button { Certainty::Likely } else { Certainty::Possible };
-    Some(Finding { certainty, ..finding }.with(Repair::flags(seen.main, CONSTANT, if is_button { 2 } else { 0 })))
+    let (certainty, set) = if is_button { (Certainty::Likely, VARIABLE) } else { (Certainty::Possible, 0) };
+    let finding = Finding::in_field(&rules::CONSTANT, certainty, seen, what);
+    Some(finding.with(Repair::flags(seen.main, CONSTANT, set)))
 }
 
 /// Finds usages that two values of a report have.
@@ -84,7 +86,7 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
             }
         }
         if let Some(first) = twice.first() {
-            let more = if twice.len() > 1 { format!(" and {} others", twice.len() - 1) } else { String::new() };
+            let more = if twice.len() > 1 { format!(" and {} more", twice.len() - 1) } else { String::new() };
             let what = format!("the report has {first}{more} already");
             findings.push(Finding::in_field(&rules::USAGE_TWICE, Certainty::Possible, seen, what));
         }

@@ -121,8 +121,13 @@ impl<'a> View<'a> {
         View { fields }
     }
 
-    /// Returns whether another field takes the value of a global item, which a change of it would change too.
-    pub fn is_shared(&self, item: &Item, by: impl Fn(&Seen<'a>) -> Option<&'a Item>) -> bool {
-        self.fields.iter().filter(|seen| by(seen).is_some_and(|it| it.offset == item.offset)).count() > 1
+    /// Returns a global item if only one field takes its value: a change of it would change the other fields too.
+    pub fn unshared(&self, item: Option<&'a Item>) -> Option<&'a Item> {
+        let offset = item?.offset;
+        let takes = |seen: &&Seen<'_>| {
+            let globals = [seen.logical_minimum, seen.logical_maximum, seen.usage_page, seen.unit];
+            globals.into_iter().flatten().any(|global| global.offset == offset)
+        };
+        item.filter(|_| self.fields.iter().filter(takes).count() <= 1)
     }
 }

@@ -3,8 +3,7 @@
 use super::draft::{Draft, Reading};
 use super::meaning::{is_descriptor, why_not};
 use super::text::{Line, Text};
-use super::usbhid_dump::invalid_byte;
-use super::{Unreadable, comments, item_names, literal, numbers, plain};
+use super::{Unreadable, comments, item_names, item_text, literal, numbers, plain};
 
 /// A word, and where it is.
 #[derive(Clone, Copy)]
@@ -16,8 +15,9 @@ struct Word<'a> {
 /// What is between two brackets.
 struct Region<'a> {
     words: Vec<Word<'a>>,
-    /// The bytes of items that macros made, by the index of the word that they stand before.
+    /// The name in front of it.
     title: String,
+    /// The line where it begins, counted from 1.
     line: usize,
     /// Whether another region is inside.
     is_outer: bool,
@@ -115,22 +115,17 @@ fn is_type(word: &str) -> bool {
         .contains(&word)
 }
 
-/// Returns the bytes of a region that has nothing but numbers. Fails if it has little else.
+/// Returns the bytes of a region that has nothing but numbers. Fails if most of it is numbers.
 fn bytes(region: &Region<'_>) -> Option<Result<Vec<u8>, Unreadable>> {
     let casts = ["byte", "uint8_t", "u8", "char", "unsigned", "BYTE", "__u8", "Byte", "as"];
     let words: Vec<Word<'_>> = region.words.iter().filter(|word| !casts.contains(&word.text)).copied().collect();
-    let odd = words.iter().filter(|word| numbers::digits(word.text).is_none());
-    let count = words.len();
-    match odd.clone().count() {
-        0 if count > 2 => {
+    let odd: Vec<&Word<'_>> = words.iter().filter(|word| numbers::digits(word.text).is_none()).collect();
+    match odd.as_slice() {
+        [] if words.len() > 2 => {
             let texts: Vec<&str> = words.iter().map(|word| word.text).collect();
             numbers::array(&texts).map(Ok)
         }
-        0 => None,
-        others if others * 4 < count && !region.is_outer => {
-            let word = odd.clone().next()?;
-            Some(Err(invalid_byte(word.line, word.text)))
-        }
+        [word, ..] if odd.len() * 4 < words.len() && !region.is_outer => Some(Err(word.line.invalid_byte(word.text))),
         _ => None,
     }
 }
@@ -140,14 +135,11 @@ fn without_macros(line: Line) -> Line {
     let mut text = String::new();
     let mut rest = line.text.as_str();
     while let Some((before, after)) = rest.split_once('(') {
-        let name_at = before
-            .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
-        let name = &before[name_at..];
+        let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
         let replaced = after.split_once(')').and_then(|(arguments, rest)| Some((expand(name, arguments)?, rest)));
         match replaced {
             Some((bytes, after)) => {
-                text += &before[..name_at];
+                text += &before[..before.len() - name.len()];
                 text += &bytes.iter().map(|byte| format!("0x{byte:02x}")).collect::<Vec<_>>().join(", ");
                 rest = after;
             }
@@ -185,24 +177,11 @@ fn expand(name: &str, arguments: &str) -> Option<Vec<u8>> {
             let number = sign * value(number)?;
             item_names::item(prefix, number.to_le_bytes().get(..size)?)
         }
-        ([bits, flags @ ..], true) => {
+        ([bits, ..], true) => {
             let size = value(bits)? as usize / 8;
-            let flags =
-                flags.iter().filter(|flag| !flag.is_empty()).try_fold(0, |all, flag| Some(all | io_flag(flag)?))?;
-            item_names::item(prefix, u32::to_le_bytes(flags).get(..size)?)
+            let flags = item_text::flags(arguments.trim_start().strip_prefix(bits)?)?;
+            item_names::item(prefix, flags.to_le_bytes().get(..size)?)
         }
-        _ => None,
-    }
-}
-
-/// Returns a bit of an Input, Output or Feature item by LUFA's name.
-fn io_flag(name: &str) -> Option<u32> {
-    // `words` splits at underscores.
-    match name {
-        "HID" | "IOF" | "DATA" | "ARRAY" | "ABSOLUTE" | "NO" | "NON" => Some(0),
-        "CONSTANT" => Some(1),
-        "VARIABLE" => Some(2),
-        "RELATIVE" => Some(4),
         _ => None,
     }
 }

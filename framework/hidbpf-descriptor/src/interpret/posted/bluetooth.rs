@@ -1,4 +1,4 @@
-//! What Bluetooth tools say about a HID device: BlueZ's files, sdptool, gatttool, bluetoothctl and btmon.
+//! HID devices in BlueZ's files and in the output of sdptool, gatttool, bluetoothctl and btmon.
 //!
 //! Low energy devices have their descriptor in the characteristic Report Map, UUID 0x2a4b (HID over GATT 1.0, section 2.6).
 //! Others have it in attribute 0x0206 of their service record (Bluetooth HID profile 1.1, section 5.3.4.7).
@@ -10,7 +10,6 @@ use crate::ids::{Bus, ProductId, VendorId};
 use super::draft::{Draft, Reading};
 use super::meaning::is_descriptor;
 use super::text::{Line, Text};
-use super::usbhid_dump::invalid_byte;
 use super::{Unreadable, numbers};
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
@@ -38,8 +37,8 @@ struct State {
     name: String,
     vendor: Option<u32>,
     product: Option<u32>,
-    /// Pieces of a long attribute.
-    pieces: Vec<u8>,
+    /// The index of the device whose descriptor comes in pieces.
+    grows: Option<usize>,
     is_notification: bool,
 }
 
@@ -108,21 +107,21 @@ fn values(line: &Line) -> Result<Vec<u8>, Unreadable> {
         match numbers::hex(word.trim_start_matches("0x")) {
             Some(part) => bytes.extend(part),
             None if bytes.is_empty() => return Ok(bytes),
-            None => return Err(invalid_byte(line, word)),
+            None => return Err(line.invalid_byte(word)),
         }
     }
     Ok(bytes)
 }
 
 impl State {
-    /// Takes the value of a key in one of BlueZ's files: fields with colons between them, one of which is the value.
+    /// Takes the value of a key in one of BlueZ's files. Colons separate its fields, and one of them has the bytes.
     fn stored(&mut self, value: &str, line: &Line) -> Result<(), Unreadable> {
         for field in value.split(':').filter(|field| field.len() >= 8) {
             let Some(bytes) = numbers::hex(field.trim()) else { continue };
             if let Some(found) = of_service_record(&bytes) {
-                self.descriptor(found.to_vec(), line)?;
+                self.descriptor(found, line)?;
             } else if is_descriptor(&bytes) {
-                self.descriptor(bytes, line)?;
+                self.descriptor(&bytes, line)?;
             }
         }
         Ok(())
@@ -133,53 +132,31 @@ impl State {
             return Ok(());
         }
         if is_report {
-            let device = self.device(line);
+            let device = self.reading.last(line.number);
             self.reading.event(device, Duration::ZERO, bytes, line.number);
             return Ok(());
         }
-        // A long attribute comes in pieces, the first of which begins a descriptor.
-        if self.pieces.is_empty() && !is_descriptor(&bytes) {
-            return Ok(());
-        }
-        if self.pieces.len() + bytes.len() > super::MAX_BYTES {
-            return Err(Unreadable::at(line.number, 1, "the attribute is too long"));
-        }
-        let is_new = !self.pieces.is_empty() && super::whole(&self.pieces).is_some();
-        if is_new {
-            if is_descriptor(&bytes) {
-                self.pieces.clear();
-            } else {
-                return Ok(());
-            }
-        }
-        let is_first = self.pieces.is_empty();
-        self.pieces.extend(bytes);
-        let pieces = self.pieces.clone();
-        if is_first {
-            return self.descriptor(pieces, line);
-        }
-        if let Some(draft) = self.reading.drafts.last_mut() {
-            draft.descriptor = pieces;
-        }
-        Ok(())
-    }
-
-    fn descriptor(&mut self, bytes: Vec<u8>, line: &Line) -> Result<(), Unreadable> {
-        if self.reading.drafts.iter().any(|draft| draft.descriptor == bytes) {
-            return Ok(());
-        }
-        self.reading.drafts.push(Draft { line: line.number, ..Draft::default() });
-        match self.reading.drafts.last_mut() {
+        // A long attribute comes in pieces. The first one begins a descriptor.
+        let grows = self.grows.and_then(|index| self.reading.drafts.get_mut(index));
+        match grows.filter(|draft| super::whole(&draft.descriptor).is_none()) {
             Some(draft) => draft.extend(&bytes, line.number),
+            None if is_descriptor(&bytes) => {
+                self.grows = Some(self.descriptor(&bytes, line)?);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
-    fn device(&mut self, line: &Line) -> usize {
-        if self.reading.drafts.is_empty() {
-            self.reading.drafts.push(Draft { line: line.number, ..Draft::default() });
+    /// Returns the index of the device with this descriptor, and adds it if there is none.
+    fn descriptor(&mut self, bytes: &[u8], line: &Line) -> Result<usize, Unreadable> {
+        if let Some(index) = self.reading.drafts.iter().position(|draft| draft.descriptor == bytes) {
+            return Ok(index);
         }
-        self.reading.drafts.len() - 1
+        let mut draft = Draft { line: line.number, ..Draft::default() };
+        draft.extend(bytes, line.number)?;
+        self.reading.drafts.push(draft);
+        Ok(self.reading.drafts.len() - 1)
     }
 
     fn finish(mut self, text: &Text) -> Result<Reading, Unreadable> {
@@ -195,7 +172,7 @@ impl State {
             return Err(Unreadable::new(reason));
         }
         if self.reading.events.len() > 1 {
-            self.reading.notes.push("the reports have no times: all are at 0".to_owned());
+            self.reading.note_no_times();
         }
         Ok(self.reading)
     }

@@ -4,7 +4,8 @@ use super::text::{Line, Text};
 
 /// Returns the lines with spaces in place of comments, so that columns stay.
 ///
-/// Comments begin with `//`, `#` or `--`, or are between `/*` and `*/`. What follows `;` is one unless it is a number.
+/// Comments begin with `//`, `#` or `--`, or are between `/*` and `*/`. Text after `;` is a comment too, unless it is a
+/// number.
 pub(super) fn without(text: &Text) -> Vec<Line> {
     let mut in_comment = false;
     text.lines.iter().map(|line| Line { text: code(&line.text, &mut in_comment), ..line.clone() }).collect()
@@ -52,7 +53,7 @@ fn blank(code: &mut String, comment: &str) {
 fn comment(text: &str) -> Option<(usize, bool)> {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().find_map(|(at, byte)| {
-        let rest = &text.as_bytes()[at + 1..];
+        let rest = &bytes[at + 1..];
         match byte {
             b'/' if rest.first() == Some(&b'/') => Some((at, false)),
             b'/' if rest.first() == Some(&b'*') => Some((at, true)),

@@ -27,7 +27,7 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
         Err(error) => return Some(Err(error)),
     };
     if reading.drafts.is_empty() {
-        let reason = "the tree is all there is, without the line of bytes in front: post the whole file \"rdesc\"";
+        let reason = "the file has the tree and not the line of bytes in front of it: post the whole file \"rdesc\"";
         return Some(Err(Unreadable::at(tree.number, tree.place(tree.indent()), reason)));
     }
     Some(Ok(reading))
@@ -62,13 +62,8 @@ fn devices(text: &Text) -> Result<Reading, Unreadable> {
 
 /// Returns the device that a line names: a path in debugfs or sysfs, as `head` and `grep` print it.
 fn named(line: &Line) -> Option<Draft> {
-    let name = line.text.split(['/', ' ', ':', '\'', '"']).scan(0, |at, part| {
-        let start = *at;
-        *at += part.len() + 1;
-        Some(start)
-    });
-    name.into_iter().find_map(|at| {
-        let name = line.text.get(at..)?.split(['/', ' ', '\'', '"', ')']).next()?;
+    line.text.split(['/', ' ', ':', '\'', '"']).find_map(|part| {
+        let name = line.text[line.offset_of(part)..].split(['/', ' ', '\'', '"', ')']).next()?;
         let name = name.get(..name.find('.')? + 5)?;
         let ids = ids_of_name(name)?;
         Some(Draft { title: name.to_owned(), ids: Some(ids), ..Draft::default() })
@@ -86,16 +81,13 @@ pub(super) fn read_events(text: &Text) -> Option<Result<Reading, Unreadable>> {
         if let Some(draft) = named(line) {
             reading.drafts.push(Draft { line: line.number, ..draft });
         } else if let Some(report) = report(line) {
-            if reading.drafts.is_empty() {
-                reading.drafts.push(Draft { line: line.number, ..Draft::default() });
-            }
-            let device = reading.drafts.len() - 1;
+            let device = reading.last(line.number);
             reading.event(device, Duration::ZERO, report, line.number);
         }
     }
     if reading.events.is_empty() {
         return None;
     }
-    reading.notes.push("the reports have no times: all are at 0".to_owned());
+    reading.note_no_times();
     Some(Ok(reading.without_empty()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ids::{Bus, ProductId, VendorId};
 use crate::interpret::recording::{Event, RecordedDevice};
 
-use super::{MAX_BYTES, Origin, Unreadable};
+use super::{MAX_BYTES, Origin, Unreadable, numbers};
 
 /// The content of a file.
 #[derive(Debug, Default)]
@@ -41,6 +41,14 @@ impl Reading {
         }
     }
 
+    /// Returns the index of the last device, and adds one that begins at this line if there is none.
+    pub fn last(&mut self, line: usize) -> usize {
+        if self.drafts.is_empty() {
+            self.drafts.push(Draft { line, ..Draft::default() });
+        }
+        self.drafts.len() - 1
+    }
+
     pub fn event(&mut self, device: usize, time: Duration, report: Vec<u8>, line: usize) {
         self.events.push(Event { device, time, report, line: (line > 0).then_some(line) });
     }
@@ -52,12 +60,19 @@ impl Reading {
                 !self.drafts[index].descriptor.is_empty() || self.events.iter().any(|event| event.device == index)
             })
             .collect();
-        for event in &mut self.events {
-            event.device = used[..event.device].iter().filter(|used| **used).count();
-        }
-        let mut index = 0..;
-        self.drafts.retain(|_| index.next().is_some_and(|index| used[index]));
+        keep_events(&mut self.events, &used);
+        keep(&mut self.drafts, &used);
         self
+    }
+
+    /// Notes that the form has no times.
+    pub fn note_no_times(&mut self) {
+        self.notes.push("the reports have no times: all are at 0".to_owned());
+    }
+
+    /// Notes that the form has items in words, so that their bytes had to be put together.
+    pub fn note_words(&mut self) {
+        self.notes.push("the file has the items in words: the device's own bytes may be longer".to_owned());
     }
 
     /// Lets the first report be at time 0, as in recordings.
@@ -65,6 +80,20 @@ impl Reading {
         let first = self.events.iter().map(|event| event.time).min().unwrap_or_default();
         self.events.iter_mut().for_each(|event| event.time -= first);
         self
+    }
+}
+
+/// Drops the elements that are not kept.
+pub(super) fn keep<T>(all: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    all.retain(|_| kept.next() == Some(&true));
+}
+
+/// Drops the reports of devices that are not kept, and gives the others the index that their device then has.
+pub(super) fn keep_events(events: &mut Vec<Event>, kept: &[bool]) {
+    events.retain(|event| kept.get(event.device) == Some(&true));
+    for event in events {
+        event.device = kept[..event.device].iter().filter(|is_kept| **is_kept).count();
     }
 }
 
@@ -138,12 +167,8 @@ pub(super) fn interface_of(phys: &str) -> Option<u32> {
 /// Parses bus, vendor and product of a HID device's name in sysfs: `0003:046D:C077.0004`.
 pub(super) fn ids_of_name(name: &str) -> Option<(Bus, VendorId, ProductId)> {
     let (ids, instance) = name.split_once('.')?;
-    let hex = |text: &str| {
-        let is_hex = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex.then(|| u16::from_str_radix(text, 16).ok()).flatten()
-    };
-    hex(instance.get(..4)?)?;
-    let mut parts = ids.split(':').map(hex);
+    numbers::id(instance.get(..4)?)?;
+    let mut parts = ids.split(':').map(numbers::id);
     let ids = (parts.next()??, parts.next()??, parts.next()??);
     parts.next().is_none().then_some((Bus(ids.0), VendorId(ids.1.into()), ProductId(ids.2.into())))
 }

@@ -68,7 +68,7 @@ impl<'a> Row<'a> {
         Some(Row { line, offset, groups, is_cut: end < rest.len(), is_marked, repeats: false })
     }
 
-    /// Returns the groups of the last row, of which no next offset tells how many are data: up to a gap.
+    /// Returns how many groups are before a gap. The last row needs it: no next offset says how many are data.
     fn until_gap(&self, has_middle_gap: bool) -> usize {
         if self.is_cut {
             return self.groups.len();
@@ -157,7 +157,7 @@ fn bytes(rows: &[Row<'_>]) -> Option<Result<Vec<u8>, Unreadable>> {
         .flat_map(|base| sizes.iter().filter_map(|size| assemble(rows, *base, *size).ok()))
         .flatten()
         .collect();
-    // Numbers that are no dump have short first words.
+    // Numbers that are not a dump have short first words.
     let is_dump = rows.len() > 1 && rows.iter().all(|row| row.repeats || row.offset.len() >= 6);
     match numbers::best(ways) {
         Some(bytes) => Some(Ok(bytes)),

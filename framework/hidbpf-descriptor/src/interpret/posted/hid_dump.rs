@@ -10,10 +10,10 @@
 
 use crate::ids::{Bus, ProductId, VendorId};
 
-use super::Unreadable;
 use super::draft::{Draft, Reading};
 use super::plain::bytes_of_line;
 use super::text::Text;
+use super::{Unreadable, numbers};
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
     let has = |what: &str| text.lines.iter().any(|line| line.text.trim_start().starts_with(what));
@@ -24,17 +24,13 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
 /// Parses `258A:0049: Maker - Product`, `258A 0049: ...` and `type: 046d b010`.
 fn header(line: &str) -> Option<(u16, u16, &str)> {
     let line = line.trim_start();
-    let hex = |text: &str| {
-        let is_hex = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex.then(|| u16::from_str_radix(text, 16).ok()).flatten()
-    };
     if let Some(ids) = line.strip_prefix("type:") {
         let (vendor, product) = ids.trim().split_once(' ')?;
-        return Some((hex(vendor)?, hex(product)?, ""));
+        return Some((numbers::id(vendor)?, numbers::id(product)?, ""));
     }
     let (vendor, product) = (line.get(..4)?, line.get(5..9)?);
     let rest = line.get(9..).filter(|_| matches!(line.as_bytes()[4], b':' | b' '))?.strip_prefix(':')?;
-    Some((hex(vendor)?, hex(product)?, rest.trim()))
+    Some((numbers::id(vendor)?, numbers::id(product)?, rest.trim()))
 }
 
 fn devices(text: &Text) -> Result<Reading, Unreadable> {

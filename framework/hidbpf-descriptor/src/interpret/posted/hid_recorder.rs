@@ -13,7 +13,7 @@ use super::text::{Line, Text};
 struct Lines {
     text: Vec<String>,
     numbers: Vec<usize>,
-    /// Lines between those of the recording that are none.
+    /// The lines that are not part of the recording.
     skipped: Vec<usize>,
 }
 
@@ -25,12 +25,9 @@ impl Lines {
 }
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
-    let has = |tag: &str| text.lines.iter().any(|line| tagged(&line.text).is_some_and(|found| found.starts_with(tag)));
+    let is_descriptor = |line: &Line| tagged(&line.text).is_some_and(|found| found.starts_with("R:"));
     // Recordings of input events have lines with the same letters.
-    if has("R:") || text.lines.iter().any(|line| is_report(&line.text)) {
-        return Some(recording(text));
-    }
-    None
+    text.lines.iter().any(|line| is_descriptor(line) || is_report(&line.text)).then(|| recording(text))
 }
 
 /// Returns a line from its letter on, without what terminals and mails put in front.
@@ -136,7 +133,7 @@ fn missing(line: &str) -> Option<usize> {
 fn complete(lines: &mut Lines) {
     let starts = |tag: &str, lines: &Lines| lines.text.iter().any(|line| line.starts_with(tag));
     // With several devices, it is not clear whose line is missing: the error says it.
-    if starts("D:", lines) && lines.text.iter().filter(|line| line.starts_with("D:")).count() > 1 {
+    if lines.text.iter().filter(|line| line.starts_with("D:")).count() > 1 {
         return;
     }
     let last = lines.numbers.last().copied().unwrap_or(1);

@@ -8,7 +8,7 @@
 //! ```
 
 use super::draft::{Draft, Reading};
-use super::item_text::{collection, in_comment, number};
+use super::item_text::{collection, flag, in_comment, number};
 use super::text::Text;
 use super::{Unreadable, item_names, numbers};
 
@@ -79,8 +79,9 @@ fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
             "/SET" => Some(vec![0xa8]),
             "input" | "output" | "feature" => {
                 let mut bits = 0;
-                while let Some(flag) = tags.next_if(|next| flag(next.name).is_some()) {
-                    bits |= flag_of(flag);
+                while let Some(bit) = tags.peek().and_then(|next| flag(next.name)) {
+                    bits |= bit;
+                    tags.next();
                 }
                 item_names::shortest(item_names::prefix(tag.name).ok_or_else(invalid)?, bits)
             }
@@ -114,7 +115,7 @@ fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
         draft.extend(&bytes.ok_or_else(invalid)?, tag.line)?;
     }
     let mut reading = Reading::of(vec![draft]);
-    reading.notes.push("the file has the items in words: the device's own bytes may be longer".to_owned());
+    reading.note_words();
     Ok(reading)
 }
 
@@ -138,26 +139,6 @@ fn raw(tag: &Tag<'_>) -> Option<Vec<u8>> {
     };
     let data = if tag.text.is_empty() { Vec::new() } else { numbers::hex(tag.text)? };
     item_names::item(prefix, &data)
-}
-
-fn flag(name: &str) -> Option<i64> {
-    Some(match name {
-        "constant" => 1,
-        "variable" => 2,
-        "relative" => 4,
-        "wrap" => 8,
-        "non_linear" => 0x10,
-        "no_preferred" => 0x20,
-        "null_state" => 0x40,
-        "volatile" => 0x80,
-        "buffered_bytes" => 0x100,
-        "data" | "array" | "absolute" | "bit_field" => 0,
-        _ => return None,
-    })
-}
-
-fn flag_of(tag: &Tag<'_>) -> i64 {
-    flag(tag.name).unwrap_or(0)
 }
 
 /// Returns the four bits of a part of a unit: HID 1.11, section 6.2.2.7.

@@ -17,12 +17,11 @@ const KEY: &str = "ReportDescriptor";
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
     text.lines.iter().any(|line| line.text.contains(KEY)).then_some(())?;
     let is_list = text.lines.iter().any(|line| line.text.contains("<key>"));
-    let is_text = || text.lines.iter().any(|line| line.text.contains(&format!("\"{KEY}\"")));
-    match (is_list, is_list || is_text()) {
-        (true, _) => Some(property_list(text)),
-        (false, true) => Some(nodes(text)),
-        (false, false) => None,
+    if is_list {
+        return Some(property_list(text));
     }
+    let quoted = format!("\"{KEY}\"");
+    text.lines.iter().any(|line| line.text.contains(&quoted)).then(|| nodes(text))
 }
 
 /// The properties of a node, until the next one begins.

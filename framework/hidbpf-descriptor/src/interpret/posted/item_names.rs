@@ -1,7 +1,7 @@
 //! The names of items, as tools and headers write them.
 
 /// Name without spaces and case, prefix without the size: HID 1.11, sections 6.2.2.4 to 6.2.2.8.
-const NAMES: [(&str, u8); 31] = [
+const NAMES: [(&str, u8); 33] = [
     ("input", 0x80),
     ("output", 0x90),
     ("feature", 0xb0),
@@ -31,6 +31,8 @@ const NAMES: [(&str, u8); 31] = [
     ("delimiter", 0xa8),
     ("logicalmin", 0x14),
     ("logicalmax", 0x24),
+    ("physicalmin", 0x34),
+    ("physicalmax", 0x44),
     ("usagemin", 0x18),
     ("usagemax", 0x28),
 ];
@@ -42,8 +44,6 @@ pub(super) fn prefix(name: &str) -> Option<u8> {
         return None;
     }
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    let plain = plain.replace("physicalmin", "physicalminimum").replace("physicalminimumimum", "physicalminimum");
-    let plain = plain.replace("physicalmax", "physicalmaximum").replace("physicalmaximumimum", "physicalmaximum");
     let plain = plain.strip_prefix("hidri").unwrap_or(&plain);
     NAMES.iter().find(|(name, _)| *name == plain).map(|(_, prefix)| *prefix)
 }
@@ -86,6 +86,7 @@ mod tests {
             ("USAGE_PAGE", 0x04),
             ("HID_RI_USAGE_PAGE", 0x04),
             ("PHYSICAL_MIN", 0x34),
+            ("HID_RI_PHYSICAL_MAX", 0x44),
             ("Physical Minimum", 0x34),
             ("End Collection", 0xc0),
         ] {

@@ -60,14 +60,14 @@ fn assemble(text: &Text) -> Result<Reading, Unreadable> {
         draft.extend(&bytes, line.number)?;
     }
     let mut reading = Reading::of(vec![draft]);
-    reading.notes.push("the file has the items in words: the device's own bytes may be longer".to_owned());
+    reading.note_words();
     Ok(reading)
 }
 
 fn unknown(line: &Line, item: &Item<'_>) -> Unreadable {
-    let at = item.value.as_ptr() as usize - line.text.as_ptr() as usize;
     let value: String = item.value.chars().take(40).collect();
-    Unreadable::at(line.number, line.place(at), format!("no value is known for \"{}\"", value.escape_debug()))
+    let reason = format!("unknown value \"{}\"", value.escape_debug());
+    Unreadable::at(line.number, line.place_of(item.value), reason)
 }
 
 fn encode(item: &Item<'_>, page: u16) -> Option<Vec<u8>> {
@@ -107,25 +107,29 @@ fn plain(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Returns the bits of an Input, Output or Feature item: HID 1.11, section 6.2.2.5.
-fn flags(text: &str) -> Option<i64> {
-    text.split([',', '|']).filter(|word| !word.trim().is_empty()).try_fold(0, |bits, word| {
-        Some(
-            bits | match plain(word).as_str() {
-                "data" | "array" | "arr" | "ary" | "absolute" | "abs" | "nowrap" | "linear" | "preferred"
-                | "preferredstate" | "nonullposition" | "nonull" | "bitfield" | "nonvolatile" => 0,
-                "constant" | "const" | "cnst" => 1,
-                "variable" | "var" => 2,
-                "relative" | "rel" => 4,
-                "wrap" => 8,
-                "nonlinear" | "nlin" => 0x10,
-                "nopreferred" | "nopreferredstate" | "npreferred" => 0x20,
-                "nullstate" | "null" | "nullposition" => 0x40,
-                "volatile" | "vol" => 0x80,
-                "bufferedbytes" | "buff" => 0x100,
-                _ => return None,
-            },
-        )
+/// Returns the bits of an Input, Output or Feature item.
+pub(super) fn flags(text: &str) -> Option<i64> {
+    let mut words = text.split([',', '|']).filter(|word| !word.trim().is_empty());
+    words.try_fold(0, |bits, word| Some(bits | flag(word)?))
+}
+
+/// Returns the bit of a flag by its name, or 0 for the name of its absence: HID 1.11, section 6.2.2.5.
+pub(super) fn flag(name: &str) -> Option<i64> {
+    let name = plain(name);
+    // LUFA: `HID_IOF_VARIABLE`.
+    Some(match name.strip_prefix("hidiof").unwrap_or(&name) {
+        "data" | "array" | "arr" | "ary" | "absolute" | "abs" | "nowrap" | "linear" | "preferred"
+        | "preferredstate" | "nonullposition" | "nonull" | "bitfield" | "nonvolatile" => 0,
+        "constant" | "const" | "cnst" => 1,
+        "variable" | "var" => 2,
+        "relative" | "rel" => 4,
+        "wrap" => 8,
+        "nonlinear" | "nlin" => 0x10,
+        "nopreferred" | "nopreferredstate" | "npreferred" => 0x20,
+        "nullstate" | "null" | "nullposition" => 0x40,
+        "volatile" | "vol" => 0x80,
+        "bufferedbytes" | "buff" => 0x100,
+        _ => return None,
     })
 }
 

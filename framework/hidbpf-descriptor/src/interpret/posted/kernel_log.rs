@@ -43,7 +43,7 @@ impl<'a> Entry<'a> {
             let rest = &self.message[from..];
             let words: Vec<&str> = rest.split(' ').collect();
             let is_byte = |word: &&str| word.len() == 2 && word.bytes().all(|c| c.is_ascii_hexdigit());
-            // Two spaces part the bytes from the characters, except in the middle of a line.
+            // Two spaces separate the bytes from the characters, except in the middle of a line.
             let mut count = 0;
             for (index, word) in words.iter().enumerate() {
                 match is_byte(word) {
@@ -101,10 +101,7 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
             continue;
         }
         grows = None;
-        if reading.drafts.is_empty() {
-            reading.drafts.push(Draft { line: entry.line.number, ..Draft::default() });
-        }
-        let device = reading.drafts.len() - 1;
+        let device = reading.last(entry.line.number);
         reading.event(device, entry.time.unwrap_or_default(), bytes, entry.line.number);
     }
     if reading.drafts.is_empty() {

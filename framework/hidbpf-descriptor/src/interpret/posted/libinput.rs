@@ -21,7 +21,6 @@ use crate::ids::{Bus, ProductId, VendorId};
 
 use super::draft::{Draft, Reading};
 use super::text::{Line, Text};
-use super::usbhid_dump::invalid_byte;
 use super::{Unreadable, numbers};
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
@@ -97,7 +96,7 @@ fn bytes<'a>(first: &'a Line, lines: &mut impl Iterator<Item = &'a Line>) -> Res
         for word in inside.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
             match numbers::array(&[word]).filter(|bytes| bytes.len() == 1) {
                 Some(byte) => bytes.extend(byte),
-                None => return Err(invalid_byte(line, word)),
+                None => return Err(line.invalid_byte(word)),
             }
         }
         if bytes.len() > super::MAX_BYTES {

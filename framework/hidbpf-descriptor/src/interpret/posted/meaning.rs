@@ -2,7 +2,7 @@
 
 use crate::short_item::short_items;
 
-/// What the items of some bytes are.
+/// Counts of the items in some bytes.
 struct Items {
     known: usize,
     unknown: usize,
@@ -52,7 +52,7 @@ pub(super) fn is_descriptor(bytes: &[u8]) -> bool {
     items.begins_known && has_purpose && items.unknown * 2 <= items.known
 }
 
-/// Returns how much bytes are like a descriptor: 0 not at all, 3 in every item and to the end.
+/// Returns how similar bytes are to a descriptor: 0 if they are not one, 3 if they are whole and every item is known.
 pub(super) fn likeness(bytes: &[u8]) -> u8 {
     match is_descriptor(bytes) {
         true => 1 + u8::from(whole(bytes).is_some()) + u8::from(Items::of(bytes).unknown == 0),
@@ -82,7 +82,10 @@ pub(super) fn why_not(bytes: &[u8]) -> String {
     let mut at = 0;
     for item in short_items(bytes) {
         if !is_known(item.item) {
-            return format!("not a report descriptor: byte {at}, {:#04x}, begins no item of HID 1.11", bytes[at]);
+            return format!(
+                "not a report descriptor: byte {at}, {:#04x}, does not begin an item of HID 1.11",
+                bytes[at]
+            );
         }
         at += 1 + item.size;
     }

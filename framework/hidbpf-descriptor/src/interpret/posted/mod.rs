@@ -48,7 +48,7 @@ use draft::{Draft, Reading};
 use meaning::{is_descriptor, whole};
 use text::Text;
 
-/// The largest descriptor that is put together from text, in bytes. The kernel takes 4096.
+/// The largest descriptor that is read from text, in bytes. The kernel takes 4096.
 const MAX_BYTES: usize = 1 << 16;
 
 /// The devices in a file.
@@ -147,26 +147,22 @@ const TEXT_FORMS: [Form; 18] = [
 
 /// The names of all forms.
 pub const FORMS: [&str; TEXT_FORMS.len() + 3] = {
-    let mut names = ["recording", "USB capture", "binary"].as_slice();
-    let mut all = [""; TEXT_FORMS.len() + 3];
-    let mut index = 0;
-    while let [first, rest @ ..] = names {
-        all[index] = first;
-        names = rest;
-        index += 1;
-    }
+    let mut names = [""; TEXT_FORMS.len() + 3];
+    names[0] = "recording";
+    names[1] = "USB capture";
+    names[2] = "binary";
     let mut form = 0;
     while form < TEXT_FORMS.len() {
-        all[index + form] = TEXT_FORMS[form].name;
+        names[3 + form] = TEXT_FORMS[form].name;
         form += 1;
     }
-    all
+    names
 };
 
 /// Reads a file in any of the [`FORMS`].
 ///
 /// # Errors
-/// The file is in none of them, or has no descriptor and no report.
+/// The file is not in a known form, or has no descriptor and no report.
 pub fn read(content: &[u8]) -> Result<Posted, Unreadable> {
     if content.iter().all(u8::is_ascii_whitespace) {
         return Err(Unreadable::new("the file is empty"));
@@ -247,18 +243,12 @@ impl Posted {
     /// Keeps only the devices for which `keep` returns true.
     pub fn retain(&mut self, keep: impl Fn(usize, &Origin) -> bool) {
         let kept: Vec<bool> = self.origins.iter().enumerate().map(|(index, origin)| keep(index, origin)).collect();
-        let is_kept = |index: usize| kept.get(index).copied().unwrap_or(false);
-        self.recording.events.retain(|event| is_kept(event.device));
-        for event in &mut self.recording.events {
-            event.device = (0..event.device).filter(|index| is_kept(*index)).count();
-        }
-        let mut index = 0..;
-        self.recording.devices.retain(|_| index.next().is_some_and(is_kept));
-        let mut index = 0..;
-        self.origins.retain(|_| index.next().is_some_and(is_kept));
+        draft::keep_events(&mut self.recording.events, &kept);
+        draft::keep(&mut self.recording.devices, &kept);
+        draft::keep(&mut self.origins, &kept);
     }
 
-    /// Describes what was taken for what, a line for each device: `read 52 bytes: usbhid-dump, interface 1`.
+    /// Describes what was read, one line for each device: `read 52 bytes: usbhid-dump, interface 1`.
     pub fn explain(&self) -> Vec<String> {
         let line = |index: usize| {
             let (device, origin) = (&self.recording.devices[index], &self.origins[index]);

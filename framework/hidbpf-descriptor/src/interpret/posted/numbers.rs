@@ -1,5 +1,7 @@
 //! Bytes in words: hex, octal, decimal or binary numbers of one or more bytes, in either byte order.
 
+use crate::hex::HexBytes;
+
 use super::meaning::likeness;
 
 /// How a number is marked.
@@ -46,15 +48,17 @@ fn is_hex(text: &str) -> bool {
 
 /// Parses hex digits in byte order. A digit on its own is a byte.
 pub(super) fn hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.len() == 1 {
-        return Some(vec![u8::from_str_radix(digits, 16).ok()?]);
+    if digits.len() < 2 {
+        return digits.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
     }
     // Assembler needs a zero before a letter: 0A1h.
     let digits = digits.strip_prefix('0').filter(|rest| rest.len() == 2).unwrap_or(digits);
-    if digits.len() % 2 == 1 || !digits.is_ascii() {
-        return None;
-    }
-    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()).collect()
+    digits.parse().ok().filter(|_| is_hex(digits)).map(|HexBytes(bytes)| bytes)
+}
+
+/// Parses a number of four hex digits, as ids are written.
+pub(super) fn id(digits: &str) -> Option<u16> {
+    u16::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 4 && is_hex(digits))
 }
 
 /// Parses the numbers of an array, all marked the same way or bare.
@@ -154,6 +158,9 @@ mod tests {
         for text in ["0g", "0x", "0x05 256", "05 +1", "\\x"] {
             let words: Vec<&str> = text.split(' ').collect();
             assert_eq!(array(&words), None, "{text}");
+        }
+        for text in ["+1", "+", "05+1", "05 01", "150", "ü"] {
+            assert_eq!(hex(text), None, "{text}");
         }
     }
 }

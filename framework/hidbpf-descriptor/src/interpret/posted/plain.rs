@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::draft::{Draft, Reading};
 use super::meaning::{is_descriptor, whole, why_not};
 use super::text::{Line, Text};
-use super::usbhid_dump::invalid_byte;
 use super::{Unreadable, comments, numbers};
 
-/// Returns where the words of a line are.
+/// Returns the words of a line, without the characters between them.
 pub(super) fn words(line: &str) -> Vec<&str> {
     line.split(|c: char| c.is_whitespace() || ",;{}[]()\"'|-:_.=<>".contains(c))
         .filter(|word| !word.is_empty())
@@ -37,7 +36,7 @@ fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
     if count == words.len() {
         return Some(Ok(words));
     }
-    let place = |word: &str| word.as_ptr() as usize - line.text.as_ptr() as usize;
+    let place = |word: &str| line.offset_of(word);
     let is_byte = |word: &&&str| word.len() == 2 && is_number(word) || word.starts_with("0x") && is_number(word);
     let mut leading: Vec<&str> = words.iter().take_while(is_byte).copied().collect();
     // `46 3B01       PHYSICAL_MAXIMUM`
@@ -74,7 +73,7 @@ fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
     }
     let others = words.len() - count;
     let odd = words.iter().find(|word| !is_number(word))?;
-    (leading.len() > 1 && count >= 2 * others || count > 3 * others).then(|| Err(invalid_byte(line, odd)))
+    (leading.len() > 1 && count >= 2 * others || count > 3 * others).then(|| Err(line.invalid_byte(odd)))
 }
 
 /// Returns the number of a line of code that sets an element of an array: `descriptor[size++] = 0x05;`.
@@ -125,7 +124,7 @@ pub(super) fn bytes_of_line(line: &Line) -> Option<Result<Vec<u8>, Unreadable>> 
         let Some((_, digits)) = numbers::digits(word) else { continue };
         match numbers::hex(digits) {
             Some(part) => bytes.extend(part),
-            None => return Some(Err(invalid_byte(line, word))),
+            None => return Some(Err(line.invalid_byte(word))),
         }
     }
     Some(Ok(bytes))
@@ -165,7 +164,7 @@ impl Block<'_> {
         }
     }
 
-    /// Returns the lines as reports: several, of nearly the same length, in hex.
+    /// Returns the lines as reports: several, each of 2 bytes up to the longest report.
     fn reports(&self) -> Option<Vec<(usize, Vec<u8>)>> {
         /// The most bytes of a report over USB at full speed.
         const LONGEST: usize = 64;
@@ -253,7 +252,7 @@ fn of_blocks(blocks: &[Block<'_>]) -> Result<Reading, Unreadable> {
         }
     }
     if !reading.drafts.is_empty() {
-        reading.notes.push("the reports have no times: all are at 0".to_owned());
+        reading.note_no_times();
         return Ok(reading);
     }
     // One labelled report a line: `HID Data: 0001ff00`.
@@ -264,15 +263,15 @@ fn of_blocks(blocks: &[Block<'_>]) -> Result<Reading, Unreadable> {
     if let Some(reports) = single.filter(|reports| reports.len() > 1 && reports.iter().all(|(_, it)| it.len() > 1)) {
         reading.drafts.push(Draft { line: reports[0].0, ..Draft::default() });
         reports.into_iter().for_each(|(line, report)| reading.event(0, Duration::ZERO, report, line));
-        reading.notes.push("the reports have no times: all are at 0".to_owned());
+        reading.note_no_times();
         return Ok(reading);
     }
     let longest = blocks.iter().filter_map(|block| Some((block, block.bytes()?))).max_by_key(|(_, bytes)| bytes.len());
     match longest {
         Some((block, bytes)) => {
             let (line, words) = &block.lines[0];
-            let at = words.first().map_or(0, |word| word.as_ptr() as usize - line.text.as_ptr() as usize);
-            Err(Unreadable::at(line.number, line.place(at), why_not(&bytes)))
+            let column = words.first().map_or(1, |word| line.place_of(word));
+            Err(Unreadable::at(line.number, column, why_not(&bytes)))
         }
         None => Err(Unreadable::new("the numbers are not bytes")),
     }

@@ -1,5 +1,7 @@
 //! Turns a file's bytes into lines, without what mail programs, editors and forums put around them.
 
+use super::Unreadable;
+
 /// A text.
 #[derive(Debug)]
 pub(super) struct Text {
@@ -27,7 +29,24 @@ impl Line {
         self.text.len() - self.text.trim_start().len()
     }
 
-    /// Returns a line with another text, of which the first `skipped` bytes were taken off.
+    /// Returns the column in the file of a part of `text`, as [`Line::place`] does.
+    pub fn place_of(&self, part: &str) -> usize {
+        self.place(self.offset_of(part))
+    }
+
+    /// Returns where in `text` a part of it begins, in bytes.
+    pub fn offset_of(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+
+    /// Returns the error for a word that should be a byte. `word` is a part of `text`.
+    pub fn invalid_byte(&self, word: &str) -> Unreadable {
+        let shown: String = word.chars().take(40).collect();
+        let reason = format!("invalid byte \"{}\": expected two hex digits", shown.escape_debug());
+        Unreadable::at(self.number, self.place_of(word), reason)
+    }
+
+    /// Returns the line without the first `skipped` bytes of its text.
     pub fn after(&self, skipped: usize) -> Line {
         let skipped = skipped.min(self.text.len());
         let text = self.text.get(skipped..).unwrap_or_default().to_owned();

@@ -67,7 +67,7 @@ impl Capture {
         self.setups.insert(place, Setup { request_type, request, value, index });
     }
 
-    /// Notes the answer to the last request. `length` is that of the transfer, of which `data` can be a part.
+    /// Notes the answer to the last request. `length` is that of the transfer. `data` can have fewer bytes.
     pub fn answer(&mut self, place: Place, data: &[u8], length: usize, line: usize) {
         const GET_DESCRIPTOR: u8 = 6;
         let Some(setup) = self.setups.remove(&place) else { return };
@@ -77,15 +77,10 @@ impl Capture {
         match (setup.value >> 8, data) {
             (0x22, _) if setup.request_type & 0x1f == 1 => {
                 let declared = (length > data.len()).then_some(length);
-                let answer = Answer { bytes: data.to_vec(), declared, line };
-                let known = self.descriptors.entry((place, setup.index.into())).or_insert(Answer {
-                    bytes: Vec::new(),
-                    declared: None,
-                    line,
-                });
+                let key = (place, setup.index.into());
                 // Programs ask for the first bytes alone at times.
-                if known.bytes.len() < answer.bytes.len() {
-                    *known = answer;
+                if self.descriptors.get(&key).is_none_or(|known| known.bytes.len() < data.len()) {
+                    self.descriptors.insert(key, Answer { bytes: data.to_vec(), declared, line });
                 }
             }
             (1, [_, 1, _, _, _, _, _, _, vendor_low, vendor_high, product_low, product_high, ..]) => {
@@ -113,7 +108,7 @@ impl Capture {
 
     /// Notes a report.
     ///
-    /// `length` is that of the transfer, of which `data` can be a part.
+    /// `length` is that of the transfer. `data` can have fewer bytes.
     pub fn interrupt(
         &mut self,
         place: Place,

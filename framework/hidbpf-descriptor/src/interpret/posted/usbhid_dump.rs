@@ -131,16 +131,8 @@ fn body(line: &Line) -> Result<Vec<u8>, Unreadable> {
     for word in words(&line.text) {
         match numbers::hex(word).filter(|_| word.len() == 2) {
             Some(byte) => bytes.extend(byte),
-            None => return Err(invalid_byte(line, word)),
+            None => return Err(line.invalid_byte(word)),
         }
     }
     Ok(bytes)
-}
-
-/// Returns the error for a word that should be a byte. `word` is a part of the line's text.
-pub(super) fn invalid_byte(line: &Line, word: &str) -> Unreadable {
-    let at = word.as_ptr() as usize - line.text.as_ptr() as usize;
-    let shown: String = word.chars().take(40).collect();
-    let reason = format!("invalid byte \"{}\": expected two hex digits", shown.escape_debug());
-    Unreadable::at(line.number, line.place(at), reason)
 }

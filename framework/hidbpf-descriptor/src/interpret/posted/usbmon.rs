@@ -71,7 +71,7 @@ impl Event<'_> {
         Some([request_type, request, value[0], value[1], index[0], index[1], length[0], length[1]])
     }
 
-    /// Returns the data, and the length of the transfer, of which usbmon prints 32 bytes at most.
+    /// Returns the data and the length of the transfer. usbmon prints 32 bytes at most.
     fn data(&self) -> Option<(Vec<u8>, usize)> {
         let mark = self.rest.iter().position(|word| *word == "=")?;
         let length = self.rest.get(mark.checked_sub(1)?)?.parse().ok()?;
