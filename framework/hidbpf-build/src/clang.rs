@@ -1,18 +1,19 @@
-//! Finds clang, compiles with it, and links the result with libbpf, which removes the debug information with local
-//! directories.
+//! Finds clang and runs it through libbpf-cargo, so that objects don't contain local directories.
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::{env, fs, io};
 
 use hidbpf::object::SOURCE_ROOT;
 use hidbpf_prelink::parts::Parts;
-use libbpf_rs::Linker;
+use libbpf_cargo::SkeletonBuilder;
 
 use crate::error::BuildError;
 use crate::object::open;
 use crate::place;
+use crate::warnings;
 
 /// The environment variables that name a clang, in order of precedence: `BPF_CLANG` only for BPF, `CLANG` for
 /// everything.
@@ -101,48 +102,81 @@ impl Clang {
             hint: error.hint().unwrap_or_default().to_owned(),
         })?;
         let scratch = tempfile::tempdir().map_err(|error| BuildError::io("create", &env::temp_dir(), error))?;
-        let [compiled, depfile, linked] = ["driver.o", "driver.d", "linked.o"].map(|name| scratch.path().join(name));
-        let mut command = Command::new(&self.path);
-        command.args(arguments(job, &depfile));
-        if let Some(headers) = libbpf_headers(scratch.path())? {
-            command.arg("-I").arg(headers);
+        let [object, depfile] = ["driver.o", "driver.d"].map(|name| scratch.path().join(name));
+        let mut builder = SkeletonBuilder::new();
+        builder.source(job.source).obj(&object).clang(&self.path).clang_args(arguments(job, &depfile));
+        // In debug builds, libbpf-rs 0.27 panics where it should return the linker's error.
+        let (built, warnings) = warnings::caught(|| catch_unwind(AssertUnwindSafe(|| builder.build())));
+        match built {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if !error.chain().any(|cause| cause.is::<libbpf_rs::Error>()) => {
+                return Err(self.failure(job, &error));
+            }
+            Ok(Err(error)) => return Err(self.unlinkable(job, scratch.path(), &format!("{error:#}"))),
+            Err(_) => return Err(self.unlinkable(job, scratch.path(), "libbpf can't link the object")),
         }
-        command.args(["-g", "-O2", "-target", "bpf", "-fno-stack-protector", "-c"]).arg(job.source);
-        let output = command.arg("-o").arg(&compiled).stdin(Stdio::null()).output();
-        let output = output.map_err(|source| BuildError::NoClang { clang: self.path.clone(), source })?;
-        // The directory may be a temporary one.
-        let messages = String::from_utf8_lossy(&output.stderr).replace(&*job.include.to_string_lossy(), SDK);
-        if !output.status.success() {
-            return Err(failure(job.source, messages.trim_end()));
-        }
-        let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
-        check_symbols(job.source, &read(&compiled)?)?;
-        link(&compiled, &linked).map_err(|error| failure(job.source, &format!("{error:#}")))?;
 
+        let read = |path: &Path| fs::read(path).map_err(|error| BuildError::io("read", path, error));
         let rules = String::from_utf8_lossy(&read(&depfile)?).into_owned();
         // The bundled libbpf headers were in a temporary directory. They only change together with this program.
-        let inputs = prerequisites(&rules).into_iter().filter(|path| !path.starts_with(scratch.path())).collect();
-        Ok(Compiled { object: read(&linked)?, inputs, warnings: messages.lines().map(str::to_owned).collect() })
+        let inputs = prerequisites(&rules).into_iter().filter(|path| path.exists()).collect();
+        let warnings = warnings.iter().map(|line| job.readable(line)).collect();
+        Ok(Compiled { object: read(&object)?, inputs, warnings })
+    }
+
+    /// Returns the cause of libbpf-cargo's error.
+    fn failure(&self, job: &Job<'_>, error: &anyhow::Error) -> BuildError {
+        let source_file = job.source.to_owned();
+        if let Some(cause) = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())
+            && cause.kind() == io::ErrorKind::NotFound
+        {
+            return BuildError::NoClang { clang: self.path.clone(), source: io::Error::from(cause.kind()) };
+        }
+        let message = job.readable(&error.root_cause().to_string());
+        match missing_header(&message) {
+            Some((_, LIBBPF_HEADER)) => BuildError::NoHeader { source_file, header: LIBBPF_HEADER },
+            Some((place, header)) => BuildError::MissingHeader { place: place.to_owned(), header: header.to_owned() },
+            None => BuildError::Compile { source_file, message: message.trim_end().to_owned() },
+        }
+    }
+
+    /// Returns the cause of the linker's error: a call of a function which is neither in the object nor declared.
+    ///
+    /// clang inserts such calls for builtins that it has no instructions for. The linker's error has no place in the
+    /// source, so this function compiles the source again and searches the object.
+    fn unlinkable(&self, job: &Job<'_>, scratch: &Path, error: &str) -> BuildError {
+        let unlinked = scratch.join("unlinked.o");
+        let compile = || -> Result<Vec<u8>, BuildError> {
+            let mut command = Command::new(&self.path);
+            command.args(arguments(job, &scratch.join("unlinked.d"))).args(libbpf_headers(scratch)?);
+            command.args(["-g", "-O2", "-target", "bpf", "-w", "-c"]).arg(job.source).arg("-o").arg(&unlinked);
+            let output = command.stdin(Stdio::null()).output();
+            output.map_err(|source| BuildError::NoClang { clang: self.path.clone(), source })?;
+            fs::read(&unlinked).map_err(|error| BuildError::io("read", &unlinked, error))
+        };
+        let linkers = || BuildError::Compile { source_file: job.source.to_owned(), message: error.to_owned() };
+        compile().map_or_else(|error| error, |object| undeclared(job.source, &object).unwrap_or_else(linkers))
     }
 }
 
-fn failure(source: &Path, message: &str) -> BuildError {
-    let source_file = source.to_owned();
-    match missing_header(message) {
-        Some((_, LIBBPF_HEADER)) => BuildError::NoHeader { source_file, header: LIBBPF_HEADER },
-        Some((place, header)) => BuildError::MissingHeader { place: place.to_owned(), header: header.to_owned() },
-        None => BuildError::Compile { source_file, message: message.to_owned() },
-    }
+/// Finds the first call of a function that is neither in an object nor declared.
+fn undeclared(source: &Path, object: &[u8]) -> Option<BuildError> {
+    let elf = open(object).ok()?;
+    let parts = Parts::read(&elf).ok()?;
+    let is_declared = |name: &str| parts.btf.has_function(name) || parts.btf.variable(name).is_some();
+    let (section, instruction, symbol) = place::externs(&parts).find(|(_, _, symbol)| !is_declared(symbol.name))?;
+    let problem = format!("clang calls `{}()` here, which BPF programs do not have", symbol.name.escape_debug());
+    let hint = "write a loop with constant bounds, or use a newer clang";
+    Some(BuildError::at(place::of(source, &parts, section, instruction), problem, Some(hint)))
 }
 
-/// Writes the bundled libbpf's headers to a directory. Returns `None` if libbpf is the system's, like its headers.
-fn libbpf_headers(scratch: &Path) -> Result<Option<PathBuf>, BuildError> {
+/// Writes the bundled libbpf's headers to a directory, and returns the option for it. The system's libbpf needs none.
+fn libbpf_headers(scratch: &Path) -> Result<Option<OsString>, BuildError> {
     #[cfg(feature = "vendored-libbpf")]
     {
-        let headers = scratch.join("libbpf");
-        let texts = libbpf_rs::libbpf_sys::API_HEADERS.map(|(name, text)| (format!("bpf/{name}"), text));
-        crate::write_headers(&headers, texts.iter().map(|(name, text)| (name.as_str(), *text)))?;
-        Ok(Some(headers))
+        let texts = libbpf_rs::libbpf_sys::API_HEADERS.map(|(name, text)| (format!("libbpf/bpf/{name}"), text));
+        crate::write_headers(scratch, texts.iter().map(|(name, text)| (name.as_str(), *text)))?;
+        Ok(Some(with_path("-I", &scratch.join("libbpf"), "")))
     }
     #[cfg(not(feature = "vendored-libbpf"))]
     {
@@ -151,28 +185,10 @@ fn libbpf_headers(scratch: &Path) -> Result<Option<PathBuf>, BuildError> {
     }
 }
 
-/// Links an object alone. libbpf's linker keeps no debug information but BTF.
-fn link(compiled: &Path, linked: &Path) -> libbpf_rs::Result<()> {
-    let mut linker = Linker::new(linked)?;
-    linker.add_file(compiled)?;
-    linker.link()
-}
-
-/// Refuses an object that calls a function which is neither in it nor declared. clang inserts such calls for builtins
-/// that it has no instructions for. libbpf's linker would not say where.
-fn check_symbols(source: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let elf = open(bytes).map_err(|error| failure(source, &error))?;
-    // Later checks say why an object has parts that can't be read.
-    let Ok(parts) = Parts::read(&elf) else { return Ok(()) };
-    let is_declared = |name: &str| parts.btf.has_function(name) || parts.btf.variable(name).is_some();
-    match place::externs(&parts).find(|(_, _, symbol)| !is_declared(symbol.name)) {
-        None => Ok(()),
-        Some((section, instruction, symbol)) => {
-            let name = symbol.name.escape_debug();
-            let problem = format!("clang calls `{name}()` here, which BPF programs do not have");
-            let hint = "write a loop with constant bounds, or use a newer clang";
-            Err(BuildError::at(place::of(source, &parts, section, instruction), problem, Some(hint)))
-        }
+impl Job<'_> {
+    /// Returns clang's messages without the directory of hidbpf's headers, which may be a temporary one.
+    fn readable(&self, messages: &str) -> String {
+        messages.replace(&*self.include.to_string_lossy(), SDK)
     }
 }
 

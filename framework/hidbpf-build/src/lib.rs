@@ -21,6 +21,7 @@ mod refused;
 mod scaffold;
 mod stamp;
 mod variables;
+mod warnings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
