@@ -26,6 +26,7 @@ mod warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hidbpf::files::{self, Durability};
 use hidbpf::manifest::{Embedded, Manifest, Requirement};
 use hidbpf::names::DriverName;
 
@@ -38,9 +39,6 @@ pub use foreign::{ForeignDriver, SOURCE_SUFFIX, compile_foreign, object_path, wr
 pub use recordings::{Checked, check, recordings, recordings_beside};
 pub use refused::Refused;
 pub use scaffold::{Interface, scaffold};
-
-/// The suffix that a file has until it is complete.
-pub const TEMPORARY_SUFFIX: &str = ".new";
 
 /// The location of the SDK's headers.
 #[derive(Clone, Debug)]
@@ -148,11 +146,7 @@ fn write_headers<'a>(
     Ok(())
 }
 
-/// Writes a file atomically: readers never see a part of it.
+/// Replaces a file that can be built again.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(TEMPORARY_SUFFIX);
-    let temporary = PathBuf::from(temporary);
-    fs::write(&temporary, bytes).map_err(|source| BuildError::io("write", &temporary, source))?;
-    fs::rename(&temporary, path).map_err(|source| BuildError::io("write", path, source))
+    files::write_whole(path, bytes, 0o666, Durability::Process).map_err(|source| BuildError::io("write", path, source))
 }

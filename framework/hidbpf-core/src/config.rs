@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -489,34 +489,6 @@ fn parse(path: &Path, text: &str) -> std::result::Result<Vec<Entry>, String> {
         }
     }
     Ok(entries)
-}
-
-/// Replaces a file atomically, even across a power failure.
-///
-/// # Errors
-/// Its directory does not exist, or a step failed. The old file is then unchanged.
-pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let fresh = directory.join(format!(".{name}.new"));
-    let write = || -> io::Result<()> {
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&fresh)?;
-        file.write_all(bytes)?;
-        // Set the mode explicitly, because the umask may have reduced it.
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // Remove the incomplete file. An error here adds nothing to the first one.
-        let _ = fs::remove_file(&fresh);
-    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The file in `/run/hidbpf` that caches the kernel's ids from one run to the next. Only root can read or write it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 use crate::fast::CacheUpdate;
+use crate::files::{Durability, write_whole};
 use crate::system::System;
 
 /// A limit above the size of a valid file, in bytes.
@@ -22,7 +23,7 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
     let file = openat(CWD, path, flags, Mode::empty())?;
     let stat = fstat(&file)?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !is_file || stat.st_uid != owner || Mode::from_raw_mode(stat.st_mode) != OURS {
+    if !is_file || stat.st_uid != owner || stat.st_mode & 0o7777 != MODE {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     // The extra byte lets `read_to_end` reach the end of the file without another allocation.
@@ -32,17 +33,18 @@ fn read_owned(path: &Path, owner: u32) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-const OURS: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Only the owner reads it.
+const MODE: u32 = 0o600;
 
 /// Updates the file as `update` says. If it can't be written, the next run takes longer, but this one is not affected.
 pub fn write(system: &System, update: &CacheUpdate) {
     let path = system.ids();
     let result = match update {
         CacheUpdate::Unchanged => return,
-        CacheUpdate::Replace(bytes) => match replace(&path, bytes) {
+        CacheUpdate::Replace(bytes) => match write_whole(&path, bytes, MODE, Durability::Process) {
             // The first command of a boot makes the directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(&system.run).and_then(|()| replace(&path, bytes))
+                fs::create_dir(&system.run).and_then(|()| write_whole(&path, bytes, MODE, Durability::Process))
             }
             result => result,
         },
@@ -54,20 +56,6 @@ pub fn write(system: &System, update: &CacheUpdate) {
     if let Err(error) = result {
         tracing::warn!("failed to write `{}`: {error}", path.display());
     }
-}
-
-/// Replaces the file atomically: readers find the old file or the new one. If two processes write at once, one wins.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        File::from(openat(CWD, &fresh, flags, OURS)?).write_all(bytes)?;
-        fs::rename(&fresh, path)
-    };
-    write().inspect_err(|_| {
-        // Remove the incomplete file. An error here adds nothing to the first one.
-        let _ = fs::remove_file(&fresh);
-    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub mod exclusion;
 pub mod exports;
 pub mod fast;
 pub mod fields;
-mod files;
+pub mod files;
 pub mod foreign;
 pub mod hwdb;
 pub mod id_cache;

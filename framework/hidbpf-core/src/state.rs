@@ -24,7 +24,7 @@ use crate::device::Device;
 use crate::effect::DescriptorEffect;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::exports::Exported;
-use crate::files::{failed_to_write, in_dir, remove_if_there, replace};
+use crate::files::{Durability, failed_to_write, in_dir, remove_if_there, write_whole};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
 use crate::loader::LoaderKind;
@@ -243,7 +243,8 @@ impl DeviceState {
         let mut text = Vec::with_capacity(MOST);
         serde_json::to_writer(&mut text, self).map_err(|error| failed_to_write(&path, error.into()))?;
         text.push(b'\n');
-        replace([&system.run, &system.states()], &path, &text)?;
+        let written = in_dir([&system.run, &system.states()], || write(&path, &text))?;
+        written.map_err(|error| failed_to_write(&path, error))?;
         self.is_kept = true;
         let mark = system.set_up_mark(device);
         if self.drivers.iter().any(DriverState::needs_mark) {
@@ -251,11 +252,8 @@ impl DeviceState {
             let (marks, exported) = (system.set_up_marks(), self.exported());
             let exported: String = exported.map(|(name, value)| format!("{name}={value}\n")).collect();
             let dirs = [&*system.run, &marks];
-            if exported.is_empty() {
-                let made = in_dir(dirs, || File::create(&mark))?;
-                return made.map(drop).map_err(|error| failed_to_write(&mark, error));
-            }
-            return replace(dirs, &mark, exported.as_bytes());
+            let written = in_dir(dirs, || write(&mark, exported.as_bytes()))?;
+            return written.map_err(|error| failed_to_write(&mark, error));
         }
         if self.marked {
             remove_if_there(&mark)?;
@@ -380,6 +378,11 @@ impl DeviceLock {
             }
         }
     }
+}
+
+/// Replaces a file of `/run/hidbpf` that everybody can read.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_whole(path, bytes, 0o644, Durability::Process)
 }
 
 #[cfg(test)]

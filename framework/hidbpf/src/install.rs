@@ -7,8 +7,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
-use crate::config::{ChangeLock, Config, write_whole};
+use crate::config::{ChangeLock, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Durability, write_whole};
 use crate::local_hwdb::Renewal;
 use crate::names::DriverName;
 use crate::object::DriverObject;
@@ -176,7 +177,7 @@ fn put(target: &Path, bytes: Option<&[u8]>) -> Result<()> {
             if let Some(directory) = target.parent() {
                 DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
             }
-            write_whole(target, bytes, 0o644)
+            write_whole(target, bytes, 0o644, Durability::PowerFailure)
         }
         None => match fs::remove_file(target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -65,7 +65,7 @@ pub mod manager {
 pub use hidbpf_descriptor as descriptor;
 
 pub use hidbpf_core::{
-    apply, attach, catalog, config, device, effect, error, exclusion, exports, fast, fields, foreign, hwdb, ids,
+    apply, attach, catalog, config, device, effect, error, exclusion, exports, fast, fields, files, foreign, hwdb, ids,
     manifest, matching, names, object, ops, options, original, pins, policy, refusal, resolve, set_options, setup,
     state, system, text,
 };

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
 use crate::compiled;
-use crate::config::{ChangeLock, Config, write_whole};
+use crate::config::{ChangeLock, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Durability, write_whole};
 use crate::hwdb::{Entries, LOCAL_FILE};
 use crate::system::System;
 use crate::udev_files;
@@ -85,7 +86,7 @@ fn put(path: &Path, text: Option<&str>) -> Result<()> {
     let write = || match text {
         Some(text) => {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            write_whole(path, text.as_bytes(), 0o644)
+            write_whole(path, text.as_bytes(), 0o644, Durability::PowerFailure)
         }
         None => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

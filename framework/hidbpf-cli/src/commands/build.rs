@@ -9,6 +9,7 @@ use std::time::Duration;
 use hidbpf::descriptor::invalid::InvalidDescriptor;
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
+use hidbpf::files::is_incomplete;
 use hidbpf::kernel;
 use hidbpf::manager::Manager;
 use hidbpf::names::OBJECT_SUFFIX;
@@ -16,9 +17,7 @@ use hidbpf::object::DriverObject;
 use hidbpf::recording::{self, Recording};
 use hidbpf::replay::{self, Object, ObjectError, Settings};
 use hidbpf::verify::{self, Verification};
-use hidbpf_build::{
-    BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, SOURCE_SUFFIX, Sdk, TEMPORARY_SUFFIX, object_path,
-};
+use hidbpf_build::{BuildError, Checked, Clang, Driver, OUTPUT_FOLDER, Refused, SOURCE_SUFFIX, Sdk, object_path};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::json;
 
@@ -134,7 +133,7 @@ impl Input {
         let is_made = |path: &PathBuf| match self {
             Input::Folder { output, .. } => path.starts_with(output) || path.ends_with(OUTPUT_FOLDER),
             Input::Foreign { .. } => {
-                [OBJECT_SUFFIX, TEMPORARY_SUFFIX].iter().any(|end| path.to_string_lossy().ends_with(end))
+                path.to_string_lossy().ends_with(OBJECT_SUFFIX) || path.file_name().is_some_and(is_incomplete)
             }
         };
         !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)

@@ -7,8 +7,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{ChangeLock, Config, DIRECTORY, DeviceRule, Entry, FILE, Key, OWN_FILE, Source, write_whole};
+use super::{ChangeLock, Config, DIRECTORY, DeviceRule, Entry, FILE, Key, OWN_FILE, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Durability, write_whole};
 use crate::names::DriverName;
 use crate::options::Value;
 use crate::system::System;
@@ -52,7 +53,7 @@ impl Undo {
     /// It can't be written.
     pub fn run(self) -> Result<()> {
         let result = match &self.old {
-            Some(old) => write_whole(&self.path, old, 0o644),
+            Some(old) => write_whole(&self.path, old, 0o644, Durability::PowerFailure),
             None => fs::remove_file(&self.path),
         };
         match result {
@@ -124,7 +125,7 @@ pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
     }
     // The file may contain duplicate entries that a user wrote.
     let own = Config { entries: own, ..Config::default() };
-    write_whole(&path, own.to_text().as_bytes(), 0o644).map_err(failed)?;
+    write_whole(&path, own.to_text().as_bytes(), 0o644, Durability::PowerFailure).map_err(failed)?;
     Ok(Undo { path, old, lock })
 }
 
