@@ -7,18 +7,13 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::Context;
-use hidbpf_prelink::MEMBERS;
-use hidbpf_prelink::hook::HOOKS;
 
-const SOURCES: [&str; 5] = ["attach", "descriptor", "request", "resolve", "tap"];
+const SOURCES: [&str; 4] = ["attach", "descriptor", "request", "tap"];
 
 /// Those that are loaded without libbpf as well.
-const PRELINKED: [&str; 3] = ["attach", "descriptor", "resolve"];
+const PRELINKED: [&str; 2] = ["attach", "descriptor"];
 
 const HEADERS: &str = "include";
-
-/// The header with the tables that C and Rust share.
-const TABLES: &str = "tables.h";
 
 /// As libbpf-cargo's other users have it: `BPF_CLANG` for BPF alone, `CLANG` for all.
 const COMPILER: [&str; 2] = ["BPF_CLANG", "CLANG"];
@@ -36,28 +31,11 @@ fn compile() -> anyhow::Result<()> {
     let include = root.join(HEADERS);
     println!("cargo::metadata=include={}", include.display());
     println!("cargo::rerun-if-changed={HEADERS}");
-    for (name, text) in
-        [("hid_usages.h", usages::numbers()), ("hid_report_usages.h", usages::items()), (TABLES, tables())]
-    {
+    for (name, text) in [("hid_usages.h", usages::numbers()), ("hid_report_usages.h", usages::items())] {
         fs::write(out.join(name), text).with_context(|| format!("failed to write `{name}`"))?;
     }
     SOURCES.iter().try_for_each(|name| compile_one(name, &root, &include, &out))?;
     PRELINKED.iter().try_for_each(|name| prelink(name, &out))
-}
-
-/// Returns the tables that C and Rust share, as C macros. `HOOKS(X)` is `X(index, member)` for each hook, and
-/// `MEMBERS(X)` is `X(index, record, member)` for each member.
-fn tables() -> String {
-    let hooks = HOOKS.iter().enumerate().map(|(index, row)| format!(" X({index}, {})", row.member));
-    let members = MEMBERS.iter().enumerate();
-    let members = members.map(|(index, member)| format!(" X({index}, {}, {})", member.of, member.name));
-    format!(
-        "#define HOOK_COUNT {}\n#define HOOKS(X){}\n#define MEMBER_COUNT {}\n#define MEMBERS(X){}\n",
-        HOOKS.len(),
-        hooks.collect::<String>(),
-        MEMBERS.len(),
-        members.collect::<String>()
-    )
 }
 
 fn prelink(name: &str, out: &Path) -> anyhow::Result<()> {
@@ -86,7 +64,6 @@ fn compile_one(name: &str, root: &Path, include: &Path, out: &Path) -> anyhow::R
             "-Wall".to_owned(),
             "-Wextra".to_owned(),
             format!("-I{}", include.display()),
-            format!("-I{}", out.display()),
             // Debug information becomes BTF, which must not name this machine's directories.
             format!("-ffile-prefix-map={}=hid-bpf-src", root.display()),
             "-fdebug-compilation-dir=.".to_owned(),

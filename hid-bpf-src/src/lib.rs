@@ -2,7 +2,6 @@
 //!
 //! This crate depends on no device and loads nothing. It gives Rust the bytes, and the layouts that C and Rust must agree on.
 
-use hidbpf_prelink::{Hook, MEMBERS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The object with [`ATTACH_PROGRAM`]. It loads only on kernels that have the kfunc `hid_bpf_attach_prog`.
@@ -22,20 +21,6 @@ pub const DESCRIPTOR_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), 
 
 /// The syscall program that copies a device's original or fixed descriptor. Its context is [`DescriptorArgs`].
 pub const DESCRIPTOR_PROGRAM: &str = "descriptor";
-
-/// The syscall programs that find the ids of the running kernel's functions and types, for `hidbpf_prelink::Prelinked::parse`.
-pub const RESOLVE_PRELINKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resolve.prelinked"));
-
-/// The program of [`RESOLVE_PRELINKED`] that fills all of [`ResolveArgs`], which is its context.
-///
-/// It loads only on kernels of the second generation.
-pub const RESOLVE_OPS_PROGRAM: &str = "resolve_ops";
-
-/// The program of [`RESOLVE_PRELINKED`] that does the same on kernels of the first generation, which have no `struct hid_bpf_ops`.
-pub const RESOLVE_FMOD_PROGRAM: &str = "resolve_fmod";
-
-/// The program of [`RESOLVE_PRELINKED`] that looks up one of the kernel's functions. Its context is [`ResolveFunctionArgs`].
-pub const RESOLVE_FUNCTION_PROGRAM: &str = "resolve_func";
 
 /// The object that passes reports to user space from the place where it is attached: before a device's drivers, or after them.
 ///
@@ -164,56 +149,6 @@ impl DescriptorArgs {
     pub const PART: usize = 64;
 }
 
-/// `struct resolve_args` of resolve.bpf.c. The program fills all of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ResolveArgs {
-    /// The layout of `struct hid_bpf_ops`; zeros on kernels of the first generation.
-    pub ops: ResolvedOps,
-    /// The places of the members that nearly all drivers access, in the order of `hidbpf_prelink::MEMBERS`.
-    pub members: [ResolvedMember; MEMBERS.len()],
-}
-
-/// `struct resolve_member` of resolve.bpf.c: the place of a member in its struct. Zeros if a kernel does not have the member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ResolvedMember {
-    /// The offset of its first byte.
-    pub offset: u32,
-    /// Its size in bytes.
-    pub size: u32,
-}
-
-/// `struct resolve_ops` of resolve.bpf.c. Offsets are in bytes, in the value of a struct_ops map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ResolvedOps {
-    /// The id of the type `struct hid_bpf_ops`.
-    pub ops_type: u32,
-    /// The id of the type of a map's value.
-    pub value_type: u32,
-    /// The size of a map's value in bytes.
-    pub value_size: u32,
-    /// The offset of the device's number.
-    pub hid_id: u32,
-    /// The offset of the flags.
-    pub flags: u32,
-    /// The offset of each hook, in the order of `hidbpf_prelink::hook::HOOKS`. 0 if the kernel doesn't have the hook.
-    pub hooks: [u32; Hook::COUNT],
-}
-
-/// `struct resolve_function_args` of resolve.bpf.c.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ResolveFunctionArgs {
-    /// The function's name, followed by at least one zero.
-    pub name: [u8; 32],
-    /// Filled by the program: the function's id, or a negative errno.
-    ///
-    /// If the function is in a module, the upper half is the file descriptor of the module's types.
-    pub id: i64,
-}
-
 const _: () = {
     use std::mem::offset_of;
     assert!(size_of::<AttachProgArgs>() == 16);
@@ -223,11 +158,6 @@ const _: () = {
     assert!(size_of::<DescriptorArgs>() == 80);
     assert!(offset_of!(DescriptorArgs, size) == 12);
     assert!(offset_of!(DescriptorArgs, part) == 16);
-    assert!(offset_of!(ResolvedOps, hooks) == 20);
-    assert!(offset_of!(ResolveArgs, members) == 20 + 4 * Hook::COUNT);
-    assert!(size_of::<ResolveArgs>() == offset_of!(ResolveArgs, members) + 8 * MEMBERS.len());
-    assert!(size_of::<ResolveFunctionArgs>() == 40);
-    assert!(offset_of!(ResolveFunctionArgs, id) == 32);
     assert!(size_of::<RequestArgs>() == 20);
     assert!(offset_of!(RequestArgs, retval) == 16);
     assert!(size_of::<TapReport>() == 16);

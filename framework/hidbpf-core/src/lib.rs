@@ -37,6 +37,7 @@ pub mod pins;
 pub mod policy;
 pub mod refusal;
 pub mod resolve;
+pub mod running;
 pub mod set_options;
 mod settled;
 pub mod setup;

@@ -3,10 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use hid_bpf_src::ResolvedOps;
-
 use crate::ids::HidId;
 use crate::object::Hook;
+use crate::running::ResolvedOps;
 use crate::sys::Map;
 
 /// A map that holds programs for a device. It has no effect until it is attached.

@@ -1,6 +1,6 @@
 //! System calls that std and rustix do not wrap, and the only unsafe code of this crate.
 //!
-//! These are bpf(2), the setting of a signal's action, and the locking of a byte of a file. Each bpf() call passes only
+//! These are bpf(2), the setting of a signal's action, the locking of a byte of a file, and the mapping of a file. Each bpf() call passes only
 //! the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel treats the missing rest as zeros.
 #![allow(unsafe_code)]
 
@@ -9,8 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr::{NonNull, null_mut};
 
 use hidbpf_prelink::{CoreRelocation, FunctionInfo, Instruction, MapAttributes};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use zerocopy::IntoBytes as _;
 
 /// Commands of `enum bpf_cmd`.
@@ -37,6 +39,38 @@ const NAME_LENGTH: usize = 16;
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: no signal handler is installed. The call can't fail, because this signal may be ignored.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// A file of the kernel, mapped into memory for reading.
+pub(crate) struct Mapping {
+    start: NonNull<libc::c_void>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps the first `length` bytes of a file of sysfs, whose contents never change.
+    ///
+    /// # Errors
+    /// As for mmap(2). Most files of sysfs can't be mapped.
+    pub(crate) fn of(file: impl AsFd, length: usize) -> io::Result<Mapping> {
+        // SAFETY: a new mapping replaces no other one.
+        let start = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+        let start = NonNull::new(start).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Mapping { start, length })
+    }
+
+    /// Returns the bytes of the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the bytes are mapped until this is dropped, and never change.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to the bytes any more. An error would leave them mapped until the process ends.
+        let _ = unsafe { munmap(self.start.as_ptr(), self.length) };
+    }
 }
 
 /// Locks a byte of a file until this open file description is closed (`F_OFD_SETLK`). Returns whether it was free.

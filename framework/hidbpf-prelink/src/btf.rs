@@ -28,29 +28,29 @@ pub(crate) const MAGIC: u16 = 0xeb9f;
 
 /// The numbers at the start of every type: its name, its kind and number of parts, and its size or the type that it
 /// refers to.
-const HEAD: usize = 3;
-const NAME: usize = 0;
+pub(crate) const HEAD: usize = 3;
+pub(crate) const NAME: usize = 0;
 pub(crate) const INFO: usize = 1;
 const REFERRED: usize = 2;
 
 /// The `BTF_KIND_*`.
-const INT: u32 = 1;
-const PTR: u32 = 2;
-const ARRAY: u32 = 3;
-const STRUCT: u32 = 4;
-const UNION: u32 = 5;
-const ENUM: u32 = 6;
+pub(crate) const INT: u32 = 1;
+pub(crate) const PTR: u32 = 2;
+pub(crate) const ARRAY: u32 = 3;
+pub(crate) const STRUCT: u32 = 4;
+pub(crate) const UNION: u32 = 5;
+pub(crate) const ENUM: u32 = 6;
 const FWD: u32 = 7;
-const TYPEDEF: u32 = 8;
-const RESTRICT: u32 = 11;
+pub(crate) const TYPEDEF: u32 = 8;
+pub(crate) const RESTRICT: u32 = 11;
 pub(crate) const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
-const FLOAT: u32 = 16;
+pub(crate) const FLOAT: u32 = 16;
 pub(crate) const DECL_TAG: u32 = 17;
-const TYPE_TAG: u32 = 18;
-const ENUM64: u32 = 19;
+pub(crate) const TYPE_TAG: u32 = 18;
+pub(crate) const ENUM64: u32 = 19;
 
 /// Why type information is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,8 +75,8 @@ pub struct TypeId(pub u32);
 
 /// The layout after a type's head.
 struct Shape {
-    /// The number of parts that follow.
-    parts: usize,
+    /// The parts that follow.
+    parts: Count,
     /// The numbers per part.
     size: usize,
     /// The index of a part's name, if it has one.
@@ -87,24 +87,68 @@ struct Shape {
     refers: bool,
 }
 
+/// How many parts a type has.
+enum Count {
+    /// Always as many.
+    Fixed(usize),
+    /// As many as the head says.
+    InHead,
+}
+
 impl Shape {
-    fn of(kind: u32, count: usize) -> Option<Shape> {
-        let shape = |parts, size, name, types, refers| Some(Shape { parts, size, name, types, refers });
-        match kind {
-            INT => shape(1, 1, None, &[], false),
-            ARRAY => shape(1, 3, None, &[0, 1], false),
-            STRUCT | UNION => shape(count, 3, Some(0), &[1], false),
-            ENUM => shape(count, 2, Some(0), &[], false),
-            FWD | FLOAT => shape(0, 0, None, &[], false),
-            PTR | TYPEDEF..=RESTRICT | FUNC | TYPE_TAG => shape(0, 0, None, &[], true),
-            FUNC_PROTO => shape(count, 2, Some(0), &[1], true),
-            VAR | DECL_TAG => shape(1, 1, None, &[], true),
-            DATASEC => shape(count, 3, None, &[0], false),
-            ENUM64 => shape(count, 3, Some(0), &[], false),
-            _ => None,
+    const fn of(kind: u32) -> Option<Shape> {
+        use Count::{Fixed, InHead};
+        let (parts, size, name, types, refers): (_, _, _, &[usize], _) = match kind {
+            INT => (Fixed(1), 1, None, &[], false),
+            ARRAY => (Fixed(1), 3, None, &[0, 1], false),
+            STRUCT | UNION => (InHead, 3, Some(0), &[1], false),
+            ENUM => (InHead, 2, Some(0), &[], false),
+            FWD | FLOAT => (Fixed(0), 0, None, &[], false),
+            PTR | TYPEDEF..=RESTRICT | FUNC | TYPE_TAG => (Fixed(0), 0, None, &[], true),
+            FUNC_PROTO => (InHead, 2, Some(0), &[1], true),
+            VAR | DECL_TAG => (Fixed(1), 1, None, &[], true),
+            DATASEC => (InHead, 3, None, &[0], false),
+            ENUM64 => (InHead, 3, Some(0), &[], false),
+            _ => return None,
+        };
+        Some(Shape { parts, size, name, types, refers })
+    }
+
+    fn count(&self, in_head: usize) -> usize {
+        match self.parts {
+            Count::Fixed(count) => count,
+            Count::InHead => in_head,
         }
     }
 }
+
+/// The numbers of a type: those that all types of its kind have, and those per part that the head counts. `None` for a
+/// kind that is not known.
+const LENGTHS: [Option<(usize, usize)>; 32] = {
+    let mut lengths = [None; 32];
+    let mut kind = 0;
+    while kind < lengths.len() {
+        lengths[kind] = match Shape::of(kind as u32) {
+            Some(Shape { parts: Count::Fixed(count), size, .. }) => Some((HEAD + count * size, 0)),
+            Some(Shape { parts: Count::InHead, size, .. }) => Some((HEAD, size)),
+            None => None,
+        };
+        kind += 1;
+    }
+    lengths
+};
+
+/// Returns the numbers of a type whose head has this [`INFO`].
+pub(crate) fn length(info: u32) -> Result<usize, String> {
+    let kind = info >> 24 & 0x1f;
+    match LENGTHS[kind as usize] {
+        Some((fixed, per_part)) => Ok(fixed + per_part * (info & 0xffff) as usize),
+        None => Err(format!("it has a type of kind {kind}, which is unknown; was the object made for a newer kernel?")),
+    }
+}
+
+/// Why a type can't be read.
+pub(crate) const CUT: &str = "its types end in the middle of one";
 
 /// The numbers of a type.
 #[derive(Clone, Copy)]
@@ -113,13 +157,8 @@ pub(crate) struct Words<'a>(pub(crate) &'a [U32]);
 impl<'a> Words<'a> {
     /// Splits off the first type.
     fn split(words: &'a [U32]) -> Result<(Words<'a>, &'a [U32]), String> {
-        let info = words.get(INFO).ok_or("its types end in the middle of one")?.get();
-        let kind = info >> 24 & 0x1f;
-        let shape = Shape::of(kind, (info & 0xffff) as usize).ok_or_else(|| {
-            format!("it has a type of kind {kind}, which is unknown; was the object made for a newer kernel?")
-        })?;
-        let length = HEAD + shape.parts * shape.size;
-        let (ty, rest) = words.split_at_checked(length).ok_or("its types end in the middle of one")?;
+        let info = words.get(INFO).ok_or(CUT)?.get();
+        let (ty, rest) = words.split_at_checked(length(info)?).ok_or(CUT)?;
         Ok((Words(ty), rest))
     }
 
@@ -132,12 +171,12 @@ impl<'a> Words<'a> {
     }
 
     /// Returns the number of parts. For a function, returns its linkage, `enum btf_func_linkage`.
-    fn count(self) -> usize {
+    pub(crate) fn count(self) -> usize {
         (self.word(INFO) & 0xffff) as usize
     }
 
     /// Returns the flag, whose meaning depends on the kind.
-    fn flag(self) -> bool {
+    pub(crate) fn flag(self) -> bool {
         self.word(INFO) >> 31 == 1
     }
 
@@ -147,16 +186,16 @@ impl<'a> Words<'a> {
     }
 
     /// Returns the number at `index` of a part that has `size` numbers.
-    fn part(self, part: usize, size: usize, index: usize) -> u32 {
+    pub(crate) fn part(self, part: usize, size: usize, index: usize) -> u32 {
         self.word(HEAD + part * size + index)
     }
 
     /// Returns the indices of type numbers and of names in the type.
     pub(crate) fn places(self) -> (Vec<usize>, Vec<usize>) {
         let (mut types, mut names) = (Vec::new(), vec![NAME]);
-        if let Some(shape) = Shape::of(self.kind(), self.count()) {
+        if let Some(shape) = Shape::of(self.kind()) {
             types.extend(shape.refers.then_some(REFERRED));
-            for part in (0..shape.parts).map(|part| HEAD + part * shape.size) {
+            for part in (0..shape.count(self.count())).map(|part| HEAD + part * shape.size) {
                 types.extend(shape.types.iter().map(|at| part + at));
                 names.extend(shape.name.map(|at| part + at));
             }
@@ -166,15 +205,15 @@ impl<'a> Words<'a> {
 }
 
 /// The types and the strings of type information.
-struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// The offset of the types, in bytes.
-    types_at: usize,
-    types: &'a [U32],
-    strings: &'a [u8],
+    pub(crate) types_at: usize,
+    pub(crate) types: &'a [U32],
+    pub(crate) strings: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
-    fn of(bytes: &'a [u8]) -> Result<Parts<'a>, Malformed> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Result<Parts<'a>, Malformed> {
         let at_start = |reason: String| Malformed::new(0, reason);
         let (header, _) =
             Header::ref_from_prefix(bytes).map_err(|_| at_start("it is shorter than its header".to_owned()))?;

@@ -21,6 +21,7 @@ pub mod elf;
 mod format;
 mod generation;
 pub mod hook;
+pub mod kernel_types;
 pub mod limits;
 mod link;
 pub mod map_definition;

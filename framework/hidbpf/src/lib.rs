@@ -36,7 +36,6 @@ pub mod recorder;
 pub mod recording;
 pub mod replay;
 pub mod request;
-mod running;
 mod sys;
 pub mod tap;
 mod udev_files;
@@ -48,7 +47,7 @@ pub mod kernel {
 
     pub use hidbpf_core::kernel::*;
 
-    pub use crate::running::detect;
+    pub use hidbpf_core::running::detect;
 }
 
 pub mod manager {
@@ -64,6 +63,7 @@ pub mod manager {
 
 pub use hidbpf_descriptor as descriptor;
 
+use hidbpf_core::running;
 pub use hidbpf_core::{
     apply, attach, catalog, config, device, effect, error, exclusion, exports, fast, fields, files, foreign, hwdb, ids,
     manifest, matching, names, object, ops, options, original, pins, policy, refusal, resolve, set_options, setup,

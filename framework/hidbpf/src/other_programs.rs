@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use hid_bpf_src::ResolvedOps;
 use libbpf_rs::query::{LinkInfoIter, LinkTypeInfo};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 use serde::Serialize;
@@ -13,7 +12,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::ids::HidName;
 use crate::pins;
-use crate::running;
+use crate::running::{self, ResolvedOps};
 use crate::system::System;
 
 /// A struct_ops map that is attached to a device, but not by hidbpf.

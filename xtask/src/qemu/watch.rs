@@ -19,7 +19,7 @@ use crate::transcript::Transcript;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How long a machine may take to end after its verdict.
-const SHUTDOWN: Duration = Duration::from_secs(60);
+const SHUTDOWN: Duration = Duration::from_secs(3 * 60);
 
 /// How many of QEMU's last lines an error repeats.
 const QEMU_LINES: usize = 10;

@@ -48,7 +48,7 @@ fn read(context: &Context, source: &str, ids: Option<Ids>, choice: &Choice) -> R
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut posted = source::open(path, choice)?;
         let has_no_descriptor = posted.recording.devices.iter().all(|device| device.descriptor.is_empty());
-        if has_no_descriptor && posted.form != "recording" {
+        if has_no_descriptor && !posted.is_recording() {
             return Err(source::no_descriptor(source, &posted));
         }
         for (device, origin) in posted.recording.devices.iter_mut().zip(&posted.origins).filter(|(_, it)| !it.has_ids) {

@@ -69,7 +69,7 @@ fn drop_incomplete(path: &Path, posted: &mut Posted) -> Result<(), Error> {
     let has_descriptor: Vec<bool> =
         posted.recording.devices.iter().map(|device| !device.descriptor.is_empty()).collect();
     // A recording may say that a descriptor has no bytes.
-    if has_descriptor.iter().all(|has| *has) || posted.form == "recording" {
+    if has_descriptor.iter().all(|has| *has) || posted.is_recording() {
         return Ok(());
     }
     if !has_descriptor.contains(&true) {

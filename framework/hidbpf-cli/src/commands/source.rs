@@ -46,7 +46,7 @@ pub fn parse(name: &str, content: &[u8], choice: &Choice) -> Result<Posted, Erro
     })?;
     choose(name, &mut posted, choice)?;
     // A recording is what it looks like.
-    if posted.form != "recording" {
+    if !posted.is_recording() {
         posted.explain().iter().for_each(|line| output::say(line));
     }
     for note in &posted.notes {

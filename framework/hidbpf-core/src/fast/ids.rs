@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 
-use hid_bpf_src::{ResolvedMember, ResolvedOps};
 use hidbpf_prelink::{Checksum, Hook, Kfunc, MEMBERS};
 use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::Generation;
+use crate::running::{ResolvedMember, ResolvedOps};
 use crate::sysfs;
 use crate::system::System;
 

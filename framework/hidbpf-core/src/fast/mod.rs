@@ -1,8 +1,7 @@
 //! The fast loader: loads and attaches prelinked drivers without libbpf.
 //!
 //! It makes bpf() calls alone, with the data that the build put into the object. It needs the kernel's own ids and
-//! offsets ([`ResolvedIds`]). Syscall programs look these up inside the kernel, and they are cached until the next
-//! boot.
+//! offsets ([`ResolvedIds`]). It looks them up in the kernel's BTF, and they are cached until the next boot.
 //!
 //! Every failure closes everything that was opened, and returns an error of [`ErrorKind::NotFast`] with a [`LoadFailure`]
 //! as its cause. libbpf may still attach the driver, and its errors say more. The fast loader requests no log from the
@@ -15,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use hid_bpf_src::{
@@ -37,7 +37,7 @@ use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
-pub use hid_bpf_src::{ResolvedMember, ResolvedOps};
+pub use crate::running::{ResolvedMember, ResolvedOps};
 use ids::is_sane;
 pub use ids::{KernelIdentity, ResolvedIds};
 
@@ -62,17 +62,17 @@ pub enum LoadFailure {
         source: Errno,
     },
     /// A program needs a function that the kernel lacks.
-    #[error("the kernel has no function `{0}`")]
+    #[error("the kernel has no function `{0}` outside of modules")]
     NoFunction(String),
-    /// A program needs a function of a kernel module.
-    #[error("the kernel's function `{0}` is in a module, which only libbpf can link with")]
-    InModule(String),
     /// A program accesses a member of a kernel struct that this kernel lacks, or that has another size.
     #[error("the kernel's `struct {}` has no `{}` of {} bytes that can be reached", .0.of, .0.name, .0.size)]
     NoMember(Member),
     /// The kernel's types are of an unknown form.
     #[error("the kernel's `struct hid_bpf_ops` is one that only libbpf can fill")]
     UnknownOps,
+    /// The kernel's types can't be read.
+    #[error("failed to read the kernel's types")]
+    Types(#[source] io::Error),
     /// The kernel has no HID-BPF interface.
     #[error("the kernel has neither `struct hid_bpf_ops` nor `hid_bpf_attach_prog`")]
     NoHidBpf,
@@ -123,6 +123,8 @@ pub enum CacheUpdate {
 
 /// The fast loader.
 pub struct Fast {
+    /// The file with the kernel's BTF.
+    btf: PathBuf,
     kernel: Option<KernelIdentity>,
     ids: RefCell<Option<ResolvedIds>>,
     /// The ids from the file.
@@ -141,7 +143,7 @@ impl Fast {
         let kernel = KernelIdentity::of(system);
         let cached = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(cached?, kernel));
         let (ids, from_file) = (RefCell::new(cached.clone()), Cell::new(cached.is_some()));
-        Fast { kernel, ids, cached, from_file, failed: Rc::new(Cell::new(false)) }
+        Fast { btf: system.kernel_btf(), kernel, ids, cached, from_file, failed: Rc::new(Cell::new(false)) }
     }
 
     /// Records a failure that wrong kernel ids may have caused.
@@ -167,10 +169,8 @@ impl Fast {
 
     /// Looks up the ids of these functions, and of those in the file.
     fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
-        let mut ids = resolve::generation()?;
         let known = self.cached.iter().flat_map(|cached| cached.functions.keys()).map(String::as_str);
-        resolve::functions(&mut ids, &known.chain(functions.iter().copied()).collect())?;
-        Ok(ids)
+        resolve::look_up(&self.btf, &known.chain(functions.iter().copied()).collect())
     }
 
     fn not_fast(&self, driver: &ObjectFile, failure: LoadFailure) -> Error {
@@ -186,8 +186,8 @@ impl Fast {
         functions: &BTreeSet<&str>,
         act: impl Fn(&ResolvedIds) -> Result<T, LoadFailure>,
     ) -> Result<T, LoadFailure> {
-        let mut ids = self.ids.take().map_or_else(resolve::generation, Ok)?;
-        let result = resolve::functions(&mut ids, functions).and_then(|()| act(&ids));
+        let mut ids = self.ids.take().map_or_else(|| resolve::look_up(&self.btf, functions), Ok)?;
+        let result = resolve::functions(&mut ids, &self.btf, functions).and_then(|()| act(&ids));
         let is_suspect = matches!(&result, Err(failure) if failure.may_be_numbers());
         if is_suspect && self.from_file.replace(false) {
             let fresh = self.look_up(functions)?;

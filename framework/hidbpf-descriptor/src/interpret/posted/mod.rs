@@ -48,6 +48,9 @@ use draft::{Draft, Reading};
 use meaning::{is_descriptor, whole};
 use text::Text;
 
+/// The name of hid-recorder's own form, which this library writes too.
+const RECORDING: &str = "recording";
+
 /// The largest descriptor that is read from text, in bytes. The kernel takes 4096.
 const MAX_BYTES: usize = 1 << 16;
 
@@ -148,7 +151,7 @@ const TEXT_FORMS: [Form; 18] = [
 /// The names of all forms.
 pub const FORMS: [&str; TEXT_FORMS.len() + 3] = {
     let mut names = [""; TEXT_FORMS.len() + 3];
-    names[0] = "recording";
+    names[0] = RECORDING;
     names[1] = "USB capture";
     names[2] = "binary";
     let mut form = 0;
@@ -208,6 +211,11 @@ pub fn read(content: &[u8]) -> Result<Posted, Unreadable> {
 }
 
 impl Posted {
+    /// Returns whether the file is a recording that needed no reading of another tool's form.
+    pub fn is_recording(&self) -> bool {
+        self.form == RECORDING
+    }
+
     fn of_recording(recording: Recording) -> Posted {
         let origin = |device: &super::recording::RecordedDevice| Origin {
             title: device.name.clone(),
@@ -216,7 +224,7 @@ impl Posted {
             line: 0,
         };
         let origins = recording.devices.iter().map(origin).collect();
-        Posted { form: "recording", recording, origins, notes: Vec::new() }
+        Posted { form: RECORDING, recording, origins, notes: Vec::new() }
     }
 
     fn new(form: &'static str, reading: Reading) -> Result<Posted, Unreadable> {
