@@ -1,4 +1,5 @@
-//! Compiles every folder here that has a `driver.toml`. There is no list: a new folder is a new driver.
+//! Builds every folder here that has a `driver.toml`. There is no list: a new folder is a new driver. Folders with a
+//! `driver.bpf.c` are compiled. The others declare the repair in the manifest.
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,10 @@ fn compile_all(sdk: &Sdk, root: &Path, objects: &Path) -> Result<Vec<Result<Driv
     let work = || {
         let mut done = Vec::new();
         while let Some(folder) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(hidbpf_build::compile(&clang, sdk, folder, objects));
+            done.push(match hidbpf_build::is_declared(folder) {
+                true => hidbpf_build::compile_declared(folder, objects),
+                false => hidbpf_build::compile(&clang, sdk, folder, objects),
+            });
         }
         done
     };

@@ -101,7 +101,7 @@ fn recorded_drivers() -> Vec<Recorded> {
     drivers
 }
 
-/// The headers of the SDK that a driver includes, and the kinds of hooks that it has.
+/// The headers of the SDK that a driver includes, and the kinds of hooks that it has. A driver without C has no headers.
 fn family(source: &Path) -> String {
     /// The ends of the names of macros that make hooks.
     const HOOKS: [(&str, &str); 5] = [
@@ -111,8 +111,16 @@ fn family(source: &Path) -> String {
         ("HW_REQUEST(", "request"),
         ("OUTPUT_REPORT(", "output"),
     ];
-    let text =
-        fs::read_to_string(source).unwrap_or_else(|error| panic!("failed to read `{}`: {error}", source.display()));
+    let read = |path: &Path| {
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("failed to read `{}`: {error}", path.display()))
+    };
+    if !source.exists() {
+        let text = read(&source.with_file_name("driver.toml"));
+        let declared = [("[[descriptor]]", "descriptor"), ("[[report]]", "event")].into_iter();
+        let hooks = declared.filter(|(part, _)| text.contains(part)).map(|(_, kind)| kind);
+        return ["declared"].into_iter().chain(hooks).collect::<Vec<_>>().join(" ");
+    }
+    let text = read(source);
     let headers = text.lines().filter_map(|line| line.strip_prefix("#include <hidbpf/")?.strip_suffix(".h>"));
     let hooks = HOOKS.into_iter().filter(|(end, _)| text.contains(end)).map(|(_, kind)| kind);
     let words: std::collections::BTreeSet<&str> = headers.chain(hooks).collect();

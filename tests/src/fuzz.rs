@@ -183,15 +183,40 @@ pub fn prelinked(bytes: &[u8]) {
 
 /// Runs on a `driver.toml`, and on the manifest in an object.
 pub fn manifest(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    if let Err(error) = Manifest::parse(Path::new("driver.toml"), &text) {
-        assert!(error.to_string().starts_with("driver.toml"), "{error}");
+    let (path, text) = (Path::new("driver.toml"), String::from_utf8_lossy(bytes));
+    match Manifest::parse(path, &text) {
+        Err(error) => assert!(error.to_string().starts_with("driver.toml"), "{error}"),
+        Ok(manifest) => declared(path, &text, &manifest),
     }
     if let Ok(embedded) = Embedded::from_section(Path::new("fuzz.bpf.o"), bytes) {
         let written = embedded.to_section().expect("what was read can be written");
         assert_eq!(Embedded::from_section(Path::new("fuzz.bpf.o"), &written).ok(), Some(embedded));
     }
 }
+
+/// Makes an object of the repairs that a manifest declares.
+fn declared(path: &Path, text: &str, manifest: &Manifest) {
+    let Ok(declaration) = hidbpf_declare::read(path, text) else { return };
+    let recorded = DECLARED.map(|descriptor| hidbpf_declare::Recorded {
+        recording: "mouse.hid".to_owned(),
+        rule: 0,
+        descriptor: descriptor.to_vec(),
+    });
+    if let Ok(object) = hidbpf_declare::object(path, text, "driver.toml", manifest, &declaration, &recorded)
+        && !declaration.is_empty()
+    {
+        replay::Object::parse(&object).expect("an object that was made can be read");
+        hidbpf_prelink::link(&object).expect("an object that was made can be prelinked");
+    }
+    // What C can't say is an error.
+    let _ = hidbpf_declare::source(path, text, manifest, &declaration, &recorded);
+}
+
+/// The descriptor of a mouse for declared repairs.
+const DECLARED: [&[u8]; 1] = [&[
+    5, 1, 9, 2, 0xa1, 1, 0x85, 1, 5, 9, 0x19, 1, 0x29, 8, 0x15, 0, 0x25, 1, 0x75, 1, 0x95, 8, 0x81, 2, 5, 1, 9, 0x30,
+    9, 0x31, 0x16, 1, 0xf8, 0x26, 255, 7, 0x75, 12, 0x95, 2, 0x81, 6, 0xc0,
+]];
 
 /// Runs on a state file.
 pub fn state(bytes: &[u8]) {

@@ -16,6 +16,9 @@ use anyhow::{Context, Result, bail, ensure};
 /// The page that is run as a whole, and ends with a driver.
 pub const WRITING_A_DRIVER: &str = include_str!("../../docs/writing-a-driver.md");
 
+/// The page that makes a driver without C, and ends with it.
+pub const FIXING_WITHOUT_CODE: &str = include_str!("../../docs/fixing-without-code.md");
+
 macro_rules! pages {
     ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("../../", $path)))),*] };
 }
@@ -103,6 +106,12 @@ impl Command {
             printed += &format!("[exit {}]\n", output.status.code().context("a signal has ended the shell")?);
         }
         Ok(printed)
+    }
+
+    /// Returns the name and the text of the file that it writes, if it is `cat` with a here-document.
+    pub fn here_document(&self) -> Option<(&str, &str)> {
+        let (name, rest) = self.text.strip_prefix("cat > ")?.split_once(" << EOF\n")?;
+        Some((name, rest.strip_suffix("EOF")?))
     }
 
     /// Returns the part after `sudo`, for a command that needs root and the device.

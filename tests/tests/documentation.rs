@@ -14,7 +14,7 @@ use std::{env, fs};
 
 use hidbpf::manifest::Manifest;
 use hidbpf_build::{Clang, Sdk};
-use hidbpf_tests::walkthrough::{self, PAGES, Place, Step, WRITING_A_DRIVER, steps};
+use hidbpf_tests::walkthrough::{self, FIXING_WITHOUT_CODE, PAGES, Place, Step, WRITING_A_DRIVER, steps};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
@@ -87,7 +87,11 @@ fn every_command_is_run() {
 /// Every page with commands is in the list.
 #[test]
 fn every_page_is_looked_at() {
-    let known: BTreeSet<&str> = PAGES.iter().map(|(page, _)| *page).chain(["docs/writing-a-driver.md"]).collect();
+    let known: BTreeSet<&str> = PAGES
+        .iter()
+        .map(|(page, _)| *page)
+        .chain(["docs/writing-a-driver.md", "docs/fixing-without-code.md"])
+        .collect();
     let mut pages = Vec::new();
     for folder in [".", "docs", "docs/devices", "fuzz", "packaging"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
@@ -109,7 +113,7 @@ fn every_page_is_looked_at() {
 #[test]
 fn commands_in_sentences_are_there() {
     let mut words = BTreeSet::new();
-    for (_, text) in PAGES.iter().chain([("", WRITING_A_DRIVER)].iter()) {
+    for (_, text) in PAGES.iter().chain([("", WRITING_A_DRIVER), ("", FIXING_WITHOUT_CODE)].iter()) {
         for quoted in text.split('`').skip(1).step_by(2) {
             let typed = quoted.strip_prefix("sudo ").unwrap_or(quoted);
             let word =

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("hidbpf-descriptor", &[]),
     ("hidbpf-prelink", &[]),
     ("hidbpf-replay", &["hidbpf-descriptor", "hidbpf-prelink"]),
@@ -14,7 +14,8 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("hidbpf-core", &["hid-bpf-src", "hidbpf-descriptor", "hidbpf-prelink"]),
     ("hidbpf-helper", &["hidbpf-core"]),
     ("hidbpf", &["hid-bpf-src", "hidbpf-core", "hidbpf-descriptor", "hidbpf-prelink", "hidbpf-replay"]),
-    ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-prelink"]),
+    ("hidbpf-declare", &["hidbpf-core", "hidbpf-descriptor", "hidbpf-prelink"]),
+    ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-declare", "hidbpf-prelink"]),
     ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
 ];

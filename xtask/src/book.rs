@@ -120,7 +120,9 @@ fn page_name(path: &str) -> String {
 fn source(root: &Path, driver: &str) -> Result<String> {
     let folder = root.join("drivers").join(driver);
     let manifest = read(&folder.join("driver.toml"))?;
-    let code = read(&folder.join("driver.bpf.c"))?;
+    // A driver without C declares its repair in the manifest.
+    let source = folder.join("driver.bpf.c");
+    let code = if source.exists() { format!("\n## Source\n\n```c\n{}```\n", read(&source)?) } else { String::new() };
     let notes = folder.join("README.md");
     // The page has the heading already.
     let notes = if notes.exists() {
@@ -129,7 +131,7 @@ fn source(root: &Path, driver: &str) -> Result<String> {
         None
     };
     let notes = notes.unwrap_or_default();
-    Ok(format!("{notes}\n## Manifest\n\n```toml\n{manifest}```\n\n## Source\n\n```c\n{code}```\n"))
+    Ok(format!("{notes}\n## Manifest\n\n```toml\n{manifest}```\n{code}"))
 }
 
 /// Returns a link of the page `name`, at the file `path`, as it is in the book. `None` for a folder, which has no page.

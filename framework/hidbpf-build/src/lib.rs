@@ -1,4 +1,5 @@
 //! Tools for driver authors: creates a new driver's folder, compiles a driver, and runs it on the folder's recordings.
+//! A driver is C, or its manifest declares the repair, which needs no compiler.
 //! Also compiles foreign sources, which are written for udev-hid-bpf or for the kernel tree.
 //!
 //! A driver's object has the programs of both HID-BPF generations, with the manifest and the prelinked programs as
@@ -8,6 +9,8 @@
 //! clang. Objects contain no local directories and no time.
 
 mod clang;
+mod declared;
+mod driver;
 mod effort;
 mod error;
 mod export;
@@ -31,6 +34,8 @@ use hidbpf::manifest::{Embedded, Manifest, Requirement};
 use hidbpf::names::DriverName;
 
 pub use clang::{Clang, ENVIRONMENT, OLDEST_CLANG};
+pub use declared::{compile_declared, declared_source, is_declared};
+pub use driver::Driver;
 pub use effort::warnings as effort_warnings;
 pub use error::BuildError;
 pub use export::export;
@@ -38,7 +43,7 @@ pub use folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE, driver_folders};
 pub use foreign::{ForeignDriver, SOURCE_SUFFIX, compile_foreign, object_path, write_foreign_headers};
 pub use recordings::{Checked, check, recordings, recordings_beside};
 pub use refused::Refused;
-pub use scaffold::{Interface, scaffold};
+pub use scaffold::{Chosen, Interface, scaffold, scaffold_repair};
 
 /// The location of the SDK's headers.
 #[derive(Clone, Debug)]
@@ -50,17 +55,15 @@ pub enum Sdk {
     Embedded,
 }
 
-/// A compiled driver.
-#[derive(Clone, Debug)]
-pub struct Driver {
-    /// The driver's name, which is its folder's.
-    pub name: DriverName,
-    /// The object, `<name>.bpf.o`.
-    pub object: PathBuf,
-    /// The input files. If one changes, the object is out of date.
-    pub inputs: Vec<PathBuf>,
-    /// clang's warnings, and the reason if the driver isn't prelinked. One line each.
-    pub warnings: Vec<String>,
+/// Builds the driver in `folder` to `<name>.bpf.o` in `output`. Finds a clang only if the driver is C.
+///
+/// # Errors
+/// As for [`Clang::find`] and [`compile`], or for [`compile_declared`].
+pub fn build(sdk: &Sdk, folder: &Path, output: &Path) -> Result<Driver, BuildError> {
+    match is_declared(folder) {
+        true => compile_declared(folder, output),
+        false => compile(&Clang::find()?, sdk, folder, output),
+    }
 }
 
 /// Compiles the driver in `folder` to `<name>.bpf.o` in `output`, which is created if necessary.
@@ -74,6 +77,7 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     let name = driver_name(&folder)?;
     let manifest_path = folder.join(MANIFEST_FILE);
     let manifest = Manifest::read(&manifest_path)?;
+    declared::refuse_beside_source(&manifest, &manifest_path)?;
     let object = output.join(format!("{name}.bpf.o"));
     fs::create_dir_all(output).map_err(|source| BuildError::io("create", output, source))?;
     let include = match sdk {
@@ -94,25 +98,9 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     if manifest.requires.contains(&Requirement::StructOps) {
         options.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
     }
-    let mut compiled = clang.compile(&clang::Job { source: &folder.join(SOURCE_FILE), include: &include, options })?;
-    let broken = |problem| BuildError::Object { name: name.clone(), problem };
-    object::check(&compiled.object, &manifest).map_err(broken)?;
-    options::fill(&mut compiled.object, &manifest).map_err(broken)?;
-    variables::check(&compiled.object, &manifest).map_err(broken)?;
-    let section = Embedded::new(name.clone(), manifest)
-        .to_section()
-        .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;
+    let compiled = clang.compile(&clang::Job { source: &folder.join(SOURCE_FILE), include: &include, options })?;
     let mut warnings = compiled.warnings;
-    let prelinked = match hidbpf_prelink::link(&compiled.object) {
-        Ok(prelinked) => Some(prelinked),
-        Err(why) => {
-            warnings.push(format!("the driver `{name}` is not prelinked, and takes longer to attach: {why}"));
-            None
-        }
-    };
-    let mut bytes = object::with_sections(&compiled.object, &section, prelinked.as_deref()).map_err(broken)?;
-    hidbpf::object::write_fingerprint(&object, &mut bytes).map_err(|error| broken(error.to_string()))?;
-    write_whole(&object, &bytes)?;
+    finish(compiled.object, &name, manifest, &object, &mut warnings)?;
 
     let mut inputs = compiled.inputs;
     inputs.push(manifest_path);
@@ -120,6 +108,34 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     inputs.dedup();
     stamp.write(&inputs, &warnings)?;
     Ok(Driver { name, object, inputs, warnings })
+}
+
+/// Completes a driver's object: checks it, fills in the options, adds the manifest and the prelinked programs, and
+/// writes it. Adds to the warnings if it can't be prelinked.
+fn finish(
+    mut compiled: Vec<u8>,
+    name: &DriverName,
+    manifest: Manifest,
+    object: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<(), BuildError> {
+    let broken = |problem| BuildError::Object { name: name.clone(), problem };
+    object::check(&compiled, &manifest).map_err(broken)?;
+    options::fill(&mut compiled, &manifest).map_err(broken)?;
+    variables::check(&compiled, &manifest).map_err(broken)?;
+    let section = Embedded::new(name.clone(), manifest)
+        .to_section()
+        .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;
+    let prelinked = match hidbpf_prelink::link(&compiled) {
+        Ok(prelinked) => Some(prelinked),
+        Err(why) => {
+            warnings.push(format!("the driver `{name}` is not prelinked, and takes longer to attach: {why}"));
+            None
+        }
+    };
+    let mut bytes = object::with_sections(&compiled, &section, prelinked.as_deref()).map_err(broken)?;
+    hidbpf::object::write_fingerprint(object, &mut bytes).map_err(|error| broken(error.to_string()))?;
+    write_whole(object, &bytes)
 }
 
 /// Returns a driver's name, which is its folder's.

@@ -122,6 +122,7 @@ fn listed_in_map(file: &Elf<'_>) -> Vec<String> {
 pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let failed = |error: object::build::Error| format!("its manifest can't be added: {error}");
     let mut builder = Builder::read(object).map_err(failed)?;
+    let has_names = builder.sections.iter().any(|section| matches!(section.data, SectionData::SectionString));
     let mut add = |name, kind, data| {
         let section: &mut Section<'_> = builder.sections.add();
         section.name = ByteString::from(name);
@@ -134,7 +135,9 @@ pub(crate) fn with_sections(object: &[u8], manifest: &[u8], prelinked: Option<&[
         add(hidbpf_prelink::SECTION, SHT_PROGBITS, SectionData::Data(prelinked.into()));
     }
     // libbpf's linker puts section names and symbol names into one table, but the builder requires two.
-    add(".shstrtab", SHT_STRTAB, SectionData::SectionString);
+    if !has_names {
+        add(".shstrtab", SHT_STRTAB, SectionData::SectionString);
+    }
     let mut bytes = Vec::new();
     builder.write(&mut bytes).map_err(failed)?;
     Ok(bytes)

@@ -294,7 +294,7 @@ pub enum Command {
     /// and the place of each field in the reports.
     #[command(
         after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3\n  \
-            hidbpf new my-ups --from descriptor.txt --id usb:3746:ffff"
+            hidbpf new my-ups --from descriptor.txt --id usb:3746:ffff\n  hidbpf new my-mouse --from mouse.hid --repair"
     )]
     New {
         /// The driver's name, such as `logitech-m90`. The folder of that name is created in the current directory
@@ -308,13 +308,17 @@ pub enum Command {
         /// /sys/bus/hid/devices
         #[arg(long = "id", alias = "ids", value_name = "BUS:VENDOR:PRODUCT", value_parser = ids)]
         ids: Option<(Bus, VendorId, ProductId)>,
+        /// Create a driver without C: the manifest declares the repairs of these findings of `hidbpf diagnose`. Without a FINDING, of all
+        /// that are certain or likely
+        #[arg(long, value_name = "FINDING", num_args = 0..)]
+        repair: Option<Vec<String>>,
         #[command(flatten)]
         choice: Choice,
     },
     /// Compile a driver's folder or a foreign source, and run it over its recordings
     ///
     /// Needs clang, but neither the device, nor root, nor a kernel with HID-BPF. Writes a folder's object to its `build`, with the headers
-    /// that it was compiled with.
+    /// that it was compiled with. A driver whose manifest declares the repair, without a `driver.bpf.c`, needs no clang either.
     ///
     /// A foreign source is a single file that is written for udev-hid-bpf or for the kernel tree. Its object is for Linux 6.11 and later. If
     /// it suits Linux 6.3 to 6.10, it gets a second object, with the next lower number. Headers beside the source are preferred to

@@ -7,7 +7,7 @@
 use hidbpf_prelink::match_table::DeviceIds;
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::manifest::{Kind, Manifest, Match, Status};
+use crate::manifest::{Declared, Kind, Manifest, Match, Status};
 use crate::names::ForeignName;
 
 /// The origin of an object.
@@ -43,6 +43,8 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         options: Vec::new(),
         fields: Vec::new(),
         exports: Vec::new(),
+        descriptor: Declared::default(),
+        report: Declared::default(),
         any_device: false,
         matches: devices.iter().map(rule).collect(),
     }

@@ -58,12 +58,28 @@ pub struct Manifest {
     /// The udev properties that the setup sets on the device.
     #[serde(rename = "export", default, skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
+    /// Whether the manifest declares changes of descriptors. Only the build reads them.
+    #[serde(rename = "descriptor", default, skip_serializing)]
+    pub descriptor: Declared,
+    /// Whether the manifest declares rules for reports. Only the build reads them.
+    #[serde(rename = "report", default, skip_serializing)]
+    pub report: Declared,
     /// Whether the driver, a preference, suits any device that a user chooses. Then it has no match rules.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_device: bool,
     /// The match rules for devices or their interfaces. One of them must apply.
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
+}
+
+/// Whether a part of the manifest is there that only the build reads: the crate `hidbpf-declare`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Declared(pub bool);
+
+impl<'de> Deserialize<'de> for Declared {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Declared(true))
+    }
 }
 
 /// Whether a driver fixes a defect or serves a preference.

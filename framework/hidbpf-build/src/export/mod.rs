@@ -91,7 +91,10 @@ int BPF_PROG(hid_fix_event, struct hid_bpf_ctx *hctx, enum hid_report_type type)
 pub fn export(folder: &Path) -> Result<String, BuildError> {
     let manifest = Manifest::read(&folder.join(MANIFEST_FILE))?;
     let path = folder.join(SOURCE_FILE);
-    let text = fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?;
+    let text = match crate::is_declared(folder) {
+        true => crate::declared_source(folder)?,
+        false => fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?,
+    };
     of(&manifest, &text).map_err(|why| BuildError::NotExported { folder: folder.to_owned(), why })
 }
 

@@ -3,6 +3,7 @@
 
 mod layout;
 mod macros;
+mod repair;
 
 use std::fmt::Write;
 use std::fs;
@@ -17,6 +18,8 @@ use hidbpf::recording::{Event, RecordedDevice, Recording};
 use crate::error::BuildError;
 use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE};
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
+
+pub use repair::{Chosen, scaffold_repair};
 
 /// clangd's options. It looks for the file in the source's folder and above.
 const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
@@ -81,6 +84,8 @@ struct Described<'a> {
     descriptor: Anatomy,
     /// The prefix of its array and its constants.
     prefix: String,
+    /// The expected descriptor, if the driver's repair is known.
+    fixed: Option<Vec<u8>>,
 }
 
 /// Writes a new driver's folder into `directory` and returns its path. On failure nothing is left behind.
@@ -89,13 +94,25 @@ struct Described<'a> {
 /// The file or folder already exists, the kernel calls no driver for a descriptor of this size, two interfaces can't be
 /// distinguished, or writing failed.
 pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
+    let described = describe(name, interfaces)?;
+    let manifest = manifest(&described);
+    let sources = vec![(SOURCE_FILE, source(&described)), ("compile_flags.txt", COMPILE_FLAGS.to_owned())];
+    write_folder(directory, name, &described, sources, manifest)
+}
+
+/// Writes a folder with these sources, the manifest and the recordings.
+fn write_folder(
+    directory: &Path,
+    name: &DriverName,
+    described: &[Described<'_>],
+    sources: Vec<(&str, String)>,
+    manifest: String,
+) -> Result<PathBuf, BuildError> {
     let folder = directory.join(name.as_str());
     if folder.symlink_metadata().is_ok() {
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(BuildError::io("create", &folder, source));
     }
-    let described = describe(name, interfaces)?;
-    let manifest = manifest(&described);
     // An invalid manifest would be an error of this program. Find it now instead of at the first build.
     Manifest::parse(&folder.join(MANIFEST_FILE), &manifest)?;
 
@@ -107,17 +124,19 @@ pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -
     fs::create_dir(&recordings).map_err(|error| BuildError::io("create", &recordings, error))?;
     let mut files = vec![
         (scratch.path().join(MANIFEST_FILE), manifest),
-        (scratch.path().join(SOURCE_FILE), source(&described)),
-        (scratch.path().join("compile_flags.txt"), COMPILE_FLAGS.to_owned()),
         (scratch.path().join(".gitignore"), format!("/{OUTPUT_FOLDER}/\n")),
     ];
-    for Described { interface, .. } in &described {
+    files.extend(sources.into_iter().map(|(file, text)| (scratch.path().join(file), text)));
+    for Described { interface, fixed, .. } in described {
         let Recording { devices, events, comments } = &interface.recording;
         let mut expected = Recording { comments: comments.clone(), devices: devices.clone(), events: events.clone() };
         let note = "Expected result: change the lines that the driver should change.";
         expected.comments.insert(0, note.to_owned());
         for device in &mut expected.devices {
             (device.properties, device.features) = Default::default();
+            if let Some(fixed) = fixed {
+                device.descriptor.clone_from(fixed);
+            }
         }
         files.push((recordings.join(format!("{}{SUFFIX}", interface.name)), interface.recording.to_string()));
         files.push((recordings.join(format!("{}{EXPECTED_SUFFIX}", interface.name)), expected.to_string()));
@@ -162,7 +181,7 @@ fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<De
                 )));
             }
             let prefix = if interfaces.len() == 1 { String::new() } else { format!("{}-", interface.name) };
-            described.push(Described { interface, device, descriptor, prefix: prefix.replace('-', "_") });
+            described.push(Described { interface, device, descriptor, prefix: prefix.replace('-', "_"), fixed: None });
         }
     }
     if described.is_empty() {

@@ -38,10 +38,12 @@ pub struct Request {
 }
 
 pub fn run(context: &Context, request: &Request) -> Outcome {
-    // Errors that prevent every build are reported at once, even when builds repeat.
-    let clang = Clang::find().map_err(failed)?;
     let input = Input::of(request);
-    let once = || build(context, &clang, request, &input);
+    // Errors that prevent every build are reported at once, even when builds repeat.
+    if input.needs_clang() {
+        Clang::find().map_err(failed)?;
+    }
+    let once = || build(context, request, &input);
     if !request.watch {
         return once();
     }
@@ -139,11 +141,19 @@ impl Input {
         !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(is_made)
     }
 
-    fn compile(&self, clang: &Clang) -> Result<Built, Error> {
+    /// Returns whether it is C. A driver whose manifest declares the repair needs no compiler.
+    fn needs_clang(&self) -> bool {
+        match self {
+            Input::Folder { folder, .. } => !hidbpf_build::is_declared(folder),
+            Input::Foreign { .. } => true,
+        }
+    }
+
+    fn compile(&self) -> Result<Built, Error> {
         Ok(match self {
             Input::Folder { folder, output } => {
-                let Driver { object, warnings, .. } =
-                    hidbpf_build::compile(clang, &Sdk::Embedded, folder, output).map_err(failed)?;
+                let driver = hidbpf_build::build(&Sdk::Embedded, folder, output);
+                let Driver { object, warnings, .. } = driver.map_err(failed)?;
                 let recordings = hidbpf_build::recordings(folder).map_err(failed)?;
                 Built { driver: DriverObject::read(&object)?, objects: vec![object], warnings, recordings }
             }
@@ -152,7 +162,8 @@ impl Input {
                     let what = || format!("failed to create `{}`", directory.display());
                     std::fs::create_dir_all(directory).map_err(|error| Error::because(ErrorKind::Io, what(), error))?;
                 }
-                let foreign = hidbpf_build::compile_foreign(clang, source, object).map_err(failed)?;
+                let clang = Clang::find().map_err(failed)?;
+                let foreign = hidbpf_build::compile_foreign(&clang, source, object).map_err(failed)?;
                 let objects = foreign.objects().cloned().collect();
                 let recordings = hidbpf_build::recordings_beside(source);
                 Built { driver: foreign.read()?, objects, warnings: foreign.warnings, recordings }
@@ -197,8 +208,8 @@ impl Built {
     }
 }
 
-fn build(context: &Context, clang: &Clang, request: &Request, input: &Input) -> Outcome {
-    let built = input.compile(clang)?;
+fn build(context: &Context, request: &Request, input: &Input) -> Outcome {
+    let built = input.compile()?;
     for warning in &built.warnings {
         eprintln!("{warning}");
     }

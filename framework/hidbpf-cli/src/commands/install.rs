@@ -12,7 +12,7 @@ use hidbpf::manager::Manager;
 use hidbpf::matching::Verdict;
 use hidbpf::names::DriverName;
 use hidbpf::object::DriverObject;
-use hidbpf_build::{Clang, Sdk};
+use hidbpf_build::Sdk;
 
 use super::build::failed;
 use super::{Context, config, unload};
@@ -93,8 +93,7 @@ pub fn uninstall(context: &Context, name: &DriverName, dry_run: bool) -> Outcome
 fn built(folder: &Path) -> Result<DriverObject, Error> {
     let output = tempfile::tempdir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to make a directory to build in", error))?;
-    let clang = Clang::find().map_err(failed)?;
-    let driver = hidbpf_build::compile(&clang, &Sdk::Embedded, folder, output.path()).map_err(failed)?;
+    let driver = hidbpf_build::build(&Sdk::Embedded, folder, output.path()).map_err(failed)?;
     for warning in &driver.warnings {
         tracing::warn!("{warning}");
     }

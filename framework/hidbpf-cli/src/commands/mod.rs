@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Diagnose { what, choice } => diagnose::run(&context, &what, &choice),
         Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
-        Command::New { name, from, ids, choice } => new::run(&context, &name, &from, ids, &choice),
+        Command::New { name, from, ids, repair, choice } => new::run(&context, &name, &from, ids, repair, &choice),
         Command::Build { what, output, device, watch } => {
             build::run(&context, &build::Request { what, output, device, watch })
         }

@@ -11,7 +11,7 @@ use hidbpf::names::DriverName;
 use hidbpf::recorder;
 use hidbpf::recording::Recording;
 use hidbpf::text::Printable;
-use hidbpf_build::Interface;
+use hidbpf_build::{Chosen, Interface};
 use serde_json::json;
 
 use super::Context;
@@ -19,16 +19,38 @@ use super::source;
 use crate::args::Choice;
 use crate::output::{self, Outcome};
 
-pub fn run(context: &Context, name: &DriverName, from: &[String], ids: Option<Ids>, choice: &Choice) -> Outcome {
+pub fn run(
+    context: &Context,
+    name: &DriverName,
+    from: &[String],
+    ids: Option<Ids>,
+    repair: Option<Vec<String>>,
+    choice: &Choice,
+) -> Outcome {
     let mut interfaces = Vec::new();
     for source in from {
         interfaces.extend(read(context, source, ids, choice)?);
     }
     let here = env::current_dir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to find the current directory", error))?;
-    hidbpf_build::scaffold(&here, name, &interfaces).map_err(super::build::failed)?;
+    let is_declared = repair.is_some();
+    match repair {
+        None => hidbpf_build::scaffold(&here, name, &interfaces),
+        Some(findings) => {
+            let chosen = if findings.is_empty() { Chosen::Sure } else { Chosen::Named(findings) };
+            hidbpf_build::scaffold_repair(&here, name, &interfaces, &chosen)
+        }
+    }
+    .map_err(super::build::failed)?;
     if context.json {
         return output::json("new", &json!({ "driver": name, "folder": here.join(name.as_str()) }));
+    }
+    if is_declared {
+        return output::text(format_args!(
+            "{name}/driver.toml     the manifest: device, defect, match rule, and the repair\n\
+             {name}/recordings/     the recordings, and the expected results\n\
+             Next: `hidbpf build {name}` builds the driver and runs it over the recordings\n"
+        ));
     }
     output::text(format_args!(
         "{name}/driver.toml     the manifest: device, defect, match rule\n\

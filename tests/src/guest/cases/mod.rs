@@ -5,6 +5,7 @@ mod attach;
 mod author;
 mod comeback;
 pub(super) mod configuration;
+mod declared;
 mod descriptors;
 mod documentation;
 mod drivers;
@@ -212,6 +213,7 @@ fn table() -> Vec<Case> {
         evil::CASES,
         exports::CASES,
         author::CASES,
+        declared::CASES,
         documentation::CASES,
         configuration::CASES,
         asus::CASES,

@@ -1,0 +1,265 @@
+//! Writes type information (Documentation/bpf/btf.rst): the kernel's types that the programs use, and the variables.
+
+use std::collections::HashMap;
+
+use crate::assembler::Code;
+
+/// A type's number. 0 is void.
+pub(crate) type Id = u32;
+
+const INT: u32 = 1;
+const PTR: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const FUNC: u32 = 12;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+
+const SIGNED: u32 = 1 << 24;
+const BOOL: u32 = 4 << 24;
+
+/// `enum btf_func_linkage` and `BTF_VAR_GLOBAL_ALLOCATED`.
+const GLOBAL: u32 = 1;
+const EXTERN: u32 = 2;
+
+/// The magic number and version that begin both sections.
+const MAGIC: u32 = 0xeb9f | 1 << 16;
+
+/// The number of characters of a line that the object keeps. Readers refuse long strings.
+const LINE_MAX: usize = 100;
+
+/// Type information that is being written.
+#[derive(Default)]
+pub(crate) struct Types {
+    words: Vec<u32>,
+    count: u32,
+    strings: Vec<u8>,
+    offsets: HashMap<String, u32>,
+    named: HashMap<&'static str, Id>,
+}
+
+/// A program's place and data, for `.BTF.ext`.
+pub(crate) struct Function<'a> {
+    pub section: &'a str,
+    pub ty: Id,
+    pub code: &'a Code,
+}
+
+/// The lines of the manifest.
+pub(crate) struct Lines<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    pub text: &'a str,
+}
+
+impl Types {
+    /// Returns the offset of a string.
+    pub fn string(&mut self, text: &str) -> u32 {
+        if self.strings.is_empty() {
+            self.strings.push(0);
+        }
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(offset) = self.offsets.get(text) {
+            return *offset;
+        }
+        let offset = self.strings.len() as u32;
+        self.strings.extend_from_slice(text.as_bytes());
+        self.strings.push(0);
+        self.offsets.insert(text.to_owned(), offset);
+        offset
+    }
+
+    fn add(&mut self, name: &str, kind: u32, count: usize, last: u32, parts: &[u32]) -> Id {
+        let name = self.string(name);
+        self.words.extend([name, kind << 24 | count as u32, last]);
+        self.words.extend_from_slice(parts);
+        self.count += 1;
+        self.count
+    }
+
+    fn once(&mut self, name: &'static str, make: impl FnOnce(&mut Types) -> Id) -> Id {
+        if let Some(id) = self.named.get(name) {
+            return *id;
+        }
+        let id = make(self);
+        self.named.insert(name, id);
+        id
+    }
+
+    fn integer(&mut self, name: &'static str, size: u32, encoding: u32) -> Id {
+        self.once(name, |types| types.add(name, INT, 0, size, &[encoding | (size * 8)]))
+    }
+
+    pub fn int(&mut self) -> Id {
+        self.integer("int", 4, SIGNED)
+    }
+
+    pub fn unsigned(&mut self) -> Id {
+        self.integer("unsigned int", 4, 0)
+    }
+
+    pub fn long(&mut self) -> Id {
+        self.integer("long long", 8, SIGNED)
+    }
+
+    pub fn byte(&mut self) -> Id {
+        self.integer("unsigned char", 1, 0)
+    }
+
+    pub fn bool(&mut self) -> Id {
+        self.integer("_Bool", 1, BOOL)
+    }
+
+    fn char(&mut self) -> Id {
+        self.integer("char", 1, SIGNED)
+    }
+
+    fn word(&mut self) -> Id {
+        self.integer("unsigned long long", 8, 0)
+    }
+
+    fn pointer(&mut self, to: Id) -> Id {
+        self.add("", PTR, 0, to, &[])
+    }
+
+    pub fn array(&mut self, of: Id, count: u32) -> Id {
+        let index = self.unsigned();
+        self.add("", ARRAY, 0, 0, &[of, index, count])
+    }
+
+    /// A text of so many bytes, as the licence is.
+    pub fn text(&mut self, size: u32) -> Id {
+        let char = self.char();
+        self.array(char, size)
+    }
+
+    /// A struct or union: each member with its type and its offset in bytes.
+    fn record(&mut self, name: &str, kind: u32, size: u32, members: &[(&str, Id, u32)]) -> Id {
+        let parts: Vec<u32> =
+            members.iter().flat_map(|(name, ty, offset)| [self.string(name), *ty, offset * 8]).collect();
+        self.add(name, kind, members.len(), size, &parts)
+    }
+
+    /// An enumeration whose constants count from 0.
+    pub fn enumeration(&mut self, name: &str, constants: &[String]) -> Id {
+        let parts: Vec<u32> = constants.iter().zip(0..).flat_map(|(name, value)| [self.string(name), value]).collect();
+        self.add(name, ENUM, constants.len(), 4, &parts)
+    }
+
+    fn prototype(&mut self, result: Id, parameters: &[(&str, Id)]) -> Id {
+        let parts: Vec<u32> = parameters.iter().flat_map(|(name, ty)| [self.string(name), *ty]).collect();
+        self.add("", FUNC_PROTO, parameters.len(), result, &parts)
+    }
+
+    /// `struct hid_bpf_ctx`, with the members that programs use. The kernel moves each access to its own member.
+    /// [`crate::assembler::Member`] has the paths to the members.
+    pub fn context(&mut self) -> Id {
+        self.once("hid_bpf_ctx", |types| {
+            let (int, unsigned) = (types.int(), types.unsigned());
+            let device = types.record("hid_device", STRUCT, 4, &[("id", unsigned, 0)]);
+            let device = types.pointer(device);
+            let kinds = ["HID_INPUT_REPORT", "HID_OUTPUT_REPORT", "HID_FEATURE_REPORT"].map(str::to_owned);
+            let kind = types.enumeration("hid_report_type", &kinds);
+            let sizes = types.record("", UNION, 4, &[("retval", int, 0), ("size", int, 0)]);
+            let members =
+                [("hid", device, 0), ("allocated_size", unsigned, 8), ("report_type", kind, 12), ("", sizes, 16)];
+            types.record("hid_bpf_ctx", STRUCT, 24, &members)
+        })
+    }
+
+    /// `struct hid_bpf_ops`, with these hooks.
+    pub fn ops(&mut self, hooks: &[&str]) -> (Id, u32) {
+        let (int, unsigned) = (self.int(), self.unsigned());
+        let context = self.context();
+        let context = self.pointer(context);
+        let callback = self.prototype(int, &[("", context)]);
+        let callback = self.pointer(callback);
+        let mut members = vec![("hid_id", int, 0), ("flags", unsigned, 4)];
+        members.extend(hooks.iter().zip(1..).map(|(hook, place)| (*hook, callback, place * 8)));
+        let size = 8 + 8 * hooks.len() as u32;
+        (self.record("hid_bpf_ops", STRUCT, size, &members), size)
+    }
+
+    /// A program.
+    pub fn program(&mut self, name: &str) -> Id {
+        let (int, word) = (self.int(), self.word());
+        let arguments = self.once("arguments", |types| types.pointer(word));
+        let prototype = self.once("program", |types| types.prototype(int, &[("args", arguments)]));
+        self.add(name, FUNC, GLOBAL as usize, prototype, &[])
+    }
+
+    /// The kernel function `hid_bpf_get_data()`.
+    pub fn get_data(&mut self, name: &'static str) -> Id {
+        let (byte, unsigned, word) = (self.byte(), self.unsigned(), self.word());
+        let context = self.context();
+        let (context, bytes) = (self.pointer(context), self.pointer(byte));
+        let prototype = self.prototype(bytes, &[("ctx", context), ("offset", unsigned), ("size", word)]);
+        self.add(name, FUNC, EXTERN as usize, prototype, &[])
+    }
+
+    pub fn variable(&mut self, name: &str, ty: Id) -> Id {
+        self.add(name, VAR, 0, ty, &[GLOBAL])
+    }
+
+    /// A section: each variable with its offset and size in bytes.
+    pub fn section(&mut self, name: &str, size: u32, variables: &[(Id, u32, u32)]) {
+        let parts: Vec<u32> = variables.iter().flat_map(|(ty, offset, size)| [*ty, *offset, *size]).collect();
+        self.add(name, DATASEC, variables.len(), size, &parts);
+    }
+
+    /// Returns `.BTF`.
+    pub fn bytes(&self) -> Vec<u8> {
+        let types = self.words.len() as u32 * 4;
+        let header = [MAGIC, 24, 0, types, types, self.strings.len() as u32];
+        let mut bytes = numbers(header.iter().chain(&self.words));
+        bytes.extend_from_slice(&self.strings);
+        bytes
+    }
+
+    /// Returns `.BTF.ext`. Call it before [`Types::bytes`], because it adds strings.
+    pub fn extension(&mut self, functions: &[Function<'_>], lines: &Lines<'_>) -> Vec<u8> {
+        use crate::assembler::Reference;
+        let (mut infos, mut sources, mut accesses) = (vec![8], vec![16], vec![16]);
+        let file = self.string(lines.file);
+        let context = self.context();
+        for Function { section, ty, code } in functions {
+            let section = self.string(section);
+            infos.extend([section, 1, 0, *ty]);
+            sources.extend([section, code.lines.len() as u32]);
+            for (at, byte) in &code.lines {
+                let (line, column) = crate::mistake::position(lines.text, *byte);
+                let text = lines.text.lines().nth(line - 1).unwrap_or_default().trim();
+                let text: String = text.chars().take(LINE_MAX).collect();
+                let text = self.string(&text);
+                sources.extend([*at as u32 * 8, file, text, (line as u32) << 10 | (column as u32).min(0x3ff)]);
+            }
+            let members = code.references.iter().filter_map(|(at, reference)| match reference {
+                Reference::Member(member) => Some((*at, *member)),
+                Reference::Variable(_) | Reference::Kfunc(_) => None,
+            });
+            let members: Vec<_> = members.collect();
+            if !members.is_empty() {
+                accesses.extend([section, members.len() as u32]);
+                for (at, member) in members {
+                    // Kind 0: the member's offset in bytes.
+                    accesses.extend([at as u32 * 8, context, self.string(member.access()), 0]);
+                }
+            }
+        }
+        if accesses.len() == 1 {
+            accesses.clear();
+        }
+        let [a, b, c] = [&infos, &sources, &accesses].map(|part| part.len() as u32 * 4);
+        let header = [MAGIC, 32, 0, a, a, b, a + b, c];
+        numbers(header.iter().chain(&infos).chain(&sources).chain(&accesses))
+    }
+}
+
+fn numbers<'a>(words: impl Iterator<Item = &'a u32>) -> Vec<u8> {
+    words.flat_map(|word| word.to_le_bytes()).collect()
+}
