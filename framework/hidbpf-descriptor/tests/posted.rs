@@ -104,6 +104,12 @@ fn each_form_has_its_name() {
                        <usage>desktop_mouse<!-- Mouse (02h, application collection) --></usage>\n  <COLLECTION type=\"application\">\n  </COLLECTION>\n</descriptor>\n".to_owned()),
         ("kernel log", format!("[   12.345678] hid-generic 0003:046D:C077.0001: rdesc: {SMALL}\n")),
         ("kernel log", format!("Nov 30 10:00:00 host kernel: rdesc: 00000000: {SMALL}   .......\n")),
+        ("hex dump", "0000000 005 001  \\t 002 241 001 300\n0000007\n".to_owned()),
+        (
+            "TinyUSB macros",
+            "HID_USAGE_PAGE(HID_USAGE_PAGE_DESKTOP), HID_USAGE(HID_USAGE_DESKTOP_MOUSE),\nHID_COLLECTION(HID_COLLECTION_APPLICATION), HID_COLLECTION_END\n"
+                .to_owned(),
+        ),
         ("hex dump", "00000000: 0501 0902 a101 c0   .......\n".to_owned()),
         ("hex dump", format!("0000   {SMALL}   .......\n")),
         ("hex dump", "    0  05 01           Usage Page               Generic Desktop\n    2  09 02           Usage                    Mouse\n\

@@ -5,6 +5,7 @@
 //! 00000000  05 01 09 02  a1 01 09 01  |....|    hexdump -C
 //! 0000000 0105 0209 01a1 0109                   hexdump, od -x: words, least significant byte first
 //! 0000000 000405 001011 000641 000411           od: the same, in octal
+//! 0000000 005 001  \t 002 241 001  \t 001       od -c: characters
 //! *                                             lines that repeat the one before
 //! ```
 //!
@@ -15,7 +16,7 @@ use super::draft::{Draft, Reading};
 use super::meaning::{is_descriptor, why_not};
 use super::plain::label;
 use super::text::{Line, Text};
-use super::{MAX_BYTES, Unreadable, numbers};
+use super::{MAX_BYTES, Unreadable, numbers, od_characters};
 
 /// A line of a dump.
 struct Row<'a> {
@@ -84,6 +85,9 @@ impl<'a> Row<'a> {
 }
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
+    if let Some((line, descriptor)) = od_characters::read(text).filter(|(_, bytes)| is_descriptor(bytes)) {
+        return Some(Ok(Reading::of(vec![Draft { line, descriptor, ..Draft::default() }])));
+    }
     let mut reading = Reading::default();
     let mut fault = None;
     let (mut rows, mut title) = (Vec::<Row<'_>>::new(), String::new());

@@ -19,6 +19,8 @@ struct Tag<'a> {
     /// The text up to the next tag, without comments.
     text: &'a str,
     comment: &'a str,
+    /// Whether it has no content, as in `<unit/>`.
+    is_closed: bool,
     line: usize,
 }
 
@@ -48,7 +50,8 @@ fn tags(text: &str, first: usize) -> Vec<Tag<'_>> {
         let (tag, after) = (&inside[..end], inside.get(end + 1..).unwrap_or_default());
         let (name, attributes) = tag.split_once(char::is_whitespace).unwrap_or((tag, ""));
         let text = after[..after.find('<').unwrap_or(after.len())].trim();
-        tags.push(Tag { name: name.trim_end_matches('/'), attributes, text, comment: "", line });
+        let is_closed = tag.ends_with('/');
+        tags.push(Tag { name: name.trim_end_matches('/'), attributes, text, comment: "", is_closed, line });
         line += tag.matches('\n').count();
         rest = after;
     }
@@ -88,7 +91,7 @@ fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
             "unit" => {
                 let mut unit = 0_u32;
                 let mut value = None;
-                while let Some(part) = tags.next_if(|next| next.name != "/unit") {
+                while let Some(part) = tags.next_if(|next| !tag.is_closed && next.name != "/unit") {
                     match part.name {
                         "value" => value = numbers::hex(part.text),
                         _ => unit |= unit_of(part),

@@ -141,7 +141,7 @@ pub(super) fn collection(text: &str) -> Option<i64> {
 }
 
 /// Returns the number of a usage page by its name.
-fn page_of(name: &str) -> Option<i64> {
+pub(super) fn page_of(name: &str) -> Option<i64> {
     let name = plain(name);
     let short = [
         ("desktop", 0x01),
@@ -158,7 +158,7 @@ fn page_of(name: &str) -> Option<i64> {
 }
 
 /// Returns the ID of a usage by its name.
-fn usage_of(page: u16, name: &str) -> Option<i64> {
+pub(super) fn usage_of(page: u16, name: &str) -> Option<i64> {
     let name = plain(name);
     if name.is_empty() {
         return None;

@@ -32,9 +32,11 @@ mod literal;
 mod lsusb;
 mod meaning;
 mod numbers;
+mod od_characters;
 mod pcap;
 mod plain;
 mod text;
+mod tinyusb;
 mod unusable;
 mod usb;
 mod usbhid_dump;
@@ -127,7 +129,7 @@ struct Form {
 }
 
 /// The forms of text, in the order in which they are tried: those with a mark of their own come first.
-const TEXT_FORMS: [Form; 18] = [
+const TEXT_FORMS: [Form; 19] = [
     Form { name: "hid-recorder", read: hid_recorder::read, decides: true },
     Form { name: "usbhid-dump", read: usbhid_dump::read, decides: true },
     Form { name: "lsusb -v", read: lsusb::read, decides: false },
@@ -138,10 +140,11 @@ const TEXT_FORMS: [Form; 18] = [
     Form { name: "Bluetooth attributes", read: bluetooth::read, decides: false },
     Form { name: "debugfs events", read: debugfs::read_events, decides: false },
     Form { name: "debugfs rdesc", read: debugfs::read, decides: false },
-    Form { name: "hidrd XML", read: hidrd::read, decides: false },
+    Form { name: "hidrd XML", read: hidrd::read, decides: true },
     Form { name: "input events", read: unusable::read, decides: true },
     Form { name: "kernel log", read: kernel_log::read, decides: false },
     Form { name: "hex dump", read: dump::read, decides: false },
+    Form { name: "TinyUSB macros", read: tinyusb::read, decides: true },
     Form { name: "array", read: array::read, decides: false },
     Form { name: "hex", read: plain::read, decides: false },
     Form { name: "items as text", read: item_text::read, decides: false },

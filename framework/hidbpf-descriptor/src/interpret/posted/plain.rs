@@ -225,11 +225,15 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
     Some(of_blocks(&blocks)).filter(|_| !blocks.is_empty())
 }
 
+/// The shortest part of a descriptor that is read, in bytes.
+const SHORTEST: usize = 4;
+
 fn of_blocks(blocks: &[Block<'_>]) -> Result<Reading, Unreadable> {
     let mut reading = Reading::default();
     for block in blocks {
         for (line, bytes) in block.parts() {
-            if is_descriptor(&bytes) {
+            // Text has words of one byte, such as `be`.
+            if bytes.len() >= SHORTEST && is_descriptor(&bytes) {
                 let mut draft = Draft { title: label(&block.title), line, ..Draft::default() };
                 draft.extend(&bytes, line)?;
                 reading.drafts.push(draft);

@@ -10,13 +10,11 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
         |line: &Line| line.text.starts_with("# EVEMU") || (line.text.starts_with("E:") && line.text.contains("EV_"));
     // `Event: time 1234.5678, type 1 (EV_KEY), code 272 (BTN_LEFT), value 1`
     let is_evtest = |line: &Line| line.text.starts_with("Event: time ") && line.text.contains("(EV_");
+    // `/dev/input/event9  1281177831.292576 EV_ABS ABS_X 0x00001CFE`
+    let is_evdev_dump = |line: &Line| line.text.starts_with("/dev/input/event") && line.text.contains(" EV_");
     let (line, program) = text.lines.iter().find_map(|line| {
-        let program = match (is_evemu(line), is_evtest(line)) {
-            (true, _) => "evemu",
-            (_, true) => "evtest",
-            _ => return None,
-        };
-        Some((line, program))
+        let programs = [(is_evemu(line), "evemu"), (is_evtest(line), "evtest"), (is_evdev_dump(line), "evdev-dump")];
+        programs.into_iter().find(|(is_it, _)| *is_it).map(|(_, program)| (line, program))
     })?;
     let reason = format!(
         "{program} records input events, which the kernel makes of reports: record the reports, with \"hidbpf record\" or hid-recorder"
