@@ -14,6 +14,8 @@ const KEYBOARD: Usage = Usage(0x0001_0006);
 const MOUSE: Usage = Usage(0x0001_0002);
 const JOYSTICK: Usage = Usage(0x0001_0004);
 const GAMEPAD: Usage = Usage(0x0001_0005);
+/// System Multi-Axis Controller.
+const KNOB: Usage = Usage(0x0001_000e);
 const SLIDER: Usage = Usage(0x0001_0036);
 const DIAL: Usage = Usage(0x0001_0037);
 const WHEEL: Usage = Usage(0x0001_0038);
@@ -36,30 +38,31 @@ fn wheel(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     let has_wheel = view.fields.iter().any(|other| {
         other.report.id == seen.report.id && other.is_input() && other.field.usages.iter().take(8).any(|it| it == WHEEL)
     });
-    if seen.application() != MOUSE || has_wheel || !seen.field.flags.is_relative() {
+    let (certainty, device) = match seen.application() {
+        MOUSE => (Certainty::Likely, "mouse"),
+        // Its makers mean the dial. Few programs know it.
+        KNOB => (Certainty::Possible, "knob"),
+        _ => return None,
+    };
+    if has_wheel || !seen.field.flags.is_relative() {
         return None;
     }
-    let what = format!("the mouse has a {odd} that moves, and no Wheel");
+    let what = format!("the {device} has a {odd} that moves, and no Wheel");
     let item = seen.item_of(odd);
-    let finding = Finding::in_field(&rules::WHEEL, Certainty::Likely, seen, what);
+    let finding = Finding::in_field(&rules::WHEEL, certainty, seen, what);
     let offset = item.map_or(seen.field.offset, |item| item.offset);
     Some(finding.at(offset).with(item.and_then(|item| Repair::value(item, WHEEL.id().into()))))
 }
 
-/// Finds numbers on the page 0xff01. The kernel takes three usages of that page for keys.
+/// Finds numbers that have the usage of a key on the pages 0xff01 and 0xff7f.
 fn vendor_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
-    const PAGE: u16 = 0xff01;
-    let is_key = |usage: Usage| usage.page() == PAGE && matches!(usage.id(), 1 | 3 | 4);
+    const PAGES: [u16; 2] = [0xff01, 0xff7f];
     let field = seen.field;
-    let usage = field.usages.iter().take(field.count.min(64) as usize).find(|usage| is_key(*usage))?;
+    let keys = field.usages.iter().take(field.count.min(64) as usize);
+    let (usage, key) = keys.filter_map(|usage| Some((usage, vendor_key(usage)?))).next()?;
     if !field.flags.is_variable() || field.size < 2 {
         return None;
     }
-    let key = match usage.id() {
-        1 => "KEY_MICMUTE",
-        3 => "KEY_BRIGHTNESSDOWN",
-        _ => "KEY_BRIGHTNESSUP",
-    };
     // Without an input device, nothing becomes a key. A part of a descriptor does not show that.
     let certainty = if has_input_device(view) { Certainty::Certain } else { Certainty::Possible };
     let what = format!(
@@ -67,7 +70,9 @@ fn vendor_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
         field.count, field.size
     );
     let finding = Finding::in_field(&rules::VENDOR_KEYS, certainty, seen, what);
-    let page = seen.usage_page.filter(|item| matches!(item.kind, ItemKind::UsagePage(page) if page == u32::from(PAGE)));
+    let page = seen.usage_page.filter(
+        |item| matches!(item.kind, ItemKind::UsagePage(page) if PAGES.iter().any(|known| page == u32::from(*known))),
+    );
     // The kernel ignores the page 0xff00.
     Some(finding.with(view.unshared(page).and_then(|item| {
         let mut new = item.bytes.clone();
@@ -76,14 +81,41 @@ fn vendor_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     })))
 }
 
-/// Returns whether the kernel makes an input device of the descriptor: `IS_INPUT_APPLICATION` of include/linux/hid.h.
+/// Returns the key that the kernel takes a usage for, on the pages of one maker: `HID_UP_HPVENDOR` and `HID_UP_HPVENDOR2` in
+/// hidinput_configure_usage().
+fn vendor_key(usage: Usage) -> Option<&'static str> {
+    Some(match (usage.page(), usage.id()) {
+        (0xff01, 0x01) => "KEY_MICMUTE",
+        (0xff01, 0x03) => "KEY_BRIGHTNESSDOWN",
+        (0xff01, 0x04) => "KEY_BRIGHTNESSUP",
+        (0xff7f, 0x21) => "KEY_PRINT",
+        (0xff7f, 0x70) => "KEY_HP",
+        (0xff7f, 0x71) => "KEY_CAMERA",
+        (0xff7f, 0x72) => "KEY_SOUND",
+        (0xff7f, 0x73) => "KEY_QUESTION",
+        (0xff7f, 0x80) => "KEY_EMAIL",
+        (0xff7f, 0x81) => "KEY_CHAT",
+        (0xff7f, 0x82) => "KEY_SEARCH",
+        (0xff7f, 0x83) => "KEY_CONNECT",
+        (0xff7f, 0x84) => "KEY_FINANCE",
+        (0xff7f, 0x85) => "KEY_SPORT",
+        (0xff7f, 0x86) => "KEY_SHOP",
+        _ => return None,
+    })
+}
+
+/// Returns whether the kernel makes an input device of the descriptor.
 fn has_input_device(view: &View<'_>) -> bool {
-    let is_input = |usage: Usage| match usage.0 {
+    view.fields.iter().any(|seen| seen.collections.iter().any(|(_, usage)| is_input_application(*usage)))
+}
+
+/// Returns whether the kernel makes an input device of an application: `IS_INPUT_APPLICATION` of include/linux/hid.h.
+pub(super) fn is_input_application(usage: Usage) -> bool {
+    match usage.0 {
         0x0001_0000..=0x0001_0008 | 0x000d_0001..=0x000d_0006 => true,
         // System Control, Wireless Radio Controls, Consumer Control.
         usage => matches!(usage, 0x0001_0080 | 0x0001_000c | 0x000c_0001),
-    };
-    view.fields.iter().any(|seen| seen.collections.iter().any(|(_, usage)| is_input(*usage)))
+    }
 }
 
 /// Finds values of a vendor's page that the kernel takes for an axis of a game controller.

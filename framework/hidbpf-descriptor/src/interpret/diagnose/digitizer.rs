@@ -8,6 +8,7 @@ use super::{Certainty, Finding, Repair, rules};
 
 pub(super) const PEN: Usage = Usage(0x000d_0002);
 pub(super) const DIGITIZER: Usage = Usage(0x000d_0001);
+const TOUCH_SCREEN: Usage = Usage(0x000d_0004);
 const STYLUS: Usage = Usage(0x000d_0020);
 const IN_RANGE: Usage = Usage(0x000d_0032);
 const INVERT: Usage = Usage(0x000d_003c);
@@ -25,10 +26,14 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut ids: Vec<Option<u8>> = view.fields.iter().filter(|seen| is_pen(seen)).map(|seen| seen.report.id).collect();
     ids.dedup();
+    let has_screen = view.fields.iter().any(|seen| seen.is_input() && seen.application() == TOUCH_SCREEN);
     for id in ids {
         let fields: Vec<&Seen<'_>> = view.fields.iter().filter(|seen| is_pen(seen) && seen.report.id == id).collect();
-        findings.extend(second_tip(&fields));
-        findings.extend(eraser(&fields));
+        let tip = second_tip(&fields);
+        let eraser = eraser(&fields, has_screen);
+        // A pen with two tips has its second button there, and no other.
+        findings.extend(eraser.filter(|eraser| tip.is_none() || eraser.repairs.is_empty()));
+        findings.extend(tip);
         findings.extend(in_range(&fields));
         findings.extend(tilt(&fields));
     }
@@ -65,13 +70,17 @@ fn second_tip(fields: &[&Seen<'_>]) -> Option<Finding> {
 }
 
 /// Finds an eraser that is the second button of the pen. Without Invert, nothing says that the pen was turned around.
-fn eraser(fields: &[&Seen<'_>]) -> Option<Finding> {
+fn eraser(fields: &[&Seen<'_>], has_screen: bool) -> Option<Finding> {
     let seen = with_usage(fields, ERASER)?;
     with_usage(fields, BARREL)?;
     if with_usage(fields, SECOND_BARREL).is_some() {
         return None;
     }
     let has_invert = with_usage(fields, INVERT).is_some();
+    // The pens of such screens follow Microsoft's "Windows Pen Designs", whose eraser is an eraser.
+    if has_invert && has_screen {
+        return None;
+    }
     let certainty = if has_invert { Certainty::Possible } else { Certainty::Likely };
     let what = match has_invert {
         true => "the pen has one button and an eraser; on most pens with two buttons, the eraser is the second",
@@ -125,7 +134,7 @@ fn sizes(view: &View<'_>) -> Vec<Finding> {
                 let unit = if field.unit.is_none() { "no unit".to_owned() } else { format!("the unit {}", field.unit) };
                 let what = format!("X and Y have {unit}, and the kernel knows the size in cm and inches only");
                 let finding = Finding::in_field(&rules::NO_SIZE, Certainty::Certain, seen, what);
-                finding.with(length_unit(seen))
+                finding.with(length_unit(view, seen))
             }
             Some(size) if !POSSIBLE.contains(&size) => {
                 let what = format!("the surface would be {size:.1} mm long");
@@ -142,12 +151,23 @@ fn sizes(view: &View<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns the unit without its power, as in inches for cubic inches.
-fn length_unit(seen: &Seen<'_>) -> Option<Repair> {
-    let unit = seen.field.unit.0;
+/// Returns the unit without its power, as in inches for cubic inches, if the physical range can be a size.
+///
+/// Makers who fill in nothing repeat the logical range, or give both axes the same range. No tablet is square.
+fn length_unit(view: &View<'_>, seen: &Seen<'_>) -> Option<Repair> {
+    let field = seen.field;
+    let unit = field.unit.0;
     let is_length = matches!(unit & 0xf, 1 | 3) && unit >> 8 == 0 && unit >> 4 & 0xf > 1;
-    let has_size = seen.field.physical.minimum < seen.field.physical.maximum;
-    seen.unit.filter(|_| is_length && has_size).and_then(|item| Repair::value(item, i64::from(0x10 | unit & 0xf)))
+    let has_size = field.physical.minimum < field.physical.maximum && field.physical != field.logical;
+    let is_other = |other: &&Seen<'_>| {
+        let is_axis = other.field.usages.get(0).is_some_and(|usage| [X, Y].contains(&usage));
+        is_axis && other.report.id == seen.report.id && other.is_input() && other.field.collection == field.collection
+    };
+    let mut others = view.fields.iter().filter(is_other).filter(|other| other.field.offset != field.offset);
+    let has_sides = others.any(|other| other.field.physical != field.physical);
+    seen.unit
+        .filter(|_| is_length && has_size && has_sides)
+        .and_then(|item| Repair::value(item, i64::from(0x10 | unit & 0xf)))
 }
 
 /// Returns whether the field is of a device with a surface: pen, touch screen, touch pad.

@@ -19,7 +19,10 @@
 
 mod applications;
 mod arrays;
+mod behaviour;
+mod contacts;
 mod digitizer;
+mod kinds;
 mod ranges;
 mod repair;
 mod reports;
@@ -161,6 +164,7 @@ fn in_descriptor(anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
     findings.extend(ranges::check(view));
     findings.extend(digitizer::check(view));
     findings.extend(applications::check(view));
+    findings.extend(kinds::check(view));
     findings.sort_by_key(|finding| (finding.offset, finding.certainty));
     findings
 }

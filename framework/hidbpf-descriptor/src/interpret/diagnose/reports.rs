@@ -13,12 +13,13 @@ use super::digitizer::TIP;
 use super::ranges::HAT;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, InReport, rules};
+use super::{behaviour, contacts};
 
 const TOUCH_SCREEN: Usage = Usage(0x000d_0004);
 const TOUCH_PAD: Usage = Usage(0x000d_0005);
 
 /// The most lines that a finding names.
-const MOST_LINES: usize = 5;
+pub(super) const MOST_LINES: usize = 5;
 
 /// Finds reports of a device that don't fit its descriptor.
 pub(super) fn check(recording: &Recording, device: usize, anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
@@ -44,6 +45,8 @@ pub(super) fn check(recording: &Recording, device: usize, anatomy: &Anatomy, vie
             }
         }
     }
+    findings.0.extend(contacts::check(view, &events));
+    findings.0.extend(behaviour::check(view, &events));
     findings.0
 }
 
@@ -96,7 +99,7 @@ fn length(reports: &[Report], event: &Event, findings: &mut Found) {
 }
 
 /// Returns the value at an index of a field, with its sign. `None` if the report is too short.
-fn value(field: &Field, report: &[u8], index: u32) -> Option<i64> {
+pub(super) fn value(field: &Field, report: &[u8], index: u32) -> Option<i64> {
     let first_bit = field.first_bit.checked_add(field.size.checked_mul(index)?)?;
     let end = first_bit.checked_add(field.size)?;
     let is_there = (1..=MAX_NUMBER).contains(&field.size) && end.div_ceil(8) as usize <= report.len();

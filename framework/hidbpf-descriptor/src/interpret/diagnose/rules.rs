@@ -136,6 +136,30 @@ rules! {
     NOT_LIFTED = "contact-not-lifted",
         "A finger stays behind: the pointer jumps, or a scroll does not end.",
         "HID Usage Tables 1.5, section 16.4 (Tip Switch)";
+    CONTACT_LOST = "contact-lost",
+        "A finger stays behind: the pointer jumps, or a scroll does not end.",
+        "HID Usage Tables 1.5, section 16.4 (Tip Switch); mt_sync_frame() in drivers/hid/hid-multitouch.c";
+    UNUSED = "application-unused",
+        "Programs find a device that does nothing: games show a controller that is not there.",
+        "hidinput_connect() in drivers/hid/hid-input.c";
+    STILL = "axis-still",
+        "Games see an axis that nothing moves, or a stick that is held to a side.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
+    WRAPS = "axis-wraps",
+        "The axis jumps from one end to the other.",
+        "HID 1.11, section 6.2.2.5 (Wrap)";
+    POSITION = "position-relative",
+        "Programs see movements instead of positions.",
+        "HID 1.11, section 6.2.2.5 (Relative)";
+    MOVEMENT = "movement-absolute",
+        "The pointer jumps to places, or does not move.",
+        "HID 1.11, section 6.2.2.5 (Relative)";
+    CODES = "keys-variable",
+        "All keys act as the first few.",
+        "HID 1.11, section 6.2.2.5 (Variable); hid_input_var_field() in drivers/hid/hid-core.c";
+    DIRECTIONS = "directions-are-axes",
+        "Games take the direction pad for a stick.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
     KEY_RANGE = "array-value-out-of-range",
         "The key is dropped.",
         "hid_array_value_is_valid() in drivers/hid/hid-core.c";
