@@ -35,6 +35,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "docs/hid-bpf-primer.md",
     "docs/hid-primer.md",
     "docs/packaging.md",
+    "docs/report.md",
     "docs/sdk.md",
     "docs/testing-packages.md",
     "docs/testing.md",

@@ -6,17 +6,18 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, NodeDep, PackageId};
 
 /// For each crate, all crates of this workspace that it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("hidbpf-descriptor", &[]),
     ("hidbpf-prelink", &[]),
     ("hidbpf-replay", &["hidbpf-descriptor", "hidbpf-prelink"]),
+    ("hidbpf-report", &["hidbpf-descriptor"]),
     ("hid-bpf-src", &["hidbpf-prelink"]),
     ("hidbpf-core", &["hid-bpf-src", "hidbpf-descriptor", "hidbpf-prelink"]),
     ("hidbpf-helper", &["hidbpf-core"]),
     ("hidbpf", &["hid-bpf-src", "hidbpf-core", "hidbpf-descriptor", "hidbpf-prelink", "hidbpf-replay"]),
     ("hidbpf-declare", &["hidbpf-core", "hidbpf-descriptor", "hidbpf-prelink"]),
     ("hidbpf-build", &["hid-bpf-src", "hidbpf", "hidbpf-declare", "hidbpf-prelink"]),
-    ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build"]),
+    ("hidbpf-cli", &["hid-bpf-src", "hidbpf", "hidbpf-build", "hidbpf-report"]),
     ("hidbpf-drivers", &["hid-bpf-src", "hidbpf-build"]),
 ];
 

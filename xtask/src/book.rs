@@ -104,7 +104,7 @@ fn copy_pages(root: &Path) -> Result<()> {
 
 /// Returns the files of docs/ that belong to the book, by their names in it.
 fn pages_of(docs: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let files = files_below(docs, &["md", "svg", "json"])?.into_iter();
+    let files = files_below(docs, &["md", "png", "svg", "json"])?.into_iter();
     files.map(|path| Ok((page_name(&path.strip_prefix(docs)?.to_string_lossy()), path))).collect()
 }
 

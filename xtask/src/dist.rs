@@ -136,7 +136,7 @@ pub fn lay_out(root: &Path, product: &Product, with: &[Status], destdir: &Path) 
     }
     layout.folder(&root.join("hid-bpf-src/include/hidbpf"), INCLUDE, &["h"])?;
     layout.copy(&root.join("README.md"), &format!("{DOC}/README.md"), 0o644)?;
-    layout.folder(&root.join("docs"), &format!("{DOC}/docs"), &["md", "svg"])?;
+    layout.folder(&root.join("docs"), &format!("{DOC}/docs"), &["md", "png", "svg"])?;
     for name in ["LICENSE-APACHE", "LICENSE-GPL", "LICENSE-MIT"] {
         layout.copy(&root.join(name), &format!("{LICENSES}/{name}"), 0o644)?;
     }

@@ -13,6 +13,8 @@ pub enum Need {
     Build,
     /// To check the sources.
     Checks,
+    /// To look at pages that hidbpf writes.
+    Browser,
     /// To boot virtual machines with them.
     Machines,
     /// To make packages.
@@ -24,8 +26,9 @@ pub enum Need {
 }
 
 /// The packages that a Debian machine may lack, the purpose of each, and the reason.
-const PACKAGES: [(&str, Need, &str); 25] = [
+const PACKAGES: [(&str, Need, &str); 26] = [
     ("binutils", Need::Machines, "makes the programs small before they go into a virtual machine"),
+    ("chromium", Need::Browser, "opens the pages of `hidbpf report`"),
     ("clang", Need::Build, "compiles the drivers"),
     ("clang-format", Need::Checks, "looks at the layout of the drivers' sources"),
     ("codespell", Need::Checks, "looks for misspelt words"),

@@ -33,7 +33,7 @@ use crate::wanted::Wanted;
 pub fn run(options: &vm::Options) -> Result<Report> {
     Choice::from_environment()?;
     let wanted = Wanted::select(&options.kernels)?;
-    setup::run()?;
+    setup::install(&[Need::Build, Need::Browser, Need::Checks, Need::Machines])?;
     let paths = Paths::find()?;
     let _lock = paths.lock()?;
     let root = &paths.root;

@@ -263,6 +263,34 @@ pub enum Command {
         #[command(flatten)]
         choice: Choice,
     },
+    /// Write a page about a device, to attach to a bug report
+    ///
+    /// The page is one HTML file: findings, descriptor, the bits of each report with how often each changed, values over time, and all reports. With a
+    /// driver, it shows them before and after. It loads nothing from elsewhere. Key values and serial numbers are removed from it unless you ask
+    /// for them. A page about a device has no reports: record the device first.
+    #[command(
+        after_help = "Examples:\n  hidbpf report mouse.hid -o mouse.html\n  hidbpf report mouse.hid --driver my-mouse -o mouse.html\n  \
+        hidbpf report keyboard.hid --show-keys -o keyboard.html"
+    )]
+    Report {
+        /// Recordings and descriptors in any form that `hidbpf help inspect` lists, and devices. `-` reads standard input
+        #[arg(value_name = "DEVICE|FILE", required = true)]
+        what: Vec<String>,
+        /// Write the page to FILE
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+        /// Show what this driver makes of the descriptor and the reports: a driver's name, or the path of its object
+        #[arg(long)]
+        driver: Option<String>,
+        /// Show which keys were typed. By default, the page has zeros in their place, and in everything else that can hold a key
+        #[arg(long)]
+        show_keys: bool,
+        /// Show serial numbers, and the addresses of Bluetooth devices
+        #[arg(long)]
+        show_serials: bool,
+    },
     /// Record a device for a driver author, until it is unplugged or you press Ctrl-C
     ///
     /// Writes hid-recorder's format. The recording has the original descriptor and the reports as the device sent them, even if a driver is
@@ -274,6 +302,9 @@ pub enum Command {
         /// Write to FILE, which must not exist, not to standard output
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Write zeros in place of keys and of everything else that can hold a key, and no serial numbers
+        #[arg(long)]
+        hide_keys: bool,
     },
     /// Show reports of a device live: as sent, as fixed by its drivers, and the input events
     ///

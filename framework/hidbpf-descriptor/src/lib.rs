@@ -14,6 +14,7 @@
 //! | What differs between two descriptors or two reports? | [`items_difference`], [`reports_difference`], [`decoded_difference`] |
 //! | What does a report look like, bit by bit? | [`picture`] |
 //! | What did a device send? | [`recording`]: the text format of the program hid-recorder |
+//! | How are typed keys and serial numbers kept out of what is published? | [`privacy`] |
 //! | What is in a file from a bug report or forum: a hex dump, a C array, the output of a program? | [`posted::read`] |
 //!
 //! # Example

@@ -20,6 +20,7 @@ mod pages;
 mod record;
 mod reload;
 mod replay;
+mod report;
 mod request;
 mod set;
 mod source;
@@ -89,7 +90,10 @@ pub fn run(args: Args) -> Outcome {
         Command::Request { device, ask } => request::run(&context, &device, &ask),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Diagnose { what, choice } => diagnose::run(&context, &what, &choice),
-        Command::Record { device, output } => record::run(&context, &device, output.as_deref()),
+        Command::Report { what, output, choice, driver, show_keys, show_serials } => {
+            report::run(&context, &report::Request { what, output, choice, driver, show_keys, show_serials })
+        }
+        Command::Record { device, output, hide_keys } => record::run(&context, &device, output.as_deref(), hide_keys),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
         Command::New { name, from, ids, repair, choice } => new::run(&context, &name, &from, ids, repair, &choice),
         Command::Build { what, output, device, watch } => {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use hidbpf::descriptor::privacy::{HiddenKeys, HiddenSerials};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::recorder::Recorder;
@@ -13,7 +14,7 @@ use hidbpf::recording::Event;
 use super::{Context, PATIENCE, interrupted};
 use crate::output::{self, Outcome};
 
-pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
+pub fn run(context: &Context, device: &str, output: Option<&Path>, hide_keys: bool) -> Outcome {
     let device = Device::find(&context.system, device)?;
     let stop = interrupted()?;
     let mut recorder = Recorder::open(&context.system, &device)?;
@@ -33,7 +34,15 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
         tracing::warn!("{caveat}");
         output::stream(&mut to, &format!("# {caveat}\n"))?;
     }
-    let mut read = output::stream(&mut to, &recorder.device(&context.catalog()).to_string())?;
+    let mut recorded = recorder.device(&context.catalog());
+    let keys = if hide_keys { HiddenKeys::of(&[&recorded.descriptor, &device.current]) } else { None };
+    if hide_keys {
+        HiddenSerials::new(&[&device.uniq]).hide_in(&mut recorded);
+    }
+    if keys.is_some() {
+        output::stream(&mut to, "# the keys are hidden: they are set to 0\n")?;
+    }
+    let mut read = output::stream(&mut to, &recorded.to_string())?;
     let mut count = 0;
     // Write each report at once, so that nothing is lost if the command is interrupted.
     while read && !stop.load(Ordering::Relaxed) {
@@ -41,8 +50,11 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>) -> Outcome {
             tracing::warn!("the device was unplugged");
             break;
         };
-        for (time, report) in reports {
+        for (time, mut report) in reports {
             count += 1;
+            if let Some(keys) = &keys {
+                keys.hide(&recorded.descriptor, &mut report);
+            }
             read &= output::stream(&mut to, &format!("{}\n", Event { device: 0, time, report, line: None }))?;
         }
     }

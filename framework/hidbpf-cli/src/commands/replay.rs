@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::Descriptor;
-use hidbpf::descriptor::posted::{Origin, Posted};
+use hidbpf::descriptor::posted::Posted;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
@@ -24,6 +24,7 @@ use crate::output::{self, Failure, Failures, Outcome};
 const EIO: i32 = 5;
 
 /// The parsed arguments.
+#[derive(Default)]
 pub struct Request {
     pub choice: Choice,
     pub expect: Option<PathBuf>,
@@ -42,7 +43,8 @@ pub fn run(context: &Context, driver: &str, path: &Path, request: &Request) -> O
     for finding in recording.findings() {
         tracing::warn!("{}: {finding}", path.display());
     }
-    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, &origins, path, request)?;
+    let has_ids: Vec<bool> = origins.iter().map(|origin| origin.has_ids).collect();
+    let Replayed { recording: fixed, instructions, .. } = replayed(&driver, &recording, &has_ids, path, request)?;
     if let Some(expect) = &request.expect {
         let expected = source::open(expect, &Choice::default())?.recording;
         let difference = replay::difference(&expected, &fixed);
@@ -83,10 +85,11 @@ fn drop_incomplete(path: &Path, posted: &mut Posted) -> Result<(), Error> {
     Ok(())
 }
 
-fn replayed(
+/// Runs a driver over a recording, and warns of what it can't do. `has_ids` says which devices have ids to match.
+pub(super) fn replayed(
     driver: &DriverObject,
     recording: &Recording,
-    origins: &[Origin],
+    has_ids: &[bool],
     path: &Path,
     request: &Request,
 ) -> Result<Replayed, Failures> {
@@ -117,7 +120,7 @@ fn replayed(
     let replayed = replay::replay(&object, generation, recording, settings).map_err(|error| failed(error.into()))?;
     let number_of = |index: usize| recording.devices.get(index).map_or(index as u32, |device| device.number);
     // Match rules can't match a device without IDs.
-    for (device, _) in recording.devices.iter().zip(origins).filter(|(_, origin)| origin.has_ids) {
+    for (device, _) in recording.devices.iter().zip(has_ids).filter(|(_, has_ids)| **has_ids) {
         let verdict = recording::judge(&driver.manifest, device, &settings(device).properties);
         if let Some(mismatch) = mismatch(driver, &verdict) {
             tracing::warn!("{}: device {}: {mismatch}", path.display(), device.number);

@@ -1,6 +1,6 @@
 //! Decodes reports for commands that show several of them.
 
-use hidbpf::descriptor::{Content, Decoded, Descriptor, DiffKind, ReportType, Value, decoded_difference};
+use hidbpf::descriptor::{Decoded, Descriptor, DiffKind, ReportType, Value, decoded_difference};
 
 /// A value, and whether to mark it.
 pub type Marked = (bool, Value);
@@ -34,12 +34,7 @@ pub fn news(values: Vec<Marked>, previous: &[Marked]) -> Vec<Marked> {
 
 /// Lists values on one line, marked ones after a `*`. Omits idle controls: released buttons, and axes at 0.
 pub fn listed(mut values: Vec<Marked>) -> String {
-    values.retain(|(_, value)| match &value.content {
-        Content::Number(number) => *number != 0,
-        Content::Numbers(numbers) => numbers.iter().any(|number| *number != 0),
-        Content::Choices(_) => value.content.to_string() != "none",
-        _ => !value.is_idle_padding(),
-    });
+    values.retain(|(_, value)| !value.is_idle());
     if values.is_empty() { "at rest".to_owned() } else { all(&values) }
 }
 

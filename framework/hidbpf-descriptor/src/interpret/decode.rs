@@ -67,7 +67,7 @@ pub struct Choice {
 
 impl Choice {
     /// Returns whether the number means that no control is active.
-    fn is_none(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         // Usage 0 of every page is undefined. On the keyboard page it means that no key is pressed.
         self.usage.map_or(self.number == 0, |usage| usage.id() == 0)
     }
@@ -131,6 +131,18 @@ impl Value {
                 Content::Missing => true,
                 _ => false,
             }
+    }
+}
+
+impl Value {
+    /// Returns whether the control is at rest: a released button, an axis at 0, or idle padding.
+    pub fn is_idle(&self) -> bool {
+        match &self.content {
+            Content::Number(number) => *number == 0,
+            Content::Numbers(numbers) => numbers.iter().all(|number| *number == 0),
+            Content::Choices(choices) => choices.iter().all(Choice::is_none),
+            _ => self.is_idle_padding(),
+        }
     }
 }
 

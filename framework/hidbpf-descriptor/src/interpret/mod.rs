@@ -11,6 +11,7 @@ mod lengths;
 pub mod packed;
 mod parser;
 pub mod posted;
+pub mod privacy;
 pub mod recording;
 mod report;
 mod svg;

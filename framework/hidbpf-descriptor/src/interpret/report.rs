@@ -161,6 +161,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Returns bits with this name and without a usage, such as the ID of a report.
+    pub fn named(name: &str, first_bit: u32, size: u32) -> Part {
+        Part { name: name.to_owned(), usage: None, first_bit, size, count: 1 }
+    }
+
     /// Returns its length in bits.
     pub fn bits(&self) -> u32 {
         self.size * self.count

@@ -12,11 +12,13 @@ use super::fixtures::PROBE;
 use super::{Case, WITH_HID_BPF, case, drivers, recordings};
 use crate::guest::bench::{Bench, HIDBPF, Plugged, plain_mouse};
 use crate::process::{Started, command};
+use crate::uhid::Spec;
 use hidbpf::recording::Recording;
 use hidbpf::text::Hex;
 
 pub const CASES: &[Case] = &[
     case("record-has-what-the-device-sent", WITH_HID_BPF, record_has_what_was_sent).newest_only(),
+    case("record-hides-keys", WITH_HID_BPF, record_hides_keys).newest_only(),
     case("monitor-shows-before-and-behind", WITH_HID_BPF, monitor_shows_both),
     case("monitor-puts-reports-into-words", WITH_HID_BPF, monitor_in_words).newest_only(),
     case("inspect-shows-own-and-fixed-descriptor", WITH_HID_BPF, inspect_shows_both).newest_only(),
@@ -69,6 +71,34 @@ fn record_has_what_was_sent(bench: &mut Bench) -> Result<()> {
     ensure!(own.len() == RAPTOR.1 && own != fixed, "the descriptor is the fixed one");
     let seen: Vec<u8> = recording.events.iter().map(|event| event.report[HAT]).collect();
     ensure!(seen == [SENT], "recorded the hat {seen:?}, sent {SENT}");
+    Ok(())
+}
+
+/// A keyboard types, and neither its keys nor its serial number are in the recording.
+fn record_hides_keys(bench: &mut Bench) -> Result<()> {
+    const OUTPUT: &str = "/tmp/keyboard.hid";
+    const SERIAL: &str = "SN-4711";
+    const KEYBOARD: [u8; 43] = [
+        0x05, 0x01, 0x09, 0x06, 0xa1, 0x01, 0x05, 0x07, 0x19, 0xe0, 0x29, 0xe7, 0x15, 0x00, 0x25, 0x01, 0x75, 0x01,
+        0x95, 0x08, 0x81, 0x02, 0x95, 0x01, 0x75, 0x08, 0x81, 0x03, 0x95, 0x06, 0x75, 0x08, 0x25, 0x65, 0x05, 0x07,
+        0x19, 0x00, 0x29, 0x65, 0x81, 0x00, 0xc0,
+    ];
+    let keyboard = bench.plug(&Spec {
+        name: format!("Keyboard {SERIAL}"),
+        phys: "e4:5f:01:aa:bb:cc".to_owned(),
+        uniq: SERIAL.to_owned(),
+        descriptor: KEYBOARD.to_vec(),
+        ..plain_mouse()
+    })?;
+    let recorder = Started::new(command(HIDBPF).args(["record", "--hide-keys", &keyboard.name(), "--output", OUTPUT]))?;
+    wait_for(OUTPUT, "I: ")?;
+    keyboard.device.send(&[0x02, 0x31, 0x0b, 0x08, 0x0f, 0, 0, 0])?;
+    let text = wait_for(OUTPUT, "E: ")?;
+    bench.unplug(keyboard)?;
+    recorder.finish()?.expect(0)?.says("unplugged")?;
+    fs::remove_file(OUTPUT).with_context(|| format!("failed to remove `{OUTPUT}`"))?;
+    ensure!(text.contains(" 8 00 00 00 00 00 00 00 00\n"), "a key is in the recording: {text}");
+    ensure!(!text.contains(SERIAL) && !text.contains("e4:5f"), "a serial number is in the recording: {text}");
     Ok(())
 }
 
