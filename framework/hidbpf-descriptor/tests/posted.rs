@@ -408,3 +408,27 @@ fn an_array_with_a_macro_that_is_not_known_is_not_cut_short() {
     assert_eq!((error.line, error.column), (Some(2), Some(5)));
     assert_eq!(error.reason, "unknown macro \"MY_USAGE_PAGE\": expected bytes");
 }
+
+/// Kernel logs as people post them: without times, and wrapped by a mail program.
+#[test]
+fn logs_are_read_without_times_and_with_wrapped_lines() {
+    let log = "> i2c_hid_acpi i2c-ELAN06FA:00: i2c_hid_xfer: cmd=05 00 00 08\n\
+        > i2c_hid_acpi i2c-ELAN06FA:00: HID Descriptor: 1e 00 00 01 a3 02 02 00 03 00 1f 00\n\
+        > i2c_hid_acpi i2c-ELAN06FA:00: Report Descriptor: 05 01 09 02 \n> a1 01 \n> c0\n>\n> the non-working case:\n";
+    let read = posted::read(log.as_bytes()).unwrap();
+    assert_eq!(read.form, "kernel log");
+    assert_eq!(read.recording.devices.len(), 1);
+    assert_eq!(read.recording.devices[0].descriptor, [5, 1, 9, 2, 0xa1, 1, 0xc0]);
+    assert!(read.recording.events.is_empty());
+}
+
+/// A shell session with the files of two devices, of which the second sends reports.
+#[test]
+fn events_belong_to_the_device_that_was_asked_for() {
+    let session = "/sys/kernel/debug/hid# ls\n0003:093A:2532.002F  0003:1A2C:2124.002D\n\
+        /sys/kernel/debug/hid# cat 0003\\:093A\\:2532.002F/events\n\n/sys/kernel/debug/hid# cat 0003\\:1A2C\\:2124.002D/events\n\n\
+        report (size 8) (unnumbered) =  00 00 62 00 00 00 00 00\nKeyboard.00e0 = 0\n";
+    let read = posted::read(session.as_bytes()).unwrap();
+    assert_eq!((read.form, read.recording.events.len()), ("debugfs events", 1));
+    assert_eq!(read.origins[0].title, "0003:1A2C:2124.002D");
+}

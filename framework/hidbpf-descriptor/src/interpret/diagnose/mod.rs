@@ -38,7 +38,7 @@ use serde::{Serialize, Serializer};
 use crate::report_type::ReportType;
 
 use super::descriptor::Anatomy;
-use super::recording::Recording;
+use super::recording::{Event, Recording};
 
 pub use repair::Repair;
 pub use rules::{RULES, Rule};
@@ -176,7 +176,12 @@ pub fn recording(recording: &Recording, device: usize) -> Vec<Finding> {
     let view = View::of(&anatomy);
     let mut findings = if described.descriptor.is_empty() { Vec::new() } else { in_descriptor(&anatomy, &view) };
     findings.extend(applications::check_pads(recording, device, &view));
-    findings.extend(reports::check(recording, device, &anatomy, &view));
+    if anatomy.fault.is_none() {
+        let events: Vec<&Event> = recording.events_of(device).filter(|event| !event.report.is_empty()).collect();
+        findings.extend(reports::check(&events, &anatomy, &view));
+        findings.extend(contacts::check(&view, &events));
+        findings.extend(behaviour::check(&view, &events));
+    }
     findings
 }
 

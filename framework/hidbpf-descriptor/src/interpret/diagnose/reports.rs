@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::interpret::decode::MAX_NUMBER;
 use crate::interpret::descriptor::Anatomy;
-use crate::interpret::recording::{Event, Recording};
+use crate::interpret::recording::Event;
 use crate::interpret::report::{Field, Report};
 use crate::interpret::usage::Usage;
 use crate::report_type::ReportType;
@@ -13,7 +13,6 @@ use super::digitizer::TIP;
 use super::ranges::HAT;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, InReport, rules};
-use super::{behaviour, contacts};
 
 const TOUCH_SCREEN: Usage = Usage(0x000d_0004);
 const TOUCH_PAD: Usage = Usage(0x000d_0005);
@@ -22,13 +21,9 @@ const TOUCH_PAD: Usage = Usage(0x000d_0005);
 pub(super) const MOST_LINES: usize = 5;
 
 /// Finds reports of a device that don't fit its descriptor.
-pub(super) fn check(recording: &Recording, device: usize, anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
-    if anatomy.fault.is_some() {
-        return Vec::new();
-    }
-    let events: Vec<&Event> = recording.events_of(device).filter(|event| !event.report.is_empty()).collect();
+pub(super) fn check(events: &[&Event], anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
     let mut findings = Found::default();
-    for event in &events {
+    for event in events {
         length(&anatomy.reports, event, &mut findings);
     }
     for report in anatomy.reports.iter().filter(|report| report.kind == ReportType::Input) {
@@ -45,8 +40,6 @@ pub(super) fn check(recording: &Recording, device: usize, anatomy: &Anatomy, vie
             }
         }
     }
-    findings.0.extend(contacts::check(view, &events));
-    findings.0.extend(behaviour::check(view, &events));
     findings.0
 }
 

@@ -62,12 +62,17 @@ fn devices(text: &Text) -> Result<Reading, Unreadable> {
 
 /// Returns the device that a line names: a path in debugfs or sysfs, as `head` and `grep` print it.
 fn named(line: &Line) -> Option<Draft> {
-    line.text.split(['/', ' ', ':', '\'', '"']).find_map(|part| {
-        let name = line.text[line.offset_of(part)..].split(['/', ' ', '\'', '"', ')']).next()?;
+    // A shell wants the colons escaped.
+    let text = line.text.replace("\\", "");
+    let starts =
+        std::iter::once(0).chain(text.match_indices(['/', ' ', ':', '\'', '"']).map(|(at, mark)| at + mark.len()));
+    let named = |start: usize| {
+        let name = text[start..].split(['/', ' ', '\'', '"', ')']).next()?;
         let name = name.get(..name.find('.')? + 5)?;
         let ids = ids_of_name(name)?;
         Some(Draft { title: name.to_owned(), ids: Some(ids), ..Draft::default() })
-    })
+    };
+    starts.into_iter().find_map(named)
 }
 
 pub(super) fn read_events(text: &Text) -> Option<Result<Reading, Unreadable>> {

@@ -18,6 +18,8 @@ struct Entry<'a> {
     line: &'a Line,
     time: Option<Duration>,
     message: &'a str,
+    /// Bytes on the lines after it, which a mail program has wrapped.
+    wrapped: Vec<u8>,
 }
 
 impl<'a> Entry<'a> {
@@ -31,9 +33,15 @@ impl<'a> Entry<'a> {
         let stamp = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let is_stamp = |stamp: &str| seconds(stamp.trim()).is_some() || stamp.split(':').count() == 3;
         match stamp.filter(|(stamp, _)| is_stamp(stamp)) {
-            Some((stamp, message)) => Some(Entry { line, time: seconds(stamp.trim()), message: message.trim_start() }),
-            None => after_kernel.map(|message| Entry { line, time: None, message }),
+            Some((stamp, message)) => Some((seconds(stamp.trim()), message.trim_start())),
+            None => after_kernel.or_else(|| of_driver(rest)).map(|message| (None, message)),
         }
+        .map(|(time, message)| Entry { line, time, message, wrapped: Vec::new() })
+    }
+
+    /// Returns whether its message ends with bytes.
+    fn ends_with_bytes(&self) -> bool {
+        self.message.trim_end().rsplit(' ').next().is_some_and(is_byte) && self.bytes().is_some()
     }
 
     /// Returns the text in front of the bytes, and the bytes.
@@ -42,20 +50,20 @@ impl<'a> Entry<'a> {
         loop {
             let rest = &self.message[from..];
             let words: Vec<&str> = rest.split(' ').collect();
-            let is_byte = |word: &&str| word.len() == 2 && word.bytes().all(|c| c.is_ascii_hexdigit());
             // Two spaces separate the bytes from the characters, except in the middle of a line.
             let mut count = 0;
             for (index, word) in words.iter().enumerate() {
                 match is_byte(word) {
                     true => count = index + 1,
-                    false if word.is_empty() && count == 8 && words.get(index + 1).is_some_and(is_byte) => {}
+                    false
+                        if word.is_empty() && count == 8 && words.get(index + 1).is_some_and(|word| is_byte(word)) => {}
                     false => break,
                 }
             }
             let bytes: Vec<Vec<u8>> = words[..count].iter().filter_map(|word| numbers::hex(word)).collect();
             let label = &self.message[..from];
             if bytes.len() > 1 || (bytes.len() == 1 && without_offset(label).1.is_some()) {
-                return Some((label, bytes.concat()));
+                return Some((label, [bytes.concat(), self.wrapped.clone()].concat()));
             }
             let next =
                 [": ", "= ", "data ", "desc "].iter().filter_map(|mark| Some(rest.find(mark)? + mark.len())).min()?;
@@ -64,10 +72,45 @@ impl<'a> Entry<'a> {
     }
 }
 
+fn is_byte(word: &str) -> bool {
+    word.len() == 2 && word.bytes().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Returns the message of a line without a time, if it begins with a HID driver and a device: `i2c_hid_acpi i2c-ELAN06FA:00: ...`.
+fn of_driver(line: &str) -> Option<&str> {
+    let (driver, rest) = line.split_once(' ')?;
+    let (device, _) = rest.split_once(": ")?;
+    let is_driver = driver.contains("hid") && driver.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c));
+    let is_device = device.contains(':') && device.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-:.".contains(&c));
+    (is_driver && is_device).then_some(line)
+}
+
+/// Returns the entries of the log, and the number of lines that they take.
+fn entries(text: &Text) -> (Vec<Entry<'_>>, usize) {
+    let (mut entries, mut count, mut can_go_on) = (Vec::<Entry<'_>>::new(), 0, false);
+    for line in &text.lines {
+        let words: Vec<&str> = line.text.split_whitespace().collect();
+        let is_wrapped = can_go_on && !words.is_empty() && words.iter().all(|word| is_byte(word));
+        match (Entry::of(line), entries.last_mut().filter(|_| is_wrapped)) {
+            (Some(entry), _) => {
+                can_go_on = entry.ends_with_bytes();
+                entries.push(entry);
+            }
+            (None, Some(entry)) => entry.wrapped.extend(words.iter().filter_map(|word| numbers::hex(word)).flatten()),
+            (None, None) => {
+                can_go_on = false;
+                continue;
+            }
+        }
+        count += 1;
+    }
+    (entries, count)
+}
+
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
-    let entries: Vec<Entry<'_>> = text.lines.iter().filter_map(Entry::of).collect();
+    let (entries, count) = entries(text);
     let filled = text.lines.iter().filter(|line| !line.text.trim().is_empty()).count();
-    if entries.is_empty() || entries.len() * 2 < filled {
+    if entries.is_empty() || count * 2 < filled {
         return None;
     }
     let mut reading = Reading::default();
@@ -79,6 +122,10 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
             continue;
         };
         let (label, offset) = without_offset(label);
+        // That of I2C says where the device has its registers.
+        if label.ends_with(" HID Descriptor: ") {
+            continue;
+        }
         let goes_on = grows.as_deref() == Some(label) && offset != Some(0);
         if let Some(draft) = reading.drafts.last_mut().filter(|_| goes_on) {
             let is_next = offset.is_none_or(|offset| offset == draft.descriptor.len());
