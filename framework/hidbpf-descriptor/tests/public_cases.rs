@@ -34,7 +34,7 @@ fn cases() -> Vec<Case> {
                 "found" => case.found = value.to_owned(),
                 "repair" => case.repairs.push(value.to_owned()),
                 "bytes" => case.descriptor.extend(value.parse::<HexBytes>().expect("the bytes are hex").0),
-                "source" => {}
+                "source" | "right" => assert!(!value.is_empty()),
                 _ => panic!("invalid key {key:?}"),
             }
         }

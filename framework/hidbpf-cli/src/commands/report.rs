@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hidbpf::descriptor::diagnose::{self, Finding};
 use hidbpf::descriptor::posted::Posted;
 use hidbpf::descriptor::privacy::{HiddenKeys, HiddenSerials};
-use hidbpf::descriptor::{Anatomy, ReportType};
+use hidbpf::descriptor::{Anatomy, Report};
 use hidbpf::descriptors::{self, Which};
 use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
@@ -84,8 +84,11 @@ fn of_file(
     let serials = if request.show_serials { None } else { Some(HiddenSerials::default()) };
     let clean = |text: &str| serials.as_ref().map_or_else(|| text.to_owned(), |serials| serials.hide(text));
     // Findings name lines of the file, and are about what the device sent.
-    let findings: Vec<Vec<Finding>> =
-        (0..posted.recording.devices.len()).map(|device| diagnose::recording(&posted.recording, device)).collect();
+    let of_recording = |recording: &Recording| -> Vec<Vec<Finding>> {
+        (0..recording.devices.len()).map(|device| diagnose::recording(recording, device)).collect()
+    };
+    let findings = of_recording(&posted.recording);
+    let of_descriptors = of_recording(&Recording { events: Vec::new(), ..posted.recording.clone() });
     let hidden = hide_keys(&mut posted.recording, driver, request)?;
     if let Some(serials) = &serials {
         posted.recording.devices.iter_mut().for_each(|device| serials.hide_in(device));
@@ -97,7 +100,7 @@ fn of_file(
     };
     let file = Path::new(name).file_name().map_or_else(|| name.to_owned(), |file| file.to_string_lossy().into_owned());
     let mut subjects = Vec::new();
-    for (index, findings) in findings.into_iter().enumerate() {
+    for (index, (findings, of_descriptors)) in findings.into_iter().zip(&of_descriptors).enumerate() {
         let (device, origin) = (&posted.recording.devices[index], &posted.origins[index]);
         if device.descriptor.is_empty() && posted.recording.events_of(index).next().is_none() {
             continue;
@@ -125,7 +128,7 @@ fn of_file(
             descriptor: device.descriptor.clone(),
             reports,
             findings: match keys {
-                Some(keys) => without_keys(findings, &device.descriptor, keys),
+                Some(keys) => without_keys(findings, of_descriptors, &device.descriptor, keys),
                 None => findings,
             },
             after: after.get_mut(index).map(std::mem::take),
@@ -223,20 +226,20 @@ fn hide_keys(
     Ok(hidden)
 }
 
-/// Leaves out the findings that are about values of reports with hidden keys, since they can tell a key.
-fn without_keys(findings: Vec<Finding>, descriptor: &[u8], keys: &HiddenKeys) -> Vec<Finding> {
+/// Leaves out the findings that the reports with hidden keys show, since they can tell a key. `of_descriptors` are those that
+/// the descriptors show alone.
+fn without_keys(
+    findings: Vec<Finding>,
+    of_descriptors: &[Finding],
+    descriptor: &[u8],
+    keys: &HiddenKeys,
+) -> Vec<Finding> {
     let reports = Anatomy::of(descriptor).reports;
-    let is_hidden = |finding: &Finding| {
-        let of_it = |of: hidbpf::descriptor::diagnose::InReport| {
-            reports.iter().find(|report| (report.kind, report.id) == (of.kind, of.id))
-        };
-        match finding.report {
-            _ if finding.lines.is_empty() => false,
-            Some(of) if of.kind == ReportType::Input => of_it(of).is_none_or(|report| keys.hides(descriptor, report)),
-            _ => true,
-        }
+    let is_open = |finding: &Finding| {
+        let is_it = |report: &&Report| finding.report.is_some_and(|of| (report.kind, report.id) == (of.kind, of.id));
+        reports.iter().find(is_it).is_some_and(|report| !keys.hides(descriptor, report))
     };
-    findings.into_iter().filter(|finding| !is_hidden(finding)).collect()
+    findings.into_iter().filter(|finding| of_descriptors.contains(finding) || is_open(finding)).collect()
 }
 
 /// Runs a driver on a device's descriptor.

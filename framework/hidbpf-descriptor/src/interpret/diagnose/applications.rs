@@ -27,6 +27,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
         findings.extend(wheel(view, seen));
         findings.extend(vendor_keys(view, seen));
         findings.extend(vendor_axis(seen));
+        findings.extend(button_page(view, seen));
     }
     findings.extend(two_mice(view));
     findings
@@ -116,6 +117,24 @@ pub(super) fn is_input_application(usage: Usage) -> bool {
         // System Control, Wireless Radio Controls, Consumer Control.
         usage => matches!(usage, 0x0001_0080 | 0x0001_000c | 0x000c_0001),
     }
+}
+
+/// Finds the keys of a remote control or keyboard on the page of buttons.
+fn button_page<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
+    const CONSUMER_CONTROL: Usage = Usage(0x000c_0001);
+    const PAGE_BUTTON: u16 = 0x09;
+    const PAGE_CONSUMER: i64 = 0x0c;
+    /// No device has as many buttons.
+    const MANY: u32 = 64;
+    let usages = &seen.field.usages;
+    let is_button = usages.get(0).is_some_and(|usage| usage.page() == PAGE_BUTTON);
+    if seen.application() != CONSUMER_CONTROL || !is_button || seen.field.flags.is_variable() || usages.len() < MANY {
+        return None;
+    }
+    let what = format!("a Consumer Control selects from {} buttons, which are the numbers of its keys", usages.len());
+    let finding = Finding::in_field(&rules::BUTTON_PAGE, Certainty::Likely, seen, what);
+    let repair = view.unshared(seen.usage_page).and_then(|item| Repair::value(item, PAGE_CONSUMER));
+    Some(finding.with(repair))
 }
 
 /// Finds values of a vendor's page that the kernel takes for an axis of a game controller.

@@ -1,6 +1,7 @@
 //! Arrays: fields whose values select one of their usages.
 
 use crate::hex::HexBytes;
+use crate::interpret::decode::MAX_NUMBER;
 use crate::interpret::item::ItemKind;
 use crate::interpret::usage::Usage;
 
@@ -14,7 +15,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
         seen.is_input() && !field.is_padding() && !field.flags.is_variable() && !field.flags.is_constant()
     });
     let arrays = arrays.filter(|seen| !seen.field.usages.iter().next().is_some_and(is_vendors));
-    arrays.flat_map(|seen| [bits(seen).or_else(|| range(view, seen)), shifted(seen)]).flatten().collect()
+    arrays
+        .flat_map(|seen| [bits(seen).or_else(|| wide(seen)).or_else(|| range(view, seen)), shifted(seen)])
+        .flatten()
+        .collect()
 }
 
 fn is_vendors(usage: Usage) -> bool {
@@ -33,6 +37,27 @@ fn bits(seen: &Seen<'_>) -> Option<Finding> {
         format!("{} bits for {usages} usages are declared as an array, which can select two of them", field.count);
     let finding = Finding::in_field(&rules::BIT_ARRAY, Certainty::Certain, seen, what);
     Some(finding.with(Repair::flags(seen.main, 0, VARIABLE)))
+}
+
+/// Finds arrays with a value of many bytes, where each byte is a value of its own.
+fn wide(seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let (bytes, usages) = (field.size / 8 * field.count, field.usages.len());
+    if field.size <= MAX_NUMBER || usages < 8 {
+        return None;
+    }
+    let what = format!("a value has {} bits, of which the kernel reads {MAX_NUMBER}", field.size);
+    let finding = Finding::in_field(&rules::ARRAY_WIDE, Certainty::Certain, seen, what);
+    let is_bytes = field.size.is_multiple_of(8) && field.size < 0x80 && bytes < 0x80 && usages <= 0x100;
+    if !is_bytes {
+        return Some(finding);
+    }
+    // Sizes of its own, and those of the fields after it again.
+    let own = vec![0x75, 8, 0x95, bytes as u8];
+    let others = vec![0x75, field.size as u8, 0x95, field.count as u8];
+    let after = seen.main.offset + seen.main.bytes.len();
+    let finding = finding.with(Some(Repair::Insert { offset: seen.main.offset, new: HexBytes(own) }));
+    Some(finding.with(Some(Repair::Insert { offset: after, new: HexBytes(others) })))
 }
 
 /// Finds arrays whose values can't select all their usages.

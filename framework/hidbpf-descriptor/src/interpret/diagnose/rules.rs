@@ -56,7 +56,7 @@ rules! {
         "The last buttons do nothing, or act as the one before them.",
         "HID 1.11, section 6.2.2.8; hid_add_field() in drivers/hid/hid-core.c";
     USAGE_TWICE = "usage-twice",
-        "Two keys act as one, and buttons get other numbers.",
+        "Two keys act as one, and buttons and axes get other numbers.",
         "hidinput_configure_usage() in drivers/hid/hid-input.c";
     CONSTANT = "constant-with-usages",
         "The controls of the field do nothing.",
@@ -136,6 +136,15 @@ rules! {
     NOT_LIFTED = "contact-not-lifted",
         "A finger stays behind: the pointer jumps, or a scroll does not end.",
         "HID Usage Tables 1.5, section 16.4 (Tip Switch)";
+    REVERSED = "usage-range-reversed",
+        "Keys or buttons have the numbers of others.",
+        "HID 1.11, section 6.2.2.8; hid_parser_local() in drivers/hid/hid-core.c";
+    ARRAY_WIDE = "array-value-too-wide",
+        "Keys after the first do nothing.",
+        "HID 1.11, section 6.2.2.7; hid_field_extract() in drivers/hid/hid-core.c";
+    BUTTON_PAGE = "consumer-keys-are-buttons",
+        "The media keys do nothing, or act as buttons.",
+        "HID Usage Tables 1.5, section 15 (Consumer Page); hidinput_configure_usage() in drivers/hid/hid-input.c";
     CONTACT_LOST = "contact-lost",
         "A finger stays behind: the pointer jumps, or a scroll does not end.",
         "HID Usage Tables 1.5, section 16.4 (Tip Switch); mt_sync_frame() in drivers/hid/hid-multitouch.c";

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::interpret::item::ItemKind;
+use crate::hex::HexBytes;
+use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::usage::Usage;
 
 use super::view::{Seen, View};
@@ -18,6 +19,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let inputs = || view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding());
     let mut findings: Vec<Finding> = inputs().filter_map(repeat).collect();
     findings.extend(inputs().filter_map(constant));
+    findings.extend(inputs().filter_map(reversed));
     findings.extend(twice(view));
     findings
 }
@@ -70,6 +72,27 @@ fn constant(seen: &Seen<'_>) -> Option<Finding> {
     Some(finding.with(Repair::flags(seen.main, CONSTANT, set)))
 }
 
+/// Finds a Usage Maximum in front of its Usage Minimum. The kernel lets such a range begin at 0.
+fn reversed(seen: &Seen<'_>) -> Option<Finding> {
+    let is_minimum = |item: &Item| matches!(item.kind, ItemKind::UsageMinimum(_));
+    let is_maximum = |item: &Item| matches!(item.kind, ItemKind::UsageMaximum(_));
+    let mut open = 0;
+    for pair in seen.usages.windows(2) {
+        let [first, second] = pair else { continue };
+        if open == 0 && is_maximum(first) && is_minimum(second) {
+            let what = "Usage Maximum comes before Usage Minimum, so the kernel lets the range begin at 0";
+            let finding = Finding::in_field(&rules::REVERSED, Certainty::Certain, seen, what).at(first.offset);
+            let (old, new) = ([first.bytes.clone(), second.bytes.clone()], [second.bytes.clone(), first.bytes.clone()]);
+            let repair =
+                Repair::Replace { offset: first.offset, old: HexBytes(old.concat()), new: HexBytes(new.concat()) };
+            let is_next = first.offset + first.bytes.len() == second.offset;
+            return Some(finding.with(Some(repair).filter(|_| is_next)));
+        }
+        open = i32::from(is_minimum(first));
+    }
+    None
+}
+
 /// Finds usages that two values of a report have.
 fn twice(view: &View<'_>) -> Vec<Finding> {
     let mut places: BTreeMap<(Option<u8>, Usage, Usage), usize> = BTreeMap::new();
@@ -77,7 +100,10 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
     for (index, seen) in view.fields.iter().enumerate().filter(|(_, seen)| seen.is_input() && is_data(seen)) {
         let mut twice: Vec<Usage> = Vec::new();
         for usage in seen.field.usages.iter().take(seen.field.count.min(1024) as usize) {
-            if !matches!(usage.page(), PAGE_BUTTON | PAGE_KEYBOARD) || usage.id() == 0 {
+            // Joystick and Gamepad.
+            let is_game = matches!(seen.application().0, 0x0001_0004 | 0x0001_0005);
+            let is_axis = is_game && (0x0001_0030..=0x0001_0035).contains(&usage.0);
+            if !(is_axis || matches!(usage.page(), PAGE_BUTTON | PAGE_KEYBOARD)) || usage.id() == 0 {
                 continue;
             }
             let key = (seen.report.id, seen.application(), usage);
@@ -92,4 +118,46 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::HexBytes;
+    use crate::interpret::diagnose::{Repair, descriptor};
+
+    /// Returns the ids of the findings, and those in the repaired descriptor.
+    fn found(hex: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+        let bytes: HexBytes = hex.parse().unwrap();
+        let ids = |bytes: &[u8]| descriptor(bytes).iter().map(|finding| finding.rule.id).collect::<Vec<_>>();
+        let repairs: Vec<Repair> = descriptor(&bytes.0).into_iter().flat_map(|finding| finding.repairs).collect();
+        (ids(&bytes.0), ids(&Repair::apply(&repairs, &bytes.0).unwrap()))
+    }
+
+    #[test]
+    fn ranges_begin_with_their_minimum() {
+        let mouse = "05 01 09 02 a1 01 05 09 29 08 19 01 15 00 25 01 75 01 95 08 81 02 c0";
+        assert_eq!(found(mouse), (vec!["usage-range-reversed"], vec![]));
+        assert!(found(&mouse.replace("29 08 19 01", "19 01 29 08")).0.is_empty());
+        // Two ranges, one after the other.
+        assert!(found("05 01 09 06 a1 01 05 07 19 04 29 07 19 0a 29 0d 25 01 75 01 95 08 81 02 c0").0.is_empty());
+    }
+
+    #[test]
+    fn keys_are_bytes() {
+        let keys = "05 01 09 06 a1 01 05 07 19 00 29 65 15 00 25 65 75 30 95 01 81 00 c0";
+        assert_eq!(found(keys), (vec!["array-value-too-wide"], vec![]));
+    }
+
+    #[test]
+    fn media_keys_are_no_buttons() {
+        let remote = "05 0c 09 01 a1 01 05 09 19 00 2a 3c 02 15 00 26 3c 02 75 10 95 01 81 00 c0";
+        assert_eq!(found(remote), (vec!["consumer-keys-are-buttons"], vec![]));
+    }
+
+    #[test]
+    fn axes_are_there_once() {
+        let pad = "05 01 09 04 a1 01 09 30 09 31 09 32 09 32 15 00 26 ff 00 75 08 95 04 81 02 c0";
+        assert_eq!(found(pad).0, ["usage-twice"]);
+        assert!(found(&pad.replace("09 32 09 32", "09 32 09 35")).0.is_empty());
+    }
 }
