@@ -8,7 +8,7 @@
 //! ```
 
 use super::draft::{Draft, Reading};
-use super::item_text::{collection, flag, in_comment, number};
+use super::item_text::{collection, flag, in_comment, number, usage_of};
 use super::text::Text;
 use super::{Unreadable, item_names, numbers};
 
@@ -61,6 +61,7 @@ fn tags(text: &str, first: usize) -> Vec<Tag<'_>> {
 fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
     let mut draft = Draft { line: tags.first().map_or(1, |tag| tag.line), ..Draft::default() };
     let mut tags = tags.iter().peekable();
+    let mut page = 0;
     while let Some(tag) = tags.next() {
         let invalid = || {
             let text: String = tag.text.chars().take(40).collect();
@@ -76,8 +77,8 @@ fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
                 item_names::shortest(0xa0, number(kind).or_else(|| collection(kind)).ok_or_else(invalid)?)
             }
             "/COLLECTION" => Some(vec![0xc0]),
-            "PUSH" => Some(vec![0xa4]),
-            "/PUSH" | "POP" => Some(vec![0xb4]),
+            "PUSH" | "push" => Some(vec![0xa4]),
+            "/PUSH" | "/push" | "POP" | "pop" => Some(vec![0xb4]),
             "SET" => Some(vec![0xa9, 1]),
             "/SET" => Some(vec![0xa8]),
             "input" | "output" | "feature" => {
@@ -109,7 +110,12 @@ fn items(tags: &[Tag<'_>]) -> Result<Reading, Unreadable> {
                 Some(0x54) => item_names::shortest(0x54, number(tag.text).ok_or_else(invalid)? & 0x0f),
                 Some(prefix @ (0x04 | 0x08 | 0x18 | 0x28)) => {
                     let hex = || i64::from_str_radix(tag.text, 16).ok();
-                    let value = in_comment(tag.comment).or_else(hex).ok_or_else(invalid)?;
+                    // Without a comment, only the name is left: `consumer_ac_undo`.
+                    let named = || tag.text.split_once('_').and_then(|(_, name)| usage_of(page, name));
+                    let value = in_comment(tag.comment).or_else(hex).or_else(named).ok_or_else(invalid)?;
+                    if prefix == 0x04 {
+                        page = value as u16;
+                    }
                     item_names::shortest(prefix, value)
                 }
                 Some(prefix) => item_names::shortest(prefix, number(tag.text).ok_or_else(invalid)?),
@@ -163,5 +169,29 @@ fn unit_of(tag: &Tag<'_>) -> u32 {
         "ampere" | "current" => exponent() << 20,
         "candela" | "luminous_intensity" => exponent() << 24,
         name => system(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(inside: &str) -> Result<Vec<u8>, String> {
+        let text = Text::decode(format!("<descriptor>\n{inside}\n</descriptor>").as_bytes()).unwrap();
+        let reading = read(&text).expect("the form is known").map_err(|error| error.to_string())?;
+        Ok(reading.drafts[0].descriptor.clone())
+    }
+
+    #[test]
+    fn elements_without_content_and_names_without_comments_are_read() {
+        let units = "<unit/><push/><unit><english_linear><inch>3</inch></english_linear></unit><pop/><PUSH></PUSH>";
+        assert_eq!(bytes(units), Ok(vec![0x65, 0, 0xa4, 0x65, 0x33, 0xb4, 0xa4, 0xb4]));
+        let usage = "<usage_page>0C</usage_page><usage>consumer_ac_undo</usage>";
+        assert_eq!(bytes(usage), Ok(vec![0x05, 0x0c, 0x0a, 0x1a, 0x02]));
+        let unknown = bytes("<usage_page>0C</usage_page>\n<usage>consumer_nonsense</usage>");
+        assert_eq!(
+            unknown,
+            Err("line 3, column 1: invalid value \"consumer_nonsense\" of the element \"usage\"".to_owned())
+        );
     }
 }

@@ -52,7 +52,10 @@ pub(super) fn is_descriptor(bytes: &[u8]) -> bool {
     items.begins_known && has_purpose && items.unknown * 2 <= items.known
 }
 
-/// Returns how similar bytes are to a descriptor: 0 if they are not one, 3 if they are whole and every item is known.
+/// The likeness of whole items that are all known.
+pub(super) const WHOLE: u8 = 3;
+
+/// Returns how similar bytes are to a descriptor: 0 if they are not one, up to [`WHOLE`].
 pub(super) fn likeness(bytes: &[u8]) -> u8 {
     match is_descriptor(bytes) {
         true => 1 + u8::from(whole(bytes).is_some()) + u8::from(Items::of(bytes).unknown == 0),
