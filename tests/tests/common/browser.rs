@@ -112,8 +112,9 @@ impl Browser {
 
     /// Evaluates an expression in the page, once it has drawn what was asked for before.
     pub fn value(&mut self, expression: &str) -> Answer<Value> {
+        // A change of colours takes a frame to be noticed, and another one to be drawn.
         self.value_now(&format!(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done({expression}))))"
+            "new Promise((done) => {{ let left = 4; const wait = () => left-- ? requestAnimationFrame(wait) : done({expression}); wait(); }})"
         ))
     }
 

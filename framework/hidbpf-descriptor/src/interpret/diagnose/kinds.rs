@@ -70,7 +70,7 @@ mod tests {
     use crate::interpret::diagnose::{Repair, descriptor};
 
     fn found(hex: &str) -> Vec<String> {
-        let bytes: crate::HexBytes = hex.parse().unwrap();
+        let bytes: crate::hex::HexBytes = hex.parse().unwrap();
         descriptor(&bytes.0).iter().map(|finding| format!("{} {}", finding.rule.id, finding.certainty)).collect()
     }
 
@@ -79,7 +79,7 @@ mod tests {
         let keys = "05 01 09 06 a1 01 05 07 19 00 29 65 15 00 25 65 75 08 95 06 81 02 c0";
         assert_eq!(found(keys), ["keys-variable likely"]);
         assert!(found(&keys.replace("81 02", "81 00")).is_empty());
-        let bytes: crate::HexBytes = keys.parse().unwrap();
+        let bytes: crate::hex::HexBytes = keys.parse().unwrap();
         let repaired = Repair::apply(&descriptor(&bytes.0)[0].repairs, &bytes.0).unwrap();
         assert!(descriptor(&repaired).is_empty());
         // A key for each bit, and the pressure of each of four keys.

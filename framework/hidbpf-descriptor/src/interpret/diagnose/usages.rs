@@ -122,7 +122,7 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::HexBytes;
+    use crate::hex::HexBytes;
     use crate::interpret::diagnose::{Repair, descriptor};
 
     /// Returns the ids of the findings, and those in the repaired descriptor.

@@ -155,7 +155,7 @@ mod tests {
             HID_LOGICAL_MIN(-127), HID_LOGICAL_MAX_N(0x7fff, 2), HID_PHYSICAL_MAX_N(1, 3), HID_FEATURE(HID_CONSTANT),\n HID_COLLECTION_END };";
         let expected = "05 01 09 02 a1 01 85 01 05 09 19 01 29 03 15 00 25 01 95 08 75 01 81 02 06 01 ff 09 02 15 81 26 ff 7f \
             47 01 00 00 00 b1 01 c0";
-        let expected: crate::HexBytes = expected.parse().unwrap();
+        let expected: crate::hex::HexBytes = expected.parse().unwrap();
         assert_eq!(read_text(mouse), Ok(expected.0));
     }
 

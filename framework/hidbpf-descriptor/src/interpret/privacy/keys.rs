@@ -52,7 +52,7 @@ impl HiddenKeys {
     /// them declares a key.
     pub fn of(descriptors: &[&[u8]]) -> Option<HiddenKeys> {
         let has_keys = |bytes: &&[u8]| {
-            let anatomy = crate::Anatomy::of(bytes);
+            let anatomy = crate::interpret::descriptor::Anatomy::of(bytes);
             let fields = anatomy.reports.into_iter().filter(|report| report.kind == ReportType::Input);
             fields.flat_map(|report| report.fields).any(|field| field.usages.spans().iter().any(is_key))
         };
