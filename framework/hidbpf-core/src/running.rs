@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hidbpf_prelink::Hook;
 use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS_VALUE};
-use hidbpf_prelink::kernel_types::{KernelTypes, Place};
+use hidbpf_prelink::kernel_types::{KernelTypes, Names, Place};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -43,16 +43,16 @@ impl KernelBtf {
         }
     }
 
-    /// Finds the types and functions whose names contain one of `parts`.
+    /// Finds types and functions by name.
     ///
     /// # Errors
     /// The kernel's types are of an unknown form.
-    pub(crate) fn find(&self, parts: &[&str]) -> io::Result<KernelTypes<'_>> {
+    pub(crate) fn find(&self, names: &Names<'_>) -> io::Result<KernelTypes<'_>> {
         let bytes = match self {
             KernelBtf::Mapped(mapping) => mapping.bytes(),
             KernelBtf::Read(bytes) => bytes,
         };
-        KernelTypes::find(bytes, parts).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        KernelTypes::find(bytes, names).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
@@ -85,7 +85,8 @@ pub struct ResolvedOps {
 }
 
 impl ResolvedOps {
-    /// Returns the layout in a kernel's types, found with [`HID_BPF`]. `None` if no struct_ops map can hold the struct.
+    /// Returns the layout in a kernel's types, of which [`OPS_VALUE`] was searched for. `None` if no struct_ops map can
+    /// hold the struct.
     pub(crate) fn of(types: &KernelTypes<'_>) -> Option<ResolvedOps> {
         let value = types.record(OPS_VALUE)?;
         let data = types.member(value, "data")?;
@@ -132,10 +133,13 @@ pub fn ops(system: &System) -> Result<Option<ResolvedOps>> {
     Ok(with_types(system, ResolvedOps::of)?.flatten())
 }
 
-/// Returns what `read` finds in the types of HID-BPF. `None` if the kernel has no BTF.
+/// What distinguishes the generations.
+const NAMES: Names<'_> = Names { parts: &[HID_BPF], records: &[OPS_VALUE], functions: &[ATTACH_KFUNC] };
+
+/// Returns what `read` finds in the types of [`NAMES`]. `None` if the kernel has no BTF.
 fn with_types<T>(system: &System, read: impl FnOnce(&KernelTypes<'_>) -> T) -> Result<Option<T>> {
     let path = system.kernel_btf();
-    let found = KernelBtf::open(&path).and_then(|btf| Ok(read(&btf.find(&[HID_BPF])?)));
+    let found = KernelBtf::open(&path).and_then(|btf| Ok(read(&btf.find(&NAMES)?)));
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -122,28 +122,35 @@ impl Shape {
     }
 }
 
-/// The numbers of a type: those that all types of its kind have, and those per part that the head counts. `None` for a
-/// kind that is not known.
-const LENGTHS: [Option<(usize, usize)>; 32] = {
-    let mut lengths = [None; 32];
+/// The numbers of a type, by its kind: those that all types of the kind have, and those per part that the head counts.
+/// More than there can be for a kind that is not known.
+const LENGTHS: [(u32, u32); 32] = {
+    let mut lengths = [(u32::MAX, 0); 32];
     let mut kind = 0;
     while kind < lengths.len() {
         lengths[kind] = match Shape::of(kind as u32) {
-            Some(Shape { parts: Count::Fixed(count), size, .. }) => Some((HEAD + count * size, 0)),
-            Some(Shape { parts: Count::InHead, size, .. }) => Some((HEAD, size)),
-            None => None,
+            Some(Shape { parts: Count::Fixed(count), size, .. }) => ((HEAD + count * size) as u32, 0),
+            Some(Shape { parts: Count::InHead, size, .. }) => (HEAD as u32, size as u32),
+            None => lengths[kind],
         };
         kind += 1;
     }
     lengths
 };
 
-/// Returns the numbers of a type whose head has this [`INFO`].
-pub(crate) fn length(info: u32) -> Result<usize, String> {
+/// Returns the numbers of a type whose head has this [`INFO`], more than there can be if its kind is not known.
+#[inline]
+pub(crate) fn length(info: u32) -> usize {
+    let (fixed, per_part) = LENGTHS[(info >> 24 & 0x1f) as usize];
+    fixed as usize + (per_part * (info & 0xffff)) as usize
+}
+
+/// Returns why a type with this [`INFO`] can't be read.
+pub(crate) fn unreadable(info: u32) -> String {
     let kind = info >> 24 & 0x1f;
-    match LENGTHS[kind as usize] {
-        Some((fixed, per_part)) => Ok(fixed + per_part * (info & 0xffff) as usize),
-        None => Err(format!("it has a type of kind {kind}, which is unknown; was the object made for a newer kernel?")),
+    match Shape::of(kind) {
+        Some(_) => CUT.to_owned(),
+        None => format!("it has a type of kind {kind}, which is unknown; was the object made for a newer kernel?"),
     }
 }
 
@@ -158,7 +165,7 @@ impl<'a> Words<'a> {
     /// Splits off the first type.
     fn split(words: &'a [U32]) -> Result<(Words<'a>, &'a [U32]), String> {
         let info = words.get(INFO).ok_or(CUT)?.get();
-        let (ty, rest) = words.split_at_checked(length(info)?).ok_or(CUT)?;
+        let (ty, rest) = words.split_at_checked(length(info)).ok_or_else(|| unreadable(info))?;
         Ok((Words(ty), rest))
     }
 

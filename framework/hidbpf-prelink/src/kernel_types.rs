@@ -6,8 +6,8 @@
 use memchr::memmem;
 
 use crate::btf::{
-    ARRAY, CUT, ENUM, ENUM64, FLOAT, FUNC, INFO, INT, Malformed, NAME, PTR, Parts, RESTRICT, STRUCT, TYPE_TAG, TYPEDEF,
-    TypeId, UNION, Words, length,
+    ARRAY, ENUM, ENUM64, FLOAT, FUNC, HEAD, INFO, INT, Malformed, PTR, Parts, RESTRICT, STRUCT, TYPE_TAG, TYPEDEF,
+    TypeId, UNION, Words, length, unreadable,
 };
 
 /// The distance of two types in [`KernelTypes::starts`]. To find a type by its number, as many heads are read.
@@ -16,19 +16,34 @@ const STEP: usize = 64;
 /// The maximum number of types that a member's type may lead through.
 const MAX_DEPTH: usize = 32;
 
-/// The types of a kernel, of which those with certain names are known.
+/// The types of a kernel, of which some were found by name.
 pub struct KernelTypes<'a> {
     types: Parts<'a>,
-    /// The index of the first number of each type whose number is a multiple of [`STEP`].
+    /// The index of the first number of the types 1, 1 + [`STEP`] and so on, as far as the search went.
     starts: Vec<u32>,
     found: Vec<Found<'a>>,
 }
 
-/// A type or function that was found.
+/// What to search for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// Texts of which each name contains one. Searching for what several names have in common is faster.
+    pub parts: &'a [&'a str],
+    /// The names of structs and unions.
+    pub records: &'a [&'a str],
+    /// The names of functions.
+    pub functions: &'a [&'a str],
+}
+
+/// A struct, union or function, which the kernel may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Found<'a> {
+    /// The offset of the name.
+    at: u32,
     name: &'a [u8],
-    kind: u32,
-    id: TypeId,
+    is_function: bool,
+    /// 0 until it is found.
+    id: u32,
 }
 
 /// The place of a member.
@@ -44,53 +59,61 @@ pub struct Place {
 }
 
 impl<'a> KernelTypes<'a> {
-    /// Finds all types and functions whose names contain one of `parts`.
+    /// Finds the first type with each of some names.
     ///
     /// # Errors
     /// The bytes are not valid type information.
-    pub fn find(bytes: &'a [u8], parts: &[&str]) -> Result<KernelTypes<'a>, Malformed> {
+    pub fn find(bytes: &'a [u8], names: &Names<'_>) -> Result<KernelTypes<'a>, Malformed> {
         let types = Parts::of(bytes)?;
-        let mut names: Vec<(u32, &[u8])> = parts.iter().flat_map(|part| names_with(types.strings, part)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let (first, last) = (names.first().map_or(1, |(at, _)| *at), names.last().map_or(0, |(at, _)| *at));
-        let mut starts = Vec::with_capacity(types.types.len() / STEP / 4);
-        let mut found = Vec::new();
-        let (mut at, mut id) = (0, 0);
-        while at < types.types.len() {
-            id += 1;
-            if id % STEP == 0 {
-                starts.push(at as u32);
+        let mut found = names.in_strings(types.strings);
+        // One for all names whose offsets have the same lowest bits. Nearly all types fail this test.
+        let mut may_be = [false; 1024];
+        found.iter().for_each(|found| may_be[found.at as usize % 1024] = true);
+        let words = types.types;
+        let mut starts = Vec::with_capacity(words.len() / STEP / 4);
+        let (mut at, mut id, mut missing) = (0, 0, found.len());
+        // Linux 7.0 and later sort their types by name, so that many of them come after those that are searched for.
+        while missing > 0 && at < words.len() {
+            starts.push(at as u32);
+            let last = id + STEP as u32;
+            while id < last && at < words.len() {
+                id += 1;
+                let fault = |info| Malformed::new(types.types_at + at * size_of::<u32>(), unreadable(info));
+                let Some([name, info, _]) = words.get(at..at + HEAD) else { return Err(fault(0)) };
+                let (name, info) = (name.get(), info.get());
+                if may_be[name as usize % may_be.len()] {
+                    let kind = info >> 24 & 0x1f;
+                    let is_kind =
+                        |is_function| if is_function { kind == FUNC } else { kind == STRUCT || kind == UNION };
+                    let new = found.iter_mut().find(|new| new.at == name && new.id == 0 && is_kind(new.is_function));
+                    if let Some(new) = new {
+                        new.id = id;
+                        missing -= 1;
+                    }
+                }
+                let next = at + length(info);
+                if next > words.len() {
+                    return Err(fault(info));
+                }
+                at = next;
             }
-            let fault = |reason: String| Malformed::new(types.types_at + at * size_of::<u32>(), reason);
-            let Some(head) = types.types.get(at..at + INFO + 1) else { return Err(fault(CUT.to_owned())) };
-            let (name, info) = (head[NAME].get(), head[INFO].get());
-            if (first..=last).contains(&name)
-                && let Ok(index) = names.binary_search_by_key(&name, |(at, _)| *at)
-            {
-                found.push(Found { name: names[index].1, kind: info >> 24 & 0x1f, id: TypeId(id as u32) });
-            }
-            at += length(info).map_err(fault)?;
-        }
-        if at > types.types.len() {
-            return Err(Malformed::new(types.types_at, CUT));
         }
         Ok(KernelTypes { types, starts, found })
     }
 
-    /// Returns the struct or union with a name that contains one of the parts.
+    /// Returns the first struct or union with a name of [`Names::records`].
     pub fn record(&self, name: &str) -> Option<TypeId> {
-        self.named(name, |kind| kind == STRUCT || kind == UNION)
+        self.named(name, false)
     }
 
-    /// Returns the function with a name that contains one of the parts.
+    /// Returns the first function with a name of [`Names::functions`].
     pub fn function(&self, name: &str) -> Option<TypeId> {
-        self.named(name, |kind| kind == FUNC)
+        self.named(name, true)
     }
 
-    fn named(&self, name: &str, is_kind: impl Fn(u32) -> bool) -> Option<TypeId> {
-        let mut found = self.found.iter().filter(|found| is_kind(found.kind));
-        found.find(|found| found.name == name.as_bytes()).map(|found| found.id)
+    fn named(&self, name: &str, is_function: bool) -> Option<TypeId> {
+        let mut found = self.found.iter().filter(|found| found.is_function == is_function && found.id != 0);
+        found.find(|found| found.name == name.as_bytes()).map(|found| TypeId(found.id))
     }
 
     /// Returns the place of a struct's or union's member, which may be inside unnamed ones.
@@ -151,21 +174,31 @@ impl<'a> KernelTypes<'a> {
 
     /// Returns the numbers of a type. `None` for void, and if there is no such type.
     fn words(&self, TypeId(id): TypeId) -> Option<Words<'a>> {
-        let id = id as usize;
-        let (mut at, mut number) = match id / STEP {
-            0 => (0, 1),
-            step => (*self.starts.get(step - 1)? as usize, step * STEP),
-        };
-        loop {
-            let length = length(self.types.types.get(at + INFO)?.get()).ok()?;
-            if number == id {
-                return self.types.types.get(at..at + length).map(Words);
-            }
-            (at, number) = (at + length, number + 1);
-            if number > id {
-                return None;
+        let index = id.checked_sub(1)? as usize;
+        let step = (index / STEP).min(self.starts.len().checked_sub(1)?);
+        let length_at = |at: usize| self.types.types.get(at + INFO).map(|info| length(info.get()));
+        let mut at = *self.starts.get(step)? as usize;
+        for _ in step * STEP..index {
+            at += length_at(at)?;
+        }
+        self.types.types.get(at..at + length_at(at)?).map(Words)
+    }
+}
+
+impl Names<'_> {
+    /// Returns the names that are among the strings, in the order of their offsets.
+    fn in_strings<'a>(&self, strings: &'a [u8]) -> Vec<Found<'a>> {
+        let mut found = Vec::new();
+        for (at, name) in self.parts.iter().flat_map(|part| names_with(strings, part)) {
+            for (names, is_function) in [(self.records, false), (self.functions, true)] {
+                if names.iter().any(|wanted| wanted.as_bytes() == name) {
+                    found.push(Found { at, name, is_function, id: 0 });
+                }
             }
         }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 
@@ -195,6 +228,10 @@ mod tests {
     /// The running kernel's types.
     const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 
+    const PARTS: [&str; 2] = ["input_", "bpf_prog"];
+
+    const NAMES_OF_A: Names<'_> = Names { parts: &["a_"], records: &["a_one", "a_two"], functions: &["a_two"] };
+
     #[test]
     fn the_running_kernels_types_are_as_in_a_full_index() {
         let Ok(bytes) = fs::read(KERNEL) else {
@@ -202,11 +239,18 @@ mod tests {
             return;
         };
         let all = Btf::parse(&bytes).unwrap();
-        let some = KernelTypes::find(&bytes, &["input_", "bpf_prog"]).unwrap();
+        let of_kind = |is_kind: fn(&Type<'_>) -> bool| -> Vec<&str> {
+            let ids = all.ids().filter(|id| is_kind(&all.get(*id)));
+            ids.map(|id| all.name(id)).filter(|name| PARTS.iter().any(|part| name.contains(part))).collect()
+        };
+        let records = of_kind(|ty| matches!(ty, Type::Record { .. }));
+        let functions = of_kind(|ty| matches!(ty, Type::Function { .. }));
+        let names = Names { parts: &PARTS, records: &records, functions: &functions };
+        let some = KernelTypes::find(&bytes, &names).unwrap();
         let (mut records, mut members, mut functions) = (0, 0, 0);
         for id in all.ids() {
             let name = all.name(id);
-            if !name.contains("input_") && !name.contains("bpf_prog") {
+            if !PARTS.iter().any(|part| name.contains(part)) {
                 continue;
             }
             match all.get(id) {
@@ -254,7 +298,7 @@ mod tests {
             &[TWO, 12 << 24, 0],                             // 4: a_two()
         ];
         let bytes = types(&words.concat());
-        let types = KernelTypes::find(&bytes, &["a_"]).unwrap();
+        let types = KernelTypes::find(&bytes, &NAMES_OF_A).unwrap();
         let one = types.record("a_one").unwrap();
         assert_eq!((one, types.function("a_two"), types.record("a_two")), (TypeId(3), Some(TypeId(4)), None));
         assert_eq!(types.member(one, "size"), Some(Place { offset: 8, size: 4, ty: TypeId(1) }));
@@ -265,11 +309,11 @@ mod tests {
     #[test]
     fn malformed_types_are_errors_and_endless_ones_end() {
         for words in [&[0, 1 << 24][..], &[0, 1 << 24, 4], &[0, 31 << 24, 0], &[0, 4 << 24 | 9, 0]] {
-            assert!(KernelTypes::find(&types(words), &["a_"]).is_err(), "{words:?}");
+            assert!(KernelTypes::find(&types(words), &NAMES_OF_A).is_err(), "{words:?}");
         }
         // A typedef and a record without a name that contain themselves.
         let bytes = types(&[0, 8 << 24, 1, ONE, 4 << 24 | 1, 4, 0, 2, 0]);
-        let types = KernelTypes::find(&bytes, &["a_"]).unwrap();
+        let types = KernelTypes::find(&bytes, &NAMES_OF_A).unwrap();
         assert_eq!((types.size(TypeId(1)), types.member(TypeId(2), "size")), (None, None));
     }
 }
