@@ -103,7 +103,7 @@ pub struct DescriptorChange {
     /// Bytes to remove, if they are as expected.
     #[serde(default)]
     pub remove: Vec<Spanned<Remove>>,
-    /// Bytes to write over others, whatever these are.
+    /// Bytes to write over others, without a comparison.
     #[serde(default)]
     pub overwrite: Vec<Spanned<Overwrite>>,
     /// Bytes to add at the end.

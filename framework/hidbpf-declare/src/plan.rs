@@ -58,7 +58,7 @@ pub(crate) struct OptionNumber {
 }
 
 impl Splice {
-    /// Returns whether it replaces the whole descriptor, whatever its size.
+    /// Returns whether it replaces the whole descriptor, of any size.
     pub fn is_whole(&self) -> bool {
         self.len == u32::MAX
     }

@@ -275,7 +275,7 @@ pub(crate) struct OptionTest {
 pub(crate) enum Comparison {
     /// It is one of these.
     Is(Vec<i64>),
-    /// It is none of these.
+    /// It differs from all of these.
     Not(Vec<i64>),
     /// It is above this.
     Above(i64),
