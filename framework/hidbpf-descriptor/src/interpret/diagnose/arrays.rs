@@ -46,7 +46,7 @@ fn wide(seen: &Seen<'_>) -> Option<Finding> {
     if field.size <= MAX_NUMBER || usages < 8 {
         return None;
     }
-    let what = format!("a value has {} bits, of which the kernel reads {MAX_NUMBER}", field.size);
+    let what = format!("a value has {} bits, and the kernel reads {MAX_NUMBER} of them", field.size);
     let finding = Finding::in_field(&rules::ARRAY_WIDE, Certainty::Certain, seen, what);
     let is_bytes = field.size.is_multiple_of(8) && field.size < 0x80 && bytes < 0x80 && usages <= 0x100;
     if !is_bytes {
