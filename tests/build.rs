@@ -13,6 +13,7 @@ use hidbpf_build::{Clang, Sdk};
 
 const FIXTURES: &str = "fixtures/drivers";
 const DRIVERS: &str = "../drivers";
+const FOREIGN: &str = "../framework/hidbpf-build/tests/foreign";
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("OUT_DIR must be set"));
@@ -23,6 +24,7 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     compile_fixtures(&out.join("fixtures"));
+    compile_foreign(&out.join("foreign"));
     let long: String = long_descriptors().iter().map(|bytes| format!("&{bytes:?}, ")).collect();
     fs::write(out.join("long_descriptors.rs"), format!("&[{long}]")).expect("failed to write the long descriptors");
     compile_policy(&out.join("deny.bpf.o"));
@@ -38,6 +40,21 @@ fn compile_fixtures(out: &Path) {
             hidbpf_build::compile(&clang, &Sdk::Embedded, &folder, out).unwrap_or_else(|error| panic!("{error}"));
         for warning in driver.warnings {
             println!("cargo::warning={warning}");
+        }
+    }
+}
+
+/// Compiles the foreign sources for tests only, from which the search for damaging bytes starts.
+fn compile_foreign(out: &Path) {
+    println!("cargo::rerun-if-changed={FOREIGN}");
+    let clang = Clang::find().unwrap_or_else(|error| panic!("{error}"));
+    fs::create_dir_all(out).unwrap_or_else(|error| panic!("failed to make `{}`: {error}", out.display()));
+    let folder = fs::read_dir(FOREIGN).unwrap_or_else(|error| panic!("failed to list `{FOREIGN}`: {error}"));
+    for entry in folder {
+        let source = entry.expect("failed to list foreign sources").path();
+        if source.to_string_lossy().ends_with(hidbpf_build::SOURCE_SUFFIX) {
+            let object = hidbpf_build::object_path(&source, Some(out));
+            hidbpf_build::compile_foreign(&clang, &source, &object).unwrap_or_else(|error| panic!("{error}"));
         }
     }
 }

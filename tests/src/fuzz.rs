@@ -30,7 +30,8 @@ use hidbpf::replay::{self, Driver, Object, Settings};
 use hidbpf::state::DeviceState;
 use hidbpf::system::System;
 use hidbpf::text::Printable;
-use hidbpf_prelink::{MEMBERS, Prelinked};
+use hidbpf_prelink::btf::Btf;
+use hidbpf_prelink::{MEMBERS, Prelinked, match_table};
 use object::{Object as _, ObjectSection as _, SectionFlags};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
@@ -47,7 +48,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "recording", run: recording, seeds: || files("recordings", ".hid") },
     Target { name: "posted", run: posted, seeds: || Ok(POSTED.map(Vec::from).into()) },
     Target { name: "descriptor", run: descriptor, seeds: descriptors },
@@ -56,6 +57,8 @@ pub const TARGETS: [Target; 14] = [
         run: object,
         seeds: || Ok(objects().iter().map(|object| without_fingerprint(object)).collect()),
     },
+    Target { name: "foreign", run: foreign, seeds: foreign_objects },
+    Target { name: "match_table", run: match_table, seeds: match_tables },
     Target { name: "link", run: link, seeds: || Ok(objects().to_vec()) },
     Target { name: "program", run: program, seeds: || Ok(programs()) },
     Target { name: "prelinked", run: prelinked, seeds: || sections(hidbpf_prelink::SECTION) },
@@ -149,6 +152,30 @@ pub fn object(bytes: &[u8]) {
         let _ = DriverObject::parse(path, object);
     }
     run(bytes);
+}
+
+/// Runs on a foreign object: its match table, its struct_ops map, its prelinked programs, and its probe and hooks over a
+/// small recording.
+pub fn foreign(bytes: &[u8]) {
+    let Ok(object) = DriverObject::parse(Path::new("0010-Fuzz__Fuzz.bpf.o"), bytes.to_vec()) else { return };
+    if object.origin.is_foreign() {
+        assert!(!object.manifest.matches.is_empty(), "a foreign object without devices");
+        assert!(object.manifest.matches.len() <= match_table::MAX_DEVICES, "{}", object.manifest.matches.len());
+        if let Ok(prelinked) = object.prelinked() {
+            assert!(!prelinked.programs.is_empty() || object.hooks.values().all(|hooks| hooks.is_empty()));
+        }
+        let _ = hwdb::Entries::automatic([&object]).to_text();
+    }
+    run(bytes);
+}
+
+/// Runs on the type information of an object, of which the match table is a part.
+pub fn match_table(bytes: &[u8]) {
+    if let Ok(types) = Btf::parse(bytes)
+        && let Ok(devices) = match_table::devices(&types)
+    {
+        assert!((1..=match_table::MAX_DEVICES).contains(&devices.len()), "{} devices", devices.len());
+    }
 }
 
 /// Links an object as the build does. The result must be readable.
@@ -463,6 +490,30 @@ fn objects() -> &'static [Vec<u8>] {
         paths.iter().map(|path| fs::read(path).expect("an object can be read")).collect()
     });
     &OBJECTS
+}
+
+/// Returns the objects of the foreign sources for tests only and, if it is there, those of Debian's udev-hid-bpf.
+fn foreign_objects() -> io::Result<Vec<Vec<u8>>> {
+    let mut folders = vec![PathBuf::from(concat!(env!("OUT_DIR"), "/foreign"))];
+    for version in paths(&root().join("target/vm/udev-hid-bpf")).unwrap_or_default() {
+        folders.push(version.join("usr/lib/x86_64-linux-gnu/bpf"));
+    }
+    let mut objects = Vec::new();
+    for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+        let paths = paths(&folder)?.into_iter();
+        let paths = paths.filter(|path| path.to_string_lossy().ends_with(hidbpf::names::OBJECT_SUFFIX));
+        objects.extend(paths.map(fs::read).collect::<io::Result<Vec<_>>>()?);
+    }
+    Ok(objects)
+}
+
+/// Returns the type information of the foreign objects.
+fn match_tables() -> io::Result<Vec<Vec<u8>>> {
+    let types = |object: &Vec<u8>| {
+        let elf = object::File::parse(object.as_slice()).ok()?;
+        Some(elf.section_by_name(hidbpf_prelink::btf::SECTION)?.data().ok()?.to_vec())
+    };
+    Ok(foreign_objects()?.iter().filter_map(types).collect())
 }
 
 /// Returns the positions of an object's sections of instructions in its file.

@@ -317,3 +317,21 @@ fn a_device_is_shown_as_it_is_and_as_it_was() {
     let output = machine.run(&["inspect", &path]).expect("mounts are allowed");
     assert!(stdout(&output).contains("Hat Switch             0..7 "), "{}", stdout(&output));
 }
+
+#[test]
+fn a_drivers_instructions_are_shown_with_the_lines_of_its_source() {
+    let shown = stdout(&with_drivers(&["inspect", "mouse-invert-y", "--disassembly"]));
+    for line in ["event_ops in struct_ops/hid_device_event:", "event_fmod in fmod_ret/hid_bpf_device_event:"] {
+        assert!(shown.lines().any(|shown| shown == line), "`{line}` is missing in\n{shown}");
+    }
+    for part in ["driver.bpf.c:", "call hid_bpf_get_data (kernel)", "exit", "&option_axis"] {
+        assert!(shown.contains(part), "`{part}` is missing in\n{shown}");
+    }
+    assert!(!shown.contains("invalid instruction") && !shown.contains("without a relocation"), "{shown}");
+    let shown = stdout(&with_drivers(&["--json", "inspect", "mouse-invert-y", "--disassembly"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let functions = shown.pointer("/disassembly/functions").and_then(Value::as_array);
+    assert!(functions.is_some_and(|functions| functions.len() >= 2), "{shown}");
+    let error = stderr(&with_drivers(&["inspect", "05 01", "--disassembly"]));
+    assert!(error.contains("is not a driver, and has no instructions"), "{error}");
+}

@@ -68,7 +68,7 @@ fn fixtures() -> Vec<PathBuf> {
 #[test]
 fn each_source_does_what_its_recording_expects() {
     let sources = fixtures();
-    assert_eq!(sources.len(), 4);
+    assert_eq!(sources.len(), 6);
     for source in sources {
         let output = tempfile::tempdir().unwrap();
         let object = hidbpf_build::object_path(&source, Some(output.path()));

@@ -142,11 +142,18 @@ pub enum Command {
     /// Copies the object to /etc/hidbpf/drivers and renews udev's hwdb. If a step fails, the steps before it are undone. A folder is built
     /// first, and the driver run over its recordings. Does not write to /usr. The driver overrides one of the same name from a package,
     /// until `hidbpf uninstall`.
-    #[command(after_help = "Examples:\n  hidbpf install ./my-mouse.bpf.o\n  hidbpf install ./my-mouse --dry-run")]
+    ///
+    /// With `--from-udev-hid-bpf`, takes over from udev-hid-bpf: copies its objects for devices that hidbpf has no driver for, hides its udev
+    /// rules, and attaches drivers to the devices that it had fixed. `hidbpf uninstall --from-udev-hid-bpf` undoes that.
+    #[command(after_help = "Examples:\n  hidbpf install ./my-mouse.bpf.o\n  hidbpf install ./my-mouse --dry-run\n  \
+        hidbpf install --from-udev-hid-bpf --dry-run")]
     Install {
         /// A driver's object, or a driver's folder
-        #[arg(value_name = "FILE|FOLDER")]
-        what: PathBuf,
+        #[arg(value_name = "FILE|FOLDER", required_unless_present = "from_udev_hid_bpf")]
+        what: Option<PathBuf>,
+        /// Take over everything that this machine has of udev-hid-bpf
+        #[arg(long, conflicts_with = "what")]
+        from_udev_hid_bpf: bool,
         /// Print what would be done, and do nothing
         #[arg(long)]
         dry_run: bool,
@@ -154,8 +161,11 @@ pub enum Command {
     /// Detach and remove a driver that `hidbpf install` has installed
     Uninstall {
         /// The driver's name
-        #[arg(value_parser = |name: &str| DriverName::new(name))]
-        driver: DriverName,
+        #[arg(value_parser = |name: &str| DriverName::new(name), required_unless_present = "from_udev_hid_bpf")]
+        driver: Option<DriverName>,
+        /// Return all devices to udev-hid-bpf, as they were before `hidbpf install --from-udev-hid-bpf`
+        #[arg(long, conflicts_with = "driver")]
+        from_udev_hid_bpf: bool,
         /// Print what would be done, and do nothing
         #[arg(long)]
         dry_run: bool,
@@ -561,6 +571,9 @@ pub struct Inspect {
     /// device's original and current descriptor
     #[arg(long, value_name = "DRIVER")]
     pub diff: Option<Option<String>>,
+    /// Show the instructions of a driver's programs, with the lines of its source
+    #[arg(long, conflicts_with_all = ["items", "reports", "descriptor", "diff", "svg"])]
+    pub disassembly: bool,
     /// Draw the bits of each report to FILE, as SVG. With --diff: before and after
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,

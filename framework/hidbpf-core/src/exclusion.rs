@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
@@ -61,7 +61,10 @@ impl Exclusion {
             Exclusion::CommandLine => format!("boot without `{COMMAND_LINE_WORD}`"),
             Exclusion::Property(name, _) => format!("remove the udev rule that sets {name}"),
             Exclusion::UdevHidBpf(_) => {
-                format!("run `udev-hid-bpf remove /sys/bus/hid/devices/{device}` as root, or remove that package")
+                format!(
+                    "run `udev-hid-bpf remove /sys/bus/hid/devices/{device}` as root, or let hidbpf take over all \
+                     devices: `hidbpf install --from-udev-hid-bpf`"
+                )
             }
         }
     }
@@ -96,16 +99,17 @@ fn plain(name: &str) -> String {
 ///
 /// An unreadable directory counts as empty: only root can read it, and only root attaches.
 pub(crate) fn udev_hid_bpf(system: &System, device: &HidName) -> Vec<String> {
-    let wanted = plain(device.as_str());
-    let is_devices = |path: &Path| path.file_name().is_some_and(|name| plain(&name.to_string_lossy()) == wanted);
-    let directories = names(&system.bpffs.join(UDEV_HID_BPF)).into_iter();
-    let mut found: Vec<String> = directories
-        .map(|name| system.bpffs.join(UDEV_HID_BPF).join(name))
-        .filter(|path| is_devices(path))
-        .flat_map(|path| names(&path))
-        .collect();
+    let mut found: Vec<String> = udev_hid_bpf_pins(system, device).iter().flat_map(|path| names(path)).collect();
     found.sort();
     found
+}
+
+/// Returns the directories in bpffs where udev-hid-bpf pins its programs for a device.
+pub(crate) fn udev_hid_bpf_pins(system: &System, device: &HidName) -> Vec<PathBuf> {
+    let wanted = plain(device.as_str());
+    let directory = system.bpffs.join(UDEV_HID_BPF);
+    let names = names(&directory).into_iter().filter(|name| plain(name) == wanted);
+    names.map(|name| directory.join(name)).collect()
 }
 
 fn names(directory: &Path) -> Vec<String> {

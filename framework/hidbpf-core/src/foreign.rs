@@ -4,11 +4,21 @@
 //! name, and often a number before it. Objects with the same name are versions of one driver for different kernels, and
 //! the number orders them: `0010-Huion__Dial-2.bpf.o` is newer than `0009-Huion__Dial-2.bpf.o`.
 
+use std::collections::BTreeSet;
+
+use hidbpf_prelink::btf::{self, Btf};
+use hidbpf_prelink::driver::SETUP_PROGRAM;
+use hidbpf_prelink::elf::Elf;
+use hidbpf_prelink::hook::OPS;
 use hidbpf_prelink::match_table::DeviceIds;
+use hidbpf_prelink::struct_ops;
+use object::{Object as _, ObjectSection as _};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::loader::FIRST_STEP_SUFFIX;
 use crate::manifest::{Declared, Kind, Manifest, Match, Status};
 use crate::names::ForeignName;
+use crate::order::Order;
 
 /// The origin of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +50,7 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         kind: Kind::Fix,
         status: Status::Foreign,
         requires: Vec::new(),
+        order: Order::Last,
         options: Vec::new(),
         fields: Vec::new(),
         exports: Vec::new(),
@@ -47,6 +58,31 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         report: Declared::default(),
         any_device: false,
         matches: devices.iter().map(rule).collect(),
+    }
+}
+
+/// The variable that receives the parsed descriptor. Only the libbpf loader fills it.
+pub const PARSED_DESCRIPTOR: &str = "HID_REPORT_DESCRIPTOR";
+
+/// Checks that the struct_ops maps of an object are for HID. The kernel would attach a map of another subsystem there.
+pub(crate) fn check_ops(elf: &Elf<'_>) -> Result<(), String> {
+    let types = elf.section_by_name(btf::SECTION).and_then(|section| section.data().ok()).unwrap_or_default();
+    let types = Btf::parse(types).map_err(|error| format!("the section `{}` is damaged: {error}", btf::SECTION))?;
+    match struct_ops::maps(elf, &types)?.iter().find(|map| map.of != OPS) {
+        None => Ok(()),
+        Some(map) if map.of.is_empty() => Err(format!("its struct_ops map `{}` has no type", map.name)),
+        Some(map) => {
+            Err(format!("its struct_ops map `{}` fills `struct {}`, expected `struct {OPS}`", map.name, map.of))
+        }
+    }
+}
+
+/// Checks that no map is pinned under a name with another meaning in the directory of a driver's pins.
+pub(crate) fn check_pins(maps: &BTreeSet<String>) -> Result<(), String> {
+    let is_taken = |name: &&String| *name == SETUP_PROGRAM || name.ends_with(FIRST_STEP_SUFFIX);
+    match maps.iter().find(is_taken) {
+        None => Ok(()),
+        Some(name) => Err(format!("its map `{name}` would be pinned under a name that hidbpf uses for something else")),
     }
 }
 

@@ -72,7 +72,8 @@ impl Entries {
     }
 
     fn add_matches(&mut self, driver: &DriverObject) {
-        driver.manifest.matches.iter().for_each(|rule| self.add(driver, pattern(rule)));
+        let rules = driver.all_versions().flat_map(|version| &version.manifest.matches);
+        rules.for_each(|rule| self.add(driver, pattern(rule)));
     }
 
     fn add(&mut self, driver: &DriverObject, pattern: String) {

@@ -32,6 +32,7 @@ pub mod names;
 pub mod object;
 pub mod ops;
 pub mod options;
+pub mod order;
 pub mod original;
 pub mod pins;
 pub mod policy;
@@ -50,6 +51,7 @@ pub mod text;
 mod trusted;
 mod udev;
 mod uevents;
+mod versions;
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("hidbpf needs a little-endian machine: its drivers are compiled to little-endian BPF objects");

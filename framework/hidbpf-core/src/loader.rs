@@ -93,6 +93,9 @@ pub enum Steps {
     Two,
 }
 
+/// The end of the name of the map with the descriptor hook, for [`Steps::Two`].
+pub(crate) const FIRST_STEP_SUFFIX: &str = "_rdesc";
+
 impl Steps {
     /// Returns the part that is attached first.
     pub fn first(self) -> Part {
@@ -106,7 +109,7 @@ impl Steps {
     pub fn maps(self, name: &str) -> Vec<(Part, String)> {
         match self {
             Steps::One => vec![(Part::Whole, name.to_owned())],
-            Steps::Two => vec![(Part::Descriptor, format!("{name}_rdesc")), (Part::Rest, name.to_owned())],
+            Steps::Two => vec![(Part::Descriptor, format!("{name}{FIRST_STEP_SUFFIX}")), (Part::Rest, name.to_owned())],
         }
     }
 }

@@ -7,6 +7,7 @@ mod detach;
 mod facts;
 mod locked_device;
 mod original;
+mod release;
 mod report;
 mod resume;
 mod status;
@@ -159,7 +160,7 @@ impl<'a, L: Loader> Manager<'a, L> {
 
     fn try_reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
         let (generation, mut locked) = self.lock_device_for(driver, name)?;
-        let rule = match locked.device.judge(&driver.manifest, &self.loader)? {
+        let rule = match locked.device.judge(driver, Some(generation), &self.loader)? {
             Verdict::Matches { rule } => Some(rule),
             _ => None,
         };
@@ -193,7 +194,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let mut matching = Vec::new();
         for device in Device::all(self.system)? {
             let mut device = self.unfixed(device);
-            match self.judge(&driver.manifest, &mut device) {
+            match self.judge(driver, &mut device) {
                 Verdict::Matches { .. } => matching.push(device),
                 Verdict::Undecided { rule, lacks } => near.push(format!("{} ({rule}): {lacks}", device.name)),
                 Verdict::NearMiss { rules } => near.extend(
@@ -227,7 +228,7 @@ impl<'a, L: Loader> Manager<'a, L> {
             .map(|driver| Candidate {
                 driver: driver.name.clone(),
                 automatic: driver.manifest.is_automatic(),
-                verdict: self.judge(&driver.manifest, &mut device),
+                verdict: self.judge(driver, &mut device),
             })
             .filter(|candidate| candidate.verdict != Verdict::No)
             .collect()

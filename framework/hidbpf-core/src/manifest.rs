@@ -14,6 +14,7 @@ use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::names::DriverName;
 use crate::options::DriverOption;
+use crate::order::Order;
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf ignores it.
 pub const SECTION: &str = ".hidbpf.manifest";
@@ -49,6 +50,9 @@ pub struct Manifest {
     /// Kernel features that the driver can't work without. Default: none, so that both generations suffice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Requirement>,
+    /// The position of its hooks among those of other drivers on the same device.
+    #[serde(default, skip_serializing_if = "Order::is_last")]
+    pub order: Order,
     /// The options that users can set.
     #[serde(rename = "option", default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<DriverOption>,

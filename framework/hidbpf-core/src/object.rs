@@ -6,11 +6,12 @@ use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf_prelink::elf::{self, Elf, NotBpf};
 use hidbpf_prelink::section::{self, MAPS, is_data};
-use hidbpf_prelink::{Checksum, Prelinked, Unusable, match_table};
+use hidbpf_prelink::{Checksum, NotPrelinked, Prelinked, Unusable, match_table};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -21,6 +22,7 @@ use crate::kernel::Generation;
 use crate::manifest::{self, Digest, Embedded, Fingerprint, Manifest, Requirement};
 use crate::names::{DriverName, ForeignName};
 use crate::options;
+use crate::order::Order;
 use crate::trusted;
 
 pub use hidbpf_prelink::driver::{FIXUP_RECORD, IDS, PROPERTY_PREFIX, SOURCE_ROOT};
@@ -60,9 +62,13 @@ pub struct ObjectFile {
     pub maps: BTreeSet<String>,
     /// Who the object was written for.
     pub origin: Origin,
+    /// The position of its hooks among those of other drivers.
+    pub order: Order,
     bytes: Cow<'static, [u8]>,
     /// [`hidbpf_prelink::source`] of the bytes, if computed.
     source: Option<Checksum>,
+    /// The prelinked programs of a foreign object, which has none of its own. Linked when first needed.
+    linked: OnceLock<std::result::Result<Vec<u8>, NotPrelinked>>,
 }
 
 /// A driver's object.
@@ -166,7 +172,7 @@ impl DriverObject {
             .with_hint("install the driver again, or rebuild it"));
         }
         let file = ObjectFile::parse(name.as_str(), path, bytes.into())?;
-        let file = ObjectFile { source: Some(sums.source), ..file };
+        let file = ObjectFile { source: Some(sums.source), order: manifest.order, ..file };
         Ok(DriverObject { name, manifest, fingerprint, file, versions: Vec::new() })
     }
 
@@ -391,6 +397,9 @@ impl ObjectFile {
         if hooks.contains_key(&Generation::StructOps) && struct_ops != 1 {
             return Err(bad(path, format!("it has {struct_ops} sections with a struct_ops map, expected 1")));
         }
+        if origin.is_foreign() && struct_ops > 0 {
+            foreign::check_ops(&elf).map_err(|why| bad(path, why))?;
+        }
         let (mut globals, mut maps) = (BTreeMap::new(), BTreeSet::new());
         let (mut has_probe, mut has_setup) = (false, false);
         for symbol in elf.symbols() {
@@ -416,6 +425,9 @@ impl ObjectFile {
                 None => {}
             }
         }
+        if origin.is_foreign() {
+            foreign::check_pins(&maps).map_err(|why| bad(path, why))?;
+        }
         if hooks.is_empty() {
             if !(has_setup || has_probe && origin.is_foreign()) {
                 return Err(bad(path, "it has no program for any hook of the HID core, and no setup".to_owned()));
@@ -431,8 +443,10 @@ impl ObjectFile {
             globals,
             maps,
             origin,
+            order: Order::Last,
             bytes,
             source: None,
+            linked: OnceLock::new(),
         })
     }
 
@@ -441,12 +455,16 @@ impl ObjectFile {
         &self.bytes
     }
 
-    /// Returns the data for loading the object without libbpf.
+    /// Returns the data for loading the object without libbpf. Links a foreign object first.
     ///
     /// # Errors
     /// The object has no such data, or it is unusable. The error says why.
     pub fn prelinked(&self) -> std::result::Result<Prelinked<'_>, Unusable> {
         let damaged = |error: object::Error| Unusable::Damaged { offset: 0, reason: error.to_string() };
+        if self.origin.is_foreign() {
+            let linked = self.linked.get_or_init(|| hidbpf_prelink::link(&self.bytes));
+            return Prelinked::parse(linked.as_ref().map_err(|why| Unusable::NotLinked(why.to_string()))?);
+        }
         let elf = Elf::parse(&*self.bytes).map_err(damaged)?;
         let source = self.source.map_or_else(|| hidbpf_prelink::source(&elf), Ok).map_err(damaged)?;
         Prelinked::of_object(&elf, &source)

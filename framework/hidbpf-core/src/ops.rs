@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ids::HidId;
 use crate::object::Hook;
+use crate::order::Order;
 use crate::running::ResolvedOps;
 use crate::sys::Map;
 
@@ -12,7 +13,8 @@ use crate::sys::Map;
 pub struct OpsMap(Map);
 
 impl OpsMap {
-    /// Creates a map. `ops` is the layout of its value. `btf` holds the programs' types, if the kernel reads them.
+    /// Creates a map. `ops` is the layout of its value. `order` is the position of the programs among others.
+    /// `btf` holds the programs' types, if the kernel reads them.
     ///
     /// # Errors
     /// The kernel refuses the map or a program in it, or the value has no place for a field.
@@ -20,7 +22,7 @@ impl OpsMap {
         name: &str,
         ops: &ResolvedOps,
         btf: Option<BorrowedFd<'_>>,
-        device: HidId,
+        (device, order): (HidId, Order),
         programs: &[(Hook, BorrowedFd<'_>)],
     ) -> io::Result<OpsMap> {
         let map = Map::struct_ops(name, ops.value_type, ops.value_size, btf)?;
@@ -31,6 +33,7 @@ impl OpsMap {
             place.ok_or(io::ErrorKind::InvalidData).map(|place| place.copy_from_slice(bytes))
         };
         put(ops.hid_id, &device.0.to_ne_bytes())?;
+        put(ops.flags, &order.struct_ops_flags().to_ne_bytes())?;
         for (hook, program) in programs {
             // At offset 0 is the kernel's own data.
             let offset =

@@ -14,12 +14,14 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::exclusion;
 use crate::ids::{HidName, Modalias};
+use crate::kernel::Generation;
 use crate::loader::{Loader, StoredDescriptor};
-use crate::manifest::Manifest;
-use crate::matching::{Lack, Verdict, judge};
+use crate::matching::{Lack, Verdict};
+use crate::object::DriverObject;
 use crate::pins::Pinned;
 use crate::state::DeviceState;
 use crate::system::System;
+use crate::versions;
 
 /// Kernel drivers that use a descriptor unchanged, each with the devices for which it does not.
 ///
@@ -97,13 +99,18 @@ impl Device {
     ///
     /// # Errors
     /// As for [`Device::read_original`].
-    pub(crate) fn judge<L: Loader>(&mut self, manifest: &Manifest, loader: &L) -> Result<Verdict> {
-        let verdict = judge(manifest, self);
+    pub(crate) fn judge<L: Loader>(
+        &mut self,
+        driver: &DriverObject,
+        generation: Option<Generation>,
+        loader: &L,
+    ) -> Result<Verdict> {
+        let (_, verdict) = versions::for_device(driver, generation, self);
         if !matches!(verdict, Verdict::Undecided { lacks: Lack::OriginalDescriptor, .. }) {
             return Ok(verdict);
         }
         self.read_original(loader)?;
-        Ok(judge(manifest, self))
+        Ok(versions::for_device(driver, generation, self).1)
     }
 }
 

@@ -41,6 +41,10 @@ const MAX_VALUE: u32 = 16 << 20;
 /// The number of characters that the kernel keeps of a name (`BPF_OBJ_NAME_LEN` without the zero).
 pub const KERNEL_NAME_MAX: usize = 15;
 
+/// The maximum number of characters of the names of programs and maps. Foreign objects have names that are longer than
+/// [`KERNEL_NAME_MAX`], which loaders shorten for the kernel.
+const NAME_MAX: usize = 63;
+
 /// A 128-bit XXH3. It detects damaged or mixed-up objects, but not forged ones: an attacker who can write objects needs
 /// no forgery.
 pub type Checksum = [u8; 16];
@@ -265,6 +269,9 @@ pub enum Unusable {
         /// Its version.
         found: u32,
     },
+    /// The object is a foreign one, and can't be linked without libbpf.
+    #[error("it can't be linked without libbpf: {0}")]
+    NotLinked(String),
     /// They were not created from the programs in this object.
     #[error("its prelinked programs were made from another object")]
     OtherObject,
@@ -346,7 +353,7 @@ impl<'a> Reader<'a> {
     }
 
     fn map(&mut self, types: u32) -> Result<Map<'a>, Unusable> {
-        let name = self.name(KERNEL_NAME_MAX, ".")?;
+        let name = self.name(NAME_MAX, ".")?;
         let attributes = *self.one::<MapAttributes>()?;
         let contents = self.list::<u8>()?;
         let map = Map { name, attributes, contents };
@@ -364,7 +371,7 @@ impl<'a> Reader<'a> {
     }
 
     fn program(&mut self, extent: &Extent, maps: &[Map<'_>], kfuncs: usize) -> Result<Program<'a>, Unusable> {
-        let name = self.name(KERNEL_NAME_MAX, "")?;
+        let name = self.name(NAME_MAX, "")?;
         let section = self.name(64, "./")?;
         let program = Program {
             name,
@@ -488,7 +495,7 @@ impl<'a> Prelinked<'a> {
         let btf = reader.list::<u8>()?;
         let extent = Extent::of(btf).map_err(|error| reader.damaged(format!("in its type information, {error}")))?;
         let license = CStr::from_bytes_with_nul(reader.list()?).map_err(|error| reader.damaged(error))?;
-        let ops = reader.name(KERNEL_NAME_MAX, "")?;
+        let ops = reader.name(NAME_MAX, "")?;
         let mut maps = Vec::new();
         for _ in 0..reader.count()? {
             maps.push(reader.map(extent.types)?);

@@ -32,8 +32,6 @@ pub enum Sleep {
     Never,
     /// The kernel accepts both kinds, and the SDK has a macro for each.
     Optional,
-    /// The kernel accepts both kinds, and the SDK's programs may sleep.
-    Always,
 }
 
 /// An argument of a hook's programs.
@@ -105,7 +103,7 @@ pub const HOOKS: [Row; 4] = {
             text: "request",
             function: None,
             member: "hid_hw_request",
-            sleep: Sleep::Always,
+            sleep: Sleep::Optional,
             runs_at_probe: false,
             arguments: &[Context, ReportId, ReportType, Request, Source],
         },
@@ -115,7 +113,7 @@ pub const HOOKS: [Row; 4] = {
             text: "output report",
             function: None,
             member: "hid_hw_output_report",
-            sleep: Sleep::Always,
+            sleep: Sleep::Optional,
             runs_at_probe: false,
             arguments: &[Context, Source],
         },

@@ -30,6 +30,7 @@ pub mod not_set_up;
 pub mod parts;
 mod prune;
 pub mod section;
+pub mod struct_ops;
 
 pub use format::{
     Checksum, CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS,

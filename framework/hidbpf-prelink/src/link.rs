@@ -1,10 +1,10 @@
 //! Links an object's programs as libbpf does when it loads them (`bpf_object__relocate()`, tools/lib/bpf/libbpf.c). It
 //! produces the same instructions in the same order, so that both loaders pass the same programs to the kernel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
 
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use object::{Object as _, ObjectSection as _};
 
 use crate::btf::{Btf, Type, TypeId};
 use crate::btf_ext::AccessRelocation;
@@ -13,11 +13,13 @@ use crate::format::{
     CoreRelocation, FunctionInfo, INSTRUCTION_SIZE, Instruction, KERNEL_NAME_MAX, Kfunc, MAX_INSTRUCTIONS, MEMBERS,
     Map, MapAttributes, Prelinked, Program, Reference, ReferenceKind, opcode, source,
 };
+use crate::generation::Generation;
 use crate::limits;
 use crate::map_definition::{self, Element};
 use crate::parts::{Extern, Parts, Target};
 use crate::prune::Pruned;
-use crate::section::{FUNCTIONS, OPS_MAP, READ_ONLY_DATA, plain_name};
+use crate::section::{FUNCTIONS, READ_ONLY_DATA, SectionRole, plain_name, section_role};
+use crate::struct_ops;
 
 /// The reason why an object can't be prelinked. libbpf can still load it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +126,7 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
         source: source(&elf)?,
         btf: &pruned.bytes(|ty| hidden.contains(&ty)),
         license,
-        ops: ops(&elf)?,
+        ops: ops(&elf, &parts)?,
         maps: linker.maps,
         kfuncs: linker.kfuncs,
         programs: programs.collect(),
@@ -137,16 +139,31 @@ pub fn link(object: &[u8]) -> std::result::Result<Vec<u8>, NotPrelinked> {
     }
 }
 
-/// Returns the name of the struct_ops map. The programs' sections determine its members.
-fn ops<'a>(elf: &Elf<'a>) -> Result<&'a str> {
-    let Some(section) = elf.section_by_name(OPS_MAP) else { return Ok("") };
-    let map = elf
-        .symbols()
-        .find(|symbol| symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Data);
-    if section.data()?.iter().any(|byte| *byte != 0) {
-        return Err("its struct_ops map has values besides its programs".into());
+/// Returns the name of the struct_ops map. The programs' sections determine its members, so they must be those that the
+/// map points to.
+fn ops<'a>(elf: &Elf<'a>, parts: &Parts<'a>) -> Result<&'a str> {
+    for section in elf.sections().filter(|section| section.name().is_ok_and(struct_ops::is_section)) {
+        if section.data()?.iter().any(|byte| *byte != 0) {
+            return Err("its struct_ops map has values besides its programs".into());
+        }
     }
-    Ok(map.ok_or("its struct_ops map has no name")?.name()?)
+    let maps = struct_ops::maps(elf, &parts.btf)?;
+    let name = match maps.as_slice() {
+        [] => return Ok(""),
+        [map] => map.name,
+        _ => return Err("it has more than one struct_ops map, which only libbpf can attach".into()),
+    };
+    let by_section = parts.functions.iter().enumerate().filter_map(|(index, function)| {
+        match section_role(parts.code[function.code].name) {
+            Some(SectionRole::Program(Generation::StructOps, hook)) => Some((hook, index)),
+            _ => None,
+        }
+    });
+    let by_section: BTreeSet<_> = by_section.collect();
+    if by_section != parts.ops.iter().copied().collect() {
+        return Err("its struct_ops map does not point to all of its programs".into());
+    }
+    Ok(name)
 }
 
 /// A program that is being linked.

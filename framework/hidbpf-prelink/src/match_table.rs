@@ -46,10 +46,14 @@ pub fn read(elf: &Elf<'_>) -> Result<Option<Vec<DeviceIds>>, String> {
     let types = types.ok_or_else(|| format!("it has no type information (the ELF section `{}`)", btf::SECTION))?;
     let is_damaged = |why: &dyn std::fmt::Display| format!("the section `{}` is damaged: {why}", btf::SECTION);
     let types = types.data().map_err(|error| is_damaged(&error))?;
-    table(&Btf::parse(types).map_err(|error| is_damaged(&error))?).map(Some)
+    devices(&Btf::parse(types).map_err(|error| is_damaged(&error))?).map(Some)
 }
 
-fn table(types: &Btf) -> Result<Vec<DeviceIds>, String> {
+/// Reads the match table from the types of an object that has one.
+///
+/// # Errors
+/// As for [`read`].
+pub fn devices(types: &Btf) -> Result<Vec<DeviceIds>, String> {
     let variables = types.section(SECTION).ok_or_else(|| format!("the section `{SECTION}` has no type"))?;
     let mut tables = variables.iter();
     let (table, second) = (tables.next(), tables.next());
@@ -120,7 +124,7 @@ mod tests {
     }
 
     fn read(types: &[u8]) -> Result<Vec<DeviceIds>, String> {
-        table(&Btf::parse(types).unwrap())
+        devices(&Btf::parse(types).unwrap())
     }
 
     #[test]

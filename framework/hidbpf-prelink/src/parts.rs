@@ -18,7 +18,8 @@ use crate::btf_ext::{self, BtfExt};
 use crate::elf::{self, Elf};
 use crate::format::{INSTRUCTION_SIZE, Instruction, MAX_INSTRUCTIONS, opcode};
 use crate::hook::{HOOKS, Hook, OPS};
-use crate::section::{self, MAPS, plain_name};
+use crate::section::{self, MAPS};
+use crate::struct_ops;
 
 /// The maximum size of the data, in bytes. No driver has as much.
 const MAX_DATA: u64 = 16 << 20;
@@ -420,7 +421,7 @@ impl<'a> Reader<'a> {
     /// Reads which programs the members of the struct_ops map point to.
     fn ops(&mut self, elf: &Elf<'_>) -> Result<(), PartsError> {
         for section in elf.sections() {
-            if ![".struct_ops", ".struct_ops.link"].contains(&plain_name(section.name().unwrap_or_default())) {
+            if !struct_ops::is_section(section.name().unwrap_or_default()) {
                 continue;
             }
             let mut maps = Vec::new();

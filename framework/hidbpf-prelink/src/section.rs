@@ -14,6 +14,10 @@ pub const MAPS: &str = ".maps";
 /// The section of the struct_ops map, as the SDK names it.
 pub const OPS_MAP: &str = "?.struct_ops.link";
 
+/// The section of struct_ops maps that libbpf attaches without a link (`bpf_map__attach_struct_ops()`,
+/// tools/lib/bpf/libbpf.c). hidbpf attaches these by links, too.
+pub const LINKLESS_OPS_MAP: &str = ".struct_ops";
+
 /// The section of syscall programs, as the SDK names it.
 pub const SYSCALL: &str = "?syscall";
 
@@ -52,7 +56,7 @@ fn split(section: &str) -> Option<(&str, bool, &str)> {
 pub fn section_role(section: &str) -> Option<SectionRole> {
     match plain_name(section) {
         "syscall" => return Some(SectionRole::Syscall),
-        ".struct_ops.link" => return Some(SectionRole::StructOps),
+        ".struct_ops.link" | LINKLESS_OPS_MAP => return Some(SectionRole::StructOps),
         _ => {}
     }
     let (kind, _, target) = split(section)?;
@@ -88,9 +92,7 @@ pub fn is_data(section: &str) -> bool {
 pub fn of_hook(hook: Hook) -> Vec<String> {
     let row = hook.row();
     let mut sections: Vec<String> = row.function.iter().map(|function| format!("?fmod_ret/{function}")).collect();
-    if row.sleep != Sleep::Always {
-        sections.push(format!("?struct_ops/{}", row.member));
-    }
+    sections.push(format!("?struct_ops/{}", row.member));
     if row.sleep != Sleep::Never {
         sections.push(format!("?struct_ops.s/{}", row.member));
     }
@@ -113,6 +115,7 @@ mod tests {
             ("?struct_ops/hid_hw_output_report", Some(SectionRole::Program(StructOps, Hook::HwOutputReport))),
             ("?syscall", Some(SectionRole::Syscall)),
             ("?.struct_ops.link", Some(SectionRole::StructOps)),
+            (".struct_ops", Some(SectionRole::StructOps)),
             ("fmod_ret/hid_hw_request", None),
             ("fmod_ret/security_file_open", None),
             (".text", None),

@@ -6,6 +6,7 @@ use hidbpf_descriptor::{InvalidDescriptor, WantedField};
 use hidbpf_prelink::Generation;
 use hidbpf_prelink::btf::Malformed;
 use hidbpf_prelink::btf_ext::SourceLine;
+use hidbpf_prelink::elf::NotBpf;
 use hidbpf_prelink::parts::PartsError;
 
 /// The reason why an object can't be opened.
@@ -51,6 +52,17 @@ pub enum ObjectError {
     /// An object larger than any real driver.
     #[error("the object is too large: {0}")]
     TooLarge(String),
+}
+
+impl From<NotBpf> for ObjectError {
+    fn from(error: NotBpf) -> ObjectError {
+        match error {
+            NotBpf::Elf(error) => ObjectError::Elf(error.to_string()),
+            NotBpf::Machine { machine } => ObjectError::NotBpf(format!("machine {machine}")),
+            NotBpf::BigEndian => ObjectError::NotBpf("a big-endian one".to_owned()),
+            other => ObjectError::NotBpf(other.to_string()),
+        }
+    }
 }
 
 impl From<PartsError> for ObjectError {

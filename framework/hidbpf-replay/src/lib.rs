@@ -66,6 +66,7 @@
 mod core_relo;
 mod device;
 mod difference;
+mod disassembly;
 mod driver;
 mod effort;
 mod error;
@@ -91,6 +92,7 @@ pub use hidbpf_prelink::not_set_up::NotSetUp;
 
 pub use device::ReplayDevice;
 pub use difference::difference;
+pub use disassembly::{ListedInstruction, Listing, disassemble};
 pub use driver::Driver;
 pub use effort::{Effort, MAX_JUMPS, effort};
 pub use error::{AccessKind, Fault, ObjectError, Reason, ReplayError};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use hidbpf_prelink::btf::{Btf, Type};
 use hidbpf_prelink::btf_ext::BtfExt;
 use hidbpf_prelink::driver::{PROPERTY_PREFIX, SETUP_PROGRAM};
-use hidbpf_prelink::elf::{self, NotBpf};
+use hidbpf_prelink::elf;
 use hidbpf_prelink::map_definition;
 use hidbpf_prelink::parts::{self, Parts, Target};
 use hidbpf_prelink::section::{self, READ_ONLY_DATA, SectionRole, section_role};
@@ -129,12 +129,7 @@ impl Object {
     /// # Errors
     /// The bytes are not a BPF object, or the object is damaged.
     pub fn parse(bytes: &[u8]) -> Result<Object, ObjectError> {
-        let elf = elf::open(bytes).map_err(|error| match error {
-            NotBpf::Elf(error) => ObjectError::Elf(error.to_string()),
-            NotBpf::Machine { machine } => ObjectError::NotBpf(format!("machine {machine}")),
-            NotBpf::BigEndian => ObjectError::NotBpf("a big-endian one".to_owned()),
-            other => ObjectError::NotBpf(other.to_string()),
-        })?;
+        let elf = elf::open(bytes)?;
         limits::check(&elf).map_err(ObjectError::Damaged)?;
         let parts = Parts::read(&elf)?;
         let maps = parts.maps.iter().map(|name| MapDefinition::read(&parts.btf, name));

@@ -37,6 +37,7 @@ pub mod recording;
 pub mod replay;
 pub mod request;
 mod sys;
+pub mod takeover;
 pub mod tap;
 mod udev_files;
 mod verifier;
@@ -66,6 +67,6 @@ pub use hidbpf_descriptor as descriptor;
 use hidbpf_core::running;
 pub use hidbpf_core::{
     apply, attach, catalog, config, device, effect, error, exclusion, exports, fast, fields, files, foreign, hwdb, ids,
-    manifest, matching, names, object, ops, options, original, pins, policy, refusal, resolve, set_options, setup,
-    state, system, text,
+    manifest, matching, names, object, ops, options, order, original, pins, policy, refusal, resolve, set_options,
+    setup, state, system, text,
 };

@@ -24,6 +24,7 @@ use crate::ids::HidId;
 use crate::kernel::{self, Generation};
 use crate::object::{FIXUP_RECORD, Global, Hook, ObjectFile, SectionRole, section_role};
 use crate::ops::OpsMap;
+use crate::order::Order;
 use crate::refusal::{self, Refusal};
 use crate::system::System;
 use crate::{libbpf, running, sys, verifier};
@@ -71,10 +72,13 @@ impl Loader for Libbpf {
         device: &Device,
         steps: Steps,
     ) -> Result<LoadedObject<'a>> {
-        let loaded = load(driver, generation, device, Order::Last)?;
+        let loaded = load(driver, generation, device, driver.order)?;
         Ok(LoadedObject { steps, ..loaded })
     }
 }
+
+/// A struct_ops map is attached by a link (include/uapi/linux/bpf.h).
+const BPF_F_LINK: u32 = 1 << 13;
 
 /// libbpf's messages since [`Log::start`].
 struct Log(#[expect(dead_code, reason = "held so that only one log is written at a time")] MutexGuard<'static, ()>);
@@ -111,33 +115,6 @@ pub struct LoadedObject<'a> {
     generation: Generation,
     order: Order,
     steps: Steps,
-}
-
-/// The position of a program among those of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Before the others.
-    First,
-    /// After the others.
-    Last,
-}
-
-impl Order {
-    /// `HID_BPF_FLAG_INSERT_HEAD` (include/linux/hid_bpf.h, up to 6.10).
-    fn fmod_ret_flags(self) -> u32 {
-        match self {
-            Order::First => 1,
-            Order::Last => 0,
-        }
-    }
-
-    /// `BPF_F_BEFORE` (include/uapi/linux/bpf.h).
-    fn struct_ops_flags(self) -> u32 {
-        match self {
-            Order::First => 1 << 3,
-            Order::Last => 0,
-        }
-    }
 }
 
 fn open(driver: &ObjectFile, log: &Log) -> Result<OpenObject> {
@@ -310,6 +287,8 @@ pub(crate) fn load<'a>(
         if map.map_type() == MapType::StructOps {
             map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
             if generation == Generation::StructOps {
+                // libbpf sets the flag for `.struct_ops.link` alone. Without it, attaching gives no link to pin.
+                map.set_map_flags(map.map_flags() | BPF_F_LINK).map_err(load_failed)?;
                 let members = ["hid_id", "flags"];
                 let values = [device.name.id().0, order.struct_ops_flags()];
                 let offsets = ops_member_offsets(driver, members)?;
@@ -398,7 +377,9 @@ impl Loaded for LoadedObject<'_> {
             return Ok(links);
         }
         links.append(&mut self.own_maps()?);
-        for program in self.object.progs_mut().filter(|program| program.name() == SETUP_PROGRAM) {
+        for program in
+            self.object.progs_mut().filter(|program| self.driver.has_setup && program.name() == SETUP_PROGRAM)
+        {
             let link = program.as_fd().try_clone_to_owned().map_err(|error| self.refused(SETUP_PROGRAM, error))?;
             links.push(AttachedLink { name: SETUP_PROGRAM.to_owned(), link });
         }
@@ -473,7 +454,7 @@ impl LoadedObject<'_> {
         for map in self.object.maps().filter(|map| map.map_type() == MapType::StructOps) {
             let name = map.name().to_string_lossy();
             for (_, name) in self.steps.maps(&name).into_iter().filter(|(of, _)| *of == part) {
-                let link = OpsMap::new(&name, &ops, None, hid, &programs)
+                let link = OpsMap::new(&name, &ops, None, (hid, self.order), &programs)
                     .and_then(|map| map.attach())
                     .map_err(|error| self.refused(&name, error))?;
                 links.push(AttachedLink { name, link });

@@ -15,8 +15,9 @@ use crate::attach::check_ready;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Generation, check_capabilities};
-use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Order, Part};
+use crate::loader::{self, AttachedLink, Loaded as _, LoadedObject, Part};
 use crate::object::ObjectFile;
+use crate::order::Order;
 
 /// The position of a tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! udev's rule and hwdb files: their directories, and which file hides which. See udev(7) and hwdb(7).
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,16 @@ pub(crate) fn all(system: &System, name: impl AsRef<Path>) -> Vec<PathBuf> {
 /// Iterates over the directories with hwdb files, of hidbpf or others.
 pub(crate) fn hwdb_directories(system: &System) -> impl Iterator<Item = PathBuf> + '_ {
     DIRECTORIES.iter().map(|directory| system.root.join(directory).join("hwdb.d")).filter(|path| path.is_dir())
+}
+
+/// Returns udev's rules files: of each name the one that udev reads.
+pub(crate) fn rules_files(system: &System) -> Vec<PathBuf> {
+    let directories = DIRECTORIES.iter().map(|directory| system.root.join(directory).join("rules.d"));
+    let files = directories.filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    let names: BTreeSet<_> = files.map(|file| file.file_name()).collect();
+    let is_rules = |name: &&OsString| Path::new(name).extension() == Some(OsStr::new("rules"));
+    let first = |name| all(system, Path::new("rules.d").join(name)).into_iter().next();
+    names.iter().filter(is_rules).filter_map(first).filter(|path| !is_mask(path)).collect()
 }
 
 /// Returns the names of hwdb files about drivers. These files contain `hidbpf`.

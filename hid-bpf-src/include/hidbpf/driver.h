@@ -32,6 +32,8 @@
 #define HIDBPF__NEWER_ONLY(what)                                                                                       \
 	_Static_assert(0, what " needs Linux 6.11: say `requires = [\"struct-ops\"]` in driver.toml");
 #endif
+/* The same, inside a function. */
+#define HIDBPF__NEWER_ONLY_HERE(what) HIDBPF__NEWER_ONLY(what)
 
 /*
  * hidbpf_address(variable): the address of one of the driver's variables. clang would load the address again for each
@@ -100,6 +102,29 @@ static __always_inline int hidbpf_size(int bytes)
                                                                                                                        \
 		return HIDBPF__RESULT(hidbpf_device_event((void *)hidbpf_args[0], hidbpf_type));                       \
 	}
+
+/*
+ * HIDBPF_DEVICE_EVENT_FROM(ctx, type, source) { ... }
+ *
+ * Like HIDBPF_DEVICE_EVENT. `source` is 0 for a report that the device sent, and not 0 for one that a driver injected
+ * (inject.h). Up to Linux 6.10 no event hook can inject reports, and it is always 0.
+ */
+#define HIDBPF_DEVICE_EVENT_FROM(ctx, type, source)                                                                    \
+	static __always_inline int hidbpf_device_event_from(struct hid_bpf_ctx *ctx, enum hid_report_type type,        \
+							    __u64 source);                                             \
+	HIDBPF__OLDER(SEC("?fmod_ret/hid_bpf_device_event") int event_fmod(__u64 *args) {                              \
+		struct hid_bpf_ctx *hidbpf_ctx = (void *)args[0];                                                      \
+		return HIDBPF__RESULT(hidbpf_device_event_from(hidbpf_ctx, hidbpf_ctx->report_type, 0));               \
+	})                                                                                                             \
+	SEC("?struct_ops/hid_device_event") int event_ops(__u64 *args)                                                 \
+	{                                                                                                              \
+		enum hid_report_type hidbpf_type = (enum hid_report_type)args[1];                                      \
+                                                                                                                       \
+		return HIDBPF__RESULT(hidbpf_device_event_from((void *)args[0], hidbpf_type, args[2]));                \
+	}                                                                                                              \
+	static __always_inline int hidbpf_device_event_from(struct hid_bpf_ctx *ctx HIDBPF__UNUSED,                    \
+							    enum hid_report_type type HIDBPF__UNUSED,                  \
+							    __u64 source HIDBPF__UNUSED)
 
 /*
  * HIDBPF_INPUT_EVENT(ctx) { ... }
@@ -213,8 +238,21 @@ struct hidbpf_request {
  */
 #define HIDBPF_HW_REQUEST(ctx, request)                                                                                \
 	HIDBPF__NEWER_ONLY("HIDBPF_HW_REQUEST")                                                                        \
+	HIDBPF__REQUEST_PROGRAM("?struct_ops.s/hid_hw_request", ctx, request)
+
+/*
+ * HIDBPF_HW_REQUEST_ATOMIC(ctx, request) { ... }
+ *
+ * Like HIDBPF_HW_REQUEST, but the hook must not sleep. It may use what the verifier refuses to programs that sleep, and
+ * costs a little less.
+ */
+#define HIDBPF_HW_REQUEST_ATOMIC(ctx, request)                                                                         \
+	HIDBPF__NEWER_ONLY("HIDBPF_HW_REQUEST_ATOMIC")                                                                 \
+	HIDBPF__REQUEST_PROGRAM("?struct_ops/hid_hw_request", ctx, request)
+
+#define HIDBPF__REQUEST_PROGRAM(section, ctx, request)                                                                 \
 	static __always_inline int hidbpf_hw_request(struct hid_bpf_ctx *ctx, struct hidbpf_request request);          \
-	SEC("?struct_ops.s/hid_hw_request") int request_ops(__u64 *args)                                               \
+	SEC(section) int request_ops(__u64 *args)                                                                      \
 	{                                                                                                              \
 		struct hidbpf_request hidbpf_asked = {                                                                 \
 			.report_id = (__u8)args[1],                                                                    \
@@ -234,8 +272,16 @@ struct hidbpf_request {
  */
 #define HIDBPF_HW_OUTPUT_REPORT(ctx, source)                                                                           \
 	HIDBPF__NEWER_ONLY("HIDBPF_HW_OUTPUT_REPORT")                                                                  \
+	HIDBPF__OUTPUT_PROGRAM("?struct_ops.s/hid_hw_output_report", ctx, source)
+
+/* HIDBPF_HW_OUTPUT_REPORT_ATOMIC(ctx, source) { ... }: the same for a hook that must not sleep. */
+#define HIDBPF_HW_OUTPUT_REPORT_ATOMIC(ctx, source)                                                                    \
+	HIDBPF__NEWER_ONLY("HIDBPF_HW_OUTPUT_REPORT_ATOMIC")                                                           \
+	HIDBPF__OUTPUT_PROGRAM("?struct_ops/hid_hw_output_report", ctx, source)
+
+#define HIDBPF__OUTPUT_PROGRAM(section, ctx, source)                                                                   \
 	static __always_inline int hidbpf_hw_output_report(struct hid_bpf_ctx *ctx, __u64 source);                     \
-	SEC("?struct_ops.s/hid_hw_output_report") int output_ops(__u64 *args)                                          \
+	SEC(section) int output_ops(__u64 *args)                                                                       \
 	{                                                                                                              \
 		return HIDBPF__RESULT(hidbpf_hw_output_report((void *)args[0], args[1]));                              \
 	}                                                                                                              \

@@ -31,6 +31,7 @@ typedef __u32 __wsum;
 
 /* Hooks and probes return these, negated. Numbers of include/uapi/asm-generic/errno-base.h and errno.h. */
 #define EIO 5
+#define EBUSY 16
 #define ENODEV 19
 #define EINVAL 22
 #define ENOSYS 38
@@ -121,6 +122,11 @@ struct bpf_timer {
 struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
+
+/* A lock in a map's value. It is not in user space's view of the value. */
+struct bpf_spin_lock {
+	__u32 opaque;
+};
 
 /* The kernel's data about memory that it is to copy from. It is on a program's stack. */
 struct bpf_dynptr {

@@ -73,10 +73,18 @@ static __attribute__((unused)) int hidbpf_time_is_up(void *map HIDBPF__UNUSED, i
 	return 0;
 }
 
-/*
- * Returns the map's value with the work item ready, or NULL. If the item is ready already, bpf_wq_init() returns -EBUSY
- * and leaves it ready.
- */
+/* Makes a work item ready. If it is ready already, bpf_wq_init() returns -EBUSY and leaves it ready. */
+static __always_inline void hidbpf_ready_item(struct bpf_wq *item, void *map,
+					      int (*callback)(void *map, int *key, void *value))
+{
+	bpf_wq_init(item, map, 0);
+	if (bpf_ksym_exists(bpf_wq_set_callback))
+		bpf_wq_set_callback(item, callback, 0);
+	else
+		bpf_wq_set_callback_impl(item, callback, 0, NULL);
+}
+
+/* Returns the map's value with the work item ready, or NULL. */
 static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callback)(void *map, int *key, void *value))
 {
 	__u32 first = 0;
@@ -84,11 +92,7 @@ static __always_inline struct hidbpf_work *hidbpf_ready(void *map, int (*callbac
 
 	if (!work)
 		return NULL;
-	bpf_wq_init(&work->item, map, 0);
-	if (bpf_ksym_exists(bpf_wq_set_callback))
-		bpf_wq_set_callback(&work->item, callback, 0);
-	else
-		bpf_wq_set_callback_impl(&work->item, callback, 0, NULL);
+	hidbpf_ready_item(&work->item, map, callback);
 	return work;
 }
 

@@ -39,7 +39,7 @@ pub fn run(context: &Context, driver: Option<&str>) -> Outcome {
     let devices = Device::all(&context.system)?.into_iter().map(|device| manager.unfixed(device));
     let mut devices: Vec<Device> = devices.collect();
     let mut there = |driver: &DriverObject| -> Vec<HidName> {
-        let fits = |device: &mut Device| matches!(manager.judge(&driver.manifest, device), Verdict::Matches { .. });
+        let fits = |device: &mut Device| matches!(manager.judge(driver, device), Verdict::Matches { .. });
         devices.iter_mut().filter_map(|device| fits(device).then(|| device.name.clone())).collect()
     };
     if context.json {
@@ -107,9 +107,15 @@ pub fn rules(driver: &DriverObject) -> String {
     if driver.manifest.any_device {
         text += "  matches any device: attached only to those that a user names\n";
     }
-    for (index, rule) in driver.manifest.matches.iter().enumerate() {
-        let parts: Vec<String> = std::iter::once(rule.ids()).chain(rule.conditions()).collect();
-        text += &format!("  matches by {}: {}\n", rule.name(index), parts.join(", "));
+    for version in driver.all_versions() {
+        let of = match version.path.file_name() {
+            Some(file) if !driver.versions.is_empty() => format!(" of {}", file.display()),
+            _ => String::new(),
+        };
+        for (index, rule) in version.manifest.matches.iter().enumerate() {
+            let parts: Vec<String> = std::iter::once(rule.ids()).chain(rule.conditions()).collect();
+            text += &format!("  matches by {}{of}: {}\n", rule.name(index), parts.join(", "));
+        }
     }
     for option in &driver.manifest.options {
         let (description, range, default) = (&option.description, option.range(), &option.default);

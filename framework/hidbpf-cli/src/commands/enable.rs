@@ -27,7 +27,7 @@ pub fn enable(context: &Context, name: &DriverName, device: &OneDevice, force: b
     let mut bind = None;
     let is_wanted = match &found {
         Some(found) => {
-            let verdict = Manager::new(&context.system).judge(&driver.manifest, &mut found.clone());
+            let verdict = Manager::new(&context.system).judge(driver, &mut found.clone());
             let is_for = matches!(verdict, Verdict::Matches { .. });
             match others.enablement(name, found) {
                 Enablement::Bound(_) => true,

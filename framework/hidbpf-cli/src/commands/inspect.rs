@@ -56,7 +56,14 @@ pub fn run(context: &Context, arguments: &Inspect) -> Outcome {
             let hint = format!("`hidbpf inspect <recording or device> --diff {}` shows what it does", found.name);
             return Err(Error::new(ErrorKind::NoDevice, what).with_hint(hint).into());
         }
+        Subject::Driver(found) if arguments.disassembly => return driver::disassembly(context, &found),
         Subject::Driver(found) => return driver::show(context, &found),
+        Subject::Sheets(..) if arguments.disassembly => {
+            let what = format!("`{}` is not a driver, and has no instructions", Printable(&arguments.what));
+            return Err(Error::new(ErrorKind::NoDriver, what)
+                .with_hint("name a driver, or the path of its object, which ends in `.bpf.o`")
+                .into());
+        }
         Subject::Sheets(sheets, _) => sheets,
     };
     let driver = match &arguments.diff {
@@ -149,7 +156,7 @@ fn warn_of_mismatch(context: &Context, sheet: &Sheet, driver: &DriverObject) -> 
     let verdict = match (&sheet.device, &sheet.recorded) {
         (Some(device), _) => {
             let manager = Manager::new(&context.system);
-            manager.judge(&driver.manifest, &mut manager.unfixed(device.clone()))
+            manager.judge(driver, &mut manager.unfixed(device.clone()))
         }
         (None, Some(recorded)) => recording::judge(&driver.manifest, recorded, &sheet.settings.properties),
         // Bytes have no IDs to match.

@@ -29,7 +29,7 @@ pub fn install(context: &Context, what: &Path, dry_run: bool) -> Outcome {
         let manager = Manager::new(system);
         for device in Device::all(system)? {
             let mut device = manager.unfixed(device);
-            let verdict = manager.judge(&driver.manifest, &mut device);
+            let verdict = manager.judge(&driver, &mut device);
             if matches!(verdict, Verdict::Matches { .. }) && driver.manifest.is_automatic() {
                 say(context, &format!("would attach it to {}", device.name))?;
             }

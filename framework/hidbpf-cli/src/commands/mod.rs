@@ -25,6 +25,7 @@ mod request;
 mod set;
 mod source;
 mod status;
+mod takeover;
 mod udev;
 mod unload;
 mod words;
@@ -76,8 +77,10 @@ pub fn run(args: Args) -> Outcome {
         Command::Disable { driver, device } => enable::disable(&context, &driver, &device),
         Command::Set { driver, what, save, port } => set::run(&context, &driver, &what, save, port),
         Command::Get { driver, device } => get::run(&context, driver.as_deref(), device.as_deref()),
-        Command::Install { what, dry_run } => install::install(&context, &what, dry_run),
-        Command::Uninstall { driver, dry_run } => install::uninstall(&context, &driver, dry_run),
+        Command::Install { what: Some(what), dry_run, .. } => install::install(&context, &what, dry_run),
+        Command::Install { what: None, dry_run, .. } => takeover::take_over(&context, dry_run),
+        Command::Uninstall { driver: Some(driver), dry_run, .. } => install::uninstall(&context, &driver, dry_run),
+        Command::Uninstall { driver: None, dry_run, .. } => takeover::give_back(&context, dry_run),
         Command::Config { apply } => config::run(&context, apply),
         Command::Status => status::run(&context),
         Command::Devices { device } => devices::run(&context, device.as_deref()),

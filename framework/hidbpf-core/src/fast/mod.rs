@@ -27,12 +27,14 @@ use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, Reference
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result as CoreResult};
+use crate::error::{Error, ErrorKind, Result as CoreResult, Step};
+use crate::foreign;
 use crate::ids::HidId;
 use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Loaded, Loader, LoaderKind, Part, Setting, Steps, StoredDescriptor};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::ops::OpsMap;
+use crate::order::Order;
 use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
@@ -51,6 +53,9 @@ pub enum LoadFailure {
     /// The prelinked programs differ from the object's programs.
     #[error("its prelinked programs are not those that it has")]
     OtherHooks,
+    /// The driver has a variable for the parsed descriptor.
+    #[error("its variable `{}` is filled by the libbpf loader alone", foreign::PARSED_DESCRIPTOR)]
+    ParsedDescriptor,
     /// The kernel refused a request.
     #[error("the kernel refused to {verb} `{name}`")]
     Refused {
@@ -106,7 +111,7 @@ impl LoadFailure {
 
     /// Returns whether wrong kernel ids may be the cause.
     fn may_be_numbers(&self) -> bool {
-        !matches!(self, LoadFailure::Prelinked(_) | LoadFailure::OtherHooks)
+        !matches!(self, LoadFailure::Prelinked(_) | LoadFailure::OtherHooks | LoadFailure::ParsedDescriptor)
     }
 }
 
@@ -210,10 +215,7 @@ impl Fast {
         let program = prelinked.program(PROBE_PROGRAM).ok_or(LoadFailure::OtherHooks)?;
         self.with_ids(&kfuncs(&prelinked, &[program]), |ids| {
             let loading = Loading::new(&prelinked, &[program], loader::settings(driver, device), ids)?;
-            let probe = loading.program(program, Role::Syscall)?;
-            let mut args = loader::probe_args(device);
-            sys::run(probe.as_fd(), args.as_mut_bytes()).map_err(LoadFailure::refused("run", PROBE_PROGRAM))?;
-            Ok(args)
+            loading.probe(program, device)
         })
     }
 
@@ -223,7 +225,10 @@ impl Fast {
         generation: Generation,
         device: &Device,
         steps: Steps,
-    ) -> Result<FastLoaded<'a>, LoadFailure> {
+    ) -> Result<CoreResult<FastLoaded<'a>>, LoadFailure> {
+        if driver.origin.is_foreign() && driver.globals.contains_key(foreign::PARSED_DESCRIPTOR) {
+            return Err(LoadFailure::ParsedDescriptor);
+        }
         let prelinked = driver.prelinked()?;
         let mut hooks = Vec::new();
         for program in &prelinked.programs {
@@ -244,6 +249,9 @@ impl Fast {
             return Err(LoadFailure::OtherHooks);
         }
         programs.extend(setup);
+        // The probe program of a foreign object shares variables with its hooks.
+        let probe = if driver.origin.is_foreign() { prelinked.program(PROBE_PROGRAM) } else { None };
+        programs.extend(probe);
         let mut functions = kfuncs(&prelinked, &programs);
         if generation == Generation::FmodRet {
             functions.insert(ATTACH_KFUNC);
@@ -254,14 +262,20 @@ impl Fast {
                 return Err(LoadFailure::UnknownOps);
             }
             let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
+            if let Some(probe) = probe {
+                let args = loading.probe(probe, device)?;
+                if let Err(refused) = loader::probe_answer(driver, device, &args) {
+                    return Ok(Err(refused.during(Step::Probe)));
+                }
+            }
             let attach = match ids.ops {
                 _ if hooks.is_empty() => Attach::Nothing,
-                Some(_) => loading.struct_ops(&hooks, device.name.id(), steps)?,
+                Some(_) => loading.struct_ops(&hooks, (device.name.id(), driver.order), steps)?,
                 None => loading.fmod_ret(&hooks)?,
             };
             let setup = setup.map(|program| loading.program(program, Role::Syscall)).transpose()?;
             let maps = loading.into_maps();
-            Ok(FastLoaded { driver, maps, attach, setup, failed: Rc::clone(&self.failed) })
+            Ok(Ok(FastLoaded { driver, maps, attach, setup, failed: Rc::clone(&self.failed) }))
         })
     }
 }
@@ -292,7 +306,8 @@ impl Loader for Fast {
     }
 
     fn probe(&self, driver: &ObjectFile, device: &Device) -> CoreResult<()> {
-        if !driver.has_probe {
+        // `load` runs the probe program of a foreign object.
+        if !driver.has_probe || driver.origin.is_foreign() {
             return Ok(());
         }
         let args = self.try_probe(driver, device).map_err(|failure| self.not_fast(driver, failure))?;
@@ -306,7 +321,7 @@ impl Loader for Fast {
         device: &Device,
         steps: Steps,
     ) -> CoreResult<FastLoaded<'a>> {
-        self.try_load(driver, generation, device, steps).map_err(|failure| self.not_fast(driver, failure))
+        self.try_load(driver, generation, device, steps).unwrap_or_else(|failure| Err(self.not_fast(driver, failure)))
     }
 }
 
@@ -393,7 +408,20 @@ impl<'a, 'i> Loading<'a, 'i> {
         .map_err(LoadFailure::refused("load", program.name))
     }
 
-    fn struct_ops(&self, hooks: &[(Hook, &Program<'_>)], hid: HidId, steps: Steps) -> Result<Attach, LoadFailure> {
+    /// Runs a driver's probe program.
+    fn probe(&self, program: &Program<'_>, device: &Device) -> Result<ProbeArgs, LoadFailure> {
+        let probe = self.program(program, Role::Syscall)?;
+        let mut args = loader::probe_args(device);
+        sys::run(probe.as_fd(), args.as_mut_bytes()).map_err(LoadFailure::refused("run", PROBE_PROGRAM))?;
+        Ok(args)
+    }
+
+    fn struct_ops(
+        &self,
+        hooks: &[(Hook, &Program<'_>)],
+        at: (HidId, Order),
+        steps: Steps,
+    ) -> Result<Attach, LoadFailure> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(LoadFailure::UnknownOps)?;
         let mut programs = Vec::new();
         for (hook, program) in hooks {
@@ -404,7 +432,7 @@ impl<'a, 'i> Loading<'a, 'i> {
         let map = |(part, name): (Part, String)| {
             let programs = programs.iter().filter(|(hook, _)| part.has(*hook));
             let programs: Vec<_> = programs.map(|(hook, program)| (*hook, program.as_fd())).collect();
-            let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), hid, &programs)
+            let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), at, &programs)
                 .map_err(LoadFailure::refused("make the map", &name))?;
             Ok((part, name, map))
         };
@@ -555,7 +583,12 @@ impl FastLoaded<'_> {
             }
             Attach::FmodRet { attach, programs } => {
                 for (_, name, program) in programs.iter().filter(|(hook, ..)| part.has(*hook)) {
-                    let mut args = AttachProgArgs { prog_fd: program.as_raw_fd(), hid: hid.0, flags: 0, retval: -1 };
+                    let mut args = AttachProgArgs {
+                        prog_fd: program.as_raw_fd(),
+                        hid: hid.0,
+                        flags: self.driver.order.fmod_ret_flags(),
+                        retval: -1,
+                    };
                     sys::run(attach.as_fd(), args.as_mut_bytes())
                         .map_err(LoadFailure::refused("run", ATTACH_PROGRAM))?;
                     let link = sys::take(args.retval).map_err(LoadFailure::refused("attach", name))?;

@@ -6,11 +6,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exclusion::Exclusion;
 use crate::kernel::Generation;
 use crate::loader::Loader;
-use crate::matching::{Lack, Verdict, judge};
+use crate::matching::{Lack, Verdict};
 use crate::names::DriverName;
 use crate::object::{DriverObject, Hook};
 use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;
+use crate::versions;
 
 /// The sources of facts that all devices share, and the occasion of the query.
 pub(crate) struct Query<'a> {
@@ -44,7 +45,8 @@ impl<'a> Facts<'a> {
     }
 
     pub(crate) fn of_driver(&self, driver: &'a DriverObject, asked: Asked) -> DriverFacts<'a> {
-        let hooks = self.query.generation.map(|generation| driver.hooks_for(generation));
+        let (version, verdict) = versions::for_device(driver, self.query.generation.ok(), self.device);
+        let hooks = self.query.generation.map(|generation| version.hooks_for(generation));
         let words = |error: &Error| (error.to_string(), error.hint().unwrap_or("boot a newer kernel").to_owned());
         let (unsupported, has_event_hook) = match &hooks {
             Ok(Ok(hooks)) => (None, hooks.contains_key(&Hook::DeviceEvent)),
@@ -59,12 +61,12 @@ impl<'a> Facts<'a> {
         DriverFacts {
             made_for: &driver.manifest.device,
             asked,
-            verdict: judge(&driver.manifest, self.device),
+            verdict,
             is_automatic: driver.manifest.is_automatic(),
-            fixes_descriptor: driver.fixes_descriptor(),
+            fixes_descriptor: version.fixes_descriptor(),
             // For a device that the kernel refuses, the driver's own descriptor hook lets a kernel driver bind.
-            needs_binding: (has_event_hook || driver.has_setup)
-                && !(driver.fixes_descriptor() && self.device.is_refused()),
+            needs_binding: (has_event_hook || version.has_setup)
+                && !(version.fixes_descriptor() && self.device.is_refused()),
             unsupported,
             standing,
             ..self.of_attached(&driver.name)
@@ -130,7 +132,8 @@ pub(crate) fn decide_on<L: Loader>(
         |decision| matches!(decision, &Decision::Leave(Reason::Undecided { lacks: Lack::OriginalDescriptor, .. }));
     // A device may lack a kernel driver because the kernel refuses its descriptor. The driver may repair that.
     let may_repair = |(driver, decision): (&DriverObject, &Decision)| {
-        driver.fixes_descriptor() && *decision == Decision::Leave(Reason::NotBound)
+        driver.all_versions().any(|version| version.fixes_descriptor())
+            && *decision == Decision::Leave(Reason::NotBound)
     };
     let is_known = device.original().is_some();
     let has_doubts = decisions.iter().any(depends);

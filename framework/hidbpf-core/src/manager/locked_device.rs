@@ -20,6 +20,7 @@ use crate::resolve;
 use crate::settled;
 use crate::state::{DeviceLock, DeviceState, DriverState, RecordedFailure, StateWritten};
 use crate::system::System;
+use crate::versions;
 
 /// A device whose lock is held, with its state.
 pub(crate) struct LockedDevice<'a, L> {
@@ -112,7 +113,7 @@ impl<L: Loader> LockedDevice<'_, L> {
 
     /// Attaches a driver and records the result in the state.
     ///
-    /// Of several versions of the driver, it takes the newest that this kernel loads.
+    /// Of several versions of the driver, it takes the newest that is for the device and that this kernel loads.
     pub(crate) fn attach(
         &mut self,
         generation: Generation,
@@ -120,7 +121,7 @@ impl<L: Loader> LockedDevice<'_, L> {
         rule: Option<String>,
     ) -> Result<LoadReport> {
         let device = self.device.name.clone();
-        let attached = driver.for_kernel(generation).and_then(|mut versions| {
+        let attached = versions::to_attach(driver, generation, &self.device).and_then(|mut versions| {
             let oldest = versions.pop().unwrap_or(driver);
             for version in versions {
                 match self.try_attach(generation, version, rule.clone()) {

@@ -4,11 +4,12 @@ use super::Manager;
 use crate::device::Device;
 use crate::error::{ErrorKind, Result};
 use crate::loader::Loader;
-use crate::manifest::Manifest;
-use crate::matching::{Verdict, judge};
+use crate::matching::Verdict;
+use crate::object::DriverObject;
 use crate::original::is_hooked;
 use crate::pins;
 use crate::state::DeviceState;
+use crate::versions;
 
 impl<L: Loader> Manager<'_, L> {
     /// Returns a device as it was before drivers were attached.
@@ -54,10 +55,12 @@ impl<L: Loader> Manager<'_, L> {
     ///
     /// Reads the original descriptor from the kernel only if the result depends on it. Returns [`Verdict::Undecided`]
     /// if this process or this kernel can't read it.
-    pub fn judge(&self, manifest: &Manifest, device: &mut Device) -> Verdict {
-        device.judge(manifest, self.loader()).unwrap_or_else(|error| {
+    pub fn judge(&self, driver: &DriverObject, device: &mut Device) -> Verdict {
+        // Finding out the generation is expensive, and most drivers have one version.
+        let generation = if driver.versions.is_empty() { None } else { self.generation().ok() };
+        device.judge(driver, generation, self.loader()).unwrap_or_else(|error| {
             tracing::debug!("{error}");
-            judge(manifest, device)
+            versions::for_device(driver, generation, device).1
         })
     }
 }

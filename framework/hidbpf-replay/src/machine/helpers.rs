@@ -8,6 +8,11 @@ use crate::memory::{Kind, Memory, RegionId};
 use super::problem::{Problem, negative, out_of_memory};
 use super::{Deferred, MAX_LOOPS, Machine};
 
+/// Returns the name of a helper, if it is one that a driver could want.
+pub(crate) fn helper_name(number: u32) -> Option<&'static str> {
+    NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
 /// Names of helpers, including unsupported ones that a driver could want.
 const NAMES: [(u32, &str); 47] = [
     (1, "bpf_map_lookup_elem"),
@@ -118,10 +123,7 @@ impl Machine {
             197 => self.dynptr_from_memory(a, b as u32, c, d),
             201 => self.dynptr_read(a, b as u32, c, d as u32, e),
             202 => self.dynptr_write(a, b as u32, c, d as u32, e),
-            _ => {
-                let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
-                Err(Reason::UnknownHelper { number, name }.into())
-            }
+            _ => Err(Reason::UnknownHelper { number, name: helper_name(number) }.into()),
         }
     }
 

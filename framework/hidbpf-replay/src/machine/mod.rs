@@ -35,6 +35,7 @@ use path::RunPath;
 
 pub(crate) use call::Call;
 pub(crate) use event::EventBuffer;
+pub(crate) use helpers::helper_name;
 pub(crate) use kfuncs::{GET_REPORT, SET_REPORT};
 pub(crate) use problem::Problem;
 

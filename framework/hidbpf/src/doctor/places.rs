@@ -4,6 +4,7 @@ use super::{Finding, Grade};
 use crate::libbpf;
 use crate::pins;
 use crate::system::System;
+use crate::takeover::{self, Standing};
 
 pub(super) fn bpffs(system: &System) -> Finding {
     if let Err(error) = pins::check_bpffs(system) {
@@ -59,12 +60,26 @@ pub(super) fn own_libbpf() -> Finding {
 }
 
 /// Checks for the other loader of HID-BPF drivers. Both can be installed: hidbpf leaves devices alone that the other
-/// has fixed.
+/// has fixed, unless it has taken over.
 pub(super) fn udev_hid_bpf(system: &System) -> Option<Finding> {
     const PLACES: [&str; 2] = ["usr/bin/udev-hid-bpf", "usr/local/bin/udev-hid-bpf"];
     let path = PLACES.iter().map(|place| system.root.join(place)).find(|path| path.exists())?;
-    let message = format!("`{}` is installed too: a device gets the driver of whichever comes first", path.display());
-    Some(Finding::not_good("udev-hid-bpf", Grade::Warning, message, "remove one of the two packages"))
+    let path = path.display();
+    let warning = |message: String, hint: &str| Some(Finding::not_good("udev-hid-bpf", Grade::Warning, message, hint));
+    match takeover::standing(system) {
+        Ok(Standing::TakenOver) => {
+            Some(Finding::good("udev-hid-bpf", format!("`{path}` is installed, and hidbpf has taken over from it")))
+        }
+        Ok(Standing::Outdated) => warning(
+            format!("`{path}` has other objects or udev rules than when hidbpf took over from it"),
+            "run `hidbpf install --from-udev-hid-bpf` again",
+        ),
+        Ok(Standing::Both) => warning(
+            format!("`{path}` is installed too: a device gets the driver of whichever comes first"),
+            "let hidbpf take over with `hidbpf install --from-udev-hid-bpf`, or remove one of the two packages",
+        ),
+        Err(error) => warning(error.to_string(), error.hint().unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]

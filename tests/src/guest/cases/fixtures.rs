@@ -35,14 +35,17 @@ pub const CASES: &[Case] = &[
 /// A driver for tests only.
 pub struct Fixture {
     pub name: &'static str,
-    object: &'static [u8],
+    pub object: &'static [u8],
 }
 
+/// Returns a driver for tests by its name.
 macro_rules! fixture {
     ($name:literal) => {
         Fixture { name: $name, object: include_bytes!(concat!(env!("OUT_DIR"), "/fixtures/", $name, ".bpf.o")) }
     };
 }
+
+pub(super) use fixture;
 
 /// Competes for the descriptor of another driver.
 pub const RIVAL: Fixture = fixture!("bench-rival");

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::foreign::PARSED_DESCRIPTOR;
 use hidbpf::names::ForeignName;
 use hidbpf::object::DriverObject;
 use hidbpf::replay::{Driver, Generation, Object, Settings, Verdict};
@@ -22,6 +23,7 @@ pub const CASES: &[Case] = &[
     beside_udev_hid_bpf("foreign-object-is-installed", WITH_HID_BPF, installed).each_generation(),
     beside_udev_hid_bpf("foreign-sources", WITH_HID_BPF, sources).each_generation(),
     case("foreign-source-fixtures", WITH_HID_BPF, fixtures).each_generation(),
+    case("foreign-versions-match-by-themselves", WITH_HID_BPF, versions).each_generation(),
 ];
 
 /// The objects that `hidbpf build` made from the sources for tests only, with a recording for each.
@@ -71,6 +73,30 @@ fn installed(bench: &mut Bench) -> Result<()> {
         session.expect_fixed(&mouse).context("with the package's driver again")?;
         bench.unplug(mouse)
     })
+}
+
+/// Each version of a driver is for other devices and has other hooks. The fast loader takes both.
+fn versions(bench: &mut Bench) -> Result<()> {
+    const DRIVER: &str = "example-versions";
+    let _files = Files::new()?;
+    let numbers = if bench.generation == protocol::Generation::FmodRet { ["0009", "0019"] } else { ["0010", "0020"] };
+    for number in numbers {
+        bench.hidbpf(&["install", &format!("{FIXTURES}/{number}-Example__Versions.bpf.o")])?.expect(0)?;
+    }
+    bench.reload()?;
+    for (number, recording) in numbers.into_iter().zip(["0010", "0020"]) {
+        let sessions = recordings::in_folder(Path::new(FIXTURES))?;
+        let is_meant = |session: &&Session<'_>| session.name().starts_with(&format!("{recording}-Example__Versions"));
+        let session = sessions.iter().find(is_meant).context("there is no recording")?;
+        let device = bench.plug(&recordings::spec(session.recorded()?))?;
+        let object = format!("{DRIVERS}/{number}-Example__Versions.bpf.o");
+        let status = bench.hidbpf(&["--json", "status"])?.expect(0)?;
+        status.answers(&format!("\"object\": \"{object}\""))?.answers("\"way\": \"fast\"")?;
+        session.compare_with_replay(&object, &device, bench)?;
+        bench.unplug(device)?;
+    }
+    bench.hidbpf(&["uninstall", DRIVER])?.expect(0)?;
+    bench.reload()
 }
 
 fn objects(bench: &mut Bench) -> Result<()> {
@@ -171,6 +197,10 @@ fn compare(
         return Ok(1);
     }
     load.expect(0)?;
+    // Only an object with the parsed descriptor as a variable needs libbpf, and what the fast loader can't load.
+    let is_fast = !object.globals.contains_key(PARSED_DESCRIPTOR);
+    let status = bench.hidbpf(&["--json", "status"])?.expect(0)?;
+    ensure!(status.stdout.contains("\"way\": \"fast\"") == is_fast, "the loader is another one\n{status}");
     bench.settle()?;
     session.compare_with_replay(&path, &ours, bench)?;
     // udev-hid-bpf 2.3 fixes nothing on Linux 6.6: its program is pinned, and the descriptor stays the original one.

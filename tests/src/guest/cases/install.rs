@@ -26,7 +26,7 @@ const ELSEWHERE: &str = "/tmp/third-party.bpf.o";
 const INSTALLED: &str = "/etc/hidbpf/drivers/frtec-raptor-mach-2.bpf.o";
 
 /// Moves the packaged driver elsewhere, as if no package had it.
-fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
+pub fn third_party(bench: &mut Bench, run: impl FnOnce(&mut Bench) -> Result<()>) -> Result<()> {
     let _files = Files::new()?;
     let object = fs::read(PACKAGED).with_context(|| format!("failed to read `{PACKAGED}`"))?;
     write(Path::new(ELSEWHERE), &object)?;

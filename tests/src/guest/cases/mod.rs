@@ -29,10 +29,12 @@ pub mod recordings;
 mod refusals;
 mod request;
 mod sdk;
+mod sdk_events;
 mod security;
 mod setup;
 mod short;
 mod state;
+mod takeover;
 mod trouble;
 mod usb;
 mod watch;
@@ -203,10 +205,12 @@ fn table() -> Vec<Case> {
         policy::CASES,
         request::CASES,
         sdk::CASES,
+        sdk_events::CASES,
         security::CASES,
         setup::CASES,
         short::CASES,
         state::CASES,
+        takeover::CASES,
         trouble::CASES,
         comeback::CASES,
         faults::CASES,

@@ -231,7 +231,8 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn name(&self) -> String {
+    /// Returns the recording's file name without its extension.
+    pub fn name(&self) -> String {
         self.path.file_stem().unwrap_or_default().display().to_string()
     }
 

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use hidbpf::error::{Error, ErrorKind};
 use hidbpf::object::DriverObject;
+use hidbpf::replay::{ListedInstruction, Listing, disassemble};
+use hidbpf::text::Printable;
+use serde_json::json;
 
 use crate::commands::Context;
 use crate::commands::drivers::{rules, sentences, versions};
@@ -54,5 +58,39 @@ pub fn show(context: &Context, driver: &DriverObject) -> Outcome {
             )?;
         }
         write!(stdout, "{}{}", versions(driver), rules(driver))
+    })
+}
+
+/// Prints the instructions of a driver's programs and of the functions that they call, with the lines of the source.
+pub fn disassembly(context: &Context, driver: &DriverObject) -> Outcome {
+    let listings = disassemble(driver.bytes()).map_err(|error| {
+        let what = format!("failed to read the instructions of `{}`", driver.path.display());
+        Error::because(ErrorKind::BadObject, what, error)
+    })?;
+    if context.json {
+        let line = |line: &ListedInstruction| {
+            let source = line.source.as_ref().map(|source| {
+                json!({ "file": source.file, "line": source.line, "column": source.column, "text": source.text })
+            });
+            json!({ "index": line.index, "text": line.text, "source": source })
+        };
+        let function = |listing: &Listing| {
+            let lines: Vec<_> = listing.lines.iter().map(line).collect();
+            json!({ "section": listing.section, "function": listing.function, "instructions": lines })
+        };
+        let functions: Vec<_> = listings.iter().map(function).collect();
+        return output::json("disassembly", &json!({ "driver": driver.name, "functions": functions }));
+    }
+    output::write(|stdout| {
+        for (index, listing) in listings.iter().enumerate() {
+            if index > 0 {
+                writeln!(stdout)?;
+            }
+            // The object has the text of its source.
+            for line in listing.to_string().lines() {
+                writeln!(stdout, "{}", Printable(line))?;
+            }
+        }
+        Ok(())
     })
 }

@@ -1,0 +1,60 @@
+//! The versions of one driver: which of them is for a device. Only foreign drivers have several.
+//!
+//! Each version has match rules and hooks of its own: a newer one may name more devices, or other ones.
+
+use crate::device::Device;
+use crate::kernel::Generation;
+use crate::matching::{Verdict, judge};
+use crate::object::DriverObject;
+
+/// Returns the newest version that is for a device, with the result of matching it.
+///
+/// Ignores versions without programs for a kernel of this generation, if it is known and another version has programs.
+/// If no version is for the device, returns the one that is closest to it.
+pub(crate) fn for_device<'d>(
+    driver: &'d DriverObject,
+    generation: Option<Generation>,
+    device: &Device,
+) -> (&'d DriverObject, Verdict) {
+    let newest = |versions: Vec<&'d DriverObject>| {
+        let judged = versions.into_iter().map(|version| (version, judge(&version.manifest, device)));
+        judged.min_by_key(|(_, verdict)| distance(verdict))
+    };
+    if driver.versions.is_empty() {
+        return (driver, judge(&driver.manifest, device));
+    }
+    let fitting = generation.and_then(|generation| driver.for_kernel(generation).ok());
+    let versions = fitting.unwrap_or_else(|| driver.all_versions().collect());
+    newest(versions).unwrap_or_else(|| (driver, judge(&driver.manifest, device)))
+}
+
+/// Returns the versions to try on a device, the newest first: those that are for it.
+///
+/// If none is, returns all: the user forces the driver on the device.
+///
+/// # Errors
+/// No version has programs for this kernel.
+pub(crate) fn to_attach<'d>(
+    driver: &'d DriverObject,
+    generation: Generation,
+    device: &Device,
+) -> crate::error::Result<Vec<&'d DriverObject>> {
+    let all = driver.for_kernel(generation)?;
+    if all.len() == 1 {
+        return Ok(all);
+    }
+    let is_for = |version: &&DriverObject| distance(&judge(&version.manifest, device)) <= UNDECIDED;
+    let own: Vec<_> = all.iter().copied().filter(is_for).collect();
+    Ok(if own.is_empty() { all } else { own })
+}
+
+const UNDECIDED: u8 = 1;
+
+fn distance(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Matches { .. } => 0,
+        Verdict::Undecided { .. } => UNDECIDED,
+        Verdict::NearMiss { .. } => 2,
+        Verdict::No => 3,
+    }
+}
