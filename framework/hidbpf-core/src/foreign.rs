@@ -15,9 +15,8 @@ use hidbpf_prelink::struct_ops;
 use object::{Object as _, ObjectSection as _};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::loader::FIRST_STEP_SUFFIX;
 use crate::manifest::{Declared, Kind, Manifest, Match, Status};
-use crate::names::ForeignName;
+use crate::names::{FIRST_STEP_SUFFIX, ForeignName};
 use crate::order::Order;
 
 /// The origin of an object.

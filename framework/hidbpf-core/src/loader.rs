@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
+use crate::names::FIRST_STEP_SUFFIX;
 use crate::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::options;
 use crate::system::System;
@@ -92,9 +93,6 @@ pub enum Steps {
     /// drivers/hid/bpf/hid_bpf_dispatch.c).
     Two,
 }
-
-/// The end of the name of the map with the descriptor hook, for [`Steps::Two`].
-pub(crate) const FIRST_STEP_SUFFIX: &str = "_rdesc";
 
 impl Steps {
     /// Returns the part that is attached first.

@@ -56,6 +56,9 @@ pub struct InvalidDriverName(String);
 /// The suffix of a driver's object.
 pub const OBJECT_SUFFIX: &str = ".bpf.o";
 
+/// The end of the name of the map with the descriptor hook, if that hook is attached before the others.
+pub(crate) const FIRST_STEP_SUFFIX: &str = "_rdesc";
+
 /// The name of a foreign object's file, in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignName<'a> {
