@@ -100,6 +100,8 @@ impl Folder {
 fn results(object: &Path, recording: &str, options: &[(&str, i64)]) -> (Vec<u8>, Vec<String>) {
     let bytes = fs::read(object).unwrap();
     let parsed = DriverObject::parse(object, bytes.clone()).unwrap();
+    // The loader behind the fast one takes it too.
+    libbpf_rs::ObjectBuilder::default().open_memory(&bytes).unwrap();
     let object = Object::parse(&bytes).unwrap();
     let recording = Recording::parse(Path::new("mouse.hid"), recording.as_bytes()).unwrap();
     let mut results = Vec::new();
@@ -513,6 +515,13 @@ fn a_driver_is_c_or_declared() {
     let both = compile(&Clang::find().unwrap(), &Sdk::Embedded, &folder.path(), &folder.root.path().join("out"));
     let error = both.unwrap_err().to_string();
     assert!(error.contains("a driver has one of them"), "{error}");
+}
+
+/// The core pads reports for a hook that does nothing. Its instructions come from no line.
+#[test]
+fn a_rule_without_steps_leaves_reports_alone() {
+    let (descriptor, reports) = Folder::new("\n[[report]]\n", &["01 02 03"]).run();
+    assert_eq!((descriptor.as_slice(), reports), (DESCRIPTOR.as_slice(), vec!["01 02 03".to_owned()]));
 }
 
 /// The line of the manifest is in the messages about a program.

@@ -230,7 +230,10 @@ impl Types {
         for Function { section, ty, code } in functions {
             let section = self.string(section);
             infos.extend([section, 1, 0, *ty]);
-            sources.extend([section, code.lines.len() as u32]);
+            // libbpf refuses a section without records. A program that only has the core copy reports has no lines.
+            if !code.lines.is_empty() {
+                sources.extend([section, code.lines.len() as u32]);
+            }
             for (at, byte) in &code.lines {
                 let (line, column) = crate::mistake::position(lines.text, *byte);
                 let text = lines.text.lines().nth(line - 1).unwrap_or_default().trim();
@@ -251,8 +254,11 @@ impl Types {
                 }
             }
         }
-        if accesses.len() == 1 {
-            accesses.clear();
+        // libbpf also refuses a size of records without sections.
+        for part in [&mut sources, &mut accesses] {
+            if part.len() == 1 {
+                part.clear();
+            }
         }
         let [a, b, c] = [&infos, &sources, &accesses].map(|part| part.len() as u32 * 4);
         let header = [MAGIC, 32, 0, a, a, b, a + b, c];

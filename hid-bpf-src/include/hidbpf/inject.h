@@ -3,8 +3,8 @@
  * Sending further input reports from an event hook: one report becomes several, or a press is followed by its release.
  * Needs Linux 6.11, `requires = ["struct-ops"]` in driver.toml.
  *
- * The kernel passes an injected report through the same buffer as the report that the hook works on, and through all
- * event hooks of the device, including the one that injects it (dispatch_hid_bpf_device_event(),
+ * The kernel passes an injected report through the buffer of the report that the hook works on. All event hooks of the
+ * device see it, including the one that injects it (dispatch_hid_bpf_device_event(),
  * drivers/hid/bpf/hid_bpf_dispatch.c). These macros restore the buffer, and don't call the driver's own hook for it.
  */
 #ifndef HIDBPF_INJECT_H
