@@ -11,9 +11,11 @@ fn header(name: &str) -> &'static str {
     HEADERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).expect("there is such a header")
 }
 
-/// Returns the names of the sections in a header.
+/// Returns the names of the sections in a header: the texts that begin as programs that are loaded on request do. Some
+/// are arguments of macros.
 fn sections(text: &str) -> Vec<&str> {
-    text.split("SEC(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect()
+    let texts = text.match_indices("\"?").map(|(quote, _)| &text[quote + 1..]);
+    texts.filter_map(|rest| Some(rest.split_once('"')?.0)).collect()
 }
 
 /// Returns the number of parameters of a member of the SDK's `struct hid_bpf_ops`.
