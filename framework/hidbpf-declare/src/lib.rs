@@ -67,7 +67,7 @@ pub fn object(
 /// Returns a declared driver as C with the SDK's macros. `text` is that of the manifest.
 ///
 /// # Errors
-/// As for [`object`]. Or the repair moves bytes of the descriptor, which the SDK has no macro for.
+/// As for [`object()`]. Or the repair moves bytes of the descriptor, which the SDK has no macro for.
 pub fn source(
     path: &Path,
     text: &str,
