@@ -169,7 +169,7 @@ pub fn foreign(bytes: &[u8]) {
     run(bytes);
 }
 
-/// Runs on the type information of an object, of which the match table is a part.
+/// Runs on the type information of an object, which has the match table.
 pub fn match_table(bytes: &[u8]) {
     if let Ok(types) = Btf::parse(bytes)
         && let Ok(devices) = match_table::devices(&types)

@@ -7,12 +7,30 @@ use hidbpf::manifest::{Manifest, ManifestError};
 use hidbpf::matching::Verdict;
 use hidbpf::recording::{self, Recording};
 use hidbpf::replay::Settings;
-use hidbpf_declare::Recorded;
+use hidbpf_declare::{Declaration, Recorded};
 
 use crate::driver::Driver;
 use crate::error::BuildError;
 use crate::folder::{MANIFEST_FILE, SOURCE_FILE};
 use crate::{finish, recordings};
+
+/// A driver's manifest, and the repair that it declares.
+struct Declared {
+    path: PathBuf,
+    text: String,
+    manifest: Manifest,
+    declaration: Declaration,
+}
+
+impl Declared {
+    fn read(folder: &Path) -> Result<Declared, BuildError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?;
+        let manifest = Manifest::parse(&path, &text)?;
+        let declaration = hidbpf_declare::read(&path, &text)?;
+        Ok(Declared { path, text, manifest, declaration })
+    }
+}
 
 /// Returns whether the driver in a folder has no C, so that only its manifest can say what it does.
 pub fn is_declared(folder: &Path) -> bool {
@@ -28,10 +46,7 @@ pub fn is_declared(folder: &Path) -> bool {
 pub fn compile_declared(folder: &Path, output: &Path) -> Result<Driver, BuildError> {
     let folder = fs::canonicalize(folder).map_err(|source| BuildError::io("open", folder, source))?;
     let name = crate::driver_name(&folder)?;
-    let path = folder.join(MANIFEST_FILE);
-    let text = fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?;
-    let manifest = Manifest::parse(&path, &text)?;
-    let declaration = hidbpf_declare::read(&path, &text)?;
+    let Declared { path, text, manifest, declaration } = Declared::read(&folder)?;
     if declaration.is_empty() {
         let message = format!(
             "the manifest declares no repair, and there is no `{SOURCE_FILE}`: add `[[descriptor]]` or `[[report]]`, or the source"
@@ -54,10 +69,7 @@ pub fn compile_declared(folder: &Path, output: &Path) -> Result<Driver, BuildErr
 /// # Errors
 /// As for [`compile_declared`]. Or the repair can't be said in C.
 pub fn declared_source(folder: &Path) -> Result<String, BuildError> {
-    let path = folder.join(MANIFEST_FILE);
-    let text = fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?;
-    let manifest = Manifest::parse(&path, &text)?;
-    let declaration = hidbpf_declare::read(&path, &text)?;
+    let Declared { path, text, manifest, declaration } = Declared::read(folder)?;
     let (_, recorded) = recorded(&manifest, folder)?;
     Ok(hidbpf_declare::source(&path, &text, &manifest, &declaration, &recorded)?)
 }
@@ -78,8 +90,8 @@ fn devices(manifest: &Manifest, path: &Path) -> Result<Vec<Recorded>, BuildError
     let shown = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = format!("{}/{shown}", recordings::FOLDER);
     let rule = |name: &String| {
-        let rules = manifest.matches.iter().enumerate();
-        rules.into_iter().find(|(index, rule)| rule.name(*index) == *name).map_or(0, |(index, _)| index)
+        let mut rules = manifest.matches.iter().enumerate();
+        rules.position(|(index, rule)| rule.name(index) == *name).unwrap_or(0)
     };
     let devices = recording.devices.iter().filter_map(|device| {
         match recording::judge(manifest, device, &Settings::of(device).properties) {

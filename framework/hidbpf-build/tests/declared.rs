@@ -170,7 +170,7 @@ fn descriptors_are_changed_by_offset_and_by_meaning() {
         ("append = \"c0 c0\"", spliced(&[(69, 0, &[0xc0, 0xc0])])),
         ("overwrite = [{ at = 3, bytes = \"01\" }]", spliced(&[(3, 1, &[1])])),
         ("replace = \"05 01 09 06 a1 01 c0\"", vec![5, 1, 9, 6, 0xa1, 1, 0xc0]),
-        // Several at once, some of which move what follows.
+        // Several at once. Some move what follows.
         (
             "remove = [{ at = 24, bytes = \"05 01\" }]\ninsert = [{ at = 26, bytes = \"05 01 05 01\" }]\npatch = [{ at = 42, from = \"09 38\", to = \"09\" }]",
             spliced(&[(24, 2, &[]), (26, 0, &[5, 1, 5, 1]), (42, 2, &[9])]),

@@ -88,12 +88,19 @@ pub(crate) fn failed_to_write(path: &Path, error: io::Error) -> Error {
         .with_hint("/run must be writable, and this must run as root")
 }
 
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+/// Removes a file or link. It is not an error if there is none.
+///
+/// # Errors
+/// As for unlink(2).
+pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::because(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error)),
+        result => result,
     }
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    remove(path).map_err(|error| Error::because(ErrorKind::Io, format!("failed to remove `{}`", path.display()), error))
 }
 
 #[cfg(test)]

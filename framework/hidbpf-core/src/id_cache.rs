@@ -1,13 +1,13 @@
 //! The file in `/run/hidbpf` that caches the kernel's ids from one run to the next. Only root can read or write it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 use crate::fast::CacheUpdate;
-use crate::files::{Durability, write_whole};
+use crate::files::{Durability, failed_to_write, in_dir, remove_if_there, write_whole};
 use crate::system::System;
 
 /// A limit above the size of a valid file, in bytes.
@@ -40,26 +40,19 @@ const MODE: u32 = 0o600;
 pub fn write(system: &System, update: &CacheUpdate) {
     let path = system.ids();
     let result = match update {
-        CacheUpdate::Unchanged => return,
-        CacheUpdate::Replace(bytes) => match write_whole(&path, bytes, MODE, Durability::Process) {
-            // The first command of a boot makes the directory.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(&system.run).and_then(|()| write_whole(&path, bytes, MODE, Durability::Process))
-            }
-            result => result,
-        },
-        CacheUpdate::Remove => match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        },
+        CacheUpdate::Unchanged => Ok(()),
+        CacheUpdate::Replace(bytes) => in_dir([&system.run], || write_whole(&path, bytes, MODE, Durability::Process))
+            .and_then(|written| written.map_err(|error| failed_to_write(&path, error))),
+        CacheUpdate::Remove => remove_if_there(&path),
     };
     if let Err(error) = result {
-        tracing::warn!("failed to write `{}`: {error}", path.display());
+        tracing::warn!("{error}");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

@@ -85,8 +85,8 @@ pub struct ResolvedOps {
 }
 
 impl ResolvedOps {
-    /// Returns the layout in a kernel's types, of which [`OPS_VALUE`] was searched for. `None` if no struct_ops map can
-    /// hold the struct.
+    /// Returns the layout in a kernel's types. The search for them must have included [`OPS_VALUE`]. `None` if no
+    /// struct_ops map can hold the struct.
     pub(crate) fn of(types: &KernelTypes<'_>) -> Option<ResolvedOps> {
         let value = types.record(OPS_VALUE)?;
         let data = types.member(value, "data")?;

@@ -3,6 +3,7 @@
 //! Each version has match rules and hooks of its own: a newer one may name more devices, or other ones.
 
 use crate::device::Device;
+use crate::error::Result;
 use crate::kernel::Generation;
 use crate::matching::{Verdict, judge};
 use crate::object::DriverObject;
@@ -16,16 +17,14 @@ pub(crate) fn for_device<'d>(
     generation: Option<Generation>,
     device: &Device,
 ) -> (&'d DriverObject, Verdict) {
-    let newest = |versions: Vec<&'d DriverObject>| {
-        let judged = versions.into_iter().map(|version| (version, judge(&version.manifest, device)));
-        judged.min_by_key(|(_, verdict)| distance(verdict))
-    };
+    let judged = |version: &'d DriverObject| (version, judge(&version.manifest, device));
     if driver.versions.is_empty() {
-        return (driver, judge(&driver.manifest, device));
+        return judged(driver);
     }
     let fitting = generation.and_then(|generation| driver.for_kernel(generation).ok());
     let versions = fitting.unwrap_or_else(|| driver.all_versions().collect());
-    newest(versions).unwrap_or_else(|| (driver, judge(&driver.manifest, device)))
+    let closest = versions.into_iter().map(judged).min_by_key(|(_, verdict)| distance(verdict));
+    closest.unwrap_or_else(|| judged(driver))
 }
 
 /// Returns the versions to try on a device, the newest first: those that are for it.
@@ -38,22 +37,22 @@ pub(crate) fn to_attach<'d>(
     driver: &'d DriverObject,
     generation: Generation,
     device: &Device,
-) -> crate::error::Result<Vec<&'d DriverObject>> {
+) -> Result<Vec<&'d DriverObject>> {
     let all = driver.for_kernel(generation)?;
     if all.len() == 1 {
         return Ok(all);
     }
-    let is_for = |version: &&DriverObject| distance(&judge(&version.manifest, device)) <= UNDECIDED;
+    let is_for = |version: &&DriverObject| {
+        matches!(judge(&version.manifest, device), Verdict::Matches { .. } | Verdict::Undecided { .. })
+    };
     let own: Vec<_> = all.iter().copied().filter(is_for).collect();
     Ok(if own.is_empty() { all } else { own })
 }
 
-const UNDECIDED: u8 = 1;
-
 fn distance(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Matches { .. } => 0,
-        Verdict::Undecided { .. } => UNDECIDED,
+        Verdict::Undecided { .. } => 1,
         Verdict::NearMiss { .. } => 2,
         Verdict::No => 3,
     }

@@ -2,21 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::assembler::Code;
+use hidbpf_prelink::btf::MAGIC;
+use hidbpf_prelink::btf_kind::{ARRAY, DATASEC, ENUM, FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, VAR};
+use hidbpf_prelink::btf_strings::Strings;
+
+use crate::assembler::{Code, Reference};
 
 /// A type's number. 0 is void.
 pub(crate) type Id = u32;
-
-const INT: u32 = 1;
-const PTR: u32 = 2;
-const ARRAY: u32 = 3;
-const STRUCT: u32 = 4;
-const UNION: u32 = 5;
-const ENUM: u32 = 6;
-const FUNC: u32 = 12;
-const FUNC_PROTO: u32 = 13;
-const VAR: u32 = 14;
-const DATASEC: u32 = 15;
 
 const SIGNED: u32 = 1 << 24;
 const BOOL: u32 = 4 << 24;
@@ -25,8 +18,8 @@ const BOOL: u32 = 4 << 24;
 const GLOBAL: u32 = 1;
 const EXTERN: u32 = 2;
 
-/// The magic number and version that begin both sections.
-const MAGIC: u32 = 0xeb9f | 1 << 16;
+/// The magic number and the version that begin both sections.
+const START: u32 = MAGIC as u32 | 1 << 16;
 
 /// The number of characters of a line that the object keeps. Readers refuse long strings.
 const LINE_MAX: usize = 100;
@@ -36,8 +29,7 @@ const LINE_MAX: usize = 100;
 pub(crate) struct Types {
     words: Vec<u32>,
     count: u32,
-    strings: Vec<u8>,
-    offsets: HashMap<String, u32>,
+    strings: Strings,
     named: HashMap<&'static str, Id>,
 }
 
@@ -56,26 +48,8 @@ pub(crate) struct Lines<'a> {
 }
 
 impl Types {
-    /// Returns the offset of a string.
-    pub fn string(&mut self, text: &str) -> u32 {
-        if self.strings.is_empty() {
-            self.strings.push(0);
-        }
-        if text.is_empty() {
-            return 0;
-        }
-        if let Some(offset) = self.offsets.get(text) {
-            return *offset;
-        }
-        let offset = self.strings.len() as u32;
-        self.strings.extend_from_slice(text.as_bytes());
-        self.strings.push(0);
-        self.offsets.insert(text.to_owned(), offset);
-        offset
-    }
-
     fn add(&mut self, name: &str, kind: u32, count: usize, last: u32, parts: &[u32]) -> Id {
-        let name = self.string(name);
+        let name = self.strings.offset(name);
         self.words.extend([name, kind << 24 | count as u32, last]);
         self.words.extend_from_slice(parts);
         self.count += 1;
@@ -141,18 +115,19 @@ impl Types {
     /// A struct or union: each member with its type and its offset in bytes.
     fn record(&mut self, name: &str, kind: u32, size: u32, members: &[(&str, Id, u32)]) -> Id {
         let parts: Vec<u32> =
-            members.iter().flat_map(|(name, ty, offset)| [self.string(name), *ty, offset * 8]).collect();
+            members.iter().flat_map(|(name, ty, offset)| [self.strings.offset(name), *ty, offset * 8]).collect();
         self.add(name, kind, members.len(), size, &parts)
     }
 
     /// An enumeration whose constants count from 0.
     pub fn enumeration(&mut self, name: &str, constants: &[String]) -> Id {
-        let parts: Vec<u32> = constants.iter().zip(0..).flat_map(|(name, value)| [self.string(name), value]).collect();
+        let parts: Vec<u32> =
+            constants.iter().zip(0..).flat_map(|(name, value)| [self.strings.offset(name), value]).collect();
         self.add(name, ENUM, constants.len(), 4, &parts)
     }
 
     fn prototype(&mut self, result: Id, parameters: &[(&str, Id)]) -> Id {
-        let parts: Vec<u32> = parameters.iter().flat_map(|(name, ty)| [self.string(name), *ty]).collect();
+        let parts: Vec<u32> = parameters.iter().flat_map(|(name, ty)| [self.strings.offset(name), *ty]).collect();
         self.add("", FUNC_PROTO, parameters.len(), result, &parts)
     }
 
@@ -215,30 +190,29 @@ impl Types {
     /// Returns `.BTF`.
     pub fn bytes(&self) -> Vec<u8> {
         let types = self.words.len() as u32 * 4;
-        let header = [MAGIC, 24, 0, types, types, self.strings.len() as u32];
+        let header = [START, 24, 0, types, types, self.strings.bytes().len() as u32];
         let mut bytes = numbers(header.iter().chain(&self.words));
-        bytes.extend_from_slice(&self.strings);
+        bytes.extend_from_slice(self.strings.bytes());
         bytes
     }
 
     /// Returns `.BTF.ext`. Call it before [`Types::bytes`], because it adds strings.
     pub fn extension(&mut self, functions: &[Function<'_>], lines: &Lines<'_>) -> Vec<u8> {
-        use crate::assembler::Reference;
         let (mut infos, mut sources, mut accesses) = (vec![8], vec![16], vec![16]);
-        let file = self.string(lines.file);
+        let file = self.strings.offset(lines.file);
         let context = self.context();
         for Function { section, ty, code } in functions {
-            let section = self.string(section);
+            let section = self.strings.offset(section);
             infos.extend([section, 1, 0, *ty]);
             // libbpf refuses a section without records. A program that only has the core copy reports has no lines.
             if !code.lines.is_empty() {
                 sources.extend([section, code.lines.len() as u32]);
             }
             for (at, byte) in &code.lines {
-                let (line, column) = crate::mistake::position(lines.text, *byte);
+                let (line, column) = hidbpf_core::manifest::position(lines.text, *byte);
                 let text = lines.text.lines().nth(line - 1).unwrap_or_default().trim();
                 let text: String = text.chars().take(LINE_MAX).collect();
-                let text = self.string(&text);
+                let text = self.strings.offset(&text);
                 sources.extend([*at as u32 * 8, file, text, (line as u32) << 10 | (column as u32).min(0x3ff)]);
             }
             let members = code.references.iter().filter_map(|(at, reference)| match reference {
@@ -250,7 +224,7 @@ impl Types {
                 accesses.extend([section, members.len() as u32]);
                 for (at, member) in members {
                     // Kind 0: the member's offset in bytes.
-                    accesses.extend([at as u32 * 8, context, self.string(member.access()), 0]);
+                    accesses.extend([at as u32 * 8, context, self.strings.offset(member.access()), 0]);
                 }
             }
         }
@@ -261,7 +235,7 @@ impl Types {
             }
         }
         let [a, b, c] = [&infos, &sources, &accesses].map(|part| part.len() as u32 * 4);
-        let header = [MAGIC, 32, 0, a, a, b, a + b, c];
+        let header = [START, 32, 0, a, a, b, a + b, c];
         numbers(header.iter().chain(&infos).chain(&sources).chain(&accesses))
     }
 }

@@ -1,5 +1,6 @@
 //! Bytes in hex, over several lines and with comments.
 
+use hidbpf_descriptor::HexBytes;
 use serde::Deserialize;
 
 /// Bytes in hex. A comment begins with `#` or `//` and ends with its line.
@@ -22,13 +23,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
         for word in code.split_ascii_whitespace() {
             let wrong =
                 || format!("invalid bytes \"{}\": expected bytes in hex such as \"09 43\"", word.escape_debug());
-            if word.len() % 2 != 0 || !word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(wrong());
-            }
-            for at in (0..word.len()).step_by(2) {
-                let digits = word.get(at..at + 2).ok_or_else(wrong)?;
-                bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
-            }
+            let HexBytes(part) = word.parse().map_err(|_| wrong())?;
+            bytes.extend(part);
         }
     }
     if bytes.is_empty() { Err("expected bytes in hex such as \"09 43\"".to_owned()) } else { Ok(bytes) }

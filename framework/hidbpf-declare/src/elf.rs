@@ -6,7 +6,7 @@ use hidbpf_core::manifest::Manifest;
 use hidbpf_core::object::{FIXUP_RECORD, SOURCE_ROOT};
 use hidbpf_core::options::{self, DriverOption, Type};
 use hidbpf_prelink::hook::HOOKS;
-use hidbpf_prelink::section::{OPS_MAP, READ_ONLY_DATA};
+use hidbpf_prelink::section::{self, OPS_MAP, READ_ONLY_DATA};
 use hidbpf_prelink::{Generation, Hook};
 use object::Endianness;
 use object::build::ByteString;
@@ -50,11 +50,8 @@ impl Program {
     }
 
     fn section(&self) -> String {
-        let row = self.hook.row();
-        match (self.generation, row.function) {
-            (Generation::FmodRet, Some(function)) => format!("?fmod_ret/{function}"),
-            (_, _) => format!("?struct_ops/{}", row.member),
-        }
+        // Both hooks have programs on both generations.
+        section::of_program(self.hook, self.generation).unwrap_or_default()
     }
 }
 

@@ -236,7 +236,7 @@ pub struct ReportRule {
     /// Which types of reports the rule is for.
     #[serde(default, rename = "type")]
     pub kind: Types,
-    /// Conditions, all of which must hold.
+    /// Conditions. All must hold.
     #[serde(default)]
     pub when: Vec<Spanned<Condition>>,
     /// What is done, in this order.

@@ -9,7 +9,7 @@
 //! | [`language`] | what a manifest can say |
 //! | `address` | which bits of a report, or which item of a descriptor, the words of a manifest mean |
 //! | `recorded` | the devices of the driver's recordings |
-//! | `plan` | which bytes of which descriptor change, and whether the declared changes fit it |
+//! | `plan` | the bytes that change in each descriptor, and whether the declared changes fit it |
 //! | `fixup`, `event` | the instructions of the two hooks |
 //! | `assembler` | instructions, labels and references |
 //! | `btf`, `elf` | the object around them |

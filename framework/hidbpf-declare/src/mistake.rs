@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use hidbpf_core::manifest::ManifestError;
+use hidbpf_core::manifest::{ManifestError, position};
 
 /// A mistake in a manifest.
 #[derive(Debug)]
@@ -34,12 +34,4 @@ impl From<toml::de::Error> for Mistake {
     fn from(error: toml::de::Error) -> Mistake {
         Mistake { span: error.span(), message: error.message().replace('\n', " ") }
     }
-}
-
-/// Returns the line and column of a byte offset, both counted from 1.
-pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (line, before.get(start..).unwrap_or_default().chars().count() + 1)
 }

@@ -1,4 +1,4 @@
-//! Which bytes of which descriptor change, and whether the declared changes fit the recorded descriptors.
+//! The bytes that change in each descriptor, and whether the declared changes fit the recorded descriptors.
 
 use std::ops::Range;
 
@@ -114,8 +114,10 @@ impl Plan {
         let rules: Vec<&Match> =
             if manifest.matches.is_empty() { vec![&any] } else { manifest.matches.iter().collect() };
         for (index, rule) in rules.into_iter().enumerate() {
-            let own: Vec<&DescriptorChange> =
-                changes.iter().map(Spanned::get_ref).filter(|change| concerns(change, rule, index)).collect();
+            let mut own: Vec<(&DescriptorChange, Vec<OptionTest>)> = Vec::new();
+            for change in changes.iter().map(Spanned::get_ref).filter(|change| concerns(change, rule, index)) {
+                own.push((change, option_tests(manifest, &change.when)?));
+            }
             let mut descriptors: Vec<&Recorded> = Vec::new();
             for device in recorded.iter().filter(|device| device.rule == index) {
                 if !descriptors.iter().any(|known| known.descriptor == device.descriptor) {
@@ -123,23 +125,18 @@ impl Plan {
                 }
             }
             // Changes without conditions belong to each variant.
-            let mut tests: Vec<Vec<OptionTest>> = Vec::new();
-            for change in &own {
-                let own = option_tests(manifest, &change.when)?;
-                if !tests.contains(&own) {
+            let mut tests: Vec<&[OptionTest]> = Vec::new();
+            for (_, own) in &own {
+                if !tests.contains(&own.as_slice()) {
                     tests.push(own);
                 }
             }
-            tests.sort_by_key(Vec::is_empty);
+            tests.sort_by_key(|tests| tests.is_empty());
             for test in tests {
-                let mut chosen: Vec<&DescriptorChange> = Vec::new();
-                for change in &own {
-                    let own = option_tests(manifest, &change.when)?;
-                    if own.is_empty() || own == test {
-                        chosen.push(change);
-                    }
-                }
-                plan.add_rule(manifest, rule, &chosen, &test, &descriptors)?;
+                let is_chosen = |own: &[OptionTest]| own.is_empty() || own == test;
+                let chosen: Vec<&DescriptorChange> =
+                    own.iter().filter(|(_, own)| is_chosen(own)).map(|(change, _)| *change).collect();
+                plan.add_rule(manifest, rule, &chosen, test, &descriptors)?;
             }
         }
         Ok(plan)
@@ -155,7 +152,7 @@ impl Plan {
         descriptors: &[&Recorded],
     ) -> Result<(), Mistake> {
         if descriptors.is_empty() {
-            return self.add(variant(manifest, rule, changes, tests, None)?);
+            self.add(variant(manifest, rule, changes, tests, None)?);
         }
         for device in descriptors {
             let variant = variant(manifest, rule, changes, tests, Some(device))?;
@@ -179,15 +176,15 @@ impl Plan {
                 };
                 return Err(Mistake::at(&splice.span, message));
             }
-            self.add(variant)?;
+            self.add(variant);
         }
         Ok(())
     }
 
     /// Adds a variant, together with an equal one for descriptors of other sizes if there is one.
-    fn add(&mut self, variant: Variant) -> Result<(), Mistake> {
+    fn add(&mut self, variant: Variant) {
         if variant.splices.is_empty() {
-            return Ok(());
+            return;
         }
         let same = self.variants.iter_mut().find(|known| {
             known.tests == variant.tests
@@ -205,7 +202,6 @@ impl Plan {
             }
             None => self.variants.push(variant),
         }
-        Ok(())
     }
 }
 

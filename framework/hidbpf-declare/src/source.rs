@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use hidbpf_core::manifest::Manifest;
+use hidbpf_core::manifest::{Manifest, position};
 use hidbpf_core::options::Type;
 use toml::Spanned;
 
@@ -11,7 +11,7 @@ use crate::address::{Field, Place, Words};
 use crate::elf::constants;
 use crate::event::{Rules, numbers};
 use crate::language::{Condition, Declaration, Operand, ReportRule, Step, Types};
-use crate::mistake::{Mistake, position};
+use crate::mistake::Mistake;
 use crate::plan;
 use crate::plan::{Plan, Splice, Variant};
 use crate::recorded::Recorded;

@@ -422,7 +422,7 @@ fn logs_are_read_without_times_and_with_wrapped_lines() {
     assert!(read.recording.events.is_empty());
 }
 
-/// A shell session with the files of two devices, of which the second sends reports.
+/// A shell session with the files of two devices. The second sends reports.
 #[test]
 fn events_belong_to_the_device_that_was_asked_for() {
     let session = "/sys/kernel/debug/hid# ls\n0003:093A:2532.002F  0003:1A2C:2124.002D\n\

@@ -5,6 +5,10 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::btf_kind::{
+    ARRAY, DATASEC, DECL_TAG, ENUM, ENUM64, FLOAT, FUNC, FUNC_PROTO, FWD, INT, PTR, RESTRICT, STRUCT, TYPE_TAG,
+    TYPEDEF, UNION, VAR,
+};
 use crate::limits::MAX_NAME;
 
 /// The ELF section.
@@ -24,7 +28,8 @@ pub(crate) struct Header {
     pub(crate) strings_length: U32,
 }
 
-pub(crate) const MAGIC: u16 = 0xeb9f;
+/// The first number of type information, and of what goes along with it.
+pub const MAGIC: u16 = 0xeb9f;
 
 /// The numbers at the start of every type: its name, its kind and number of parts, and its size or the type that it
 /// refers to.
@@ -32,25 +37,6 @@ pub(crate) const HEAD: usize = 3;
 pub(crate) const NAME: usize = 0;
 pub(crate) const INFO: usize = 1;
 const REFERRED: usize = 2;
-
-/// The `BTF_KIND_*`.
-pub(crate) const INT: u32 = 1;
-pub(crate) const PTR: u32 = 2;
-pub(crate) const ARRAY: u32 = 3;
-pub(crate) const STRUCT: u32 = 4;
-pub(crate) const UNION: u32 = 5;
-pub(crate) const ENUM: u32 = 6;
-const FWD: u32 = 7;
-pub(crate) const TYPEDEF: u32 = 8;
-pub(crate) const RESTRICT: u32 = 11;
-pub(crate) const FUNC: u32 = 12;
-const FUNC_PROTO: u32 = 13;
-const VAR: u32 = 14;
-const DATASEC: u32 = 15;
-pub(crate) const FLOAT: u32 = 16;
-pub(crate) const DECL_TAG: u32 = 17;
-pub(crate) const TYPE_TAG: u32 = 18;
-pub(crate) const ENUM64: u32 = 19;
 
 /// Why type information is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

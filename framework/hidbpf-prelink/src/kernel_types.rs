@@ -5,10 +5,8 @@
 
 use memchr::memmem;
 
-use crate::btf::{
-    ARRAY, ENUM, ENUM64, FLOAT, FUNC, HEAD, INFO, INT, Malformed, PTR, Parts, RESTRICT, STRUCT, TYPE_TAG, TYPEDEF,
-    TypeId, UNION, Words, length, unreadable,
-};
+use crate::btf::{HEAD, INFO, Malformed, Parts, TypeId, Words, length, unreadable};
+use crate::btf_kind::{ARRAY, ENUM, ENUM64, FLOAT, FUNC, INT, PTR, RESTRICT, STRUCT, TYPE_TAG, TYPEDEF, UNION};
 
 /// The distance of two types in [`KernelTypes::starts`]. To find a type by its number, as many heads are read.
 const STEP: usize = 64;
@@ -16,7 +14,7 @@ const STEP: usize = 64;
 /// The maximum number of types that a member's type may lead through.
 const MAX_DEPTH: usize = 32;
 
-/// The types of a kernel, of which some were found by name.
+/// The types of a kernel, and those that were found by name.
 pub struct KernelTypes<'a> {
     types: Parts<'a>,
     /// The index of the first number of the types 1, 1 + [`STEP`] and so on, as far as the search went.
@@ -27,7 +25,7 @@ pub struct KernelTypes<'a> {
 /// What to search for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Names<'a> {
-    /// Texts of which each name contains one. Searching for what several names have in common is faster.
+    /// Texts. Each name contains one of them. Searching for what several names have in common is faster.
     pub parts: &'a [&'a str],
     /// The names of structs and unions.
     pub records: &'a [&'a str],
@@ -172,7 +170,7 @@ impl<'a> KernelTypes<'a> {
         None
     }
 
-    /// Returns the numbers of a type. `None` for void, and if there is no such type.
+    /// Returns the numbers of a type. `None` if it is void or does not exist.
     fn words(&self, TypeId(id): TypeId) -> Option<Words<'a>> {
         let index = id.checked_sub(1)? as usize;
         let step = (index / STEP).min(self.starts.len().checked_sub(1)?);

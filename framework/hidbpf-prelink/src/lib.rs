@@ -16,6 +16,8 @@
 
 pub mod btf;
 pub mod btf_ext;
+pub mod btf_kind;
+pub mod btf_strings;
 pub mod driver;
 pub mod elf;
 mod format;

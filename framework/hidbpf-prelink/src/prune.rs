@@ -1,11 +1,11 @@
 //! A copy of the type information that prelinked programs need.
 
-use std::collections::HashMap;
-
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::U32;
 
-use crate::btf::{Btf, DECL_TAG, FUNC, Header, INFO, MAGIC, TypeId};
+use crate::btf::{Btf, Header, INFO, MAGIC, TypeId};
+use crate::btf_kind::{DECL_TAG, FUNC};
+use crate::btf_strings::Strings;
 
 /// A copy of some types and of all that they refer to.
 pub(crate) struct Pruned<'a> {
@@ -13,8 +13,7 @@ pub(crate) struct Pruned<'a> {
     /// The new numbers, by the old ones. 0 for omitted types.
     numbers: Vec<u32>,
     kept: Vec<TypeId>,
-    strings: Vec<u8>,
-    offsets: HashMap<String, u32>,
+    strings: Strings,
 }
 
 impl<'a> Pruned<'a> {
@@ -44,7 +43,7 @@ impl<'a> Pruned<'a> {
         for (index, id) in kept.iter().enumerate() {
             numbers[id.0 as usize] = index as u32 + 1;
         }
-        Pruned { btf, numbers, kept, strings: vec![0], offsets: HashMap::from([(String::new(), 0)]) }
+        Pruned { btf, numbers, kept, strings: Strings::default() }
     }
 
     /// Returns the new number of a type in the copy.
@@ -54,14 +53,7 @@ impl<'a> Pruned<'a> {
 
     /// Returns the offset of a string, and adds it to the copy if necessary.
     pub(crate) fn string(&mut self, text: &str) -> u32 {
-        if let Some(offset) = self.offsets.get(text) {
-            return *offset;
-        }
-        let offset = self.strings.len() as u32;
-        self.strings.extend_from_slice(text.as_bytes());
-        self.strings.push(0);
-        self.offsets.insert(text.to_owned(), offset);
-        offset
+        self.strings.offset(text)
     }
 
     /// Returns the copy. `is_static` tells by a function's old number whether no other object may call it.
@@ -91,8 +83,8 @@ impl<'a> Pruned<'a> {
             types_at: 0.into(),
             types_length,
             strings_at: types_length,
-            strings_length: (self.strings.len() as u32).into(),
+            strings_length: (self.strings.bytes().len() as u32).into(),
         };
-        [header.as_bytes(), words.as_bytes(), &self.strings].concat()
+        [header.as_bytes(), words.as_bytes(), self.strings.bytes()].concat()
     }
 }

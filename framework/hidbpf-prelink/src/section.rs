@@ -88,11 +88,21 @@ pub fn is_data(section: &str) -> bool {
     DATA.iter().any(|prefix| is_or_below(section, prefix))
 }
 
+/// Returns the section of a hook's programs that don't sleep. `None` if the generation does not have the hook.
+pub fn of_program(hook: Hook, generation: Generation) -> Option<String> {
+    let row = hook.row();
+    match generation {
+        Generation::FmodRet => row.function.map(|function| format!("?fmod_ret/{function}")),
+        Generation::StructOps => Some(format!("?struct_ops/{}", row.member)),
+    }
+}
+
 /// Returns the sections that the SDK puts a hook's programs into.
 pub fn of_hook(hook: Hook) -> Vec<String> {
     let row = hook.row();
-    let mut sections: Vec<String> = row.function.iter().map(|function| format!("?fmod_ret/{function}")).collect();
-    sections.push(format!("?struct_ops/{}", row.member));
+    let generations = [Generation::FmodRet, Generation::StructOps];
+    let mut sections: Vec<String> =
+        generations.into_iter().filter_map(|generation| of_program(hook, generation)).collect();
     if row.sleep != Sleep::Never {
         sections.push(format!("?struct_ops.s/{}", row.member));
     }

@@ -10,8 +10,10 @@ pub struct Subject {
     pub name: String,
     /// What is known about it, each with a label: `("bus", "USB")`.
     pub facts: Vec<(String, String)>,
-    /// What a reader has to know, one sentence each: that keys are hidden, for example.
+    /// What a reader has to know, one sentence each.
     pub notes: Vec<String>,
+    /// Whether the keys in the reports are hidden.
+    pub keys_hidden: bool,
     /// The descriptor that the device sent.
     pub descriptor: Vec<u8>,
     /// The input reports that the device sent, in order.

@@ -1,15 +1,14 @@
 //! Installs local drivers, and removes them: the object in the administrator's directory, and udev's data about it.
 //! Each change is atomic.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
 use crate::config::{ChangeLock, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Durability, write_whole};
+use crate::etc;
 use crate::local_hwdb::Renewal;
 use crate::names::DriverName;
 use crate::object::DriverObject;
@@ -135,7 +134,7 @@ impl<'a> InstallChange<'a> {
         };
         let rest = || -> Result<()> {
             for target in &self.targets {
-                put(target, self.driver.as_ref().map(|driver| driver.bytes()))?;
+                etc::put(target, self.driver.as_ref().map(|driver| driver.bytes()))?;
                 // Don't install a driver that the helper would refuse.
                 if self.driver.is_some() && is_systems(self.system) {
                     DriverObject::read_trusted(target)?;
@@ -143,7 +142,7 @@ impl<'a> InstallChange<'a> {
             }
             self.renewal.as_ref().map_or(Ok(()), |renewal| renewal.run(self.system, &lock))
         };
-        let undo = || self.targets.iter().zip(&self.old).try_for_each(|(target, old)| put(target, old.as_deref()));
+        let undo = || self.targets.iter().zip(&self.old).try_for_each(|(target, old)| etc::put(target, old.as_deref()));
         rest().map_err(|error| match undo() {
             Ok(()) => error,
             Err(undo) => error.with_hint(format!("and it could not be undone: {undo}")),
@@ -165,28 +164,8 @@ fn lock(system: &System) -> Result<ChangeLock> {
     }
 }
 
-fn directory(system: &System) -> Result<&Path> {
+pub(crate) fn directory(system: &System) -> Result<&Path> {
     system.driver_dirs.first().map(PathBuf::as_path).ok_or_else(|| {
         Error::new(ErrorKind::Io, "there is no directory for drivers").with_hint("`--drivers DIR` names one")
-    })
-}
-
-fn put(target: &Path, bytes: Option<&[u8]>) -> Result<()> {
-    let write = || match bytes {
-        Some(bytes) => {
-            if let Some(directory) = target.parent() {
-                DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-            }
-            write_whole(target, bytes, 0o644, Durability::PowerFailure)
-        }
-        None => match fs::remove_file(target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    };
-    write().map_err(|error| {
-        let verb = if bytes.is_some() { "write" } else { "remove" };
-        Error::permission_or(ErrorKind::Io, format!("failed to {verb} `{}`", target.display()), error)
-            .with_hint("/etc must be writable, and this must run as root, for example with sudo")
     })
 }

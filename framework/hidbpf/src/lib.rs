@@ -24,6 +24,7 @@ pub mod any_loader;
 mod compiled;
 pub mod descriptors;
 pub mod doctor;
+mod etc;
 pub mod fixup;
 pub mod install;
 pub mod kernel_log;

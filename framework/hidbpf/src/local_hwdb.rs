@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::catalog::Catalog;
 use crate::compiled;
 use crate::config::{ChangeLock, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Durability, write_whole};
+use crate::etc;
 use crate::hwdb::{Entries, LOCAL_FILE};
 use crate::system::System;
 use crate::udev_files;
@@ -69,34 +69,17 @@ impl Renewal {
         }
         let is_changed = self.old != self.new;
         if is_changed {
-            put(&self.path, self.new.as_deref())?;
+            etc::put(&self.path, self.new.as_deref().map(str::as_bytes))?;
         }
         let compile = || compiled::compile(system, &self.sources);
         compile().and_then(|()| compiled::reload(system)).inspect_err(|_| {
             // Report the first error. The hwdb compiled meanwhile may have a driver too many or too few, which the next
             // run corrects.
             if is_changed {
-                let _ = put(&self.path, self.old.as_deref()).and_then(|()| compile());
+                let _ = etc::put(&self.path, self.old.as_deref().map(str::as_bytes)).and_then(|()| compile());
             }
         })
     }
-}
-
-fn put(path: &Path, text: Option<&str>) -> Result<()> {
-    let write = || match text {
-        Some(text) => {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            write_whole(path, text.as_bytes(), 0o644, Durability::PowerFailure)
-        }
-        None => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    };
-    write().map_err(|error| {
-        Error::permission_or(ErrorKind::Io, format!("failed to write `{}`", path.display()), error)
-            .with_hint("/etc must be writable, and this must run as root, for example with sudo")
-    })
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ struct Described<'a> {
 /// distinguished, or writing failed.
 pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
     let described = describe(name, interfaces)?;
-    let manifest = manifest(&described);
+    let manifest = manifest(&described, "The defect, in a sentence.", "Nothing changes yet.");
     let sources = vec![(SOURCE_FILE, source(&described)), ("compile_flags.txt", COMPILE_FLAGS.to_owned())];
     write_folder(directory, name, &described, sources, manifest)
 }
@@ -190,11 +190,13 @@ fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<De
     Ok(described)
 }
 
-fn manifest(interfaces: &[Described<'_>]) -> String {
+fn manifest(interfaces: &[Described<'_>], before: &str, after: &str) -> String {
     let named = interfaces.iter().map(|described| described.device.name.trim()).find(|name| !name.is_empty());
     let name = toml_string(named.unwrap_or("A device without a name"));
     let mut text = format!(
-        "device = {name}\nbefore = \"The defect, in a sentence.\"\nafter = \"Nothing changes yet.\"\nkind = \"fix\"\nstatus = \"testing\"\n"
+        "device = {name}\nbefore = {}\nafter = {}\nkind = \"fix\"\nstatus = \"testing\"\n",
+        toml_string(before),
+        toml_string(after)
     );
     for Described { interface, device, descriptor, .. } in interfaces {
         text += "\n[[match]]\n";

@@ -85,12 +85,7 @@ pub fn scaffold_repair(
         return Err(refuse(why));
     }
     before.dedup();
-    let manifest = manifest(&described)
-        .replace(
-            "before = \"The defect, in a sentence.\"",
-            &format!("before = {}", super::toml_string(&before.join(" "))),
-        )
-        .replace("after = \"Nothing changes yet.\"", "after = \"It works.\"");
+    let manifest = manifest(&described, &before.join(" "), "It works.");
     write_folder(directory, name, &described, Vec::new(), manifest + &text)
 }
 

@@ -44,14 +44,11 @@ pub fn run(context: &Context, request: &Request) -> Outcome {
     let path = &request.output;
     fs::write(path, page)
         .map_err(|error| Error::because(ErrorKind::Io, format!("failed to write `{}`", path.display()), error))?;
-    if subjects.iter().any(|subject| subject.notes.iter().any(|note| note == KEYS_HIDDEN)) {
+    if subjects.iter().any(|subject| subject.keys_hidden) {
         output::say("key values are hidden: `--show-keys` shows them");
     }
     Ok(())
 }
-
-const KEYS_HIDDEN: &str = "Key values are hidden: keys, padding and values of vendors are set to 0. \
-    The findings about them, in reports, are left out.";
 
 fn subjects_of(
     context: &Context,
@@ -124,7 +121,8 @@ fn of_file(
         subjects.push(Subject {
             name: name.unwrap_or_else(|| format!("Device {}", device.number)),
             facts,
-            notes: keys.map(|_| KEYS_HIDDEN.to_owned()).into_iter().collect(),
+            notes: Vec::new(),
+            keys_hidden: keys.is_some(),
             descriptor: device.descriptor.clone(),
             reports,
             findings: match keys {

@@ -223,8 +223,8 @@ impl Field {
     }
 }
 
-/// Extracts up to 32 bits, lowest first. Missing bits are 0.
-fn extract(bytes: &[u8], first_bit: u32, size: u32) -> u32 {
+/// Extracts up to 32 bits of a report, lowest first. Missing bits are 0.
+pub fn extract(bytes: &[u8], first_bit: u32, size: u32) -> u32 {
     let window = bytes.get((first_bit / 8) as usize..).unwrap_or_default();
     let value = window.iter().take(5).rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)) >> (first_bit % 8);
     (value & ((1 << size.min(32)) - 1)) as u32

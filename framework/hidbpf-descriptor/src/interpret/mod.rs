@@ -18,7 +18,7 @@ mod svg;
 mod unit;
 mod usage;
 
-pub use decode::{Choice, Content, Decoded, Undecodable, Value};
+pub use decode::{Choice, Content, Decoded, Undecodable, Value, extract};
 pub use descriptor::{Anatomy, Descriptor};
 pub use diff::{
     DiffKind, Difference, ReportDifference, decoded_difference, items_difference, reports_difference, rows_difference,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hidbpf_descriptor::{FieldKind, Part, Report, ReportType, Row};
+use hidbpf_descriptor::{FieldKind, Part, Report, ReportType, Row, extract};
 
 /// The picture of a report.
 pub struct Picture {
@@ -256,18 +256,12 @@ fn numbers(row: &Row, bytes: &[u8]) -> Vec<i64> {
         }
         for offset in (0..size).step_by(32) {
             let width = (size - offset).min(32);
-            let bits = extract(bytes, first + offset, width);
+            let bits = i64::from(extract(bytes, first + offset, width));
             let is_negative = is_signed && size <= 32 && bits >> (width - 1) & 1 == 1;
             numbers.push(if is_negative { bits - (1 << width) } else { bits });
         }
     }
     numbers
-}
-
-fn extract(bytes: &[u8], first_bit: u32, size: u32) -> i64 {
-    let window = bytes.get(first_bit as usize / 8..).unwrap_or_default();
-    let value = window.iter().take(5).rev().fold(0_i64, |value, byte| value << 8 | i64::from(*byte));
-    value >> (first_bit % 8) & ((1 << size) - 1)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use hidbpf_descriptor::{Anatomy, Descriptor, DiffKind};
 
 use crate::subject::Subject;
 
+const KEYS_HIDDEN: &str = "Key values are hidden: keys, padding and values of vendors are set to 0. \
+    The findings about them, in reports, are left out.";
+
 /// The page.
 pub struct Page {
     pub title: String,
@@ -35,8 +38,8 @@ pub struct Device {
 
 /// A descriptor and the reports that belong to it.
 pub struct Side {
-    /// `sent`, or the name of the driver.
-    pub label: String,
+    /// Who changed it, or `None` for what the device sent.
+    pub by: Option<String>,
     pub bytes: Vec<u8>,
     /// Why the kernel refuses the descriptor.
     pub refused: Option<String>,
@@ -65,14 +68,15 @@ impl Page {
 
 impl Device {
     fn of(subject: &Subject) -> Device {
-        let mut notes = subject.notes.clone();
+        let hidden = subject.keys_hidden.then(|| KEYS_HIDDEN.to_owned());
+        let mut notes: Vec<String> = hidden.into_iter().chain(subject.notes.iter().cloned()).collect();
         let sent: Vec<&[u8]> = subject.reports.iter().map(|event| event.report.as_slice()).collect();
-        let mut descriptors = vec![Side::of("sent", &subject.descriptor, &sent)];
+        let mut descriptors = vec![Side::of(None, &subject.descriptor, &sent)];
         let mut items = descriptor::items(&subject.descriptor, None);
         if let Some(after) = &subject.after {
             notes.extend(after.notes.iter().cloned());
             let fixed: Vec<&[u8]> = after.outcomes.iter().flatten().map(Vec::as_slice).collect();
-            descriptors.push(Side::of(&after.by, &after.descriptor, &fixed));
+            descriptors.push(Side::of(Some(&after.by), &after.descriptor, &fixed));
             items = descriptor::items(&subject.descriptor, Some(&after.descriptor));
         }
         let log = Log::of(subject);
@@ -95,11 +99,11 @@ impl Device {
 }
 
 impl Side {
-    fn of(label: &str, bytes: &[u8], reports: &[&[u8]]) -> Side {
+    fn of(by: Option<&str>, bytes: &[u8], reports: &[&[u8]]) -> Side {
         let anatomy = Anatomy::of(bytes);
         let parsed = Descriptor::parse(bytes);
         Side {
-            label: label.to_owned(),
+            by: by.map(str::to_owned),
             bytes: bytes.to_vec(),
             refused: anatomy.fault.as_ref().filter(|_| !bytes.is_empty()).map(|fault| {
                 format!(

@@ -97,9 +97,9 @@ fn bits(sides: &[Side]) -> Markup {
 }
 
 fn side_title(side: &Side) -> String {
-    match side.label.as_str() {
-        "sent" => "sent".to_owned(),
-        by => format!("after {}", printable(by)),
+    match &side.by {
+        None => "sent".to_owned(),
+        Some(by) => format!("after {}", printable(by)),
     }
 }
 

@@ -1,12 +1,11 @@
-//! Changes of several files of which either all are made or none.
+//! Changes of several files: either all are made, or none.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Durability, write_whole};
+use crate::etc;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,28 +30,11 @@ impl Content {
 
     /// Puts it at a path.
     fn put(&self, path: &Path) -> Result<()> {
-        let write = || {
-            if let (Content::File(_) | Content::Link(_), Some(directory)) = (self, path.parent()) {
-                DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-            }
-            match self {
-                Content::Nothing => remove(path),
-                Content::File(bytes) => write_whole(path, bytes, 0o644, Durability::PowerFailure),
-                Content::Link(target) => remove(path).and_then(|()| symlink(target, path)),
-            }
-        };
-        write().map_err(|error| {
-            let verb = if *self == Content::Nothing { "remove" } else { "write" };
-            Error::permission_or(ErrorKind::Io, format!("failed to {verb} `{}`", path.display()), error)
-                .with_hint("/etc must be writable, and this must run as root, for example with sudo")
-        })
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        match self {
+            Content::Nothing => etc::put(path, None),
+            Content::File(bytes) => etc::put(path, Some(bytes)),
+            Content::Link(target) => etc::link(path, target),
+        }
     }
 }
 
@@ -92,6 +74,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]

@@ -19,7 +19,7 @@ use crate::catalog::Catalog;
 use crate::compiled;
 use crate::config::{ChangeLock, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::install::is_systems;
+use crate::install::{directory, is_systems};
 use crate::local_hwdb::Renewal;
 use crate::manifest::Match;
 use crate::names::DriverName;
@@ -103,7 +103,7 @@ impl<'a> Takeover<'a> {
     /// There is nothing to take over, or a file can't be read.
     pub fn new(system: &'a System) -> Result<Takeover<'a>> {
         check_directory(system)?;
-        let directory = drivers(system)?;
+        let directory = directory(system)?;
         let old = Record::read(system)?.unwrap_or_default();
         let (found, rules) = (other::objects(system), other::rules(system));
         if found.is_empty() && rules.is_empty() && old == Record::default() {
@@ -165,7 +165,7 @@ impl<'a> Takeover<'a> {
     /// There was none, or a file can't be read.
     pub fn back(system: &'a System) -> Result<Takeover<'a>> {
         check_directory(system)?;
-        let directory = drivers(system)?;
+        let directory = directory(system)?;
         let record = Record::read(system)?.ok_or_else(|| {
             let what = "failed to return devices to udev-hid-bpf: hidbpf has not taken them over";
             Error::new(ErrorKind::NoMatch, what).with_hint("`hidbpf uninstall DRIVER` removes a single driver")
@@ -279,9 +279,4 @@ fn check_directory(system: &System) -> Result<()> {
     }
     let what = format!("udev uses only the drivers in `{}`", System::DRIVER_DIRS[0]);
     Err(Error::new(ErrorKind::Config, what).with_hint("leave out `--drivers`"))
-}
-
-fn drivers(system: &System) -> Result<&Path> {
-    let directory = system.driver_dirs.first().map(PathBuf::as_path);
-    directory.ok_or_else(|| Error::new(ErrorKind::Io, "there is no directory for drivers"))
 }

@@ -11,9 +11,9 @@ use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
 const KEYBOARD: Usage = Usage(0x0001_0006);
-const MOUSE: Usage = Usage(0x0001_0002);
-const JOYSTICK: Usage = Usage(0x0001_0004);
-const GAMEPAD: Usage = Usage(0x0001_0005);
+pub(super) const MOUSE: Usage = Usage(0x0001_0002);
+pub(super) const JOYSTICK: Usage = Usage(0x0001_0004);
+pub(super) const GAMEPAD: Usage = Usage(0x0001_0005);
 /// System Multi-Axis Controller.
 const KNOB: Usage = Usage(0x0001_000e);
 const SLIDER: Usage = Usage(0x0001_0036);

@@ -1,12 +1,13 @@
 //! What a device does in a recording, beside what it declares: parts that it never uses, and values of another kind.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::interpret::item::CollectionKind;
 use crate::interpret::recording::Event;
 use crate::interpret::usage::Usage;
 
-use super::applications::is_input_application;
+use super::applications::{GAMEPAD, JOYSTICK, is_input_application};
+use super::ranges::MULTI_AXIS;
 use super::reports::value;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, rules};
@@ -49,11 +50,11 @@ fn is_axis(usage: Usage) -> bool {
 
 /// Finds mice, keyboards and game controllers that are declared beside others, and never send a report.
 fn unused(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
-    let mut seen_ids: BTreeMap<Option<u8>, usize> = BTreeMap::new();
-    for event in events {
-        *seen_ids.entry(event.report.first().copied()).or_default() += 1;
+    if events.len() < ENOUGH {
+        return Vec::new();
     }
-    let is_used = |seen: &&Seen<'_>| !seen.report.numbered || seen_ids.contains_key(&seen.report.id);
+    let ids: BTreeSet<Option<u8>> = events.iter().map(|event| event.report.first().copied()).collect();
+    let is_used = |seen: &&Seen<'_>| !seen.report.numbered || ids.contains(&seen.report.id);
     // An application can have several reports.
     let application = |seen: &Seen<'_>| {
         let is_application = |(kind, _): &&(CollectionKind, Usage)| *kind == CollectionKind::APPLICATION;
@@ -62,9 +63,6 @@ fn unused(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
     let used: Vec<Usage> =
         view.fields.iter().filter(|seen| seen.is_input()).filter(is_used).filter_map(application).collect();
     let mut findings: Vec<(Usage, Finding)> = Vec::new();
-    if events.len() < ENOUGH {
-        return Vec::new();
-    }
     for seen in view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding()) {
         let Some(usage) = application(seen).filter(|usage| is_input_application(*usage)) else { continue };
         if used.contains(&usage) || findings.iter().any(|(known, _)| *known == usage) {
@@ -82,9 +80,8 @@ fn unused(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
 
 /// Finds absolute axes of a game controller that never change, while others do.
 fn still(view: &View<'_>, seen: &Seen<'_>, usage: Usage, values: &[i64], events: &[&Event]) -> Option<Finding> {
-    const GAMES: [u32; 3] = [0x0001_0004, 0x0001_0005, 0x0001_0008];
     let value = *values.first()?;
-    if !GAMES.contains(&seen.application().0) || values.iter().any(|other| *other != value) {
+    if ![JOYSTICK, GAMEPAD, MULTI_AXIS].contains(&seen.application()) || values.iter().any(|other| *other != value) {
         return None;
     }
     let moves =

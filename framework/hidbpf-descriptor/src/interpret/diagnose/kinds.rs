@@ -1,13 +1,10 @@
 //! Fields of the wrong kind: a list of keys that is variable, movements that are absolute, directions that are two axes.
 
-use crate::interpret::usage::Usage;
-
+use super::applications::{GAMEPAD, JOYSTICK, MOUSE};
 use super::usages::PAGE_KEYBOARD;
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
-const MOUSE: Usage = Usage(0x0001_0002);
-const GAMES: [u32; 2] = [0x0001_0004, 0x0001_0005];
 const X: u32 = 0x0001_0030;
 const Y: u32 = 0x0001_0031;
 
@@ -58,7 +55,7 @@ fn directions(seen: &Seen<'_>) -> Option<Finding> {
     let field = seen.field;
     let is_axis = field.usages.iter().take(2).any(|usage| [X, Y].contains(&usage.0));
     let positions = field.logical.maximum - field.logical.minimum + 1;
-    if !GAMES.contains(&seen.application().0) || !is_axis || positions != 3 {
+    if ![JOYSTICK, GAMEPAD].contains(&seen.application()) || !is_axis || positions != 3 {
         return None;
     }
     let what = "X and Y have three positions each: a direction pad is declared as a stick";

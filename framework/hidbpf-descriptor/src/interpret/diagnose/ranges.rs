@@ -8,7 +8,7 @@ use super::{Certainty, Finding, Repair, rules};
 /// Hat switch of the page Generic Desktop.
 pub(super) const HAT: Usage = Usage(0x0001_0039);
 
-const MULTI_AXIS: Usage = Usage(0x0001_0008);
+pub(super) const MULTI_AXIS: Usage = Usage(0x0001_0008);
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();

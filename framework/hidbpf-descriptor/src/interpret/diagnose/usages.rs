@@ -6,6 +6,7 @@ use crate::hex::HexBytes;
 use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::usage::Usage;
 
+use super::applications::{GAMEPAD, JOYSTICK};
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
@@ -101,7 +102,7 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
         let mut twice: Vec<Usage> = Vec::new();
         for usage in seen.field.usages.iter().take(seen.field.count.min(1024) as usize) {
             // Joystick and Gamepad.
-            let is_game = matches!(seen.application().0, 0x0001_0004 | 0x0001_0005);
+            let is_game = [JOYSTICK, GAMEPAD].contains(&seen.application());
             let is_axis = is_game && (0x0001_0030..=0x0001_0035).contains(&usage.0);
             if !(is_axis || matches!(usage.page(), PAGE_BUTTON | PAGE_KEYBOARD)) || usage.id() == 0 {
                 continue;
