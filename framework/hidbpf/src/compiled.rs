@@ -127,9 +127,10 @@ fn update(system: &System, in_usr: bool) -> Result<()> {
 /// Tells udev that its files have changed. udev reads them at its start, and checks for changes every 3 seconds at the
 /// latest.
 ///
-/// udevd ignores a message that arrives between its accept() and its setsockopt(SO_PASSCRED), because the kernel adds no
-/// credentials to it (src/udev/udev-ctrl.c: "Invalid sender uid 65534"). udevadm then fails with EPIPE. So this asks
-/// again.
+/// Where udevd makes its control socket itself (without systemd), it ignores a message that arrives between its accept()
+/// and its setsockopt(SO_PASSCRED), because the kernel adds no credentials to it (src/udev/udev-ctrl.c: "Invalid sender
+/// uid 65534"). udevadm then fails with EPIPE in most cases, and this asks again. If udevadm does not notice, udevd sees
+/// the change at its next check.
 ///
 /// # Errors
 /// udevadm fails each time or is not installed.

@@ -377,8 +377,7 @@ impl Bench {
 
     /// Makes udevd read its files again.
     ///
-    /// It does so by itself every 3 seconds, and when `udevadm control --reload` requests it. Since Linux 6.16 udevd sometimes ignores such
-    /// a request ("Invalid sender uid 65534"), because an early request comes without credentials.
+    /// It does so by itself every 3 seconds, and when `udevadm control --reload` requests it, as hidbpf does when it installs a driver.
     ///
     /// # Errors
     /// udevd hangs.
@@ -657,7 +656,7 @@ fn start_udevd() -> Result<Child> {
     let socket = UnixDatagram::bind(READY).with_context(|| format!("failed to make `{READY}`"))?;
     socket.set_read_timeout(Some(PATIENCE)).context("failed to set a deadline")?;
     let log = File::create(UDEVD_LOG).with_context(|| format!("failed to make `{UDEVD_LOG}`"))?;
-    let child = command(UDEVD)
+    let child = shim::start(&[shim::WITH_CONTROL_SOCKET], UDEVD)
         .arg("--resolve-names=never")
         .env("NOTIFY_SOCKET", READY)
         .stdin(Stdio::null())
