@@ -30,7 +30,7 @@ const MAP_FREEZE: libc::c_int = 22;
 const LINK_CREATE: libc::c_int = 28;
 
 /// Types of `enum bpf_map_type` whose entries are as large as their values.
-const ARRAY: u32 = 2;
+pub(crate) const ARRAY: u32 = 2;
 const STRUCT_OPS: u32 = 26;
 
 /// The size of a name, including its NUL (`BPF_OBJ_NAME_LEN`).

@@ -1,12 +1,13 @@
 //! The fast loader: loads and attaches prelinked drivers without libbpf.
 //!
 //! It makes bpf() calls alone, with the data that the build put into the object. It needs the kernel's own ids and
-//! offsets ([`ResolvedIds`]). It looks them up in the kernel's BTF, and they are cached until the next boot.
+//! offsets ([`ResolvedIds`]). It asks the kernel for them or reads its BTF, and they are cached until the next boot.
 //!
 //! Every failure closes everything that was opened, and returns an error of [`ErrorKind::NotFast`] with a [`LoadFailure`]
 //! as its cause. libbpf may still attach the driver, and its errors say more. The fast loader requests no log from the
 //! verifier.
 
+mod ask;
 mod ids;
 mod resolve;
 
@@ -42,6 +43,7 @@ use crate::system::System;
 pub use crate::running::{ResolvedMember, ResolvedOps};
 use ids::is_sane;
 pub use ids::{KernelIdentity, ResolvedIds};
+use resolve::Origin;
 
 /// Why a driver can't be attached without libbpf.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,19 @@ impl LoadFailure {
     }
 }
 
+/// Asks the kernel for the ids that drivers usually need. `None` if it gives no usable answers.
+pub fn ids_from_answers() -> Option<ResolvedIds> {
+    resolve::from_answers(&BTreeSet::new())
+}
+
+/// Reads the ids that drivers usually need from the kernel's types.
+///
+/// # Errors
+/// The kernel has no types or no HID-BPF, or an unknown form of them.
+pub fn ids_from_types(system: &System) -> Result<ResolvedIds, LoadFailure> {
+    resolve::from_types(&system.kernel_btf(), &BTreeSet::new())
+}
+
 /// The action for the file of kernel ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheUpdate {
@@ -134,8 +149,8 @@ pub struct Fast {
     ids: RefCell<Option<ResolvedIds>>,
     /// The ids from the file.
     cached: Option<ResolvedIds>,
-    /// Whether the ids still come from the file, and were not looked up since.
-    from_file: Cell<bool>,
+    /// Where the ids come from.
+    origin: Cell<Origin>,
     failed: Rc<Cell<bool>>,
 }
 
@@ -147,8 +162,8 @@ impl Fast {
     pub fn new(system: &System, cached: Option<&[u8]>) -> Fast {
         let kernel = KernelIdentity::of(system);
         let cached = kernel.as_ref().and_then(|kernel| ResolvedIds::from_bytes(cached?, kernel));
-        let (ids, from_file) = (RefCell::new(cached.clone()), Cell::new(cached.is_some()));
-        Fast { btf: system.kernel_btf(), kernel, ids, cached, from_file, failed: Rc::new(Cell::new(false)) }
+        let (ids, origin) = (RefCell::new(cached.clone()), Cell::new(Origin::File));
+        Fast { btf: system.kernel_btf(), kernel, ids, cached, origin, failed: Rc::new(Cell::new(false)) }
     }
 
     /// Records a failure that wrong kernel ids may have caused.
@@ -161,8 +176,8 @@ impl Fast {
     /// After a failure, ids from the file are looked up again and not just discarded. Otherwise one driver that always
     /// fails would cost all others their cached ids.
     pub fn cache_update(&self) -> CacheUpdate {
-        if self.failed.get() && self.from_file.replace(false) {
-            self.ids.replace(self.look_up(&BTreeSet::new()).ok());
+        if self.failed.get() && self.origin.get() != Origin::Types && self.ids.borrow().is_some() {
+            self.ids.replace(self.read_types(&BTreeSet::new()).ok());
         }
         match (&self.kernel, &*self.ids.borrow(), &self.cached) {
             (Some(_), Some(ids), Some(cached)) if ids == cached => CacheUpdate::Unchanged,
@@ -172,10 +187,17 @@ impl Fast {
         }
     }
 
-    /// Looks up the ids of these functions, and of those in the file.
+    /// Looks up the ids of these functions, the quickest way.
     fn look_up(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
+        self.origin.set(Origin::Answers);
+        resolve::from_answers(functions).map_or_else(|| self.read_types(functions), Ok)
+    }
+
+    /// Looks up the ids of these functions, and of those in the file, in the kernel's types.
+    fn read_types(&self, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
+        self.origin.set(Origin::Types);
         let known = self.cached.iter().flat_map(|cached| cached.functions.keys()).map(String::as_str);
-        resolve::look_up(&self.btf, &known.chain(functions.iter().copied()).collect())
+        resolve::from_types(&self.btf, &known.chain(functions.iter().copied()).collect())
     }
 
     fn not_fast(&self, driver: &ObjectFile, failure: LoadFailure) -> Error {
@@ -185,17 +207,17 @@ impl Fast {
 
     /// Runs `act` with the kernel ids, including those of all `functions`.
     ///
-    /// If this fails with ids from the file, looks them up again. If they differ, runs `act` once more.
+    /// If this fails, reads the kernel's types, unless the ids come from there. If they differ, runs `act` once more.
     fn with_ids<T>(
         &self,
         functions: &BTreeSet<&str>,
         act: impl Fn(&ResolvedIds) -> Result<T, LoadFailure>,
     ) -> Result<T, LoadFailure> {
-        let mut ids = self.ids.take().map_or_else(|| resolve::look_up(&self.btf, functions), Ok)?;
-        let result = resolve::functions(&mut ids, &self.btf, functions).and_then(|()| act(&ids));
+        let mut ids = self.ids.take().map_or_else(|| self.look_up(functions), Ok)?;
+        let result = resolve::functions(&mut ids, &self.btf, functions, self.origin.get()).and_then(|()| act(&ids));
         let is_suspect = matches!(&result, Err(failure) if failure.may_be_numbers());
-        if is_suspect && self.from_file.replace(false) {
-            let fresh = self.look_up(functions)?;
+        if is_suspect && self.origin.get() != Origin::Types {
+            let fresh = self.read_types(functions)?;
             let again = if fresh == ids { result } else { act(&fresh) };
             self.ids.replace(Some(fresh));
             return again;

@@ -7,13 +7,24 @@ use hidbpf_prelink::MEMBERS;
 use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS_VALUE};
 use hidbpf_prelink::kernel_types::{KernelTypes, Names};
 
+use super::ask::{Kind, ask, is_fast};
 use super::ids::{is_near, is_sane};
 use super::{LoadFailure, ResolvedIds};
 use crate::running::{HID_BPF, KernelBtf, ResolvedMember, ResolvedOps};
 
+/// Where ids and offsets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The file of [`crate::id_cache`].
+    File,
+    /// The kernel's answers to a program ([`super::ask`]). Only a kernel of the second generation is asked.
+    Answers,
+    /// A pass over the kernel's types.
+    Types,
+}
+
 /// The functions that are looked up before a driver needs them, because one pass over the types finds them all.
-const USUAL: [&str; 8] = [
-    ATTACH_KFUNC,
+const USUAL: [&str; 7] = [
     "hid_bpf_allocate_context",
     "hid_bpf_get_data",
     "hid_bpf_hw_output_report",
@@ -23,6 +34,11 @@ const USUAL: [&str; 8] = [
     "hid_bpf_try_input_report",
 ];
 
+/// Returns the functions that only kernels of the first generation have.
+fn of_first<'a>() -> impl Iterator<Item = &'a str> {
+    HOOKS.iter().filter_map(|row| row.function).chain([ATTACH_KFUNC])
+}
+
 /// Determines the kernel's generation, the offsets of the members that drivers access, and the ids of functions.
 ///
 /// `struct hid_bpf_ops` distinguishes the generations. Linux 6.6 has a different struct of that name, so the test is
@@ -30,9 +46,8 @@ const USUAL: [&str; 8] = [
 ///
 /// # Errors
 /// The kernel has no types or no HID-BPF, or an unknown form of them.
-pub(super) fn look_up(btf: &Path, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
-    let of_hooks = HOOKS.iter().filter_map(|row| row.function);
-    let functions: BTreeSet<&str> = USUAL.into_iter().chain(of_hooks).chain(functions.iter().copied()).collect();
+pub(super) fn from_types(btf: &Path, functions: &BTreeSet<&str>) -> Result<ResolvedIds, LoadFailure> {
+    let functions: BTreeSet<&str> = USUAL.into_iter().chain(of_first()).chain(functions.iter().copied()).collect();
     let records: Vec<&str> = MEMBERS.iter().map(|member| member.of).chain([OPS_VALUE]).collect();
     let ids = search(btf, &records, &functions, |types, functions| {
         // An unreachable member counts as missing.
@@ -49,15 +64,59 @@ pub(super) fn look_up(btf: &Path, functions: &BTreeSet<&str>) -> Result<Resolved
     }
 }
 
-/// Adds the ids of functions that are not resolved yet.
+/// Determines the same by questions to a kernel of the second generation.
+///
+/// Returns `None` if it gives no usable answers, or would take longer for them than a pass over its types.
+pub(super) fn from_answers(functions: &BTreeSet<&str>) -> Option<ResolvedIds> {
+    const OPS: &str = "hid_bpf_ops";
+    if !is_fast() {
+        return None;
+    }
+    let functions: BTreeSet<&str> = USUAL.into_iter().chain(functions.iter().copied()).collect();
+    let mut of_members: Vec<&str> = MEMBERS.iter().map(|member| member.of).collect();
+    of_members.dedup();
+    let laid_out = [&[OPS_VALUE], &of_members[..]].concat();
+    let structs = laid_out.iter().chain([&OPS]).map(|name| (*name, Kind::Struct));
+    let wanted = with_public(&functions).into_iter().map(|name| (name, Kind::Function));
+    let questions: Vec<_> = structs.chain(wanted).collect();
+    let answers = ask(&questions, laid_out.len())
+        .inspect_err(|error| tracing::debug!("failed to ask the kernel for the ids of its types: {error}"))
+        .ok()?;
+    let id = |name: &str, kind| {
+        let found = questions.iter().zip(&answers.ids).find(|(question, _)| **question == (name, kind));
+        found.map(|(_, id)| *id).filter(|id| *id != 0)
+    };
+    let layout = |name: &str| answers.layouts.get(laid_out.iter().position(|laid_out| *laid_out == name)?);
+    let members = MEMBERS.map(|member| {
+        let place = layout(member.of).and_then(|layout| layout.member(member.name));
+        place.filter(is_near).unwrap_or_default()
+    });
+    let ops = layout(OPS_VALUE)?.ops(id(OPS_VALUE, Kind::Struct)?, id(OPS, Kind::Struct)?).filter(is_sane)?;
+    let mut functions = for_programs(&functions, |name| id(name, Kind::Function));
+    functions.extend(of_first().map(|name| (name.to_owned(), 0)));
+    Some(ResolvedIds { ops: Some(ops), members, functions })
+}
+
+/// Adds the ids of functions that are not resolved yet, from where the others come.
 ///
 /// # Errors
 /// The kernel's types can't be read.
-pub(super) fn functions(ids: &mut ResolvedIds, btf: &Path, names: &BTreeSet<&str>) -> Result<(), LoadFailure> {
+pub(super) fn functions(
+    ids: &mut ResolvedIds,
+    btf: &Path,
+    names: &BTreeSet<&str>,
+    origin: Origin,
+) -> Result<(), LoadFailure> {
     let missing: BTreeSet<&str> = names.iter().copied().filter(|name| !ids.functions.contains_key(*name)).collect();
-    if !missing.is_empty() {
-        ids.functions.extend(search(btf, &[], &missing, |_, functions| functions)?);
+    if missing.is_empty() {
+        return Ok(());
     }
+    let answers = (origin != Origin::Types && ids.ops.is_some()).then(|| from_answers(&missing)).flatten();
+    let found = match answers {
+        Some(answers) => answers.functions,
+        None => search(btf, &[], &missing, |_, functions| functions)?,
+    };
+    ids.functions.extend(found);
     Ok(())
 }
 
@@ -68,21 +127,28 @@ fn search<T>(
     functions: &BTreeSet<&str>,
     read: impl FnOnce(&KernelTypes<'_>, BTreeMap<String, u32>) -> T,
 ) -> Result<T, LoadFailure> {
-    let names: Vec<&str> = functions.iter().flat_map(|name| [Some(*name), public(name)]).flatten().collect();
+    let names = with_public(functions);
     let mut parts = vec![HID_BPF];
     // A name without `_impl` is a part of the name with it.
     parts.extend(names.iter().filter(|name| !name.contains(HID_BPF) && public(name).is_none()));
     let btf = KernelBtf::open(btf).map_err(LoadFailure::Types)?;
     let types = btf.find(&Names { parts: &parts, records, functions: &names }).map_err(LoadFailure::Types)?;
-    let id = |name: &str| {
-        // From Linux 7.0 on, the kernel hides some arguments of a kfunc from programs. It then also has an `_impl`
-        // function with all arguments, which is not for programs. Older kernels give programs a function of that name.
-        // libbpf distinguishes them by the arguments' types.
-        let is_hidden = public(name).is_some_and(|public| types.function(public).is_some());
-        types.function(name).filter(|_| !is_hidden).map_or(0, |id| id.0)
-    };
-    let ids = functions.iter().map(|name| ((*name).to_owned(), id(name))).collect();
-    Ok(read(&types, ids))
+    Ok(read(&types, for_programs(functions, |name| types.function(name).map(|id| id.0))))
+}
+
+/// Returns functions, and for each `_impl` function the one without.
+fn with_public<'a>(functions: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    functions.iter().flat_map(|name| [Some(*name), public(name)]).flatten().collect()
+}
+
+/// Returns the ids of the functions that programs may call. 0 for the others.
+///
+/// From Linux 7.0 on, the kernel hides some arguments of a kfunc from programs. It then also has an `_impl` function with
+/// all arguments, which is not for programs. Older kernels give programs a function of that name. libbpf distinguishes
+/// them by the arguments' types.
+fn for_programs(functions: &BTreeSet<&str>, id: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, u32> {
+    let callable = |name: &str| id(name).filter(|_| public(name).and_then(&id).is_none()).unwrap_or(0);
+    functions.iter().map(|name| ((*name).to_owned(), callable(name))).collect()
 }
 
 /// Returns the name of the function that `name` is the implementation of.

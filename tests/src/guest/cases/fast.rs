@@ -1,13 +1,14 @@
 //! Cases about loading drivers without libbpf: the kernel gets the same programs, and the device is fixed as well.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use hidbpf::attach::Plan;
 use hidbpf::config::Config;
 use hidbpf::device::Device;
 use hidbpf::effect::DescriptorEffect;
-use hidbpf::fast::{CacheUpdate, Fast, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
+use hidbpf::fast::{self, CacheUpdate, Fast, KernelIdentity, ResolvedIds, ResolvedMember, ResolvedOps};
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
@@ -29,6 +30,7 @@ pub const CASES: &[Case] = &[
     case("both-ways-attach-the-same", WITH_HID_BPF, both_ways_attach_the_same).each_generation(),
     case("wrong-numbers-are-looked-up-again", WITH_HID_BPF, wrong_numbers_are_looked_up_again),
     case("wrong-members-are-looked-up-again", STRUCT_OPS, wrong_members_are_looked_up_again),
+    case("kernel-answers-what-its-types-say", WITH_HID_BPF, kernel_answers_what_its_types_say),
 ];
 
 /// A program as the kernel has it.
@@ -254,6 +256,18 @@ fn wrong_numbers_are_looked_up_again(bench: &mut Bench) -> Result<()> {
     }
     let (name, size) = super::drivers::RAPTOR;
     expect_second_look(bench, &wrong, name, size)
+}
+
+/// Linux 7.0 and later sort their types, and are asked for their ids.
+fn kernel_answers_what_its_types_say(_: &mut Bench) -> Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the kernel's version")?;
+    let major: u32 = release.split('.').next().unwrap_or_default().parse().context("the version has no number")?;
+    let answers = fast::ids_from_answers();
+    ensure!(answers.is_some() == (major >= 7), "Linux {release} answered {answers:?}");
+    let Some(answers) = answers else { return Ok(()) };
+    let types = fast::ids_from_types(&System::default())?;
+    ensure!(answers == types, "{answers:?}\n{types:?}");
+    Ok(())
 }
 
 fn wrong_members_are_looked_up_again(bench: &mut Bench) -> Result<()> {

@@ -1,0 +1,307 @@
+//! Asks the kernel for the ids and layouts of its types, with a syscall program.
+//!
+//! Linux 7.0 and later sort their types by name, so that `bpf_btf_find_by_name_kind()` finds one in some twenty steps.
+//! `bpf_snprintf_btf()` prints a struct with the names of its members. It prints from memory in which each word has its
+//! own offset, so the text has the layout. A pass over the types (`hidbpf_prelink::kernel_types`) finds the same, and
+//! takes 8 million instructions more.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use hidbpf_prelink::hook::HOOKS;
+use hidbpf_prelink::{Instruction, MapAttributes};
+
+use crate::running::{ResolvedMember, ResolvedOps};
+use crate::sys::{self, Map, ProgramSpec, Role};
+
+/// The first version of Linux that sorts its types.
+const FIRST: u32 = 7;
+
+/// The kinds of types (include/uapi/linux/btf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Struct = 4,
+    Function = 12,
+}
+
+/// The layout of a struct: the places of its members. The name of a member of a member has both names and a dot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Layout(BTreeMap<String, ResolvedMember>);
+
+/// What the kernel said.
+pub(super) struct Answers {
+    /// The id of each type, 0 if the kernel does not have it.
+    pub ids: Vec<u32>,
+    /// The layouts of the first types.
+    pub layouts: Vec<Layout>,
+}
+
+/// Returns whether the running kernel finds a type by its name in a few steps.
+pub(super) fn is_fast() -> bool {
+    let uname = rustix::system::uname();
+    let major = uname.release().to_bytes().split(|byte| !byte.is_ascii_digit()).next();
+    let major = major.and_then(|digits| str::from_utf8(digits).ok()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= FIRST)
+}
+
+/// Asks for the ids of types, and for the layouts of the first `layouts` of them.
+///
+/// # Errors
+/// As for bpf(2).
+pub(super) fn ask(names: &[(&str, Kind)], layouts: usize) -> io::Result<Answers> {
+    let memory = Memory::new(names, layouts);
+    let attributes = MapAttributes {
+        kind: sys::ARRAY.into(),
+        key_size: (size_of::<u32>() as u32).into(),
+        value_size: (memory.bytes.len() as u32).into(),
+        max_entries: 1.into(),
+        flags: 0.into(),
+        key_type: 0.into(),
+        value_type: 0.into(),
+    };
+    let map = Map::create("hidbpf_types", &attributes, None)?;
+    map.write(&memory.bytes)?;
+    let program = sys::load_program(&ProgramSpec {
+        name: "hidbpf_types",
+        role: Role::Syscall,
+        sleepable: true,
+        license: c"GPL",
+        instructions: &memory.program(map.as_fd().as_raw_fd(), names, layouts),
+        btf: None,
+        functions: &[],
+        relocations: &[],
+    })?;
+    // The kernel wants a context.
+    sys::run(program.as_fd(), &mut [0; 4])?;
+    let bytes = map.read()?;
+    let ids = (0..names.len()).map(|index| memory.id(&bytes, index)).collect::<io::Result<_>>()?;
+    let layouts = (0..layouts).map(|index| Layout::parse(memory.text(&bytes, index))).collect();
+    Ok(Answers { ids, layouts })
+}
+
+/// The bytes that the program works on: the answers, the struct to print, the texts, and the names.
+struct Memory {
+    bytes: Vec<u8>,
+    /// The offsets of the parts. The answers are at 0.
+    printed: usize,
+    texts: usize,
+    names: Vec<usize>,
+}
+
+impl Memory {
+    /// The size of an answer in bytes.
+    const ANSWER: usize = 8;
+    /// The size of the largest struct that can be printed, in bytes.
+    const PRINTED: usize = 1024;
+    /// The size of a text in bytes. `struct hid_bpf_ops` takes 900.
+    const TEXT: usize = 4096;
+
+    fn new(names: &[(&str, Kind)], layouts: usize) -> Memory {
+        let printed = names.len() * Memory::ANSWER;
+        let texts = printed + Memory::PRINTED;
+        let mut bytes = vec![0; printed];
+        (0..Memory::PRINTED as u32).step_by(4).for_each(|at| bytes.extend((MARK | at).to_ne_bytes()));
+        bytes.resize(texts + layouts * Memory::TEXT, 0);
+        let mut offsets = Vec::with_capacity(names.len());
+        for (name, _) in names {
+            offsets.push(bytes.len());
+            bytes.extend(name.bytes());
+            bytes.push(0);
+        }
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        Memory { bytes, printed, texts, names: offsets }
+    }
+
+    /// Returns the program.
+    fn program(&self, map: i32, names: &[(&str, Kind)], layouts: usize) -> Vec<Instruction> {
+        use code::{ADD, CALL, COPY, EXIT, LOAD, SET, STORE, STORE_ZERO, WIDE};
+        const FIND: i32 = 167;
+        const PRINT: i32 = 149;
+        /// `BTF_F_PTR_RAW` and `BTF_F_ZERO`.
+        const FLAGS: i32 = 1 << 2 | 1 << 3;
+        /// `BPF_PSEUDO_MAP_VALUE`.
+        const MAP_VALUE: u8 = 2;
+        /// `struct btf_ptr`: the address of the struct, the id of its type, and zeros.
+        const STRUCT: i16 = -16;
+        const STRUCT_SIZE: i32 = 16;
+        // Register 6 has the address of the memory, register 10 that of the stack's end.
+        let mut program = vec![instruction(WIDE, 6, MAP_VALUE, 0, map), instruction(0, 0, 0, 0, 0)];
+        let answer = |index: usize| (index * Memory::ANSWER) as i16;
+        let place =
+            |register, at: usize| [instruction(COPY, register, 6, 0, 0), instruction(ADD, register, 0, 0, at as i32)];
+        for (index, ((name, kind), at)) in names.iter().zip(&self.names).enumerate() {
+            program.extend(place(1, *at));
+            program.extend([
+                instruction(SET, 2, 0, 0, name.len() as i32 + 1),
+                instruction(SET, 3, 0, 0, *kind as i32),
+                instruction(SET, 4, 0, 0, 0),
+                instruction(CALL, 0, 0, 0, FIND),
+                instruction(STORE, 6, 0, answer(index), 0),
+            ]);
+        }
+        for index in 0..layouts {
+            program.extend([
+                instruction(LOAD, 1, 6, answer(index), 0),
+                instruction(STORE_ZERO, 10, 0, STRUCT + 8, 0),
+                instruction(code::STORE_HALF, 10, 1, STRUCT + 8, 0),
+            ]);
+            program.extend(place(1, self.printed));
+            program.push(instruction(STORE, 10, 1, STRUCT, 0));
+            program.extend(place(1, self.texts + index * Memory::TEXT));
+            program.extend([
+                instruction(SET, 2, 0, 0, Memory::TEXT as i32),
+                instruction(COPY, 3, 10, 0, 0),
+                instruction(ADD, 3, 0, 0, STRUCT.into()),
+                instruction(SET, 4, 0, 0, STRUCT_SIZE),
+                instruction(SET, 5, 0, 0, FLAGS),
+                instruction(CALL, 0, 0, 0, PRINT),
+            ]);
+        }
+        program.extend([instruction(SET, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+        program
+    }
+
+    /// Returns an id from the memory after the run.
+    fn id(&self, bytes: &[u8], index: usize) -> io::Result<u32> {
+        let answer = bytes.get(index * Memory::ANSWER..).and_then(<[u8]>::first_chunk).copied();
+        let answer = answer.map_or(0, i64::from_ne_bytes);
+        match (answer, answer >> 32) {
+            (..=0, _) => Ok(0),
+            (_, 0) => Ok(answer as u32),
+            // A module has it. The kernel opened the module's types for this process.
+            (_, file) => sys::take(file as i32).map(|_| 0),
+        }
+    }
+
+    /// Returns a text from the memory after the run.
+    fn text<'a>(&self, bytes: &'a [u8], index: usize) -> &'a str {
+        let text = bytes.get(self.texts + index * Memory::TEXT..).unwrap_or_default();
+        let text = text.get(..Memory::TEXT).unwrap_or_default();
+        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+        str::from_utf8(&text[..end]).unwrap_or_default()
+    }
+}
+
+/// The codes of instructions (Documentation/bpf/standardization/instruction-set.rst).
+mod code {
+    pub(super) const WIDE: u8 = 0x18;
+    pub(super) const COPY: u8 = 0xbf;
+    pub(super) const ADD: u8 = 0x07;
+    pub(super) const SET: u8 = 0xb7;
+    pub(super) const LOAD: u8 = 0x79;
+    pub(super) const STORE: u8 = 0x7b;
+    pub(super) const STORE_HALF: u8 = 0x63;
+    pub(super) const STORE_ZERO: u8 = 0x7a;
+    pub(super) const CALL: u8 = 0x85;
+    pub(super) const EXIT: u8 = 0x95;
+}
+
+fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
+    let ([a, b], [c, d, e, f]) = (offset.to_le_bytes(), immediate.to_le_bytes());
+    [code, to | from << 4, a, b, c, d, e, f]
+}
+
+/// The highest byte of each word that is printed.
+const MARK: u32 = 0x4b00_0000;
+
+/// Returns the place that a printed number stands for.
+fn place(number: u64) -> Option<ResolvedMember> {
+    let offset = |word: u32| (word & !0xffff == MARK).then_some(word & 0xffff);
+    let (low, high) = (offset(number as u32)?, (number >> 32) as u32);
+    match high {
+        0 => Some(ResolvedMember { offset: low, size: 4 }),
+        _ => (offset(high)? == low + 4).then_some(ResolvedMember { offset: low, size: 8 }),
+    }
+}
+
+impl Layout {
+    /// Parses what the kernel printed: a line for each member (`btf_show_name()`, kernel/bpf/btf.c).
+    fn parse(text: &str) -> Layout {
+        let mut members = BTreeMap::new();
+        let mut path: Vec<&str> = Vec::new();
+        for line in text.lines().map(str::trim) {
+            let name = line.strip_prefix('.').and_then(|line| line.split(' ').next()).unwrap_or_default();
+            if line.starts_with('}') {
+                path.pop();
+            } else if line.ends_with('{') {
+                path.push(name);
+            } else {
+                let number = line.trim_end_matches(',').rsplit(')').next().unwrap_or_default();
+                let number = match number.strip_prefix("0x") {
+                    Some(digits) => u64::from_str_radix(digits, 16),
+                    None => number.parse(),
+                };
+                let names = path.iter().chain([&name]).filter(|name| !name.is_empty());
+                let whole = names.copied().collect::<Vec<_>>().join(".");
+                members.extend(number.ok().and_then(place).map(|place| (whole, place)));
+            }
+        }
+        Layout(members)
+    }
+
+    /// Returns the place of a member of 4 or 8 bytes. `None` if there is none.
+    pub(super) fn member(&self, name: &str) -> Option<ResolvedMember> {
+        self.0.get(name).copied()
+    }
+
+    /// Returns the layout of `struct hid_bpf_ops`, if this is that of the map value that it is in.
+    ///
+    /// The struct in it is aligned to a cache line (`struct bpf_struct_ops_value`, include/linux/bpf.h), and so is the
+    /// value's size.
+    pub(super) fn ops(&self, value_type: u32, ops_type: u32) -> Option<ResolvedOps> {
+        let place = |name: &str| Some(self.member(&format!("data.{name}"))?.offset);
+        let hid_id = place("hid_id")?;
+        let data = self.0.iter().filter(|(name, _)| name.starts_with("data."));
+        let start = data.map(|(_, member)| member.offset).min()?;
+        let end = self.0.values().map(|member| member.offset + member.size).max()?;
+        Some(ResolvedOps {
+            ops_type,
+            value_type,
+            value_size: start.is_power_of_two().then(|| end.next_multiple_of(start))?,
+            hid_id,
+            flags: place("flags")?,
+            hooks: HOOKS.map(|row| place(row.member).unwrap_or(0)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_numbers_with_marks() {
+        assert_eq!(place(0x4b00_0010), Some(ResolvedMember { offset: 16, size: 4 }));
+        assert_eq!(place(0x4b00_0014_4b00_0010), Some(ResolvedMember { offset: 16, size: 8 }));
+        for number in [0, 0x10, 0x4b01_0010, 0x4b00_0018_4b00_0010, 0x4b00_0010_0000_0000, u64::MAX] {
+            assert_eq!(place(number), None, "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn members_have_the_names_of_all_structs_around_them() {
+        // As btf_show_name() in kernel/bpf/btf.c forms it; the numbers are the marks in decimal.
+        let lines = [
+            "(struct outer){",
+            " .first = (int)1258291200,",
+            " .inner = (struct inner){",
+            "  .hook = ( *)0x4b00000c4b000008,",
+            "  (union){",
+            "   .one = (__s32)1258291216,",
+            "   .other = (__s32)1258291216,",
+            "  },",
+            "  .byte = (u8)20,",
+            "  .next = (struct outer *)0x0,",
+            " },",
+            "}",
+        ];
+        let layout = Layout::parse(&lines.join("\n"));
+        let expected = [("first", 0, 4), ("inner.hook", 8, 8), ("inner.one", 16, 4), ("inner.other", 16, 4)];
+        let expected = expected.map(|(name, offset, size)| (name.to_owned(), ResolvedMember { offset, size }));
+        assert_eq!(layout.0, expected.into());
+        for text in ["", "}\n}\n", ".a\n", "{{{", ".a = ()0x,", "\u{1}) \n."] {
+            assert_eq!(Layout::parse(text), Layout::default(), "{text:?}");
+        }
+    }
+}
