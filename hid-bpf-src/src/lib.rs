@@ -74,6 +74,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/descriptor.h", include_str!("../include/hidbpf/descriptor.h")),
     ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
     ("hidbpf/field.h", include_str!("../include/hidbpf/field.h")),
+    ("hidbpf/fields.h", include_str!("../include/hidbpf/fields.h")),
     ("hidbpf/huion-kamvas.h", include_str!("../include/hidbpf/huion-kamvas.h")),
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),

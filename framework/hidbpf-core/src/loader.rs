@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use hid_bpf_src::DescriptorArgs;
-use hidbpf_descriptor::MAX_DESCRIPTOR;
+use hidbpf_descriptor::{MAX_DESCRIPTOR, field_table};
 use hidbpf_prelink::driver::{FixupRecord, Ids, ProbeArgs};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -235,7 +235,7 @@ pub struct Setting<'a> {
 
 /// Returns the variables to set for a device.
 ///
-/// Those are its udev properties, the driver's options and fields, and the device's ids. Variables of properties that
+/// Those are its udev properties, the driver's options and fields, the table of all fields, and the device's ids. Variables of properties that
 /// the device lacks are omitted.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
@@ -244,6 +244,8 @@ pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>>
         }
         let mut bytes = if name == IDS {
             ids(device).as_bytes().to_vec()
+        } else if name == field_table::VARIABLE {
+            field_table::bytes(device.original_or_current(), global.size)
         } else {
             let mut value = device.property(name.strip_prefix(PROPERTY_PREFIX)?)?.into_bytes();
             // The last byte stays NUL, because the program reads a C string.

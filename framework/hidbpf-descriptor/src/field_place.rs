@@ -1,10 +1,10 @@
 //! Finds the place of a field by its usage, with the items alone.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 
+use crate::main_items::{self, Globals, MAX_BYTES, Usages};
 use crate::report_type::ReportType;
-use crate::short_item::{ShortItem, short_items};
 
 /// A field to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,129 +45,27 @@ impl fmt::Display for WantedField {
     }
 }
 
-/// Global items, which apply until they are set again.
-#[derive(Clone, Copy, Default)]
-struct Globals {
-    page: u16,
-    size: u64,
-    count: u64,
-    id: u8,
-}
-
-/// Consecutive usages, as the items before a main item declare them.
-struct Usages {
-    first: u32,
-    count: u64,
-    /// Whether the item included the page. Otherwise the current page applies, at the latest that of the main item.
-    has_page: bool,
-}
-
-/// Local items, which apply to the next main item.
-#[derive(Default)]
-struct Locals {
-    usages: Vec<Usages>,
-    minimum: u32,
-    sets: usize,
-}
-
-impl Locals {
-    fn add(&mut self, page: u16, item: &ShortItem, first: u32, count: u64) {
-        let has_page = item.size > 2;
-        let first = if has_page { first } else { u32::from(page) << 16 | first & 0xffff };
-        // The kernel uses only the first set of alternatives.
-        if self.sets < 2 {
-            self.usages.push(Usages { first, count, has_page });
-        }
-    }
-
-    /// Returns how many values precede that of a usage.
-    fn position(&mut self, page: u16, usage: u32) -> Option<u64> {
-        // Backwards, up to the first usage that already has this page. This is the kernel's interpretation of HID 1.11,
-        // section 6.2.2.8.
-        for usages in self.usages.iter_mut().rev().filter(|usages| !usages.has_page) {
-            if usages.first >> 16 == u32::from(page) {
-                break;
-            }
-            usages.first = u32::from(page) << 16 | usages.first & 0xffff;
-        }
-        let mut before = 0;
-        for Usages { first, count, .. } in &self.usages {
-            match usage.checked_sub(*first).map(u64::from) {
-                Some(index) if index < *count => return Some(before + index),
-                _ => before += count,
-            }
-        }
-        None
-    }
-}
-
 /// Finds the first field with a usage. Skips arrays, because their usages are values.
 fn find(rdesc: &[u8], report: ReportType, wanted: u32) -> Option<FoundField> {
-    const MAIN_INPUT: u8 = 0x80;
-    const MAIN_OUTPUT: u8 = 0x90;
-    const MAIN_FEATURE: u8 = 0xb0;
-    const COLLECTION: u8 = 0xa0;
-    const END_COLLECTION: u8 = 0xc0;
-    const USAGE_PAGE: u8 = 0x04;
-    const REPORT_SIZE: u8 = 0x74;
-    const REPORT_ID: u8 = 0x84;
-    const REPORT_COUNT: u8 = 0x94;
-    const PUSH: u8 = 0xa4;
-    const POP: u8 = 0xb4;
-    const USAGE: u8 = 0x08;
-    const USAGE_MINIMUM: u8 = 0x18;
-    const USAGE_MAXIMUM: u8 = 0x28;
-    const DELIMITER: u8 = 0xa8;
-    /// The flag of a main item whose values each have their own usage.
-    const VARIABLE: u32 = 1 << 1;
-    /// The maximum size of a report, in bytes: `HID_MAX_BUFFER_SIZE` (include/linux/hid.h).
-    const MAX_BYTES: u64 = 16384;
-    /// The maximum number of values of a field: `HID_MAX_USAGES` (include/linux/hid.h).
-    const MAX_USAGES: u64 = 12288;
-    let (mut globals, mut pushed, mut locals) = (Globals::default(), Vec::new(), Locals::default());
-    let mut bits_of: BTreeMap<u8, u64> = BTreeMap::new();
-    for item in short_items(rdesc) {
-        let ShortItem { item: kind, value, .. } = item;
-        match kind {
-            MAIN_INPUT | MAIN_OUTPUT | MAIN_FEATURE => {
-                let is_of_type = match report {
-                    ReportType::Input => kind == MAIN_INPUT,
-                    ReportType::Output => kind == MAIN_OUTPUT,
-                    ReportType::Feature => kind == MAIN_FEATURE,
-                };
-                if is_of_type {
-                    let Globals { page, size, count, id } = globals;
-                    // Byte 0 is the report's id, or 0 if it has none.
-                    let bits = bits_of.entry(id).or_insert(8);
-                    let position =
-                        locals.position(page, wanted).filter(|index| value & VARIABLE != 0 && *index < count);
-                    let offset = position.map(|index| bits.saturating_add(index * size));
-                    *bits = bits.saturating_add(size * count);
-                    if let Some(offset) = offset {
-                        let fits = (1..=32).contains(&size) && *bits <= MAX_BYTES * 8;
-                        return fits.then_some(FoundField { report_id: id, size: size as u16, offset: offset as u32 });
-                    }
-                }
-                locals = Locals::default();
-            }
-            COLLECTION | END_COLLECTION => locals = Locals::default(),
-            USAGE_PAGE => globals.page = value as u16,
-            REPORT_SIZE => globals.size = value.into(),
-            REPORT_COUNT => globals.count = u64::from(value).min(MAX_USAGES),
-            REPORT_ID => globals.id = value as u8,
-            // The kernel refuses a descriptor that pushes too often, or pops once too often.
-            PUSH => pushed.push(globals),
-            POP => globals = pushed.pop().unwrap_or(globals),
-            USAGE => locals.add(globals.page, &item, value, 1),
-            USAGE_MINIMUM => locals.minimum = value,
-            USAGE_MAXIMUM => {
-                let (first, count) = (locals.minimum, u64::from(value.saturating_sub(locals.minimum)) + 1);
-                if value >= first {
-                    locals.add(globals.page, &item, first, count.min(MAX_USAGES));
-                }
-            }
-            DELIMITER => locals.sets += usize::from(value == 1),
-            _ => {}
+    let found = main_items::for_each(rdesc, |main| {
+        let Globals { size, count, id, .. } = *main.globals;
+        let is_candidate = main.report == report && main.is_variable();
+        let position = is_candidate.then(|| position(main.usages, wanted)).flatten().filter(|index| *index < count);
+        let Some(index) = position else { return ControlFlow::Continue(()) };
+        let fits = (1..=32).contains(&size) && main.end() <= MAX_BYTES * 8;
+        let offset = main.offset.saturating_add(index * size) as u32;
+        ControlFlow::Break(fits.then_some(FoundField { report_id: id, size: size as u16, offset }))
+    });
+    found.flatten()
+}
+
+/// Returns how many values precede that of a usage.
+fn position(usages: &[Usages], usage: u32) -> Option<u64> {
+    let mut before = 0;
+    for Usages { first, count, .. } in usages {
+        match usage.checked_sub(*first).map(u64::from) {
+            Some(index) if index < *count => return Some(before + index),
+            _ => before += count,
         }
     }
     None

@@ -9,6 +9,7 @@
 //! | Which items are there? What do they mean, in words? | [`Anatomy`], [`Item`] |
 //! | Which reports are there? Which field is where? | [`Descriptor`], [`Report`], [`Field`] |
 //! | Where is the field with this usage? | [`WantedField`] |
+//! | Which fields are there, for a BPF program of hidbpf? | [`field_table::bytes`] |
 //! | How long is each report? | [`ReportLengths`] |
 //! | What does this report say? | [`Descriptor::decode`] |
 //! | What differs between two descriptors or two reports? | [`items_difference`], [`reports_difference`], [`decoded_difference`] |
@@ -50,15 +51,17 @@
 //!
 //! # Features
 //!
-//! - `interpret` (default): everything except the check, hex, [`short_items`] and [`WantedField`]. It adds the names of the HID
+//! - `interpret` (default): everything except the check, hex, [`short_items`], [`WantedField`] and [`field_table`]. It adds the names of the HID
 //!   Usage Tables, from the crate `hut`. Without it, this crate is small.
 
 mod field_place;
+pub mod field_table;
 mod hex;
 mod ids;
 #[cfg(feature = "interpret")]
 mod interpret;
 pub mod invalid;
+mod main_items;
 mod report_type;
 mod short_item;
 mod text;

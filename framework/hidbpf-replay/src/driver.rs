@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hidbpf_descriptor::recording::RequestKind;
-use hidbpf_descriptor::{FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, invalid, packed};
+use hidbpf_descriptor::{
+    FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, field_table, invalid, packed,
+};
 use hidbpf_prelink::driver::{
     FieldPlace, IDS, Ids, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, SETUP_PROGRAM, SetupArgs,
 };
@@ -97,6 +99,10 @@ impl Driver {
         variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
         if driver.object.global(packed::VARIABLE).is_some() {
             variables.insert(packed::VARIABLE.to_owned(), packed::bytes(&device.descriptor));
+        }
+        if let Some(table) = driver.variable(field_table::VARIABLE) {
+            let bytes = field_table::bytes(&device.descriptor, table.len());
+            variables.insert(field_table::VARIABLE.to_owned(), bytes);
         }
         for (name, bytes) in variables {
             let global = driver.object.global(&name);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hidbpf_descriptor::field_table;
+
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
 use crate::attach::{Fixup, Plan};
@@ -175,10 +177,11 @@ impl<L: Loader> LockedDevice<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
-        // The driver's probe program and its setup receive the original descriptor or its size. It also decides whether
-        // the hooks are attached in one step or two.
+        // The driver's table of fields is that of the original descriptor. Its probe program and its setup receive the
+        // original descriptor or its size. It also decides whether the hooks are attached in one step or two.
         let may_need_two_steps = driver.fixes_descriptor() && hooks.len() > 1;
-        if driver.has_probe || driver.has_setup || may_need_two_steps {
+        let has_table = driver.globals.contains_key(field_table::VARIABLE);
+        if has_table || driver.has_probe || driver.has_setup || may_need_two_steps {
             self.device.read_original(self.loader)?;
         }
         // Planned before the state is written, so that a device that is not ready yet gets no state file.
