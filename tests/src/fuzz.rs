@@ -25,6 +25,7 @@ use hidbpf::ids::{Bus, HidName, Modalias, ProductId, VendorId};
 use hidbpf::manifest::{Embedded, Fingerprint, Manifest};
 use hidbpf::matching::judge;
 use hidbpf::object::{DriverObject, write_fingerprint};
+use hidbpf::options::Type;
 use hidbpf::recording::{self, Event, Feature, Recording, RequestKind};
 use hidbpf::replay::{self, Driver, Object, Settings};
 use hidbpf::state::DeviceState;
@@ -337,13 +338,22 @@ pub fn value(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for option in MANIFESTS.iter().flat_map(|manifest| &manifest.options) {
         if let Ok(value) = option.parse(&text) {
-            let number = option.number(&value).expect("what was read is one");
-            assert_eq!(option.value(&option.bytes(number)), Some(value.clone()));
-            assert_eq!(option.parse(&value.to_string()), Ok(value));
+            let bytes = option.encode(&value).expect("what was read is one");
+            assert_eq!(bytes.len(), option.size());
+            let decoded = option.decode(&bytes).expect("what was encoded is one");
+            // A curve's table gives other points on the same lines.
+            if option.kind != Type::Table {
+                assert_eq!(decoded, value);
+            }
+            // A text is printed with escapes.
+            if option.kind != Type::Text {
+                assert_eq!(option.parse(&value.to_string()), Ok(value));
+            }
         }
-        if let Some(value) = option.value(bytes) {
-            let number = option.number(&value).expect("what it holds is one");
-            assert_eq!(option.bytes(number), bytes);
+        if let Some(value) = option.decode(bytes) {
+            let encoded = option.encode(&value);
+            // A curve has fewer points than a table has values.
+            assert!(encoded == Ok(bytes.to_vec()) || option.kind == Type::Table && encoded.is_err());
         }
     }
     let environment = [("HIDBPF_DRIVER_X".into(), OsString::from_vec(bytes.to_vec()))];
@@ -479,7 +489,9 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| Place::make().expect("a device 
 static MANIFESTS: LazyLock<Vec<Manifest>> = LazyLock::new(|| {
     let path = Path::new("driver.toml");
     let texts = files("", "driver.toml").expect("the manifests can be read");
-    texts.iter().map(|text| Manifest::parse(path, &String::from_utf8_lossy(text)).expect("it is good")).collect()
+    let curve = include_bytes!("../fixtures/drivers/example-pressure-curve/driver.toml").to_vec();
+    let texts = texts.into_iter().chain([curve]);
+    texts.map(|text| Manifest::parse(path, &String::from_utf8_lossy(&text)).expect("it is good")).collect()
 });
 
 /// Returns the drivers' objects, in the order of their names.

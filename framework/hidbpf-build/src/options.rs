@@ -44,8 +44,7 @@ pub(crate) fn fill(object: &mut [u8], manifest: &Manifest) -> Result<(), String>
             check_readers(&file, option)?;
             let start = section.as_ref().and_then(|section| section.file_range()).map(|(start, _)| start);
             let start = start.ok_or_else(|| format!("its section `{SECTION}` is empty"))? + variable.offset;
-            let number = option.number(&option.default)?;
-            places.push((start, option.bytes(number)));
+            places.push((start, option.encode(&option.default)?));
         }
     }
     for (start, bytes) in places {
@@ -65,6 +64,8 @@ fn declaration(option: &DriverOption) -> String {
         Type::Bool => format!("HIDBPF_OPTION_BOOL({name});"),
         Type::Integer => format!("HIDBPF_OPTION_INTEGER({name});"),
         Type::Choice => format!("HIDBPF_OPTION_CHOICE({name}, {});", constants(option).join(", ")),
+        Type::Table => format!("HIDBPF_OPTION_TABLE({name}, {});", option.size.unwrap_or(0)),
+        Type::Text => format!("HIDBPF_OPTION_TEXT({name}, {});", option.max_length.unwrap_or(0)),
     }
 }
 
@@ -82,6 +83,8 @@ fn check_type(option: &DriverOption, variable: &Variable<'_>, declared: Option<D
             (Type::Choice, Some(Declared::Enumeration(found))) => {
                 found.into_iter().eq(constants(option).into_iter().zip(0..))
             }
+            (Type::Table, Some(Declared::Numbers { size: 4, signed: true })) => true,
+            (Type::Text, Some(Declared::Numbers { size: 1, .. })) => true,
             _ => false,
         };
     if fits {

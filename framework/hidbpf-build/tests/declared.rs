@@ -108,7 +108,11 @@ fn results(object: &Path, recording: &str, options: &[(&str, i64)]) -> (Vec<u8>,
     for generation in [Generation::FmodRet, Generation::StructOps] {
         let settings = |device: &_| {
             let mut settings = replay::for_driver(Settings::of(device), &parsed);
-            settings.options.extend(options.iter().map(|(name, value)| (format!("option_{name}"), *value)));
+            for (name, value) in options {
+                let name = format!("option_{name}");
+                let size = parsed.globals[&name].size;
+                settings.options.insert(name, value.to_le_bytes()[..size].to_vec());
+            }
             settings
         };
         let replayed = replay::replay(&object, generation, &recording, settings).unwrap().recording;

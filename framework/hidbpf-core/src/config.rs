@@ -575,7 +575,10 @@ bind = true
             ("[driver.x]\nenable = true\n", "hidbpf.toml:2:1: unknown field `enable`, expected `enabled` or `options`"),
             ("[driver.x]\nbind = true\n", "hidbpf.toml:2:1: unknown field `bind`"),
             ("[driver.x]\nenabled = \"yes\"\n", "hidbpf.toml:2:11: invalid type: string \"yes\", expected a boolean"),
-            ("[driver.x]\noptions.a = 1.5\n", "hidbpf.toml:2:13: expected true, false, a whole number or a text"),
+            (
+                "[driver.x]\noptions.a = 1.5\n",
+                "hidbpf.toml:2:13: expected true, false, a whole number, a text or points",
+            ),
             ("[driver.X]\nenabled = true\n", "hidbpf.toml:1:9: `X` can't be a driver's name"),
             ("[[device]]\n[device.driver.x]\nenabled = true\n", "hidbpf.toml:1:1: a `[[device]]` needs one of `bus`"),
             ("[[device]]\nvendor = \"a\"\n", "hidbpf.toml:2:10: invalid value: string \"a\", expected a vendor"),

@@ -11,6 +11,7 @@ pub mod attach;
 mod awake;
 pub mod catalog;
 pub mod config;
+pub mod curve;
 pub mod device;
 pub mod effect;
 pub mod error;

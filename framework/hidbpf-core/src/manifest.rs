@@ -13,25 +13,31 @@ use crate::exports::Export;
 use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
 use crate::names::DriverName;
-use crate::options::DriverOption;
+use crate::options::{DriverOption, Type};
 use crate::order::Order;
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf ignores it.
 pub const SECTION: &str = ".hidbpf.manifest";
 
 /// The version of the format of [`SECTION`].
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
-/// The format without [`Manifest::any_device`].
+/// The format without options that are tables or texts.
 ///
 /// An object gets the lowest format that has all of its keys, so that older releases accept it.
+const WITHOUT_TABLES: u32 = 6;
+
+/// The format that also lacks [`Manifest::any_device`].
 const WITHOUT_ANY_DEVICE: u32 = 5;
 
-/// The format without [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
+/// The format that also lacks [`Match::kernel_driver`], [`Match::not_kernel_driver`] and [`Match::ids_from`].
 const WITHOUT_KERNEL_DRIVERS: u32 = 4;
 
 /// The format that also lacks fields and exports.
 const WITHOUT_FIELDS: u32 = 3;
+
+/// The header of an option in `driver.toml`.
+const OPTION_HEADER: &str = "[[option]]";
 
 /// The contents of a driver's manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -402,6 +408,12 @@ impl Manifest {
     /// device can meet.
     pub fn parse(path: &Path, text: &str) -> Result<Manifest, ManifestError> {
         let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::from_toml(path, text, &error))?;
+        manifest.check_options().map_err(|(index, needle, message)| {
+            // The keys of an option follow its own header.
+            let start = text.match_indices(OPTION_HEADER).nth(index).map_or(0, |(start, _)| start);
+            let offset = text[start..].find(needle).map_or(start, |offset| start + offset);
+            ManifestError { path: path.to_owned(), position: Some(position(text, offset)), message }
+        })?;
         manifest.check().map_err(|(needle, message)| ManifestError::at(path, text, needle, message))?;
         Ok(manifest)
     }
@@ -419,6 +431,17 @@ impl Manifest {
         Manifest::parse(path, &text)
     }
 
+    /// Checks the options. An error has the option's index, and a text to search for in its part of the manifest.
+    fn check_options(&self) -> Result<(), (usize, &'static str, String)> {
+        for (index, option) in self.options.iter().enumerate() {
+            option.check().map_err(|(needle, message)| (index, needle, message))?;
+            if self.options[..index].iter().any(|other| other.name == option.name) {
+                return Err((index, OPTION_HEADER, format!("there are two options `{}`", option.name)));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks the constraints that the types can't express.
     ///
     /// The first part of an error is a text to search for, to find the line.
@@ -426,12 +449,6 @@ impl Manifest {
         for (key, value) in [("device", &self.device), ("before", &self.before), ("after", &self.after)] {
             if value.trim().is_empty() || value.chars().any(char::is_control) {
                 return Err((key, format!("`{key}` must be one line of text that is not empty")));
-            }
-        }
-        for (index, option) in self.options.iter().enumerate() {
-            option.check()?;
-            if self.options[..index].iter().any(|other| other.name == option.name) {
-                return Err(("[[option]]", format!("there are two options `{}`", option.name)));
             }
         }
         for (index, field) in self.fields.iter().enumerate() {
@@ -577,8 +594,11 @@ impl Embedded {
         let has_new_key = |rule: &Match| {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
         };
-        let format = if driver.any_device {
+        let is_new = |option: &DriverOption| matches!(option.kind, Type::Table | Type::Text);
+        let format = if driver.options.iter().any(is_new) {
             FORMAT
+        } else if driver.any_device {
+            WITHOUT_TABLES
         } else if driver.matches.iter().any(has_new_key) {
             WITHOUT_ANY_DEVICE
         } else if driver.fields.is_empty() && driver.exports.is_empty() {
@@ -620,7 +640,9 @@ impl Embedded {
             )));
         }
         let embedded = whole.map_err(damaged)?;
-        embedded.driver.check().map_err(|(_, message)| refuse(format!("the section `{SECTION}`: {message}")))?;
+        let checked = embedded.driver.check_options().map_err(|(_, _, message)| message);
+        let checked = checked.and_then(|()| embedded.driver.check().map_err(|(_, message)| message));
+        checked.map_err(|message| refuse(format!("the section `{SECTION}`: {message}")))?;
         Ok(embedded)
     }
 }
@@ -654,6 +676,8 @@ status = "stable"
 any-device = true
 "#;
 
+    const TABLE: &str = "[[option]]\nname = \"fast\"\ntype = \"bool\"\ndefault = true\ndescription = \"Fast.\"\n\n[[option]]\nname = \"curve\"\ntype = \"table\"\ninputs = [0, 64]\nsize = 65\nmin = -1\nmax = 9\ndefault = [[0, 0], [64, 9]]\ndescription = \"A curve.\"\n";
+
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
         Manifest::parse(Path::new("driver.toml"), text)
     }
@@ -685,7 +709,8 @@ any-device = true
             (with_field, WITHOUT_KERNEL_DRIVERS),
             (bound, WITHOUT_ANY_DEVICE),
             (by_name, WITHOUT_ANY_DEVICE),
-            (parse(ANY).unwrap(), FORMAT),
+            (parse(ANY).unwrap(), WITHOUT_TABLES),
+            (parse(&format!("{ANY}{TABLE}")).unwrap(), FORMAT),
         ] {
             let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
             assert_eq!(embedded.format, format);
@@ -714,6 +739,29 @@ any-device = true
         ] {
             assert!(GOOD.contains(from), "{from}");
             let error = parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(words), "{from} -> {to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_an_option_is_found_in_that_option() {
+        for (from, to, place, words) in [
+            (
+                "[[0, 0], [64, 9]]",
+                "[[0, 0], [64, 10]]",
+                "driver.toml:21:1",
+                "invalid point 2 (64:10): y must be from -1 to 9",
+            ),
+            ("[[0, 0], [64, 9]]", "[[64, 0], [0, 9]]", "driver.toml:21:1", "invalid point 2 (0:9): x must be higher"),
+            ("[[0, 0], [64, 9]]", "[[0, 0, 1]]", "driver.toml:21:11", "expected true, false"),
+            ("size = 65", "size = 64", "driver.toml:14:1", "not divided by 64 values into equal steps"),
+            ("size = 65\n", "", "driver.toml:14:1", "needs `inputs`, `size`"),
+            ("inputs = [0, 64]", "inputs = [0]", "driver.toml:17:10", "expected a tuple of size 2"),
+            ("name = \"curve\"", "name = \"fast\"", "driver.toml:14:1", "there are two options `fast`"),
+        ] {
+            let text = format!("{ANY}{TABLE}");
+            assert!(text.contains(from), "{from}");
+            let error = parse(&text.replace(from, to)).unwrap_err().to_string();
             assert!(error.starts_with(place) && error.contains(words), "{from} -> {to}: {error}");
         }
     }
@@ -781,7 +829,7 @@ any-device = true
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
         let error =
-            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 7, "future": true}"#).unwrap_err().to_string();
-        assert!(error.contains("format 7") && error.contains("update hidbpf"), "{error}");
+            Embedded::from_section(Path::new("x.bpf.o"), br#"{"format": 8, "future": true}"#).unwrap_err().to_string();
+        assert!(error.contains("format 8") && error.contains("update hidbpf"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::curve::{Curve, Shape};
 use crate::names::is_name;
 use crate::text::Printable;
 
@@ -23,14 +24,16 @@ pub const PROPERTY_PREFIX: &str = "HIDBPF_OPTION_";
 
 /// The value of an option, as manifests and configurations write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected true, false, a whole number or a text")]
+#[serde(untagged, expecting = "expected true, false, a whole number, a text or points such as [[0, 0], [255, 255]]")]
 pub enum Value {
     /// `true` or `false`.
     Bool(bool),
     /// A number.
     Integer(i64),
-    /// The name of a choice.
+    /// The name of a choice, or a text.
     Text(String),
+    /// Points.
+    Curve(Curve),
 }
 
 impl fmt::Display for Value {
@@ -39,6 +42,7 @@ impl fmt::Display for Value {
             Value::Bool(value) => write!(f, "{value}"),
             Value::Integer(value) => write!(f, "{value}"),
             Value::Text(value) => write!(f, "{}", Printable(value)),
+            Value::Curve(value) => write!(f, "{value}"),
         }
     }
 }
@@ -56,7 +60,14 @@ pub enum Type {
     Integer,
     /// One of several names.
     Choice,
+    /// A curve of points, which programs read as a table of values.
+    Table,
+    /// A text.
+    Text,
 }
+
+/// The maximum size of a text, in bytes.
+pub const MAX_TEXT: u32 = 255;
 
 /// An option, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,15 +78,24 @@ pub struct DriverOption {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Type,
-    /// The lowest valid number.
+    /// The lowest valid number, or the lowest valid value of a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
-    /// The highest valid number.
+    /// The highest valid number, or the highest valid value of a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
     /// The names of the choices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// The range of the x of a table: that of its first value and that of its last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<(i32, i32)>,
+    /// The number of values of a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// The maximum size of a text, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u32>,
     /// The default value.
     pub default: Value,
     /// Its purpose, in a sentence.
@@ -97,21 +117,11 @@ impl DriverOption {
             );
             return Err(("[[option]]", what));
         }
-        let given = (self.min.is_some() || self.max.is_some(), !self.values.is_empty());
-        let wrong = match (self.kind, given) {
-            (Type::Bool, (false, false)) => None,
-            (Type::Bool, _) => Some("is a bool, and has neither `min` and `max` nor `values`"),
-            (Type::Integer, (_, false)) => match (self.min, self.max) {
-                (Some(min), Some(max)) if min < max => None,
-                _ => Some("is an integer, and needs a `min` and a `max` that is higher"),
-            },
-            (Type::Choice, (false, _)) if self.values.len() > 1 => None,
-            (Type::Integer | Type::Choice, _) => {
-                Some("needs `min` and `max` as an integer, or two `values` or more as a choice")
-            }
-        };
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = self.wrong_keys() {
             return Err(("[[option]]", format!("the option `{name}` {wrong}")));
+        }
+        if let Some(Err(wrong)) = self.shape().map(|shape| shape.step()) {
+            return Err(("[[option]]", format!("the option `{name}` is an invalid table: {wrong}")));
         }
         for (index, value) in self.values.iter().enumerate() {
             if !is_name(value) || self.values[..index].contains(value) {
@@ -125,9 +135,51 @@ impl DriverOption {
         if self.description.trim().is_empty() || self.description.chars().any(char::is_control) {
             return Err(("description", format!("the option `{name}` needs a `description`, one line of text")));
         }
-        self.number(&self.default)
+        self.encode(&self.default)
             .map(drop)
             .map_err(|why| ("default", format!("the default of the option `{name}`: {why}")))
+    }
+
+    /// Returns which keys are missing, or do not fit its type.
+    fn wrong_keys(&self) -> Option<&'static str> {
+        let has_range = matches!((self.min, self.max), (Some(min), Some(max)) if min < max);
+        let has = [
+            self.min.is_some() || self.max.is_some(),
+            !self.values.is_empty(),
+            self.inputs.is_some() || self.size.is_some(),
+            self.max_length.is_some(),
+        ];
+        let wrong = match (self.kind, has) {
+            (Type::Bool, [false, false, false, false]) => return None,
+            (Type::Integer, [true, false, false, false]) if has_range => return None,
+            (Type::Choice, [false, true, false, false]) if self.values.len() > 1 => return None,
+            (Type::Table, [true, false, true, false]) if has_range && self.shape().is_some() => return None,
+            (Type::Text, [false, false, false, true])
+                if self.max_length.is_some_and(|length| (1..=MAX_TEXT).contains(&length)) =>
+            {
+                return None;
+            }
+            (Type::Bool, _) => "is a bool, and has neither `min` and `max` nor `values`",
+            (Type::Integer, [_, false, ..]) => "is an integer, and needs a `min` and a `max` that is higher",
+            (Type::Integer | Type::Choice, _) => {
+                "needs `min` and `max` as an integer, or two `values` or more as a choice"
+            }
+            (Type::Table, _) => "is a table, and needs `inputs`, `size`, a `min` and a `max` that is higher",
+            (Type::Text, _) => "is a text, and needs a `max-length` from 1 to 255",
+        };
+        Some(wrong)
+    }
+
+    /// Returns the form of the table, if it is one.
+    pub fn shape(&self) -> Option<Shape> {
+        let ((first, last), size) = (self.inputs?, self.size?);
+        let shape = Shape { first, last, size, min: self.min?, max: self.max? };
+        Some(shape).filter(|_| self.kind == Type::Table)
+    }
+
+    /// Returns the maximum size of a text, in bytes.
+    fn text_size(&self) -> usize {
+        self.max_length.unwrap_or(0) as usize
     }
 
     /// Returns the name of its variable.
@@ -140,6 +192,9 @@ impl DriverOption {
         match self.kind {
             Type::Bool => 1,
             Type::Integer | Type::Choice => 4,
+            Type::Table => self.shape().map_or(0, |shape| shape.bytes()),
+            // A zero ends it.
+            Type::Text => self.text_size() + 1,
         }
     }
 
@@ -152,10 +207,10 @@ impl DriverOption {
         i64::from(self.min.unwrap_or(i32::MIN))..=i64::from(self.max.unwrap_or(i32::MAX))
     }
 
-    /// Returns the number that the variable holds for a value.
+    /// Returns the number that the variable of a bool, an integer or a choice holds for a value.
     ///
     /// # Errors
-    /// The value is invalid. The text names the value and the expected range.
+    /// The value is invalid, or the option is a table or a text. The text names the value and the expected range.
     pub fn number(&self, value: &Value) -> Result<i64, String> {
         let number = match (self.kind, value) {
             (Type::Bool, Value::Bool(value)) => Some(i64::from(*value)),
@@ -163,18 +218,50 @@ impl DriverOption {
             (Type::Choice, Value::Text(value)) => {
                 self.values.iter().position(|known| known == value).and_then(|index| i64::try_from(index).ok())
             }
+            (Type::Table | Type::Text, _) => {
+                return Err(format!("the option `{}` is {}, not a number", self.name, self.range()));
+            }
             _ => None,
         };
-        number.ok_or_else(|| format!("`{value}` is not {}", self.range()))
+        number.ok_or_else(|| self.out_of_range(value))
     }
 
-    /// Returns the bytes of the variable for a number.
-    pub fn bytes(&self, number: i64) -> Vec<u8> {
-        number.to_le_bytes()[..self.size()].to_vec()
+    fn out_of_range(&self, value: &impl fmt::Display) -> String {
+        format!("`{value}` is not {}", self.range())
+    }
+
+    /// Returns the bytes of the variable for a value.
+    ///
+    /// # Errors
+    /// The value is invalid. The text names the value and the expected range.
+    pub fn encode(&self, value: &Value) -> Result<Vec<u8>, String> {
+        match (self.kind, value) {
+            (Type::Bool | Type::Integer | Type::Choice, _) => {
+                self.number(value).map(|number| number.to_le_bytes()[..self.size()].to_vec())
+            }
+            (Type::Table, Value::Curve(curve)) => {
+                let shape = self.shape().ok_or_else(|| self.out_of_range(value))?;
+                let step = shape.step()?;
+                curve.check(&shape).map_err(|why| format!("{}: {why}", self.out_of_range(value)))?;
+                Ok(curve.bytes(&shape, step))
+            }
+            (Type::Text, Value::Text(text)) if self.is_text(text) => {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes.resize(self.size(), 0);
+                Ok(bytes)
+            }
+            (Type::Table | Type::Text, _) => Err(self.out_of_range(value)),
+        }
+    }
+
+    fn is_text(&self, text: &str) -> bool {
+        text.len() <= self.text_size() && !text.chars().any(char::is_control)
     }
 
     /// Returns the value for the variable's bytes, or `None` if they are not a valid value.
-    pub fn value(&self, bytes: &[u8]) -> Option<Value> {
+    ///
+    /// A table's bytes give the points at which its values change direction, which may be more than a user gave.
+    pub fn decode(&self, bytes: &[u8]) -> Option<Value> {
         match self.kind {
             Type::Bool => match bytes {
                 [0] => Some(Value::Bool(false)),
@@ -189,6 +276,15 @@ impl DriverOption {
                 let index = u32::from_le_bytes(bytes.try_into().ok()?);
                 self.values.get(index as usize).map(|name| Value::Text(name.clone()))
             }
+            Type::Table => {
+                let shape = self.shape()?;
+                Curve::of_bytes(&shape, shape.step().ok()?, bytes).map(Value::Curve)
+            }
+            Type::Text => {
+                let text = bytes.iter().position(|byte| *byte == 0).and_then(|end| bytes.get(..end))?;
+                let text = std::str::from_utf8(text).ok().filter(|text| self.is_text(text))?;
+                (bytes.len() == self.size()).then(|| Value::Text(text.to_owned()))
+            }
         }
     }
 
@@ -200,10 +296,11 @@ impl DriverOption {
         let value = match self.kind {
             Type::Bool => text.parse().map(Value::Bool).ok(),
             Type::Integer => text.parse().map(Value::Integer).ok(),
-            Type::Choice => Some(Value::Text(text.to_owned())),
+            Type::Choice | Type::Text => Some(Value::Text(text.to_owned())),
+            Type::Table => Curve::parse(text).map(Value::Curve),
         };
-        let value = value.ok_or_else(|| format!("`{}` is not {}", Printable(text), self.range()))?;
-        self.number(&value).map(|_| value)
+        let value = value.ok_or_else(|| self.out_of_range(&Printable(text)))?;
+        self.encode(&value).map(|_| value)
     }
 
     /// Returns the valid values, in words.
@@ -215,6 +312,13 @@ impl DriverOption {
                 Some((last, others)) => format!("{} or {last}", others.join(", ")),
                 None => String::new(),
             },
+            Type::Table => match self.shape() {
+                Some(Shape { first, last, min, max, .. }) => format!(
+                    "points x:y such as {first}:{min},{last}:{max}, with rising x from {first} to {last} and y from {min} to {max}"
+                ),
+                None => String::new(),
+            },
+            Type::Text => format!("a text of at most {} bytes without control characters", self.text_size()),
         }
     }
 }
@@ -237,15 +341,52 @@ mod tests {
             let option = option(kind);
             option.check().unwrap();
             let value = option.parse(text).unwrap();
-            let bytes = option.bytes(option.number(&value).unwrap());
+            let bytes = option.encode(&value).unwrap();
             assert_eq!(bytes, expected, "{kind}");
-            assert_eq!(option.value(&bytes), Some(value));
-            assert_eq!(option.value(&[9, 9, 9, 9]), None);
+            assert_eq!(option.decode(&bytes), Some(value));
+            assert_eq!(option.decode(&[9, 9, 9, 9]), None);
             let error = option.parse("8x").unwrap_err();
             assert!(error.starts_with("`8x` is not ") && error.ends_with(&option.range()), "{error}");
         }
         assert_eq!(option("type = \"bool\"\ndefault = true").property("mouse-x"), "HIDBPF_OPTION_MOUSE_X_DIAL_STEPS");
         assert_eq!(option("type = \"bool\"\ndefault = true").variable(), "option_dial_steps");
+    }
+
+    #[test]
+    fn a_table_and_a_text_fill_their_variables() {
+        let table =
+            option("type = \"table\"\ninputs = [0, 2]\nsize = 3\nmin = -1\nmax = 9\ndefault = [[0, -1], [2, 9]]");
+        table.check().unwrap();
+        let numbers = |numbers: [i32; 5]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let value = table.parse("0:-1,2:9").unwrap();
+        assert_eq!((value.clone(), value.to_string()), (table.default.clone(), "0:-1,2:9".to_owned()));
+        assert_eq!(table.encode(&value), Ok(numbers([0, 1, -1, 4, 9])));
+        assert_eq!(table.decode(&numbers([0, 1, 3, 3, 3])).unwrap().to_string(), "0:3,2:3");
+        assert_eq!(table.decode(&numbers([0, 1, 3, 3, 10])), None);
+        for (text, words) in [
+            (
+                "0:0,2:10",
+                "`0:0,2:10` is not points x:y such as 0:-1,2:9, with rising x from 0 to 2 and y from -1 to 9: invalid point 2",
+            ),
+            ("0:0", "it has 1 points"),
+            ("fast", "`fast` is not points x:y"),
+        ] {
+            let error = table.parse(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        assert!(table.encode(&Value::Integer(1)).is_err() && table.number(&value).is_err());
+
+        let text = option("type = \"text\"\nmax-length = 4\ndefault = \"\"");
+        text.check().unwrap();
+        assert_eq!(text.encode(&text.parse("abc").unwrap()), Ok(b"abc\0\0".to_vec()));
+        assert_eq!(text.decode(b"abcd\0"), Some(Value::Text("abcd".to_owned())));
+        for bytes in [&b"abcde"[..], b"abc\0", b"a\n\0\0\0", b"\xff\0\0\0\0"] {
+            assert_eq!(text.decode(bytes), None, "{bytes:?}");
+        }
+        for wrong in ["abcde", "a\nb", "äöü"] {
+            let error = text.parse(wrong).unwrap_err();
+            assert!(error.ends_with("is not a text of at most 4 bytes without control characters"), "{error}");
+        }
     }
 
     #[test]
@@ -257,6 +398,11 @@ mod tests {
             ("type = \"integer\"\nmin = 2\nmax = 1\ndefault = 1", "needs a `min` and a `max`"),
             ("type = \"integer\"\nmin = 2\nmax = 3\ndefault = 1", "`1` is not a number from 2 to 3"),
             ("type = \"choice\"\nvalues = [\"a\"]\ndefault = \"a\"", "two `values` or more"),
+            ("type = \"text\"\ndefault = \"a\"", "needs a `max-length` from 1 to 255"),
+            ("type = \"text\"\nmax-length = 256\ndefault = \"a\"", "needs a `max-length` from 1 to 255"),
+            ("type = \"text\"\nmax-length = 1\ndefault = \"ab\"", "is not a text of at most 1 bytes"),
+            ("type = \"bool\"\nmax-length = 1\ndefault = true", "neither `min` and `max` nor `values`"),
+            ("type = \"table\"\nmin = 1\nmax = 2\nsize = 3\ndefault = [[0, 1], [1, 2]]", "needs `inputs`, `size`"),
             ("type = \"choice\"\nvalues = [\"a\", \"a\"]\ndefault = \"a\"", "`a` can't be a value"),
             ("type = \"choice\"\nvalues = [\"a\", \"B\"]\ndefault = \"a\"", "`B` can't be a value"),
             ("type = \"choice\"\nvalues = [\"a\", \"b\"]\ndefault = \"c\"", "`c` is not a or b"),

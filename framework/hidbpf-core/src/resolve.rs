@@ -67,7 +67,7 @@ pub fn options<'a>(
     let options = driver.manifest.options.iter();
     let resolved = options.map(|option| {
         let mut fits = |value: Result<Value, String>, origin: &Origin| {
-            let fit = value.and_then(|value| option.number(&value).map(|_| value));
+            let fit = value.and_then(|value| option.encode(&value).map(|_| value));
             fit.inspect_err(|why| {
                 problems
                     .push(format!("the option `{}` of the driver `{}`, by {origin}: {why}", option.name, driver.name));
@@ -111,9 +111,7 @@ pub fn options<'a>(
 
 /// Returns the variables of a driver and their bytes, for these option values.
 pub fn variables(resolved: &[Resolved<'_>]) -> BTreeMap<String, Vec<u8>> {
-    let bytes = |resolved: &Resolved<'_>| {
-        let number = resolved.option.number(&resolved.value).ok()?;
-        Some((resolved.option.variable(), resolved.option.bytes(number)))
-    };
+    let bytes =
+        |resolved: &Resolved<'_>| Some((resolved.option.variable(), resolved.option.encode(&resolved.value).ok()?));
     resolved.iter().filter_map(bytes).collect()
 }

@@ -87,8 +87,9 @@ impl<L: Loader> Manager<'_, L> {
             let bytes = pinned.read()?;
             for set in &mut options {
                 let place = known.options.get(&set.option.variable()).copied();
-                let found = place.and_then(|(offset, size)| set.option.value(bytes.get(offset..offset + size)?));
-                if let Some(found) = found.filter(|found| *found != set.value) {
+                let found = place.and_then(|(offset, size)| bytes.get(offset..offset + size));
+                let found = found.filter(|found| set.option.encode(&set.value).is_ok_and(|wanted| *found != wanted));
+                if let Some(found) = found.and_then(|found| set.option.decode(found)) {
                     problems.push(format!(
                         "`{}` is {found} still: `hidbpf config --apply` makes it {}, by {}",
                         set.option.name, set.value, set.origin
@@ -192,7 +193,7 @@ impl<L: Loader> LockedDevice<'_, L> {
         let mut reattaches = false;
         for option in &resolved {
             let place = places.get(&option.option.variable()).copied();
-            let bytes = option.option.number(&option.value).map(|number| option.option.bytes(number));
+            let bytes = option.option.encode(&option.value);
             let (Some((offset, size)), Ok(bytes)) = (place, bytes) else { continue };
             let Some(to) = new.get_mut(offset..offset + size).filter(|to| to.len() == bytes.len()) else { continue };
             reattaches |= option.option.reattach && *to != *bytes;

@@ -284,6 +284,8 @@ impl Variable {
                 types.array(element, (self.size / size) as u32)
             }
             Kind::Option(Type::Bool, _) => types.bool(),
+            // [`crate::generate`] has refused them.
+            Kind::Option(Type::Table | Type::Text, _) => types.int(),
             Kind::Option(Type::Integer, _) => types.int(),
             Kind::Option(Type::Choice, constants) => types.enumeration(&format!("hidbpf_{name}"), constants),
         }

@@ -32,6 +32,7 @@ mod value;
 use std::path::Path;
 
 use hidbpf_core::manifest::{Manifest, ManifestError};
+use hidbpf_core::options::Type;
 
 pub use language::Declaration;
 pub use recorded::Recorded;
@@ -86,6 +87,12 @@ fn generate(
     recorded: &[Recorded],
 ) -> Result<Vec<u8>, Mistake> {
     use hidbpf_prelink::{Generation, Hook};
+    if let Some(option) = manifest.options.iter().find(|option| matches!(option.kind, Type::Table | Type::Text)) {
+        let kind = if option.kind == Type::Table { "table" } else { "text" };
+        let message =
+            format!("the option `{}` is a {kind}, which a declared driver can't read: write it in C", option.name);
+        return Err(Mistake::general(message));
+    }
     let is_old_enough = !manifest.requires.contains(&hidbpf_core::manifest::Requirement::StructOps);
     let mut object = Object::new(manifest, text, file);
     if !declaration.descriptor.is_empty() {

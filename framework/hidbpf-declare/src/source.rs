@@ -60,6 +60,8 @@ pub(crate) fn source(
             Type::Bool => writeln!(source, "HIDBPF_OPTION_BOOL({name});"),
             Type::Integer => writeln!(source, "HIDBPF_OPTION_INTEGER({name});"),
             Type::Choice => writeln!(source, "HIDBPF_OPTION_CHOICE({name}{constants});"),
+            Type::Table => writeln!(source, "HIDBPF_OPTION_TABLE({name}, {});", option.size.unwrap_or(0)),
+            Type::Text => writeln!(source, "HIDBPF_OPTION_TEXT({name}, {});", option.max_length.unwrap_or(0)),
         };
     }
     source += if manifest.options.is_empty() { "" } else { "\n" };

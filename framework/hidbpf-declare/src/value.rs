@@ -338,6 +338,7 @@ pub(crate) fn option_test(manifest: &Manifest, condition: &Spanned<Condition>) -
         (kind, _) => Err(match kind {
             Type::Bool => "expected true or false".to_owned(),
             Type::Integer => "expected a number".to_owned(),
+            Type::Table | Type::Text => "a table or a text is for drivers in C".to_owned(),
             Type::Choice => {
                 let values: Vec<String> = known.values.iter().map(|value| format!("\"{value}\"")).collect();
                 format!("expected {}", values.join(" or "))
@@ -364,6 +365,7 @@ pub(crate) fn load_option(
             code.load(Width::One, to, to, 0);
             Ok(Interval { low: 0, high: 1 })
         }
+        Type::Table | Type::Text => Err(Mistake::general(format!("the option `{name}` is not a number"))),
         Type::Choice => {
             code.load(Width::Four, to, to, 0);
             Ok(Interval { low: 0, high: known.values.len() as i64 - 1 })

@@ -86,7 +86,7 @@ impl Driver {
             driver.set_property(name, value);
         }
         for (name, value) in &settings.options {
-            driver.set_option(name, *value)?;
+            driver.set_option(name, value)?;
         }
         let place = |(variable, field): &(String, WantedField)| {
             let found = field.find(&device.descriptor).ok_or(ReplayError::NoField(*field))?;
@@ -135,26 +135,20 @@ impl Driver {
         true
     }
 
-    /// Sets a variable of the driver.
+    /// Sets all bytes of a variable of the driver.
     ///
     /// # Errors
-    /// There is no such variable, or the value doesn't fit it.
-    pub fn set_option(&mut self, name: &str, value: i64) -> Result<(), ReplayError> {
+    /// There is no such variable, or it has another size.
+    pub fn set_option(&mut self, name: &str, bytes: &[u8]) -> Result<(), ReplayError> {
         let fail = |reason: String| ReplayError::Option { name: name.to_owned(), reason };
         let global = self.object.global(name);
         let Some(variable) = global.and_then(|global| self.global_bytes(global)) else {
             return Err(fail("is not one of the driver's".to_owned()));
         };
-        let bits = match variable.len() {
-            1 | 2 | 4 | 8 => variable.len() as u32 * 8,
-            size => return Err(fail(format!("is not a number, but {size} bytes"))),
-        };
-        let (least, most) = (i64::MIN >> (64 - bits), if bits == 64 { i64::MAX } else { (1 << bits) - 1 });
-        if value < least || value > most {
-            return Err(fail(format!("is {value}, which doesn't fit {bits} bits")));
+        if variable.len() != bytes.len() {
+            return Err(fail(format!("has {} bytes, expected {}", bytes.len(), variable.len())));
         }
-        let size = variable.len();
-        variable.copy_from_slice(&value.to_le_bytes()[..size]);
+        variable.copy_from_slice(bytes);
         Ok(())
     }
 

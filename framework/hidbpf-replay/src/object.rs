@@ -111,6 +111,13 @@ pub enum Declared {
     },
     /// An enumeration, with its constants and their values.
     Enumeration(Vec<(String, u64)>),
+    /// An array of integers.
+    Numbers {
+        /// The size of one in bytes.
+        size: u32,
+        /// Whether they are signed.
+        signed: bool,
+    },
     /// Anything else.
     Other,
 }
@@ -247,6 +254,10 @@ impl Object {
             Type::Enum { values, .. } => {
                 Declared::Enumeration(values.iter().map(|(name, value)| (name.to_owned(), value)).collect())
             }
+            Type::Array { element, .. } => match self.btf.get(self.btf.resolve(element)) {
+                Type::Int { size, signed, .. } => Declared::Numbers { size, signed },
+                _ => Declared::Other,
+            },
             _ => Declared::Other,
         })
     }

@@ -10,8 +10,8 @@ use hidbpf_descriptor::recording;
 pub struct Settings {
     /// The device's udev properties. Ignores those that the driver doesn't ask for.
     pub properties: BTreeMap<String, String>,
-    /// The values of the driver's options, which are variables.
-    pub options: BTreeMap<String, i64>,
+    /// The values of the driver's options: the names of variables, and all bytes of each.
+    pub options: BTreeMap<String, Vec<u8>>,
     /// The driver's fields, to look up in the device's descriptor, each with the name of its variable.
     pub fields: Vec<(String, WantedField)>,
     /// The udev properties that the driver's setup gives the device.

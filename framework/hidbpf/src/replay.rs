@@ -21,8 +21,8 @@ pub fn for_driver(mut settings: Settings, driver: &DriverObject) -> Settings {
     for option in &manifest.options {
         let property = option.property(driver.name.as_str());
         let Some(text) = settings.properties.get(&property) else { continue };
-        match option.parse(text).and_then(|value| option.number(&value)) {
-            Ok(number) => drop(settings.options.insert(option.variable(), number)),
+        match option.parse(text).and_then(|value| option.encode(&value)) {
+            Ok(bytes) => drop(settings.options.insert(option.variable(), bytes)),
             Err(why) => tracing::warn!("the udev property {property}: {why}"),
         }
     }

@@ -129,7 +129,7 @@ fn properties_and_options_reach_the_driver() {
         assert_eq!(driver.fix_descriptor(support::MOUSE), Ok(Fixed::Refused(-19)));
         // The device keeps its original descriptor, so its reports still work.
         assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 0xfb, 0])));
-        driver.set_option("scale", -2).unwrap();
+        driver.set_option("scale", &[0xfe]).unwrap();
         assert_eq!(only(driver.event(&[0, 0, 5, 0])), Ok(Report::Changed(vec![0, 0, 10, 0])));
         driver.set_property("MOUSE_MODEL", "long");
         let mut longer = support::MOUSE.to_vec();
@@ -141,16 +141,16 @@ fn properties_and_options_reach_the_driver() {
             "the driver made a descriptor that the kernel would refuse: the report descriptor is invalid at byte 47: End Collection without a collection"
         );
         for (name, value, words) in [
-            ("scale", 256, "is 256, which doesn't fit 8 bits"),
-            ("scale", -129, "is -129, which doesn't fit 8 bits"),
-            ("UDEV_PROP_MOUSE_MODEL", 1, "is not a number, but 16 bytes"),
-            ("speed", 1, "is not one of the driver's"),
+            ("scale", &[1, 0][..], "has 2 bytes, expected 1"),
+            ("scale", &[], "has 0 bytes, expected 1"),
+            ("UDEV_PROP_MOUSE_MODEL", &[1], "has 1 bytes, expected 16"),
+            ("speed", &[1], "is not one of the driver's"),
         ] {
             let error = driver.set_option(name, value).unwrap_err().to_string();
             assert_eq!(error, format!("the option `{name}` {words}"));
         }
         for value in [i64::MIN, i64::MAX, 0, -1] {
-            driver.set_option("wide", value).unwrap();
+            driver.set_option("wide", &value.to_le_bytes()).unwrap();
             assert_eq!(driver.variable("wide"), Some(value.to_le_bytes().to_vec()));
         }
     }

@@ -107,7 +107,8 @@ pub(super) fn replayed(
     let mut options = BTreeMap::new();
     for (name, text) in &request.options {
         let (option, value) = super::set::parse(driver, name, text)?;
-        options.insert(option.variable(), option.number(&value).unwrap_or_default());
+        let bytes = option.encode(&value).map_err(|why| Error::new(ErrorKind::Config, why))?;
+        options.insert(option.variable(), bytes);
     }
     let settings = |device: &recording::RecordedDevice| {
         let mut settings = Settings::of(device);

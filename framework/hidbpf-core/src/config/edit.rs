@@ -180,6 +180,7 @@ pub(super) fn to_text(entries: &[&Entry]) -> String {
                 };
                 let value = match &entry.value {
                     Value::Text(value) => quoted(value),
+                    Value::Curve(curve) => curve.to_toml(),
                     value => value.to_string(),
                 };
                 let _ = writeln!(text, "{key} = {value}");
@@ -194,6 +195,7 @@ mod tests {
     use super::super::tests::{MAIN, MOUSE, device, driver, system};
     use super::*;
     use crate::config::Enablement;
+    use crate::curve::Curve;
 
     #[test]
     fn what_is_written_says_what_was_read_where_a_thing_was_said_twice() {
@@ -237,6 +239,7 @@ driver.a.enabled = false
             say(Some(by_port.clone()), Key::Option("axis".to_owned()), Some(Value::Text("both".to_owned()))),
             say(Some(by_port), Key::Bind, Some(Value::Bool(true))),
             say(None, Key::Option("steps".to_owned()), Some(Value::Integer(-4))),
+            say(None, Key::Option("curve".to_owned()), Some(Value::Curve(Curve(vec![(0, -1), (7, 9)])))),
         ];
         let path = edit(&system, &edits).unwrap().path().to_owned();
         let config = Config::read(&system);

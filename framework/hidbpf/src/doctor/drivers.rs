@@ -50,7 +50,7 @@ pub(super) fn configuration(config: &Config, catalog: &Catalog, findings: &mut V
         };
         let Key::Option(name) = &entry.key else { continue };
         let why = match driver.manifest.option(name) {
-            Some(option) => option.number(&entry.value).err(),
+            Some(option) => option.encode(&entry.value).err(),
             None => Some("the driver has no such option".to_owned()),
         };
         if let Some(why) = why {

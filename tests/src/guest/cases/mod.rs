@@ -29,6 +29,7 @@ pub mod recordings;
 mod refusals;
 mod request;
 mod sdk;
+mod sdk_data;
 mod sdk_events;
 mod security;
 mod setup;
@@ -205,6 +206,7 @@ fn table() -> Vec<Case> {
         policy::CASES,
         request::CASES,
         sdk::CASES,
+        sdk_data::CASES,
         sdk_events::CASES,
         security::CASES,
         setup::CASES,

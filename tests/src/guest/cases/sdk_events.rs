@@ -92,12 +92,12 @@ fn named(bench: &mut Bench) -> Result<()> {
 }
 
 /// The fast loader takes drivers with work and injected reports.
-fn expect_fast(bench: &Bench) -> Result<()> {
+pub(super) fn expect_fast(bench: &Bench) -> Result<()> {
     bench.hidbpf(&["--json", "status"])?.expect(0)?.answers("\"way\": \"fast\"").map(drop)
 }
 
 /// Sends a report, and compares what hidraw has then. Waits for reports that come later.
-fn expect_reports(device: &Plugged, report: &[u8], expected: &[&str], patience: Duration) -> Result<()> {
+pub(super) fn expect_reports(device: &Plugged, report: &[u8], expected: &[&str], patience: Duration) -> Result<()> {
     let mut hidraw = device.hidraw()?;
     device.device.send(report).context("failed to send a report")?;
     let (mut seen, started) = (Vec::new(), Instant::now());

@@ -1,0 +1,103 @@
+//! Cases about the data that programs get from user space: the fields of the descriptor, tables and texts.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::fixtures::{Fixture, fixture};
+use super::sdk_events::{expect_fast, expect_reports};
+use super::{Case, WITH_HID_BPF, case};
+use crate::guest::bench::{Bench, plain_mouse};
+use crate::uhid::Spec;
+
+pub const CASES: &[Case] = &[
+    case("all-fields-of-a-usage-are-found", WITH_HID_BPF, wheels),
+    case("fields-of-long-descriptors-are-found", WITH_HID_BPF, long_descriptors),
+    case("curves-and-texts-are-set", WITH_HID_BPF, curves),
+];
+
+const WHEELS: Fixture = fixture!("example-all-wheels");
+const FIELDS: Fixture = fixture!("bench-fields");
+const CURVE: Fixture = fixture!("example-pressure-curve");
+
+/// The descriptor of the example's recording.
+const TRACKBALL: &str = include_str!("../../../fixtures/drivers/example-all-wheels/recordings/trackball.hid");
+
+/// The descriptor of another example's recording.
+const PEN: &str = include_str!("../../../fixtures/drivers/example-pressure-curve/recordings/pen.hid");
+
+/// Three wheels of two reports, in their ranges, and not that of another application.
+fn wheels(bench: &mut Bench) -> Result<()> {
+    let descriptor = recorded_descriptor(TRACKBALL)?;
+    let spec = Spec { vendor: 0x1209, product: 0x0003, descriptor, ..plain_mouse() };
+    let trackball = bench.plug(&spec)?;
+    bench.hidbpf(&["load", &WHEELS.file()?, &trackball.name()])?.expect(0)?;
+    bench.settle()?;
+    expect_fast(bench)?;
+    for (sent, expected) in [
+        (&[1, 0, 5, 0xfe, 1][..], "01 00 05 fe ff"),
+        (&[2, 0x01, 0x70, 3], "02 fe 8f 03"),
+        (&[2, 0xff, 0x8f, 0x7f], "02 00 70 7f"),
+    ] {
+        expect_reports(&trackball, sent, &[expected], Duration::ZERO)?;
+    }
+    bench.unplug(trackball)
+}
+
+/// The verifier follows three searches and a count of the largest table. Both loaders fill it.
+fn long_descriptors(bench: &mut Bench) -> Result<()> {
+    for (features, found) in [(0u16, "05 05 03"), (251, "05 00 03"), (300, "05 31 03")] {
+        let [low, high] = features.to_le_bytes();
+        let more = [
+            0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x09, 0x02, 0x15, 0x00, 0x25, 0x01, 0x75, 0x01, 0x96, low, high,
+            0xb1, 0x02, 0xc0,
+        ];
+        let descriptor = [plain_mouse().descriptor.as_slice(), &more].concat();
+        let spec = Spec { product: 0x0107, descriptor, ..plain_mouse() };
+        for libbpf in [false, true] {
+            let mouse = bench.plug(&spec)?;
+            let load = ["load", &FIELDS.file()?, &mouse.name()];
+            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+            loaded?.expect(0)?;
+            bench.settle()?;
+            expect_reports(&mouse, &[0, 1, 2], &[found], Duration::ZERO)?;
+            bench.unplug(mouse)?;
+        }
+    }
+    Ok(())
+}
+
+/// By hand, in a configuration file, and by a command that writes one. Invalid ones change nothing.
+fn curves(bench: &mut Bench) -> Result<()> {
+    CURVE.installed(bench, |bench| {
+        let spec = Spec { vendor: 0x1209, product: 0x0004, descriptor: recorded_descriptor(PEN)?, ..plain_mouse() };
+        let pen = bench.plug(&spec)?;
+        bench.hidbpf(&["load", CURVE.name, &pen.name()])?.expect(0)?;
+        bench.settle()?;
+        expect_fast(bench)?;
+        expect_reports(&pen, &[1, 3, 0, 8], &["01 03 00 04"], Duration::ZERO)?;
+        bench.hidbpf(&["set", CURVE.name, "curve=0:4095,4096:0", "buttons=32"])?.expect(0)?.answers("set")?;
+        expect_reports(&pen, &[1, 3, 100, 0], &["01 06 9b 0f"], Duration::ZERO)?;
+        bench.hidbpf(&["get", CURVE.name])?.expect(0)?.answers("curve = 0:4095,4096:0")?.answers("buttons = 32")?;
+        bench.hidbpf(&["--json", "get", CURVE.name])?.expect(0)?.answers("4096,")?;
+        for (wrong, words) in [
+            ("curve=0:0,0:1", "invalid point 2 (0:1): x must be higher"),
+            ("curve=0:0,5000:1", "invalid point 2 (5000:1): x must be from 0 to 4096"),
+            ("buttons=1234", "is not a text of at most 3 bytes"),
+        ] {
+            bench.hidbpf(&["set", CURVE.name, wrong])?.expect(1)?.says(words)?;
+        }
+        bench.hidbpf(&["set", "--save", CURVE.name, "curve=0:7,4096:8"])?.expect(0)?;
+        expect_reports(&pen, &[1, 0, 0, 0], &["01 00 07 00"], Duration::ZERO)?;
+        let own = std::fs::read_to_string("/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml").context("failed to read it")?;
+        ensure!(own.contains("[[0, 7], [4096, 8]]"), "{own}");
+        bench.hidbpf(&["set", "--save", CURVE.name, "curve="])?.expect(0)?;
+        bench.unplug(pen)
+    })
+}
+
+/// Returns the descriptor of the first device of a recording.
+fn recorded_descriptor(text: &str) -> Result<Vec<u8>> {
+    let recording = hidbpf::recording::Recording::parse("recording".as_ref(), text.as_bytes())?;
+    Ok(recording.devices.first().map(|device| device.descriptor.clone()).unwrap_or_default())
+}
