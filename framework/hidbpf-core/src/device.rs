@@ -46,6 +46,8 @@ pub struct Device {
     pub(crate) original: Option<Vec<u8>>,
     directory: Directory,
     properties: Properties,
+    /// The answers of the device's mode switch, by udev property. They come before udev's own.
+    answers: BTreeMap<String, String>,
     /// The values of variables of the driver that is being attached, such as its options.
     variables: BTreeMap<String, Vec<u8>>,
 }
@@ -57,6 +59,8 @@ enum Properties {
     Udev(PathBuf),
     /// A fixed set.
     Given(BTreeMap<String, String>),
+    /// Those that the device has not told yet, so that each rule about them may hold.
+    Unknown,
 }
 
 impl Device {
@@ -115,6 +119,7 @@ impl Device {
             interface: usb_interface(&directory, &syspath),
             has_input: directory.has(INPUT),
             properties: Properties::Udev(system.udev_database()),
+            answers: BTreeMap::new(),
             variables: BTreeMap::new(),
             original: None,
             current,
@@ -192,6 +197,7 @@ impl Device {
             interface: None,
             has_input: false,
             properties: Properties::Given(BTreeMap::new()),
+            answers: BTreeMap::new(),
             variables: BTreeMap::new(),
         }
     }
@@ -218,6 +224,23 @@ impl Device {
         Device { properties: Properties::Given(properties), ..self }
     }
 
+    /// Returns the device with these answers of its mode switch.
+    #[must_use]
+    pub(crate) fn with_answers(self, answers: BTreeMap<String, String>) -> Device {
+        Device { answers, ..self }
+    }
+
+    /// Returns the device with properties that it has not told yet.
+    #[must_use]
+    pub(crate) fn with_unknown_properties(self) -> Device {
+        Device { properties: Properties::Unknown, ..self }
+    }
+
+    /// Returns whether the device's properties are known.
+    pub(crate) fn has_properties(&self) -> bool {
+        !matches!(self.properties, Properties::Unknown)
+    }
+
     /// Reads these udev properties. From then on the device has only these; later calls have no effect.
     pub(crate) fn keep_properties(&mut self, names: impl IntoIterator<Item = String>) {
         if matches!(self.properties, Properties::Udev(_)) {
@@ -238,8 +261,8 @@ impl Device {
 
     /// Reads the device again. Keeps its udev properties and its original descriptor.
     pub(crate) fn read_again(&self, system: &System) -> Result<Device> {
-        let (properties, original) = (self.properties.clone(), self.original.clone());
-        Ok(Device { properties, original, ..Device::open(system, &self.name)? })
+        let (properties, original, answers) = (self.properties.clone(), self.original.clone(), self.answers.clone());
+        Ok(Device { properties, original, answers, ..Device::open(system, &self.name)? })
     }
 
     /// Returns those of these udev properties that the device has, with their values.
@@ -277,10 +300,13 @@ impl Device {
                 let value = |name: String| given.get(&name).cloned().map(|value| (name, value));
                 return missing.into_iter().filter_map(value).collect();
             }
+            Properties::Unknown => return BTreeMap::new(),
         };
         let own = std::iter::once(Record::of_hid(&self.syspath));
         let parents = Record::above(&self.directory, &self.syspath);
-        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        let told = self.answers.iter().filter(|(name, _)| missing.contains(*name));
+        let mut found: BTreeMap<String, String> = told.map(|(name, value)| (name.clone(), value.clone())).collect();
+        missing.retain(|name| !found.contains_key(name));
         for place in own.chain(parents).chain(below) {
             if missing.is_empty() {
                 break;
@@ -336,13 +362,22 @@ impl Device {
     ///
     /// With `known`, it skips input devices that udev has not processed yet but will.
     pub(crate) fn trigger(&self, system: &System, known: bool) {
+        self.trigger_with(system, known, Vec::new());
+    }
+
+    /// Triggers events as [`Device::trigger`] does, and for the hidraw nodes.
+    pub(crate) fn trigger_all(&self, system: &System) {
+        self.trigger_with(system, true, children(&self.syspath, "hidraw"));
+    }
+
+    fn trigger_with(&self, system: &System, known: bool, others: Vec<PathBuf>) {
         let database = system.udev_database();
         let is_wanted = |path: &PathBuf| !known || Record::of(path).is_some_and(|record| record.is_kept(&database));
         let inputs = children(&self.syspath, INPUT).into_iter().flat_map(|input| {
             let nodes = entries(&input).into_iter().filter(|path| path.join("dev").exists());
             nodes.chain([input.clone()]).collect::<Vec<_>>()
         });
-        for path in std::iter::once(self.syspath.clone()).chain(inputs.filter(is_wanted)) {
+        for path in std::iter::once(self.syspath.clone()).chain(inputs.chain(others).filter(is_wanted)) {
             let uevent = fs::File::options().write(true).open(path.join("uevent"));
             match uevent.and_then(|mut uevent| uevent.write_all(b"change")) {
                 // Gone meanwhile, so udev has nothing to update.

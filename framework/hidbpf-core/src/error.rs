@@ -74,6 +74,8 @@ pub enum Step {
     Remember,
     /// Checking all conditions that need no loaded program.
     Prepare,
+    /// Switching the mode of the device: [`crate::mode_switch`].
+    SwitchMode,
     /// Running the driver's own probe program.
     Probe,
     /// Loading the programs, which the kernel verifies.
@@ -99,6 +101,7 @@ impl fmt::Display for Step {
             Step::Lock => "lock",
             Step::Remember => "remember",
             Step::Prepare => "prepare",
+            Step::SwitchMode => "switch mode",
             Step::Probe => "probe",
             Step::Load => "load",
             Step::Attach => "attach",

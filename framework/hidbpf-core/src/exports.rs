@@ -40,17 +40,7 @@ impl Export {
     /// The first part of an error is a text to search for, to find the line.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let name = Printable(&self.property);
-        let fits = self.property.starts_with(|first: char| first.is_ascii_uppercase())
-            && self.property.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        if !fits {
-            let what = format!(
-                "`{name}` can't be the name of an exported property (expected capitals, digits and underscores, a letter first)"
-            );
-            return Err(("[[export]]", what));
-        }
-        if self.property.starts_with(RESERVED) {
-            return Err(("[[export]]", format!("`{name}` is among the properties that hidbpf goes by, `{RESERVED}*`")));
-        }
+        check_property(&self.property).map_err(|why| ("[[export]]", why))?;
         if self.values.is_empty() != self.otherwise.is_none() {
             return Err(("[[export]]", format!("the export `{name}` needs both `values` and `otherwise`, or neither")));
         }
@@ -84,6 +74,25 @@ impl Export {
         let text = self.values.get(number as usize).or(self.otherwise.as_ref());
         text.cloned().unwrap_or_else(|| number.to_string())
     }
+}
+
+/// Checks the name of a udev property that hidbpf sets.
+///
+/// # Errors
+/// The name is invalid, or reserved. The text says why.
+pub(crate) fn check_property(property: &str) -> Result<(), String> {
+    let name = Printable(property);
+    let fits = property.starts_with(|first: char| first.is_ascii_uppercase())
+        && property.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if !fits {
+        return Err(format!(
+            "`{name}` can't be the name of an exported property (expected capitals, digits and underscores, a letter first)"
+        ));
+    }
+    if property.starts_with(RESERVED) {
+        return Err(format!("`{name}` is among the properties that hidbpf goes by, `{RESERVED}*`"));
+    }
+    Ok(())
 }
 
 /// Returns the exports of a foreign object: each of its maps whose name begins with `prefix` holds the text of a property.

@@ -56,6 +56,7 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         descriptor: Declared::default(),
         report: Declared::default(),
         any_device: false,
+        mode_switch: None,
         matches: devices.iter().map(rule).collect(),
     }
 }

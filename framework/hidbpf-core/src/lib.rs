@@ -29,6 +29,7 @@ pub mod loader;
 pub mod manager;
 pub mod manifest;
 pub mod matching;
+pub mod mode_switch;
 pub mod names;
 pub mod object;
 pub mod ops;
@@ -52,6 +53,7 @@ pub mod text;
 mod trusted;
 mod udev;
 mod uevents;
+mod usb;
 mod versions;
 
 #[cfg(not(target_endian = "little"))]

@@ -6,6 +6,7 @@ mod add;
 mod detach;
 mod facts;
 mod locked_device;
+mod mode_switch;
 mod original;
 mod release;
 mod report;
@@ -111,7 +112,7 @@ impl<'a, L: Loader> Manager<'a, L> {
                 let mut state = DeviceState::new(&device);
                 if let Some(old) = old {
                     (state.unloaded, state.failures, state.set) = (old.unloaded, old.failures, old.set);
-                    (state.marked, state.is_kept) = (old.marked, old.is_kept);
+                    (state.marked, state.is_kept, state.mode_switches) = (old.marked, old.is_kept, old.mode_switches);
                 }
                 state
             }
@@ -140,6 +141,7 @@ impl<'a, L: Loader> Manager<'a, L> {
         let exclusion = Exclusion::of(self.system, &locked.device);
         let query =
             Query { config: &Config::read(self.system), generation: Ok(generation), exclusion, just_bound: false };
+        locked.switch_modes(&query, std::slice::from_ref(driver), |_| asked);
         let decided = locked.decide(&query, std::slice::from_ref(driver), |_| asked);
         let rule = match decided.into_result()?.into_iter().next() {
             Some(Decision::Attach { rule }) => rule,
@@ -160,6 +162,9 @@ impl<'a, L: Loader> Manager<'a, L> {
 
     fn try_reload(&self, driver: &DriverObject, name: &HidName) -> Result<LoadReport> {
         let (generation, mut locked) = self.lock_device_for(driver, name)?;
+        if driver.manifest.mode_switch.is_some() {
+            locked.switch_mode(driver, &Config::read(self.system));
+        }
         let rule = match locked.device.judge(driver, Some(generation), &self.loader)? {
             Verdict::Matches { rule } => Some(rule),
             _ => None,

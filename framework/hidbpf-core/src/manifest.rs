@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::exports::Export;
 use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::mode_switch::declaration::ModeSwitch;
 use crate::names::DriverName;
 use crate::options::{DriverOption, Type};
 use crate::order::Order;
@@ -22,7 +23,7 @@ pub const SECTION: &str = ".hidbpf.manifest";
 /// The version of the format of [`SECTION`].
 pub const FORMAT: u32 = 7;
 
-/// The format without options that are tables or texts.
+/// The format without options that are tables or texts, and without [`Manifest::mode_switch`].
 ///
 /// An object gets the lowest format that has all of its keys, so that older releases accept it.
 const WITHOUT_TABLES: u32 = 6;
@@ -68,6 +69,9 @@ pub struct Manifest {
     /// The udev properties that the setup sets on the device.
     #[serde(rename = "export", default, skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
+    /// The requests that make a USB device send what the driver is for, and tell what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_switch: Option<ModeSwitch>,
     /// Whether the manifest declares changes of descriptors. Only the build reads them.
     #[serde(rename = "descriptor", default, skip_serializing)]
     pub descriptor: Declared,
@@ -463,6 +467,7 @@ impl Manifest {
                 return Err(("[[export]]", format!("there are two exports `{}`", export.property)));
             }
         }
+        self.check_mode_switch().map_err(|message| ("mode-switch", message))?;
         match (self.any_device, self.matches.is_empty()) {
             (false, true) => {
                 return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
@@ -533,6 +538,24 @@ impl Manifest {
         Ok(())
     }
 
+    /// Checks that the mode switch is only for certain ids, and harmless for them.
+    fn check_mode_switch(&self) -> Result<(), String> {
+        let Some(switch) = &self.mode_switch else { return Ok(()) };
+        let is_precise = |rule: &Match| rule.bus.is_some_and(|bus| bus != Bus::USB) || rule.is_usb_model();
+        if self.any_device || !self.matches.iter().all(is_precise) {
+            let message = "a driver with a mode switch needs `bus`, `vendor` and `product` in each `[[match]]`: no other \
+                           device may receive its requests";
+            return Err(message.to_owned());
+        }
+        let vendors: Vec<VendorId> = self.matches.iter().filter_map(|rule| rule.vendor).collect();
+        switch.check(&vendors)?;
+        let Some(name) = &switch.option else { return Ok(()) };
+        match self.option(name) {
+            Some(option) if option.kind == Type::Bool && option.reattach => Ok(()),
+            _ => Err(format!("the mode switch needs an option `{name}` of type \"bool\" with `reattach = true`")),
+        }
+    }
+
     /// Returns the option with a name.
     pub fn option(&self, name: &str) -> Option<&DriverOption> {
         self.options.iter().find(|option| option.name == name)
@@ -548,6 +571,11 @@ impl Match {
     /// Returns the rule of a driver that is for any device.
     pub(crate) fn any() -> Match {
         Match { label: Some("any device".to_owned()), ..Match::default() }
+    }
+
+    /// Returns whether the rule names one model of USB devices.
+    pub(crate) fn is_usb_model(&self) -> bool {
+        self.bus == Some(Bus::USB) && self.vendor.is_some() && self.product.is_some()
     }
 
     /// Returns the rule's name for messages: its label, or its number in the manifest. `index` counts from 0.
@@ -595,7 +623,7 @@ impl Embedded {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
         };
         let is_new = |option: &DriverOption| matches!(option.kind, Type::Table | Type::Text);
-        let format = if driver.options.iter().any(is_new) {
+        let format = if driver.mode_switch.is_some() || driver.options.iter().any(is_new) {
             FORMAT
         } else if driver.any_device {
             WITHOUT_TABLES
@@ -677,6 +705,30 @@ any-device = true
 "#;
 
     const TABLE: &str = "[[option]]\nname = \"fast\"\ntype = \"bool\"\ndefault = true\ndescription = \"Fast.\"\n\n[[option]]\nname = \"curve\"\ntype = \"table\"\ninputs = [0, 64]\nsize = 65\nmin = -1\nmax = 9\ndefault = [[0, 0], [64, 9]]\ndescription = \"A curve.\"\n";
+    const SWITCH: &str = "[mode-switch]\nsteps = [{ string = 200, min-size = 18, property = \"BYTES\" }]\n";
+
+    /// Dangerous steps are refused when a driver is built, and when udev's helper reads an object that somebody made.
+    #[test]
+    fn a_mode_switch_is_for_certain_models_and_harmless_for_them() {
+        let refused = |text: &str| parse(text).unwrap_err().to_string();
+        for gone in ["bus = \"usb\"\n", "vendor = 0x11c0\n", "product = 0x5606\n"] {
+            let error = refused(&format!("{}{SWITCH}", GOOD.replace(gone, "")));
+            assert!(error.contains("needs `bus`, `vendor` and `product`"), "{error}");
+        }
+        let bluetooth = format!("{GOOD}[[match]]\nbus = \"bluetooth\"\nvendor = 1\n{SWITCH}");
+        let embedded = Embedded::new(DriverName::new("x").unwrap(), parse(&bluetooth).unwrap());
+        let section = String::from_utf8(embedded.to_section().unwrap()).unwrap();
+        assert!(refused(&format!("{}{SWITCH}", GOOD.replace("0x11c0", "0x28bd"))).contains("reads the string 200"));
+        let forged = section.replace("\"vendor\":4544", "\"vendor\":10429");
+        assert_ne!(forged, section);
+        let error = Embedded::from_section(Path::new("x.bpf.o"), forged.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("reads the string 200"), "{error}");
+        let option = SWITCH.replace("]\nsteps", "]\noption = \"raw\"\nsteps");
+        assert!(refused(&format!("{GOOD}{option}")).contains("needs an option `raw`"));
+        let declared = "[[option]]\nname = \"raw\"\ntype = \"bool\"\ndefault = true\ndescription = \"It is.\"\n";
+        assert!(refused(&format!("{GOOD}{option}{declared}")).contains("needs an option `raw`"));
+        parse(&format!("{GOOD}{option}{declared}reattach = true\n")).unwrap();
+    }
 
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
         Manifest::parse(Path::new("driver.toml"), text)
@@ -711,6 +763,7 @@ any-device = true
             (by_name, WITHOUT_ANY_DEVICE),
             (parse(ANY).unwrap(), WITHOUT_TABLES),
             (parse(&format!("{ANY}{TABLE}")).unwrap(), FORMAT),
+            (parse(&format!("{GOOD}{SWITCH}")).unwrap(), FORMAT),
         ] {
             let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
             assert_eq!(embedded.format, format);

@@ -78,9 +78,12 @@ pub struct Subject<'a> {
     pub kernel_driver: KernelDriver<'a>,
     /// Its original descriptor, if it is known.
     pub original: Option<&'a [u8]>,
-    /// Looks up one of its udev properties.
-    pub property: &'a dyn Fn(&str) -> Option<String>,
+    /// Looks up one of its udev properties. `None` matches every rule, as for a device that has not told all of them yet.
+    pub property: Option<&'a PropertyLookup<'a>>,
 }
+
+/// Returns the value of a udev property.
+pub type PropertyLookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// The kernel driver of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +109,7 @@ pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
             interface: Some(device.interface),
             kernel_driver: device.driver.as_deref().map_or(KernelDriver::Unbound, KernelDriver::Bound),
             original: device.original(),
-            property: &|name| device.property(name),
+            property: device.has_properties().then_some(&|name| device.property(name)),
         },
     )
 }
@@ -223,8 +226,8 @@ fn reasons_against(rule: &Match, subject: &Subject<'_>) -> Vec<String> {
     {
         reasons.push(format!("its name is `{}`, expected `{pattern}`", Printable(subject.hid_name)));
     }
-    if let Some(property) = &rule.property {
-        match (subject.property)(&property.name) {
+    if let (Some(property), Some(look_up)) = (&rule.property, subject.property) {
+        match look_up(&property.name) {
             Some(value) if fits(&property.value, &value) => {}
             Some(value) => reasons.push(format!(
                 "its udev property {} is `{}`, expected `{}`",

@@ -66,8 +66,9 @@ impl Device {
     /// `is_hooked` tells whether a descriptor hook may be attached to it.
     #[must_use]
     pub(crate) fn unfixed(mut self, state: Option<&DeviceState>, is_hooked: bool) -> Device {
-        if let Some(ids) = state.and_then(DeviceState::ids) {
-            self.modalias = ids;
+        if let Some(state) = state {
+            self.modalias = state.ids().unwrap_or(self.modalias);
+            self = self.with_answers(state.answers());
         }
         match state.and_then(DeviceState::original) {
             // A device name is used once in a boot, so its original descriptor never changes.

@@ -200,6 +200,7 @@ impl<L: Loader> LockedDevice<'_, L> {
             to.copy_from_slice(&bytes);
         }
         let updated = if reattaches {
+            self.switch_mode(driver, config);
             self.keep_properties([driver]);
             self.reattach(generation, driver, rule)?;
             OptionUpdate::Reattached

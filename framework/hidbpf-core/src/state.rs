@@ -10,6 +10,7 @@
 mod salvage;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -64,12 +65,37 @@ pub struct DeviceState {
     /// The options that the user set until the device is plugged in again, by driver.
     #[serde(default)]
     pub set: BTreeMap<DriverName, Values>,
+    /// The mode switches of the USB device that it is an interface of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mode_switches: Vec<SwitchState>,
     /// Whether the device may have a [`System::set_up_mark`].
     #[serde(skip)]
     pub(crate) marked: bool,
     /// Whether the device has a state file.
     #[serde(skip)]
     pub(crate) is_kept: bool,
+}
+
+/// What a driver's mode switch has brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SwitchState {
+    /// The driver that declares the switch.
+    pub driver: DriverName,
+    /// The answers, by udev property.
+    pub answers: BTreeMap<String, String>,
+    /// Why the switch failed, if it did.
+    pub problem: Option<SwitchProblem>,
+}
+
+/// Why a mode switch failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SwitchProblem {
+    /// The error message.
+    pub message: String,
+    /// How to resolve it.
+    pub hint: String,
 }
 
 /// The state of a driver on a device.
@@ -184,6 +210,7 @@ impl DeviceState {
             unloaded: Vec::new(),
             failures: Vec::new(),
             set: BTreeMap::new(),
+            mode_switches: Vec::new(),
             marked: false,
             is_kept: false,
         }
@@ -246,6 +273,12 @@ impl DeviceState {
         let written = in_dir([&system.run, &system.states()], || write(&path, &text))?;
         written.map_err(|error| failed_to_write(&path, error))?;
         self.is_kept = true;
+        if !self.mode_switches.is_empty() {
+            let (dir, path) = (system.answers_dir(), system.answers(&self.device));
+            let lines: String = self.answers().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+            let written = in_dir([&*system.run, &dir], || write(&path, lines.as_bytes()))?;
+            written.map_err(|error| failed_to_write(&path, error))?;
+        }
         let mark = system.set_up_mark(device);
         if self.drivers.iter().any(DriverState::needs_mark) {
             self.marked = true;
@@ -268,13 +301,28 @@ impl DeviceState {
         exported.filter_map(|exported| Some((exported.export.property.as_str(), exported.value.as_deref()?)))
     }
 
+    /// Returns the answers of its mode switches, by udev property.
+    pub fn answers(&self) -> BTreeMap<String, String> {
+        self.mode_switches.iter().flat_map(|switch| switch.answers.clone()).collect()
+    }
+
+    /// Records what a driver's mode switch has brought. Returns whether that is new.
+    pub(crate) fn note_mode_switch(&mut self, switch: SwitchState) -> bool {
+        if self.mode_switches.contains(&switch) {
+            return false;
+        }
+        self.mode_switches.retain(|known| known.driver != switch.driver);
+        self.mode_switches.push(switch);
+        true
+    }
+
     /// Removes the state of the locked device. It is not an error if the device has none.
     ///
     /// # Errors
     /// The file exists but can't be removed.
     pub fn forget(system: &System, DeviceLock { device, .. }: &DeviceLock) -> Result<()> {
         settled::forget(system, device)?;
-        for path in [system.set_up_mark(device), system.state(device)] {
+        for path in [system.set_up_mark(device), system.answers(device), system.state(device)] {
             remove_if_there(&path)?;
         }
         Ok(())
@@ -337,8 +385,12 @@ impl DeviceState {
 #[derive(Debug)]
 pub struct DeviceLock {
     device: HidName,
-    _file: File,
+    _lock: ByteLock,
 }
+
+/// A byte of the shared lock file that this process holds until the value is dropped.
+#[derive(Debug)]
+pub(crate) struct ByteLock(#[expect(dead_code, reason = "holds the lock")] File);
 
 /// Proof that the state of a device was written, which has to happen before its pins exist. Otherwise udev would not
 /// clean up when the device is unplugged.
@@ -346,14 +398,25 @@ pub struct DeviceLock {
 pub struct StateWritten(());
 
 impl DeviceLock {
-    /// How long to wait for another process. Attaching takes a fraction of a second.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
     /// Waits for the device's lock and takes it.
     ///
     /// # Errors
     /// The file can't be created, or another process held the lock for too long.
     pub fn take(system: &System, device: &HidName) -> Result<DeviceLock> {
+        let lock = ByteLock::take(system, device.id().0.into(), &format_args!("the device `{device}`"))?;
+        Ok(DeviceLock { device: device.clone(), _lock: lock })
+    }
+}
+
+impl ByteLock {
+    /// How long to wait for another process. Attaching takes a fraction of a second.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Waits for a byte and locks it. `what` it stands for is for messages.
+    ///
+    /// # Errors
+    /// The file can't be created, or another process held the lock for too long.
+    pub(crate) fn take(system: &System, at: u64, what: &dyn fmt::Display) -> Result<ByteLock> {
         let path = system.lock();
         // A process that can open the file could block others.
         let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -363,12 +426,12 @@ impl DeviceLock {
         })?;
         let started = Instant::now();
         loop {
-            match sys::lock_byte(file.as_fd(), device.id().0.into()) {
-                Ok(true) => return Ok(DeviceLock { device: device.clone(), _file: file }),
-                Ok(false) if started.elapsed() < DeviceLock::PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            match sys::lock_byte(file.as_fd(), at) {
+                Ok(true) => return Ok(ByteLock(file)),
+                Ok(false) if started.elapsed() < ByteLock::PATIENCE => std::thread::sleep(Duration::from_millis(5)),
                 Ok(false) => {
-                    let patience = DeviceLock::PATIENCE.as_secs();
-                    let what = format!("another process has worked on the device `{device}` for {patience} s");
+                    let patience = ByteLock::PATIENCE.as_secs();
+                    let what = format!("another process has worked on {what} for {patience} s");
                     return Err(Error::new(ErrorKind::Busy, what)
                         .with_hint(format!("`fuser -v {}` names the process", path.display())));
                 }
@@ -394,7 +457,8 @@ mod tests {
         "modalias":"hid:b0003g0001v000011C0p00005606","original":"0501","drivers":[{"driver":"one","object":"/one.bpf.o","seal":null,
         "generation":"struct-ops","hooks":["rdesc-fixup"],"rule":null,"change":"fixed","fixed-size":3,"unbound-before":true,"loaded":{"way":"fast"},
         "properties":{"A":"b"},"options":{"option_a":[0,4]},"exports":[],"set-up":7}],"taken-off":["two"],
-        "failures":[{"drivers":["three"],"message":"failed","hint":"try","step":"attach","skipped":1}],"set":{"one":{"a":true}}}"#;
+        "failures":[{"drivers":["three"],"message":"failed","hint":"try","step":"attach","skipped":1}],"set":{"one":{"a":true}},
+        "mode-switches":[{"driver":"one","answers":{"A":"b"},"problem":{"message":"failed","hint":"try"}}]}"#;
 
     fn device() -> HidName {
         "0003:11C0:5606.0001".parse().unwrap()

@@ -1,7 +1,7 @@
 //! System calls that std and rustix do not wrap, and the only unsafe code of this crate.
 //!
-//! These are bpf(2), the setting of a signal's action, the locking of a byte of a file, and the mapping of a file. Each
-//! bpf() call passes only the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel treats the
+//! These are bpf(2), the setting of a signal's action, the locking of a byte of a file, the mapping of a file, and
+//! requests to USB devices and to hidraw nodes. Each bpf() call passes only the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel treats the
 //! missing rest as zeros.
 #![allow(unsafe_code)]
 
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
+use std::time::Duration;
 
 use hidbpf_prelink::{CoreRelocation, FunctionInfo, Instruction, MapAttributes};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -91,6 +92,66 @@ pub(crate) fn lock_byte(file: BorrowedFd<'_>, at: u64) -> io::Result<bool> {
             error if [Some(libc::EAGAIN), Some(libc::EACCES)].contains(&error.raw_os_error()) => Ok(false),
             error => Err(error),
         },
+    }
+}
+
+/// `struct usbdevfs_ctrltransfer` (include/uapi/linux/usbdevice_fs.h).
+#[repr(C)]
+struct ControlTransfer {
+    kind: u8,
+    request: u8,
+    value: u16,
+    index: u16,
+    length: u16,
+    /// In milliseconds. 0 means to wait for ever.
+    timeout: u32,
+    data: *mut libc::c_void,
+}
+
+/// Returns the number of a request that the kernel reads from and writes to (`_IOWR()`, include/uapi/asm-generic/ioctl.h).
+const fn read_write(kind: u8, number: u8, size: usize) -> u32 {
+    3 << 30 | (size as u32) << 16 | (kind as u32) << 8 | number as u32
+}
+
+/// Reads a string descriptor in US English from the USB device of a node, into `answer`. Returns its size in bytes.
+///
+/// It is the only request to USB devices that this crate can make.
+///
+/// # Errors
+/// As for USBDEVFS_CONTROL (Documentation/driver-api/usb/usb.rst): EPIPE if the device refuses, ETIMEDOUT, ENODEV.
+pub(crate) fn usb_string(node: BorrowedFd<'_>, index: u8, timeout: Duration, answer: &mut [u8]) -> io::Result<usize> {
+    const CONTROL: u32 = read_write(b'U', 0, size_of::<ControlTransfer>());
+    /// The device sends; a standard request; to the device (USB 2.0, table 9-2).
+    const FROM_DEVICE: u8 = 0x80;
+    const GET_DESCRIPTOR: u8 = 6;
+    const STRING: u16 = 3;
+    const US_ENGLISH: u16 = 0x0409;
+    let mut transfer = ControlTransfer {
+        kind: FROM_DEVICE,
+        request: GET_DESCRIPTOR,
+        value: STRING << 8 | u16::from(index),
+        index: US_ENGLISH,
+        length: u16::try_from(answer.len()).map_err(io::Error::other)?,
+        timeout: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1),
+        data: answer.as_mut_ptr().cast(),
+    };
+    // SAFETY: the kernel writes at most `length` bytes to `data`, which outlives the call, as the struct does.
+    match unsafe { libc::ioctl(node.as_raw_fd(), libc::Ioctl::from(CONTROL), &raw mut transfer) } {
+        size @ 0.. => Ok(size as usize),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets a feature report, which begins with its id, through a hidraw node (HIDIOCSFEATURE, Documentation/hid/hidraw.rst).
+///
+/// # Errors
+/// As for the transport: EPIPE if a USB device refuses.
+pub(crate) fn set_feature(node: BorrowedFd<'_>, report: &[u8]) -> io::Result<()> {
+    let request = read_write(b'H', 6, report.len());
+    // SAFETY: the kernel reads as many bytes as the request's number says, which outlive the call.
+    match unsafe { libc::ioctl(node.as_raw_fd(), libc::Ioctl::from(request), report.as_ptr()) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -102,6 +102,21 @@ impl System {
         self.set_up_marks().join(device.as_str())
     }
 
+    /// Returns the directory with the records of mode switches: [`crate::usb`].
+    pub fn mode_switches(&self) -> PathBuf {
+        self.run.join("mode-switch")
+    }
+
+    /// Returns the directory with a file for each device whose mode was switched. The udev rules import the files.
+    pub fn answers_dir(&self) -> PathBuf {
+        self.run.join("answers")
+    }
+
+    /// Returns a device's file in [`System::answers_dir`].
+    pub fn answers(&self, device: &HidName) -> PathBuf {
+        self.answers_dir().join(device.as_str())
+    }
+
     /// Returns the directory of the marks of [`crate::settled`].
     pub(crate) fn settled_marks(&self) -> PathBuf {
         self.run.join("settled")

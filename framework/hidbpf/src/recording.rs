@@ -23,7 +23,7 @@ pub fn judge(manifest: &Manifest, device: &RecordedDevice, properties: &BTreeMap
         interface: interface.map(Some),
         kernel_driver: KernelDriver::Any,
         original: Some(&device.descriptor),
-        property: &|name| properties.get(name).cloned(),
+        property: Some(&|name| properties.get(name).cloned()),
     };
     judge_subject(manifest, &subject)
 }

@@ -39,6 +39,10 @@ pub const STATE: &str = "/run/hidbpf/devices";
 /// The folder with hidbpf's marks for devices for which another binding changes nothing.
 const SETTLED: &str = "/run/hidbpf/settled";
 
+/// The folders with records of mode switches, and with the answers that udev imports.
+const MODE_SWITCHES: &str = "/run/hidbpf/mode-switch";
+const ANSWERS: &str = "/run/hidbpf/answers";
+
 /// The folder with a file for each device that has a driver with a setup.
 const SET_UP_MARKS: &str = "/run/hidbpf/setup";
 
@@ -438,9 +442,15 @@ impl Bench {
         }
         let mut left = Vec::new();
         self.mood = Mood::default();
-        for (what, place) in
-            [("device", HID_DEVICES), ("pin", PINS), ("state", STATE), ("mark", SET_UP_MARKS), ("mark", SETTLED)]
-        {
+        for (what, place) in [
+            ("device", HID_DEVICES),
+            ("pin", PINS),
+            ("state", STATE),
+            ("mark", SET_UP_MARKS),
+            ("mark", SETTLED),
+            ("record", MODE_SWITCHES),
+            ("answers", ANSWERS),
+        ] {
             for path in entries(Path::new(place))? {
                 // The machine may have real devices.
                 if what == "device" && !path.canonicalize().is_ok_and(|device| is_virtual(&device)) {

@@ -104,6 +104,12 @@ impl Request {
         }
     }
 
+    /// Returns the index of the requested string, if any.
+    pub fn string(&self) -> Option<u8> {
+        let [index, kind] = self.value.to_le_bytes();
+        (self.kind == TO_HOST && self.request == GET_DESCRIPTOR && kind == STRING).then_some(index)
+    }
+
     /// Returns true if it gets or sets a report.
     pub fn is_for_report(&self) -> bool {
         self.report().is_some()
@@ -205,11 +211,8 @@ impl Event {
     /// Returns the index of the requested string, if any.
     pub fn string(&self) -> Option<u8> {
         match self {
-            Event::Request(Request { kind: TO_HOST, request: GET_DESCRIPTOR, value, .. }) => {
-                let [index, kind] = value.to_le_bytes();
-                (kind == STRING).then_some(index)
-            }
-            _ => None,
+            Event::Request(request) => request.string(),
+            Event::Output { .. } => None,
         }
     }
 }

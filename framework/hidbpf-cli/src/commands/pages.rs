@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::exports::Export;
+use hidbpf::mode_switch::declaration::Step;
 use hidbpf::object::DriverObject;
 
 use super::Context;
@@ -84,6 +85,8 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     };
     let export = |export: &Export| format!("`{}`: {}", export.property, export.range());
     row_of(&mut text, "udev properties it exports", manifest.exports.iter().map(export).collect());
+    let switch = manifest.mode_switch.iter().flat_map(|switch| &switch.steps);
+    row_of(&mut text, "mode switch", switch.map(Step::words).collect());
     row_of(&mut text, "fields it needs", manifest.fields.iter().map(ToString::to_string).collect());
     if !manifest.options.is_empty() {
         text += "\nOptions, set by `hidbpf set` or in the [configuration](../configuration.md):\n\n\

@@ -7,6 +7,7 @@ use hidbpf::effect::DescriptorEffect;
 use hidbpf::loader::LoaderKind;
 use hidbpf::manager::{Condition, DeviceStatus, DriverStatus, LeftOff, Manager};
 use hidbpf::names::DriverName;
+use hidbpf::state::SwitchState;
 use hidbpf::text::Printable;
 
 use super::Context;
@@ -41,6 +42,16 @@ impl fmt::Display for Lines<'_> {
                 }
                 for (property, value) in &driver.exports {
                     writeln!(f, "    gives it the udev property {property}={value}")?;
+                }
+            }
+            for SwitchState { driver, answers, problem } in &device.mode_switches {
+                let told: Vec<String> =
+                    answers.iter().map(|(name, value)| format!("{name}={}", Printable(value))).collect();
+                match problem {
+                    None => writeln!(f, "  {driver}: mode switched, {}", told.join(", "))?,
+                    Some(problem) => {
+                        writeln!(f, "  {driver}: {}\n    {}", Printable(&problem.message), Printable(&problem.hint))?;
+                    }
                 }
             }
             for LeftOff { driver, reason, hint } in &device.left_off {

@@ -35,6 +35,11 @@ pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
         None => Manager::new(&context.system).attached_devices(),
     };
     let names = names.map_err(|error| told(vec![error]))?;
+    // A kernel driver that was bound has not changed the mode of the whole device.
+    let mut failed = match syspath {
+        Some(_) => Vec::new(),
+        None => Manager::new(&context.system).switch_modes_again(),
+    };
     let event = syspath.and_then(|_| std::env::var("SEQNUM").ok()?.parse().ok());
     let results = std::thread::scope(|scope| {
         let again = |name| move || Manager::new(&context.system).set_up_again(name, event);
@@ -42,7 +47,6 @@ pub fn resume(context: &Context, syspath: Option<&Path>) -> Outcome {
         let panicked = || Err(Error::new(ErrorKind::Io, "failed to set up a device again: a thread panicked"));
         asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>()
     });
-    let mut failed = Vec::new();
     for result in results {
         match result {
             Ok(reports) => reports.iter().for_each(SetUpReport::tell),

@@ -75,8 +75,10 @@ impl<L: Loader> Manager<'_, L> {
             }
             report.failed.push(error);
         }
-        locked.keep_properties(&drivers);
         let query = Query { config: &config, generation: Ok(generation), exclusion, just_bound: event == Event::Bind };
+        // Before any rule about properties is judged, because the answers are such properties.
+        locked.switch_modes(&query, &drivers, |_| Asked::No);
+        locked.keep_properties(&drivers);
         let (decisions, unread) = locked.decide(&query, &drivers, |_| Asked::No).into_parts();
         match unread {
             Some(error) if error.kind() == ErrorKind::Gone => {

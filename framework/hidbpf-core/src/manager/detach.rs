@@ -14,6 +14,7 @@ use crate::object::Hook;
 use crate::pins;
 use crate::state::{DeviceLock, DeviceState};
 use crate::uevents::{Rebound, Uevents};
+use crate::usb;
 
 impl<L: Loader> Manager<'_, L> {
     /// Removes the pins and the state of a device. udev requests this when a HID device is unplugged.
@@ -24,6 +25,9 @@ impl<L: Loader> Manager<'_, L> {
         let remove = || {
             let lock = DeviceLock::take(self.system, name)?;
             pins::unpin_all(self.system, name)?;
+            if self.system.answers(name).exists() {
+                usb::record::forget(self.system, name)?;
+            }
             DeviceState::forget(self.system, &lock)
         };
         remove().map_err(|error| error.during(Step::CleanUp).on(name))

@@ -65,7 +65,7 @@ impl<'a> Facts<'a> {
             is_automatic: driver.manifest.is_automatic(),
             fixes_descriptor: version.fixes_descriptor(),
             // For a device that the kernel refuses, the driver's own descriptor hook lets a kernel driver bind.
-            needs_binding: (has_event_hook || version.has_setup)
+            needs_binding: (has_event_hook || version.has_setup || version.manifest.mode_switch.is_some())
                 && !(version.fixes_descriptor() && self.device.is_refused()),
             unsupported,
             standing,

@@ -20,7 +20,7 @@ use crate::names::DriverName;
 use crate::object::Hook;
 use crate::pins;
 use crate::policy::{Asked, Decision};
-use crate::state::{DeviceState, DriverState, RecordedFailure};
+use crate::state::{DeviceState, DriverState, RecordedFailure, SwitchState};
 
 /// The status of a device that hidbpf manages.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +34,8 @@ pub struct DeviceStatus {
     pub present: bool,
     /// The drivers on it.
     pub drivers: Vec<DriverStatus>,
+    /// The mode switches of the USB device that it is an interface of.
+    pub mode_switches: Vec<SwitchState>,
     /// The drivers that a user detached.
     #[serde(rename = "taken-off")]
     pub unloaded: Vec<DriverName>,
@@ -228,9 +230,10 @@ impl<L: Loader> Manager<'_, L> {
             (None, Some(state)) => state.hid_name.clone(),
             (None, None) => String::new(),
         };
-        let (unloaded, failures) = state.map(|state| (state.unloaded, state.failures)).unwrap_or_default();
-        let present = device.is_some();
-        Ok(DeviceStatus { device: name.clone(), hid_name, present, drivers, unloaded, left_off, failures })
+        let lists = state.map(|state| (state.mode_switches, state.unloaded, state.failures));
+        let (mode_switches, unloaded, failures) = lists.unwrap_or_default();
+        let (device, present) = (name.clone(), device.is_some());
+        Ok(DeviceStatus { device, hid_name, present, drivers, mode_switches, unloaded, left_off, failures })
     }
 }
 

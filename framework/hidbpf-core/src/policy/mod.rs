@@ -59,7 +59,7 @@ pub struct DriverFacts<'a> {
     pub is_automatic: bool,
     /// Whether it has a descriptor hook.
     pub fixes_descriptor: bool,
-    /// Whether it needs a bound kernel driver, because it has an event hook or a setup.
+    /// Whether it needs a bound kernel driver, because it has an event hook, a setup or a mode switch.
     pub needs_binding: bool,
     /// Why it can't run on this kernel, and a hint.
     pub unsupported: Option<(String, String)>,

@@ -49,6 +49,7 @@ impl Fields<'_> {
             "taken-off" => each(value, &mut state.unloaded),
             "set" => one(value, &mut state.set),
             "failures" => each(value, &mut state.failures),
+            "mode-switches" => self.version == Some(VERSION) && each(value, &mut state.mode_switches),
             "drivers" => self.version == Some(VERSION) && each(value, &mut state.drivers),
             _ => self.version.is_some_and(|version| version > VERSION),
         };

@@ -66,6 +66,10 @@ pub const REFUSED: Fixture = fixture!("bench-refused");
 /// Has rules about the device's name and its kernel driver.
 pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");
+/// Reads strings of a tablet, as Huion's are switched.
+pub const SWITCH: Fixture = fixture!("bench-switch");
+/// Sends a report to a tablet, and reads a string, as UGEE's are switched.
+pub const SWITCH_UGEE: Fixture = fixture!("bench-switch-ugee");
 /// Sends a report that is shorter than declared.
 pub const SHORT: Fixture = fixture!("bench-short");
 pub const STUBBORN: Fixture = fixture!("bench-stubborn");

@@ -3,6 +3,7 @@
 mod faulty;
 mod host;
 mod many;
+mod mode_switch;
 mod sleep;
 mod special;
 mod tablet;
@@ -11,5 +12,5 @@ use super::Case;
 
 /// Returns all of them.
 pub fn cases() -> Vec<Case> {
-    [host::CASES, sleep::CASES, faulty::CASES, many::CASES, special::CASES].concat()
+    [host::CASES, sleep::CASES, faulty::CASES, many::CASES, mode_switch::CASES, special::CASES].concat()
 }
