@@ -432,3 +432,29 @@ fn events_belong_to_the_device_that_was_asked_for() {
     assert_eq!((read.form, read.recording.events.len()), ("debugfs events", 1));
     assert_eq!(read.origins[0].title, "0003:1A2C:2124.002D");
 }
+
+/// The forms of posts on GitHub: btmon with the pieces so far, bluetoothctl with its prompt, and a serial monitor with times.
+#[test]
+fn output_is_read_with_the_prompts_and_times_around_it() {
+    let hex = SMALL.replace(' ', "");
+    let (first, rest) = hex.split_at(12);
+    let btmon = format!(
+        "      ATT: Read Request (0x0a) len 2\n        Handle: 0x0031 Type: Report Map (0x2a4b)\n      ATT: Read Response (0x0b) len 4\n        Value[4]: {first}\n      ATT: Read Blob Response (0x0d) len 3\n        Value[3]: {rest}\n        Long Value[7]: {hex}\n"
+    );
+    let prompt = "[K380:/service0021/char0022]# ";
+    let bluetoothctl = format!(
+        "[K380]# gatt.select-attribute /org/bluez/hci0/dev_C6/service0021/char0022\n{prompt}    UUID: 00002a4b-0000-1000-8000-00805f9b34fb\n{prompt}    Value:\n{prompt}  {SMALL}      .......\n{prompt}    Flags: read\n{prompt}[CHG] Attribute /org/bluez/hci0/dev_C6/service0021/char0022 Value:\n{prompt}  {SMALL}      .......\n{prompt}  {SMALL}      .......\n"
+    );
+    let serial =
+        "0000: 05 01 09 02 \n17:26:59.770 -> 0004: a1 01 c0 \n17:26:59.770 -> Usage Page Gen Desktop Ctrls(01)\n";
+    let log = "INFO Item count: 4\nINFO Byte Number:    0h (   0d)\n  Data Field: 05 01\n  Mnemonic:  Usage Page\nINFO Byte Number:    2h (   2d)\n  Data Field: 09 02\n  Data Field: A1 01\n  Data Field: C0\n";
+    for (text, form) in [
+        (btmon.as_str(), "Bluetooth attributes"),
+        (&bluetoothctl, "Bluetooth attributes"),
+        (serial, "hex dump"),
+        (log, "USB-IF compliance log"),
+    ] {
+        let posted = read(text);
+        assert_eq!((posted.form, descriptors(&posted)), (form, vec![SMALL.to_owned()]), "{text}");
+    }
+}

@@ -62,12 +62,19 @@ fn attributes(text: &Text) -> Result<Reading, Unreadable> {
             state.is_notification = true;
         } else if start.contains("Read Blob Response") || start.contains("Read Response") {
             state.is_notification = false;
+        } else if start.starts_with("Long Value[") {
+            // btmon repeats the pieces so far.
         } else if let Some(at) = value_at(&line.text) {
             let is_report =
                 state.is_notification || start.starts_with("Notification") || start.starts_with("Indication");
             let mut bytes = values(&line.after(at))?;
             while let Some(more) = lines.next_if(|line| is_hex_row(&line.text)) {
                 bytes.extend(row(&more.text));
+            }
+            // bluetoothctl prints a value twice at times.
+            let (half, rest) = bytes.split_at(bytes.len() / 2);
+            if half == rest && is_descriptor(half) {
+                bytes.truncate(bytes.len() / 2);
             }
             state.value(bytes, is_report, line)?;
             state.is_notification = false;

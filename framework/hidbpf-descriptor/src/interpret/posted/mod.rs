@@ -17,6 +17,7 @@ mod array;
 mod base64;
 mod bluetooth;
 mod comments;
+mod compliance;
 mod debugfs;
 mod draft;
 mod dump;
@@ -129,7 +130,7 @@ struct Form {
 }
 
 /// The forms of text, in the order in which they are tried: those with a mark of their own come first.
-const TEXT_FORMS: [Form; 19] = [
+const TEXT_FORMS: [Form; 20] = [
     Form { name: "hid-recorder", read: hid_recorder::read, decides: true },
     Form { name: "usbhid-dump", read: usbhid_dump::read, decides: true },
     Form { name: "lsusb -v", read: lsusb::read, decides: false },
@@ -140,6 +141,7 @@ const TEXT_FORMS: [Form; 19] = [
     Form { name: "Bluetooth attributes", read: bluetooth::read, decides: false },
     Form { name: "debugfs events", read: debugfs::read_events, decides: false },
     Form { name: "debugfs rdesc", read: debugfs::read, decides: false },
+    Form { name: "USB-IF compliance log", read: compliance::read, decides: true },
     Form { name: "hidrd XML", read: hidrd::read, decides: true },
     Form { name: "input events", read: unusable::read, decides: true },
     Form { name: "kernel log", read: kernel_log::read, decides: false },

@@ -77,6 +77,11 @@ impl Text {
             .collect();
         unquote(&mut lines);
         for line in &mut lines {
+            if let Some(start) = start_of_output(&line.text) {
+                *line = line.after(start);
+            }
+        }
+        for line in &mut lines {
             let start = line.text.trim_start();
             if start.starts_with("```") || start.starts_with("~~~") {
                 line.text.clear();
@@ -141,6 +146,21 @@ fn plain(line: &str) -> String {
         }
     }
     plain
+}
+
+/// Returns where the text begins behind the time of a serial monitor, `17:26:59.770 -> `, or the prompt of bluetoothctl,
+/// `[K380:/service0021/char0022]# `.
+fn start_of_output(line: &str) -> Option<usize> {
+    let time = line.split_once(" -> ").filter(|(time, _)| {
+        let is_of_time = |b: u8| b.is_ascii_digit() || b == b':' || b == b'.';
+        time.matches(':').count() == 2 && time.trim_start().bytes().all(is_of_time)
+    });
+    let prompt = || {
+        let (name, rest) = line.strip_prefix('[')?.split_once(']')?;
+        rest.strip_prefix("# ").or_else(|| rest.strip_prefix("> ")).filter(|_| !name.is_empty())
+    };
+    let rest = time.map(|(_, rest)| rest).or_else(prompt)?;
+    Some(line.len() - rest.len())
 }
 
 /// Removes the `>` with which mails and forums quote, if most lines have it.
