@@ -1,5 +1,7 @@
 //! Controls under the wrong kind of device.
 
+use std::ops::RangeInclusive;
+
 use crate::hex::HexBytes;
 use crate::interpret::descriptor::Anatomy;
 use crate::interpret::item::ItemKind;
@@ -16,6 +18,9 @@ pub(super) const JOYSTICK: Usage = Usage(0x0001_0004);
 pub(super) const GAMEPAD: Usage = Usage(0x0001_0005);
 /// System Multi-Axis Controller.
 const KNOB: Usage = Usage(0x0001_000e);
+/// Keyboard A to Keyboard Z.
+const LETTERS: RangeInclusive<u32> = 0x0007_0004..=0x0007_001d;
+const CONTACT_COUNT: Usage = Usage(0x000d_0054);
 const SLIDER: Usage = Usage(0x0001_0036);
 const DIAL: Usage = Usage(0x0001_0037);
 const WHEEL: Usage = Usage(0x0001_0038);
@@ -126,12 +131,22 @@ fn button_page<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     const PAGE_CONSUMER: i64 = 0x0c;
     /// No device has as many buttons.
     const MANY: u32 = 64;
+    /// Play, Pause, Record and those after them.
+    const TRANSPORT: u16 = 0xb0;
     let usages = &seen.field.usages;
     let is_button = usages.get(0).is_some_and(|usage| usage.page() == PAGE_BUTTON);
-    if seen.application() != CONSUMER_CONTROL || !is_button || seen.field.flags.is_variable() || usages.len() < MANY {
+    if seen.application() != CONSUMER_CONTROL || !is_button {
         return None;
     }
-    let what = format!("a Consumer Control selects from {} buttons, which are the numbers of its keys", usages.len());
+    let what = match seen.field.flags.is_variable() {
+        false if usages.len() >= MANY => {
+            format!("a Consumer Control selects from {} buttons, which are the numbers of its keys", usages.len())
+        }
+        true if usages.iter().take(32).any(|usage| usage.id() >= TRANSPORT) => {
+            "the buttons of a Consumer Control have the numbers of its keys".to_owned()
+        }
+        _ => return None,
+    };
     let finding = Finding::in_field(&rules::BUTTON_PAGE, Certainty::Likely, seen, what);
     let repair = view.unshared(seen.usage_page).and_then(|item| Repair::value(item, PAGE_CONSUMER));
     Some(finding.with(repair))
@@ -163,11 +178,18 @@ pub(super) fn check_pads(recording: &Recording, device: usize, view: &View<'_>) 
         let anatomy = Anatomy::of(&other.descriptor);
         View::of(&anatomy).fields.iter().any(|seen| seen.is_input() && [PEN, DIGITIZER].contains(&seen.application()))
     };
+    // Screens have single keys: the Windows button, and the buttons of a pen's clip, which are F13 to F24.
+    let has_letters = |seen: &&Seen<'_>| seen.field.usages.iter().take(256).any(|usage| LETTERS.contains(&usage.0));
     let keys = |seen: &&Seen<'_>| seen.is_input() && seen.application() == KEYBOARD && !seen.field.is_padding();
+    view.fields.iter().filter(keys).find(has_letters)?;
     let seen = view.fields.iter().find(keys)?;
+    // A touch screen of a computer can have a keyboard that nothing sends.
+    let counts = |seen: &Seen<'_>| seen.field.usages.iter().take(8).any(|usage| usage == CONTACT_COUNT);
+    let has_fingers = view.fields.iter().any(|seen| seen.is_input() && counts(seen));
+    let certainty = if has_fingers { Certainty::Possible } else { Certainty::Likely };
     recording.devices.iter().filter(is_sibling).any(has_pen).then(|| {
-        let what = "a tablet with a pen has a keyboard too, which is its pad in all known devices";
-        Finding::in_field(&rules::PAD_KEYBOARD, Certainty::Likely, seen, what)
+        let what = "a tablet with a pen has a keyboard too, which is its pad in most known devices";
+        Finding::in_field(&rules::PAD_KEYBOARD, certainty, seen, what)
     })
 }
 

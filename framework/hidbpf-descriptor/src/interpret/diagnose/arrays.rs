@@ -16,7 +16,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     });
     let arrays = arrays.filter(|seen| !seen.field.usages.iter().next().is_some_and(is_vendors));
     arrays
-        .flat_map(|seen| [bits(seen).or_else(|| wide(seen)).or_else(|| range(view, seen)), shifted(seen)])
+        .flat_map(|seen| [bits(seen).or_else(|| wide(seen)).or_else(|| range(view, seen)), shifted(seen), few(seen)])
         .flatten()
         .collect()
 }
@@ -106,5 +106,28 @@ fn shifted(seen: &Seen<'_>) -> Option<Finding> {
     let what = format!("value {minimum} selects usage {first:#04x} ({}), so that each key is one too high", span.first);
     let item = seen.usages.iter().find(|item| matches!(item.kind, ItemKind::UsageMinimum(_)));
     let repair = item.and_then(|item| Repair::value(item, minimum));
-    Some(Finding::in_field(&rules::ARRAY_SHIFTED, Certainty::Certain, seen, what).with(repair))
+    // If the range has no spare value, the device may send the keys' numbers less one.
+    let certainty = match field.logical.maximum == i64::from(span.last().id()) {
+        true => Certainty::Certain,
+        false => Certainty::Likely,
+    };
+    Some(Finding::in_field(&rules::ARRAY_SHIFTED, certainty, seen, what).with(repair))
+}
+
+/// Finds arrays whose last usage is a little below their highest value. The kernel drops the values between.
+fn few(seen: &Seen<'_>) -> Option<Finding> {
+    /// More is a range that was rounded up.
+    const FEW: i64 = 16;
+    let field = seen.field;
+    let [span] = field.usages.spans() else { return None };
+    let (last, maximum) = (i64::from(span.last().id()), field.logical.maximum);
+    let is_direct = i64::from(span.first.id()) == field.logical.minimum;
+    let is_rounded = (maximum as u64 + 1).is_power_of_two();
+    if !is_direct || is_rounded || last >= maximum || maximum - last > FEW || field.size < 8 || span.count < 8 {
+        return None;
+    }
+    let what = format!("the values up to {maximum:#04x} have usages up to {last:#04x}, and the kernel drops the rest");
+    let item = seen.usages.iter().find(|item| matches!(item.kind, ItemKind::UsageMaximum(_)));
+    let repair = item.and_then(|item| Repair::value(item, maximum));
+    Some(Finding::in_field(&rules::ARRAY_FEW, Certainty::Possible, seen, what).with(repair))
 }

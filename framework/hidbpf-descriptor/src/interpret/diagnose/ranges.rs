@@ -2,11 +2,15 @@
 
 use crate::interpret::usage::Usage;
 
+use super::applications::{GAMEPAD, JOYSTICK};
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
 /// Hat switch of the page Generic Desktop.
 pub(super) const HAT: Usage = Usage(0x0001_0039);
+
+/// The flag of main items: HID 1.11, section 6.2.2.5.
+const RELATIVE: u8 = 4;
 
 pub(super) const MULTI_AXIS: Usage = Usage(0x0001_0008);
 
@@ -110,6 +114,10 @@ fn one_way<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     }
     let what = format!("a movement has the range {}, without negative values", field.logical);
     let mut finding = Finding::in_field(&rules::ONE_WAY, Certainty::Likely, seen, what);
+    if [JOYSTICK, GAMEPAD].contains(&seen.application()) {
+        // The range is that of positions.
+        return Some(finding.with(Repair::flags(seen.main, RELATIVE, 0)));
+    }
     let highest = (1_i64 << (field.size.min(16) - 1)) - 1;
     let unshared = view.unshared(seen.logical_minimum);
     finding.repairs.extend(unshared.and_then(|item| Repair::value(item, -highest)));
@@ -126,7 +134,6 @@ fn one_way<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
 
 /// Finds relative axes of a controller that holds a position.
 fn controller(seen: &Seen<'_>) -> Option<Finding> {
-    const RELATIVE: u8 = 4;
     let usage = seen.field.usages.get(0)?;
     let is_position = usage.page() == 0x01 && (0x30..=0x35).contains(&usage.id());
     if seen.application() != MULTI_AXIS || !is_position {

@@ -52,6 +52,9 @@ rules! {
     ARRAY_SHIFTED = "array-shifted",
         "Each key types the next one.",
         "HID 1.11, section 6.2.2.5; hid_input_array_field() in drivers/hid/hid-core.c";
+    ARRAY_FEW = "array-usages-too-few",
+        "The keys with the highest numbers are dropped.",
+        "HID 1.11, section 6.2.2.8; hid_input_array_field() in drivers/hid/hid-core.c";
     USAGES_REPEAT = "usages-repeat",
         "The last buttons do nothing, or act as the one before them.",
         "HID 1.11, section 6.2.2.8; hid_add_field() in drivers/hid/hid-core.c";
@@ -139,6 +142,9 @@ rules! {
     REVERSED = "usage-range-reversed",
         "Keys or buttons have the numbers of others.",
         "HID 1.11, section 6.2.2.8; hid_parser_local() in drivers/hid/hid-core.c";
+    PHYSICAL = "usages-for-physical-range",
+        "The wheel or axis does nothing, and other controls get its place.",
+        "HID 1.11, sections 6.2.2.7 and 6.2.2.8; hid_parser_local() in drivers/hid/hid-core.c";
     ARRAY_WIDE = "array-value-too-wide",
         "Keys after the first do nothing.",
         "HID 1.11, section 6.2.2.7; hid_field_extract() in drivers/hid/hid-core.c";

@@ -2,7 +2,7 @@
 
 use crate::hex::HexBytes;
 use crate::interpret::descriptor::{Anatomy, Descriptor};
-use crate::interpret::item::ItemKind;
+use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::parser::Note;
 use crate::report_type::ReportType;
 
@@ -46,8 +46,37 @@ fn cause(anatomy: &Anatomy, offset: usize) -> (&'static Rule, Vec<Repair>) {
             let repair = if depth > 0 { Repair::Replace { offset, old, new } } else { Repair::Remove { offset, old } };
             (&rules::CUT_OFF, checked(anatomy, vec![repair]))
         }
-        _ => (&rules::REFUSED, Vec::new()),
+        _ => (&rules::REFUSED, logical_range(anatomy, offset)),
     }
+}
+
+/// Returns the repair of a logical range that is the wrong way round, or whose maximum is called a minimum.
+fn logical_range(anatomy: &Anatomy, offset: usize) -> Vec<Repair> {
+    const MAXIMUM: u8 = 0x24;
+    const SIZE: u8 = 3;
+    let before = anatomy.items.iter().filter(|item| item.offset < offset);
+    let limits = before.filter(|item| matches!(item.kind, ItemKind::LogicalMinimum(_) | ItemKind::LogicalMaximum(_)));
+    let limits: Vec<&Item> = limits.collect();
+    let change = |item: &Item, new: Vec<u8>| Repair::Replace {
+        offset: item.offset,
+        old: HexBytes(item.bytes.clone()),
+        new: HexBytes(new),
+    };
+    let repairs = match limits.as_slice() {
+        [.., first, last]
+            if matches!((first.kind, last.kind), (ItemKind::LogicalMinimum(_), ItemKind::LogicalMinimum(_))) =>
+        {
+            let [prefix, data @ ..] = last.bytes.as_slice() else { return Vec::new() };
+            vec![change(last, [&[MAXIMUM | prefix & SIZE], data].concat())]
+        }
+        [.., first, last] if first.data() == [1] && last.data() == [0] && first.kind.name() != last.kind.name() => {
+            let with =
+                |item: &Item, data: u8| change(item, vec![item.bytes.first().copied().unwrap_or_default(), data]);
+            vec![with(first, 0), with(last, 1)]
+        }
+        _ => return Vec::new(),
+    };
+    checked(anatomy, repairs)
 }
 
 /// Returns repairs after which the kernel accepts the descriptor, or none.

@@ -78,6 +78,48 @@ fn arrays_are_repaired() {
 }
 
 #[test]
+fn ranges_with_the_wrong_items_are_repaired() {
+    let keys = |range: &str| format!("05 0c 09 01 a1 01 85 02 19 00 2a ff 0f {range} 75 10 95 01 81 00 c0");
+    repaired(&keys("15 00 16 ff 0f"), "refused certain 22", &keys("15 00 26 ff 0f"));
+    let buttons =
+        |range: &str| format!("05 01 09 02 a1 01 05 09 19 01 29 03 {range} 75 01 95 03 81 02 75 05 95 01 81 03 c0");
+    repaired(&buttons("15 01 25 00"), "refused certain 20", &buttons("15 00 25 01"));
+    let wheel = |range: &str| format!("05 01 09 02 a1 01 09 38 15 81 25 7f {range} 75 08 95 01 81 06 c0");
+    let findings = found(&wheel("19 81 29 7f"));
+    assert!(findings.contains(&"usages-for-physical-range likely 12".to_owned()), "{findings:?}");
+    let repairs = super::descriptor(&bytes(&wheel("19 81 29 7f"))).into_iter().flat_map(|finding| finding.repairs);
+    let applied = Repair::apply(&repairs.collect::<Vec<_>>(), &bytes(&wheel("19 81 29 7f")));
+    assert_eq!(applied, Some(bytes(&wheel("35 81 45 7f"))));
+    let few = |maximum: &str| format!("05 0c 09 01 a1 01 19 00 2a {maximum} 00 15 00 26 f9 00 75 08 95 01 81 00 c0");
+    repaired(&few("f5"), "array-usages-too-few possible 20", &few("f9"));
+    let media = |page: &str| {
+        format!("05 0c 09 01 a1 01 15 00 25 01 05 {page} 09 cd 09 b5 09 b6 09 b7 75 01 95 04 81 02 95 04 81 03 c0")
+    };
+    repaired(&media("09"), "consumer-keys-are-buttons likely 24", &media("0c"));
+    let stick = |flags: &str| format!("05 01 09 04 a1 01 15 00 26 ff 00 75 08 95 02 09 30 09 31 81 {flags} c0");
+    repaired(&stick("06"), "relative-one-way likely 19", &stick("02"));
+}
+
+/// A keyboard beside a pen is a pad if it has letters. The button of a screen and the keys of a pen's clip are not.
+#[test]
+fn a_single_key_beside_a_pen_is_not_a_pad() {
+    let pen = "05 0d 09 02 a1 01 85 01 09 20 a1 00 09 42 09 32 15 00 25 01 75 01 95 02 81 02 95 06 81 03 c0 c0";
+    let pad = |keys: &str| recorded(&format!("{pen} 05 01 09 06 a1 01 85 02 05 07 {keys} c0"), &[]);
+    let array = "19 00 29 65 15 00 25 65 75 08 95 06 81 00";
+    assert!(pad(array).contains(&"pad-is-keyboard []".to_owned()), "{:?}", pad(array));
+    let button = "09 e3 15 00 25 01 75 01 95 01 81 02 95 07 81 03";
+    assert!(!pad(button).contains(&"pad-is-keyboard []".to_owned()), "{:?}", pad(button));
+}
+
+#[test]
+fn padding_with_a_usage_is_padding() {
+    let pad = |constant: &str| {
+        format!("05 0d 09 05 a1 01 05 09 09 01 15 00 25 01 75 01 95 01 81 02 95 07 81 03 {constant} c0")
+    };
+    assert!(found(&pad("09 c5 75 08 95 02 81 03")).is_empty(), "{:?}", found(&pad("09 c5 75 08 95 02 81 03")));
+}
+
+#[test]
 fn usages_are_repaired() {
     repaired(
         &SOUND_MOUSE.replace("95 03 75 01 81 02 95 01 75 05", "95 05 75 01 81 02 95 01 75 03"),

@@ -15,12 +15,14 @@ const PAGE_DESKTOP: u16 = 0x01;
 pub(super) const PAGE_KEYBOARD: u16 = 0x07;
 const PAGE_BUTTON: u16 = 0x09;
 const PAGE_CONSUMER: u16 = 0x0c;
+const PAGE_DIGITIZERS: u16 = 0x0d;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let inputs = || view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding());
     let mut findings: Vec<Finding> = inputs().filter_map(repeat).collect();
-    findings.extend(inputs().filter_map(constant));
+    findings.extend(inputs().filter_map(|seen| constant(view, seen)));
     findings.extend(inputs().filter_map(reversed));
+    findings.extend(inputs().filter_map(physical));
     findings.extend(twice(view));
     findings
 }
@@ -58,7 +60,7 @@ fn repeat(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 /// Finds fields with usages that the kernel takes for padding.
-fn constant(seen: &Seen<'_>) -> Option<Finding> {
+fn constant(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     const CONSTANT: u8 = 1;
     const VARIABLE: u8 = 2;
     let usage = seen.field.usages.get(0)?;
@@ -66,11 +68,48 @@ fn constant(seen: &Seen<'_>) -> Option<Finding> {
     if !seen.field.flags.is_constant() || usage.page() >= 0xff00 || usage.id() == 0 {
         return None;
     }
+    // Touchpads by ELAN name bytes of padding so.
+    if usage.page() == PAGE_BUTTON && seen.field.size > 1 {
+        return None;
+    }
+    // Makers switch the touch of a device off so: no field of the report has a value.
+    let has_values = |other: &Seen<'_>| {
+        other.is_input() && other.report.id == seen.report.id && is_data(other) && other.field.usages.get(0).is_some()
+    };
+    if usage.page() == PAGE_DIGITIZERS && !view.fields.iter().any(has_values) {
+        return None;
+    }
     let what = format!("the field has the usages {} and is declared constant, so the kernel ignores it", seen.name());
     let is_button = usage.page() == PAGE_BUTTON && seen.field.size == 1;
     let (certainty, set) = if is_button { (Certainty::Likely, VARIABLE) } else { (Certainty::Possible, 0) };
     let finding = Finding::in_field(&rules::CONSTANT, certainty, seen, what);
     Some(finding.with(Repair::flags(seen.main, CONSTANT, set)))
+}
+
+/// Finds a usage range with the numbers of the logical range, beside the usage that the field has: a physical range was meant.
+fn physical(seen: &Seen<'_>) -> Option<Finding> {
+    const PHYSICAL_MINIMUM: u8 = 0x34;
+    const PHYSICAL_MAXIMUM: u8 = 0x44;
+    const SIZE: u8 = 3;
+    let is_single = |item: &&&Item| matches!(item.kind, ItemKind::Usage(_));
+    let of = |limit: Option<&Item>, fits: fn(&ItemKind) -> bool| {
+        let range = seen.usages.iter().find(|item| fits(&item.kind))?;
+        (range.data() == limit?.data()).then_some(*range)
+    };
+    let minimum = of(seen.logical_minimum, |kind| matches!(kind, ItemKind::UsageMinimum(_)))?;
+    let maximum = of(seen.logical_maximum, |kind| matches!(kind, ItemKind::UsageMaximum(_)))?;
+    let is_vendors = seen.field.usages.get(0).is_none_or(|usage| usage.page() >= 0xff00);
+    if !is_data(seen) || is_vendors || seen.field.size < 2 || seen.usages.iter().find(is_single).is_none() {
+        return None;
+    }
+    let what = "the field has a usage, and a range of usages with the numbers of its logical range";
+    let change = |item: &Item, prefix: u8| {
+        let (first, data) = item.bytes.split_first()?;
+        let new = HexBytes([&[prefix | first & SIZE], data].concat());
+        Some(Repair::Replace { offset: item.offset, old: HexBytes(item.bytes.clone()), new })
+    };
+    let finding = Finding::in_field(&rules::PHYSICAL, Certainty::Likely, seen, what).at(minimum.offset);
+    Some(finding.with(change(minimum, PHYSICAL_MINIMUM)).with(change(maximum, PHYSICAL_MAXIMUM)))
 }
 
 /// Finds a Usage Maximum in front of its Usage Minimum. The kernel lets such a range begin at 0.

@@ -121,13 +121,14 @@ impl<'a> View<'a> {
         View { fields }
     }
 
-    /// Returns a global item if only one field takes its value: a change of it would change the other fields too.
+    /// Returns a global item if only one field takes its value: a change of it would change the other fields too. Padding
+    /// has no use for any.
     pub fn unshared(&self, item: Option<&'a Item>) -> Option<&'a Item> {
         let offset = item?.offset;
         let takes = |seen: &&Seen<'_>| {
             let globals = [seen.logical_minimum, seen.logical_maximum, seen.usage_page, seen.unit];
             globals.into_iter().flatten().any(|global| global.offset == offset)
         };
-        item.filter(|_| self.fields.iter().filter(takes).count() <= 1)
+        item.filter(|_| self.fields.iter().filter(|seen| !seen.field.is_padding()).filter(takes).count() <= 1)
     }
 }
