@@ -10,6 +10,7 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::recorder::Recorder;
 use hidbpf::recording::Event;
+use hidbpf::system::System;
 
 use super::{Context, PATIENCE, interrupted};
 use crate::output::{self, Outcome};
@@ -35,7 +36,13 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>, hide_keys: bo
         output::stream(&mut to, &format!("# {caveat}\n"))?;
     }
     let mut recorded = recorder.device(&context.catalog());
-    let keys = if hide_keys { HiddenKeys::of(&[&recorded.descriptor, &device.current]) } else { None };
+    let keys = if hide_keys {
+        let others = interfaces(&context.system, &device)?;
+        let others: Vec<&[u8]> = others.iter().map(|other| other.current.as_slice()).collect();
+        HiddenKeys::beside(&[&recorded.descriptor, &device.current], &others)
+    } else {
+        None
+    };
     if hide_keys {
         HiddenSerials::new(&[&device.uniq]).hide_in(&mut recorded);
     }
@@ -65,4 +72,13 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>, hide_keys: bo
         eprintln!("{count} reports in {}", path.display());
     }
     Ok(())
+}
+
+/// Returns the interfaces of the USB device that a device is one of. Others have one interface.
+fn interfaces(system: &System, device: &Device) -> Result<Vec<Device>, Error> {
+    let place = |device: &Device| device.phys.rsplit_once("/input").map(|(place, _)| place.to_owned());
+    let Some(own) = place(device) else { return Ok(Vec::new()) };
+    let mut all = Device::all(system)?;
+    all.retain(|other| other.name.ids() == device.name.ids() && place(other).as_ref() == Some(&own));
+    Ok(all)
 }

@@ -28,7 +28,7 @@ fn is_key(span: &Span) -> bool {
 
 /// The bits of a device's input reports that stay. All others are cleared.
 ///
-/// A device without keys keeps all its reports. If a device has keys, a report keeps its ID and the values of standard controls such as
+/// A device without keys keeps all its reports. If a device has keys, or another interface of it has, a report keeps its ID and the values of standard controls such as
 /// axes, buttons and media keys. Everything else can hold a key, and is cleared: keys, padding, values of vendors, bytes
 /// after the declared ones, and reports that the descriptor does not declare.
 #[derive(Clone, Debug)]
@@ -51,12 +51,18 @@ impl HiddenKeys {
     /// Returns what to hide for a device with these descriptors: the original one, and those that drivers return. `None` if none of
     /// them declares a key.
     pub fn of(descriptors: &[&[u8]]) -> Option<HiddenKeys> {
+        HiddenKeys::beside(descriptors, &[])
+    }
+
+    /// The same for one of several interfaces. `others` are the descriptors of the others: a vendor's interface beside a
+    /// keyboard can send the same keys.
+    pub fn beside(descriptors: &[&[u8]], others: &[&[u8]]) -> Option<HiddenKeys> {
         let has_keys = |bytes: &&[u8]| {
             let anatomy = crate::interpret::descriptor::Anatomy::of(bytes);
             let fields = anatomy.reports.into_iter().filter(|report| report.kind == ReportType::Input);
             fields.flat_map(|report| report.fields).any(|field| field.usages.spans().iter().any(is_key))
         };
-        if !descriptors.iter().any(has_keys) {
+        if !descriptors.iter().chain(others).any(has_keys) {
             return None;
         }
         let masks = descriptors.iter().map(|bytes| (bytes.to_vec(), masks(bytes))).collect();
@@ -157,6 +163,17 @@ mod tests {
     #[test]
     fn a_device_without_keys_keeps_everything() {
         assert!(HiddenKeys::of(&[&device()[..41], &[]]).is_none());
+    }
+
+    #[test]
+    fn an_interface_beside_a_keyboard_hides_what_vendors_mean() {
+        let (keyboard, vendor) = (device(), [&device()[..41], &device()[78..]].concat());
+        assert!(HiddenKeys::of(&[&vendor]).is_none());
+        let hidden = HiddenKeys::beside(&[&vendor], &[&keyboard]).unwrap();
+        for (mut report, expected) in [([1, 0xff, 0x85], [1, 0x01, 0x85]), ([3, 0x04, 0], [3, 0, 0])] {
+            hidden.hide(&vendor, &mut report);
+            assert_eq!(report, expected);
+        }
     }
 
     #[test]
