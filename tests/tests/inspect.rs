@@ -324,7 +324,7 @@ fn a_drivers_instructions_are_shown_with_the_lines_of_its_source() {
     for line in ["event_ops in struct_ops/hid_device_event:", "event_fmod in fmod_ret/hid_bpf_device_event:"] {
         assert!(shown.lines().any(|shown| shown == line), "`{line}` is missing in\n{shown}");
     }
-    for part in ["driver.bpf.c:", "call hid_bpf_get_data (kernel)", "exit", "&option_axis"] {
+    for part in ["driver.toml:", "call hid_bpf_get_data (kernel)", "exit", "&option_axis"] {
         assert!(shown.contains(part), "`{part}` is missing in\n{shown}");
     }
     assert!(!shown.contains("invalid instruction") && !shown.contains("without a relocation"), "{shown}");

@@ -70,7 +70,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let found = sources(&root).unwrap();
         for path in [
-            "drivers/mouse-invert-y/driver.bpf.c",
+            "drivers/huion-dial-2/driver.bpf.c",
             "framework/hidbpf/tests/objects/fixture.h",
             "hid-bpf-src/include/hidbpf/driver.h",
             "hid-bpf-src/tap.bpf.c",
