@@ -33,11 +33,9 @@ fn main() {
 }
 
 fn compile_fixtures(out: &Path) {
-    let clang = Clang::find().unwrap_or_else(|error| panic!("{error}"));
     let folders = hidbpf_build::driver_folders(Path::new(FIXTURES)).unwrap_or_else(|error| panic!("{error}"));
     for folder in folders {
-        let driver =
-            hidbpf_build::compile(&clang, &Sdk::Embedded, &folder, out).unwrap_or_else(|error| panic!("{error}"));
+        let driver = hidbpf_build::build(&Sdk::Embedded, &folder, out).unwrap_or_else(|error| panic!("{error}"));
         for warning in driver.warnings {
             println!("cargo::warning={warning}");
         }

@@ -100,6 +100,43 @@ fn a_new_driver_is_made_from_a_post() {
     }
 }
 
+/// What `new` writes without C becomes C to go on from, and a source in the kernel tree's form.
+#[test]
+fn a_repair_becomes_c() {
+    let desk = Desk::new();
+    let path = desk
+        .write("posted.hid", &format!("R: 52 {MOUSE}\nN: A mouse\nI: 3 058f 9410\nE: 000000.000000 4 18 00 00 01\n"));
+    let run = |arguments: &[&str]| {
+        hidbpf().args(arguments).current_dir(desk.0.path()).output().expect("the command can be run")
+    };
+    let read = |file: &str| fs::read_to_string(desk.0.path().join(file)).expect("it was written");
+    check(&run(&["new", "declared", "--from", &path, "--repair"]), 0, &[]);
+    let output = run(&["new", "repaired", "--from", &path, "--repair", "--c"]);
+    assert!(stdout(&output).contains("repaired/driver.bpf.c    the code, which has the repaired descriptor\n"));
+    let source = read("repaired/driver.bpf.c");
+    for words in ["* usages-repeat (certain): 5 values have 3 usages", "Buttons(1, 5)", "if (ctx->size == 52)"] {
+        assert!(source.contains(words), "`{words}` is missing in:\n{source}");
+    }
+    let output = run(&["new", "continued", "--from", "declared", "--c"]);
+    assert!(stdout(&output).contains("the code, which does the same as the manifest did\n"), "{}", stderr(&output));
+    assert!(read("continued/driver.bpf.c").contains("descriptor[15] = 0x05;"), "{}", read("continued/driver.bpf.c"));
+    assert!(!read("continued/driver.toml").contains("[[descriptor]]"), "{}", read("continued/driver.toml"));
+    for folder in ["declared", "repaired", "continued"] {
+        let output = run(&["build", folder]);
+        assert!(stdout(&output).contains("recordings/posted.hid: as expected"), "{folder}: {}", stderr(&output));
+    }
+    check(&run(&["new", "again", "--from", "continued", "--c"]), 1, &["is in C already: copy the folder"]);
+    check(&run(&["new", "again", "--from", "declared"]), 1, &["failed to create a driver from the driver in", "`--c`"]);
+    check(&run(&["new", "declared", "--from", "declared", "--c"]), 1, &["declared", "exists"]);
+    check(&run(&["export", "declared", "-o", "kernel.bpf.c"]), 0, &[]);
+    assert!(
+        read("kernel.bpf.c").contains("is_original(ctx, original_0, sizeof(original_0))"),
+        "{}",
+        read("kernel.bpf.c")
+    );
+    check(&run(&["build", "kernel.bpf.c"]), 0, &[]);
+}
+
 #[test]
 fn a_driver_runs_over_what_has_a_descriptor() {
     let desk = Desk::new();

@@ -45,7 +45,7 @@ fn check(driver: &str, recording: &Path, expected: &Path) -> Result<(), Failed> 
     let path = hidbpf_drivers::objects_dir().join(format!("{driver}.bpf.o"));
     let driver = DriverObject::read(&path)?;
     let object = Object::parse(driver.bytes())?;
-    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
+    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver, &device.into());
     let generations = object.generations();
     if !generations.contains(&Generation::StructOps) {
         return Err("the driver has no program for struct_ops kernels".into());

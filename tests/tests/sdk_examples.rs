@@ -22,7 +22,7 @@ fn each_example_does_what_its_recordings_expect() {
             let (recording, expected) = (Recording::read(&recording), Recording::read(&expected));
             let (recording, expected) =
                 (recording.expect("a recording can be read"), expected.expect("a recording can be read"));
-            let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
+            let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver, &device.into());
             for generation in object.generations() {
                 let replayed = replay::replay(&object, generation, &recording, settings);
                 let replayed = replayed.unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -84,6 +84,15 @@ fn recorded(manifest: &Manifest, folder: &Path) -> Result<(Vec<PathBuf>, Vec<Rec
     Ok((files, recorded))
 }
 
+/// Returns the descriptors in the recordings of a driver's folder.
+pub(crate) fn descriptors(folder: &Path) -> Result<Vec<Vec<u8>>, BuildError> {
+    let mut all = Vec::new();
+    for (path, _) in recordings::recordings(folder)? {
+        all.extend(Recording::read(&path)?.devices.into_iter().map(|device| device.descriptor));
+    }
+    Ok(all)
+}
+
 /// Returns the devices of a recording that the driver matches.
 fn devices(manifest: &Manifest, path: &Path) -> Result<Vec<Recorded>, BuildError> {
     let recording = Recording::read(path)?;

@@ -24,7 +24,9 @@ pub fn warnings(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<
         let recording = Recording::read(path)?;
         for (index, device) in recording.devices.iter().enumerate() {
             let reports = recording.events_of(index).map(|event| event.report.clone()).collect();
-            devices.push((device.into(), reports, replay::for_driver(Settings::of(device), &driver)));
+            let subject = device.into();
+            let settings = replay::for_driver(Settings::of(device), &driver, &subject);
+            devices.push((subject, reports, settings));
         }
     }
     if devices.is_empty() {

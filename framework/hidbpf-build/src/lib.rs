@@ -43,7 +43,7 @@ pub use folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE, driver_folders};
 pub use foreign::{ForeignDriver, SOURCE_SUFFIX, compile_foreign, object_path, write_foreign_headers};
 pub use recordings::{Checked, check, recordings, recordings_beside};
 pub use refused::Refused;
-pub use scaffold::{Chosen, Interface, scaffold, scaffold_repair};
+pub use scaffold::{Chosen, Form, Interface, scaffold, scaffold_c, scaffold_repair};
 
 /// The location of the SDK's headers.
 #[derive(Clone, Debug)]

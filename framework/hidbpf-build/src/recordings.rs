@@ -79,7 +79,7 @@ pub fn check(object: &Path, recordings: &[(PathBuf, PathBuf)]) -> Result<Vec<Che
         recording: recording.to_owned(),
         problem,
     };
-    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver);
+    let settings = |device: &RecordedDevice| replay::for_driver(Settings::of(device), &driver, &device.into());
     let mut checked = Vec::new();
     for (path, expected) in recordings {
         let recording = Recording::read(path)?;

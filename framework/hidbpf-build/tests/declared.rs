@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::Hex;
-use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::Recording;
+use hidbpf::recording::{RecordedDevice, Recording};
 use hidbpf::replay::{self, Object, Settings};
-use hidbpf_build::{Clang, Sdk, compile, compile_declared, declared_source, is_declared};
+use hidbpf_build::{
+    Clang, Sdk, compile, compile_declared, compile_foreign, declared_source, export, is_declared, object_path,
+};
 use tempfile::TempDir;
 
 const HEAD: &str = r#"device = "A mouse"
@@ -85,7 +86,7 @@ impl Folder {
     fn run_as_c(&self) -> (Vec<u8>, Vec<String>) {
         let source = declared_source(&self.path()).unwrap();
         let folder = self.root.path().join("as-c");
-        fs::create_dir(&folder).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         let manifest = fs::read_to_string(self.path().join("driver.toml")).unwrap();
         let cut = ["[[descriptor]]", "[[report]]"].iter().filter_map(|part| manifest.find(part)).min().unwrap();
         fs::write(folder.join("driver.toml"), &manifest[..cut]).unwrap();
@@ -105,9 +106,9 @@ fn results(object: &Path, recording: &str, options: &[(&str, i64)]) -> (Vec<u8>,
     let object = Object::parse(&bytes).unwrap();
     let recording = Recording::parse(Path::new("mouse.hid"), recording.as_bytes()).unwrap();
     let mut results = Vec::new();
-    for generation in [Generation::FmodRet, Generation::StructOps] {
-        let settings = |device: &_| {
-            let mut settings = replay::for_driver(Settings::of(device), &parsed);
+    for generation in object.generations() {
+        let settings = |device: &RecordedDevice| {
+            let mut settings = replay::for_driver(Settings::of(device), &parsed, &device.into());
             for (name, value) in options {
                 let name = format!("option_{name}");
                 let size = parsed.globals[&name].size;
@@ -119,7 +120,7 @@ fn results(object: &Path, recording: &str, options: &[(&str, i64)]) -> (Vec<u8>,
         let reports: Vec<String> = replayed.events.iter().map(|event| Hex(&event.report).to_string()).collect();
         results.push((replayed.devices[0].descriptor.clone(), reports));
     }
-    assert_eq!(results[0], results[1]);
+    assert!(results.iter().all(|result| *result == results[0]));
     results.remove(0)
 }
 
@@ -353,13 +354,197 @@ fn the_exported_c_changes_descriptors_too() {
         "append = \"c0 c0\"",
         "overwrite = [{ at = 3, bytes = \"01\" }, { at = 24, bytes = \"05 01 09 31 09 30 16 02 f8 26\" }]",
         "replace = \"05 01 09 06 a1 01 c0\"",
+        // Bytes move.
+        "remove = [{ at = 42, bytes = \"09 38\" }]",
+        "insert = [{ at = 8, bytes = \"a4\" }, { at = 68, bytes = \"b4\" }]",
+        "remove = [{ at = 24, bytes = \"05 01\" }]\ninsert = [{ at = 26, bytes = \"05 01 05 01\" }]\npatch = [{ at = 42, from = \"09 38\", to = \"09\" }]",
+        "insert = [{ at = 24, bytes = \"a4 b4 a4\" }]\nremove = [{ at = 42, bytes = \"09 38 15 81 25 7f\" }]\nappend = \"c0\"",
+        "remove = [{ at = 8, bytes = \"05 09 19 01\" }]\ninsert = [{ at = 48, bytes = \"a4 b4 a4 b4 a4 b4\" }]",
     ] {
         let folder = Folder::new(&format!("\n[[descriptor]]\n{declared}\n"), &[]);
         assert_eq!(folder.run_as_c(), folder.run(), "{declared}");
     }
-    let moves = Folder::new("\n[[descriptor]]\nremove = [{ at = 42, bytes = \"09 38\" }]\n", &[]);
-    let error = declared_source(&moves.path()).unwrap_err().to_string();
-    assert!(error.contains("driver.toml:15:11: this change moves bytes"), "{error}");
+}
+
+/// The kernel tree's form has a probe too, which compares the descriptor in place of its hash.
+#[test]
+fn a_driver_with_a_hash_is_exported() {
+    use hidbpf::manifest::Sha256;
+    let rule = format!("{RULE}rdesc-sha256 = \"{}\"\n", Sha256::of(&DESCRIPTOR));
+    let declared = "\n[[descriptor]]\nremove = [{ at = 42, bytes = \"09 38\" }]\n";
+    let folder = Folder::with_manifest(&format!("{HEAD}{rule}{declared}"), &[]);
+    let source = export(&folder.path()).unwrap();
+    let path = folder.root.path().join("exported.bpf.c");
+    fs::write(&path, source).unwrap();
+    let built = compile_foreign(&Clang::find().unwrap(), &path, &object_path(&path, None)).unwrap();
+    for file in built.objects() {
+        let object = Object::parse(DriverObject::read(file).unwrap().bytes()).unwrap();
+        for (descriptor, expected) in [
+            (DESCRIPTOR.to_vec(), Some(spliced(&[(42, 2, &[])]))),
+            (spliced(&[(3, 1, &[1])]), None),
+            (DESCRIPTOR[..68].to_vec(), None),
+        ] {
+            let recording = Recording::parse(Path::new("mouse.hid"), recording(&descriptor, &[]).as_bytes()).unwrap();
+            let generation = object.generations()[0];
+            let replayed = replay::replay(&object, generation, &recording, Settings::of);
+            let fixed = replayed.ok().map(|replayed| replayed.recording.devices[0].descriptor.clone());
+            assert_eq!(fixed.filter(|fixed| *fixed != descriptor), expected, "{generation}");
+        }
+    }
+}
+
+const PAD_RULE: &str = r#"
+[[match]]
+label = "pad"
+bus = "usb"
+vendor = 0x1209
+product = 2
+rdesc-size = 69
+"#;
+
+/// Two rules whose descriptors and reports look the same, for devices with other products.
+#[test]
+fn rules_are_told_apart_by_what_matched() {
+    let declared = r#"
+[[descriptor]]
+match = "mouse"
+patch = [{ at = 12, from = "29 08", to = "29 05" }]
+
+[[descriptor]]
+match = "pad"
+patch = [{ at = 12, from = "29 08", to = "29 06" }]
+
+[[report]]
+match = "mouse"
+id = 1
+do = [{ change = "Wheel", negate = true }]
+
+[[report]]
+match = ["pad"]
+do = [{ set = "byte 1", to = 7 }]
+"#;
+    let folder = Folder::with_manifest(&format!("{HEAD}{RULE}{PAD_RULE}{declared}"), &[]);
+    let mouse = recording(&DESCRIPTOR, &["01 00 00 00 00 05 00 00"]);
+    let of_product = |product: &str| mouse.replace("I: 3 1209 0001", &format!("I: 3 1209 {product}"));
+    assert_eq!(
+        folder.run_on(&of_product("0001"), &[]),
+        (spliced(&[(13, 1, &[5])]), vec!["01 00 00 00 00 fb 00 00".to_owned()])
+    );
+    assert_eq!(
+        folder.run_on(&of_product("0002"), &[]),
+        (spliced(&[(13, 1, &[6])]), vec!["01 07 00 00 00 05 00 00".to_owned()])
+    );
+    // No rule matches: the driver was forced onto the device.
+    assert_eq!(
+        folder.run_on(&of_product("0003"), &[]),
+        (DESCRIPTOR.to_vec(), vec!["01 00 00 00 00 05 00 00".to_owned()])
+    );
+    assert_eq!(folder.run_as_c(), folder.run());
+    let wrong = declared.replace("[\"pad\"]", "\"pda\"");
+    let error = Folder::with_manifest(&format!("{HEAD}{RULE}{PAD_RULE}{wrong}"), &[]).error();
+    assert!(
+        error.contains("driver.toml:35:9: no match rule has the label \"pda\": expected \"mouse\" or \"pad\""),
+        "{error}"
+    );
+}
+
+/// The fields of a rule are those of the devices that its match rules match.
+#[test]
+fn a_field_is_that_of_the_matched_device() {
+    let declared = "\n[[report]]\nmatch = \"pad\"\ndo = [{ change = \"Wheel\", negate = true }]\n";
+    let rule = PAD_RULE.replace("rdesc-size = 69", "rdesc-size = 71");
+    let folder = Folder::with_manifest(&format!("{HEAD}{RULE}{rule}{declared}"), &[]);
+    // The wheel comes first.
+    let pad = spliced(&[(42, 2, &[0x09, 0x30, 0x09, 0x38]), (26, 2, &[0x09, 0x38])]);
+    let pad = recording(&pad[..], &["01 00 05 00 00 00 00 00"]).replace("1209 0001", "1209 0002");
+    fs::write(folder.path().join("recordings/pad.hid"), &pad).unwrap();
+    assert_eq!(folder.run_on(&pad, &[]).1, ["01 00 fb 0f 00 00 00 00"]);
+}
+
+#[test]
+fn udev_properties_decide() {
+    let declared = r#"
+[[descriptor]]
+when = [{ property = "PAD_MODE", is = ["vendor*", "raw"] }]
+patch = [{ at = 12, from = "29 08", to = "29 05" }]
+
+[[report]]
+when = [{ property = "PAD_MODE", not = ["vendor*", "raw"] }]
+do = [{ set = "byte 1", to = 1 }]
+
+[[report]]
+when = [{ property = "PAD_MODE", is = "" }]
+do = [{ set = "byte 6", to = 9 }]
+"#;
+    let folder = Folder::new(declared, &["01 00 00 00 00 00 00 00"]);
+    let plain = fs::read_to_string(folder.path().join("recordings/mouse.hid")).unwrap();
+    let fixed = spliced(&[(13, 1, &[5])]);
+    for (property, descriptor, report) in [
+        ("vendor", fixed.as_slice(), "01 00 00 00 00 00 00 00"),
+        ("vendor 12", &fixed, "01 00 00 00 00 00 00 00"),
+        ("raw", &fixed, "01 00 00 00 00 00 00 00"),
+        ("raw1", &DESCRIPTOR, "01 01 00 00 00 00 00 00"),
+        ("vendo", &DESCRIPTOR, "01 01 00 00 00 00 00 00"),
+        ("", &DESCRIPTOR, "01 01 00 00 00 00 09 00"),
+    ] {
+        let text = match property {
+            "" => plain.clone(),
+            property => plain.replace("I: 3", &format!("# property PAD_MODE={property}\nI: 3")),
+        };
+        assert_eq!(folder.run_on(&text, &[]), (descriptor.to_vec(), vec![report.to_owned()]), "{property}");
+        fs::write(folder.path().join("recordings/mouse.hid"), &text).unwrap();
+        assert_eq!(folder.run_as_c(), folder.run(), "{property}");
+    }
+}
+
+/// A latching switch: each change becomes a press and a release, of two buttons. Another button stays as it is.
+#[test]
+fn a_change_becomes_a_press_and_a_release() {
+    let declared = r#"
+[[report]]
+id = 1
+do = [
+    { click = "Button 8", of = "Button 1", on = "fall" },
+    { click = "Button 1" },
+    { click = "byte 6", of = "Button 2", on = "both", to = 0x29 },
+    { set = "Button 2", to = 0 },
+]
+"#;
+    let head = HEAD.to_owned() + "requires = [\"struct-ops\"]\n";
+    let report = |buttons: u8, key: u8| format!("01 {buttons:02x} 00 00 00 00 {key:02x} 00");
+    let sent: Vec<String> = [0, 1, 1, 5, 4, 4, 6, 1].into_iter().map(|buttons| report(buttons, 0)).collect();
+    let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
+    let folder = Folder::with_manifest(&format!("{head}{RULE}{declared}"), &sent);
+    let expected = [
+        report(0, 0),
+        // Each press comes before the report itself.
+        report(1, 0),
+        report(0, 0),
+        report(0, 0),
+        report(4, 0),
+        report(0x84, 0),
+        report(4, 0),
+        report(4, 0),
+        report(4, 0x29),
+        report(4, 0),
+        report(1, 0x29),
+        report(0, 0),
+    ];
+    assert_eq!(folder.run().1, expected);
+    assert_eq!(folder.run_as_c(), folder.run());
+    let error = Folder::new(declared, &[]).error();
+    assert!(error.contains("driver.toml:17:15: a click sends a second report, which needs Linux 6.11"), "{error}");
+}
+
+/// A report of another size has its click too.
+#[test]
+fn a_report_that_is_cut_has_its_click() {
+    let declared = "\n[[report]]\nid = 1\ndo = [{ click = \"Button 1\" }, { length = 3 }]\n";
+    let head = HEAD.to_owned() + "requires = [\"struct-ops\"]\n";
+    let sent = ["01 01 02 00 00 00 00 00", "01 01 02 00 00 00 00 00"];
+    let folder = Folder::with_manifest(&format!("{head}{RULE}{declared}"), &sent);
+    assert_eq!(folder.run().1, ["01 01 02 00 00 00 00 00", "01 00 02", "01 00 02"]);
+    assert_eq!(folder.run_as_c(), folder.run());
 }
 
 #[test]
@@ -497,6 +682,23 @@ fn each_mistake_is_named_with_its_place() {
             "[[report]]\nwhen = [{ value = \"byte 1\" }]\ndo = [{ drop = true }]",
             "driver.toml:15:9: a condition needs one of",
         ),
+        (
+            "[[report]]\nwhen = [{ value = \"byte 1\", property = \"A\", is = 1 }]\ndo = [{ drop = true }]",
+            "driver.toml:15:9: a condition is about one of `option`, `property`, `value` and `size`",
+        ),
+        (
+            "[[report]]\nwhen = [{ property = \"A\", is = \"a*b\" }]\ndo = [{ drop = true }]",
+            "driver.toml:15:32: invalid text \"a*b\": expected a text, with `*` only at its end",
+        ),
+        (
+            "[[report]]\nwhen = [{ property = \"A\", above = 1 }]\ndo = [{ drop = true }]",
+            "driver.toml:15:9: a condition of a property needs one of `is` and `not`",
+        ),
+        (
+            "[[report]]\nwhen = [{ property = \"a-b\", is = \"x\" }]\ndo = [{ drop = true }]",
+            "driver.toml:15:22: invalid udev property \"a-b\": expected capitals, digits and underscores",
+        ),
+        ("[[report]]\ndo = [{ set = \"byte 1\", to = 1, of = \"byte 2\" }]", "unexpected `of`: it belongs to `click`"),
         (
             "[[report]]\nwhen = [{ option = \"x\", is = 1 }]\ndo = [{ drop = true }]",
             "driver.toml:15:20: the manifest has no option \"x\"",

@@ -331,11 +331,13 @@ pub enum Command {
     },
     /// Create a driver's folder from a recording or a device
     ///
-    /// The driver matches exactly that device. It builds, its test passes, and it changes nothing yet. Its source has the descriptor, item by item,
-    /// and the place of each field in the reports.
+    /// The driver matches exactly that device. It builds, and its test passes. Without `--repair` it is in C and changes nothing yet: its
+    /// source has the descriptor, item by item, and the place of each field in the reports. With `--repair` it needs no C, and with
+    /// `--repair --c` the source has the repaired descriptor.
     #[command(
         after_help = "Examples:\n  hidbpf new logitech-m90 --from m90.hid\n  hidbpf new logitech-m90 --from /dev/hidraw3\n  \
-            hidbpf new my-ups --from descriptor.txt --id usb:3746:ffff\n  hidbpf new my-mouse --from mouse.hid --repair"
+            hidbpf new my-ups --from descriptor.txt --id usb:3746:ffff\n  hidbpf new my-mouse --from mouse.hid --repair\n  \
+            hidbpf new my-mouse --from mouse.hid --repair --c\n  hidbpf new my-mouse-in-c --from my-mouse --c"
     )]
     New {
         /// The driver's name, such as `logitech-m90`. The folder of that name is created in the current directory
@@ -353,6 +355,9 @@ pub enum Command {
         /// that are certain or likely
         #[arg(long, value_name = "FINDING", num_args = 0..)]
         repair: Option<Vec<String>>,
+        /// Write the repair as C, to go on from. FILE may also be the folder of a driver without C, whose repair becomes C
+        #[arg(long)]
+        c: bool,
         #[command(flatten)]
         choice: Choice,
     },

@@ -561,6 +561,12 @@ impl Manifest {
         self.options.iter().find(|option| option.name == name)
     }
 
+    /// Returns the index of the match rule with a name, which is its label or its number.
+    pub fn rule_index(&self, name: Option<&str>) -> Option<u32> {
+        let mut rules = self.matches.iter().enumerate();
+        rules.position(|(index, rule)| Some(rule.name(index).as_str()) == name).map(|index| index as u32)
+    }
+
     /// Returns whether udev attaches the driver automatically.
     pub fn is_automatic(&self) -> bool {
         self.kind == Kind::Fix && self.status != Status::Example

@@ -55,6 +55,8 @@ pub(crate) struct Words<'a> {
     pub recorded: &'a [Recorded],
     /// The ID of the reports that a rule is for.
     pub id: Option<u8>,
+    /// The indexes of the match rules that a rule is for. `None`: all of them.
+    pub rules: Option<&'a [u32]>,
 }
 
 impl Words<'_> {
@@ -93,7 +95,8 @@ impl Words<'_> {
             };
         }
         let mut found: Option<(Field, &str)> = None;
-        for device in self.recorded {
+        let concerns = |device: &&Recorded| self.rules.is_none_or(|rules| rules.contains(&(device.rule as u32)));
+        for device in self.recorded.iter().filter(concerns) {
             let anatomy = Anatomy::of(&device.descriptor);
             let Some(place) = self.of_usage(&anatomy, text)? else { continue };
             match found {
@@ -342,7 +345,7 @@ mod tests {
     #[test]
     fn fields_are_found_by_usage_and_by_bits() {
         let recorded = recorded();
-        let words = Words { recorded: &recorded, id: Some(1) };
+        let words = Words { recorded: &recorded, id: Some(1), rules: None };
         let field = |text: &str| match words.place(text) {
             Ok(Place::Field(field)) => (field.bit, field.bits, field.signed, field.count),
             other => panic!("{text}: {other:?}"),
@@ -370,7 +373,7 @@ mod tests {
         ] {
             assert!(words.place(wrong).is_err(), "{wrong}");
         }
-        let other = Words { recorded: &recorded, id: Some(2) };
+        let other = Words { recorded: &recorded, id: Some(2), rules: None };
         assert!(other.place("X").is_err_and(|why| why.contains("in report 2")));
     }
 

@@ -138,8 +138,7 @@ impl Types {
             let (int, unsigned) = (types.int(), types.unsigned());
             let device = types.record("hid_device", STRUCT, 4, &[("id", unsigned, 0)]);
             let device = types.pointer(device);
-            let kinds = ["HID_INPUT_REPORT", "HID_OUTPUT_REPORT", "HID_FEATURE_REPORT"].map(str::to_owned);
-            let kind = types.enumeration("hid_report_type", &kinds);
+            let kind = types.report_type();
             let sizes = types.record("", UNION, 4, &[("retval", int, 0), ("size", int, 0)]);
             let members =
                 [("hid", device, 0), ("allocated_size", unsigned, 8), ("report_type", kind, 12), ("", sizes, 16)];
@@ -175,6 +174,24 @@ impl Types {
         let (context, bytes) = (self.pointer(context), self.pointer(byte));
         let prototype = self.prototype(bytes, &[("ctx", context), ("offset", unsigned), ("size", word)]);
         self.add(name, FUNC, EXTERN as usize, prototype, &[])
+    }
+
+    /// The kernel function `hid_bpf_try_input_report()`.
+    pub fn input_report(&mut self, name: &'static str) -> Id {
+        let (byte, int, word) = (self.byte(), self.int(), self.word());
+        let (context, kind) = (self.context(), self.report_type());
+        let (context, bytes) = (self.pointer(context), self.pointer(byte));
+        let parameters = [("ctx", context), ("type", kind), ("data", bytes), ("buf__sz", word)];
+        let prototype = self.prototype(int, &parameters);
+        self.add(name, FUNC, EXTERN as usize, prototype, &[])
+    }
+
+    /// `enum hid_report_type`.
+    fn report_type(&mut self) -> Id {
+        self.once("hid_report_type", |types| {
+            let kinds = ["HID_INPUT_REPORT", "HID_OUTPUT_REPORT", "HID_FEATURE_REPORT"].map(str::to_owned);
+            types.enumeration("hid_report_type", &kinds)
+        })
     }
 
     pub fn variable(&mut self, name: &str, ty: Id) -> Id {

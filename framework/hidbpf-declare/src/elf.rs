@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hidbpf_core::manifest::Manifest;
 use hidbpf_core::object::{FIXUP_RECORD, SOURCE_ROOT};
 use hidbpf_core::options::{self, DriverOption, Type};
+use hidbpf_prelink::driver::{PROPERTY_PREFIX, PROPERTY_SIZE, RULE};
 use hidbpf_prelink::hook::HOOKS;
 use hidbpf_prelink::section::{self, OPS_MAP, READ_ONLY_DATA};
 use hidbpf_prelink::{Generation, Hook};
@@ -26,6 +27,12 @@ pub(crate) const GET_DATA: &str = "hid_bpf_get_data";
 
 /// `R_BPF_64_ABS64`: a pointer in data.
 const R_BPF_64_ABS64: RelocationType = RelocationType(2);
+
+/// The kernel function that sends a further report from an event hook.
+pub(crate) const INPUT_REPORT: &str = "hid_bpf_try_input_report";
+
+/// The number of clicks that a driver can have: their flags are the bits of a positive 32-bit number.
+pub(crate) const MOST_CLICKS: usize = 31;
 
 const LICENSE: &[u8] = b"GPL\0";
 const BSS: &str = ".bss";
@@ -67,6 +74,8 @@ struct Variable {
 enum Kind {
     /// Numbers of these many bytes each: 1, 4 or 8.
     Numbers(usize),
+    /// A text with a zero at its end.
+    Text,
     Option(Type, Vec<String>),
 }
 
@@ -122,6 +131,41 @@ impl<'a> Object<'a> {
             self.add_variable(variable.clone(), BSS, Kind::Numbers(8), &[0; 8], 8);
         }
         variable
+    }
+
+    /// Returns the variable that user space sets to a udev property of the device.
+    pub fn property(&mut self, name: &str) -> String {
+        let variable = format!("{PROPERTY_PREFIX}{name}");
+        if !self.variables.contains_key(&variable) {
+            self.add_variable(variable.clone(), READ_ONLY_DATA, Kind::Text, &[0; PROPERTY_SIZE], 8);
+        }
+        variable
+    }
+
+    /// Returns the variable that user space sets to the index of the match rule that chose the driver.
+    pub fn rule(&mut self) -> String {
+        if !self.variables.contains_key(RULE) {
+            self.add_variable(RULE.to_owned(), READ_ONLY_DATA, Kind::Numbers(4), &[0; 4], 8);
+        }
+        RULE.to_owned()
+    }
+
+    /// Returns the variable with what clicks wait for: a byte for each, 1 if the value was not 0.
+    pub fn click_states(&mut self) -> String {
+        self.zeros("hidbpf_click_states", MOST_CLICKS)
+    }
+
+    /// Returns the variable for the copy of a report that shows a press.
+    pub fn click_report(&mut self, size: usize) -> String {
+        self.zeros("hidbpf_click_report", size)
+    }
+
+    /// Returns a variable of this many bytes that programs can write to, which are 0 at first.
+    fn zeros(&mut self, name: &str, size: usize) -> String {
+        if !self.variables.contains_key(name) {
+            self.add_variable(name.to_owned(), BSS, Kind::Numbers(1), &vec![0; size], 8);
+        }
+        name.to_owned()
     }
 
     /// Returns a variable of this many bytes that programs can write to.
@@ -196,9 +240,19 @@ impl<'a> Object<'a> {
             let section = writer.section(&program.section(), SHF_ALLOC | SHF_EXECINSTR, &code.instructions.concat(), 8);
             writer.symbol(program.name(), STB_GLOBAL | STT_FUNC, Some(section), 0, code.size());
         }
-        let get_data = types.get_data(GET_DATA);
-        types.section(".ksyms", 0, &[(get_data, 0, 0)]);
-        writer.symbol(GET_DATA, STB_WEAK | STT_NOTYPE, None, 0, 0);
+        let calls = |name: &str| {
+            let mut references = self.programs.iter().flat_map(|program| &program.code.references);
+            references.any(|(_, reference)| matches!(reference, Reference::Kfunc(known) if *known == name))
+        };
+        let mut functions = vec![(GET_DATA, types.get_data(GET_DATA))];
+        if calls(INPUT_REPORT) {
+            functions.push((INPUT_REPORT, types.input_report(INPUT_REPORT)));
+        }
+        let placed: Vec<(Id, u32, u32)> = functions.iter().map(|(_, ty)| (*ty, 0, 0)).collect();
+        types.section(".ksyms", 0, &placed);
+        for (name, _) in functions {
+            writer.symbol(name, STB_WEAK | STT_NOTYPE, None, 0, 0);
+        }
         self.write_variables(&mut types, &mut writer);
         self.write_ops(&mut types, &mut writer);
         let license = writer.section("license", SHF_ALLOC | SHF_WRITE, LICENSE, 1);
@@ -283,6 +337,7 @@ impl Variable {
                 let element = of_size(types, *size);
                 types.array(element, (self.size / size) as u32)
             }
+            Kind::Text => types.text(self.size as u32),
             Kind::Option(Type::Bool, _) => types.bool(),
             // [`crate::generate`] has refused them.
             Kind::Option(Type::Table | Type::Text, _) => types.int(),

@@ -9,13 +9,13 @@ use toml::Spanned;
 
 use crate::address::{Field, Place, Words};
 use crate::assembler::{Alu, Code, Label, Member, Register, Test, Width};
-use crate::elf::{GET_DATA, Object};
-use crate::language::{Condition, Operand, ReportRule, Step, Types};
+use crate::click::{self, Finish};
+use crate::condition::{self, Comparison, Given, compare, comparison, given, load_option, plain_number};
+use crate::elf::{GET_DATA, MOST_CLICKS, Object};
+use crate::language::{Condition, Edge, Operand, ReportRule, Step, Types};
 use crate::mistake::Mistake;
 use crate::recorded::Recorded;
-use crate::value::{
-    self, Comparison, Interval, Unit, compare, comparison, load_option, option_test, plain_number, test_option,
-};
+use crate::value::{self, Interval, Unit};
 
 /// The negative errno that drops a report: `EINVAL`.
 const DROP: i64 = -22;
@@ -49,6 +49,10 @@ pub(crate) struct Rules<'a> {
     held: BTreeMap<String, Interval>,
     /// The byte after the last one that the rules touch.
     reach: u32,
+    /// The match rules that each rule is for. `None`: all of them.
+    pub chosen: Vec<Option<Vec<u32>>>,
+    /// Whether any rule has a click.
+    pub clicks: bool,
 }
 
 impl<'a> Rules<'a> {
@@ -65,8 +69,12 @@ impl<'a> Rules<'a> {
         if let Some(rule) = rules.iter().find(too_large) {
             return Err(Mistake::at(&rule.span(), format!("expected a `size` of at most {LONGEST} bytes")));
         }
+        let rules: Vec<_> = rules.iter().filter(|rule| !rule.get_ref().steps.is_empty()).collect();
+        let chosen = rules.iter().map(|rule| condition::rules(manifest, rule.get_ref().labels.as_ref()));
         let mut all = Rules {
-            rules: rules.iter().filter(|rule| !rule.get_ref().steps.is_empty()).collect(),
+            chosen: chosen.collect::<Result<_, Mistake>>()?,
+            clicks: rules.iter().any(|rule| rule.get_ref().steps.iter().any(clicks)),
+            rules,
             recorded,
             types,
             sizes: Vec::new(),
@@ -78,9 +86,9 @@ impl<'a> Rules<'a> {
         for round in 0.. {
             let (mut sizes, mut touched) = (Vec::new(), Vec::new());
             let (mut assigned, mut reach) = (all.held.clone(), 1);
-            for rule in &all.rules {
+            for (index, rule) in all.rules.iter().enumerate() {
                 let mut scratch = Object::new(manifest, "", "");
-                let mut generator = Generator::new(&all, manifest, &mut scratch, rule.get_ref().id);
+                let mut generator = Generator::new(&all, manifest, &mut scratch, index);
                 generator.rule(rule)?;
                 for (name, interval) in generator.assigned {
                     let zero = Interval::of(0);
@@ -97,7 +105,7 @@ impl<'a> Rules<'a> {
                 break;
             }
         }
-        let longest = all.sizes.iter().copied().max().unwrap_or(0).max(1).next_multiple_of(BLOCK);
+        let longest = all.buffer();
         if all.reach > longest {
             let span = all.rules.first().map_or(0..0, |rule| rule.span());
             let message =
@@ -105,6 +113,11 @@ impl<'a> Rules<'a> {
             return Err(Mistake::at(&span, message));
         }
         Ok(all)
+    }
+
+    /// Returns the bytes that the kernel's buffer has in any case.
+    fn buffer(&self) -> u32 {
+        self.sizes.iter().copied().max().unwrap_or(0).max(1).next_multiple_of(BLOCK)
     }
 }
 
@@ -114,12 +127,18 @@ pub(crate) fn generate(
     manifest: &Manifest,
     object: &mut Object<'_>,
 ) -> Result<Code, Mistake> {
-    let mut generator = Generator::new(rules, manifest, object, None);
-    let end = generator.code.label();
+    let mut generator = Generator::new(rules, manifest, object, 0);
+    let (end, unchanged) = (generator.code.label(), generator.code.label());
     if let Some(first) = rules.rules.first() {
         generator.code.line(first.span().start);
         generator.begin(generation, end);
-        generator.rules(end)?;
+        generator.rules(if rules.clicks { unchanged } else { end })?;
+    }
+    if rules.clicks {
+        let (kept, resized) = (rules.buffer(), generator.resized);
+        let Generator { code, object, clicked, .. } = &mut generator;
+        let finish = Finish { data: DATA, size: SIZE, kept, fields: clicked, unchanged, resized };
+        finish.generate(code, object);
     }
     let code = &mut generator.code;
     code.place(end);
@@ -133,8 +152,14 @@ struct Generator<'a, 'o> {
     manifest: &'a Manifest,
     object: &'a mut Object<'o>,
     code: Code,
+    /// The index of the current rule.
+    index: usize,
     /// The ID of the current rule's reports.
     id: Option<u8>,
+    /// The fields of the clicks so far.
+    clicked: Vec<Field>,
+    /// The place that reports of another size go to if there are clicks.
+    resized: Label,
     /// The byte after the last one that the rule names.
     touched: u32,
     /// The byte after the last one that instructions access.
@@ -144,18 +169,19 @@ struct Generator<'a, 'o> {
 }
 
 impl<'a, 'o> Generator<'a, 'o> {
-    fn new(
-        all: &'a Rules<'a>,
-        manifest: &'a Manifest,
-        object: &'a mut Object<'o>,
-        id: Option<u8>,
-    ) -> Generator<'a, 'o> {
+    fn new(all: &'a Rules<'a>, manifest: &'a Manifest, object: &'a mut Object<'o>, index: usize) -> Generator<'a, 'o> {
+        let id = all.rules.get(index).and_then(|rule| rule.get_ref().id);
+        let mut code = Code::default();
+        let resized = code.label();
         Generator {
             all,
             manifest,
             object,
-            code: Code::default(),
+            code,
+            index,
             id,
+            clicked: Vec::new(),
+            resized,
             touched: u32::from(id.is_some()),
             reach: 1,
             assigned: Vec::new(),
@@ -168,7 +194,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         let has_step = |rule: &&Spanned<ReportRule>| {
             rule.get_ref().when.iter().any(is_size) || rule.get_ref().steps.iter().any(uses_size)
         };
-        sizes.iter().any(|size| Some(size) != sizes.first()) || self.all.rules.iter().any(has_step)
+        self.all.clicks || sizes.iter().any(|size| Some(size) != sizes.first()) || self.all.rules.iter().any(has_step)
     }
 
     /// Gets the data, or jumps to the end for reports that no rule is for.
@@ -176,7 +202,13 @@ impl<'a, 'o> Generator<'a, 'o> {
         let least = self.all.sizes.iter().copied().min().unwrap_or(0);
         let is_input = self.all.types == Types::Input;
         let needs_size = self.needs_size();
+        // A click copies all of the buffer.
+        let reach = if self.all.clicks { self.all.buffer() } else { self.all.reach };
+        let has_clicks = self.all.clicks;
         let code = &mut self.code;
+        if has_clicks {
+            click::begin(code, 1, end);
+        }
         match (generation, is_input) {
             (Generation::StructOps, true) => {
                 code.load(Width::Eight, 2, 1, 8);
@@ -202,7 +234,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             // Other types get an offset behind the end of any buffer, where the kernel returns no data.
             code.shift_left_32(2, 16);
         }
-        code.set(3, self.all.reach.into());
+        code.set(3, reach.into());
         code.call_kfunc(GET_DATA);
         code.jump_if(Test::Equal, DATA, 0, end);
     }
@@ -229,7 +261,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 if size > least {
                     self.code.jump_if_32(Test::SignedBelow, SIZE, size as i32, next);
                 }
-                self.id = id;
+                (self.index, self.id) = (index + place, id);
                 self.body(rule.get_ref(), next)?;
                 if place + 1 < group.len() {
                     self.code.place(next);
@@ -256,12 +288,21 @@ impl<'a, 'o> Generator<'a, 'o> {
     }
 
     fn body(&mut self, rule: &ReportRule, next: Label) -> Result<(), Mistake> {
+        if let Some(indexes) = self.chosen() {
+            let given = Given::Rule(indexes.to_vec());
+            condition::test(&mut self.code, self.manifest, self.object, &given, [VALUE, OTHER], next)?;
+        }
         self.conditions(&rule.when, next)?;
         self.steps(&rule.steps)
     }
 
+    /// Returns the match rules that the current rule is for.
+    fn chosen(&self) -> Option<&'a [u32]> {
+        self.all.chosen.get(self.index).and_then(Option::as_deref)
+    }
+
     fn words(&self) -> Words<'a> {
-        Words { recorded: self.all.recorded, id: self.id }
+        Words { recorded: self.all.recorded, id: self.id, rules: self.chosen() }
     }
 
     fn place(&mut self, text: &str, span: &Range<usize>) -> Result<Place, Mistake> {
@@ -288,8 +329,8 @@ impl<'a, 'o> Generator<'a, 'o> {
     fn condition(&mut self, condition: &Spanned<Condition>, otherwise: Label) -> Result<(), Mistake> {
         let span = condition.span();
         self.code.line(span.start);
-        if let Some(test) = option_test(self.manifest, condition)? {
-            return test_option(&mut self.code, self.manifest, self.object, &test, VALUE, otherwise);
+        if let Some(given) = given(self.manifest, condition)? {
+            return condition::test(&mut self.code, self.manifest, self.object, &given, [VALUE, OTHER], otherwise);
         }
         let Condition { value: name, size, mask, is, not, above, below, .. } = condition.get_ref();
         let name = match (name, size) {
@@ -301,10 +342,8 @@ impl<'a, 'o> Generator<'a, 'o> {
                 return Ok(());
             }
             _ => {
-                return Err(Mistake::at(
-                    &span,
-                    "a condition is about one of `option`, `value` and `size`; `size` is the exact size",
-                ));
+                let message = "`size` is the exact size of the report, and has no comparison";
+                return Err(Mistake::at(&span, message));
             }
         };
         let comparison = comparison(condition, plain_number)?;
@@ -471,10 +510,11 @@ impl<'a, 'o> Generator<'a, 'o> {
             step.write.is_some(),
             step.drop.is_some(),
             step.length.is_some(),
+            step.click.is_some(),
             step.conditions.is_some(),
         ];
         if actions.into_iter().filter(|is_there| *is_there).count() != 1 {
-            let message = "a step has one of `change`, `set`, `move`, `write`, `drop`, `length` and `if`";
+            let message = "a step has one of `change`, `set`, `move`, `write`, `click`, `drop`, `length` and `if`";
             return Err(Mistake::at(&span, message));
         }
         if let Some(conditions) = &step.conditions {
@@ -482,6 +522,12 @@ impl<'a, 'o> Generator<'a, 'o> {
         }
         if !step.steps.is_empty() || !step.otherwise.is_empty() {
             return Err(Mistake::at(&span, "`do` and `else` of a step belong to `if`"));
+        }
+        if let Some(of) = step.of.as_ref().filter(|_| step.click.is_none()) {
+            return Err(Mistake::at(&of.span(), "unexpected `of`: it belongs to `click`"));
+        }
+        if let Some(on) = step.on.as_ref().filter(|_| step.click.is_none()) {
+            return Err(Mistake::at(&on.span(), "unexpected `on`: it belongs to `click`"));
         }
         if let Some(drop) = &step.drop {
             if !drop.get_ref() {
@@ -500,6 +546,8 @@ impl<'a, 'o> Generator<'a, 'o> {
             value::write_bytes(&mut self.code, DATA, at, &bytes.get_ref().0);
             self.touched = self.touched.max(end);
             self.reaches(end);
+        } else if let Some(name) = &step.click {
+            self.click(name, step)?;
         } else if let Some(name) = &step.change {
             if let Some(to) = &step.to {
                 return Err(Mistake::at(&to.span(), "unexpected `to`: it belongs to `set` and `move`"));
@@ -554,8 +602,56 @@ impl<'a, 'o> Generator<'a, 'o> {
             value::write_bytes(&mut self.code, DATA, at, &[0]);
             self.code.place(next);
         }
+        if self.all.clicks {
+            click::resize(&mut self.code, length, self.resized);
+            return Ok(());
+        }
         self.code.set(0, length.into());
         self.code.exit();
+        Ok(())
+    }
+
+    /// Presses and releases a field when a value changes.
+    fn click(&mut self, name: &Spanned<String>, step: &Step) -> Result<(), Mistake> {
+        use hidbpf_core::manifest::Requirement;
+        let span = name.span();
+        if !self.manifest.requires.contains(&Requirement::StructOps) {
+            let message = "a click sends a second report, which needs Linux 6.11: add `requires = [\"struct-ops\"]` to the manifest";
+            return Err(Mistake::at(&span, message));
+        }
+        if self.all.types != Types::Input {
+            return Err(Mistake::at(&span, "a click belongs to a rule of type \"input\""));
+        }
+        if calculates(step) {
+            return Err(Mistake::at(&span, "a click has no calculation: expected `to`, `of` and `on`"));
+        }
+        if self.clicked.len() == MOST_CLICKS {
+            return Err(Mistake::at(&span, format!("a driver can have {MOST_CLICKS} clicks")));
+        }
+        let Place::Field(field) = self.place(name.get_ref(), &span)? else {
+            return Err(Mistake::at(&span, "expected a field to click"));
+        };
+        self.single(&field, &span)?;
+        let to = match step.to.as_ref().map(|to| (to.get_ref(), to.span())) {
+            None => 1,
+            Some((Operand::Number(number), _)) if *number != 0 && fits(&field, *number) => *number,
+            Some((_, span)) => return Err(Mistake::at(&span, "expected a number other than 0 that fits the field")),
+        };
+        match &step.of {
+            None => _ = self.load_field(&field),
+            Some(of) => match self.place(of.get_ref(), &of.span())? {
+                Place::Field(field) => {
+                    self.single(&field, &of.span())?;
+                    self.load_field(&field);
+                }
+                Place::Held(held) => _ = self.load_held(&held, VALUE),
+                Place::Option(_) => return Err(Mistake::at(&of.span(), "expected a field or a held value")),
+            },
+        }
+        let on = step.on.as_ref().map_or(Edge::Rise, |on| *on.get_ref());
+        let end = click::press(&mut self.code, self.object, DATA, self.clicked.len(), (&field, to), on);
+        self.reaches(end);
+        self.clicked.push(field);
         Ok(())
     }
 
@@ -996,6 +1092,12 @@ fn calculates(step: &Step) -> bool {
         || map.is_some()
         || otherwise_value.is_some()
         || clamp.is_some()
+}
+
+/// Returns whether a step or one within it is a click.
+pub(crate) fn clicks(step: &Spanned<Step>) -> bool {
+    let step = step.get_ref();
+    step.click.is_some() || step.steps.iter().chain(&step.otherwise).any(clicks)
 }
 
 fn is_size(condition: &Spanned<Condition>) -> bool {

@@ -5,10 +5,11 @@
 use hidbpf_core::manifest::Manifest;
 
 use crate::assembler::{Alu, Code, FRAME, Label, Member, Register, Test, Width};
+use crate::condition::{self, load_option};
 use crate::elf::{GET_DATA, Object};
 use crate::mistake::Mistake;
-use crate::plan::{OptionNumber, Plan, Splice, Variant, least};
-use crate::value::{self, load_option, test_option};
+use crate::plan::{OptionNumber, Plan, Splice, Variant, least, result};
+use crate::value;
 
 /// `enum bpf_func_id` (include/uapi/linux/bpf.h).
 const DYNPTR_FROM_MEM: i32 = 197;
@@ -68,7 +69,7 @@ pub(crate) fn generate(plan: &Plan, manifest: &Manifest, object: &mut Object<'_>
             test_size(&mut code, SIZE, variant, next);
         }
         for test in &variant.tests {
-            test_option(&mut code, manifest, object, test, TEMPORARY, next)?;
+            condition::test(&mut code, manifest, object, test, [TEMPORARY, OTHER], next)?;
         }
         check(&mut code, variant, next);
         apply(&mut code, variant, manifest, object)?;
@@ -111,19 +112,6 @@ fn reach(variant: &Variant) -> u32 {
     // What follows a change of the size is moved, up to the descriptor's end.
     let moved = variant.sizes.first().copied().filter(|_| !variant.keeps_size());
     variant.splices.iter().map(of).chain(result(variant)).chain(moved).max().unwrap_or(0)
-}
-
-/// Returns the size that the hook returns, or `None` if it stays the same.
-fn result(variant: &Variant) -> Option<u32> {
-    if let Some(whole) = variant.splices.iter().find(|splice| splice.is_whole()) {
-        return Some(whole.new.len() as u32);
-    }
-    if variant.keeps_size() {
-        return None;
-    }
-    let change = |splice: &Splice| splice.new.len() as i64 - i64::from(splice.len);
-    let size = i64::from(variant.sizes.first().copied().unwrap_or(0));
-    u32::try_from(size + variant.splices.iter().map(change).sum::<i64>()).ok()
 }
 
 fn test_size(code: &mut Code, size: Register, variant: &Variant, otherwise: Label) {

@@ -229,6 +229,9 @@ pub struct Overwrite {
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReportRule {
+    /// The labels of the match rules. Without it, all of them.
+    #[serde(default, rename = "match")]
+    pub labels: Option<Spanned<OneOrMore<String>>>,
     /// The report's ID. Otherwise the rule is for all reports.
     pub id: Option<u8>,
     /// The bytes that the report must have at least. Otherwise as many as the rule reads or writes.
@@ -261,6 +264,8 @@ pub enum Types {
 pub struct Condition {
     /// The option to compare.
     pub option: Option<Spanned<String>>,
+    /// The udev property of the device to compare.
+    pub property: Option<Spanned<String>>,
     /// The field, or held value, to compare.
     pub value: Option<Spanned<String>>,
     /// The size of the report in bytes.
@@ -306,6 +311,12 @@ pub struct Step {
     pub write: Option<Spanned<Bytes>>,
     /// Where `write` begins. Default: 0.
     pub at: Option<u32>,
+    /// Sets a field for a moment when a value changes: the press and the release of a button.
+    pub click: Option<Spanned<String>>,
+    /// The field or held value whose changes `click` waits for. Default: the clicked field itself.
+    pub of: Option<Spanned<String>>,
+    /// The changes that `click` waits for.
+    pub on: Option<Spanned<Edge>>,
     /// Drops the report.
     pub drop: Option<Spanned<bool>>,
     /// Cuts or pads the report to so many bytes.
@@ -346,6 +357,19 @@ pub struct Step {
     pub otherwise_value: Option<i64>,
     /// Limits the value to a range.
     pub clamp: Option<Spanned<[i64; 2]>>,
+}
+
+/// A change of a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edge {
+    /// From 0 to another value.
+    #[default]
+    Rise,
+    /// To 0.
+    Fall,
+    /// Either of them.
+    Both,
 }
 
 /// What a calculation reads: a number, or a field, held value or option by name.

@@ -10,7 +10,9 @@
 //! | `address` | which bits of a report, or which item of a descriptor, the words of a manifest mean |
 //! | `recorded` | the devices of the driver's recordings |
 //! | `plan` | the bytes that change in each descriptor, and whether the declared changes fit it |
+//! | `condition` | what conditions compare |
 //! | `fixup`, `event` | the instructions of the two hooks |
+//! | `click` | the reports of a press and a release |
 //! | `assembler` | instructions, labels and references |
 //! | `btf`, `elf` | the object around them |
 //! | `source` | the same driver as C |
@@ -19,6 +21,8 @@ mod address;
 mod assembler;
 mod btf;
 mod bytes;
+mod click;
+mod condition;
 mod elf;
 mod event;
 mod fixup;

@@ -1,5 +1,6 @@
 //! The bytes that change in each descriptor, and whether the declared changes fit the recorded descriptors.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use hidbpf_core::manifest::{Manifest, Match};
@@ -8,10 +9,10 @@ use toml::Spanned;
 
 use crate::address::Items;
 use crate::bytes;
+use crate::condition::{self, Given, given};
 use crate::language::{Condition, DescriptorChange, ItemValue, Patch};
 use crate::mistake::Mistake;
 use crate::recorded::Recorded;
-use crate::value::{OptionTest, option_test};
 
 /// What the descriptor hook does. The first variant that fits a descriptor is applied, as a whole.
 #[derive(Debug, Default)]
@@ -24,8 +25,10 @@ pub(crate) struct Plan {
 pub(crate) struct Variant {
     /// The sizes in bytes that a descriptor must have one of. Empty: any.
     pub sizes: Vec<u32>,
-    /// The options that must have certain values.
-    pub tests: Vec<OptionTest>,
+    /// The match rules that it belongs to.
+    pub rules: Vec<u32>,
+    /// The conditions that hold for it.
+    pub tests: Vec<Given>,
     /// The changes, by offset.
     pub splices: Vec<Splice>,
     /// The byte of the manifest where the first of them is.
@@ -91,6 +94,19 @@ impl Variant {
     pub fn keeps_size(&self) -> bool {
         self.splices.iter().all(Splice::keeps_size)
     }
+
+    /// Returns whether a descriptor may meet the conditions of both variants.
+    fn may_fit_as(&self, other: &Variant) -> bool {
+        let sizes_meet =
+            self.sizes.is_empty() || other.sizes.is_empty() || self.sizes.iter().any(|size| other.sizes.contains(size));
+        let bytes = |variant: &Variant| -> BTreeMap<u32, u8> {
+            let expected = variant.splices.iter().flat_map(|splice| (splice.at..).zip(splice.old.iter().flatten()));
+            expected.map(|(at, byte)| (at, *byte)).collect()
+        };
+        let others = bytes(other);
+        let differs = bytes(self).iter().any(|(at, byte)| others.get(at).is_some_and(|other| other != byte));
+        sizes_meet && !differs
+    }
 }
 
 impl Plan {
@@ -99,8 +115,9 @@ impl Plan {
         changes: &[Spanned<DescriptorChange>],
         recorded: &[Recorded],
     ) -> Result<Plan, Mistake> {
+        let mut chosen = Vec::new();
         for change in changes {
-            check_labels(manifest, change.get_ref())?;
+            chosen.push(condition::rules(manifest, change.get_ref().labels.as_ref())?);
             let DescriptorChange { patch, insert, remove, overwrite, append, replace, .. } = change.get_ref();
             let lists = patch.len() + insert.len() + remove.len() + overwrite.len();
             if lists == 0 && append.is_none() && replace.is_none() {
@@ -114,9 +131,11 @@ impl Plan {
         let rules: Vec<&Match> =
             if manifest.matches.is_empty() { vec![&any] } else { manifest.matches.iter().collect() };
         for (index, rule) in rules.into_iter().enumerate() {
-            let mut own: Vec<(&DescriptorChange, Vec<OptionTest>)> = Vec::new();
-            for change in changes.iter().map(Spanned::get_ref).filter(|change| concerns(change, rule, index)) {
-                own.push((change, option_tests(manifest, &change.when)?));
+            let mut own: Vec<(&DescriptorChange, Vec<Given>)> = Vec::new();
+            for (change, chosen) in changes.iter().map(Spanned::get_ref).zip(&chosen) {
+                if chosen.as_ref().is_none_or(|indexes| indexes.contains(&(index as u32))) {
+                    own.push((change, tests(manifest, &change.when)?));
+                }
             }
             let mut descriptors: Vec<&Recorded> = Vec::new();
             for device in recorded.iter().filter(|device| device.rule == index) {
@@ -125,37 +144,53 @@ impl Plan {
                 }
             }
             // Changes without conditions belong to each variant.
-            let mut tests: Vec<&[OptionTest]> = Vec::new();
+            let mut groups: Vec<&[Given]> = Vec::new();
             for (_, own) in &own {
-                if !tests.contains(&own.as_slice()) {
-                    tests.push(own);
+                if !groups.contains(&own.as_slice()) {
+                    groups.push(own);
                 }
             }
-            tests.sort_by_key(|tests| tests.is_empty());
-            for test in tests {
-                let is_chosen = |own: &[OptionTest]| own.is_empty() || own == test;
+            groups.sort_by_key(|tests| tests.is_empty());
+            for test in groups {
+                let is_chosen = |own: &[Given]| own.is_empty() || own == test;
                 let chosen: Vec<&DescriptorChange> =
                     own.iter().filter(|(_, own)| is_chosen(own)).map(|(change, _)| *change).collect();
-                plan.add_rule(manifest, rule, &chosen, test, &descriptors)?;
+                plan.add_rule(manifest, (rule, index as u32), &chosen, test, &descriptors)?;
             }
         }
+        plan.tell_rules_apart();
         Ok(plan)
+    }
+
+    /// Lets variants test the match rule if those of different rules fit the same descriptors.
+    fn tell_rules_apart(&mut self) {
+        let all = &self.variants;
+        let is_unclear =
+            |variant: &Variant| all.iter().any(|other| other.rules != variant.rules && other.may_fit_as(variant));
+        let unclear: Vec<bool> = all.iter().map(is_unclear).collect();
+        for (variant, _) in self.variants.iter_mut().zip(unclear).filter(|(_, is_unclear)| *is_unclear) {
+            variant.tests.insert(0, Given::Rule(variant.rules.clone()));
+        }
     }
 
     /// Adds the variants of a match rule: one for each recorded descriptor.
     fn add_rule(
         &mut self,
         manifest: &Manifest,
-        rule: &Match,
+        (rule, index): (&Match, u32),
         changes: &[&DescriptorChange],
-        tests: &[OptionTest],
+        tests: &[Given],
         descriptors: &[&Recorded],
     ) -> Result<(), Mistake> {
+        let variant = |device| -> Result<Variant, Mistake> {
+            let variant = variant(manifest, rule, changes, tests, device)?;
+            Ok(Variant { rules: vec![index], ..variant })
+        };
         if descriptors.is_empty() {
-            self.add(variant(manifest, rule, changes, tests, None)?);
+            self.add(variant(None)?);
         }
         for device in descriptors {
-            let variant = variant(manifest, rule, changes, tests, Some(device))?;
+            let variant = variant(Some(device))?;
             if let Err(splice) = variant.apply(&device.descriptor) {
                 let place = device.descriptor.get(splice.at as usize..splice.end() as usize);
                 let expected = splice.old.as_deref().unwrap_or_default();
@@ -194,6 +229,11 @@ impl Plan {
         });
         match same {
             Some(known) => {
+                for rule in variant.rules {
+                    if !known.rules.contains(&rule) {
+                        known.rules.push(rule);
+                    }
+                }
                 for size in variant.sizes {
                     if !known.sizes.contains(&size) {
                         known.sizes.push(size);
@@ -210,37 +250,15 @@ fn same_bytes(one: &Variant, other: &Variant) -> bool {
     one.splices.iter().map(plain).eq(other.splices.iter().map(plain))
 }
 
-fn option_tests(manifest: &Manifest, conditions: &[Spanned<Condition>]) -> Result<Vec<OptionTest>, Mistake> {
-    conditions
-        .iter()
-        .map(|condition| {
-            option_test(manifest, condition)?.ok_or_else(|| {
-                Mistake::at(
-                    &condition.span(),
-                    "invalid condition of a descriptor: expected `option`, with `is` or `not`",
-                )
-            })
+/// Returns the conditions of a change, which no report decides.
+fn tests(manifest: &Manifest, conditions: &[Spanned<Condition>]) -> Result<Vec<Given>, Mistake> {
+    let test = |condition: &Spanned<Condition>| {
+        given(manifest, condition)?.ok_or_else(|| {
+            let message = "invalid condition of a descriptor: expected `option` or `property`";
+            Mistake::at(&condition.span(), message)
         })
-        .collect()
-}
-
-fn labels(change: &DescriptorChange) -> impl Iterator<Item = &String> {
-    change.labels.iter().flat_map(|labels| &labels.get_ref().0)
-}
-
-fn concerns(change: &DescriptorChange, rule: &Match, index: usize) -> bool {
-    change.labels.is_none() || labels(change).any(|label| *label == rule.name(index))
-}
-
-fn check_labels(manifest: &Manifest, change: &DescriptorChange) -> Result<(), Mistake> {
-    let known: Vec<String> = manifest.matches.iter().enumerate().map(|(index, rule)| rule.name(index)).collect();
-    let Some(wrong) = labels(change).find(|label| !known.contains(label)) else { return Ok(()) };
-    let expected: Vec<String> = known.iter().map(|label| format!("\"{label}\"")).collect();
-    let span = change.labels.as_ref().map_or(0..0, Spanned::span);
-    Err(Mistake::at(
-        &span,
-        format!("no match rule has the label \"{}\": expected {}", wrong.escape_debug(), expected.join(" or ")),
-    ))
+    };
+    conditions.iter().map(test).collect()
 }
 
 /// Returns the changes as bytes, for one recorded descriptor or, without one, for all that the rule matches.
@@ -248,7 +266,7 @@ fn variant(
     manifest: &Manifest,
     rule: &Match,
     changes: &[&DescriptorChange],
-    tests: &[OptionTest],
+    tests: &[Given],
     recorded: Option<&Recorded>,
 ) -> Result<Variant, Mistake> {
     let mut splices: Vec<Splice> = Vec::new();
@@ -310,8 +328,13 @@ fn variant(
         }
         _ => Vec::new(),
     };
-    let variant =
-        Variant { sizes, tests: tests.to_vec(), byte: splices.first().map_or(0, |splice| splice.span.start), splices };
+    let variant = Variant {
+        sizes,
+        rules: Vec::new(),
+        tests: tests.to_vec(),
+        byte: splices.first().map_or(0, |splice| splice.span.start),
+        splices,
+    };
     check_length(&variant)?;
     Ok(variant)
 }
@@ -531,4 +554,17 @@ pub(crate) fn least(variant: &Variant) -> Option<u32> {
     let is_proof = |splice: &&Splice| splice.old.as_ref().is_none_or(|old| old.iter().all(|byte| *byte == 0));
     let needed = variant.splices.iter().filter(|splice| !splice.is_whole()).filter(is_proof);
     needed.map(Splice::end).max().filter(|least| *least > 0)
+}
+
+/// Returns the size that the hook returns, or `None` if it stays the same.
+pub(crate) fn result(variant: &Variant) -> Option<u32> {
+    if let Some(whole) = variant.splices.iter().find(|splice| splice.is_whole()) {
+        return Some(whole.new.len() as u32);
+    }
+    if variant.keeps_size() {
+        return None;
+    }
+    let change = |splice: &Splice| splice.new.len() as i64 - i64::from(splice.len);
+    let size = i64::from(variant.sizes.first().copied().unwrap_or(0));
+    u32::try_from(size + variant.splices.iter().map(change).sum::<i64>()).ok()
 }

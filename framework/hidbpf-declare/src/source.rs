@@ -8,14 +8,14 @@ use hidbpf_core::options::Type;
 use toml::Spanned;
 
 use crate::address::{Field, Place, Words};
+use crate::condition::{Comparison, Given, comparison, given, plain_number};
 use crate::elf::constants;
 use crate::event::{Rules, numbers};
-use crate::language::{Condition, Declaration, Operand, ReportRule, Step, Types};
+use crate::language::{Condition, Declaration, Edge, Operand, ReportRule, Step, Types};
 use crate::mistake::Mistake;
-use crate::plan;
-use crate::plan::{Plan, Splice, Variant};
+use crate::plan::{self, Plan, Splice, Variant};
 use crate::recorded::Recorded;
-use crate::value::{Comparison, OptionTest, comparison, low_bits, option_test, plain_number, range};
+use crate::value::{low_bits, range};
 
 /// The helpers that the source may need. The instruction set has no division with signs.
 const QUOTIENT: &str = "/* Divides towards zero. */
@@ -39,8 +39,17 @@ pub(crate) fn source(
     declaration: &Declaration,
     recorded: &[Recorded],
 ) -> Result<String, Mistake> {
-    let mut writer =
-        Writer { manifest, recorded, id: None, arrays: String::new(), held: BTreeSet::new(), body: String::new() };
+    let mut writer = Writer {
+        manifest,
+        recorded,
+        id: None,
+        rules: None,
+        arrays: String::new(),
+        properties: BTreeSet::new(),
+        held: BTreeSet::new(),
+        clicked: Vec::new(),
+        body: String::new(),
+    };
     let mut hooks = Vec::new();
     if !declaration.descriptor.is_empty() {
         writer.fixup(&Plan::of(manifest, &declaration.descriptor, recorded)?)?;
@@ -50,7 +59,8 @@ pub(crate) fn source(
         writer.event(&Rules::of(manifest, &declaration.report, recorded)?)?;
         hooks.push("device_event");
     }
-    let mut source = String::from("// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n\n");
+    let mut source = String::from("// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n");
+    source += if writer.clicked.is_empty() { "\n" } else { "#include <hidbpf/inject.h>\n\n" };
     source += &story(text, declaration);
     for option in &manifest.options {
         let name = option.name.replace('-', "_");
@@ -65,6 +75,10 @@ pub(crate) fn source(
         };
     }
     source += if manifest.options.is_empty() { "" } else { "\n" };
+    for property in &writer.properties {
+        let _ = writeln!(source, "HIDBPF_UDEV_PROPERTY({property});");
+    }
+    source += if writer.properties.is_empty() { "" } else { "\n" };
     source += &writer.arrays;
     for (name, helper) in [("quotient(", QUOTIENT), ("limited(", LIMITED)] {
         if writer.body.contains(name) {
@@ -74,7 +88,10 @@ pub(crate) fn source(
     for held in &writer.held {
         let _ = writeln!(source, "static __s64 {held};");
     }
-    source += if writer.held.is_empty() { "" } else { "\n" };
+    for click in 0..writer.clicked.len() {
+        let _ = writeln!(source, "static _Bool click_{click}_was;");
+    }
+    source += if writer.held.is_empty() && writer.clicked.is_empty() { "" } else { "\n" };
     source += &writer.body;
     let _ = writeln!(source, "HIDBPF_DRIVER({});", hooks.join(", "));
     Ok(source)
@@ -101,9 +118,14 @@ fn story(text: &str, declaration: &Declaration) -> String {
 struct Writer<'a> {
     manifest: &'a Manifest,
     recorded: &'a [Recorded],
+    /// The ID of the current rule's reports, and the match rules that it is for.
     id: Option<u8>,
+    rules: Option<Vec<u32>>,
     arrays: String,
+    properties: BTreeSet<String>,
     held: BTreeSet<String>,
+    /// The field of each click.
+    clicked: Vec<Field>,
     body: String,
 }
 
@@ -118,7 +140,12 @@ impl Writer<'_> {
     fn fixup(&mut self, plan: &Plan) -> Result<(), Mistake> {
         let named = |splice: &&Splice| !splice.is_whole();
         let all = || plan.variants.iter().flat_map(|variant| &variant.splices);
-        let reach = all().filter(named).map(Splice::end).max().unwrap_or(0).max(1);
+        let moved = plan
+            .variants
+            .iter()
+            .filter(|variant| moves(variant))
+            .flat_map(|variant| [variant.sizes.first().copied().unwrap_or(0), plan::result(variant).unwrap_or(0)]);
+        let reach = all().filter(named).map(Splice::end).chain(moved).max().unwrap_or(0).max(1);
         self.line(0, "HIDBPF_RDESC_FIXUP(ctx)\n{");
         if plan.variants.iter().any(|variant| !variant.sizes.is_empty() || plan::least(variant).is_some()) {
             self.line(1, "const int size = ctx->size;");
@@ -133,7 +160,7 @@ impl Writer<'_> {
     }
 
     fn variant(&mut self, variant: &Variant) -> Result<(), Mistake> {
-        let mut conditions: Vec<String> = variant.tests.iter().map(|test| self.option_condition(test)).collect();
+        let mut conditions: Vec<String> = variant.tests.iter().map(|test| self.given(test)).collect();
         let sizes: Vec<String> = variant.sizes.iter().map(|size| format!("size == {size}")).collect();
         match sizes.as_slice() {
             [] => conditions.extend(plan::least(variant).map(|least| format!("size >= {least}"))),
@@ -147,17 +174,25 @@ impl Writer<'_> {
         let conditions = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" &&\n\t    ") };
         self.line(1, format!("if ({conditions}) {{"));
         let mut result = "0".to_owned();
-        for splice in &variant.splices {
-            let is_last_append = splice.len == 0 && variant.sizes.as_slice() == [splice.at];
-            if splice.is_whole() {
-                result = format!("hidbpf_replace(ctx, {})", self.array(&splice.new));
-            } else if is_last_append {
-                result = format!("hidbpf_append(ctx, {}, {})", splice.at, self.array(&splice.new));
-            } else if !splice.keeps_size() {
-                let message = "this change moves bytes of the descriptor, which C for drivers has no macro for";
-                return Err(Mistake::at(&splice.span, message));
-            } else {
-                self.splice(splice);
+        if moves(variant) {
+            let mut shift = 0;
+            for (to, from, count) in parts(variant) {
+                self.line(2, format!("hidbpf_move(descriptor, {to}, {from}, {count});"));
+            }
+            for splice in &variant.splices {
+                self.splice(&Splice { at: (i64::from(splice.at) + shift) as u32, ..splice.clone() });
+                shift += change(splice);
+            }
+            result = format!("hidbpf_size({})", plan::result(variant).unwrap_or(0));
+        } else {
+            for splice in &variant.splices {
+                if splice.is_whole() {
+                    result = format!("hidbpf_replace(ctx, {})", self.array(&splice.new));
+                } else if splice.keeps_size() {
+                    self.splice(splice);
+                } else {
+                    result = format!("hidbpf_append(ctx, {}, {})", splice.at, self.array(&splice.new));
+                }
             }
         }
         self.line(2, format!("return {result};\n\t}}"));
@@ -165,8 +200,10 @@ impl Writer<'_> {
     }
 
     fn splice(&mut self, splice: &Splice) {
-        let changed =
-            |(index, byte): &(usize, &u8)| splice.old.as_ref().is_none_or(|old| old.get(*index) != Some(*byte));
+        let changed = |(index, byte): &(usize, &u8)| {
+            let same = splice.old.as_ref().filter(|_| splice.keeps_size());
+            same.is_none_or(|old| old.get(*index) != Some(*byte))
+        };
         if let Some(number) = &splice.option {
             let option = variable(&number.option);
             let value = match number.dividend {
@@ -179,7 +216,7 @@ impl Writer<'_> {
             }
             return;
         }
-        if splice.old.is_none() && splice.new.len() >= ARRAY {
+        if splice.old.is_none() && splice.keeps_size() && splice.new.len() >= ARRAY {
             let array = self.array(&splice.new);
             self.line(2, format!("if (hidbpf_overwrite(ctx, {}, {array}) < 0)\n\t\t\treturn 0;", splice.at));
             return;
@@ -200,8 +237,25 @@ impl Writer<'_> {
         name
     }
 
-    fn option_condition(&self, test: &OptionTest) -> String {
-        compared(&variable(&test.option), &test.comparison)
+    /// Returns a condition that needs no report as an expression.
+    fn given(&mut self, given: &Given) -> String {
+        match given {
+            Given::Option(test) => compared(&variable(&test.option), &test.comparison),
+            Given::Rule(indexes) => {
+                let numbers = indexes.iter().copied().map(i64::from).collect();
+                compared("hidbpf_rule", &Comparison::Is(numbers))
+            }
+            Given::Property(test) => {
+                self.properties.insert(test.property.clone());
+                let each = test.texts.iter().map(|pattern| {
+                    let escaped: String = pattern.bytes().iter().map(|byte| character(*byte)).collect();
+                    let not = if test.is { "" } else { "!" };
+                    format!("{not}HIDBPF_PROPERTY_STARTS_WITH({}, \"{escaped}\")", test.property)
+                });
+                let all = each.collect::<Vec<_>>().join(if test.is { " || " } else { " && " });
+                if test.texts.len() > 1 { format!("({all})") } else { all }
+            }
+        }
     }
 
     // ---- Reports ------------------------------------------------------------------------------------------------
@@ -210,6 +264,12 @@ impl Writer<'_> {
         let least = rules.sizes.iter().copied().min().unwrap_or(0);
         let touched = rules.touched.iter().copied().max().unwrap_or(0).max(1);
         match rules.types {
+            _ if rules.clicks => {
+                self.line(
+                    0,
+                    "static __always_inline int rules(struct hid_bpf_ctx *ctx, __u8 *report, __u32 *clicks)\n{",
+                );
+            }
             Types::Input if rules.rules.is_empty() => {
                 self.line(0, "HIDBPF_INPUT_EVENT(ctx)\n{");
             }
@@ -224,17 +284,45 @@ impl Writer<'_> {
                 self.line(1, "if (!report)\n\t\treturn 0;");
             }
         }
-        for (rule, size) in rules.rules.iter().zip(&rules.sizes) {
+        for ((rule, size), chosen) in rules.rules.iter().zip(&rules.sizes).zip(&rules.chosen) {
+            self.rules.clone_from(chosen);
             self.rule(rule.get_ref(), *size, least)?;
         }
         self.line(1, "return 0;\n}\n");
+        if rules.clicks {
+            self.clicks(least.max(1), touched);
+        }
         Ok(())
+    }
+
+    /// Writes the hook that sends the presses of clicks.
+    fn clicks(&mut self, least: u32, touched: u32) {
+        let size = least.max(touched);
+        self.line(0, format!("HIDBPF_INJECTING_EVENT(ctx, report, {least})\n{{"));
+        self.line(1, format!("static __u64 pressed[HIDBPF__BUFFER({size}) / 8];"));
+        self.line(1, "__u64 *buffer = (void *)hid_bpf_get_data(ctx, 0, sizeof(pressed));");
+        self.line(1, "__u32 clicks = 0;\n\tint result;\n");
+        self.line(1, "if (!buffer)\n\t\treturn 0;");
+        self.line(1, "result = rules(ctx, (__u8 *)buffer, &clicks);");
+        self.line(1, "if (!clicks || result < 0)\n\t\treturn result;");
+        self.line(1, "__builtin_memcpy(pressed, buffer, sizeof(pressed));");
+        self.line(1, "hidbpf_inject(ctx, pressed, sizeof(pressed));");
+        for (number, field) in std::mem::take(&mut self.clicked).iter().enumerate() {
+            self.line(1, format!("if (clicks & {:#x}) {{", 1_u32 << number));
+            self.put(field, "0", 2);
+            self.line(1, "}");
+            self.clicked.push(*field);
+        }
+        self.line(1, "return result;\n}\n");
     }
 
     fn rule(&mut self, rule: &ReportRule, size: u32, least: u32) -> Result<(), Mistake> {
         self.id = rule.id;
         let mut conditions: Vec<String> = rule.id.iter().map(|id| format!("report[0] == {id}")).collect();
         conditions.extend((size > least).then(|| format!("ctx->size >= {size}")));
+        if let Some(chosen) = self.rules.clone() {
+            conditions.push(self.given(&Given::Rule(chosen)));
+        }
         for condition in &rule.when {
             conditions.push(self.condition(condition)?);
         }
@@ -250,7 +338,9 @@ impl Writer<'_> {
     }
 
     fn place(&mut self, text: &str) -> Result<Place, Mistake> {
-        let place = Words { recorded: self.recorded, id: self.id }.place(text).map_err(Mistake::general)?;
+        let place = Words { recorded: self.recorded, id: self.id, rules: self.rules.as_deref() }
+            .place(text)
+            .map_err(Mistake::general)?;
         if let Place::Held(name) = &place {
             self.held.insert(held(name));
         }
@@ -258,8 +348,8 @@ impl Writer<'_> {
     }
 
     fn condition(&mut self, condition: &Spanned<Condition>) -> Result<String, Mistake> {
-        if let Some(test) = option_test(self.manifest, condition)? {
-            return Ok(self.option_condition(&test));
+        if let Some(test) = given(self.manifest, condition)? {
+            return Ok(self.given(&test));
         }
         let Condition { value, size, .. } = condition.get_ref();
         if let Some(size) = size {
@@ -306,6 +396,8 @@ impl Writer<'_> {
                 self.steps(&step.otherwise, depth + 1)?;
             }
             self.line(depth, "}");
+        } else if let Some(name) = &step.click {
+            self.click(name.get_ref(), step, depth)?;
         } else if step.drop.is_some() {
             self.line(depth, "return -EINVAL;");
         } else if let Some(length) = &step.length {
@@ -324,6 +416,36 @@ impl Writer<'_> {
                 place => self.assign(&place, step, depth)?,
             }
         }
+        Ok(())
+    }
+
+    fn click(&mut self, name: &str, step: &Step, depth: usize) -> Result<(), Mistake> {
+        let Place::Field(field) = self.place(name)? else {
+            return Err(Mistake::general("expected a field to click"));
+        };
+        let of = match &step.of {
+            None => get(&field),
+            Some(of) => self.operand(&Operand::Name(of.get_ref().clone()))?,
+        };
+        let number = self.clicked.len();
+        let was = format!("click_{number}_was");
+        let changed = match step.on.as_ref().map_or(Edge::Rise, |on| *on.get_ref()) {
+            Edge::Rise => format!("now && !{was}"),
+            Edge::Fall => format!("!now && {was}"),
+            Edge::Both => format!("now != {was}"),
+        };
+        let to = match step.to.as_ref().map(Spanned::get_ref) {
+            Some(Operand::Number(to)) => *to,
+            _ => 1,
+        };
+        self.line(
+            depth,
+            format!("{{\n{0}_Bool now = {of} != 0, changed = {changed};\n\n{0}{was} = now;", "\t".repeat(depth + 1)),
+        );
+        self.line(depth + 1, format!("*clicks |= changed ? {:#x} : 0;", 1_u32 << number));
+        self.put(&field, &format!("(changed ? {to} : 0)"), depth + 1);
+        self.line(depth, "}");
+        self.clicked.push(field);
         Ok(())
     }
 
@@ -448,6 +570,47 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+}
+
+/// Returns by how many bytes a change makes the descriptor longer.
+fn change(splice: &Splice) -> i64 {
+    splice.new.len() as i64 - i64::from(splice.len)
+}
+
+/// Returns whether a variant moves bytes of the descriptor.
+fn moves(variant: &Variant) -> bool {
+    let is_append = |splice: &Splice| splice.len == 0 && variant.sizes.as_slice() == [splice.at];
+    let others: Vec<_> = variant.splices.iter().filter(|splice| !splice.keeps_size()).collect();
+    match others.as_slice() {
+        [one] => !one.is_whole() && !is_append(one),
+        several => !several.is_empty(),
+    }
+}
+
+/// Returns the parts of the descriptor that move: their new offset, their old one, and their bytes. The order is such
+/// that no part overwrites another that is still to move.
+fn parts(variant: &Variant) -> Vec<(u32, u32, u32)> {
+    let size = variant.sizes.first().copied().unwrap_or(0);
+    let (mut shift, mut parts) = (0, Vec::new());
+    for (index, splice) in variant.splices.iter().enumerate() {
+        shift += change(splice);
+        let (from, to) = (splice.end(), variant.splices.get(index + 1).map_or(size, |next| next.at));
+        if shift != 0 && to > from {
+            parts.push(((i64::from(from) + shift) as u32, from, to - from));
+        }
+    }
+    let (later, earlier): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(to, from, _)| to > from);
+    later.into_iter().rev().chain(earlier).collect()
+}
+
+/// Returns a byte of a text as C has it within quotes.
+fn character(byte: u8) -> String {
+    match byte {
+        b'"' | b'\\' => format!("\\{}", byte as char),
+        b' '..=b'~' => (byte as char).to_string(),
+        // Three digits, because a digit may follow.
+        _ => format!("\\{byte:03o}"),
     }
 }
 

@@ -21,6 +21,12 @@ pub const PROPERTY_PREFIX: &str = "UDEV_PROP_";
 /// The global that identifies the device to the driver: [`Ids`].
 pub const IDS: &str = "hidbpf_ids";
 
+/// The global that says which match rule chose the driver: the rule's index in the manifest, a `u32`, or [`NO_RULE`].
+pub const RULE: &str = "hidbpf_rule";
+
+/// The value of [`RULE`] if no rule matches: the driver was forced.
+pub const NO_RULE: u32 = u32::MAX;
+
 /// The global in which the SDK records that the descriptor hook ran: `struct hidbpf_fixup_record`.
 pub const FIXUP_RECORD: &str = "hidbpf_fixup";
 

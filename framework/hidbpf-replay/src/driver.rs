@@ -9,7 +9,7 @@ use hidbpf_descriptor::{
     FoundField, MAX_DESCRIPTOR, ReportLengths, ReportType, WantedField, field_table, invalid, packed,
 };
 use hidbpf_prelink::driver::{
-    FieldPlace, IDS, Ids, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, SETUP_PROGRAM, SetupArgs,
+    FieldPlace, IDS, Ids, NO_RULE, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, RULE, SETUP_PROGRAM, SetupArgs,
 };
 use hidbpf_prelink::not_set_up::NotSetUp;
 use hidbpf_prelink::{Generation, Hook};
@@ -97,6 +97,7 @@ impl Driver {
         let mut variables = settings.fields.iter().map(place).collect::<Result<BTreeMap<_, _>, ReplayError>>()?;
         let ids = Ids { hid: device.id.0, vendor: device.vendor.0, product: device.product.0 };
         variables.insert(IDS.to_owned(), ids.as_bytes().to_vec());
+        variables.insert(RULE.to_owned(), settings.rule.unwrap_or(NO_RULE).to_le_bytes().to_vec());
         if driver.object.global(packed::VARIABLE).is_some() {
             variables.insert(packed::VARIABLE.to_owned(), packed::bytes(&device.descriptor));
         }

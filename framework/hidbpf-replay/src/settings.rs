@@ -18,6 +18,8 @@ pub struct Settings {
     pub exports: Vec<ExportedVariable>,
     /// The device's answers to requests for feature reports, by ID.
     pub features: BTreeMap<u8, Vec<u8>>,
+    /// The index of the match rule that chose the driver. `None`: no rule matches.
+    pub rule: Option<u32>,
     /// The maximum number of instructions per hook call. The default is 16 million. The verifier refuses programs that
     /// need more than a million without the kernel's own loops.
     pub instruction_limit: u64,
@@ -33,6 +35,7 @@ impl Default for Settings {
             fields: Vec::new(),
             exports: Vec::new(),
             features: BTreeMap::new(),
+            rule: None,
             instruction_limit: 16 << 20,
             memory_limit: 64 << 20,
         }

@@ -153,12 +153,10 @@ fn fixed(system: &System, device: &Device) -> Result<Vec<u8>> {
     let object = attached.object.ok_or_else(|| unknown("it is not known which object is attached"))?;
     let driver = DriverObject::read(&object)?;
     let properties = device.properties(driver.all_properties());
-    let settings = replay::for_driver(Settings { properties, ..Settings::default() }, &driver);
-    let original = manager.with_original(device.clone())?;
-    match fixup(&driver, &replay::device_of(&original), &settings)? {
+    let original = replay::device_of(&manager.with_original(device.clone())?);
+    let settings = replay::for_driver(Settings { properties, ..Settings::default() }, &driver, &original);
+    match fixup(&driver, &original, &settings)? {
         Fixup::Changed(fixed) => Ok(fixed),
-        Fixup::Unchanged | Fixup::NotTaken(_) | Fixup::Failed(_) => {
-            Ok(original.original().unwrap_or_default().to_vec())
-        }
+        Fixup::Unchanged | Fixup::NotTaken(_) | Fixup::Failed(_) => Ok(original.descriptor),
     }
 }

@@ -7,11 +7,17 @@ pub use hidbpf_descriptor::recording::*;
 use crate::ids::Bus;
 use crate::manifest::Manifest;
 use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
+use crate::replay::ReplayDevice;
 
 /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
 /// lacks counts as matching: the group, the kernel driver, and the interface if the physical path doesn't end like
 /// a USB device's.
 pub fn judge(manifest: &Manifest, device: &RecordedDevice, properties: &BTreeMap<String, String>) -> Verdict {
+    judge_replayed(manifest, &device.into(), properties)
+}
+
+/// The same for a device as a replay sees it.
+pub fn judge_replayed(manifest: &Manifest, device: &ReplayDevice, properties: &BTreeMap<String, String>) -> Verdict {
     let ids = (device.bus, device.vendor, device.product);
     let is_usb = device.bus == Bus::USB && device.phys.starts_with("usb-");
     let interface = device.phys.rsplit_once("/input").filter(|_| is_usb).and_then(|(_, number)| number.parse().ok());

@@ -3,13 +3,21 @@
 pub use hidbpf_replay::*;
 
 use crate::device;
+use crate::matching;
 use crate::object::DriverObject;
+use crate::recording;
 
-/// Adds the data from a driver's manifest to settings: fields, exports, and the options that the properties set. Ignores
-/// invalid option values with a warning, as attaching does.
+/// Adds the data from a driver's manifest to settings: the match rule, fields, exports, and the options that the
+/// properties set. Ignores invalid option values with a warning, as attaching does.
 #[must_use]
-pub fn for_driver(mut settings: Settings, driver: &DriverObject) -> Settings {
+pub fn for_driver(mut settings: Settings, driver: &DriverObject, device: &ReplayDevice) -> Settings {
     let manifest = &driver.manifest;
+    settings.rule = match recording::judge_replayed(manifest, device, &settings.properties) {
+        matching::Verdict::Matches { rule } | matching::Verdict::Undecided { rule, .. } => {
+            manifest.rule_index(Some(&rule))
+        }
+        matching::Verdict::NearMiss { .. } | matching::Verdict::No => None,
+    };
     settings.fields = manifest.fields.iter().map(|field| (field.variable(), field.wanted())).collect();
     let exports = manifest.exports.iter().map(|export| ExportedVariable {
         property: export.property.clone(),

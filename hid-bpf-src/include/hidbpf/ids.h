@@ -20,4 +20,11 @@ struct hidbpf_ids {
 /* The object contains this variable only if a program reads it. */
 static const volatile struct hidbpf_ids hidbpf_ids __attribute__((unused));
 
+/*
+ * The match rule that chose the driver: its place among those of driver.toml, counted from 0. HIDBPF_NO_RULE if none
+ * matches, because a user forced the driver.
+ */
+#define HIDBPF_NO_RULE 0xffffffffU
+static const volatile __u32 hidbpf_rule __attribute__((unused));
+
 #endif

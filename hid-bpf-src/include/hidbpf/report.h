@@ -244,6 +244,25 @@ static __always_inline int hidbpf_append_to(struct hid_bpf_ctx *ctx, const unsig
 }
 
 /*
+ * For descriptor hooks. Moves `count` bytes of the data from offset `from` to offset `to`. The two places may overlap. All
+ * three numbers are constants, and both places are within the bytes that the hook asked hid_bpf_get_data() for.
+ */
+static __always_inline void hidbpf_move(__u8 *data, const unsigned int to, const unsigned int from,
+					const unsigned int count)
+{
+	unsigned int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < count; i++) {
+		unsigned int index = to > from ? count - 1 - i : i;
+
+		/* Without this, clang makes the loop a call of memmove(), which BPF doesn't have. */
+		asm("" : "+r"(index));
+		data[to + index] = data[from + index];
+	}
+}
+
+/*
  * A change to a descriptor, for drivers that choose one of several. The driver chooses first, and then one copy serves
  * all choices. `bytes` is NULL if the descriptor stays as it is.
  */

@@ -22,7 +22,9 @@ const UNUSED: [&str; 6] =
     ["hidbpf/kernel.h", "hidbpf/ids.h", "hidbpf/option.h", "hidbpf/field.h", "hidbpf/setup.h", "hidbpf/work.h"];
 
 /// Macros of the SDK that a driver can't be exported with, and the reason.
-const REFUSED: [(&str, &str); 10] = [
+const REFUSED: [(&str, &str); 12] = [
+    ("HIDBPF_INJECTING_EVENT", "it sends further reports"),
+    ("hidbpf_rule", "it asks which match rule chose it"),
     ("HIDBPF_SETUP", "it has a setup"),
     ("HIDBPF_PROBE", "it has a probe of its own"),
     ("HIDBPF_FIELD", "it finds fields by usage"),
@@ -95,10 +97,15 @@ pub fn export(folder: &Path) -> Result<String, BuildError> {
         true => crate::declared_source(folder)?,
         false => fs::read_to_string(&path).map_err(|source| BuildError::io("read", &path, source))?,
     };
-    of(&manifest, &text).map_err(|why| BuildError::NotExported { folder: folder.to_owned(), why })
+    // Only the hash of a descriptor needs the recordings.
+    let descriptors = match manifest.matches.iter().any(|rule| rule.rdesc_sha256.is_some()) {
+        true => crate::declared::descriptors(folder)?,
+        false => Vec::new(),
+    };
+    of(&manifest, &text, &descriptors).map_err(|why| BuildError::NotExported { folder: folder.to_owned(), why })
 }
 
-fn of(manifest: &Manifest, text: &str) -> Result<String, String> {
+fn of(manifest: &Manifest, text: &str, descriptors: &[Vec<u8>]) -> Result<String, String> {
     let (text, made) = with_functions(text);
     let driver = definitions::parse(&text);
     for (name, why) in REFUSED {
@@ -108,7 +115,7 @@ fn of(manifest: &Manifest, text: &str) -> Result<String, String> {
         }
     }
     let devices = rules::devices(manifest)?;
-    let probe = rules::probe(manifest)?;
+    let probe = rules::probe(manifest, descriptors)?;
     let used = used(&driver)?;
 
     let mut source = String::from("// SPDX-License-Identifier: GPL-2.0-only\n/*\n");

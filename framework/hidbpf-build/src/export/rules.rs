@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hidbpf::manifest::{IdsFrom, Manifest, Match};
+use hidbpf::manifest::{IdsFrom, Manifest, Match, Sha256};
 
 /// The number of devices that the kernel tree's macro takes.
 const MAX_DEVICES: usize = 15;
@@ -48,7 +48,6 @@ fn device(rule: &Match) -> Result<String, String> {
         Match { ids_from: IdsFrom::Name, .. } => cannot("they use the ids in the device's name"),
         Match { kernel_driver, .. } if !kernel_driver.is_empty() => cannot("they name the kernel driver"),
         Match { not_kernel_driver, .. } if !not_kernel_driver.is_empty() => cannot("they exclude a kernel driver"),
-        Match { rdesc_sha256: Some(_), .. } => cannot("they have a hash of the descriptor"),
         Match { interface: Some(_), .. } => cannot("they have the number of a USB interface"),
         Match { property: Some(_), .. } => cannot("they have a udev property"),
         Match { name: Some(name), .. } if name.contains(['*', '"', '\\']) => cannot("they have a pattern for the name"),
@@ -56,10 +55,28 @@ fn device(rule: &Match) -> Result<String, String> {
     }
 }
 
-/// Returns the probe. It tests each rule's conditions that the match table can't express.
-pub(super) fn probe(manifest: &Manifest) -> Result<String, String> {
+/// Returns the probe. It tests each rule's conditions that the match table can't express. In place of a hash it compares
+/// the descriptor that has the hash, which is one of `descriptors`.
+pub(super) fn probe(manifest: &Manifest, descriptors: &[Vec<u8>]) -> Result<String, String> {
     let rules = &manifest.matches;
-    let conditions: Vec<Vec<String>> = rules.iter().map(conditions).collect();
+    let mut arrays = String::new();
+    let mut conditions: Vec<Vec<String>> = rules.iter().map(conditions).collect();
+    for (rule, conditions) in rules.iter().zip(&mut conditions) {
+        let Some(hash) = &rule.rdesc_sha256 else { continue };
+        let descriptor = descriptors.iter().find(|descriptor| Sha256::of(descriptor) == *hash).ok_or(
+            "a probe can't check its match rules: they have a hash of the descriptor, and no recording has that descriptor",
+        )?;
+        let name = format!("original_{}", arrays.matches("static const").count());
+        let lines: Vec<String> = descriptor
+            .chunks(12)
+            .map(|line| line.iter().map(|byte| format!("{byte:#04x}")).collect::<Vec<_>>().join(", "))
+            .collect();
+        let _ = writeln!(arrays, "static const __u8 {name}[] = {{\n\t{},\n}};\n", lines.join(",\n\t"));
+        *conditions = vec![
+            format!("ctx->rdesc_size == {}", descriptor.len()),
+            format!("is_original(ctx, {name}, sizeof({name}))"),
+        ];
+    }
     let ids = |rule: &Match| (rule.bus.map(|id| id.0), rule.vendor.map(|id| id.0), rule.product.map(|id| id.0));
     // If the conditions are the same for all ids, the match table has already checked the ids.
     let of = |rule: &Match| {
@@ -86,7 +103,7 @@ pub(super) fn probe(manifest: &Manifest) -> Result<String, String> {
             tests.push((test, rule.label.as_deref()));
         }
     }
-    let mut source = String::new();
+    let mut source = if arrays.is_empty() { arrays } else { arrays + ORIGINAL };
     if with_names {
         source += NAMED;
     }
@@ -119,6 +136,20 @@ const NAMED: &str =
 #pragma clang loop unroll(full)
 	for (unsigned long i = 0; i < size; i++) {
 		if (*(const volatile char *)&hid->name[i] != name[i])
+			return 0;
+	}
+	return 1;
+}
+
+";
+
+/// Compares the descriptor, at constant offsets, as the verifier of older kernels needs it.
+const ORIGINAL: &str =
+    "static __always_inline _Bool is_original(struct hid_bpf_probe_args *ctx, const __u8 *bytes, const unsigned long size)
+{
+#pragma clang loop unroll(full)
+	for (unsigned long i = 0; i < size; i++) {
+		if (*(volatile __u8 *)&ctx->rdesc[i] != bytes[i])
 			return 0;
 	}
 	return 1;
@@ -163,7 +194,7 @@ mod tests {
     fn a_probe_checks_ids_only_if_the_rules_differ() {
         let rules = |second: &str| {
             let one = "[[match]]\nvendor = 1\nproduct = 2\nrdesc-size = 5\n";
-            probe(&manifest(&format!("{one}[[match]]\nvendor = 1\nproduct = 3\nrdesc-size = {second}\n"))).unwrap()
+            probe(&manifest(&format!("{one}[[match]]\nvendor = 1\nproduct = 3\nrdesc-size = {second}\n")), &[]).unwrap()
         };
         let same = rules("5");
         assert!(same.contains("if (ctx->rdesc_size == 5)") && !same.contains("hctx"), "{same}");
@@ -174,15 +205,26 @@ mod tests {
     #[test]
     fn a_name_is_compared_for_its_own_rule_alone() {
         let rules = "[[match]]\nvendor = 1\nproduct = 2\nname = \"A\"\n[[match]]\nvendor = 1\nproduct = 3\n";
-        let probe = probe(&manifest(rules)).unwrap();
+        let probe = probe(&manifest(rules), &[]).unwrap();
         let named = "hctx->hid->product == 0x0002 &&\n\t    is_named(hctx->hid, \"A\", sizeof(\"A\")))";
         assert!(probe.contains(named) && probe.contains("hctx->hid->product == 0x0003)"), "{probe}");
     }
 
     #[test]
+    fn a_hash_is_that_of_a_recorded_descriptor() {
+        let rule = format!("[[match]]\nvendor = 1\nrdesc-size = 3\nrdesc-sha256 = \"{}\"\n", Sha256::of(&[5, 1, 9]));
+        let known = probe(&manifest(&rule), &[vec![5, 1], vec![5, 1, 9]]).unwrap();
+        assert!(known.contains("static const __u8 original_0[] = {\n\t0x05, 0x01, 0x09,\n};"), "{known}");
+        let condition = "if (ctx->rdesc_size == 3 &&\n\t    is_original(ctx, original_0, sizeof(original_0)))";
+        assert!(known.contains(condition), "{known}");
+        let unknown = probe(&manifest(&rule), &[vec![5, 1]]).unwrap_err();
+        assert!(unknown.ends_with("no recording has that descriptor"), "{unknown}");
+    }
+
+    #[test]
     fn bytes_are_compared_within_the_descriptor() {
         let rule = "[[match]]\nvendor = 1\nrdesc-bytes = [{ offset = 3, bytes = \"09 43\" }]\n";
-        let probe = probe(&manifest(rule)).unwrap();
+        let probe = probe(&manifest(rule), &[]).unwrap();
         let condition = "ctx->rdesc_size >= 5 &&\n\t    ctx->rdesc[3] == 0x09 &&\n\t    ctx->rdesc[4] == 0x43";
         assert!(probe.contains(condition), "{probe}");
     }

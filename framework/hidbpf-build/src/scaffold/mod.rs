@@ -1,6 +1,7 @@
 //! Creates a new driver's folder from a device's data. The driver builds and passes its test, but doesn't change
 //! anything yet.
 
+mod continued;
 mod layout;
 mod macros;
 mod repair;
@@ -19,7 +20,8 @@ use crate::error::BuildError;
 use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE};
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
 
-pub use repair::{Chosen, scaffold_repair};
+pub use continued::scaffold_c;
+pub use repair::{Chosen, Form, scaffold_repair};
 
 /// clangd's options. It looks for the file in the source's folder and above.
 const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
@@ -96,8 +98,15 @@ struct Described<'a> {
 pub fn scaffold(directory: &Path, name: &DriverName, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
     let described = describe(name, interfaces)?;
     let manifest = manifest(&described, "The defect, in a sentence.", "Nothing changes yet.");
-    let sources = vec![(SOURCE_FILE, source(&described)), ("compile_flags.txt", COMPILE_FLAGS.to_owned())];
-    write_folder(directory, name, &described, sources, manifest)
+    write_folder(directory, name, &described, sources(source(&described, STORY)), manifest)
+}
+
+/// The comment that an author replaces.
+const STORY: &str = "The defect: what the device sends, and why that is wrong. The repair.";
+
+/// Returns the files of a driver in C.
+fn sources(source: String) -> Vec<(&'static str, String)> {
+    vec![(SOURCE_FILE, source), ("compile_flags.txt", COMPILE_FLAGS.to_owned())]
 }
 
 /// Writes a folder with these sources, the manifest and the recordings.
@@ -228,16 +237,26 @@ fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn source(interfaces: &[Described<'_>]) -> String {
-    let mut text = String::from(
-        "// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n\n\
-         /*\n * The defect: what the device sends, and why that is wrong. The repair.\n */\n\n",
-    );
-    for Described { prefix, descriptor, .. } in interfaces {
+/// Returns the source of a driver that replaces the descriptors by fixed ones, or by the same. `story` is its comment.
+fn source(interfaces: &[Described<'_>], story: &str) -> String {
+    let story = story.replace("*/", "* /").replace('\n', "\n * ");
+    let mut text =
+        format!("// SPDX-License-Identifier: GPL-2.0-only\n#include <hidbpf/driver.h>\n\n/*\n * {story}\n */\n\n");
+    let shown: Vec<(&String, Anatomy)> = interfaces
+        .iter()
+        .map(|Described { prefix, descriptor, fixed, .. }| {
+            (prefix, Anatomy::of(fixed.as_ref().unwrap_or(&descriptor.bytes)))
+        })
+        .collect();
+    for (prefix, descriptor) in &shown {
         text += &layout::constants(&prefix.to_uppercase(), descriptor);
     }
-    text += "/* The device's descriptor: each item with its offset, each field with its place in the report. */\n";
-    for Described { prefix, descriptor, .. } in interfaces {
+    let which = if interfaces.iter().any(|described| described.fixed.is_some()) { "fixed " } else { "" };
+    let _ = writeln!(
+        text,
+        "/* The device's {which}descriptor: each item with its offset, each field with its place in the report. */"
+    );
+    for (prefix, descriptor) in &shown {
         if let Some(fault) = &descriptor.fault {
             let _ = writeln!(
                 text,
@@ -250,22 +269,22 @@ fn source(interfaces: &[Described<'_>]) -> String {
         text.push('\n');
     }
     text += "HIDBPF_RDESC_FIXUP(ctx)\n{\n";
-    for Described { prefix, descriptor, .. } in interfaces {
+    for (Described { prefix, descriptor, .. }, (_, fixed)) in interfaces.iter().zip(&shown) {
         // The condition uses the size of the original, which stays valid if the array is changed.
         let _ = writeln!(text, "\tif (ctx->size == {})", descriptor.bytes.len());
         let replace = format!("hidbpf_replace(ctx, {prefix}descriptor)");
         // The SDK treats the number 1 as a Boolean.
-        let size = if descriptor.bytes.len() == 1 { format!("hidbpf_size({replace})") } else { replace };
+        let size = if fixed.bytes.len() == 1 { format!("hidbpf_size({replace})") } else { replace };
         let _ = writeln!(text, "\t\treturn {size};");
     }
     text += "\treturn 0;\n}\n\n";
-    let input = |described: &Described<'_>| {
-        let report = described.descriptor.reports.iter().find(|report| report.kind == ReportType::Input)?;
-        Some((layout::report_name(&described.prefix.to_uppercase(), report), report.id))
+    let input = |(prefix, descriptor): &(&String, Anatomy)| {
+        let report = descriptor.reports.iter().find(|report| report.kind == ReportType::Input)?;
+        Some((layout::report_name(&prefix.to_uppercase(), report), report.id))
     };
     // The positions of its reports are uncertain until the descriptor is repaired.
-    let is_refused = interfaces.iter().any(|described| described.descriptor.fault.is_some());
-    match interfaces.iter().find_map(input).filter(|_| !is_refused) {
+    let is_refused = shown.iter().any(|(_, descriptor)| descriptor.fault.is_some());
+    match shown.iter().find_map(input).filter(|_| !is_refused) {
         Some((name, id)) => {
             let call = match id {
                 Some(_) => format!("hidbpf_report_with_id(ctx, {name}, {name}_SIZE)"),

@@ -9,7 +9,7 @@ use hidbpf::names::DriverName;
 
 use crate::error::BuildError;
 
-use super::{Described, Interface, describe, manifest, write_folder};
+use super::{Described, Interface, describe, manifest, source, sources, write_folder};
 
 /// The findings to repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,17 @@ pub enum Chosen {
     Named(Vec<String>),
 }
 
-/// Writes the folder of a new driver without C into `directory`, and returns its path. The manifest declares the repairs
-/// of the chosen findings, and the expected results have them. On failure nothing is left behind.
+/// The form of a new driver's repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The manifest declares it.
+    Declared,
+    /// The source has the fixed descriptor.
+    C,
+}
+
+/// Writes the folder of a new driver into `directory`, and returns its path. The driver has the repairs of the chosen
+/// findings, and so have the expected results. On failure nothing is left behind.
 ///
 /// # Errors
 /// As for [`crate::scaffold()`]. Or a device has no such finding, or it has no repair.
@@ -30,6 +39,7 @@ pub fn scaffold_repair(
     name: &DriverName,
     interfaces: &[Interface],
     chosen: &Chosen,
+    form: Form,
 ) -> Result<PathBuf, BuildError> {
     let refuse = |problem: String| BuildError::Scaffold { name: name.clone(), problem };
     let mut described = describe(name, interfaces)?;
@@ -55,7 +65,7 @@ pub fn scaffold_repair(
             }
         }
     }
-    let mut text = String::new();
+    let (mut text, mut story) = (String::new(), Vec::new());
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for (described, findings) in described.iter_mut().zip(&findings) {
         let repairs = chosen_of(findings, chosen);
@@ -69,6 +79,7 @@ pub fn scaffold_repair(
         })?);
         text += &declaration(described, &repairs, interfaces.len() > 1);
         for finding in repairs {
+            story.push(format!("{} ({}): {}", finding.rule.id, finding.certainty, line(&finding.what)));
             before.push(finding.rule.effect);
             after.push(finding.rule.id);
         }
@@ -86,7 +97,13 @@ pub fn scaffold_repair(
     }
     before.dedup();
     let manifest = manifest(&described, &before.join(" "), "It works.");
-    write_folder(directory, name, &described, Vec::new(), manifest + &text)
+    match form {
+        Form::Declared => write_folder(directory, name, &described, Vec::new(), manifest + &text),
+        Form::C => {
+            let source = source(&described, &story.join("\n"));
+            write_folder(directory, name, &described, sources(source), manifest)
+        }
+    }
 }
 
 /// Returns the findings to repair.

@@ -253,7 +253,8 @@ fn verify(context: &Context, built: &Built) -> Result<Verification, Error> {
     let mut devices = Vec::new();
     for (path, _) in &built.recordings {
         let recording = Recording::read(path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
-        let settings = |device: &recording::RecordedDevice| replay::for_driver(Settings::of(device), driver);
+        let settings =
+            |device: &recording::RecordedDevice| replay::for_driver(Settings::of(device), driver, &device.into());
         devices.extend(recording.devices.iter().map(|device| (device.into(), settings(device))));
     }
     verify::verify(&context.system, driver, &parsed, &devices)

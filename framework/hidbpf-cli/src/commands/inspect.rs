@@ -136,7 +136,7 @@ fn compare(context: &Context, mut sheet: Sheet, driver: Option<&DriverObject>) -
         sheet = sheet.with(Which::Original, descriptors::read(&context.system, &device, Which::Original)?);
     }
     warn_of_mismatch(context, &sheet, driver)?;
-    let settings = replay::for_driver(sheet.settings.clone(), driver);
+    let settings = replay::for_driver(sheet.settings.clone(), driver, &sheet.subject);
     let original = sheet.subject.descriptor.clone();
     let (change, descriptor) = match fixup(driver, &sheet.subject, &settings)? {
         Fixup::Unchanged => (format!("the driver `{}` leaves the descriptor as it is", driver.name), original),

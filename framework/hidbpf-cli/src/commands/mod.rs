@@ -98,7 +98,9 @@ pub fn run(args: Args) -> Outcome {
         }
         Command::Record { device, output, hide_keys } => record::run(&context, &device, output.as_deref(), hide_keys),
         Command::Monitor { device, all } => monitor::run(&context, &device, all),
-        Command::New { name, from, ids, repair, choice } => new::run(&context, &name, &from, ids, repair, &choice),
+        Command::New { name, from, ids, repair, c, choice } => {
+            new::run(&context, &name, &new::New { from: &from, ids, repair, is_c: c, choice: &choice })
+        }
         Command::Build { what, output, device, watch } => {
             build::run(&context, &build::Request { what, output, device, watch })
         }

@@ -11,7 +11,7 @@ use hidbpf::names::DriverName;
 use hidbpf::recorder;
 use hidbpf::recording::Recording;
 use hidbpf::text::Printable;
-use hidbpf_build::{Chosen, Interface};
+use hidbpf_build::{Chosen, Form, Interface};
 use serde_json::json;
 
 use super::Context;
@@ -19,29 +19,47 @@ use super::source;
 use crate::args::Choice;
 use crate::output::{self, Outcome};
 
-pub fn run(
-    context: &Context,
-    name: &DriverName,
-    from: &[String],
-    ids: Option<Ids>,
-    repair: Option<Vec<String>>,
-    choice: &Choice,
-) -> Outcome {
-    let mut interfaces = Vec::new();
-    for source in from {
-        interfaces.extend(read(context, source, ids, choice)?);
-    }
+/// What to create a driver from, and how.
+pub struct New<'a> {
+    pub from: &'a [String],
+    pub ids: Option<Ids>,
+    /// The findings to repair. Empty: all that are sure.
+    pub repair: Option<Vec<String>>,
+    pub is_c: bool,
+    pub choice: &'a Choice,
+}
+
+pub fn run(context: &Context, name: &DriverName, new: &New<'_>) -> Outcome {
     let here = env::current_dir()
         .map_err(|error| Error::because(ErrorKind::Io, "failed to find the current directory", error))?;
-    let is_declared = repair.is_some();
-    match repair {
-        None => hidbpf_build::scaffold(&here, name, &interfaces),
-        Some(findings) => {
-            let chosen = if findings.is_empty() { Chosen::Sure } else { Chosen::Named(findings) };
-            hidbpf_build::scaffold_repair(&here, name, &interfaces, &chosen)
+    let is_declared = new.repair.is_some() && !new.is_c;
+    let changes = match driver_folder(new) {
+        Some(folder) if new.is_c && new.repair.is_none() => {
+            hidbpf_build::scaffold_c(&here, name, folder).map_err(super::build::failed)?;
+            "does the same as the manifest did"
         }
-    }
-    .map_err(super::build::failed)?;
+        Some(folder) => {
+            let what = format!("failed to create a driver from the driver in `{}`", folder.display());
+            let hint = "add `--c` to go on from its repair in C, or name one of its recordings";
+            return Err(Error::new(ErrorKind::Io, what).with_hint(hint).into());
+        }
+        None => {
+            let mut interfaces = Vec::new();
+            for source in new.from {
+                interfaces.extend(read(context, source, new.ids, new.choice)?);
+            }
+            let done = match &new.repair {
+                None => hidbpf_build::scaffold(&here, name, &interfaces),
+                Some(findings) => {
+                    let chosen = if findings.is_empty() { Chosen::Sure } else { Chosen::Named(findings.clone()) };
+                    let form = if new.is_c { Form::C } else { Form::Declared };
+                    hidbpf_build::scaffold_repair(&here, name, &interfaces, &chosen, form)
+                }
+            };
+            done.map_err(super::build::failed)?;
+            if new.repair.is_some() { "has the repaired descriptor" } else { "changes nothing yet" }
+        }
+    };
     if context.json {
         return output::json("new", &json!({ "driver": name, "folder": here.join(name.as_str()) }));
     }
@@ -54,10 +72,18 @@ pub fn run(
     }
     output::text(format_args!(
         "{name}/driver.toml     the manifest: device, defect, match rule\n\
-         {name}/driver.bpf.c    the code, which changes nothing yet\n\
+         {name}/driver.bpf.c    the code, which {changes}\n\
          {name}/recordings/     the recordings, and the expected results\n\
          Next: `hidbpf build {name}` compiles the driver and runs it over the recordings\n"
     ))
+}
+
+/// Returns the folder of a driver, if that is the only source.
+fn driver_folder<'a>(new: &New<'a>) -> Option<&'a Path> {
+    match new.from {
+        [one] => Some(Path::new(one)).filter(|path| path.join("driver.toml").is_file()),
+        _ => None,
+    }
 }
 
 /// Bus, vendor and product.

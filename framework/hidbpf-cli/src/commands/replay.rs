@@ -113,7 +113,7 @@ pub(super) fn replayed(
     let settings = |device: &recording::RecordedDevice| {
         let mut settings = Settings::of(device);
         settings.properties.extend(request.properties.iter().cloned());
-        settings = replay::for_driver(settings, driver);
+        settings = replay::for_driver(settings, driver, &device.into());
         settings.options.extend(options.clone());
         settings.features.extend(request.features.iter().map(|feature| (feature.id, feature.report.clone())));
         settings

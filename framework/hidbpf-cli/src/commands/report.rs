@@ -203,19 +203,33 @@ fn hide_keys(
     request: &Request,
 ) -> Result<Vec<Option<HiddenKeys>>, Error> {
     let Recording { devices, events, .. } = recording;
-    let mut hidden = Vec::new();
-    for device in devices.iter() {
-        // A driver's descriptor can show that bits which had no meaning are keys.
-        let fixed = match driver.filter(|_| !request.show_keys && !device.descriptor.is_empty()) {
-            Some(driver) => fixup(driver, &device.into(), &replay::for_driver(Settings::of(device), driver))?,
-            None => Fixup::Unchanged,
-        };
-        let mut descriptors = vec![device.descriptor.as_slice()];
-        if let Fixup::Changed(fixed) = &fixed {
-            descriptors.push(fixed);
-        }
-        hidden.push(HiddenKeys::of(&descriptors).filter(|_| !request.show_keys));
+    if request.show_keys {
+        return Ok(devices.iter().map(|_| None).collect());
     }
+    let mut descriptors: Vec<Vec<Vec<u8>>> = Vec::new();
+    for device in devices.iter() {
+        let mut own = vec![device.descriptor.clone()];
+        // A driver's descriptor can show that bits which had no meaning are keys.
+        if let Some(driver) = driver.filter(|_| !device.descriptor.is_empty()) {
+            let subject = device.into();
+            let settings = replay::for_driver(Settings::of(device), driver, &subject);
+            if let Fixup::Changed(fixed) = fixup(driver, &subject, &settings)? {
+                own.push(fixed);
+            }
+        }
+        descriptors.push(own);
+    }
+    let ids = |device: &RecordedDevice| (device.bus, device.vendor, device.product);
+    let of = |index: usize| descriptors.get(index).into_iter().flatten().map(Vec::as_slice);
+    let hidden: Vec<Option<HiddenKeys>> = devices
+        .iter()
+        .enumerate()
+        .map(|(index, device)| {
+            let others = devices.iter().enumerate().filter(|(_, other)| ids(other) == ids(device));
+            let others: Vec<&[u8]> = others.flat_map(|(other, _)| of(other)).collect();
+            HiddenKeys::beside(&of(index).collect::<Vec<_>>(), &others)
+        })
+        .collect();
     for event in events {
         if let (Some(Some(keys)), Some(device)) = (hidden.get(event.device), devices.get(event.device)) {
             keys.hide(&device.descriptor, &mut event.report);
@@ -247,7 +261,7 @@ fn fixed(driver: &DriverObject, device: &Device, original: &[u8]) -> Result<Driv
     let mut subject = replay::device_of(device);
     subject.descriptor = original.to_vec();
     let by = driver.name.to_string();
-    let (descriptor, note) = match fixup(driver, &subject, &replay::for_driver(settings, driver))? {
+    let (descriptor, note) = match fixup(driver, &subject, &replay::for_driver(settings, driver, &subject))? {
         Fixup::Changed(descriptor) => (descriptor, None),
         Fixup::Unchanged => (original.to_vec(), Some(format!("The driver {by} leaves the descriptor as it is."))),
         Fixup::NotTaken(errno) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hidbpf_descriptor::field_table;
+use hidbpf_prelink::driver::{NO_RULE, RULE};
 
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
@@ -173,6 +174,10 @@ impl<L: Loader> LockedDevice<'_, L> {
                 Error::new(ErrorKind::NoMatch, what).with_hint("the driver is not for this device").during(Step::Choose)
             })?;
             variables.extend(places);
+        }
+        if driver.globals.contains_key(RULE) {
+            let index = driver.manifest.rule_index(rule.as_deref()).unwrap_or(NO_RULE);
+            variables.insert(RULE.to_owned(), index.to_le_bytes().to_vec());
         }
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);

@@ -1,19 +1,31 @@
-//! A driver without C, from a posted dump to an event: docs/fixing-without-code.md in a machine that has no compiler. The case's time is
-//! that of all hidbpf's steps.
+//! Drivers without C. One goes from a posted dump to an event: docs/fixing-without-code.md in a machine that has no compiler. The case's
+//! time is that of all hidbpf's steps.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hidbpf::recording::Recording;
 
 use super::configuration::Files;
-use super::{Case, WITH_HID_BPF, case, recordings};
-use crate::guest::bench::{Bench, HIDBPF};
+use super::fixtures::{Fixture, fixture};
+use super::sdk_events::expect_reports;
+use super::{Case, STRUCT_OPS, WITH_HID_BPF, case, recordings};
+use crate::guest::bench::{Bench, HIDBPF, plain_mouse};
 use crate::process::{Run, command};
+use crate::uhid::Spec;
 use crate::walkthrough::{FIXING_WITHOUT_CODE, Place, Step, steps};
 
-pub const CASES: &[Case] = &[case("declared-driver-from-a-dump", WITH_HID_BPF, from_a_dump)];
+pub const CASES: &[Case] = &[
+    case("declared-driver-from-a-dump", WITH_HID_BPF, from_a_dump),
+    case("declared-clicks", STRUCT_OPS, clicks),
+    case("declared-rules-and-properties", WITH_HID_BPF, rules_and_properties).each_generation(),
+];
+
+const LATCHING: Fixture = fixture!("example-latching-switch");
+const BY_RULE: Fixture = fixture!("example-by-rule");
 
 const DRIVER: &str = "example-posted-mouse";
 const DESK: &str = "/tmp/desk";
@@ -67,4 +79,48 @@ fn expect(desk: &Path) -> Result<()> {
     let text = fs::read_to_string(recordings.join("wheel.hid")).context("failed to read the recording")?;
     let text = text.replace("29 03 15", "29 05 15").replace("00 0f\n", "00 ff\n");
     fs::write(recordings.join("wheel.expected.hid"), text).context("failed to write the expected result")
+}
+
+/// The press comes before the report itself, with each loader.
+fn clicks(bench: &mut Bench) -> Result<()> {
+    for libbpf in [false, true] {
+        let mouse = bench.plug(&plain_mouse())?;
+        let load = ["load", &LATCHING.file()?, &mouse.name()];
+        let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+        loaded?.expect(0)?;
+        bench.settle()?;
+        for (report, expected) in [
+            ([5, 5, 0xfe], &["05 05 fe", "01 05 fe"] as &[&str]),
+            ([4, 1, 0], &["00 01 00"]),
+            ([1, 0, 0], &["03 00 00", "01 00 00"]),
+            ([0, 0, 0], &["00 00 00"]),
+        ] {
+            expect_reports(&mouse, &report, expected, Duration::ZERO)?;
+        }
+        bench.unplug(mouse)?;
+    }
+    Ok(())
+}
+
+/// Two devices with the same descriptor get the changes of their match rules, and those of their properties.
+fn rules_and_properties(bench: &mut Bench) -> Result<()> {
+    let vendor_mode = [("PLAIN_MODE", "vendor 2")];
+    for (product, properties, reports, last_button) in [
+        (0x0104, &[] as &[(&str, &str)], "01 fb fe", 3),
+        (0x0105, &[], "01 05 02", 3),
+        (0x0105, &vendor_mode, "01 00 00", 6),
+    ] {
+        for libbpf in [false, true] {
+            let mouse = bench.plug_with(&Spec { product, ..plain_mouse() }, properties, BTreeMap::new())?;
+            let load = ["load", &BY_RULE.file()?, &mouse.name()];
+            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+            loaded?.expect(0)?;
+            bench.settle()?;
+            let descriptor = mouse.descriptor()?;
+            ensure!(descriptor.get(15) == Some(&last_button), "the descriptor is {descriptor:x?}");
+            expect_reports(&mouse, &[1, 5, 0xfe], &[reports], Duration::ZERO)?;
+            bench.unplug(mouse)?;
+        }
+    }
+    Ok(())
 }
