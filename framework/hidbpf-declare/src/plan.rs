@@ -95,17 +95,20 @@ impl Variant {
         self.splices.iter().all(Splice::keeps_size)
     }
 
-    /// Returns whether a descriptor may meet the conditions of both variants.
-    fn may_fit_as(&self, other: &Variant) -> bool {
+    /// Returns whether each descriptor that meets the conditions of one variant meets those of the other. Two variants that
+    /// expect bytes at different places are for descriptors that differ.
+    fn is_like(&self, other: &Variant) -> bool {
         let sizes_meet =
             self.sizes.is_empty() || other.sizes.is_empty() || self.sizes.iter().any(|size| other.sizes.contains(size));
         let bytes = |variant: &Variant| -> BTreeMap<u32, u8> {
             let expected = variant.splices.iter().flat_map(|splice| (splice.at..).zip(splice.old.iter().flatten()));
             expected.map(|(at, byte)| (at, *byte)).collect()
         };
-        let others = bytes(other);
-        let differs = bytes(self).iter().any(|(at, byte)| others.get(at).is_some_and(|other| other != byte));
-        sizes_meet && !differs
+        let (own, others) = (bytes(self), bytes(other));
+        let has_all = |one: &BTreeMap<u32, u8>, other: &BTreeMap<u32, u8>| {
+            one.iter().all(|(at, byte)| other.get(at) == Some(byte))
+        };
+        sizes_meet && (has_all(&own, &others) || has_all(&others, &own))
     }
 }
 
@@ -166,7 +169,7 @@ impl Plan {
     fn tell_rules_apart(&mut self) {
         let all = &self.variants;
         let is_unclear =
-            |variant: &Variant| all.iter().any(|other| other.rules != variant.rules && other.may_fit_as(variant));
+            |variant: &Variant| all.iter().any(|other| other.rules != variant.rules && other.is_like(variant));
         let unclear: Vec<bool> = all.iter().map(is_unclear).collect();
         for (variant, _) in self.variants.iter_mut().zip(unclear).filter(|(_, is_unclear)| *is_unclear) {
             variant.tests.insert(0, Given::Rule(variant.rules.clone()));

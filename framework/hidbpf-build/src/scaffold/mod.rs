@@ -139,7 +139,12 @@ fn write_folder(
     for Described { interface, fixed, .. } in described {
         let Recording { devices, events, comments } = &interface.recording;
         let mut expected = Recording { comments: comments.clone(), devices: devices.clone(), events: events.clone() };
-        let note = "Expected result: change the lines that the driver should change.";
+        let note = match fixed {
+            Some(_) => {
+                "Expected result: the descriptor is repaired. Change the lines that the driver should change too."
+            }
+            None => "Expected result: change the lines that the driver should change.",
+        };
         expected.comments.insert(0, note.to_owned());
         for device in &mut expected.devices {
             (device.properties, device.features) = Default::default();

@@ -85,12 +85,19 @@ pub fn scaffold_repair(
         }
     }
     if text.is_empty() {
-        let others: Vec<&str> = all().map(|finding| finding.rule.id).collect();
-        let why = match others.as_slice() {
-            [] => "the device has no finding".to_owned(),
-            others => format!(
-                "no finding is both sure and repairable; name one of {} with `--repair ID`, or see `hidbpf diagnose`",
-                others.join(", ")
+        let ids = |findings: Vec<&Finding>| -> String {
+            findings.iter().map(|finding| finding.rule.id).collect::<Vec<_>>().join(", ")
+        };
+        let repairable: Vec<&Finding> = all().filter(|finding| !finding.repairs.is_empty()).collect();
+        let why = match (all().count(), repairable.is_empty()) {
+            (0, _) => "the device has no finding".to_owned(),
+            (_, true) => format!(
+                "no finding has a repair that could be declared ({}); leave out `--repair` to begin in C",
+                ids(all().collect())
+            ),
+            (_, false) => format!(
+                "no finding with a repair is sure; name one of {} with `--repair ID`, or see `hidbpf diagnose`",
+                ids(repairable)
             ),
         };
         return Err(refuse(why));

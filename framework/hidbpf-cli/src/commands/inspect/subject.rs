@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use hidbpf::descriptor::HexBytes;
+use hidbpf::descriptor::diagnose;
 use hidbpf::descriptor::posted::{self, Origin};
 use hidbpf::descriptors::{self, NoCurrent, Which};
 use hidbpf::device::Device;
@@ -45,6 +46,8 @@ pub struct Sheet {
     pub device: Option<Device>,
     /// The kind of descriptor.
     pub which: Option<Which>,
+    /// The number of findings in descriptor and reports, if it comes from a recording.
+    pub findings: Option<usize>,
     /// The recorded device, if it comes from a recording.
     pub recorded: Option<Box<recording::RecordedDevice>>,
 }
@@ -124,7 +127,11 @@ impl Subject {
             } else if source::is_bare(&posted) {
                 return Ok(Subject::bytes(name, device.descriptor.clone()));
             } else {
-                sheets.push(Sheet::of_recorded(device, &posted.origins[index]));
+                sheets.push(Sheet::of_recorded(
+                    device,
+                    &posted.origins[index],
+                    diagnose::recording(&posted.recording, index).len(),
+                ));
             }
         }
         if sheets.is_empty() {
@@ -169,6 +176,7 @@ impl Subject {
             settings: replay::Settings::default(),
             device: None,
             which: None,
+            findings: None,
             recorded: None,
         };
         Subject::Sheets(vec![sheet], "descriptor")
@@ -188,7 +196,7 @@ impl Sheet {
         self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
     }
 
-    fn of_recorded(device: &recording::RecordedDevice, origin: &Origin) -> Sheet {
+    fn of_recorded(device: &recording::RecordedDevice, origin: &Origin, findings: usize) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
         let ids = origin.has_ids.then_some(ids);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));
@@ -210,6 +218,7 @@ impl Sheet {
             settings: replay::Settings::of(device),
             device: None,
             which: None,
+            findings: Some(findings),
             // Without IDs there is nothing to match.
             recorded: origin.has_ids.then(|| Box::new(device.clone())),
         }
@@ -244,6 +253,7 @@ impl Sheet {
             settings: replay::Settings::default(),
             device: None,
             which: None,
+            findings: None,
             recorded: None,
         }
     }

@@ -32,7 +32,8 @@ pub fn write(to: &mut dyn Write, shown: &Shown, wanted: &Wanted) -> io::Result<(
         Some((change, None)) => writeln!(to, "  {}, {size} bytes: {change}", shown.sheet.what()),
         None => {
             writeln!(to, "  {}, {size} bytes", shown.sheet.what())?;
-            let findings = diagnose::descriptor(&shown.sheet.subject.descriptor).len();
+            let of_descriptor = || diagnose::descriptor(&shown.sheet.subject.descriptor).len();
+            let findings = shown.sheet.findings.unwrap_or_else(of_descriptor);
             if findings > 0 {
                 writeln!(to, "  {}: `hidbpf diagnose` explains", count(findings))?;
             }

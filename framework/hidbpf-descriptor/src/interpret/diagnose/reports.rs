@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::hex::HexBytes;
 use crate::interpret::decode::MAX_NUMBER;
 use crate::interpret::descriptor::Anatomy;
+use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::recording::Event;
 use crate::interpret::report::{Field, Report};
 use crate::interpret::usage::Usage;
@@ -11,8 +13,9 @@ use crate::report_type::ReportType;
 
 use super::digitizer::TIP;
 use super::ranges::HAT;
+use super::usages::PAGE_BUTTON;
 use super::view::{Seen, View};
-use super::{Certainty, Finding, InReport, rules};
+use super::{Certainty, Finding, InReport, Repair, rules};
 
 const TOUCH_SCREEN: Usage = Usage(0x000d_0004);
 const TOUCH_PAD: Usage = Usage(0x000d_0005);
@@ -29,7 +32,7 @@ pub(super) fn check(events: &[&Event], anatomy: &Anatomy, view: &View<'_>) -> Ve
     for report in anatomy.reports.iter().filter(|report| report.kind == ReportType::Input) {
         let of = |event: &&&Event| !report.numbered || event.report.first() == report.id.as_ref();
         let events: Vec<&Event> = events.iter().filter(of).copied().collect();
-        padding(report, &events, &mut findings);
+        padding(view, report, &events, &mut findings);
         for seen in view.fields.iter().filter(|seen| std::ptr::eq(seen.report, report) && !seen.field.is_padding()) {
             if seen.field.flags.is_constant() {
                 continue;
@@ -105,7 +108,7 @@ fn is_set(report: &[u8], bit: u32) -> Option<bool> {
 }
 
 /// Finds bits of padding that change.
-fn padding(report: &Report, events: &[&Event], findings: &mut Found) {
+fn padding(view: &View<'_>, report: &Report, events: &[&Event], findings: &mut Found) {
     let Some(first) = events.first() else { return };
     for field in report.fields.iter().filter(|field| field.is_padding() || field.flags.is_constant()) {
         // Vendors declare whole reports of theirs without usages.
@@ -128,8 +131,53 @@ fn padding(report: &Report, events: &[&Event], findings: &mut Found) {
         };
         let mut finding = Finding::new(&rules::PADDING_CHANGES, Certainty::Likely, what).at(field.offset);
         finding.report = Some(InReport { kind: report.kind, id: report.id });
+        finding.repairs = buttons(view, field, high - field.first_bit + 1).unwrap_or_default();
         findings.add(finding, line);
     }
+}
+
+/// Returns the repair that gives the first bits of padding to the buttons right in front of it.
+fn buttons(view: &View<'_>, padding: &Field, bits: u32) -> Option<Vec<Repair>> {
+    let padding = view.fields.iter().find(|seen| seen.field.offset == padding.offset)?;
+    let is_in_front = |seen: &&Seen<'_>| {
+        let field = seen.field;
+        let same = seen.report.kind == padding.report.kind && seen.report.id == padding.report.id;
+        same && field.first_bit + field.bits() == padding.field.first_bit && !field.flags.is_constant()
+    };
+    let front = view.fields.iter().find(is_in_front)?;
+    let last = front.field.usages.last().filter(|usage| usage.page() == PAGE_BUTTON)?;
+    let is_full = front.field.flags.is_variable() && front.field.size == 1;
+    let maximum = front.usages.last().filter(|item| matches!(item.kind, ItemKind::UsageMaximum(_)))?;
+    // The numbers must be those of these fields alone.
+    let own = |item: Option<&Item>, of: fn(&Seen<'_>) -> Option<usize>| {
+        let offset = item?.offset;
+        (view.fields.iter().filter(|seen| of(seen) == Some(offset)).count() == 1).then_some(())
+    };
+    let count_of: fn(&Seen<'_>) -> Option<usize> = |seen| seen.report_count.map(|item| item.offset);
+    let size_of: fn(&Seen<'_>) -> Option<usize> = |seen| seen.report_size.map(|item| item.offset);
+    own(front.report_count, count_of)?;
+    if !is_full || front.field.usages.len() != front.field.count {
+        return None;
+    }
+    let rest = i64::from(padding.field.bits()) - i64::from(bits);
+    let smaller = match (rest, padding.field.size, padding.field.count) {
+        (..0, ..) => return None,
+        (0, ..) => Repair::Remove { offset: padding.main.offset, old: HexBytes(padding.main.bytes.clone()) },
+        (_, 1, _) => {
+            own(padding.report_count, count_of)?;
+            Repair::value(padding.report_count?, rest)?
+        }
+        (_, _, 1) => {
+            own(padding.report_size, size_of)?;
+            Repair::value(padding.report_size?, rest)?
+        }
+        _ => return None,
+    };
+    Some(vec![
+        Repair::value(maximum, i64::from(last.id()) + i64::from(bits))?,
+        Repair::value(front.report_count?, i64::from(front.field.count) + i64::from(bits))?,
+        smaller,
+    ])
 }
 
 fn variable(seen: &Seen<'_>, events: &[&Event], findings: &mut Found) {

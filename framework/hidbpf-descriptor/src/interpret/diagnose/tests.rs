@@ -208,6 +208,40 @@ fn reports_are_compared_with_the_descriptor() {
     assert_eq!(recorded(hat, &["ff", "02", "07"]), ["hat-positions []", "hat-values [4]"]);
 }
 
+/// A mouse with eight buttons declares five, and padding behind them.
+#[test]
+fn padding_behind_buttons_becomes_buttons() {
+    let mouse = |buttons: &str| {
+        format!("05 01 09 02 a1 01 05 09 19 01 {buttons} 05 01 09 30 09 31 15 81 25 7f 75 08 95 02 81 06 c0")
+    };
+    for (before, report, after) in [
+        (
+            "29 05 15 00 25 01 75 01 95 05 81 02 75 03 95 01 81 01",
+            "80 00 00",
+            "29 08 15 00 25 01 75 01 95 08 81 02 75 03 95 01",
+        ),
+        (
+            "29 05 15 00 25 01 75 01 95 05 81 02 75 03 95 01 81 01",
+            "40 00 00",
+            "29 07 15 00 25 01 75 01 95 07 81 02 75 01 95 01 81 01",
+        ),
+        (
+            "29 03 15 00 25 01 75 01 95 03 81 02 95 05 81 03",
+            "08 00 00",
+            "29 04 15 00 25 01 75 01 95 04 81 02 95 04 81 03",
+        ),
+    ] {
+        let text = format!("R: {} {0}\nI: 3 1 2\n", mouse(before));
+        let text = text.replacen(&mouse(before), &bytes(&mouse(before)).len().to_string(), 1);
+        let text = text + &format!("E: 000000.000000 3 00 00 00\nE: 000000.000001 3 {report}\n");
+        let recording = Recording::parse(Path::new("x.hid"), text.as_bytes()).unwrap();
+        let findings = super::recording(&recording, 0);
+        let repaired = Repair::apply(&findings[0].repairs, &recording.devices[0].descriptor).unwrap();
+        assert_eq!(findings[0].rule.id, "padding-changes");
+        assert_eq!(repaired, bytes(&mouse(after)), "{before}");
+    }
+}
+
 #[test]
 fn ids_are_unique() {
     let mut ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();

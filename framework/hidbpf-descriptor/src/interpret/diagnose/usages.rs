@@ -13,7 +13,7 @@ use super::{Certainty, Finding, Repair, rules};
 const PAGE_DESKTOP: u16 = 0x01;
 /// The page of keys: HID Usage Tables 1.5, section 10.
 pub(super) const PAGE_KEYBOARD: u16 = 0x07;
-const PAGE_BUTTON: u16 = 0x09;
+pub(super) const PAGE_BUTTON: u16 = 0x09;
 const PAGE_CONSUMER: u16 = 0x0c;
 const PAGE_DIGITIZERS: u16 = 0x0d;
 

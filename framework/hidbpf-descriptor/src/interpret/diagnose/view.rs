@@ -21,6 +21,8 @@ pub(super) struct Seen<'a> {
     pub logical_maximum: Option<&'a Item>,
     pub usage_page: Option<&'a Item>,
     pub unit: Option<&'a Item>,
+    pub report_size: Option<&'a Item>,
+    pub report_count: Option<&'a Item>,
     /// The Usage, Usage Minimum and Usage Maximum items.
     pub usages: Vec<&'a Item>,
     /// The usages of the collections around it, from the outside to the inside.
@@ -64,6 +66,8 @@ struct Globals<'a> {
     logical_maximum: Option<&'a Item>,
     usage_page: Option<&'a Item>,
     unit: Option<&'a Item>,
+    report_size: Option<&'a Item>,
+    report_count: Option<&'a Item>,
 }
 
 impl<'a> View<'a> {
@@ -82,6 +86,8 @@ impl<'a> View<'a> {
                 ItemKind::LogicalMinimum(_) => globals.logical_minimum = Some(item),
                 ItemKind::LogicalMaximum(_) => globals.logical_maximum = Some(item),
                 ItemKind::Unit(_) => globals.unit = Some(item),
+                ItemKind::ReportSize(_) => globals.report_size = Some(item),
+                ItemKind::ReportCount(_) => globals.report_count = Some(item),
                 ItemKind::Push => pushed.push(globals),
                 ItemKind::Pop => globals = pushed.pop().unwrap_or(globals),
                 ItemKind::Usage(_) | ItemKind::UsageMinimum(_) | ItemKind::UsageMaximum(_) => usages.push(item),
@@ -101,7 +107,8 @@ impl<'a> View<'a> {
                     let found = made.binary_search_by_key(&item.offset, |(_, field)| field.offset);
                     let usages = std::mem::take(&mut usages);
                     let Some((report, field)) = found.ok().and_then(|index| made.get(index)) else { continue };
-                    let Globals { logical_minimum, logical_maximum, usage_page, unit } = globals;
+                    let Globals { logical_minimum, logical_maximum, usage_page, unit, report_size, report_count } =
+                        globals;
                     let collections = open.clone();
                     fields.push(Seen {
                         report,
@@ -111,6 +118,8 @@ impl<'a> View<'a> {
                         logical_maximum,
                         usage_page,
                         unit,
+                        report_size,
+                        report_count,
                         usages,
                         collections,
                     });
