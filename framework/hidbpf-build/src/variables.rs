@@ -1,4 +1,4 @@
-//! Checks that manifest and source agree on fields and exports, and that clang hasn't split or shrunk any variable.
+//! Checks that manifest and source agree on fields, exports and maps, and that clang hasn't split or shrunk any variable.
 
 use hidbpf::manifest::Manifest;
 use hidbpf::{exports, fields};
@@ -56,6 +56,14 @@ pub(crate) fn check(object: &[u8], manifest: &Manifest) -> Result<(), String> {
             let property = name.strip_prefix(exports::PREFIX).unwrap_or(name);
             return Err(format!(
                 "it has the export `{property}`, and driver.toml has no `[[export]]` of that property"
+            ));
+        }
+    }
+    for map in &manifest.maps {
+        if !parsed.map_names().any(|name| name == map.name) {
+            return Err(format!(
+                "driver.toml has the map `{}`, and the source has no map of that name, as by HIDBPF_ARRAY of hidbpf/map.h",
+                map.name
             ));
         }
     }

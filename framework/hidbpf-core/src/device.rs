@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use hidbpf_descriptor::{ShortItem, short_items};
 
@@ -50,6 +52,8 @@ pub struct Device {
     answers: BTreeMap<String, String>,
     /// The values of variables of the driver that is being attached, such as its options.
     variables: BTreeMap<String, Vec<u8>>,
+    /// The state that the driver shares with drivers of other interfaces, if there is any yet.
+    shared: Option<Arc<OwnedFd>>,
 }
 
 /// The source of udev properties.
@@ -121,6 +125,7 @@ impl Device {
             properties: Properties::Udev(system.udev_database()),
             answers: BTreeMap::new(),
             variables: BTreeMap::new(),
+            shared: None,
             original: None,
             current,
             name,
@@ -199,6 +204,7 @@ impl Device {
             properties: Properties::Given(BTreeMap::new()),
             answers: BTreeMap::new(),
             variables: BTreeMap::new(),
+            shared: None,
         }
     }
 
@@ -252,6 +258,36 @@ impl Device {
     #[must_use]
     pub fn with_variables(self, variables: BTreeMap<String, Vec<u8>>) -> Device {
         Device { variables, ..self }
+    }
+
+    /// Returns the device with the map of the state that its driver shares, or without one.
+    #[must_use]
+    pub(crate) fn with_shared(self, map: Option<OwnedFd>) -> Device {
+        Device { shared: map.map(Arc::new), ..self }
+    }
+
+    /// Returns the map of the state that the driver which is being attached shares with drivers of other interfaces.
+    pub fn shared(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.as_ref().map(|map| map.as_fd())
+    }
+
+    /// Returns a name of the physical device that the device is an interface of. Returns `None` if that is not known.
+    ///
+    /// This is the USB device. Elsewhere it is the part of the physical path before `/input` and a number, or else the
+    /// serial number or address.
+    pub fn physical(&self) -> Option<String> {
+        if self.interface.is_some() {
+            return Some(self.syspath.parent()?.parent()?.display().to_string());
+        }
+        if let Some((physical, number)) = self.phys.rsplit_once("/input")
+            && !physical.is_empty()
+            && !number.is_empty()
+            && number.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            return Some(physical.to_owned());
+        }
+        let ids = &self.modalias;
+        (!self.uniq.is_empty()).then(|| format!("{}:{}:{}:{}", ids.bus, ids.vendor, ids.product, self.uniq))
     }
 
     /// Returns the values of variables of the driver that is being attached.

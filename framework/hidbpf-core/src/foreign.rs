@@ -53,6 +53,7 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         options: Vec::new(),
         fields: Vec::new(),
         exports: Vec::new(),
+        maps: Vec::new(),
         descriptor: Declared::default(),
         report: Declared::default(),
         any_device: false,

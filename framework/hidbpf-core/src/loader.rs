@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use hid_bpf_src::DescriptorArgs;
 use hidbpf_descriptor::{MAX_DESCRIPTOR, field_table};
+use hidbpf_prelink::section::SHARED_DATA;
 use hidbpf_prelink::driver::{FixupRecord, Ids, ProbeArgs};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -220,8 +221,8 @@ pub struct AttachedLink {
 
 /// The data sections whose maps are pinned with the links.
 ///
-/// Users set the options while the driver runs, and the driver sets the exports.
-pub const KEPT_SECTIONS: [&str; 2] = [options::SECTION, exports::SECTION];
+/// Users set the options while the driver runs, the driver sets the exports, and drivers of other interfaces share state.
+pub const KEPT_SECTIONS: [&str; 3] = [options::SECTION, exports::SECTION, SHARED_DATA];
 
 /// The value of a driver's variable, set before its programs are loaded.
 pub struct Setting<'a> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::exports::Export;
 use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::maps::DriverMap;
 use crate::mode_switch::declaration::ModeSwitch;
 use crate::names::DriverName;
 use crate::options::{DriverOption, Type};
@@ -23,7 +24,7 @@ pub const SECTION: &str = ".hidbpf.manifest";
 /// The version of the format of [`SECTION`].
 pub const FORMAT: u32 = 7;
 
-/// The format without options that are tables or texts, and without [`Manifest::mode_switch`].
+/// The format without options that are tables or texts, [`Manifest::maps`] and [`Manifest::mode_switch`].
 ///
 /// An object gets the lowest format that has all of its keys, so that older releases accept it.
 const WITHOUT_TABLES: u32 = 6;
@@ -72,6 +73,9 @@ pub struct Manifest {
     /// The requests that make a USB device send what the driver is for, and tell what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode_switch: Option<ModeSwitch>,
+    /// The maps that other programs may open.
+    #[serde(rename = "map", default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<DriverMap>,
     /// Whether the manifest declares changes of descriptors. Only the build reads them.
     #[serde(rename = "descriptor", default, skip_serializing)]
     pub descriptor: Declared,
@@ -468,6 +472,12 @@ impl Manifest {
             }
         }
         self.check_mode_switch().map_err(|message| ("mode-switch", message))?;
+        for (index, map) in self.maps.iter().enumerate() {
+            map.check()?;
+            if self.maps[..index].iter().any(|other| other.name == map.name) {
+                return Err(("[[map]]", format!("there are two maps `{}`", map.name)));
+            }
+        }
         match (self.any_device, self.matches.is_empty()) {
             (false, true) => {
                 return Err(("match", "no `[[match]]`: a driver must say which devices it is for".to_owned()));
@@ -629,7 +639,7 @@ impl Embedded {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
         };
         let is_new = |option: &DriverOption| matches!(option.kind, Type::Table | Type::Text);
-        let format = if driver.mode_switch.is_some() || driver.options.iter().any(is_new) {
+        let format = if driver.mode_switch.is_some() || driver.options.iter().any(is_new) || !driver.maps.is_empty() {
             FORMAT
         } else if driver.any_device {
             WITHOUT_TABLES

@@ -254,6 +254,12 @@ impl DriverObject {
         globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
     }
 
+    /// Returns the offset and the size, in bytes, of each variable that it shares with drivers of other interfaces.
+    pub fn shared_places(&self) -> BTreeMap<String, (usize, usize)> {
+        let globals = self.globals.iter().filter(|(_, global)| global.section == section::SHARED_DATA);
+        globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
+    }
+
     /// Returns the udev properties that it sets on a device, with their variables' places.
     ///
     /// The build checked that all variables exist.

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exports::Exported;
 use crate::ids::HidName;
 use crate::loader::{AttachedLink, KEPT_SECTIONS};
+use crate::maps::DriverMap;
 use crate::names::DriverName;
 use crate::options;
 use crate::sys;
@@ -56,14 +57,27 @@ pub fn check_bpffs(system: &System) -> Result<()> {
 
 /// Pins a driver's links, all or none, after [`prepare`].
 ///
+/// `maps` are those that other programs may open.
+///
 /// # Errors
 /// bpffs refused a link. All pins of the attempt were removed.
-pub(crate) fn pin(system: &System, device: &HidName, driver: &DriverName, links: &[AttachedLink]) -> Result<Pinned> {
+pub(crate) fn pin(
+    system: &System,
+    device: &HidName,
+    driver: &DriverName,
+    links: &[AttachedLink],
+    maps: &[DriverMap],
+) -> Result<Pinned> {
     let staging = staging(system, device);
     let target = system.driver_pins(device, driver);
     let result = links
         .iter()
-        .try_for_each(|attached| sys::pin(attached.link.as_fd(), &staging.join(pin_name(&attached.name))))
+        .try_for_each(|attached| {
+            let path = staging.join(pin_name(&attached.name));
+            sys::pin(attached.link.as_fd(), &path)?;
+            let map = maps.iter().find(|map| map.name == attached.name);
+            map.map_or(Ok(()), |map| map.open_to_others(system, &path))
+        })
         .and_then(|()| fs::rename(&staging, &target));
     result.map_err(|error| {
         // Report the first error. The next attempt clears any remaining pins.
@@ -200,7 +214,7 @@ pub(crate) fn read_exports(system: &System, pinned: &Pinned, exported: &mut [Exp
 }
 
 /// Replaces the bytes that bpffs does not accept in a name.
-fn pin_name(name: &str) -> String {
+pub(crate) fn pin_name(name: &str) -> String {
     name.replace(['.', '/'], "_")
 }
 

@@ -137,6 +137,12 @@ pub struct DriverState {
     /// The offset and the size, in bytes, of each option variable.
     #[serde(default)]
     pub options: BTreeMap<String, (usize, usize)>,
+    /// The names of its maps that other programs may open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<String>,
+    /// The offset and the size, in bytes, of each variable that it shares with drivers of other interfaces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, (usize, usize)>,
     /// The udev properties that it sets on the device.
     #[serde(default)]
     pub exports: Vec<Exported>,

@@ -21,6 +21,9 @@ pub const LINKLESS_OPS_MAP: &str = ".struct_ops";
 /// The section of syscall programs, as the SDK names it.
 pub const SYSCALL: &str = "?syscall";
 
+/// The data that a driver shares with the drivers of other interfaces of the same physical device, and nothing else.
+pub const SHARED_DATA: &str = ".data.shared";
+
 /// The section of data that programs only read.
 pub const READ_ONLY_DATA: &str = ".rodata";
 

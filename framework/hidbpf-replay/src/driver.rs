@@ -12,6 +12,7 @@ use hidbpf_prelink::driver::{
     FieldPlace, IDS, Ids, NO_RULE, PROBE_PROGRAM, PROPERTY_PREFIX, ProbeArgs, RULE, SETUP_PROGRAM, SetupArgs,
 };
 use hidbpf_prelink::not_set_up::NotSetUp;
+use hidbpf_prelink::section::SHARED_DATA;
 use hidbpf_prelink::{Generation, Hook};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -124,6 +125,24 @@ impl Driver {
         let section = *self.machine.data.sections.get(global.section)?;
         let end = global.offset.checked_add(global.size)?;
         self.machine.memory.bytes_mut(section).get_mut(global.offset as usize..end as usize)
+    }
+
+    fn shared_bytes(&mut self) -> Option<&mut [u8]> {
+        let index = self.object.data.iter().position(|section| section.name == SHARED_DATA)?;
+        let region = *self.machine.data.sections.get(index)?;
+        Some(self.machine.memory.bytes_mut(region))
+    }
+
+    /// Returns the data that the driver shares with drivers on other interfaces of the device, if it has any.
+    pub fn shared(&mut self) -> Option<Vec<u8>> {
+        self.shared_bytes().map(|bytes| bytes.to_vec())
+    }
+
+    /// Replaces the data that the driver shares, as far as it is as long.
+    pub fn set_shared(&mut self, shared: &[u8]) {
+        if let Some(bytes) = self.shared_bytes().filter(|bytes| bytes.len() == shared.len()) {
+            bytes.copy_from_slice(shared);
+        }
     }
 
     /// Passes a udev property to the driver, truncated to fit. Returns whether the driver asks for the property.

@@ -262,6 +262,11 @@ impl Object {
         })
     }
 
+    /// Returns the names of the maps that the source defines.
+    pub fn map_names(&self) -> impl Iterator<Item = &str> {
+        self.maps.iter().map(|map| map.name.as_str())
+    }
+
     /// Returns the variables that are smaller than their types. clang splits a static struct into its members, shrinks
     /// a static number that only has two values, and keeps the original types. The kernel refuses such type information
     /// (`btf_datasec_resolve()`, kernel/bpf/btf.c).

@@ -1,5 +1,6 @@
 //! Replays recordings: one device, or a whole recording with all of its devices.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ pub struct Replayed {
 
 /// Replays a recording: returns each device with its fixed descriptor, and the reports that reach the kernel's input
 /// drivers. A device stays unchanged if the driver's probe refuses it or its setup fails. As in the kernel, each device
-/// has its own instance of the driver.
+/// has its own instance of the driver. They run in the order of the recording, and the interfaces of one physical device
+/// share the driver's shared variables.
 ///
 /// # Errors
 /// A program did something that the kernel forbids. The error has the line of the recording.
@@ -47,27 +49,48 @@ pub fn replay(
     let mut whole = Recording { comments: Vec::new(), devices: Vec::new(), events: Vec::new() };
     let mut instructions = vec![None; recording.events.len()];
     let (mut refused, mut not_set_up) = (Vec::new(), Vec::new());
+    let mut drivers = Vec::new();
     for (index, device) in recording.devices.iter().enumerate() {
         let mut driver = Driver::new(object, generation, &device.into(), &settings(device)).map_err(at_start)?;
-        let one = match driver.probe().map_err(at_start)? {
+        match driver.probe().map_err(at_start)? {
             Verdict::Refuses(errno) => {
                 refused.push((index, -errno));
-                Recording {
-                    comments: Vec::new(),
-                    devices: vec![device.clone()],
-                    events: recording.events_of(index).cloned().collect(),
-                }
+                drivers.push(None);
             }
-            Verdict::NoProbe | Verdict::Takes => {
-                let replayed = driver.replay(recording, index)?;
-                let own = recording.events.iter().zip(&mut instructions).filter(|(event, _)| event.device == index);
-                own.zip(replayed.instructions).for_each(|((_, to), taken)| *to = taken);
-                not_set_up.extend(replayed.not_set_up);
-                replayed.recording
-            }
+            Verdict::NoProbe | Verdict::Takes => drivers.push(Some(driver)),
+        }
+    }
+    let mut shared = Shared::default();
+    let mut runs = Vec::new();
+    for (device, driver) in recording.devices.iter().zip(&mut drivers) {
+        let Some(driver) = driver else {
+            runs.push(None);
+            continue;
         };
-        whole.devices.extend(one.devices);
-        whole.events.extend(one.events.into_iter().map(|event| Event { device: index, ..event }));
+        shared.give(device, driver);
+        let run = Run::begin(driver, device)?;
+        shared.take(device, run.driver);
+        runs.push(Some(run));
+    }
+    for (event, taken) in recording.events.iter().zip(&mut instructions) {
+        let (Some(device), Some(Some(run))) = (recording.devices.get(event.device), runs.get_mut(event.device)) else {
+            continue;
+        };
+        shared.give(device, run.driver);
+        *taken = run.event(event)?;
+        shared.take(device, run.driver);
+    }
+    for (index, (device, run)) in recording.devices.iter().zip(runs).enumerate() {
+        let (device, events) = match run {
+            Some(run) => {
+                shared.give(device, run.driver);
+                not_set_up.extend(run.not_set_up.clone().map(|failure| (index, failure)));
+                run.end()?
+            }
+            None => (device.clone(), recording.events_of(index).cloned().collect()),
+        };
+        whole.devices.push(device);
+        whole.events.extend(events.into_iter().map(|event| Event { device: index, ..event }));
     }
     if whole.devices.len() > 1 {
         whole.events.sort_by_key(|event| event.time);
@@ -82,52 +105,108 @@ impl Driver {
     /// # Errors
     /// As for [`Driver::fix_descriptor`] and [`Driver::event`], with the line of the recording.
     pub fn replay(&mut self, recording: &Recording, device_index: usize) -> Result<Replayed, LineError> {
-        let at = |line: Option<usize>| move |error: ReplayError| LineError { line, error };
         let Some(original) = recording.devices.get(device_index) else { return Ok(Replayed::default()) };
-        let mut fixed = original.clone();
-        if let Fixed::Changed(descriptor) = self.fix_descriptor(&original.descriptor).map_err(at(None))? {
-            fixed.descriptor = descriptor;
+        let mut run = Run::begin(self, original)?;
+        let instructions =
+            recording.events_of(device_index).map(|event| run.event(event)).collect::<Result<Vec<_>, _>>()?;
+        let not_set_up = run.not_set_up.iter().map(|failure| (device_index, failure.clone())).collect();
+        let (device, events) = run.end()?;
+        let recording = Recording { comments: Vec::new(), devices: vec![device], events };
+        Ok(Replayed { recording, instructions, not_set_up, ..Replayed::default() })
+    }
+}
+
+/// The variables that drivers share, by physical device.
+#[derive(Default)]
+struct Shared<'r>(HashMap<&'r str, Vec<u8>>);
+
+impl<'r> Shared<'r> {
+    /// Gives a driver the shared variables as other interfaces left them.
+    fn give(&self, device: &'r RecordedDevice, driver: &mut Driver) {
+        if let Some(known) = self.0.get(physical(device)) {
+            driver.set_shared(known);
         }
-        let not_set_up = self.set_up().map_err(at(None))?;
-        fixed.asked = self.take_requests().iter().map(Asked::from).collect();
-        if let Some(failure) = not_set_up {
-            let device = RecordedDevice { asked: fixed.asked, ..original.clone() };
-            let events = recording.events_of(device_index).map(|event| Event { device: 0, ..event.clone() });
-            let instructions = vec![None; recording.events_of(device_index).count()];
-            let recording = Recording { comments: Vec::new(), devices: vec![device], events: events.collect() };
-            return Ok(Replayed {
-                recording,
-                instructions,
-                not_set_up: vec![(device_index, failure)],
-                ..Replayed::default()
-            });
+    }
+
+    /// Takes the shared variables as a driver left them.
+    fn take(&mut self, device: &'r RecordedDevice, driver: &mut Driver) {
+        if let Some(shared) = driver.shared() {
+            self.0.insert(physical(device), shared);
         }
-        fixed.exported = self.exported();
-        let mut events = Vec::new();
-        let mut instructions = Vec::new();
-        let mut add = |time: Duration, report: &[u8], line| {
-            // A recording's clock has a resolution of microseconds.
-            let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            events.push(Event { device: 0, time, report: report.to_vec(), line });
-        };
-        let mut last = Duration::ZERO;
-        for event in recording.events_of(device_index) {
-            let line = event.line;
-            for (time, report) in self.advance(event.time).map_err(at(line))? {
-                add(time, &report, None);
-            }
-            last = event.time;
-            let outcome = self.event(&event.report).map_err(at(line))?;
-            instructions.push(self.has_event_hook().then_some(outcome.instructions));
-            for report in outcome.reports(&event.report) {
-                add(event.time, report, line);
-            }
+    }
+}
+
+/// Returns a name of the physical device. A physical path ends with the number of the input. Devices without one belong
+/// together.
+fn physical(device: &RecordedDevice) -> &str {
+    device.phys.rsplit_once('/').map_or("", |(physical, _)| physical)
+}
+
+/// One device of a recording whose reports pass through a driver.
+struct Run<'d> {
+    driver: &'d mut Driver,
+    /// The device with its fixed descriptor, or the original one if the setup failed.
+    device: RecordedDevice,
+    /// Why the setup failed. The reports then stay as they are.
+    not_set_up: Option<NotSetUp>,
+    events: Vec<Event>,
+    last: Duration,
+}
+
+impl<'d> Run<'d> {
+    /// Fixes the descriptor and sets up the device.
+    fn begin(driver: &'d mut Driver, original: &RecordedDevice) -> Result<Run<'d>, LineError> {
+        let at_start = |error: ReplayError| LineError { line: None, error };
+        let mut device = original.clone();
+        if let Fixed::Changed(descriptor) = driver.fix_descriptor(&original.descriptor).map_err(at_start)? {
+            device.descriptor = descriptor;
         }
-        for (time, report) in self.advance(last.saturating_add(PATIENCE)).map_err(at(None))? {
-            add(time, &report, None);
+        let not_set_up = driver.set_up().map_err(at_start)?;
+        device.asked = driver.take_requests().iter().map(Asked::from).collect();
+        match not_set_up {
+            Some(_) => device = RecordedDevice { asked: device.asked, ..original.clone() },
+            None => device.exported = driver.exported(),
         }
-        let recording = Recording { comments: Vec::new(), devices: vec![fixed], events };
-        Ok(Replayed { recording, instructions, ..Replayed::default() })
+        Ok(Run { driver, device, not_set_up, events: Vec::new(), last: Duration::ZERO })
+    }
+
+    /// Passes a report through the driver. Returns the number of instructions, if the driver has an event hook.
+    fn event(&mut self, event: &Event) -> Result<Option<u64>, LineError> {
+        if self.not_set_up.is_some() {
+            self.events.push(Event { device: 0, ..event.clone() });
+            return Ok(None);
+        }
+        let at = |error: ReplayError| LineError { line: event.line, error };
+        self.add_due(event.time).map_err(at)?;
+        self.last = event.time;
+        let outcome = self.driver.event(&event.report).map_err(at)?;
+        for report in outcome.reports(&event.report) {
+            self.add(event.time, report, event.line);
+        }
+        Ok(self.driver.has_event_hook().then_some(outcome.instructions))
+    }
+
+    /// Waits for timers, and returns the device and its reports.
+    fn end(mut self) -> Result<(RecordedDevice, Vec<Event>), LineError> {
+        if self.not_set_up.is_none() {
+            let until = self.last.saturating_add(PATIENCE);
+            self.add_due(until).map_err(|error| LineError { line: None, error })?;
+        }
+        Ok((self.device, self.events))
+    }
+
+    /// Adds the reports that timers send up to a time.
+    fn add_due(&mut self, until: Duration) -> Result<(), ReplayError> {
+        for (time, report) in self.driver.advance(until)? {
+            self.add(time, &report, None);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, time: Duration, report: &[u8], line: Option<usize>) {
+        // A recording's clock has a resolution of microseconds.
+        let time = Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.events.push(Event { device: 0, time, report: report.to_vec(), line });
     }
 }
 

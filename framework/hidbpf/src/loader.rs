@@ -11,6 +11,7 @@ use hidbpf_prelink::btf::{self, Btf, Type};
 use hidbpf_prelink::driver::{FixupRecord, PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf_prelink::elf;
 use hidbpf_prelink::hook::OPS;
+use hidbpf_prelink::section::SHARED_DATA;
 use libbpf_rs::{
     MapCore, MapFlags, MapType, ObjectBuilder, OpenObject, PrintLevel, ProgramInput, RingBuffer, RingBufferBuilder,
 };
@@ -284,6 +285,9 @@ pub(crate) fn load<'a>(
         program.set_autoload(wanted);
     }
     for mut map in object.maps_mut() {
+        if let Some(shared) = device.shared().filter(|_| map.name().to_string_lossy().ends_with(SHARED_DATA)) {
+            map.reuse_fd(shared).map_err(load_failed)?;
+        }
         if map.map_type() == MapType::StructOps {
             map.set_autocreate(generation == Generation::StructOps).map_err(load_failed)?;
             if generation == Generation::StructOps {

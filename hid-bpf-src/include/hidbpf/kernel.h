@@ -134,6 +134,7 @@ struct bpf_dynptr {
 } __attribute__((aligned(8)));
 
 /* For maps; include/uapi/linux/bpf.h. */
+#define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 
 /* For bpf_timer_init(); include/uapi/linux/time.h. */

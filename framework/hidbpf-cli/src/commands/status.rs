@@ -40,6 +40,9 @@ impl fmt::Display for Lines<'_> {
                 if let Some(note) = &driver.note {
                     writeln!(f, "    {}", Printable(note))?;
                 }
+                for (map, path) in &driver.maps {
+                    writeln!(f, "    other programs may open its map {map}: {}", path.display())?;
+                }
                 for (property, value) in &driver.exports {
                     writeln!(f, "    gives it the udev property {property}={value}")?;
                 }

@@ -236,7 +236,7 @@ impl Fast {
         let prelinked = driver.prelinked()?;
         let program = prelinked.program(PROBE_PROGRAM).ok_or(LoadFailure::OtherHooks)?;
         self.with_ids(&kfuncs(&prelinked, &[program]), |ids| {
-            let loading = Loading::new(&prelinked, &[program], loader::settings(driver, device), ids)?;
+            let loading = Loading::new(&prelinked, &[program], loader::settings(driver, device), None, ids)?;
             loading.probe(program, device)
         })
     }
@@ -283,7 +283,8 @@ impl Fast {
             if ids.generation() != generation {
                 return Err(LoadFailure::UnknownOps);
             }
-            let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), ids)?;
+            let loading =
+                Loading::new(&prelinked, &programs, loader::settings(driver, device), device.shared(), ids)?;
             if let Some(probe) = probe {
                 let args = loading.probe(probe, device)?;
                 if let Err(refused) = loader::probe_answer(driver, device, &args) {
@@ -381,11 +382,12 @@ struct Loading<'a, 'i> {
 }
 
 impl<'a, 'i> Loading<'a, 'i> {
-    /// Creates the maps that the programs refer to.
+    /// Creates the maps that the programs refer to, except the one of the state that they share if that exists.
     fn new(
         prelinked: &'a Prelinked<'a>,
         programs: &[&Program<'_>],
         settings: Vec<Setting<'_>>,
+        shared: Option<BorrowedFd<'_>>,
         ids: &'i ResolvedIds,
     ) -> Result<Loading<'a, 'i>, LoadFailure> {
         for reference in programs.iter().flat_map(|program| program.references) {
@@ -409,7 +411,11 @@ impl<'a, 'i> Loading<'a, 'i> {
         let btf = is_typed.then(|| sys::load_btf(prelinked.btf)).transpose();
         let btf = btf.map_err(LoadFailure::refused("take", "the types of the programs"))?;
         let types = btf.as_ref().map(AsFd::as_fd);
-        let maps = used().map(|map| map.map(|map| LoadedMap::new(map, &settings, types)).transpose());
+        let made = |map: &hidbpf_prelink::Map<'_>| match shared.filter(|_| map.name == section::SHARED_DATA) {
+            Some(shared) => LoadedMap::known(map, shared),
+            None => LoadedMap::new(map, &settings, types),
+        };
+        let maps = used().map(|map| map.map(made).transpose());
         let maps = maps.collect::<Result<_, _>>()?;
         Ok(Loading { prelinked, ids, btf, maps })
     }
@@ -484,6 +490,13 @@ impl<'a, 'i> Loading<'a, 'i> {
 }
 
 impl LoadedMap {
+    /// Takes a map that exists, with all of its contents.
+    fn known(map: &hidbpf_prelink::Map<'_>, known: BorrowedFd<'_>) -> Result<LoadedMap, LoadFailure> {
+        let known = known.try_clone_to_owned().and_then(Map::of_data);
+        let known = known.map_err(LoadFailure::refused("open the map", map.name))?;
+        Ok(LoadedMap { name: map.name.to_owned(), is_data: map.is_data(), map: known })
+    }
+
     fn new(
         map: &hidbpf_prelink::Map<'_>,
         settings: &[Setting<'_>],
@@ -565,7 +578,7 @@ fn patched(
 fn tool(prelinked: &[u8], name: &str, ids: &ResolvedIds) -> Result<OwnedFd, LoadFailure> {
     let prelinked = Prelinked::parse(prelinked)?;
     let program = prelinked.program(name).ok_or(Unusable::Absent)?;
-    Loading::new(&prelinked, &[program], Vec::new(), ids)?.program(program, Role::Syscall)
+    Loading::new(&prelinked, &[program], Vec::new(), None, ids)?.program(program, Role::Syscall)
 }
 
 /// The way in which programs are attached to a device.

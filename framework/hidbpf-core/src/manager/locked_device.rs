@@ -21,6 +21,7 @@ use crate::pins;
 use crate::policy::{Asked, Decision, Reason, decide};
 use crate::resolve;
 use crate::settled;
+use crate::shared::{self, PhysicalLock};
 use crate::state::{DeviceLock, DeviceState, DriverState, RecordedFailure, StateWritten};
 use crate::system::System;
 use crate::versions;
@@ -182,6 +183,17 @@ impl<L: Loader> LockedDevice<'_, L> {
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }
+        let shared = driver.shared_places();
+        // Held until the driver's map is pinned.
+        let _physical = match self.device.physical().filter(|_| !shared.is_empty()) {
+            Some(physical) => {
+                let lock = PhysicalLock::take(self.system, &physical)?;
+                let map = shared::find(self.system, &self.device, &physical, &driver.name, &shared)?;
+                self.device = self.device.clone().with_shared(map);
+                Some(lock)
+            }
+            None => None,
+        };
         // The driver's table of fields is that of the original descriptor. Its probe program and its setup receive the
         // original descriptor or its size. It also decides whether the hooks are attached in one step or two.
         let may_need_two_steps = driver.fixes_descriptor() && hooks.len() > 1;
@@ -216,6 +228,8 @@ impl<L: Loader> LockedDevice<'_, L> {
             loaded: Some(self.loader.kind()),
             properties: self.device.properties(driver.all_properties()),
             options: driver.option_places(),
+            maps: driver.manifest.maps.iter().map(|map| map.name.clone()).collect(),
+            shared,
             exports: driver.exports(),
             set_up: None,
         });

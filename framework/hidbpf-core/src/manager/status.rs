@@ -93,6 +93,9 @@ pub struct DriverStatus {
     pub note: Option<String>,
     /// The loader that brought its programs into the kernel.
     pub loaded: Option<LoaderKind>,
+    /// The maps that other programs may open, and where they are pinned.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub maps: BTreeMap<String, PathBuf>,
     /// The udev properties that it sets on the device.
     pub exports: BTreeMap<String, String>,
     /// The names of its pinned links.
@@ -225,6 +228,11 @@ impl<L: Loader> Manager<'_, L> {
                 drivers.push(driver_status(known.driver.clone(), Some(known), condition));
             }
         }
+        for driver in &mut drivers {
+            let maps = remembered.iter().filter(|known| known.driver == driver.driver).flat_map(|known| &known.maps);
+            let pins = self.system.driver_pins(&name, &driver.driver);
+            driver.maps = maps.map(|map| (map.clone(), pins.join(map))).collect();
+        }
         let hid_name = match (&device, &state) {
             (Some(device), _) => device.hid_name.clone(),
             (None, Some(state)) => state.hid_name.clone(),
@@ -285,6 +293,7 @@ fn driver_status(driver: DriverName, known: Option<&DriverState>, condition: Con
         change: known.filter(|_| condition != Condition::Interrupted).map(|known| known.change),
         note: None,
         loaded: known.and_then(|known| known.loaded.clone()),
+        maps: BTreeMap::new(),
         exports: known.map(exported).unwrap_or_default(),
         links: Vec::new(),
     }

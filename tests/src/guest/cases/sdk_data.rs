@@ -1,5 +1,8 @@
-//! Cases about the data that programs get from user space: the fields of the descriptor, tables and texts.
+//! Cases about the data that programs get from user space: the fields of the descriptor, tables and texts, maps that other
+//! programs change, and state that interfaces share.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,15 +13,24 @@ use super::{Case, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, plain_mouse};
 use crate::uhid::Spec;
 
+/// The program of the example.
+#[path = "../../../../framework/hidbpf/examples/remap_button.rs"]
+#[allow(dead_code, reason = "a case has no use for its `main`")]
+mod remap_button;
+
 pub const CASES: &[Case] = &[
     case("all-fields-of-a-usage-are-found", WITH_HID_BPF, wheels),
     case("fields-of-long-descriptors-are-found", WITH_HID_BPF, long_descriptors),
     case("curves-and-texts-are-set", WITH_HID_BPF, curves),
+    case("a-program-changes-a-map", WITH_HID_BPF, map),
+    case("interfaces-share-state", WITH_HID_BPF, shared),
 ];
 
 const WHEELS: Fixture = fixture!("example-all-wheels");
 const FIELDS: Fixture = fixture!("bench-fields");
 const CURVE: Fixture = fixture!("example-pressure-curve");
+const BUTTONS: Fixture = fixture!("example-live-buttons");
+const SHARED: Fixture = fixture!("example-shared-key");
 
 /// The descriptor of the example's recording.
 const TRACKBALL: &str = include_str!("../../../fixtures/drivers/example-all-wheels/recordings/trackball.hid");
@@ -89,11 +101,91 @@ fn curves(bench: &mut Bench) -> Result<()> {
         }
         bench.hidbpf(&["set", "--save", CURVE.name, "curve=0:7,4096:8"])?.expect(0)?;
         expect_reports(&pen, &[1, 0, 0, 0], &["01 00 07 00"], Duration::ZERO)?;
-        let own = std::fs::read_to_string("/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml").context("failed to read it")?;
+        let own = fs::read_to_string("/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml").context("failed to read it")?;
         ensure!(own.contains("[[0, 7], [4096, 8]]"), "{own}");
         bench.hidbpf(&["set", "--save", CURVE.name, "curve="])?.expect(0)?;
         bench.unplug(pen)
     })
+}
+
+/// A member of the group, who is not root, changes it. Others can't. The manifest names mode and group.
+fn map(bench: &mut Bench) -> Result<()> {
+    const GROUP: u32 = 4242;
+    const BPFFS: &str = "/sys/fs/bpf";
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let without: String = groups.lines().filter(|line| !line.starts_with("input:")).map(|line| line.to_owned() + "\n").collect();
+    fs::write("/etc/group", format!("{without}input:x:{GROUP}:\n")).context("failed to write the groups")?;
+    let root = fs::metadata(BPFFS).context("there is no bpffs")?.permissions();
+    // As docs/manifest.md says: systemd mounts bpffs for root alone.
+    fs::set_permissions(BPFFS, Permissions::from_mode(0o711)).context("failed to open bpffs")?;
+    for libbpf in [false, true] {
+        let mouse = bench.plug(&Spec { vendor: 0x1209, product: 0x0005, ..plain_mouse() })?;
+        let load = ["load", &BUTTONS.file()?, &mouse.name()];
+        let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+        loaded?.expect(0)?;
+        bench.settle()?;
+        let pin = format!("{BPFFS}/hidbpf/{}/{}/buttons", mouse.name().replace([':', '.'], "_"), BUTTONS.name);
+        bench.hidbpf(&["status"])?.expect(0)?.answers(&pin)?;
+        let metadata = fs::metadata(&pin).with_context(|| format!("there is no `{pin}`"))?;
+        ensure!((metadata.mode() & 0o777, metadata.gid()) == (0o660, GROUP), "{:o} {}", metadata.mode(), metadata.gid());
+        expect_reports(&mouse, &[4, 1, 2], &["04 01 02"], Duration::ZERO)?;
+        ensure!(remap_as(&pin, 4243).is_err(), "somebody of another group may open the map");
+        remap_as(&pin, GROUP)?;
+        expect_reports(&mouse, &[5, 1, 2], &["03 01 02"], Duration::ZERO)?;
+        bench.unplug(mouse)?;
+    }
+    fs::set_permissions(BPFFS, root).context("failed to close bpffs")?;
+    fs::write("/etc/group", groups).context("failed to write the groups")
+}
+
+/// Makes the third button the second one, as a user of this group alone.
+fn remap_as(pin: &str, group: u32) -> Result<()> {
+    use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
+    const USER: u32 = 4242;
+    // The ids of one thread, which ends.
+    let result = std::thread::scope(|scope| {
+        let user = scope.spawn(|| -> Result<()> {
+            set_thread_groups(&[])?;
+            set_thread_gid(Gid::from_raw(group))?;
+            set_thread_uid(Uid::from_raw(USER))?;
+            Ok(remap_button::remap(pin.as_ref(), 3, 2)?)
+        });
+        user.join()
+    });
+    result.unwrap_or_else(|_| anyhow::bail!("the thread panicked"))
+}
+
+/// A key of one interface changes what the other sends, whichever is attached first, and by both loaders. Another mouse is
+/// not affected. The state outlives the driver of one interface.
+fn shared(bench: &mut Bench) -> Result<()> {
+    let key = [
+        0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x09, 0x02, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x01,
+        0x81, 0x02, 0xc0,
+    ];
+    let of_mouse = |phys: &str| Spec { vendor: 0x1209, product: 0x0006, phys: phys.to_owned(), ..plain_mouse() };
+    for libbpf in [[false, false], [true, true], [false, true], [true, false]] {
+        let mouse = bench.plug(&of_mouse("bench-1/input0"))?;
+        let button = bench.plug(&Spec { descriptor: key.to_vec(), ..of_mouse("bench-1/input1") })?;
+        let other = bench.plug(&of_mouse("bench-2/input0"))?;
+        let file = SHARED.file()?;
+        for (device, libbpf) in [(&button, libbpf[0]), (&mouse, libbpf[1]), (&other, false)] {
+            let load = ["load", &file, &device.name()];
+            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+            loaded?.expect(0)?;
+        }
+        bench.settle()?;
+        expect_reports(&mouse, &[0, 8, 0xf8], &["00 08 f8"], Duration::ZERO)?;
+        expect_reports(&button, &[1], &["01"], Duration::ZERO)?;
+        expect_reports(&mouse, &[0, 8, 0xf8], &["00 02 fe"], Duration::ZERO)?;
+        expect_reports(&other, &[0, 8, 0xf8], &["00 08 f8"], Duration::ZERO)?;
+        bench.hidbpf(&["reload", &file, &mouse.name()])?.expect(0)?;
+        bench.settle()?;
+        expect_reports(&mouse, &[0, 8, 0xf8], &["00 02 fe"], Duration::ZERO)?;
+        for device in [mouse, button, other] {
+            bench.unplug(device)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the descriptor of the first device of a recording.
