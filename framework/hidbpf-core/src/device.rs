@@ -47,6 +47,8 @@ pub struct Device {
     /// The original descriptor, if it is known.
     pub(crate) original: Option<Vec<u8>>,
     directory: Directory,
+    /// The directory with the machine's attributes.
+    dmi: PathBuf,
     properties: Properties,
     /// The answers of the device's mode switch, by udev property. They come before udev's own.
     answers: BTreeMap<String, String>,
@@ -122,6 +124,7 @@ impl Device {
             driver: directory.link("driver").ok(),
             interface: usb_interface(&directory, &syspath),
             has_input: directory.has(INPUT),
+            dmi: system.sysfs.join("class/dmi/id"),
             properties: Properties::Udev(system.udev_database()),
             answers: BTreeMap::new(),
             variables: BTreeMap::new(),
@@ -201,11 +204,19 @@ impl Device {
             original: None,
             interface: None,
             has_input: false,
+            dmi: PathBuf::new(),
             properties: Properties::Given(BTreeMap::new()),
             answers: BTreeMap::new(),
             variables: BTreeMap::new(),
             shared: None,
         }
+    }
+
+    /// Returns an attribute of the machine that it is connected to: `sys_vendor`, `product_name` or `board_name`.
+    ///
+    /// It is empty on a machine whose firmware does not say, and on one without DMI.
+    pub fn machine(&self, attribute: &str) -> String {
+        fs::read_to_string(self.dmi.join(attribute)).unwrap_or_default().trim_end().to_owned()
     }
 
     /// Returns the original descriptor, which the device sent. Returns `None` if it is not known here.

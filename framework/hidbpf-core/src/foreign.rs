@@ -15,6 +15,7 @@ use hidbpf_prelink::struct_ops;
 use object::{Object as _, ObjectSection as _};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::keymap::Keymap;
 use crate::manifest::{Declared, Kind, Manifest, Match, Status};
 use crate::names::{FIRST_STEP_SUFFIX, ForeignName};
 use crate::order::Order;
@@ -53,6 +54,7 @@ pub(crate) fn manifest(name: &ForeignName<'_>, devices: &[DeviceIds]) -> Manifes
         options: Vec::new(),
         fields: Vec::new(),
         exports: Vec::new(),
+        keymap: Keymap::default(),
         maps: Vec::new(),
         descriptor: Declared::default(),
         report: Declared::default(),

@@ -11,7 +11,8 @@ use std::fmt::Write;
 use crate::catalog::Catalog;
 use crate::config::{Config, Key};
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::manifest::{IdsFrom, Match};
+use crate::keymap::Keymap;
+use crate::manifest::{IdsFrom, Manifest, Match};
 use crate::names::DriverName;
 use crate::object::DriverObject;
 use crate::options::Value;
@@ -32,9 +33,22 @@ pub const FILE: &str = "81-hidbpf.hwdb";
 /// The name of the file for drivers that only this machine has, and for the entries that its configuration adds.
 pub const LOCAL_FILE: &str = "82-hidbpf-local.hwdb";
 
-/// For each driver, its device in words, and globs for the modaliases of devices that it may match.
+/// The entries of each driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entries(BTreeMap<String, (String, BTreeSet<String>)>);
+pub struct Entries(BTreeMap<String, Entry>);
+
+/// The entries of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    /// Its device in words.
+    device: String,
+    /// Globs for the modaliases of devices that it may match.
+    patterns: BTreeSet<String>,
+    /// Globs for the input devices that get its keymap.
+    keyboards: BTreeSet<String>,
+    /// Its keymap.
+    keymap: Keymap,
+}
 
 impl Entries {
     /// Returns the entries for the drivers that udev attaches automatically.
@@ -74,18 +88,26 @@ impl Entries {
     fn add_matches(&mut self, driver: &DriverObject) {
         let rules = driver.all_versions().flat_map(|version| &version.manifest.matches);
         rules.for_each(|rule| self.add(driver, pattern(rule)));
+        let Manifest { keymap, matches, .. } = &driver.manifest;
+        if let Some(entry) = self.0.get_mut(driver.name.as_str()).filter(|_| !keymap.is_empty()) {
+            entry.keymap = keymap.clone();
+            entry.keyboards.extend(matches.iter().map(keyboard));
+        }
     }
 
     fn add(&mut self, driver: &DriverObject, pattern: String) {
-        let new = || (driver.manifest.device.clone(), BTreeSet::new());
-        self.0.entry(driver.name.to_string()).or_insert_with(new).1.insert(pattern);
+        let new = || Entry { device: driver.manifest.device.clone(), ..Entry::default() };
+        self.0.entry(driver.name.to_string()).or_insert_with(new).patterns.insert(pattern);
     }
 
     /// Returns the union with other entries.
     #[must_use]
     pub fn and(mut self, others: Entries) -> Entries {
-        for (name, (device, patterns)) in others.0 {
-            self.0.entry(name).or_insert_with(|| (device, BTreeSet::new())).1.extend(patterns);
+        for (name, Entry { device, patterns, keyboards, keymap }) in others.0 {
+            let own = self.0.entry(name).or_insert_with(|| Entry { device, ..Entry::default() });
+            own.patterns.extend(patterns);
+            own.keyboards.extend(keyboards);
+            own.keymap.0.extend(keymap.0);
         }
         self
     }
@@ -97,13 +119,15 @@ impl Entries {
 
     /// Returns each driver with each of its globs.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().flat_map(|(name, (_, patterns))| patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
+        self.0
+            .iter()
+            .flat_map(|(name, entry)| entry.patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
     }
 
     /// Returns the text of the file.
     pub fn to_text(&self) -> String {
         let mut text = String::from("# Made by `hidbpf` from drivers and configuration; changes are lost.\n");
-        for (name, (device, patterns)) in &self.0 {
+        for (name, Entry { device, patterns, keyboards, keymap }) in &self.0 {
             let property = name.to_uppercase().replace('-', "_");
             // Writing to a String can't fail.
             let _ = write!(text, "\n# {device}\n");
@@ -111,11 +135,15 @@ impl Entries {
                 let _ = writeln!(text, "{PREFIX}{pattern}");
             }
             let _ = write!(text, " {PROPERTY}=1\n {DRIVER_PROPERTY}{property}={name}\n");
+            if !keymap.is_empty() {
+                let keyboards: Vec<&str> = keyboards.iter().map(String::as_str).collect();
+                let _ = write!(text, "\n{}\n{}", keyboards.join("\n"), keymap.hwdb_lines());
+            }
         }
         text
     }
 
-    /// Parses the text of a file that [`Entries::to_text`] wrote. Ignores other lines.
+    /// Parses the text of a file that [`Entries::to_text`] wrote. Ignores other lines, and keymaps.
     pub fn of_text(text: &str) -> Entries {
         let mut entries = Entries::default();
         let mut patterns = BTreeSet::new();
@@ -131,8 +159,7 @@ impl Entries {
                 in_values = true;
                 let name = value.strip_prefix(DRIVER_PROPERTY).and_then(|rest| rest.split_once('='));
                 if let Some(name) = name.and_then(|(_, name)| DriverName::new(name.trim_end()).ok()) {
-                    let (_, known) = entries.0.entry(name.to_string()).or_default();
-                    known.extend(patterns.iter().cloned());
+                    entries.0.entry(name.to_string()).or_default().patterns.extend(patterns.iter().cloned());
                 }
             } else if line.is_empty() {
                 patterns.clear();
@@ -166,6 +193,19 @@ fn pattern(rule: &Match) -> String {
             format!("{bus}:{}:{}.*", part(vendor), part(product))
         }
     }
+}
+
+/// Returns a glob for the input devices of the devices that a rule allows, as udev's 60-evdev.rules looks them up.
+///
+/// Their ids have 16 bits (`struct input_id`, include/uapi/linux/input.h).
+fn keyboard(rule: &Match) -> String {
+    let part = |tag: char, number: Option<u32>| match number {
+        Some(number) => format!("{tag}{:04X}", number & 0xffff),
+        None => format!("{tag}*"),
+    };
+    let bus = part('b', rule.bus.map(|bus| bus.0.into()));
+    let vendor = part('v', rule.vendor.map(|vendor| vendor.0));
+    format!("evdev:input:{bus}{vendor}{}*", part('p', rule.product.map(|product| product.0)))
 }
 
 fn glob(bus: Option<Bus>, group: Option<Group>, vendor: Option<VendorId>, product: Option<ProductId>) -> String {
@@ -202,11 +242,30 @@ mod tests {
     }
 
     #[test]
+    fn a_keymap_has_entries_of_its_own() {
+        let rule = Match { bus: Some(Bus::USB), vendor: Some(VendorId(0x256c)), product: Some(ProductId(0x66)), ..Match::default() };
+        assert_eq!(keyboard(&rule), "evdev:input:b0003v256Cp0066*");
+        assert_eq!(keyboard(&Match { bus: None, ..rule.clone() }), "evdev:input:b*v256Cp0066*");
+        let entry = Entry {
+            device: "A".to_owned(),
+            patterns: [pattern(&rule)].into(),
+            keyboards: [keyboard(&rule)].into(),
+            keymap: toml::from_str("0x70039 = \"leftctrl\"\n").unwrap(),
+        };
+        let entries = Entries([("a".to_owned(), entry.clone()), ("b".to_owned(), entry)].into());
+        let text = entries.to_text();
+        let lines = "\n HIDBPF=1\n HIDBPF_DRIVER_A=a\n\nevdev:input:b0003v256Cp0066*\n KEYBOARD_KEY_70039=leftctrl\n\n# A\nhidbpf:hid";
+        assert!(text.contains(lines), "{text}");
+        assert!(Entries::of_text(&text).pairs().eq(entries.pairs()));
+    }
+
+    #[test]
     fn a_file_is_read_as_it_was_written() {
         let one = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let entry = |patterns: &[&str]| Entry { patterns: one(patterns), ..Entry::default() };
         let entries = Entries(BTreeMap::from([
-            ("a-b".to_owned(), (String::new(), one(&["hid:b0003g*v1p2", "hid:b0005g*v1p2"]))),
-            ("c".to_owned(), (String::new(), one(&["hid:b0003g*v1p2"]))),
+            ("a-b".to_owned(), entry(&["hid:b0003g*v1p2", "hid:b0005g*v1p2"])),
+            ("c".to_owned(), entry(&["hid:b0003g*v1p2"])),
         ]));
         let text = entries.to_text();
         assert!(text.contains("hidbpf:hid:b0005g*v1p2\n HIDBPF=1\n HIDBPF_DRIVER_A_B=a-b\n"), "{text}");

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::exports::Export;
 use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::keymap::Keymap;
+use crate::machine::MachineRule;
 use crate::maps::DriverMap;
 use crate::mode_switch::declaration::ModeSwitch;
 use crate::names::DriverName;
@@ -24,7 +26,8 @@ pub const SECTION: &str = ".hidbpf.manifest";
 /// The version of the format of [`SECTION`].
 pub const FORMAT: u32 = 7;
 
-/// The format without options that are tables or texts, [`Manifest::maps`] and [`Manifest::mode_switch`].
+/// The format without options that are tables or texts, [`Manifest::mode_switch`], [`Manifest::maps`],
+/// [`Manifest::keymap`] and [`Match::machine`].
 ///
 /// An object gets the lowest format that has all of its keys, so that older releases accept it.
 const WITHOUT_TABLES: u32 = 6;
@@ -73,6 +76,9 @@ pub struct Manifest {
     /// The requests that make a USB device send what the driver is for, and tell what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode_switch: Option<ModeSwitch>,
+    /// The keycodes that udev gives the device's scan codes.
+    #[serde(default, skip_serializing_if = "Keymap::is_empty")]
+    pub keymap: Keymap,
     /// The maps that other programs may open.
     #[serde(rename = "map", default, skip_serializing_if = "Vec::is_empty")]
     pub maps: Vec<DriverMap>,
@@ -196,6 +202,9 @@ pub struct Match {
     /// The number of the USB interface (`bInterfaceNumber`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<u8>,
+    /// The machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineRule>,
     /// A udev property of the device, of a parent or of its hidraw child.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property: Option<PropertyRule>,
@@ -495,7 +504,16 @@ impl Manifest {
             }
             _ => {}
         }
+        // udev knows the keyboard only by these.
+        let has_ids = |rule: &Match| rule.vendor.is_some() && rule.product.is_some();
+        if !self.keymap.is_empty() && (self.any_device || !self.matches.iter().all(has_ids)) {
+            let message = "a `[keymap]` needs `vendor` and `product` in each `[[match]]`".to_owned();
+            return Err(("[keymap]", message));
+        }
         for rule in &self.matches {
+            if let Some(machine) = &rule.machine {
+                machine.check()?;
+            }
             if *rule == (Match { label: rule.label.clone(), ..Match::default() }) {
                 return Err(("[[match]]", "a `[[match]]` without any rule would take every device".to_owned()));
             }
@@ -626,6 +644,7 @@ impl Match {
         conditions.extend(self.rdesc_bytes.iter().map(at));
         conditions.extend(self.interface.map(|number| format!("USB interface {number}")));
         conditions.extend(self.name.as_ref().map(|name| format!("the name `{name}`")));
+        conditions.extend(self.machine.iter().flat_map(MachineRule::conditions));
         let is = |PropertyRule { name, value }: &PropertyRule| format!("the udev property {name} `{value}`");
         conditions.extend(self.property.as_ref().map(is));
         conditions
@@ -639,7 +658,12 @@ impl Embedded {
             !rule.kernel_driver.is_empty() || !rule.not_kernel_driver.is_empty() || rule.ids_from != IdsFrom::default()
         };
         let is_new = |option: &DriverOption| matches!(option.kind, Type::Table | Type::Text);
-        let format = if driver.mode_switch.is_some() || driver.options.iter().any(is_new) || !driver.maps.is_empty() {
+        let is_newest = driver.mode_switch.is_some()
+            || driver.options.iter().any(is_new)
+            || !driver.maps.is_empty()
+            || !driver.keymap.is_empty()
+            || driver.matches.iter().any(|rule| rule.machine.is_some());
+        let format = if is_newest {
             FORMAT
         } else if driver.any_device {
             WITHOUT_TABLES
@@ -780,6 +804,8 @@ any-device = true
             (parse(ANY).unwrap(), WITHOUT_TABLES),
             (parse(&format!("{ANY}{TABLE}")).unwrap(), FORMAT),
             (parse(&format!("{GOOD}{SWITCH}")).unwrap(), FORMAT),
+            (parse(&format!("{GOOD}machine.board = \"*\"\n")).unwrap(), FORMAT),
+            (parse(&format!("{GOOD}[keymap]\n0x70039 = \"leftctrl\"\n")).unwrap(), FORMAT),
         ] {
             let embedded = Embedded::new(DriverName::new("frtec-raptor-mach-2").unwrap(), manifest);
             assert_eq!(embedded.format, format);
@@ -836,6 +862,20 @@ any-device = true
     }
 
     #[test]
+    fn a_keymap_is_for_devices_that_udev_knows() {
+        let keymap = "[keymap]\n0x70039 = \"leftctrl\"\n";
+        for (text, place, words) in [
+            (format!("{}{keymap}", GOOD.replace("product = 0x5606\n", "")), "driver.toml:14:1", "needs `vendor` and `product`"),
+            (format!("{ANY}{keymap}"), "driver.toml:8:1", "needs `vendor` and `product`"),
+            (format!("{GOOD}{}", keymap.replace("leftctrl", "LeftCtrl")), "driver.toml:16:11", "expected a key of"),
+            (format!("{GOOD}machine = {{}}\n"), "driver.toml:15:1", "`machine` needs one of `vendor`"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn kernel_drivers_are_one_name_or_several() {
         let rule = |line: &str| parse(&format!("{GOOD}{line}\n")).map(|manifest| manifest.matches[0].clone());
         let one = rule("kernel-driver = \"hid-generic\"").unwrap();
@@ -880,6 +920,7 @@ any-device = true
             name: Some("HUION *".to_owned()),
             interface: Some(1),
             property: Some(PropertyRule { name: "HUION_FIRMWARE_ID".to_owned(), value: "HVAN*".to_owned() }),
+            machine: Some(MachineRule { vendor: Some("ASUS*".to_owned()), ..MachineRule::default() }),
             not_kernel_driver: KernelDrivers(vec!["uclogic".to_owned()]),
             ids_from: IdsFrom::Name,
             ..Match::default()
@@ -890,6 +931,7 @@ any-device = true
             "a kernel driver other than `uclogic`",
             "USB interface 1",
             "the name `HUION *`",
+            "a machine with the vendor `ASUS*`",
             "the udev property HUION_FIRMWARE_ID `HVAN*`",
         ];
         assert_eq!(rule.conditions(), words);

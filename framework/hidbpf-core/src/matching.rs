@@ -78,6 +78,8 @@ pub struct Subject<'a> {
     pub kernel_driver: KernelDriver<'a>,
     /// Its original descriptor, if it is known.
     pub original: Option<&'a [u8]>,
+    /// Reads an attribute of its machine in `/sys/class/dmi/id`. `None` matches every rule, as for a recording.
+    pub machine: Option<&'a dyn Fn(&str) -> String>,
     /// Looks up one of its udev properties. `None` matches every rule, as for a device that has not told all of them yet.
     pub property: Option<&'a PropertyLookup<'a>>,
 }
@@ -109,6 +111,7 @@ pub fn judge(manifest: &Manifest, device: &Device) -> Verdict {
             interface: Some(device.interface),
             kernel_driver: device.driver.as_deref().map_or(KernelDriver::Unbound, KernelDriver::Bound),
             original: device.original(),
+            machine: Some(&|attribute| device.machine(attribute)),
             property: device.has_properties().then_some(&|name| device.property(name)),
         },
     )
@@ -225,6 +228,9 @@ fn reasons_against(rule: &Match, subject: &Subject<'_>) -> Vec<String> {
         && !fits(pattern, subject.hid_name)
     {
         reasons.push(format!("its name is `{}`, expected `{pattern}`", Printable(subject.hid_name)));
+    }
+    if let (Some(rule), Some(machine)) = (&rule.machine, subject.machine) {
+        reasons.extend(rule.reasons_against(machine));
     }
     if let (Some(property), Some(look_up)) = (&rule.property, subject.property) {
         match look_up(&property.name) {

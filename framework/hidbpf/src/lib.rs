@@ -68,6 +68,6 @@ pub use hidbpf_descriptor as descriptor;
 use hidbpf_core::running;
 pub use hidbpf_core::{
     apply, attach, catalog, config, curve, device, effect, error, exclusion, exports, fast, fields, files, foreign,
-    hwdb, ids, manifest, matching, mode_switch, names, object, ops, options, order, original, pins, policy, refusal,
-    resolve, set_options, setup, state, system, text,
+    hwdb, ids, keymap, machine, manifest, maps, matching, mode_switch, names, object, ops, options, order, original,
+    pins, policy, refusal, resolve, set_options, setup, state, system, text,
 };

@@ -10,7 +10,7 @@ use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
 use crate::replay::ReplayDevice;
 
 /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
-/// lacks counts as matching: the group, the kernel driver, and the interface if the physical path doesn't end like
+/// lacks counts as matching: the group, the kernel driver, the machine, and the interface if the physical path doesn't end like
 /// a USB device's.
 pub fn judge(manifest: &Manifest, device: &RecordedDevice, properties: &BTreeMap<String, String>) -> Verdict {
     judge_replayed(manifest, &device.into(), properties)
@@ -29,6 +29,7 @@ pub fn judge_replayed(manifest: &Manifest, device: &ReplayDevice, properties: &B
         interface: interface.map(Some),
         kernel_driver: KernelDriver::Any,
         original: Some(&device.descriptor),
+        machine: None,
         property: Some(&|name| properties.get(name).cloned()),
     };
     judge_subject(manifest, &subject)

@@ -50,6 +50,7 @@ fn device(rule: &Match) -> Result<String, String> {
         Match { not_kernel_driver, .. } if !not_kernel_driver.is_empty() => cannot("they exclude a kernel driver"),
         Match { interface: Some(_), .. } => cannot("they have the number of a USB interface"),
         Match { property: Some(_), .. } => cannot("they have a udev property"),
+        Match { machine: Some(_), .. } => cannot("they name the machine"),
         Match { name: Some(name), .. } if name.contains(['*', '"', '\\']) => cannot("they have a pattern for the name"),
         _ => Ok(format!("HID_DEVICE({bus}, {group}, {vendor}, {product})")),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::configuration::{Files, OWN};
 use super::fixtures::{Fixture, fixture};
 use super::sdk_events::{expect_fast, expect_reports};
 use super::{Case, WITH_HID_BPF, case};
@@ -24,12 +25,14 @@ pub const CASES: &[Case] = &[
     case("curves-and-texts-are-set", WITH_HID_BPF, curves),
     case("a-program-changes-a-map", WITH_HID_BPF, map),
     case("interfaces-share-state", WITH_HID_BPF, shared),
+    case("a-machine-has-a-keymap", WITH_HID_BPF, keymap),
 ];
 
 const WHEELS: Fixture = fixture!("example-all-wheels");
 const FIELDS: Fixture = fixture!("bench-fields");
 const CURVE: Fixture = fixture!("example-pressure-curve");
 const BUTTONS: Fixture = fixture!("example-live-buttons");
+const KEYS: Fixture = fixture!("example-laptop-keys");
 const SHARED: Fixture = fixture!("example-shared-key");
 
 /// The descriptor of the example's recording.
@@ -37,6 +40,9 @@ const TRACKBALL: &str = include_str!("../../../fixtures/drivers/example-all-whee
 
 /// The descriptor of another example's recording.
 const PEN: &str = include_str!("../../../fixtures/drivers/example-pressure-curve/recordings/pen.hid");
+
+/// The descriptor of a keyboard.
+const KEYBOARD: &str = include_str!("../../../fixtures/drivers/example-laptop-keys/recordings/keyboard.hid");
 
 /// Three wheels of two reports, in their ranges, and not that of another application.
 fn wheels(bench: &mut Bench) -> Result<()> {
@@ -81,6 +87,7 @@ fn long_descriptors(bench: &mut Bench) -> Result<()> {
 
 /// By hand, in a configuration file, and by a command that writes one. Invalid ones change nothing.
 fn curves(bench: &mut Bench) -> Result<()> {
+    let _files = Files::new()?;
     CURVE.installed(bench, |bench| {
         let spec = Spec { vendor: 0x1209, product: 0x0004, descriptor: recorded_descriptor(PEN)?, ..plain_mouse() };
         let pen = bench.plug(&spec)?;
@@ -101,7 +108,7 @@ fn curves(bench: &mut Bench) -> Result<()> {
         }
         bench.hidbpf(&["set", "--save", CURVE.name, "curve=0:7,4096:8"])?.expect(0)?;
         expect_reports(&pen, &[1, 0, 0, 0], &["01 00 07 00"], Duration::ZERO)?;
-        let own = fs::read_to_string("/etc/hidbpf/hidbpf.toml.d/90-hidbpf.toml").context("failed to read it")?;
+        let own = fs::read_to_string(OWN).with_context(|| format!("failed to read `{OWN}`"))?;
         ensure!(own.contains("[[0, 7], [4096, 8]]"), "{own}");
         bench.hidbpf(&["set", "--save", CURVE.name, "curve="])?.expect(0)?;
         bench.unplug(pen)
@@ -186,6 +193,34 @@ fn shared(bench: &mut Bench) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// udev gives the driver's key the keycode of the manifest, on this machine. On another one the driver is not attached.
+fn keymap(bench: &mut Bench) -> Result<()> {
+    const HERE: &str = "QEMU";
+    let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    let spec = Spec { vendor: 0x1209, product: 0x0007, descriptor: recorded_descriptor(KEYBOARD)?, ..plain_mouse() };
+    let _files = Files::new()?;
+    KEYS.installed(bench, |bench| {
+        bench.hidbpf(&["enable", KEYS.name])?.expect(0)?;
+        bench.reload()?;
+        let keyboard = bench.plug(&spec)?;
+        bench.settle()?;
+        if vendor.starts_with(HERE) {
+            ensure!(keyboard.pinned_drivers()? == [KEYS.name], "pinned: {:?}", keyboard.pinned_drivers()?);
+            let mut node = keyboard.only_node()?;
+            keyboard.device.send(&[0, 0, 0x73, 0, 0, 0, 0, 0]).context("failed to send a report")?;
+            let events = node.events()?;
+            ensure!(events.contains("KEY_TOUCHPAD_TOGGLE 1"), "the events are {events}");
+        } else {
+            let why = format!("the machine's vendor is `{}`, expected `{HERE}*`", vendor.trim_end());
+            ensure!(keyboard.pinned_drivers()?.is_empty(), "pinned: {:?}", keyboard.pinned_drivers()?);
+            bench.hidbpf(&["load", KEYS.name, &keyboard.name()])?.expect(3)?.says(&why)?;
+        }
+        bench.unplug(keyboard)?;
+        bench.hidbpf(&["disable", KEYS.name])?.expect(0)?;
+        bench.reload()
+    })
 }
 
 /// Returns the descriptor of the first device of a recording.
