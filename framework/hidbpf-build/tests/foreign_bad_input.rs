@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use hidbpf::object::DriverObject;
+use hidbpf::replay::{Driver, Generation, Object, ReplayDevice, Settings, Verdict};
 use hidbpf_build::Clang;
 use hidbpf_prelink::match_table::MAX_DEVICES;
 
@@ -78,6 +79,21 @@ fn a_match_table_is_whole_and_not_absurd() {
     ] {
         let error = object(&table, REST).unwrap_err();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_probe_that_never_returns_0_takes_no_device() {
+    for (statement, expected) in [
+        ("ctx->retval = 1;", Verdict::Refuses(1)),
+        ("ctx->retval = -EINVAL;", Verdict::Refuses(-22)),
+        ("ctx->retval = ctx->rdesc_size ? -ENODEV : -EINVAL;", Verdict::Refuses(-19)),
+    ] {
+        let bytes = object(TABLE, &REST.replace("ctx->retval = 0;", statement)).unwrap();
+        let object = Object::parse(&bytes).unwrap();
+        let device = ReplayDevice::of_descriptor(vec![0x05, 0x01]);
+        let mut driver = Driver::new(&object, Generation::StructOps, &device, &Settings::default()).unwrap();
+        assert_eq!(driver.probe(), Ok(expected), "{statement}");
     }
 }
 

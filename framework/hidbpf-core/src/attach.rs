@@ -426,7 +426,8 @@ impl<L: Loader> Ready<'_, L> {
     pub fn pin(self, _written: &StateWritten) -> Result<(Fixup, Pinned)> {
         let Ready(Verified { plan, links, fixup }) = &self;
         let Plan { system, device, driver, .. } = plan;
-        let pinned = pins::pin(system, &device.name, &driver.name, links, &driver.manifest.maps).map_err(|error| error.during(Step::Pin))?;
+        let pinned = pins::pin(system, &device.name, &driver.name, links, &driver.manifest.maps)
+            .map_err(|error| error.during(Step::Pin))?;
         // If the device was unplugged before the pins existed, udev's cleanup has already run or will never run.
         if !device.is_present() {
             pins::unpin_all(system, &device.name)?;

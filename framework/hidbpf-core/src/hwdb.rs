@@ -119,9 +119,7 @@ impl Entries {
 
     /// Returns each driver with each of its globs.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .flat_map(|(name, entry)| entry.patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
+        self.0.iter().flat_map(|(name, entry)| entry.patterns.iter().map(|pattern| (name.as_str(), pattern.as_str())))
     }
 
     /// Returns the text of the file.
@@ -243,7 +241,12 @@ mod tests {
 
     #[test]
     fn a_keymap_has_entries_of_its_own() {
-        let rule = Match { bus: Some(Bus::USB), vendor: Some(VendorId(0x256c)), product: Some(ProductId(0x66)), ..Match::default() };
+        let rule = Match {
+            bus: Some(Bus::USB),
+            vendor: Some(VendorId(0x256c)),
+            product: Some(ProductId(0x66)),
+            ..Match::default()
+        };
         assert_eq!(keyboard(&rule), "evdev:input:b0003v256Cp0066*");
         assert_eq!(keyboard(&Match { bus: None, ..rule.clone() }), "evdev:input:b*v256Cp0066*");
         let entry = Entry {

@@ -69,7 +69,8 @@ impl<'de> Deserialize<'de> for KeyName {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         // udev looks for the name with `KEY_` before it unless it begins with `btn_`.
         if text.is_empty() || text.starts_with("key_") || !text.bytes().all(fits) {
-            let expected = "a key of input-event-codes.h in lower case without `KEY_`, such as \"leftctrl\" or \"btn_left\"";
+            let expected =
+                "a key of input-event-codes.h in lower case without `KEY_`, such as \"leftctrl\" or \"btn_left\"";
             return Err(D::Error::invalid_value(Unexpected::Str(&text), &expected));
         }
         Ok(KeyName(text))

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use hid_bpf_src::DescriptorArgs;
 use hidbpf_descriptor::{MAX_DESCRIPTOR, field_table};
-use hidbpf_prelink::section::SHARED_DATA;
 use hidbpf_prelink::driver::{FixupRecord, Ids, ProbeArgs};
+use hidbpf_prelink::section::SHARED_DATA;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
@@ -278,13 +278,15 @@ pub fn probe_args(device: &Device) -> ProbeArgs {
 /// # Errors
 /// The program refused the device.
 pub fn probe_answer(driver: &ObjectFile, device: &Device, args: &ProbeArgs) -> Result<()> {
-    if args.retval >= 0 {
-        return Ok(());
-    }
+    let cause = match args.retval {
+        0 => return Ok(()),
+        errno @ ..0 => io::Error::from_raw_os_error(errno.wrapping_neg()),
+        other => io::Error::other(format!("it returned {other}, expected 0 or a negative errno")),
+    };
     Err(Error::because(
         ErrorKind::Refused,
         format!("the probe program of the driver `{}` refused the device `{}`", driver.name, device.name),
-        io::Error::from_raw_os_error(args.retval.wrapping_neg()),
+        cause,
     )
     .with_hint("the driver is not for this model or mode of the device"))
 }

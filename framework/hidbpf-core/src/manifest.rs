@@ -865,7 +865,11 @@ any-device = true
     fn a_keymap_is_for_devices_that_udev_knows() {
         let keymap = "[keymap]\n0x70039 = \"leftctrl\"\n";
         for (text, place, words) in [
-            (format!("{}{keymap}", GOOD.replace("product = 0x5606\n", "")), "driver.toml:14:1", "needs `vendor` and `product`"),
+            (
+                format!("{}{keymap}", GOOD.replace("product = 0x5606\n", "")),
+                "driver.toml:14:1",
+                "needs `vendor` and `product`",
+            ),
             (format!("{ANY}{keymap}"), "driver.toml:8:1", "needs `vendor` and `product`"),
             (format!("{GOOD}{}", keymap.replace("leftctrl", "LeftCtrl")), "driver.toml:16:11", "expected a key of"),
             (format!("{GOOD}machine = {{}}\n"), "driver.toml:15:1", "`machine` needs one of `vendor`"),

@@ -283,8 +283,7 @@ impl Fast {
             if ids.generation() != generation {
                 return Err(LoadFailure::UnknownOps);
             }
-            let loading =
-                Loading::new(&prelinked, &programs, loader::settings(driver, device), device.shared(), ids)?;
+            let loading = Loading::new(&prelinked, &programs, loader::settings(driver, device), device.shared(), ids)?;
             if let Some(probe) = probe {
                 let args = loading.probe(probe, device)?;
                 if let Err(refused) = loader::probe_answer(driver, device, &args) {

@@ -30,6 +30,9 @@ use change::{Changes, Content};
 /// The file in the directory of the configuration that records a takeover.
 pub const RECORD: &str = "udev-hid-bpf.json";
 
+/// The target of a link that hides the udev rules of its name.
+const NOTHING: &str = "/dev/null";
+
 /// What a takeover did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
@@ -37,7 +40,7 @@ struct Record {
     objects: BTreeSet<String>,
     /// The links that hide udev rules.
     masks: BTreeSet<PathBuf>,
-    /// The udev rules that were renamed.
+    /// The udev rules in /etc that were renamed, with such a link in their place.
     renamed: BTreeSet<PathBuf>,
 }
 
@@ -143,12 +146,13 @@ impl<'a> Takeover<'a> {
         for rules in rules {
             match other::mask(system, &rules) {
                 Some(mask) => {
-                    takeover.changes.add(mask.clone(), Content::Link("/dev/null".into()))?;
+                    takeover.changes.add(mask.clone(), Content::Link(NOTHING.into()))?;
                     record.masks.insert(mask);
                 }
                 None => {
                     takeover.changes.add(other::aside(&rules), Content::read(&rules)?)?;
-                    takeover.changes.add(rules.clone(), Content::Nothing)?;
+                    // The file may be there in place of the package's file of the same name, which stays hidden.
+                    takeover.changes.add(rules.clone(), Content::Link(NOTHING.into()))?;
                     record.renamed.insert(rules);
                 }
             }
@@ -177,13 +181,14 @@ impl<'a> Takeover<'a> {
         }
         for mask in &record.masks {
             // The administrator may have put another file there.
-            if Content::read(mask)? == Content::Link("/dev/null".into()) {
+            if Content::read(mask)? == Content::Link(NOTHING.into()) {
                 takeover.changes.add(mask.clone(), Content::Nothing)?;
             }
         }
         for rules in &record.renamed {
             let kept = Content::read(&other::aside(rules))?;
-            if kept != Content::Nothing && Content::read(rules)? == Content::Nothing {
+            let is_ours = [Content::Nothing, Content::Link(NOTHING.into())].contains(&Content::read(rules)?);
+            if kept != Content::Nothing && is_ours {
                 takeover.changes.add(rules.clone(), kept)?;
                 takeover.changes.add(other::aside(rules), Content::Nothing)?;
             }

@@ -68,7 +68,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 /// Returns the path that hides a rules file: a link to /dev/null of this name in /etc has precedence (udev(7)).
 ///
-/// Returns `None` for a file in /etc itself, which has to be renamed.
+/// Returns `None` for a file in /etc itself, which has to be renamed first.
 pub(super) fn mask(system: &System, rules: &Path) -> Option<PathBuf> {
     let mask = system.root.join("etc/udev/rules.d").join(rules.file_name()?);
     (mask != rules).then_some(mask)

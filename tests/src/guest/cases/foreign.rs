@@ -10,13 +10,15 @@ use hidbpf::object::DriverObject;
 use hidbpf::replay::{Driver, Generation, Object, Settings, Verdict};
 use hidbpf::text::Hex;
 
+use super::attach::expect_untouched;
 use super::configuration::Files;
 use super::recordings::Session;
-use super::{Case, Skip, WITH_HID_BPF, beside_udev_hid_bpf, case, recordings};
-use crate::guest::bench::{Bench, Plugged, entries};
+use super::{Case, STRUCT_OPS, Skip, WITH_HID_BPF, beside_udev_hid_bpf, case, recordings};
+use crate::guest::bench::{Bench, Plugged, entries, plain_mouse};
 use crate::guest::udev_hid_bpf::UdevHidBpf;
 use crate::process::Run;
 use crate::protocol;
+use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
     beside_udev_hid_bpf("foreign-objects", WITH_HID_BPF, objects).each_generation(),
@@ -24,6 +26,7 @@ pub const CASES: &[Case] = &[
     beside_udev_hid_bpf("foreign-sources", WITH_HID_BPF, sources).each_generation(),
     case("foreign-source-fixtures", WITH_HID_BPF, fixtures).each_generation(),
     case("foreign-versions-match-by-themselves", WITH_HID_BPF, versions).each_generation(),
+    case("foreign-probe-takes-no-device", STRUCT_OPS, refuses),
 ];
 
 /// The objects that `hidbpf build` made from the sources for tests only, with a recording for each.
@@ -153,6 +156,24 @@ fn fixtures(bench: &mut Bench) -> Result<()> {
         }
     }
     ensure!(tried >= 3, "only {tried} objects were tried");
+    Ok(())
+}
+
+/// Its probe returns a number that means nothing, or an errno. Nothing is attached, and `status` says why.
+fn refuses(bench: &mut Bench) -> Result<()> {
+    let object = format!("{FIXTURES}/Example__Refuses.bpf.o");
+    let mut longer = plain_mouse().descriptor;
+    longer.extend([0x75, 0x08]);
+    for (descriptor, why) in
+        [(plain_mouse().descriptor, "it returned 1, expected 0 or a negative errno"), (longer, "Invalid argument")]
+    {
+        let spec = Spec { vendor: 0x1234, product: 0x0009, descriptor, ..plain_mouse() };
+        let mouse = bench.plug(&spec)?;
+        let load = bench.hidbpf(&["load", &object, &mouse.name()])?.expect(1)?;
+        load.says("refused the device")?.says(why)?;
+        expect_untouched(&mouse, &spec)?;
+        bench.unplug(mouse)?;
+    }
     Ok(())
 }
 

@@ -120,7 +120,8 @@ fn map(bench: &mut Bench) -> Result<()> {
     const GROUP: u32 = 4242;
     const BPFFS: &str = "/sys/fs/bpf";
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let without: String = groups.lines().filter(|line| !line.starts_with("input:")).map(|line| line.to_owned() + "\n").collect();
+    let without: String =
+        groups.lines().filter(|line| !line.starts_with("input:")).map(|line| line.to_owned() + "\n").collect();
     fs::write("/etc/group", format!("{without}input:x:{GROUP}:\n")).context("failed to write the groups")?;
     let root = fs::metadata(BPFFS).context("there is no bpffs")?.permissions();
     // As docs/manifest.md says: systemd mounts bpffs for root alone.
@@ -134,7 +135,12 @@ fn map(bench: &mut Bench) -> Result<()> {
         let pin = format!("{BPFFS}/hidbpf/{}/{}/buttons", mouse.name().replace([':', '.'], "_"), BUTTONS.name);
         bench.hidbpf(&["status"])?.expect(0)?.answers(&pin)?;
         let metadata = fs::metadata(&pin).with_context(|| format!("there is no `{pin}`"))?;
-        ensure!((metadata.mode() & 0o777, metadata.gid()) == (0o660, GROUP), "{:o} {}", metadata.mode(), metadata.gid());
+        ensure!(
+            (metadata.mode() & 0o777, metadata.gid()) == (0o660, GROUP),
+            "{:o} {}",
+            metadata.mode(),
+            metadata.gid()
+        );
         expect_reports(&mouse, &[4, 1, 2], &["04 01 02"], Duration::ZERO)?;
         ensure!(remap_as(&pin, 4243).is_err(), "somebody of another group may open the map");
         remap_as(&pin, GROUP)?;

@@ -12,8 +12,10 @@ use super::{Case, WITH_HID_BPF, beside_udev_hid_bpf, recordings};
 use crate::guest::bench::{Bench, Plugged, write};
 use crate::guest::udev_hid_bpf::UdevHidBpf;
 
-pub const CASES: &[Case] =
-    &[beside_udev_hid_bpf("switch-from-udev-hid-bpf-and-back", WITH_HID_BPF, switch).each_generation()];
+pub const CASES: &[Case] = &[
+    beside_udev_hid_bpf("switch-from-udev-hid-bpf-and-back", WITH_HID_BPF, switch).each_generation(),
+    beside_udev_hid_bpf("switch-with-udev-rules-in-etc", WITH_HID_BPF, switch_from_etc).each_generation(),
+];
 
 const SWITCH: [&str; 2] = ["install", "--from-udev-hid-bpf"];
 const BACK: [&str; 2] = ["uninstall", "--from-udev-hid-bpf"];
@@ -91,6 +93,52 @@ fn there_and_back(bench: &mut Bench, other: &UdevHidBpf) -> Result<()> {
     expect_theirs(&joystick, other).context("plugged in again")?;
     bench.unplug(joystick)?;
     bench.unplug(mouse)
+}
+
+/// The administrator has put another file in place of the package's udev rules, or has removed them for a file of another
+/// name. Either is out of the way after the switch, and there again after the way back.
+fn switch_from_etc(bench: &mut Bench) -> Result<()> {
+    const RENAMED: &str = "/etc/udev/rules.d/92-mine.rules";
+    for (path, replaces) in [(MASK, true), (RENAMED, false)] {
+        third_party(bench, |bench| {
+            let installed = UdevHidBpf::install(bench)?;
+            let rules = fs::read(RULES).context("failed to read the rule")?;
+            let own = [&rules[..], b"# of the administrator\n"].concat();
+            write(Path::new(path), &own)?;
+            if !replaces {
+                fs::remove_file(RULES).context("failed to remove the rule")?;
+            }
+            let result = there_and_back_from_etc(bench, &installed, path, &own).with_context(|| path.to_owned());
+            let removed = fs::remove_file(path).with_context(|| format!("failed to remove `{path}`"));
+            write(Path::new(RULES), &rules)?;
+            let uninstalled = installed.uninstall(bench);
+            result.and(removed).and(uninstalled)
+        })?;
+    }
+    Ok(())
+}
+
+fn there_and_back_from_etc(bench: &mut Bench, other: &UdevHidBpf, path: &str, own: &[u8]) -> Result<()> {
+    bench.reload()?;
+    let spec = recordings::device(RAPTOR.0, RAPTOR.1)?;
+    let joystick = bench.plug(&spec)?;
+    expect_theirs(&joystick, other)?;
+    bench.hidbpf(&SWITCH)?.expect(0)?.answers(&format!("{} attached to {}", OBJECT.1, joystick.name()))?;
+    bench.settle()?;
+    expect_ours(&joystick, other, OBJECT.1)?;
+    bench.unplug(joystick)?;
+    let aside = format!("{path}.off");
+    ensure!(fs::read(&aside).is_ok_and(|kept| kept == own), "`{aside}` is not what the administrator wrote");
+    bench.reload()?;
+    let joystick = bench.plug(&spec)?;
+    expect_ours(&joystick, other, OBJECT.1).context("plugged in again")?;
+    bench.hidbpf(&["doctor"])?.answers("hidbpf has taken over from it")?;
+    bench.hidbpf(&BACK)?.expect(0)?;
+    bench.settle()?;
+    expect_theirs(&joystick, other).context("after the way back")?;
+    ensure!(fs::read(path).is_ok_and(|back| back == own), "`{path}` is not what the administrator wrote");
+    ensure!(!Path::new(&aside).exists(), "`{aside}` is left");
+    bench.unplug(joystick)
 }
 
 fn expect_theirs(device: &Plugged, other: &UdevHidBpf) -> Result<()> {
