@@ -166,6 +166,7 @@ fn sources_and_manifests_are_whole() {
     let manifest = Manifest::read(&path).unwrap_or_else(|error| panic!("docs/manifest.md: {error}"));
     let counts = [manifest.options.len(), manifest.fields.len(), manifest.exports.len(), manifest.matches.len()];
     assert_eq!(counts, [2, 1, 1, 1]);
+    assert_eq!((manifest.maps.len(), manifest.keymap.0.len()), (1, 2));
 }
 
 /// The file on the page about the configuration is valid.

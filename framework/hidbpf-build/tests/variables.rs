@@ -1,5 +1,5 @@
-//! Tests that manifest and source agree on fields and exports, and that the object contains them. Also tests the
-//! device's IDs.
+//! Tests that manifest and source agree on fields, exports and maps, and that the object contains them. Also tests the
+//! device's IDs and shared variables.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ mod common;
 use common::{Folder, MANIFEST};
 use hidbpf::ids::{Bus, Group, HidId, ProductId, VendorId};
 use hidbpf::object::DriverObject;
+use hidbpf::recording::Recording;
 use hidbpf::replay::{Driver, Generation, Object, ReplayDevice, Report, Settings};
 
 const DECLARED: &str = r#"
@@ -85,6 +86,56 @@ words[0] = hidbpf_ids.hid; words[1] = hidbpf_ids.vendor; words[2] = hidbpf_ids.p
             let mut driver = Driver::new(&object, generation, &device(), &Settings::default()).unwrap();
             assert_eq!(driver.event(&[0; 12]).unwrap().report, expected, "{generation}");
         }
+    }
+}
+
+const MAP: &str = "
+[[map]]
+name = \"buttons\"
+mode = 0o660
+group = \"input\"
+description = \"What each button becomes.\"
+";
+
+#[test]
+fn a_map_of_the_manifest_is_one_of_the_source() {
+    let source = |map: &str| {
+        format!(
+            "#include <hidbpf/map.h>\n{map}\nHIDBPF_INPUT_EVENT(ctx) {{ return 0; }}\nHIDBPF_DRIVER(device_event);\n"
+        )
+    };
+    for map in ["HIDBPF_ARRAY(buttons, __u32, 3);", "HIDBPF_HASH(buttons, __u64, __u32, 3);"] {
+        let driver = folder(MAP, &source(map)).compile().unwrap();
+        let driver = DriverObject::read(&driver.object).unwrap();
+        assert!(driver.maps.contains("buttons") && driver.manifest.maps[0].mode == 0o660);
+    }
+    let error = folder(MAP, &source("HIDBPF_ARRAY(button, __u32, 3);")).error();
+    assert!(error.contains("driver.toml has the map `buttons`, and the source has no map of that name"), "{error}");
+    let twice = folder(&MAP.repeat(2), &source("HIDBPF_ARRAY(buttons, __u32, 3);")).error();
+    assert!(twice.contains("there are two maps `buttons`"), "{twice}");
+}
+
+#[test]
+fn devices_of_one_physical_device_share_variables() {
+    const SOURCE: &str = "#include <hidbpf/shared.h>
+HIDBPF_SHARED(__u32, held);
+HIDBPF_INPUT_REPORT(ctx, report, 2) { if (report[0]) shared_held = report[1]; else report[1] = shared_held; return 0; }
+HIDBPF_DRIVER(device_event);
+";
+    let folder = Folder::new("a-driver", SOURCE);
+    let driver = DriverObject::read(&folder.compile().unwrap().object).unwrap();
+    assert_eq!(driver.shared_places(), [("shared_held".to_owned(), (0, 4))].into());
+    let object = Object::parse(driver.bytes()).unwrap();
+    let report = "R: 13 05 01 09 02 a1 01 75 08 95 02 81 02 c0\nI: 3 1234 0001\n";
+    let text = format!(
+        "D: 0\n{report}P: usb-1/input0\nD: 1\n{report}P: usb-1/input1\nD: 2\n{report}P: usb-2/input0\n\
+         D: 0\nE: 0.000000 2 01 05\nD: 1\nE: 0.000001 2 00 00\nD: 2\nE: 0.000002 2 00 00\nD: 0\nE: 0.000003 2 00 00\n"
+    );
+    let recording = Recording::parse("x.hid".as_ref(), text.as_bytes()).unwrap();
+    for generation in [Generation::FmodRet, Generation::StructOps] {
+        let replayed = hidbpf::replay::replay(&object, generation, &recording, |_| Settings::default()).unwrap();
+        let reports: Vec<_> = replayed.recording.events.iter().map(|event| event.report.clone()).collect();
+        assert_eq!(reports, [[1, 5], [0, 5], [0, 0], [0, 5]], "{generation}");
     }
 }
 

@@ -18,16 +18,29 @@ use definitions::{Definition, Kind};
 
 /// SDK headers that no exported source uses: the kernel tree has its own for the first two, and the others are for
 /// drivers that can't be exported.
-const UNUSED: [&str; 6] =
-    ["hidbpf/kernel.h", "hidbpf/ids.h", "hidbpf/option.h", "hidbpf/field.h", "hidbpf/setup.h", "hidbpf/work.h"];
+const UNUSED: [&str; 9] = [
+    "hidbpf/kernel.h",
+    "hidbpf/ids.h",
+    "hidbpf/option.h",
+    "hidbpf/field.h",
+    "hidbpf/fields.h",
+    "hidbpf/map.h",
+    "hidbpf/setup.h",
+    "hidbpf/shared.h",
+    "hidbpf/work.h",
+];
 
 /// Macros of the SDK that a driver can't be exported with, and the reason.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 16] = [
     ("HIDBPF_INJECTING_EVENT", "it sends further reports"),
     ("hidbpf_rule", "it asks which match rule chose it"),
     ("HIDBPF_SETUP", "it has a setup"),
     ("HIDBPF_PROBE", "it has a probe of its own"),
     ("HIDBPF_FIELD", "it finds fields by usage"),
+    ("HIDBPF_FIELDS", "it finds fields by usage"),
+    ("HIDBPF_SHARED", "it shares state between interfaces"),
+    ("HIDBPF_ARRAY", "it has a map"),
+    ("HIDBPF_HASH", "it has a map"),
     ("HIDBPF_EXPORT", "it exports udev properties"),
     ("HIDBPF_WORK", "it has work that runs later"),
     ("HIDBPF_HW_REQUEST", "it has a request hook"),
@@ -123,6 +136,10 @@ fn of(manifest: &Manifest, text: &str, descriptors: &[Vec<u8>]) -> Result<String
     let _ = writeln!(source, " * {}\n *", manifest.device);
     for (label, text) in [("Before", &manifest.before), ("After", &manifest.after)] {
         wrapped(&mut source, &format!("{label}: {text}"));
+    }
+    if !manifest.keymap.is_empty() {
+        let _ = writeln!(source, " *\n * udev's hwdb needs these lines for its input devices:");
+        manifest.keymap.hwdb_lines().lines().for_each(|line| _ = writeln!(source, " * {line}"));
     }
     source += " */\n\n#include \"vmlinux.h\"\n#include \"hid_bpf.h\"\n#include \"hid_bpf_helpers.h\"\n#include <bpf/bpf_tracing.h>\n\n";
     source += &devices;

@@ -127,6 +127,12 @@ pub fn rules(driver: &DriverObject) -> String {
     for export in &driver.manifest.exports {
         text += &format!("  gives the device the udev property {}: {}\n", export.property, export.range());
     }
+    for map in &driver.manifest.maps {
+        text += &format!("  other programs may open its map {}: {}\n", map.name, map.description);
+    }
+    for (code, key) in &driver.manifest.keymap.0 {
+        text += &format!("  udev gives its scan code {code} the key {key}\n");
+    }
     for property in driver.properties() {
         text += &format!("  reads the udev property {property}\n");
     }

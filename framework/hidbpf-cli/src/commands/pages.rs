@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::exports::Export;
+use hidbpf::maps::DriverMap;
 use hidbpf::mode_switch::declaration::Step;
 use hidbpf::object::DriverObject;
 
@@ -88,6 +89,10 @@ fn page(driver: &DriverObject, sources: Option<&str>) -> String {
     let switch = manifest.mode_switch.iter().flat_map(|switch| &switch.steps);
     row_of(&mut text, "mode switch", switch.map(Step::words).collect());
     row_of(&mut text, "fields it needs", manifest.fields.iter().map(ToString::to_string).collect());
+    let map = |map: &DriverMap| format!("`{}`: {}", map.name, map.description);
+    row_of(&mut text, "maps that other programs may open", manifest.maps.iter().map(map).collect());
+    let keys = manifest.keymap.0.iter().map(|(code, key)| format!("{code}: {key}")).collect();
+    row_of(&mut text, "keys that udev gives its scan codes", keys);
     if !manifest.options.is_empty() {
         text += "\nOptions, set by `hidbpf set` or in the [configuration](../configuration.md):\n\n\
             | option | purpose | values | default | takes effect |\n|---|---|---|---|---|\n";
