@@ -1,5 +1,7 @@
 //! Checks the installed drivers and their configuration.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Grade};
@@ -34,6 +36,20 @@ pub(super) fn drivers(system: &System, catalog: &Catalog, findings: &mut Vec<Fin
         let remedy = problem.hint().unwrap_or("install the driver again");
         findings.push(Finding::not_good("drivers", Grade::Warning, problem.to_string(), remedy));
     }
+}
+
+/// Checks that others can reach the maps that drivers open to them. systemd mounts bpffs for root alone.
+pub(super) fn maps(system: &System, catalog: &Catalog) -> Option<Finding> {
+    let is_open = |driver: &&DriverObject| driver.manifest.maps.iter().any(|map| map.mode & 0o066 != 0);
+    let drivers: Vec<String> =
+        catalog.drivers.iter().filter(is_open).map(|driver| format!("`{}`", driver.name)).collect();
+    let is_closed = fs::metadata(&system.bpffs).ok()?.permissions().mode() & 0o001 == 0;
+    let bpffs = system.bpffs.display();
+    (is_closed && !drivers.is_empty()).then(|| {
+        let message = format!("only root reaches the maps of {}: nobody else may pass `{bpffs}`", drivers.join(", "));
+        let remedy = format!("`chmod o+x {bpffs}` as root, and a file in /etc/tmpfiles.d to keep that");
+        Finding::not_good("maps", Grade::Warning, message, remedy)
+    })
 }
 
 pub(super) fn configuration(config: &Config, catalog: &Catalog, findings: &mut Vec<Finding>) {

@@ -67,6 +67,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
     findings.push(places::own_libbpf());
     let catalog = Catalog::read(system);
     drivers::drivers(system, &catalog, &mut findings);
+    findings.extend(drivers::maps(system, &catalog));
     findings.push(udev::rules(system));
     findings.push(udev::udev(system));
     let config = Config::read(system);

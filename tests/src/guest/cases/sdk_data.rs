@@ -119,36 +119,39 @@ fn curves(bench: &mut Bench) -> Result<()> {
 fn map(bench: &mut Bench) -> Result<()> {
     const GROUP: u32 = 4242;
     const BPFFS: &str = "/sys/fs/bpf";
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let without: String =
-        groups.lines().filter(|line| !line.starts_with("input:")).map(|line| line.to_owned() + "\n").collect();
-    fs::write("/etc/group", format!("{without}input:x:{GROUP}:\n")).context("failed to write the groups")?;
-    let root = fs::metadata(BPFFS).context("there is no bpffs")?.permissions();
-    // As docs/manifest.md says: systemd mounts bpffs for root alone.
-    fs::set_permissions(BPFFS, Permissions::from_mode(0o711)).context("failed to open bpffs")?;
-    for libbpf in [false, true] {
-        let mouse = bench.plug(&Spec { vendor: 0x1209, product: 0x0005, ..plain_mouse() })?;
-        let load = ["load", &BUTTONS.file()?, &mouse.name()];
-        let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-        loaded?.expect(0)?;
-        bench.settle()?;
-        let pin = format!("{BPFFS}/hidbpf/{}/{}/buttons", mouse.name().replace([':', '.'], "_"), BUTTONS.name);
-        bench.hidbpf(&["status"])?.expect(0)?.answers(&pin)?;
-        let metadata = fs::metadata(&pin).with_context(|| format!("there is no `{pin}`"))?;
-        ensure!(
-            (metadata.mode() & 0o777, metadata.gid()) == (0o660, GROUP),
-            "{:o} {}",
-            metadata.mode(),
-            metadata.gid()
-        );
-        expect_reports(&mouse, &[4, 1, 2], &["04 01 02"], Duration::ZERO)?;
-        ensure!(remap_as(&pin, 4243).is_err(), "somebody of another group may open the map");
-        remap_as(&pin, GROUP)?;
-        expect_reports(&mouse, &[5, 1, 2], &["03 01 02"], Duration::ZERO)?;
-        bench.unplug(mouse)?;
-    }
-    fs::set_permissions(BPFFS, root).context("failed to close bpffs")?;
-    fs::write("/etc/group", groups).context("failed to write the groups")
+    const GROUPS: &str = "/etc/group";
+    let closed = fs::metadata(BPFFS).context("there is no bpffs")?.permissions();
+    let groups = fs::read_to_string(GROUPS).unwrap_or_default();
+    let others: String = groups.split_inclusive('\n').filter(|line| !line.starts_with("input:")).collect();
+    fs::write(GROUPS, format!("{others}input:x:{GROUP}:\n")).context("failed to write the groups")?;
+    let result = BUTTONS.installed(bench, |bench| {
+        // As systemd mounts it.
+        fs::set_permissions(BPFFS, Permissions::from_mode(0o700)).context("failed to close bpffs")?;
+        bench.hidbpf(&["doctor"])?.answers("only root reaches the maps of `example-live-buttons`")?;
+        // As docs/manifest.md says.
+        fs::set_permissions(BPFFS, Permissions::from_mode(0o711)).context("failed to open bpffs")?;
+        for libbpf in [false, true] {
+            let mouse = bench.plug(&Spec { vendor: 0x1209, product: 0x0005, ..plain_mouse() })?;
+            let load = ["load", BUTTONS.name, &mouse.name()];
+            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
+            loaded?.expect(0)?;
+            bench.settle()?;
+            let pin = format!("{BPFFS}/hidbpf/{}/{}/buttons", mouse.name().replace([':', '.'], "_"), BUTTONS.name);
+            bench.hidbpf(&["status"])?.expect(0)?.answers(&pin)?;
+            let metadata = fs::metadata(&pin).with_context(|| format!("there is no `{pin}`"))?;
+            let found = (metadata.mode() & 0o777, metadata.gid());
+            ensure!(found == (0o660, GROUP), "mode and group are {:o} and {}", found.0, found.1);
+            expect_reports(&mouse, &[4, 1, 2], &["04 01 02"], Duration::ZERO)?;
+            ensure!(remap_as(&pin, GROUP + 1).is_err(), "somebody of another group may open the map");
+            remap_as(&pin, GROUP)?;
+            expect_reports(&mouse, &[5, 1, 2], &["03 01 02"], Duration::ZERO)?;
+            bench.unplug(mouse)?;
+        }
+        Ok(())
+    });
+    fs::set_permissions(BPFFS, closed).context("failed to restore bpffs")?;
+    fs::write(GROUPS, groups).context("failed to write the groups")?;
+    result
 }
 
 /// Makes the third button the second one, as a user of this group alone.
