@@ -105,8 +105,8 @@ fn a_map_of_the_manifest_is_one_of_the_source() {
         )
     };
     for map in ["HIDBPF_ARRAY(buttons, __u32, 3);", "HIDBPF_HASH(buttons, __u64, __u32, 3);"] {
-        let driver = folder(MAP, &source(map)).compile().unwrap();
-        let driver = DriverObject::read(&driver.object).unwrap();
+        let folder = folder(MAP, &source(map));
+        let driver = DriverObject::read(&folder.compile().unwrap().object).unwrap();
         assert!(driver.maps.contains("buttons") && driver.manifest.maps[0].mode == 0o660);
     }
     let error = folder(MAP, &source("HIDBPF_ARRAY(button, __u32, 3);")).error();
