@@ -230,7 +230,7 @@ impl<L: Loader> Manager<'_, L> {
         }
         for driver in &mut drivers {
             let maps = remembered.iter().filter(|known| known.driver == driver.driver).flat_map(|known| &known.maps);
-            let pins = self.system.driver_pins(&name, &driver.driver);
+            let pins = self.system.driver_pins(name, &driver.driver);
             driver.maps = maps.map(|map| (map.clone(), pins.join(map))).collect();
         }
         let hid_name = match (&device, &state) {
