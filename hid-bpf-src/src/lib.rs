@@ -91,6 +91,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/setup.h", include_str!("../include/hidbpf/setup.h")),
     ("hidbpf/shared.h", include_str!("../include/hidbpf/shared.h")),
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
+    ("hidbpf/ugee-raw.h", include_str!("../include/hidbpf/ugee-raw.h")),
     ("hidbpf/ugee.h", include_str!("../include/hidbpf/ugee.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
     ("hidbpf/work.h", include_str!("../include/hidbpf/work.h")),

@@ -14,7 +14,7 @@ use hidbpf_build::{Clang, ForeignDriver, compile_foreign, driver_folders, export
 const DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../drivers");
 
 /// The drivers that can't be exported, with the reason.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 14] = [
     ("asus-vivobook-s15", "it has a setup"),
     ("huion-h610-pro", "a probe can't check its match rules: they exclude a kernel driver"),
     ("logitech-mx-master-3b-middle-button", "it has a setup"),
@@ -23,6 +23,8 @@ const REFUSED: [(&str, &str); 12] = [
     ("microsoft-surface-dial-haptics", "it has a setup"),
     ("mouse-invert-y", "it has options"),
     ("pad-short-reports", "it has no match rules"),
+    ("ugee-displays", "it has a mode switch"),
+    ("ugee-tablets", "it has a mode switch"),
     ("win8-touchpad-pad-type", "it has a setup"),
     ("xppen-ack05", "it has a setup"),
     ("xppen-artist-24", "it has options"),

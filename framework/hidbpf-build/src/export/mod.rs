@@ -127,6 +127,9 @@ fn of(manifest: &Manifest, text: &str, descriptors: &[Vec<u8>]) -> Result<String
             return Err(why.to_owned());
         }
     }
+    if manifest.mode_switch.is_some() {
+        return Err("it has a mode switch".to_owned());
+    }
     let devices = rules::devices(manifest)?;
     let probe = rules::probe(manifest, descriptors)?;
     let used = used(&driver)?;

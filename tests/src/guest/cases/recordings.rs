@@ -263,6 +263,11 @@ impl Session<'_> {
         Ok(spec)
     }
 
+    /// Returns a udev property of the recorded device.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.sent.devices.iter().find_map(|device| device.properties.get(name)).map(String::as_str)
+    }
+
     /// Sends the recorded reports, and compares the device, its nodes and its reports with the expected ones.
     ///
     /// Events are left out, because a new node has none for earlier reports.

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hidbpf::descriptor::HexBytes;
 
 use super::faulty::expect_nothing_known;
 use super::tablet;
 use crate::guest::bench::{Bench, write};
 use crate::guest::cases::fixtures::{SWITCH, SWITCH_UGEE};
 use crate::guest::cases::many::Kept;
-use crate::guest::cases::{Case, WITH_HID_BPF, case};
+use crate::guest::cases::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::usb::{UsbInterface, UsbPlugged};
 use crate::nodes::unhex;
 use crate::usb::{Answer, Behaviour, Event, InterfaceSpec, Request, Spec, usual};
@@ -30,6 +31,7 @@ pub const CASES: &[Case] = &[
     case("usb-mode-switch-of-uclogic", WITH_HID_BPF, of_uclogic),
     case("usb-mode-switch-by-a-report", WITH_HID_BPF, by_a_report).each_generation(),
     case("usb-mode-switch-of-two-tablets", WITH_HID_BPF, two_tablets).newest_only(),
+    case("usb-mode-switch-of-ugee-tablets", WITH_HID_BPF, families).each_generation(),
 ];
 
 const FIRMWARE: &str = "HUION_T21j_221221";
@@ -433,4 +435,37 @@ fn two_tablets(bench: &mut Bench) -> Result<()> {
         bench.hidbpf(&["status"])?.expect(0)?.answers("the step that reads the string 201 failed")?;
         bench.unplug_usb(other)
     })
+}
+
+/// Tablets of a family are plugged in, told apart by what they say, and work. Nothing was done by hand.
+fn families(bench: &mut Bench) -> Result<()> {
+    for (driver, name) in [("ugee-tablets", "deco-pro-medium"), ("ugee-displays", "artist-16-2nd-gen")] {
+        for session in recordings::named(driver, name)? {
+            let mut spec = session.usb_spec()?;
+            let parameters = session.property("UGEE_STRING_100").context("the recording has no parameters")?;
+            let HexBytes(bytes) = parameters.parse()?;
+            spec.strings.insert(100, bytes[2..].to_vec());
+            let check = |bench: &mut Bench| -> Result<()> {
+                let tablet = bench.plug_usb(&spec)?;
+                let interface = tablet.only()?;
+                let told: Vec<String> = interface.device.asked().iter().map(ToString::to_string).collect();
+                ensure!(told.len() == 1 && told[0].starts_with("send output 02 b0 04 00"), "told: {told:?}");
+                ensure!(strings(&tablet) == [100], "asked for the strings {:?}", strings(&tablet));
+                let pinned = interface.pinned_drivers()?;
+                ensure!(pinned == [driver], "pinned: {pinned:?}");
+                interface.expect_property("UGEE_STRING_100", Some(parameters))?;
+                session.expect_fixed(interface)?;
+                bench.unplug_usb(tablet)?;
+                // A tablet that says nothing of itself stays in firmware mode: it is not sent the report.
+                let silent = Spec { strings: [].into(), ..spec.clone() };
+                let tablet = bench.plug_usb(&silent)?;
+                ensure!(tablet.only()?.device.asked().is_empty(), "told: {:?}", tablet.only()?.device.asked());
+                ensure!(tablet.only()?.pinned_drivers()?.is_empty(), "a driver is attached to a silent tablet");
+                bench.hidbpf(&["status"])?.expect(0)?.answers("the step that reads the string 100 failed")?;
+                bench.unplug_usb(tablet)
+            };
+            check(bench).with_context(|| format!("{driver}, {name}"))?;
+        }
+    }
+    Ok(())
 }
