@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 pub use hidbpf_descriptor::recording::*;
 
+use hidbpf_replay::ReplayDevice;
+
 use crate::ids::Bus;
 use crate::manifest::Manifest;
 use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
-use crate::replay::ReplayDevice;
 
 /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
 /// lacks counts as matching: the group, the kernel driver, the machine, and the interface if the physical path doesn't end like
