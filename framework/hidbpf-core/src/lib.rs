@@ -48,7 +48,6 @@ pub mod set_options;
 mod settled;
 pub mod setup;
 mod shared;
-pub mod startup;
 pub mod state;
 mod sys;
 mod sysfs;

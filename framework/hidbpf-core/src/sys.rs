@@ -37,12 +37,6 @@ const STRUCT_OPS: u32 = 26;
 /// The size of a name, including its NUL (`BPF_OBJ_NAME_LEN`).
 const NAME_LENGTH: usize = 16;
 
-/// Makes writing to a pipe without a reader fail with EPIPE, instead of ending the process with a signal.
-pub(crate) fn ignore_broken_pipes() {
-    // SAFETY: no signal handler is installed. The call can't fail, because this signal may be ignored.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-}
-
 /// A file of the kernel, mapped into memory for reading.
 pub(crate) struct Mapping {
     start: NonNull<libc::c_void>,

@@ -3,18 +3,14 @@
 //! It does the same as `hidbpf udev add`, `resume` and `remove`. It shares their code, but uses the fast loader:
 //! prelinked programs and bpf() calls. If that is impossible for any reason, it executes `hidbpf udev add`.
 
-#![cfg_attr(not(test), no_main)]
-#![cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
-
 mod journal;
-mod sys;
 
 use std::error::Error as _;
-use std::ffi::{OsString, c_int};
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use hidbpf_core::error::{Error, ErrorKind};
 use hidbpf_core::fast::Fast;
@@ -24,21 +20,18 @@ use hidbpf_core::ids::HidName;
 use hidbpf_core::kernel::{self, Generation};
 use hidbpf_core::manager::{AddReport, Event, Manager, SetUpReport, tell};
 use hidbpf_core::names::DriverName;
-use hidbpf_core::startup;
 use hidbpf_core::system::System;
 
 /// The command that handles everything that the helper can't.
 const HIDBPF: &str = "/usr/bin/hidbpf";
 
 /// The exit codes, as for `hidbpf`.
-const FAILURE: c_int = 1;
-const BAD_USAGE: c_int = 2;
+const FAILURE: u8 = 1;
+const BAD_USAGE: u8 = 2;
 
 const USAGE: &str = "usage: hidbpf-udev add|resume|remove SYSPATH\nudev's rules call this; `hidbpf help` is for people";
 
-/// Runs the program and returns its exit code.
-fn run() -> c_int {
-    startup::prepare();
+fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [action, path] = arguments.as_slice() else { return bad_usage() };
     let act = match action.to_str() {
@@ -50,18 +43,18 @@ fn run() -> c_int {
     journal::start();
     // First drop what no kernel generation needs, because detecting this kernel's generation takes bpf() calls.
     match kernel::confine(Generation::FmodRet).map_err(Some).and_then(|()| act(Path::new(path))) {
-        Ok(()) => 0,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.iter().for_each(tell);
-            FAILURE
+            ExitCode::from(FAILURE)
         }
     }
 }
 
-fn bad_usage() -> c_int {
+fn bad_usage() -> ExitCode {
     // Nothing can be done if standard error is closed.
     let _ = writeln!(std::io::stderr(), "{USAGE}");
-    BAD_USAGE
+    ExitCode::from(BAD_USAGE)
 }
 
 /// Attaches a device's drivers. The error is `None` if it has already been logged.

@@ -1,16 +1,20 @@
 //! Looks up the ids and offsets that programs need, in the kernel's types.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use hidbpf_prelink::MEMBERS;
 use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS_VALUE};
 use hidbpf_prelink::kernel_types::{KernelTypes, Names};
 
-use super::ask::{Kind, ask, is_fast};
+use super::ask::{Kind, Questions, is_fast};
 use super::ids::{is_near, is_sane};
 use super::{LoadFailure, ResolvedIds};
 use crate::running::{HID_BPF, KernelBtf, ResolvedMember, ResolvedOps};
+
+/// The type that struct_ops maps hold (include/linux/hid_bpf.h).
+const OPS: &str = "hid_bpf_ops";
 
 /// Where ids and offsets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,33 +72,36 @@ pub(super) fn from_types(btf: &Path, functions: &BTreeSet<&str>) -> Result<Resol
 ///
 /// Returns `None` if it gives no usable answers, or would take longer for them than a pass over its types.
 pub(super) fn from_answers(functions: &BTreeSet<&str>) -> Option<ResolvedIds> {
-    const OPS: &str = "hid_bpf_ops";
     if !is_fast() {
         return None;
     }
-    let functions: BTreeSet<&str> = USUAL.into_iter().chain(functions.iter().copied()).collect();
-    let mut of_members: Vec<&str> = MEMBERS.iter().map(|member| member.of).collect();
-    of_members.dedup();
-    let laid_out = [&[OPS_VALUE], &of_members[..]].concat();
-    let structs = laid_out.iter().chain([&OPS]).map(|name| (*name, Kind::Struct));
-    let wanted = with_public(&functions).into_iter().map(|name| (name, Kind::Function));
-    let questions: Vec<_> = structs.chain(wanted).collect();
-    let answers = ask(&questions, laid_out.len())
+    ask(functions)
         .inspect_err(|error| tracing::debug!("failed to ask the kernel for the ids of its types: {error}"))
-        .ok()?;
-    let id = |name: &str, kind| {
-        let found = questions.iter().zip(&answers.ids).find(|(question, _)| **question == (name, kind));
-        found.map(|(_, id)| *id).filter(|id| *id != 0)
-    };
-    let layout = |name: &str| answers.layouts.get(laid_out.iter().position(|laid_out| *laid_out == name)?);
-    let members = MEMBERS.map(|member| {
-        let place = layout(member.of).and_then(|layout| layout.member(member.name));
-        place.filter(is_near).unwrap_or_default()
-    });
-    let ops = layout(OPS_VALUE)?.ops(id(OPS_VALUE, Kind::Struct)?, id(OPS, Kind::Struct)?).filter(is_sane)?;
-    let mut functions = for_programs(&functions, |name| id(name, Kind::Function));
+        .ok()
+        .flatten()
+}
+
+fn ask(functions: &BTreeSet<&str>) -> io::Result<Option<ResolvedIds>> {
+    let questions = Questions::new()?;
+    let (value_type, value) = questions.layout(OPS_VALUE)?;
+    let Some(ops) = value.ops(value_type, questions.id(OPS, Kind::Struct)?).filter(is_sane) else { return Ok(None) };
+    let mut members = [ResolvedMember::default(); MEMBERS.len()];
+    let mut layouts = BTreeMap::new();
+    for (place, member) in members.iter_mut().zip(MEMBERS) {
+        if !layouts.contains_key(member.of) {
+            layouts.insert(member.of, questions.layout(member.of)?.1);
+        }
+        let found = layouts.get(member.of).and_then(|layout| layout.member(member.name));
+        *place = found.filter(is_near).unwrap_or_default();
+    }
+    let functions: BTreeSet<&str> = USUAL.into_iter().chain(functions.iter().copied()).collect();
+    let mut ids = BTreeMap::new();
+    for name in with_public(&functions) {
+        ids.insert(name, questions.id(name, Kind::Function)?);
+    }
+    let mut functions = for_programs(&functions, |name| ids.get(name).copied().filter(|id| *id != 0));
     functions.extend(of_first().map(|name| (name.to_owned(), 0)));
-    Some(ResolvedIds { ops: Some(ops), members, functions })
+    Ok(Some(ResolvedIds { ops: Some(ops), members, functions }))
 }
 
 /// Adds the ids of functions that are not resolved yet, from where the others come.
