@@ -102,7 +102,7 @@ impl System {
         self.set_up_marks().join(device.as_str())
     }
 
-    /// Returns the directory with the records of mode switches: [`crate::usb`].
+    /// Returns the directory with the records of mode switches.
     pub fn mode_switches(&self) -> PathBuf {
         self.run.join("mode-switch")
     }

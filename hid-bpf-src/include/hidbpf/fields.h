@@ -124,7 +124,7 @@ static __always_inline _Bool hidbpf_is_in(const volatile struct hidbpf_descripto
 #define HIDBPF_REPORT_BYTES 64
 
 /*
- * For event hooks on any device: the bytes of the report, of whatever length. Use hidbpf_has_field() before you read a
+ * For event hooks on any device: the bytes of a report of any length. Use hidbpf_has_field() before you read a
  * field. NULL if the kernel has no buffer.
  */
 static __always_inline __u8 *hidbpf_whole_report(struct hid_bpf_ctx *ctx)

@@ -39,8 +39,7 @@
  * on the lines between them. hidbpf_table(name, x) reads it. driver.toml has the range of x, which `size` values divide
  * into equal steps of a whole number.
  */
-#define HIDBPF_OPTION_TABLE(name, size)                                                                                \
-	volatile __s32 option_##name[(size) + HIDBPF_TABLE_HEADER] SEC(".data.options")
+#define HIDBPF_OPTION_TABLE(name, size) volatile __s32 option_##name[(size) + HIDBPF_TABLE_HEADER] SEC(".data.options")
 
 /* The x of the table's first value, and the step to the x of the next. */
 #define HIDBPF_TABLE_HEADER 2
@@ -81,7 +80,7 @@ static __always_inline __s32 hidbpf_table_value(volatile __s32 *table, const uns
 #define HIDBPF_OPTION_TEXT(name, length)                                                                               \
 	volatile char option_##name[(length) + 1] __attribute__((aligned(4))) SEC(".data.options")
 
-/* True if the option begins with a literal text, which is no longer than the option can be. */
+/* True if the option begins with a literal text. The text must fit into the option. */
 #define HIDBPF_TEXT_STARTS_WITH(name, prefix)                                                                          \
 	({                                                                                                             \
 		_Static_assert(sizeof(prefix) <= sizeof(option_##name), "the text is longer than the option can be");  \

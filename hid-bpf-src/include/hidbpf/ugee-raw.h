@@ -7,16 +7,21 @@
  * parameters are the udev property UGEE_STRING_100, in hex. From it the descriptor hook builds the descriptor, so that
  * a model needs only a match rule.
  *
- * Parameters, as bytes of the string descriptor: 2 X maximum (16 bits), 4 Y maximum (16 bits), 6 number of buttons, 7
- * what else the pad has (0 nothing, 1 a dial, 2 a dial for the mouse), 8 pressure maximum (16 bits), 10 steps per inch
- * (16 bits), 12 bits 16 and up of the X maximum, if the descriptor has 14 bytes (hid-uclogic-params.c).
+ * Parameters, as bytes of the string descriptor (hid-uclogic-params.c). Those at 2, 4, 8 and 10 have 16 bits:
+ *   2         maximum of X.
+ *   4         maximum of Y.
+ *   6         number of buttons.
+ *   7         what else the pad has: 0 nothing, 1 a dial, 2 a dial for the mouse.
+ *   8         maximum of the pressure.
+ *   10        steps per inch.
+ *   12        bits 16 and up of the maximum of X, if the descriptor has 14 bytes
  *
  * Reports, byte 0 is the id 2, byte 1 the flags:
  *   a0 to af  pen: bits 0 tip, 1 and 2 buttons, 3 eraser, 5 in range. 2 X, 4 Y, 6 pressure, 8 X tilt, 9 Y tilt in
  *             degrees. Reports of 12 bytes and more: 10 bits 16 and up of X, 11 those of Y.
  *   c0, 80    the pen is away
- *   f0        pad: 2 to 4 a bit for each button that is down, 7 bits 0 and 1 a step of the dial, right and left
- *   f2, f8    battery of a wireless tablet, and that it was connected: dropped
+ *   f0        pad: 2 to 4 a bit for each button that is down. 7, bits 0 and 1: a step of the dial, right and left.
+ *   f2, f8    battery of a wireless tablet, and that it was connected. Dropped.
  */
 #ifndef HIDBPF_UGEE_RAW_H
 #define HIDBPF_UGEE_RAW_H
@@ -123,7 +128,7 @@ static __always_inline __u32 ugee_raw_digit(const unsigned int index)
 {
 	const __u32 character = (__u8)UDEV_PROP_UGEE_STRING_100[index];
 
-	/* What is no digit, or behind the end, has some value of 0 to 15. */
+	/* Any other character, and what is behind the end, has some value of 0 to 15. */
 	return (character >= 'a' ? character - 'a' + 10 : character - '0') & 0x0f;
 }
 

@@ -5,6 +5,7 @@ use hidbpf::device::Device;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Manager;
 use hidbpf::matching::Verdict;
+use hidbpf::pins;
 use hidbpf::takeover::{self, Takeover};
 
 use super::{Context, config};
@@ -19,18 +20,27 @@ pub fn take_over(context: &Context, dry_run: bool) -> Outcome {
     let catalog = takeover.run()?;
     done(context, &takeover)?;
     let manager = Manager::new(system);
-    let mut failures = Vec::new();
+    let (mut released, mut failures) = (Vec::new(), Vec::new());
     for device in Device::all(system)? {
         match manager.release_from_udev_hid_bpf(&device.name) {
             Ok(programs) if programs.is_empty() => {}
             Ok(programs) => {
                 say(context, &format!("{} detached from {}, by udev-hid-bpf", programs.join(" and "), device.name))?;
+                released.push(device.name);
             }
             Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::NoDevice) => {}
             Err(error) => failures.push(error),
         }
     }
-    config::show(context, manager.apply(&catalog, &Config::read(system), None)?)?;
+    let applied = manager.apply(&catalog, &Config::read(system), None)?;
+    // udev's rules have changed, so that udev may have been faster.
+    released.retain(|device| !applied.attached.iter().any(|report| report.device == *device));
+    for device in released {
+        for pinned in pins::of_device(system, &device)? {
+            say(context, &format!("{} attached to {device}, by udev", pinned.driver))?;
+        }
+    }
+    config::show(context, applied)?;
     if failures.is_empty() { Ok(()) } else { Err(Failures::from(failures)) }
 }
 
@@ -53,7 +63,7 @@ pub fn give_back(context: &Context, dry_run: bool) -> Outcome {
         if !is_theirs {
             continue;
         }
-        let had: Vec<_> = hidbpf::pins::of_device(system, &device)?.into_iter().map(|pinned| pinned.driver).collect();
+        let had: Vec<_> = pins::of_device(system, &device)?.into_iter().map(|pinned| pinned.driver).collect();
         match manager.return_to_udev_hid_bpf(&device) {
             Ok(true) => say(context, &format!("{device} returned to udev-hid-bpf"))?,
             // udev-hid-bpf has nothing for the device after all.

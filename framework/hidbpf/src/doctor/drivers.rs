@@ -46,7 +46,7 @@ pub(super) fn maps(system: &System, catalog: &Catalog) -> Option<Finding> {
     let is_closed = fs::metadata(&system.bpffs).ok()?.permissions().mode() & 0o001 == 0;
     let bpffs = system.bpffs.display();
     (is_closed && !drivers.is_empty()).then(|| {
-        let message = format!("only root reaches the maps of {}: nobody else may pass `{bpffs}`", drivers.join(", "));
+        let message = format!("only root reaches the maps of {}: others may not pass `{bpffs}`", drivers.join(", "));
         let remedy = format!("`chmod o+x {bpffs}` as root, and a file in /etc/tmpfiles.d to keep that");
         Finding::not_good("maps", Grade::Warning, message, remedy)
     })
