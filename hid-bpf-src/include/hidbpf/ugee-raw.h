@@ -30,7 +30,7 @@
 
 HIDBPF_UDEV_PROPERTY(UGEE_STRING_100);
 
-/* Only the mode switch reads it: without raw mode there are no parameters, and the driver is not attached. */
+/* The mode switch reads it too: without raw mode there are no parameters, unless another tool has set them. */
 HIDBPF_OPTION_BOOL(raw_mode);
 
 #define UGEE_RAW_ID 2
@@ -269,7 +269,7 @@ static __always_inline int ugee_raw_pad(__u8 *report)
 		int size;                                                                                              \
                                                                                                                        \
 		/* Without parameters the tablet is in firmware mode. */                                               \
-		if (UDEV_PROP_UGEE_STRING_100[0] != '0')                                                               \
+		if (!option_raw_mode || UDEV_PROP_UGEE_STRING_100[0] != '0')                                           \
 			return 0;                                                                                      \
 		found = ugee_raw_parameters();                                                                         \
 		size = hidbpf_change(ctx, ugee_raw_change(&found));                                                    \

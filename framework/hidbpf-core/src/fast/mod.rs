@@ -35,7 +35,6 @@ use crate::kernel::Generation;
 use crate::loader::{self, AttachedLink, Loaded, Loader, LoaderKind, Part, Setting, Steps, StoredDescriptor};
 use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::ops::OpsMap;
-use crate::options;
 use crate::order::Order;
 use crate::refusal::{self, Refusal};
 use crate::sys::{self, Map, ProgramSpec, Role};
@@ -377,14 +376,12 @@ struct Loading<'a, 'i> {
     ids: &'i ResolvedIds,
     /// The type information, if the kernel reads it.
     btf: Option<OwnedFd>,
-    /// The maps, by their index in the prelinked data. Maps that no program refers to are not created,
-    /// except that of the options.
+    /// The maps, by their index in the prelinked data. Maps that no program refers to are not created.
     maps: Vec<Option<LoadedMap>>,
 }
 
 impl<'a, 'i> Loading<'a, 'i> {
-    /// Creates the maps that the programs refer to and that of the options, except the one of the state that they share if
-    /// that exists.
+    /// Creates the maps that the programs refer to, except the one of the state that they share if that exists.
     fn new(
         prelinked: &'a Prelinked<'a>,
         programs: &[&Program<'_>],
@@ -399,8 +396,7 @@ impl<'a, 'i> Loading<'a, 'i> {
                 return Err(LoadFailure::NoFunction(missing.name.to_owned()));
             }
         }
-        // Values of options can be set even if only the loader reads them.
-        let mut used: Vec<bool> = prelinked.maps.iter().map(|map| map.name == options::SECTION).collect();
+        let mut used = vec![false; prelinked.maps.len()];
         for reference in programs.iter().flat_map(|program| program.references) {
             if let (ReferenceKind::Map | ReferenceKind::MapValue, Some(used)) =
                 (reference.kind(), used.get_mut(reference.index.get() as usize))
