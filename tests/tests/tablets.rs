@@ -144,7 +144,7 @@ fn fields(descriptor: &[u8]) -> Fields {
     found
 }
 
-/// Returns the value of a field in a report, as a signed number of its width if its maximum is below that.
+/// Returns the bits of a field in a report, as a number without a sign.
 fn value(report: &[u8], bits: &Range<usize>) -> u32 {
     bits.clone().rev().fold(0, |value, bit| value << 1 | u32::from(report[bit / 8] >> (bit % 8) & 1))
 }

@@ -236,8 +236,8 @@ pub struct Setting<'a> {
 
 /// Returns the variables to set for a device.
 ///
-/// Those are its udev properties, the driver's options and fields, the table of all fields, and the device's ids. Variables of properties that
-/// the device lacks are omitted.
+/// Those are its udev properties, the driver's options and fields, the table of all fields, and the device's ids.
+/// Variables of properties that the device lacks are omitted.
 pub fn settings<'a>(driver: &'a ObjectFile, device: &Device) -> Vec<Setting<'a>> {
     let setting = |(name, global): (&'a String, &'a Global)| {
         if let Some(bytes) = device.variables().get(name).filter(|bytes| bytes.len() == global.size) {

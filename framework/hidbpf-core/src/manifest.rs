@@ -747,7 +747,7 @@ any-device = true
     const TABLE: &str = "[[option]]\nname = \"fast\"\ntype = \"bool\"\ndefault = true\ndescription = \"Fast.\"\n\n[[option]]\nname = \"curve\"\ntype = \"table\"\ninputs = [0, 64]\nsize = 65\nmin = -1\nmax = 9\ndefault = [[0, 0], [64, 9]]\ndescription = \"A curve.\"\n";
     const SWITCH: &str = "[mode-switch]\nsteps = [{ string = 200, min-size = 18, property = \"BYTES\" }]\n";
 
-    /// Dangerous steps are refused when a driver is built, and when udev's helper reads an object that somebody made.
+    /// Dangerous steps are refused when a driver is built, and again when udev's helper reads an object.
     #[test]
     fn a_mode_switch_is_for_certain_models_and_harmless_for_them() {
         let refused = |text: &str| parse(text).unwrap_err().to_string();

@@ -21,7 +21,7 @@ use crate::text::Printable;
 pub struct DriverMap {
     /// Its name in the source, and that of its pin.
     pub name: String,
-    /// The mode of its pin, of which only reading and writing count.
+    /// The mode of its pin. Only the bits for reading and writing may be set.
     pub mode: u32,
     /// The group of its pin. Without it, the group is root's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! System calls that std and rustix do not wrap, and the only unsafe code of this crate.
 //!
-//! These are bpf(2), the setting of a signal's action, the locking of a byte of a file, the mapping of a file, and
-//! requests to USB devices and to hidraw nodes. Each bpf() call passes only the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel treats the
-//! missing rest as zeros.
+//! These are bpf(2), the locking of a byte of a file, the mapping of a file, and requests to USB devices and to hidraw
+//! nodes. Each bpf() call passes only the part of `union bpf_attr` (include/uapi/linux/bpf.h) that it needs. The kernel
+//! treats the missing rest as zeros.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};

@@ -67,7 +67,12 @@ impl Splice {
     }
 
     pub fn keeps_size(&self) -> bool {
-        self.len as usize == self.new.len()
+        self.growth() == 0
+    }
+
+    /// Returns by how many bytes the splice makes the descriptor longer.
+    pub fn growth(&self) -> i64 {
+        self.new.len() as i64 - i64::from(self.len)
     }
 
     pub fn end(&self) -> u32 {
@@ -567,7 +572,6 @@ pub(crate) fn result(variant: &Variant) -> Option<u32> {
     if variant.keeps_size() {
         return None;
     }
-    let change = |splice: &Splice| splice.new.len() as i64 - i64::from(splice.len);
     let size = i64::from(variant.sizes.first().copied().unwrap_or(0));
-    u32::try_from(size + variant.splices.iter().map(change).sum::<i64>()).ok()
+    u32::try_from(size + variant.splices.iter().map(Splice::growth).sum::<i64>()).ok()
 }

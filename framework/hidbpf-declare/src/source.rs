@@ -181,7 +181,7 @@ impl Writer<'_> {
             }
             for splice in &variant.splices {
                 self.splice(&Splice { at: (i64::from(splice.at) + shift) as u32, ..splice.clone() });
-                shift += change(splice);
+                shift += splice.growth();
             }
             result = format!("hidbpf_size({})", plan::result(variant).unwrap_or(0));
         } else {
@@ -573,11 +573,6 @@ impl Writer<'_> {
     }
 }
 
-/// Returns by how many bytes a change makes the descriptor longer.
-fn change(splice: &Splice) -> i64 {
-    splice.new.len() as i64 - i64::from(splice.len)
-}
-
 /// Returns whether a variant moves bytes of the descriptor.
 fn moves(variant: &Variant) -> bool {
     let is_append = |splice: &Splice| splice.len == 0 && variant.sizes.as_slice() == [splice.at];
@@ -594,7 +589,7 @@ fn parts(variant: &Variant) -> Vec<(u32, u32, u32)> {
     let size = variant.sizes.first().copied().unwrap_or(0);
     let (mut shift, mut parts) = (0, Vec::new());
     for (index, splice) in variant.splices.iter().enumerate() {
-        shift += change(splice);
+        shift += splice.growth();
         let (from, to) = (splice.end(), variant.splices.get(index + 1).map_or(size, |next| next.at));
         if shift != 0 && to > from {
             parts.push(((i64::from(from) + shift) as u32, from, to - from));

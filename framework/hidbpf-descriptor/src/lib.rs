@@ -51,8 +51,8 @@
 //!
 //! # Features
 //!
-//! - `interpret` (default): everything except the check, hex, [`short_items`], [`WantedField`] and [`field_table`]. It adds the names of the HID
-//!   Usage Tables, from the crate `hut`. Without it, this crate is small.
+//! - `interpret` (default): everything except the check, hex, [`short_items`], [`report_size`], [`WantedField`] and
+//!   [`field_table`]. It adds the names of the HID Usage Tables, from the crate `hut`. Without it, this crate is small.
 
 mod field_place;
 pub mod field_table;
@@ -70,6 +70,7 @@ pub use field_place::{FoundField, WantedField};
 pub use hex::{Hex, HexBytes, InvalidHexBytes, hex_digits};
 pub use ids::{Bus, Group, HidId, ProductId, VendorId};
 pub use invalid::{InvalidDescriptor, MAX_DESCRIPTOR};
+pub use main_items::report_size;
 pub use report_type::ReportType;
 pub use short_item::{ShortItem, short_items};
 pub use text::Printable;

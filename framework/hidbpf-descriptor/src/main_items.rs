@@ -156,6 +156,19 @@ impl MainItem<'_> {
     }
 }
 
+/// Returns the size of a report in bytes, with its id or the 0 in its place. `None` if the descriptor declares no such
+/// report.
+pub fn report_size(rdesc: &[u8], report: ReportType, id: u8) -> Option<usize> {
+    let mut bits = None;
+    for_each(rdesc, |item| -> ControlFlow<()> {
+        if item.report == report && item.globals.id == id {
+            bits = Some(item.end());
+        }
+        ControlFlow::Continue(())
+    });
+    usize::try_from(bits?.div_ceil(8)).ok()
+}
+
 /// Calls `each` for the main items of a descriptor, in their order, until it breaks.
 pub(crate) fn for_each<B>(rdesc: &[u8], mut each: impl FnMut(&MainItem<'_>) -> ControlFlow<B>) -> Option<B> {
     const MAIN_INPUT: u8 = 0x80;
@@ -241,4 +254,22 @@ pub(crate) fn for_each<B>(rdesc: &[u8], mut each: impl FnMut(&MainItem<'_>) -> C
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The interface of a UGEE tablet that takes the report 2, of 8 bytes.
+    const UGEE: &[u8] = &[
+        0x06, 0x0a, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x85, 0x02, 0x09, 0x02, 0x75, 0x08, 0x95, 0x09, 0x15, 0x00, 0x26,
+        0xff, 0x00, 0x81, 0x02, 0x09, 0x03, 0x75, 0x08, 0x95, 0x07, 0x15, 0x00, 0x26, 0xff, 0x00, 0x91, 0x02, 0xc0,
+    ];
+
+    #[test]
+    fn a_report_has_its_declared_size() {
+        assert_eq!(report_size(UGEE, ReportType::Output, 2), Some(8));
+        assert_eq!((report_size(UGEE, ReportType::Output, 3), report_size(UGEE, ReportType::Feature, 2)), (None, None));
+        assert_eq!(report_size(&UGEE[..20], ReportType::Output, 2), None);
+    }
 }

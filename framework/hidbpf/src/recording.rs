@@ -11,8 +11,8 @@ use crate::manifest::Manifest;
 use crate::matching::{KernelDriver, Subject, Verdict, judge_subject};
 
 /// Checks whether a driver's match rules match this device with these udev properties. Data that the recording
-/// lacks counts as matching: the group, the kernel driver, the machine, and the interface if the physical path doesn't end like
-/// a USB device's.
+/// lacks counts as matching: the group, the kernel driver, the machine, and the interface if the physical path doesn't end
+/// like a USB device's.
 pub fn judge(manifest: &Manifest, device: &RecordedDevice, properties: &BTreeMap<String, String>) -> Verdict {
     judge_replayed(manifest, &device.into(), properties)
 }

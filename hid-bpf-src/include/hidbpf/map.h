@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Maps, for drivers that keep more than a few variables. Programs in user space can read or change what a driver does
- * while it is attached. For that, driver.toml names the map in a `[[map]]`, with its mode and group. It is then pinned as /sys/fs/bpf/hidbpf/DEVICE/DRIVER/NAME.
+ * while it is attached. For that, driver.toml names the map in a `[[map]]`, with its mode and group. It is then pinned as
+ * /sys/fs/bpf/hidbpf/DEVICE/DRIVER/NAME.
  */
 #ifndef HIDBPF_MAP_H
 #define HIDBPF_MAP_H

@@ -406,6 +406,16 @@ impl Bench {
         Run::of(command(HIDBPF).args(arguments).env(hidbpf::any_loader::CHOICE, "libbpf"))
     }
 
+    /// Loads a driver with the fast loader, or with the libbpf loader alone.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn load(&self, driver: &str, device: &str, with_libbpf: bool) -> Result<Run> {
+        let load = ["load", driver, device];
+        let loaded = if with_libbpf { self.hidbpf_with_libbpf(&load) } else { self.hidbpf(&load) };
+        loaded?.expect(0)
+    }
+
     /// Runs `hidbpf unload`, and checks that `devices`, whose descriptors the driver has fixed, have nodes again when the command ends.
     ///
     /// # Errors

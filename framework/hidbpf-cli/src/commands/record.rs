@@ -74,11 +74,10 @@ pub fn run(context: &Context, device: &str, output: Option<&Path>, hide_keys: bo
     Ok(())
 }
 
-/// Returns the interfaces of the USB device that a device is one of. Others have one interface.
+/// Returns the interfaces of the physical device that a device is one of.
 fn interfaces(system: &System, device: &Device) -> Result<Vec<Device>, Error> {
-    let place = |device: &Device| device.phys.rsplit_once("/input").map(|(place, _)| place.to_owned());
-    let Some(own) = place(device) else { return Ok(Vec::new()) };
+    let Some(own) = device.physical() else { return Ok(Vec::new()) };
     let mut all = Device::all(system)?;
-    all.retain(|other| other.name.ids() == device.name.ids() && place(other).as_ref() == Some(&own));
+    all.retain(|other| other.physical().as_ref() == Some(&own));
     Ok(all)
 }

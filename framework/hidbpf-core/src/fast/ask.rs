@@ -10,6 +10,7 @@ use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use hidbpf_prelink::btf_kind;
 use hidbpf_prelink::hook::HOOKS;
 use hidbpf_prelink::{Instruction, MapAttributes};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -19,13 +20,6 @@ use crate::sys::{self, Map, ProgramSpec, Role};
 
 /// The first version of Linux that sorts its types.
 const FIRST: u32 = 7;
-
-/// The kinds of types (include/uapi/linux/btf.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Struct = 4,
-    Function = 12,
-}
 
 /// The layout of a struct: the places of its members. The name of a member of a member has both names and a dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,11 +78,11 @@ impl Questions {
         Ok(Questions { program, memory })
     }
 
-    /// Asks for the id of a type. Returns 0 if the kernel does not have it.
+    /// Asks for the id of a type of a kind ([`btf_kind`]). Returns 0 if the kernel does not have it.
     ///
     /// # Errors
     /// As for bpf(2).
-    pub(super) fn id(&self, name: &str, kind: Kind) -> io::Result<u32> {
+    pub(super) fn id(&self, name: &str, kind: u32) -> io::Result<u32> {
         self.ask(name, kind, false)
     }
 
@@ -97,7 +91,7 @@ impl Questions {
     /// # Errors
     /// As for bpf(2).
     pub(super) fn layout(&self, name: &str) -> io::Result<(u32, Layout)> {
-        let id = self.ask(name, Kind::Struct, true)?;
+        let id = self.ask(name, btf_kind::STRUCT, true)?;
         let memory = self.memory.read()?;
         let text = memory.get(Questions::PRINTED..).unwrap_or_default();
         let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
@@ -105,8 +99,8 @@ impl Questions {
         Ok((id, if id == 0 { Layout::default() } else { Layout::parse(text) }))
     }
 
-    fn ask(&self, name: &str, kind: Kind, printed: bool) -> io::Result<u32> {
-        let mut question = Question { kind: kind as u32, printed: printed.into(), ..Question::new_zeroed() };
+    fn ask(&self, name: &str, kind: u32, printed: bool) -> io::Result<u32> {
+        let mut question = Question { kind, printed: printed.into(), ..Question::new_zeroed() };
         // The kernel wants a NUL at the end.
         let Some(to) = question.name.get_mut(..name.len()).filter(|_| name.len() < NAME_SIZE) else { return Ok(0) };
         to.copy_from_slice(name.as_bytes());
@@ -132,7 +126,7 @@ struct Question {
     kind: u32,
     /// Whether to print it.
     printed: u32,
-    /// The id, or the number of a file descriptor above it, or an error.
+    /// The id, with the number of a file descriptor in the upper half if a module has the type. Or a negative errno.
     answer: i64,
 }
 
@@ -141,7 +135,7 @@ struct Question {
 /// It is run for each question. A program for all of them would be seven instructions longer for each, and the verifier
 /// takes some 25,000 of its own for one.
 fn program(map: i32) -> [Instruction; 23] {
-    use code::{ADD, CALL, COPY, EXIT, LOAD_HALF, SET, SKIP_IF_ZERO, STORE, STORE_HALF, WIDE, ZERO};
+    use code::{ADD, CALL, COPY, EXIT, LOAD_WORD, SET, SKIP_IF_ZERO, STORE, STORE_WORD, WIDE, ZERO};
     const FIND: i32 = 167;
     const PRINT: i32 = 149;
     /// `BTF_F_PTR_RAW` and `BTF_F_ZERO`.
@@ -157,14 +151,14 @@ fn program(map: i32) -> [Instruction; 23] {
         // Register 1 has the address of the question, and so of the name. Register 10 has that of the stack's end.
         instruction(COPY, 6, 1, 0, 0),
         instruction(SET, 2, 0, 0, NAME_SIZE as i32),
-        instruction(LOAD_HALF, 3, 6, KIND, 0),
+        instruction(LOAD_WORD, 3, 6, KIND, 0),
         instruction(SET, 4, 0, 0, 0),
         instruction(CALL, 0, 0, 0, FIND),
         instruction(STORE, 6, 0, ANSWER, 0),
-        instruction(LOAD_HALF, 1, 6, PRINTED, 0),
+        instruction(LOAD_WORD, 1, 6, PRINTED, 0),
         instruction(SKIP_IF_ZERO, 1, 0, 13, 0),
         instruction(ZERO, 10, 0, STRUCT + 8, 0),
-        instruction(STORE_HALF, 10, 0, STRUCT + 8, 0),
+        instruction(STORE_WORD, 10, 0, STRUCT + 8, 0),
         instruction(WIDE, 1, MAP_VALUE, 0, map),
         instruction(0, 0, 0, 0, 0),
         instruction(STORE, 10, 1, STRUCT, 0),
@@ -188,10 +182,10 @@ mod code {
     pub(super) const ADD: u8 = 0x07;
     pub(super) const SET: u8 = 0xb7;
     pub(super) const SKIP_IF_ZERO: u8 = 0x15;
-    /// Of 4 bytes, as [`STORE_HALF`]. The others are of 8.
-    pub(super) const LOAD_HALF: u8 = 0x61;
+    /// Of 4 bytes, as [`STORE_WORD`]. The others are of 8.
+    pub(super) const LOAD_WORD: u8 = 0x61;
     pub(super) const STORE: u8 = 0x7b;
-    pub(super) const STORE_HALF: u8 = 0x63;
+    pub(super) const STORE_WORD: u8 = 0x63;
     pub(super) const ZERO: u8 = 0x7a;
     pub(super) const CALL: u8 = 0x85;
     pub(super) const EXIT: u8 = 0x95;
@@ -202,7 +196,7 @@ const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) ->
     [code, to | from << 4, a, b, c, d, e, f]
 }
 
-/// The highest byte of each word that is printed.
+/// The upper half of each word that is printed. The lower half is the offset.
 const MARK: u32 = 0x4b00_0000;
 
 /// Returns the place that a printed number stands for.

@@ -5,16 +5,14 @@ use std::io;
 use std::path::Path;
 
 use hidbpf_prelink::MEMBERS;
-use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS_VALUE};
+use hidbpf_prelink::btf_kind::{FUNC, STRUCT};
+use hidbpf_prelink::hook::{ATTACH_KFUNC, HOOKS, OPS, OPS_VALUE};
 use hidbpf_prelink::kernel_types::{KernelTypes, Names};
 
-use super::ask::{Kind, Questions, is_fast};
+use super::ask::{Questions, is_fast};
 use super::ids::{is_near, is_sane};
 use super::{LoadFailure, ResolvedIds};
 use crate::running::{HID_BPF, KernelBtf, ResolvedMember, ResolvedOps};
-
-/// The type that struct_ops maps hold (include/linux/hid_bpf.h).
-const OPS: &str = "hid_bpf_ops";
 
 /// Where ids and offsets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +82,7 @@ pub(super) fn from_answers(functions: &BTreeSet<&str>) -> Option<ResolvedIds> {
 fn ask(functions: &BTreeSet<&str>) -> io::Result<Option<ResolvedIds>> {
     let questions = Questions::new()?;
     let (value_type, value) = questions.layout(OPS_VALUE)?;
-    let Some(ops) = value.ops(value_type, questions.id(OPS, Kind::Struct)?).filter(is_sane) else { return Ok(None) };
+    let Some(ops) = value.ops(value_type, questions.id(OPS, STRUCT)?).filter(is_sane) else { return Ok(None) };
     let mut members = [ResolvedMember::default(); MEMBERS.len()];
     let mut layouts = BTreeMap::new();
     for (place, member) in members.iter_mut().zip(MEMBERS) {
@@ -97,7 +95,7 @@ fn ask(functions: &BTreeSet<&str>) -> io::Result<Option<ResolvedIds>> {
     let functions: BTreeSet<&str> = USUAL.into_iter().chain(functions.iter().copied()).collect();
     let mut ids = BTreeMap::new();
     for name in with_public(&functions) {
-        ids.insert(name, questions.id(name, Kind::Function)?);
+        ids.insert(name, questions.id(name, FUNC)?);
     }
     let mut functions = for_programs(&functions, |name| ids.get(name).copied().filter(|id| *id != 0));
     functions.extend(of_first().map(|name| (name.to_owned(), 0)));

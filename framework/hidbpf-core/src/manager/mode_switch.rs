@@ -95,7 +95,7 @@ impl<L: Loader> LockedDevice<'_, L> {
                     // Removing it cleans up. Nothing is recorded after that.
                     return Ok(());
                 }
-                let fresh = Record {
+                Record {
                     path: usb.path.clone(),
                     place: (usb.bus, usb.number),
                     driver: driver.name.clone(),
@@ -103,9 +103,8 @@ impl<L: Loader> LockedDevice<'_, L> {
                     sent_to: self.device.name.clone(),
                     taken: [].into(),
                     answers: outcome.answers,
-                    problem: None,
-                };
-                Record { problem: outcome.failure.map(|failure| problem(&usb, &failure)), ..fresh }
+                    problem: outcome.failure.map(|failure| problem(&usb, &failure)),
+                }
             }
         };
         let is_taken = record.taken.insert(interface, self.device.name.clone()).is_some();

@@ -88,9 +88,9 @@ pub enum Action {
         /// The expected answer.
         expected: Expected,
     },
-    /// Send an output report to the HID device. It begins with its id, and is padded with zeros to its declared size.
+    /// Send an output report to the HID device. The bytes begin with its id. Zeros are added up to the declared size.
     Output(Vec<u8>),
-    /// Set a feature report of the HID device, likewise.
+    /// Set a feature report of the HID device. The bytes are as for an output report.
     Feature(Vec<u8>),
     /// Wait, for milliseconds.
     Pause(u64),

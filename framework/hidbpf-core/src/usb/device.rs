@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hidbpf_descriptor::{ShortItem, short_items};
+use hidbpf_descriptor::{ReportType, report_size};
 
 use crate::device::Device;
 use crate::ids::{HidName, ProductId, VendorId};
@@ -135,7 +135,11 @@ impl Wire for OpenDevice {
 
     fn send(&mut self, kind: Sent, report: &[u8]) -> io::Result<()> {
         let id = report.first().copied().unwrap_or_default();
-        let Some(size) = report_size(&self.descriptor, kind, id).filter(|size| report.len() <= *size) else {
+        let declared = match kind {
+            Sent::Output => ReportType::Output,
+            Sent::Feature => ReportType::Feature,
+        };
+        let Some(size) = report_size(&self.descriptor, declared, id).filter(|size| report.len() <= *size) else {
             let what = format!("its descriptor declares no such {kind:?} report {id}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
@@ -149,48 +153,11 @@ impl Wire for OpenDevice {
     }
 }
 
-/// Returns the size of a report with its id, in bytes. `id` is not 0.
-fn report_size(descriptor: &[u8], kind: Sent, id: u8) -> Option<usize> {
-    const REPORT_SIZE: u8 = 0x74;
-    const REPORT_ID: u8 = 0x84;
-    const REPORT_COUNT: u8 = 0x94;
-    const OUTPUT: u8 = 0x90;
-    const FEATURE: u8 = 0xb0;
-    let main = match kind {
-        Sent::Output => OUTPUT,
-        Sent::Feature => FEATURE,
-    };
-    let (mut size, mut count, mut current, mut bits) = (0u64, 0u64, 0, 0u64);
-    for ShortItem { item, value, .. } in short_items(descriptor) {
-        match item {
-            REPORT_SIZE => size = value.into(),
-            REPORT_COUNT => count = value.into(),
-            REPORT_ID => current = value,
-            item if item == main && current == u32::from(id) => bits = bits.saturating_add(size * count),
-            _ => {}
-        }
-    }
-    (bits > 0).then(|| usize::try_from(bits.div_ceil(8)).ok()?.checked_add(1)).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    /// The interface of a UGEE tablet that takes the report 2, of 8 bytes.
-    const UGEE: &[u8] = &[
-        0x06, 0x0a, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x85, 0x02, 0x09, 0x02, 0x75, 0x08, 0x95, 0x09, 0x15, 0x00, 0x26,
-        0xff, 0x00, 0x81, 0x02, 0x09, 0x03, 0x75, 0x08, 0x95, 0x07, 0x15, 0x00, 0x26, 0xff, 0x00, 0x91, 0x02, 0xc0,
-    ];
-
-    #[test]
-    fn a_report_has_its_declared_size() {
-        assert_eq!(report_size(UGEE, Sent::Output, 2), Some(8));
-        assert_eq!((report_size(UGEE, Sent::Output, 3), report_size(UGEE, Sent::Feature, 2)), (None, None));
-        assert_eq!(report_size(&UGEE[..20], Sent::Output, 2), None);
-    }
 
     #[test]
     fn a_device_is_described_by_sysfs_and_checked_by_its_node() {

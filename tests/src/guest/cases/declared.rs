@@ -85,9 +85,7 @@ fn expect(desk: &Path) -> Result<()> {
 fn clicks(bench: &mut Bench) -> Result<()> {
     for libbpf in [false, true] {
         let mouse = bench.plug(&plain_mouse())?;
-        let load = ["load", &LATCHING.file()?, &mouse.name()];
-        let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-        loaded?.expect(0)?;
+        bench.load(&LATCHING.file()?, &mouse.name(), libbpf)?;
         bench.settle()?;
         for (report, expected) in [
             ([5, 5, 0xfe], &["05 05 fe", "01 05 fe"] as &[&str]),
@@ -112,9 +110,7 @@ fn rules_and_properties(bench: &mut Bench) -> Result<()> {
     ] {
         for libbpf in [false, true] {
             let mouse = bench.plug_with(&Spec { product, ..plain_mouse() }, properties, BTreeMap::new())?;
-            let load = ["load", &BY_RULE.file()?, &mouse.name()];
-            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-            loaded?.expect(0)?;
+            bench.load(&BY_RULE.file()?, &mouse.name(), libbpf)?;
             bench.settle()?;
             let descriptor = mouse.descriptor()?;
             ensure!(descriptor.get(15) == Some(&last_button), "the descriptor is {descriptor:x?}");

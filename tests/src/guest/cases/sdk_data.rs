@@ -74,9 +74,7 @@ fn long_descriptors(bench: &mut Bench) -> Result<()> {
         let spec = Spec { product: 0x0107, descriptor, ..plain_mouse() };
         for libbpf in [false, true] {
             let mouse = bench.plug(&spec)?;
-            let load = ["load", &FIELDS.file()?, &mouse.name()];
-            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-            loaded?.expect(0)?;
+            bench.load(&FIELDS.file()?, &mouse.name(), libbpf)?;
             bench.settle()?;
             expect_reports(&mouse, &[0, 1, 2], &[found], Duration::ZERO)?;
             bench.unplug(mouse)?;
@@ -132,9 +130,7 @@ fn map(bench: &mut Bench) -> Result<()> {
         fs::set_permissions(BPFFS, Permissions::from_mode(0o711)).context("failed to open bpffs")?;
         for libbpf in [false, true] {
             let mouse = bench.plug(&Spec { vendor: 0x1209, product: 0x0005, ..plain_mouse() })?;
-            let load = ["load", BUTTONS.name, &mouse.name()];
-            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-            loaded?.expect(0)?;
+            bench.load(BUTTONS.name, &mouse.name(), libbpf)?;
             bench.settle()?;
             let pin = format!("{BPFFS}/hidbpf/{}/{}/buttons", mouse.name().replace([':', '.'], "_"), BUTTONS.name);
             bench.hidbpf(&["status"])?.expect(0)?.answers(&pin)?;
@@ -142,7 +138,7 @@ fn map(bench: &mut Bench) -> Result<()> {
             let found = (metadata.mode() & 0o777, metadata.gid());
             ensure!(found == (0o660, GROUP), "mode and group are {:o} and {}", found.0, found.1);
             expect_reports(&mouse, &[4, 1, 2], &["04 01 02"], Duration::ZERO)?;
-            ensure!(remap_as(&pin, GROUP + 1).is_err(), "somebody of another group may open the map");
+            ensure!(remap_as(&pin, GROUP + 1).is_err(), "a user of another group may open the map");
             remap_as(&pin, GROUP)?;
             expect_reports(&mouse, &[5, 1, 2], &["03 01 02"], Duration::ZERO)?;
             bench.unplug(mouse)?;
@@ -185,9 +181,7 @@ fn shared(bench: &mut Bench) -> Result<()> {
         let other = bench.plug(&of_mouse("bench-2/input0"))?;
         let file = SHARED.file()?;
         for (device, libbpf) in [(&button, libbpf[0]), (&mouse, libbpf[1]), (&other, false)] {
-            let load = ["load", &file, &device.name()];
-            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-            loaded?.expect(0)?;
+            bench.load(&file, &device.name(), libbpf)?;
         }
         bench.settle()?;
         expect_reports(&mouse, &[0, 8, 0xf8], &["00 08 f8"], Duration::ZERO)?;

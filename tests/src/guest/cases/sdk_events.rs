@@ -57,9 +57,7 @@ fn order(bench: &mut Bench) -> Result<()> {
     for (libbpf, drivers) in [(false, [&DOUBLER, &FIRST]), (false, [&FIRST, &DOUBLER]), (true, [&DOUBLER, &FIRST])] {
         let mouse = bench.plug(&plain_mouse())?;
         for driver in drivers {
-            let load = ["load", &driver.file()?, &mouse.name()];
-            let loaded = if libbpf { bench.hidbpf_with_libbpf(&load) } else { bench.hidbpf(&load) };
-            loaded?.expect(0)?;
+            bench.load(&driver.file()?, &mouse.name(), libbpf)?;
         }
         bench.settle()?;
         // The drift is corrected before X is doubled.

@@ -86,7 +86,8 @@ fn constant(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     Some(finding.with(Repair::flags(seen.main, CONSTANT, set)))
 }
 
-/// Finds a usage range with the numbers of the logical range, beside the usage that the field has: a physical range was meant.
+/// Finds a usage range with the numbers of the logical range, beside the usage that the field has. It should be a physical
+/// range.
 fn physical(seen: &Seen<'_>) -> Option<Finding> {
     const PHYSICAL_MINIMUM: u8 = 0x34;
     const PHYSICAL_MAXIMUM: u8 = 0x44;

@@ -28,9 +28,10 @@ fn is_key(span: &Span) -> bool {
 
 /// The bits of a device's input reports that stay. All others are cleared.
 ///
-/// A device without keys keeps all its reports. If a device has keys, or another interface of it has, a report keeps its ID and the values of standard controls such as
-/// axes, buttons and media keys. Everything else can hold a key, and is cleared: keys, padding, values of vendors, bytes
-/// after the declared ones, and reports that the descriptor does not declare.
+/// A device without keys keeps all its reports. If it has keys, or another of its interfaces has, a report keeps its ID
+/// and the values of standard controls such as axes, buttons and media keys. Everything else can hold a key, and is
+/// cleared: keys, padding, values of vendors, bytes after the declared ones, and reports that the descriptor does not
+/// declare.
 #[derive(Clone, Debug)]
 pub struct HiddenKeys {
     /// What stays, for each descriptor.

@@ -139,7 +139,7 @@ fn older(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// After a suspend, and when the kernel has made the interfaces anew.
+/// After a suspend, and when the kernel has made new interfaces.
 fn again(bench: &mut Bench) -> Result<()> {
     SWITCH.installed(bench, |bench| {
         let firmware = Arc::new(Mutex::new(FIRMWARE));
@@ -321,7 +321,7 @@ fn not_wanted(bench: &mut Bench) -> Result<()> {
         let asked = strings(&tablet);
         ensure!(asked.is_empty(), "an unknown tablet was asked for {asked:?} by force");
         bench.unplug_usb(tablet)?;
-        // Set while it is attached, the option has an effect at once.
+        // Without any of that the tablet is switched.
         let tablet = bench.plug_usb(&huion()?)?;
         expect_switched(&tablet, &[201, 200], &[])?;
         bench.unplug_usb(tablet)
