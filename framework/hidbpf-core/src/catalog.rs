@@ -88,9 +88,10 @@ impl Catalog {
         name: &DriverName,
         read: fn(&Path) -> Result<DriverObject>,
     ) -> Option<Result<DriverObject>> {
-        let mut paths = system.find_objects(name).into_iter();
-        let newest = read(&paths.next()?);
-        Some(newest.and_then(|newest| paths.try_fold(newest, |newest, path| Ok(newest.and_version(read(&path)?)))))
+        let paths = system.find_objects(name);
+        let mut versions = paths.iter().filter_map(|path| read_named(path, read));
+        let newest = versions.next()?;
+        Some(newest.and_then(|newest| versions.try_fold(newest, |newest, older| Ok(newest.and_version(older?)))))
     }
 
     /// Returns the driver with a name.

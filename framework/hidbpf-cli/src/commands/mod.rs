@@ -38,7 +38,7 @@ use std::time::Duration;
 use hidbpf::catalog::Catalog;
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::manager::Wait;
-use hidbpf::names::OBJECT_SUFFIX;
+use hidbpf::names::{DriverName, OBJECT_SUFFIX};
 use hidbpf::object::DriverObject;
 use hidbpf::system::System;
 
@@ -126,12 +126,13 @@ impl Context {
         catalog
     }
 
-    /// Returns the driver with this name, or the one in this object file.
+    /// Returns the driver with this name, or the one in this object file. Reads the other drivers only to name similar ones in an error.
     fn driver(&self, text: &str) -> Result<DriverObject, Error> {
         if is_object_path(text) {
             return DriverObject::read(Path::new(text));
         }
-        self.catalog().get(text).cloned()
+        let installed = DriverName::new(text).ok().and_then(|name| Catalog::find(&self.system, &name));
+        installed.unwrap_or_else(|| self.catalog().get(text).cloned())
     }
 }
 
