@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use hidbpf::descriptor::Descriptor;
 use hidbpf::descriptor::posted::Posted;
+use hidbpf::descriptor::{Decoded, Descriptor};
 use hidbpf::error::{Error, ErrorKind};
 use hidbpf::kernel::Generation;
 use hidbpf::object::DriverObject;
@@ -154,22 +154,28 @@ pub(super) fn replayed(
     Ok(replayed)
 }
 
-/// The results for each report, by line. Reports from timers belong to no line.
-struct Outcomes<'a>(HashMap<usize, Vec<&'a Event>>);
+/// The results of a replay.
+struct Outcomes<'a> {
+    /// Those for each recorded report, by its line.
+    by_line: HashMap<usize, Vec<&'a Event>>,
+    /// The reports that the driver injected later, from a timer or from work.
+    later: Vec<&'a Event>,
+}
 
 impl<'a> Outcomes<'a> {
     fn of(fixed: &'a Recording) -> Outcomes<'a> {
-        let mut outcomes: HashMap<usize, Vec<&Event>> = HashMap::new();
+        let mut outcomes = Outcomes { by_line: HashMap::new(), later: Vec::new() };
         for event in &fixed.events {
-            if let Some(line) = event.line {
-                outcomes.entry(line).or_default().push(event);
+            match event.line {
+                Some(line) => outcomes.by_line.entry(line).or_default().push(event),
+                None => outcomes.later.push(event),
             }
         }
-        Outcomes(outcomes)
+        outcomes
     }
 
     fn get(&self, event: &Event) -> &[&'a Event] {
-        event.line.and_then(|line| self.0.get(&line)).map_or(&[], Vec::as_slice)
+        event.line.and_then(|line| self.by_line.get(&line)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -205,7 +211,12 @@ fn as_json(recording: &Recording, fixed: &Recording, instructions: &[Option<u64>
             })
         })
         .collect();
-    json!({ "devices": devices, "reports": reports })
+    let later: Vec<_> = outcomes
+        .later
+        .iter()
+        .map(|event| json!({ "time": event.time.as_secs_f64(), "device": event.device, "report": hex(&event.report) }))
+        .collect();
+    json!({ "devices": devices, "reports": reports, "later": later })
 }
 
 /// Summarises the instructions per report, if the driver has an event hook.
@@ -231,7 +242,15 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
     {
         let _ = writeln!(text, "setup of device {}: {asked}", device.number);
     }
+    let line = |outcome: &Event, own: Option<&Decoded>| match words(after.get(outcome.device), &outcome.report) {
+        Ok(now) => listed(marked(own, &now)),
+        Err(error) => error,
+    };
+    let mut later = outcomes.later.iter().peekable();
     for event in &recording.events {
+        while let Some(injected) = later.next_if(|injected| injected.time < event.time) {
+            let _ = writeln!(text, "{:11.6} + {}", injected.time.as_secs_f64(), line(injected, None));
+        }
         let seconds = event.time.as_secs_f64();
         let own = words(before.get(event.device), &event.report);
         let own_text = own.as_ref().map_or_else(Clone::clone, |own| listed(plain(own)));
@@ -239,15 +258,14 @@ fn decoded(recording: &Recording, fixed: &Recording) -> String {
         let _ = writeln!(text, "{seconds:11.6} - {own_text}");
         let came = outcomes.get(event);
         for outcome in came {
-            let line = match words(after.get(outcome.device), &outcome.report) {
-                Ok(now) => listed(marked(own.as_ref().ok(), &now)),
-                Err(error) => error,
-            };
-            let _ = writeln!(text, "{:11} + {line}", "");
+            let _ = writeln!(text, "{:11} + {}", "", line(outcome, own.as_ref().ok()));
         }
         if came.is_empty() {
             let _ = writeln!(text, "{:11} + (dropped)", "");
         }
+    }
+    for injected in later {
+        let _ = writeln!(text, "{:11.6} + {}", injected.time.as_secs_f64(), line(injected, None));
     }
     text
 }
