@@ -174,14 +174,13 @@ static __u8 flags_were;
 
 HIDBPF_INPUT_REPORT(ctx, report, PEN_SIZE)
 {
-	__u8 *before = hidbpf_address(flags_were);
 	__u8 flags = report[PEN_FLAGS];
 
 	if (report[0] != PEN_ID)
 		return 0;
-	if ((flags & TIP_AND_BUTTON) == TIP_AND_BUTTON && !(*before & TIP_AND_BUTTON))
+	if ((flags & TIP_AND_BUTTON) == TIP_AND_BUTTON && !(flags_were & TIP_AND_BUTTON))
 		flags ^= TIP_AND_BUTTON | FLAG_SECOND_BUTTON;
-	*before = report[PEN_FLAGS] = flags;
+	flags_were = report[PEN_FLAGS] = flags;
 	hidbpf_put_le16(report + PEN_PRESSURE, even_pressure(hidbpf_le16(report + PEN_PRESSURE)));
 	return 0;
 }

@@ -29,35 +29,22 @@ HIDBPF_RDESC_FIXUP(ctx)
 	return 0;
 }
 
-/* The pen's report begins with its id and its flags, here as one number. X is in the bits above them. */
-#define FLAGS(flags) ((flags) << 8 * UGEE_PEN_FLAGS)
-#define ID_MASK 0xff
-#define NEAR (UGEE_PEN_ID | FLAGS(UGEE_IN_RANGE))
-#define NEAR_MASK (ID_MASK | FLAGS(UGEE_IN_RANGE))
-#define TIP_AND_BUTTON FLAGS(UGEE_TIP | UGEE_SECOND_BUTTON)
-/* Id and flags of the last report with the pen in range. */
-static __u32 last;
-
-static __always_inline _Bool is_false(__u32 report)
-{
-	__u32 *last_near = hidbpf_address(last), was = *last_near;
-	__u32 now = report & (NEAR_MASK | TIP_AND_BUTTON);
-
-	/* Without this, clang masks the report twice and copies it for that. */
-	asm("" : "+r"(now));
-
-	/* The most frequent case. */
-	if (now == was)
-		return 0;
-	if ((now & NEAR_MASK) != NEAR)
-		return was & FLAGS(UGEE_TIP) && (now & ID_MASK) == UGEE_PEN_ID;
-	*last_near = now;
-	return (was ^ now) == TIP_AND_BUTTON;
-}
+/* Flags of the last report with the pen in range. */
+static __u8 last;
 
 HIDBPF_INPUT_REPORT(ctx, report, UGEE_PEN_SIZE)
 {
-	return is_false(hidbpf_le32(report)) && option_second_button != SECOND_BUTTON_ERASER ? -EINVAL : 0;
+	__u8 flags = report[UGEE_PEN_FLAGS] & (UGEE_IN_RANGE | UGEE_TIP | UGEE_SECOND_BUTTON), was = last;
+
+	/* The most frequent case. */
+	if (flags == was)
+		return 0;
+	if (report[0] != UGEE_PEN_ID || option_second_button == SECOND_BUTTON_ERASER)
+		return 0;
+	if (!(flags & UGEE_IN_RANGE))
+		return was & UGEE_TIP ? -EINVAL : 0;
+	last = flags;
+	return (was ^ flags) == (UGEE_TIP | UGEE_SECOND_BUTTON) ? -EINVAL : 0;
 }
 
 HIDBPF_DRIVER(rdesc_fixup, device_event);

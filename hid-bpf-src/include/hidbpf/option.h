@@ -77,8 +77,7 @@ static __always_inline __s32 hidbpf_table_value(volatile __s32 *table, const uns
  * HIDBPF_OPTION_TEXT(name, length); declares a text of at most `length` bytes, 1 to 255: the array `option_name`, with
  * zeros after the text. HIDBPF_TEXT_STARTS_WITH(name, "text") compares.
  */
-#define HIDBPF_OPTION_TEXT(name, length)                                                                               \
-	volatile char option_##name[(length) + 1] __attribute__((aligned(4))) SEC(".data.options")
+#define HIDBPF_OPTION_TEXT(name, length) volatile char option_##name[(length) + 1] SEC(".data.options")
 
 /* True if the option begins with a literal text. The text must fit into the option. */
 #define HIDBPF_TEXT_STARTS_WITH(name, prefix)                                                                          \

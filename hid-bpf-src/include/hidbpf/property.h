@@ -15,8 +15,7 @@
  * HIDBPF_UDEV_PROPERTY(NAME); declares that the driver reads the property NAME. Its value is "" if the device does not
  * have the property.
  */
-#define HIDBPF_UDEV_PROPERTY(name)                                                                                     \
-	const volatile char UDEV_PROP_##name[HIDBPF_PROPERTY_SIZE] __attribute__((aligned(4)))
+#define HIDBPF_UDEV_PROPERTY(name) const volatile char UDEV_PROP_##name[HIDBPF_PROPERTY_SIZE]
 
 /* HIDBPF_PROPERTY_STARTS_WITH(NAME, "text"): true if the value of a declared property begins with a literal text. */
 #define HIDBPF_PROPERTY_STARTS_WITH(name, prefix)                                                                      \
@@ -25,31 +24,14 @@
 		hidbpf_starts_with(UDEV_PROP_##name, "" prefix, sizeof(prefix) - 1);                                   \
 	})
 
-/* The `count` characters of `text`, one to four, as one word in memory order. */
-static __always_inline __u32 hidbpf_word(const char *text, const unsigned long count)
-{
-	__u32 word = 0;
-
-#pragma clang loop unroll(full)
-	for (unsigned long i = 0; i < count; i++)
-		word |= (__u32)(__u8)text[i] << 8 * i;
-	return word;
-}
-
-/* Compares four characters at a time, and only the remaining ones at the end. */
+/* Returns whether a text begins with the first `size` characters of `prefix`. */
 static __always_inline _Bool hidbpf_starts_with(const volatile char *value, const char *prefix,
 						const unsigned long size)
 {
-	/* Without this, clang loads the address again for each word. */
-	asm("" : "+r"(value));
 #pragma clang loop unroll(full)
-	for (unsigned long i = 0; i < size; i += 4) {
-		const unsigned long count = size - i < 4 ? size - i : 4;
-
-		if (*(const volatile __u32 *)(value + i) << 8 * (4 - count) != hidbpf_word(prefix + i, count)
-										       << 8 * (4 - count))
+	for (unsigned long i = 0; i < size; i++)
+		if (value[i] != prefix[i])
 			return 0;
-	}
 	return 1;
 }
 
