@@ -102,10 +102,10 @@ pub enum Task {
     },
     /// Show a device before and after its driver.
     Demo,
-    /// Measure the cost of attaching drivers in one way. Time in the guest is a count of instructions.
+    /// Measure the cost of attaching drivers with one program. Time in the guest is a count of instructions.
     Measure {
-        /// The way.
-        way: Way,
+        /// The program.
+        attacher: Attacher,
     },
     /// In a Debian system without hidbpf: install the packages in [`PACKAGES_PATH`], and remove them.
     Install,
@@ -120,7 +120,7 @@ pub enum Task {
 /// The software that attaches drivers to devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum Attacher {
     /// hidbpf's helper with the fast loader.
     Fast,
     /// hidbpf with the libbpf loader.

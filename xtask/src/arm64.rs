@@ -8,24 +8,24 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use hidbpf_lab::accelerator::{Accelerator, Accelerators, Choice};
+use hidbpf_lab::apt::Suite;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::kernels::{self, Entry, Pick};
+use hidbpf_lab::paths::{Paths, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{Generation, Outcome, Task};
+use hidbpf_lab::qemu::Limits;
+use hidbpf_lab::report::{Report, show_case};
+use hidbpf_lab::screen;
+use hidbpf_lab::transcript::Tally;
 
-use crate::accelerator::{Accelerator, Accelerators, Choice};
-use crate::apt::Suite;
-use crate::architecture::Architecture;
 use crate::artifacts::{self, ARM64, Artifacts, Profile};
 use crate::boot::{self, Lab};
 use crate::dist::files;
 use crate::guest::{Packer, Userland};
-use crate::kernels::{self, Entry, Pick};
-use crate::paths::{Paths, remove_folder};
-use crate::process;
-use crate::protocol::{Generation, Outcome, Task};
-use crate::qemu::Limits;
-use crate::report::{Report, show_case};
-use crate::screen;
 use crate::selection::Selection;
 use crate::setup::{self, Need};
-use crate::transcript::Tally;
 
 /// The options of `cargo xtask arm64`.
 #[derive(Args, Clone, Debug, Default)]

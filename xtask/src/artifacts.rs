@@ -5,12 +5,12 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow};
 use cargo_metadata::{Message, TargetKind};
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::process;
+use hidbpf_lab::screen::{self, Step};
 
 use crate::cargo;
-use crate::fault::Fault;
 use crate::libbpf::Libbpf;
-use crate::process;
-use crate::screen::{self, Step};
 
 /// The results of a build that the virtual machines need.
 #[derive(Clone, Debug)]

@@ -1,40 +1,40 @@
 //! `cargo xtask bench`: counts the cost of attaching drivers, and writes docs/performance.md. Counts agree between runs; times would not.
 //!
-//! It compares three ways, each in a freshly booted machine: the fast loader, the libbpf loader, and udev-hid-bpf if it is available.
+//! It compares three programs, each in a freshly booted machine: the fast loader, the libbpf loader, and udev-hid-bpf if it is available.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
+use hidbpf_lab::accelerator::{Accelerator, Accelerators, Choice};
+use hidbpf_lab::lanes::{self, usual_lanes};
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::protocol::{Attacher, Task};
+use hidbpf_lab::qemu::Limits;
+use hidbpf_lab::report::{Part, Report, Sum};
+use hidbpf_lab::screen;
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::{Accelerator, Accelerators, Choice};
 use crate::artifacts::{self, Profile};
 use crate::boot::{Lab, watch};
 use crate::figures::Figures;
-use crate::lanes::{self, usual_lanes};
-use crate::paths::Paths;
-use crate::protocol::{Task, Way};
-use crate::qemu::Limits;
-use crate::report::{Part, Report, Sum};
-use crate::screen;
 use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
-use crate::wanted::{KernelOptions, Wanted};
 
 /// The page with the tables, from the workspace's root.
 const PAGE: &str = "docs/performance.md";
 
-/// All ways, with their names in the tables.
-const WAYS: [(Way, &str); 3] =
-    [(Way::Fast, "hidbpf"), (Way::Libbpf, "hidbpf through libbpf"), (Way::UdevHidBpf, "udev-hid-bpf")];
+/// All programs, with their names in the tables.
+const ATTACHERS: [(Attacher, &str); 3] =
+    [(Attacher::Fast, "hidbpf"), (Attacher::Libbpf, "hidbpf through libbpf"), (Attacher::UdevHidBpf, "udev-hid-bpf")];
 
 /// The counts on one kernel.
 #[derive(Debug)]
 struct Kernel {
     release: String,
     /// By action and quantity.
-    ways: BTreeMap<Way, Figures>,
+    attachers: BTreeMap<Attacher, Figures>,
 }
 
 /// Installs missing packages, builds a release, counts on each kernel with HID-BPF, prints the tables and writes the page.
@@ -61,15 +61,17 @@ pub fn run(options: &KernelOptions) -> Result<Report> {
         usual_lanes(),
         &|_| vec![()],
         &|kernel, ()| {
-            let mut counted = Kernel { release: kernel.release.clone(), ways: BTreeMap::new() };
+            let mut counted = Kernel { release: kernel.release.clone(), attachers: BTreeMap::new() };
             let mut parts = Vec::new();
-            for (way, name) in WAYS.into_iter().filter(|(way, _)| *way != Way::UdevHidBpf || other.is_ok()) {
+            for (attacher, name) in
+                ATTACHERS.into_iter().filter(|(attacher, _)| *attacher != Attacher::UdevHidBpf || other.is_ok())
+            {
                 let name = format!("{} {name}", kernel.name);
                 let (part, figures) = watch(&name, &name, kernel, &|hear| {
-                    lab.boot(kernel, &kernel.name, Task::Measure { way }, Limits::default(), hear)
+                    lab.boot(kernel, &kernel.name, Task::Measure { attacher }, Limits::default(), hear)
                 });
                 parts.push(part);
-                counted.ways.insert(way, figures);
+                counted.attachers.insert(attacher, figures);
             }
             (counted, parts)
         },
@@ -160,7 +162,7 @@ fn number(value: f64) -> String {
 }
 
 fn attaches(kernel: &Kernel) -> String {
-    let present: Vec<_> = WAYS.iter().filter(|(way, _)| kernel.ways.contains_key(way)).collect();
+    let present: Vec<_> = ATTACHERS.iter().filter(|(attacher, _)| kernel.attachers.contains_key(attacher)).collect();
     let mut text = format!("| Rapoo M50 | {} |", present.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" | "));
     let others = &present[1..];
     for (_, name) in others {
@@ -168,8 +170,10 @@ fn attaches(kernel: &Kernel) -> String {
     }
     text += &format!("\n|---|{}\n", "--:|".repeat(present.len() + others.len()));
     for (words, name, quantity, unit) in ROWS {
-        let values: Vec<_> =
-            present.iter().map(|(way, _)| figure(kernel.ways.get(way), name, quantity).map(|v| v / unit)).collect();
+        let values: Vec<_> = present
+            .iter()
+            .map(|(attacher, _)| figure(kernel.attachers.get(attacher), name, quantity).map(|v| v / unit))
+            .collect();
         let ratio = |value: &Option<f64>| Some((*value)? / values[0].filter(|least| *least > 0.0)?);
         let cells = values.iter().map(|value| value.map(number));
         let ratios = values[1..].iter().map(|value| ratio(value).map(|ratio| format!("{ratio:.1}")));
@@ -181,9 +185,10 @@ fn attaches(kernel: &Kernel) -> String {
 
 /// Returns the costs of each driver.
 fn drivers(kernel: &Kernel) -> String {
-    let fast = kernel.ways.get(&Way::Fast);
-    let all = kernel.ways.values().flatten().map(|(name, _)| name.as_str());
-    let is_driver = |name: &&str| kernel.ways.values().any(|figures| figure(Some(figures), name, "attach").is_some());
+    let fast = kernel.attachers.get(&Attacher::Fast);
+    let all = kernel.attachers.values().flatten().map(|(name, _)| name.as_str());
+    let is_driver =
+        |name: &&str| kernel.attachers.values().any(|figures| figure(Some(figures), name, "attach").is_some());
     let names: BTreeSet<&str> = all.filter(is_driver).collect();
     let mut text = String::from(
         "| driver | attach | verified | attach, udev-hid-bpf | an event | an event, udev-hid-bpf |\n|---|--:|--:|--:|--:|--:|\n",
@@ -194,7 +199,7 @@ fn drivers(kernel: &Kernel) -> String {
             let runs = figure(figures, name, "runs")?;
             Some(format!("{:.0}", figure(figures, name, "instructions-in-runs")? / runs))
         };
-        let other = kernel.ways.get(&Way::UdevHidBpf);
+        let other = kernel.attachers.get(&Attacher::UdevHidBpf);
         let cells =
             [million(fast, "attach"), million(fast, "load"), million(other, "attach"), event(fast), event(other)];
         text += &format!("| {name} | {} |\n", cells.map(Option::unwrap_or_default).join(" | "));
@@ -215,19 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_ratios_to_the_first_way_and_gaps_for_what_was_not_counted() {
+    fn a_table_has_ratios_to_the_first_attacher_and_gaps_for_what_was_not_counted() {
         let kernel = Kernel {
             release: "7.3.4".to_owned(),
-            ways: BTreeMap::from([
+            attachers: BTreeMap::from([
                 (
-                    Way::Fast,
+                    Attacher::Fast,
                     figures(&[
                         ("warm", "instructions", 4e6),
                         ("mouse", "runs", 2.0),
                         ("mouse", "instructions-in-runs", 250.0),
                     ]),
                 ),
-                (Way::UdevHidBpf, figures(&[("warm", "instructions", 60e6), ("mouse", "attach", 61.5e6)])),
+                (Attacher::UdevHidBpf, figures(&[("warm", "instructions", 60e6), ("mouse", "attach", 61.5e6)])),
             ]),
         };
         let text = attaches(&kernel);

@@ -11,12 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::paths::{Paths, files_below, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::screen;
 
 use crate::cargo;
-use crate::fault::Fault;
-use crate::paths::{Paths, files_below, remove_folder};
-use crate::process;
-use crate::screen;
 
 /// The version of mdBook, and its build arguments. It is compiled once, into `target/tools`.
 const VERSION: &str = "0.5.4";

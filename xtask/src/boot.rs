@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use hidbpf_lab::accelerator::{self, Accelerator, Accelerators};
+use hidbpf_lab::kernels::{self, Kernel};
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{Job, Message, Outcome, Task};
+use hidbpf_lab::qemu::{End, KvmFailure, Limits, Logs, Machine};
+use hidbpf_lab::report::{Part, Progress, show_case};
+use hidbpf_lab::screen::{self, row, seconds};
+use hidbpf_lab::transcript::Tally;
 
-use crate::accelerator::{self, Accelerator, Accelerators};
 use crate::artifacts::Artifacts;
 use crate::figures::Figures;
 use crate::guest::{Packer, Userland};
-use crate::kernels::{self, Kernel};
-use crate::paths::Paths;
-use crate::process;
-use crate::protocol::{Job, Message, Outcome, Task};
-use crate::qemu::{End, KvmFailure, Limits, Logs, Machine};
-use crate::report::{Part, Progress, show_case};
-use crate::screen::{self, row, seconds};
-use crate::transcript::Tally;
 use crate::udev_hid_bpf::UdevHidBpf;
 
 /// A machine that has ended.

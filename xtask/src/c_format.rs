@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-
-use crate::paths::files_below;
-use crate::process;
-use crate::protocol::Outcome;
+use hidbpf_lab::paths::files_below;
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::Outcome;
 
 /// The program that lays out C code.
 const PROGRAM: &str = "clang-format";

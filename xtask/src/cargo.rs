@@ -11,9 +11,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use cargo_metadata::Message;
-
-use crate::process;
-use crate::screen::{self, Step};
+use hidbpf_lab::process;
+use hidbpf_lab::screen::{self, Step};
 
 /// Cargo's status words, each at the start of a line.
 const STATUS: [&str; 22] = [

@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{MetadataCommand, Package};
+use hidbpf_lab::paths::{Paths, fresh_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::Outcome;
+use hidbpf_lab::report::{Part, Report, show_case};
+use hidbpf_lab::screen;
 
 use crate::cargo;
 use crate::libbpf::Libbpf;
-use crate::paths::{Paths, fresh_folder};
-use crate::process;
-use crate::protocol::Outcome;
-use crate::report::{Part, Report, show_case};
-use crate::screen;
 use crate::setup::{self, Need};
 
 /// The name in reports.

@@ -3,15 +3,15 @@
 //! The commands `test` and `vm` report the drivers that cost more than recorded.
 
 use anyhow::Result;
+use hidbpf_lab::accelerator::Choice;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::report::{Report, Sum};
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::Choice;
 use crate::artifacts::{self, Profile};
 use crate::figures::{self, PAGE, TABLE, Table};
-use crate::paths::Paths;
-use crate::report::{Report, Sum};
 use crate::setup;
 use crate::vm::{self, Ran};
-use crate::wanted::{KernelOptions, Wanted};
 
 /// The cases that send figures.
 const CASES: &str = "recordings-of-";

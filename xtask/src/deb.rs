@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::paths::{Paths, fresh_folder};
+use hidbpf_lab::process;
 
 use crate::artifacts::Product;
 use crate::dist::{self, Choice, Status, files};
-use crate::fault::Fault;
-use crate::paths::{Paths, fresh_folder};
-use crate::process;
 use crate::setup::{self, Need};
 
 /// The target folder of the packages, and their contents.

@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use hidbpf_lab::accelerator::{Accelerators, Choice};
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::protocol::{Generation, Message, Outcome, Task};
+use hidbpf_lab::qemu::{End, Limits};
+use hidbpf_lab::screen::{self, seconds};
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Profile};
 use crate::boot::{Lab, News};
-use crate::fault::Fault;
-use crate::paths::Paths;
-use crate::protocol::{Generation, Message, Outcome, Task};
-use crate::qemu::{End, Limits};
-use crate::screen::{self, seconds};
 use crate::setup;
-use crate::wanted::{KernelOptions, Wanted};
 
 /// Installs missing packages, builds, boots a kernel, and shows the guest's output.
 ///

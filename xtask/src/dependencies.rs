@@ -10,12 +10,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::semver::{Version, VersionReq};
 use cargo_metadata::{MetadataCommand, Source};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::Outcome;
 use serde::Deserialize;
 use spdx::{Expression, Licensee, ParseMode};
 
 use crate::cargo;
-use crate::process;
-use crate::protocol::Outcome;
 
 /// The file with the rules, in the workspace's root.
 const RULES: &str = "deny.toml";

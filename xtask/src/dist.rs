@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::process;
 use serde::Deserialize;
 
 use crate::artifacts::{self, Product, Profile};
 use crate::libbpf::Libbpf;
-use crate::paths::Paths;
-use crate::process;
 use crate::setup::{self, Need};
 
 /// The target folder of the files, and the selection.
@@ -289,7 +289,7 @@ pub fn is_repeatable(root: &Path, product: &Product, scratch: &Path) -> Result<b
     }
     let is_same = differing.is_empty();
     if is_same {
-        crate::paths::remove_folder(scratch)?;
+        hidbpf_lab::paths::remove_folder(scratch)?;
     }
     Ok(is_same)
 }
@@ -302,7 +302,7 @@ pub type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 /// # Errors
 /// It can't be laid out.
 pub fn lay_out_anew(root: &Path, product: &Product, destdir: &Path) -> Result<Files> {
-    crate::paths::fresh_folder(destdir)?;
+    hidbpf_lab::paths::fresh_folder(destdir)?;
     lay_out(root, product, &[], destdir)?;
     let mut tree = Files::new();
     read_tree(destdir, destdir, &mut tree)?;

@@ -3,11 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use hidbpf_lab::paths::{Paths, remove_folder};
+use hidbpf_lab::process;
 
 use crate::artifacts::{self, Profile};
 use crate::book;
-use crate::paths::{Paths, remove_folder};
-use crate::process;
 use crate::setup;
 
 /// The folder of the pages, from the workspace's root.

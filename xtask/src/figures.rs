@@ -11,11 +11,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hidbpf_lab::process;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::artifacts::Artifacts;
-use crate::process;
 
 /// The files with the figures, from the workspace's root.
 pub const TABLE: &str = "docs/costs.json";

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::initramfs::Tree;
+use hidbpf_lab::kernels::{Kernel, Modules};
+use hidbpf_lab::modules;
+use hidbpf_lab::paths::{Paths, files_below, fresh_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{JOB_PATH, Job};
 
-use crate::architecture::Architecture;
 use crate::artifacts::Artifacts;
-use crate::initramfs::Tree;
-use crate::kernels::{Kernel, Modules};
-use crate::modules;
-use crate::paths::{Paths, files_below, fresh_folder};
-use crate::process;
-use crate::protocol::{JOB_PATH, Job};
 use crate::udev_hid_bpf::UdevHidBpf;
 
 /// The paths of hidbpf and its drivers in a package.

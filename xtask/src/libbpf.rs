@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-
-use crate::process;
+use hidbpf_lab::process;
 
 /// The oldest usable version, which is the one that libbpf-sys is made for.
 const OLDEST: (u32, u32) = (1, 7);

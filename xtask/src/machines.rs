@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use hidbpf_lab::kernels::Kernel;
+use hidbpf_lab::lanes;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::protocol::{Message, Task};
+use hidbpf_lab::qemu::Limits;
+use hidbpf_lab::report::Part;
+use hidbpf_lab::screen::{self, Step};
+use hidbpf_lab::wanted::Wanted;
 
 use crate::boot::{Lab, News, watch};
 use crate::figures::{self, Figures};
-use crate::kernels::Kernel;
-use crate::lanes;
-use crate::paths::Paths;
-use crate::protocol::{Message, Task};
-use crate::qemu::Limits;
-use crate::report::Part;
-use crate::screen::{self, Step};
-use crate::wanted::Wanted;
 
 /// The work to do on each kernel.
 pub struct Plan<'a> {

@@ -2,9 +2,6 @@
 //!
 //! Depends on nothing that needs a system package, because it is what installs those.
 
-mod accelerator;
-mod apt;
-mod architecture;
 mod arm64;
 mod artifacts;
 mod bench;
@@ -13,48 +10,33 @@ mod boot;
 mod c_format;
 mod cargo;
 mod compat;
-mod console;
 mod costs;
 mod deb;
 mod demo;
 mod dependencies;
 mod dist;
 mod docs;
-mod fault;
 mod figures;
 mod guest;
-mod initramfs;
-mod kernels;
-mod lanes;
 mod libbpf;
 mod machines;
-mod modules;
 mod packages;
-mod paths;
-mod process;
 mod prose;
-#[path = "../../tests/src/protocol.rs"]
-#[allow(dead_code, reason = "the guest uses the rest")]
-mod protocol;
 mod published;
-mod qemu;
-mod report;
-mod screen;
 mod selection;
 mod selftests;
 mod setup;
 mod suite;
-mod transcript;
 mod udev_hid_bpf;
 mod vm;
-mod wanted;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use crate::fault::Fault;
-use crate::report::{Report, Sum};
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::report::{Report, Sum};
+use hidbpf_lab::screen;
+use hidbpf_lab::wanted::KernelOptions;
 
 /// Something is wrong with what is tested.
 const FAILED: u8 = 1;
@@ -81,7 +63,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Show what hidbpf does: a real kernel, a device with a defect, before and after
-    Demo(wanted::KernelOptions),
+    Demo(KernelOptions),
     /// Run everything that is tested: checks, tests on this machine, tests in virtual machines
     Test(vm::Options),
     /// Check the sources only: their layout, words and dependencies, clippy, the documentation's links
@@ -93,9 +75,9 @@ enum Task {
     /// Run the kernel's own HID tests, with hidbpf and its drivers installed
     Selftests(selftests::Options),
     /// Count what attaching costs, compare with udev-hid-bpf, and write docs/performance.md
-    Bench(wanted::KernelOptions),
+    Bench(KernelOptions),
     /// Count what each driver costs, in instructions, and write docs/costs.md and docs/costs.json
-    Costs(wanted::KernelOptions),
+    Costs(KernelOptions),
     /// Write the pages of docs/devices from the drivers' manifests, and build the book of docs/ with mdBook
     Docs,
     /// Lay out the files of an installed hidbpf

@@ -10,28 +10,28 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::MetadataCommand;
 use clap::Args;
+use hidbpf_lab::accelerator::{Accelerators, Choice};
+use hidbpf_lab::apt::Suite;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::initramfs::Tree;
+use hidbpf_lab::kernels::{self, Kernel};
+use hidbpf_lab::modules;
+use hidbpf_lab::paths::{Paths, fresh_folder, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
+use hidbpf_lab::qemu::{Limits, Logs, Machine};
+use hidbpf_lab::report::{Part, Report, show_case};
+use hidbpf_lab::screen;
+use hidbpf_lab::transcript::Tally;
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::{Accelerators, Choice};
-use crate::apt::Suite;
-use crate::architecture::Architecture;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot;
 use crate::deb::{self, Made};
 use crate::dist;
 use crate::guest;
-use crate::initramfs::Tree;
-use crate::kernels::{self, Kernel};
 use crate::libbpf::Libbpf;
-use crate::modules;
-use crate::paths::{Paths, fresh_folder, remove_folder};
-use crate::process;
-use crate::protocol::{JOB_PATH, Job, Outcome, PACKAGES_PATH, Task};
-use crate::qemu::{Limits, Logs, Machine};
-use crate::report::{Part, Report, show_case};
-use crate::screen;
 use crate::setup::{self, Need};
-use crate::transcript::Tally;
-use crate::wanted::{KernelOptions, Wanted};
 
 /// The options of `cargo xtask packages`.
 #[derive(Args, Clone, Debug, Default)]

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use hidbpf_lab::paths::{all_files_below, files_below};
+use hidbpf_lab::process;
 
 use crate::dist::files;
-use crate::paths::{all_files_below, files_below};
-use crate::process;
 
 /// Folders whose pages are checked, from the workspace's root. Those of other folders are not.
 const FOLDERS: [&str; 5] = [".", "docs", "docs/devices", "fuzz", "packaging"];

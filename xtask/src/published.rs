@@ -5,9 +5,9 @@ use std::{env, fs, io};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{MetadataCommand, Package};
+use hidbpf_lab::process;
 
 use crate::cargo;
-use crate::process;
 
 /// Packs these crates, and builds what was packed. Needs no network, because everything that they depend on is here.
 ///

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
+use hidbpf_lab::fault::Fault;
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{Breadth, Generation, Listed};
 
 use crate::artifacts::Artifacts;
-use crate::fault::Fault;
-use crate::process;
-use crate::protocol::{Breadth, Generation, Listed};
 
 /// The generation of the kernel that runs all of its cases.
 const NEWEST: Generation = Generation::StructOps;

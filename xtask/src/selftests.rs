@@ -14,24 +14,24 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use hidbpf_lab::accelerator::{Accelerators, Choice};
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::initramfs::Tree;
+use hidbpf_lab::kernels::{self, Modules};
+use hidbpf_lab::lanes::usual_lanes;
+use hidbpf_lab::paths::{Paths, fresh_folder};
+use hidbpf_lab::protocol::{SELFTESTS_ROOT, Task};
+use hidbpf_lab::qemu::Limits;
+use hidbpf_lab::report::{Part, Report, skip};
+use hidbpf_lab::screen;
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::{Accelerators, Choice};
-use crate::architecture::Architecture;
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot::Lab;
 use crate::guest::{self, Packer, Userland};
-use crate::initramfs::Tree;
-use crate::kernels::{self, Modules};
-use crate::lanes::usual_lanes;
 use crate::machines::{self, Plan};
-use crate::paths::{Paths, fresh_folder};
-use crate::protocol::{SELFTESTS_ROOT, Task};
-use crate::qemu::Limits;
-use crate::report::{Part, Report, skip};
-use crate::screen;
 use crate::selection;
 use crate::setup::{self, Need};
-use crate::wanted::{KernelOptions, Wanted};
 
 /// The options of `cargo xtask selftests`.
 #[derive(Args, Clone, Debug, Default)]

@@ -1,10 +1,9 @@
 //! The Debian packages that building, testing and packaging need, in one list, and their installation.
 
 use anyhow::{Result, bail};
-
-use crate::apt;
-use crate::process;
-use crate::screen::{self, Step};
+use hidbpf_lab::apt;
+use hidbpf_lab::process;
+use hidbpf_lab::screen::{self, Step};
 
 /// The purpose of the packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

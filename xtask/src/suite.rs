@@ -12,19 +12,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
+use hidbpf_lab::accelerator::Choice;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::process;
+use hidbpf_lab::report::{Part, Report};
+use hidbpf_lab::screen;
+use hidbpf_lab::transcript::Tally;
+use hidbpf_lab::wanted::Wanted;
 
-use crate::accelerator::Choice;
 use crate::artifacts::{self, Profile};
 use crate::cargo;
 use crate::figures;
-use crate::paths::Paths;
-use crate::process;
-use crate::report::{Part, Report};
-use crate::screen;
 use crate::setup::{self, Need};
-use crate::transcript::Tally;
 use crate::vm;
-use crate::wanted::Wanted;
 
 /// Installs missing packages and builds. Then checks and tests on this machine, and in virtual machines at the same time.
 ///

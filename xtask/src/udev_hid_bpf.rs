@@ -7,13 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::apt::Suite;
-use crate::architecture::Architecture;
-use crate::initramfs::Tree;
-use crate::paths::{Paths, fresh_folder, remove_folder};
-use crate::process;
-use crate::screen::{self, Step};
+use hidbpf_lab::apt::Suite;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::initramfs::Tree;
+use hidbpf_lab::paths::{Paths, fresh_folder, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::screen::{self, Step};
 
 /// The package, and the suite that has it.
 const PACKAGE: &str = "udev-hid-bpf";

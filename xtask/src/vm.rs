@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
+use hidbpf_lab::accelerator::{Accelerators, Choice};
+use hidbpf_lab::kernels::Kernel;
+use hidbpf_lab::lanes::usual_lanes;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::protocol::{Generation, Listed, Task};
+use hidbpf_lab::qemu::Limits;
+use hidbpf_lab::report::{Part, Report, skip};
+use hidbpf_lab::wanted::{KernelOptions, Wanted};
 
-use crate::accelerator::{Accelerators, Choice};
 use crate::artifacts::{self, Artifacts, Profile};
 use crate::boot::Lab;
 use crate::figures::{self, Figures};
-use crate::kernels::Kernel;
-use crate::lanes::usual_lanes;
 use crate::machines::{self, Plan};
-use crate::paths::Paths;
-use crate::protocol::{Generation, Listed, Task};
-use crate::qemu::Limits;
-use crate::report::{Part, Report, skip};
 use crate::selection::{self, Selection};
 use crate::setup;
 use crate::udev_hid_bpf::UdevHidBpf;
-use crate::wanted::{KernelOptions, Wanted};
 
 /// The most cases that one machine runs.
 ///

@@ -1,4 +1,4 @@
-//! The counts of `cargo xtask bench`: instructions, system calls and memory of attaching drivers in one way, in a freshly booted machine.
+//! The counts of `cargo xtask bench`: instructions, system calls and memory of attaching drivers with one program, in a freshly booted machine.
 //!
 //! QEMU counts one nanosecond an instruction. The processor time of a process is therefore the number of instructions that it, and the
 //! kernel on its behalf, have executed. Each attachment uses its own device, and only the processes that udev would start are counted.
@@ -20,7 +20,7 @@ use super::port::Port;
 use super::shim;
 use super::udev_hid_bpf::UdevHidBpf;
 use crate::process::{Run, Started, command};
-use crate::protocol::{Generation, Message, Way};
+use crate::protocol::{Attacher, Generation, Message};
 use crate::trace::Traced;
 use crate::uhid::Spec;
 
@@ -50,10 +50,10 @@ const PROG_LOAD: u64 = 5;
 ///
 /// # Errors
 /// Attaching fails.
-pub fn run(way: Way, bench: &mut Bench, port: &mut Port) -> Result<()> {
+pub fn run(attacher: Attacher, bench: &mut Bench, port: &mut Port) -> Result<()> {
     let spec = recordings::device(MAIN.0, MAIN.1)?;
-    let other = (way == Way::UdevHidBpf).then(|| UdevHidBpf::install(bench)).transpose()?;
-    let mut meter = Meter { way, other, bench, port };
+    let other = (attacher == Attacher::UdevHidBpf).then(|| UdevHidBpf::install(bench)).transpose()?;
+    let mut meter = Meter { attacher, other, bench, port };
     let first = meter.count(MAIN.0, &spec)?;
     meter.figure("first", "instructions", first.attach.total)?;
     // The second fills the caches that the first did not.
@@ -108,7 +108,7 @@ struct Cost {
 }
 
 struct Meter<'a> {
-    way: Way,
+    attacher: Attacher,
     /// The program to measure instead of hidbpf.
     other: Option<UdevHidBpf>,
     bench: &'a mut Bench,
@@ -142,31 +142,31 @@ impl Meter<'_> {
             let state = fs::read_to_string(device.state()).context("failed to read the device's state")?;
             let state: serde_json::Value =
                 serde_json::from_str(&state).context("failed to parse the device's state")?;
-            let way = &state["drivers"][0]["loaded"]["way"];
-            let expected = if self.way == Way::Fast { "fast" } else { "libbpf" };
-            ensure!(way == expected, "`{driver}` was attached another way: {}", state["drivers"][0]["loaded"]);
+            let loader = &state["drivers"][0]["loaded"]["way"];
+            let expected = if self.attacher == Attacher::Fast { "fast" } else { "libbpf" };
+            ensure!(loader == expected, "another loader attached `{driver}`: {}", state["drivers"][0]["loaded"]);
         }
         Ok(())
     }
 
     /// Returns the command that udev's rules start for a new device, in udev's environment, after the words of [`shim`], if any.
     fn add(&self, words: &[&str], driver: &str, device: &Plugged) -> Result<Command> {
-        Ok(match (&self.other, self.way) {
+        Ok(match (&self.other, self.attacher) {
             (Some(other), _) => {
                 let mut command = other.program(words, &["add", &device.path()]);
                 command.envs(other.properties(device)?);
                 command
             }
-            (None, Way::Fast) => helper(words, "add", driver, &device.path()),
+            (None, Attacher::Fast) => helper(words, "add", driver, &device.path()),
             (None, _) => helper_through_libbpf(words, "add", driver, &device.path()),
         })
     }
 
     /// Returns the command that udev's rules start for a removed device.
     fn remove(&self, path: &str) -> Command {
-        match (&self.other, self.way) {
+        match (&self.other, self.attacher) {
             (Some(other), _) => other.program(&[], &["remove", path]),
-            (None, Way::Fast) => helper(&[], "remove", MAIN.0, path),
+            (None, Attacher::Fast) => helper(&[], "remove", MAIN.0, path),
             (None, _) => helper_through_libbpf(&[], "remove", MAIN.0, path),
         }
     }
@@ -183,7 +183,7 @@ impl Meter<'_> {
             for (name, words) in [("load", &["load", MAIN.0, &device.name()][..]), ("doctor", &["doctor"])] {
                 let mut command = command(HIDBPF);
                 command.args(words);
-                if self.way != Way::Fast {
+                if self.attacher != Attacher::Fast {
                     command.env(hidbpf::any_loader::CHOICE, "libbpf");
                 }
                 let before = Spent::by_children()?;
@@ -268,7 +268,7 @@ impl Meter<'_> {
         self.figure("at-once", "until-done", took)
     }
 
-    /// Attaches each driver that this way supports, and counts the cost of verifying its programs and of running them for an event.
+    /// Attaches each driver that this program has, and counts the cost of verifying its programs and of running them for an event.
     fn drivers(&mut self) -> Result<()> {
         fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")
             .context("failed to have the kernel count runs of programs")?;

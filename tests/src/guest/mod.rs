@@ -96,7 +96,7 @@ fn do_job(job: Job, port: &mut Port) -> Result<()> {
         }
         Task::Selftests { tests } => selftests::run(&tests, &mut bench, port),
         Task::Demo => cases::run(vec![cases::Case::alone("demo", demo::run)], &mut bench, port),
-        Task::Measure { way } => cases::run(vec![cases::Case::measuring(way)], &mut bench, port),
+        Task::Measure { attacher } => cases::run(vec![cases::Case::measuring(attacher)], &mut bench, port),
         Task::Install | Task::Early | Task::Again | Task::Dracut => bail!("a job for a Debian system"),
     }
 }

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-
-use crate::paths::files_below;
+use hidbpf_lab::paths::files_below;
 
 /// This page is shown for any address, so its links are not relative.
 const NOT_FOUND: &str = "404.html";

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use hidbpf_lab::accelerator::Rule;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::protocol::Generation;
+
 use super::*;
-use crate::accelerator::Rule;
-use crate::architecture::Architecture;
-use crate::protocol::Generation;
 
 /// The script runs a guest with one passing case under emulation. `@BEHAVIOUR@` is its behaviour under KVM.
 const STAND_IN: &str = r#"#!/bin/sh
@@ -168,7 +169,7 @@ fn kvm_is_tried_again_after_a_day_or_a_boot_and_for_another_kernel() {
         let line = text.lines().find(|line| line.contains(from)).unwrap();
         fs::write(stand.known(), text.replace(line, to)).unwrap();
     };
-    let day_old = crate::accelerator::now() - 24 * 60 * 60;
+    let day_old = hidbpf_lab::accelerator::now() - 24 * 60 * 60;
     assert_eq!(forget(&|| edit("\"at\":", &format!("\"at\": {day_old}"))), "kvm tcg ");
     assert_eq!(forget(&|| edit("\"at\":", &format!("\"at\": {}", day_old + 60))), "tcg ");
     assert_eq!(forget(&|| edit("\"boot\":", "\"boot\": \"another\",")), "kvm tcg ");

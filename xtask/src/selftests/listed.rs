@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use hidbpf_lab::fault::Fault;
 use serde::Deserialize;
-
-use crate::fault::Fault;
 
 /// The table of objects and their drivers.
 const DRIVERS: &str = include_str!("../../selftests/drivers");

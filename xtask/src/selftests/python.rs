@@ -6,14 +6,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hidbpf_lab::apt::Suite;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::paths::{Paths, fresh_folder, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::{SELFTESTS_PATH, SELFTESTS_SOURCES, SELFTESTS_TOOLS};
+use hidbpf_lab::screen::Step;
 
 use super::NAME;
-use crate::apt::Suite;
-use crate::architecture::Architecture;
-use crate::paths::{Paths, fresh_folder, remove_folder};
-use crate::process;
-use crate::protocol::{SELFTESTS_PATH, SELFTESTS_SOURCES, SELFTESTS_TOOLS};
-use crate::screen::Step;
 
 /// The suite and the packages of the root: Python with the modules that the tests import, the programs that they start, and hidbpf's
 /// libraries.

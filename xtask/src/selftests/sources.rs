@@ -4,13 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-
-use crate::apt::Suite;
-use crate::architecture::Architecture;
-use crate::kernels::Version;
-use crate::paths::{Paths, fresh_folder, remove_folder};
-use crate::process;
-use crate::screen::Step;
+use hidbpf_lab::apt::Suite;
+use hidbpf_lab::architecture::Architecture;
+use hidbpf_lab::kernels::Version;
+use hidbpf_lab::paths::{Paths, fresh_folder, remove_folder};
+use hidbpf_lab::process;
+use hidbpf_lab::screen::Step;
 
 /// The suite with the sources, and the package's name before the version.
 const SUITE: &str = "trixie-backports";

@@ -4,6 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use hidbpf_lab::paths::Paths;
+use hidbpf_lab::process;
+use hidbpf_lab::protocol::Outcome;
+use hidbpf_lab::report::show_case;
+use hidbpf_lab::screen::{self, Step};
+use hidbpf_lab::transcript::Tally;
 
 use super::cargo_beside;
 use crate::artifacts::{self, Profile};
@@ -12,14 +18,8 @@ use crate::cargo;
 use crate::deb;
 use crate::dependencies;
 use crate::dist;
-use crate::paths::Paths;
-use crate::process;
 use crate::prose;
-use crate::protocol::Outcome;
 use crate::published;
-use crate::report::show_case;
-use crate::screen::{self, Step};
-use crate::transcript::Tally;
 
 /// The name of the checks in reports.
 pub const NAME: &str = "checks";

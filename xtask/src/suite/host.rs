@@ -2,9 +2,10 @@
 //!
 //! It prints the whole output of a program with a failed test.
 
-use crate::screen::{self, Step, row, seconds};
-use crate::transcript::Tally;
 use std::time::Instant;
+
+use hidbpf_lab::screen::{self, Step, row, seconds};
+use hidbpf_lab::transcript::Tally;
 
 /// The progress of the tests on this machine.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ use anyhow::{Context, Result, anyhow};
 use super::bench::Bench;
 use super::measure;
 use super::port::Port;
-use crate::protocol::{Breadth, Generation, Listed, Message, Outcome, Way};
+use crate::protocol::{Attacher, Breadth, Generation, Listed, Message, Outcome};
 
 /// Both generations that can run drivers.
 const WITH_HID_BPF: &[Generation] = &[Generation::FmodRet, Generation::StructOps];
@@ -102,8 +102,8 @@ enum Test {
     UsbRecordings(&'static str),
     /// A case that prints text for users.
     Speaking(fn(&mut Bench, &mut Port) -> Result<()>),
-    /// The cost of attaching drivers in this way.
-    Measure(Way),
+    /// The cost of attaching drivers with this program.
+    Measure(Attacher),
 }
 
 const fn case(name: &'static str, generations: &'static [Generation], run: fn(&mut Bench) -> Result<()>) -> Case {
@@ -140,8 +140,8 @@ impl Case {
     }
 
     /// Returns the only case of a job that measures.
-    pub fn measuring(way: Way) -> Case {
-        Case { run: Test::Measure(way), ..Self::for_all("measure") }
+    pub fn measuring(attacher: Attacher) -> Case {
+        Case { run: Test::Measure(attacher), ..Self::for_all("measure") }
     }
 
     fn for_all(name: &'static str) -> Case {
@@ -303,7 +303,7 @@ fn run_one(test: Test, bench: &mut Bench, port: &mut Port) -> Result<()> {
         Test::Recordings(driver) => recordings::run(driver, bench, port),
         Test::UsbRecordings(driver) => recordings::run_over_usb(driver, bench),
         Test::Speaking(run) => run(bench, port),
-        Test::Measure(way) => measure::run(way, bench, port),
+        Test::Measure(attacher) => measure::run(attacher, bench, port),
     }))
     .unwrap_or_else(|panic| Err(describe_panic(&*panic)));
     let clean = bench.check_clean();

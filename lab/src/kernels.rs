@@ -114,7 +114,7 @@ pub enum Pick {
 /// # Errors
 /// It has a mistake.
 pub fn list() -> Result<List> {
-    toml::from_str(LIST).context("failed to read `xtask/kernels.toml`")
+    toml::from_str(LIST).context("failed to read `lab/kernels.toml`")
 }
 
 impl Entry {
@@ -134,7 +134,7 @@ impl Entry {
         match chosen {
             Some((_, release)) => Ok((*release).to_owned()),
             None => bail!(
-                "the suite `{}` has no kernel{} for the entry `{}` of `xtask/kernels.toml`",
+                "the suite `{}` has no kernel{} for the entry `{}` of `lab/kernels.toml`",
                 self.suite,
                 self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default(),
                 self.name
@@ -161,7 +161,7 @@ impl Entry {
         let has_hid_bpf = text.lines().any(|line| line == "CONFIG_HID_BPF=y");
         if has_hid_bpf != (self.generation != Generation::None) {
             bail!(
-                "Linux {release} has CONFIG_HID_BPF {}, the entry `{}` of `xtask/kernels.toml` says otherwise",
+                "Linux {release} has CONFIG_HID_BPF {}, the entry `{}` of `lab/kernels.toml` says otherwise",
                 if has_hid_bpf { "on" } else { "off" },
                 self.name
             );
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn nothing_to_choose_from_is_an_error() {
         let error = entry(Pick::Newest, Some("8")).resolve(&packages()).unwrap_err().to_string();
-        assert_eq!(error, "the suite `trixie` has no kernel since 8 for the entry `it` of `xtask/kernels.toml`");
+        assert_eq!(error, "the suite `trixie` has no kernel since 8 for the entry `it` of `lab/kernels.toml`");
     }
 
     #[test]

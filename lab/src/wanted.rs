@@ -23,7 +23,7 @@ pub struct KernelOptions {
     #[arg(long = "kernel", value_name = "KERNEL")]
     pub user: Vec<UserKernel>,
 
-    /// Boot only the kernels with these names, see xtask/kernels.toml
+    /// Boot only the kernels with these names, see lab/kernels.toml
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
 }
