@@ -6,23 +6,27 @@
 //! A phase that fails drops the results of the earlier phases: the links close, and the kernel detaches their programs.
 //! Before [`Ready::pin`] nothing outlives the process.
 
+pub mod original;
+pub mod pins;
+pub mod setup;
+pub(crate) mod shared;
+
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hidbpf_descriptor::MAX_DESCRIPTOR;
 use hidbpf_prelink::driver::{FixupRecord, SETUP_PROGRAM};
 
+use crate::attach::pins::Pinned;
 use crate::device::Device;
-use crate::effect::DescriptorEffect;
+use crate::device::uevents::Uevents;
+use crate::driver::object::{DriverObject, Hook};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::{self, Generation};
-use crate::loader::{AttachedLink, Loaded as _, Loader, Part, Steps, StoredDescriptor};
-use crate::object::{DriverObject, Hook};
-use crate::pins::{self, Pinned};
-use crate::setup;
+use crate::load::loader::{AttachedLink, Loaded as _, Loader, Part, Steps, StoredDescriptor};
 use crate::state::StateWritten;
+use crate::state::effect::DescriptorEffect;
 use crate::system::System;
-use crate::uevents::Uevents;
 
 /// Checks that an event hook can safely be attached to the device. `what` names the owner of the hook.
 ///

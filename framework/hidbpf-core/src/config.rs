@@ -7,6 +7,7 @@
 
 mod edit;
 mod lock;
+pub mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,9 +23,9 @@ use toml::Spanned;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{Bus, ProductId, VendorId};
+use crate::manifest::options::Value;
 use crate::manifest::position;
 use crate::names::DriverName;
-use crate::options::Value;
 use crate::system::System;
 use crate::text::{Printable, fits};
 use crate::trusted;

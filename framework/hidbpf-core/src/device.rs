@@ -1,5 +1,11 @@
 //! A HID device as sysfs and udev show it.
 
+pub(crate) mod awake;
+pub mod exclusion;
+pub(crate) mod sysfs;
+pub(crate) mod udev;
+pub(crate) mod uevents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,12 +17,12 @@ use std::sync::Arc;
 
 use hidbpf_descriptor::{ShortItem, short_items};
 
+use crate::device::sysfs::Directory;
+use crate::device::udev::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{HidName, Modalias};
-use crate::sysfs::Directory;
 use crate::system::System;
 use crate::text::Printable;
-use crate::udev::Record;
 
 /// A HID device: one interface of a USB device, one Bluetooth HID device, one I2C device.
 #[derive(Clone, Debug)]

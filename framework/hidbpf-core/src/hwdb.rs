@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-use crate::catalog::Catalog;
 use crate::config::{Config, Key};
+use crate::driver::catalog::Catalog;
+use crate::driver::object::DriverObject;
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::keymap::Keymap;
+use crate::manifest::keymap::Keymap;
+use crate::manifest::options::Value;
 use crate::manifest::{IdsFrom, Manifest, Match};
 use crate::names::DriverName;
-use crate::object::DriverObject;
-use crate::options::Value;
 use crate::system::System;
 
 /// The prefix of a modalias when the udev rules look it up.

@@ -3,6 +3,9 @@
 //! The generation is read from the kernel's BTF, never from its version number, because distributions backport
 //! features.
 
+pub mod refusal;
+pub mod running;
+
 use rustix::thread::CapabilitySet;
 
 use crate::error::{Error, ErrorKind, Result};

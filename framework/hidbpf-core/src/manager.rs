@@ -3,6 +3,7 @@
 //! Each operation holds the device's lock, keeps the state file correct and leaves nothing half done.
 
 mod add;
+pub mod apply;
 mod detach;
 mod facts;
 mod locked_device;
@@ -11,6 +12,7 @@ mod original;
 mod release;
 mod report;
 mod resume;
+pub mod set_options;
 mod status;
 
 use std::cell::OnceCell;
@@ -18,19 +20,19 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::catalog::Catalog;
+use crate::attach::original::is_hooked;
+use crate::attach::pins;
 use crate::config::Config;
 use crate::device::Device;
+use crate::device::exclusion::Exclusion;
+use crate::driver::catalog::Catalog;
+use crate::driver::matching::Verdict;
+use crate::driver::object::DriverObject;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::kernel::{self, Generation};
-use crate::loader::Loader;
-use crate::matching::Verdict;
+use crate::load::loader::Loader;
 use crate::names::DriverName;
-use crate::object::DriverObject;
-use crate::original::is_hooked;
-use crate::pins;
 use crate::policy::{Asked, Decision};
 use crate::state::{DeviceLock, DeviceState};
 use crate::system::System;

@@ -3,22 +3,31 @@
 //! The build reads the manifest from a driver's folder. All other code reads it from the section [`SECTION`] of the
 //! built object. Unknown keys are errors. Each error names the file, line and column, and the expected value.
 
+pub mod curve;
+pub mod exports;
+pub mod fields;
+pub mod keymap;
+pub mod machine;
+pub mod maps;
+pub mod options;
+pub mod order;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hidbpf_descriptor::{HexBytes, MAX_DESCRIPTOR, hex_digits};
 use serde::{Deserialize, Serialize};
 
-use crate::exports::Export;
-use crate::fields::DriverField;
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::keymap::Keymap;
-use crate::machine::MachineRule;
-use crate::maps::DriverMap;
+use crate::manifest::exports::Export;
+use crate::manifest::fields::DriverField;
+use crate::manifest::keymap::Keymap;
+use crate::manifest::machine::MachineRule;
+use crate::manifest::maps::DriverMap;
+use crate::manifest::options::{DriverOption, Type};
+use crate::manifest::order::Order;
 use crate::mode_switch::declaration::ModeSwitch;
 use crate::names::DriverName;
-use crate::options::{DriverOption, Type};
-use crate::order::Order;
 
 /// The ELF section of an object that holds its manifest. It is not allocated, and libbpf ignores it.
 pub const SECTION: &str = ".hidbpf.manifest";
@@ -135,7 +144,7 @@ pub enum Status {
     Testing,
     /// Demonstrates how to write a driver. Attached only at the user's request.
     Example,
-    /// Unknown: the object was not made for hidbpf. See [`crate::foreign`]. No `driver.toml` can say it.
+    /// Unknown: the object was not made for hidbpf. See [`crate::driver::foreign`]. No `driver.toml` can say it.
     #[serde(skip_deserializing)]
     Foreign,
 }
@@ -361,7 +370,7 @@ pub struct Embedded {
     pub name: DriverName,
     /// The checksum of the object's sections, with zeros in place of itself.
     ///
-    /// It reveals a damaged object before the kernel reads it. See [`crate::object::write_fingerprint`].
+    /// It reveals a damaged object before the kernel reads it. See [`crate::driver::object::write_fingerprint`].
     #[serde(rename = "seal")]
     pub fingerprint: Fingerprint,
     /// The manifest.

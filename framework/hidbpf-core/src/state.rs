@@ -7,7 +7,9 @@
 //! Packages are upgraded and downgraded while drivers are attached. So unknown fields are ignored. From a file of
 //! another version, or a damaged one, every usable field is kept (`state/salvage.rs`).
 
+pub mod effect;
 mod salvage;
+pub(crate) mod settled;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,18 +24,17 @@ use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::effect::DescriptorEffect;
+use crate::driver::object::Hook;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exports::Exported;
 use crate::files::{Durability, failed_to_write, in_dir, remove_if_there, write_whole};
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
-use crate::loader::LoaderKind;
+use crate::load::loader::LoaderKind;
 use crate::manifest::Fingerprint;
+use crate::manifest::exports::Exported;
+use crate::manifest::options::Values;
 use crate::names::DriverName;
-use crate::object::Hook;
-use crate::options::Values;
-use crate::settled;
+use crate::state::effect::DescriptorEffect;
 use crate::sys;
 use crate::system::System;
 use crate::text::Hex;
@@ -106,7 +107,7 @@ pub struct DriverState {
     pub driver: DriverName,
     /// The object that it was loaded from.
     pub object: PathBuf,
-    /// The checksum of that object: [`crate::object::DriverObject::fingerprint`].
+    /// The checksum of that object: [`crate::driver::object::DriverObject::fingerprint`].
     #[serde(default, rename = "seal")]
     pub fingerprint: Option<Fingerprint>,
     /// The kernel interface that it was attached with.

@@ -117,7 +117,7 @@ impl System {
         self.answers_dir().join(device.as_str())
     }
 
-    /// Returns the directory of the marks of [`crate::settled`].
+    /// Returns the directory of the marks of [`crate::state::settled`].
     pub(crate) fn settled_marks(&self) -> PathBuf {
         self.run.join("settled")
     }
@@ -146,7 +146,7 @@ impl System {
 
     /// Returns the paths of a driver's objects, in the first directory that has the name.
     ///
-    /// Only a foreign driver has several, one for each of its versions, the newest first: [`crate::foreign`].
+    /// Only a foreign driver has several, one for each of its versions, the newest first: [`crate::driver::foreign`].
     pub fn find_objects(&self, name: &DriverName) -> Vec<PathBuf> {
         let is_missing =
             |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use hidbpf_core::manifest::Manifest;
-use hidbpf_core::options::{DriverOption, Type};
+use hidbpf_core::manifest::options::{DriverOption, Type};
 use hidbpf_prelink::driver::PROPERTY_SIZE;
 use toml::Spanned;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use hidbpf_core::driver::object::{FIXUP_RECORD, SOURCE_ROOT};
 use hidbpf_core::manifest::Manifest;
-use hidbpf_core::object::{FIXUP_RECORD, SOURCE_ROOT};
-use hidbpf_core::options::{self, DriverOption, Type};
+use hidbpf_core::manifest::options::{self, DriverOption, Type};
 use hidbpf_prelink::driver::{PROPERTY_PREFIX, PROPERTY_SIZE, RULE};
 use hidbpf_prelink::hook::HOOKS;
 use hidbpf_prelink::section::{self, OPS_MAP, READ_ONLY_DATA};

@@ -35,8 +35,8 @@ mod value;
 
 use std::path::Path;
 
+use hidbpf_core::manifest::options::Type;
 use hidbpf_core::manifest::{Manifest, ManifestError};
-use hidbpf_core::options::Type;
 
 pub use language::Declaration;
 pub use recorded::Recorded;

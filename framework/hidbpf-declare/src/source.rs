@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use hidbpf_core::manifest::options::Type;
 use hidbpf_core::manifest::{Manifest, position};
-use hidbpf_core::options::Type;
 use toml::Spanned;
 
 use crate::address::{Field, Place, Words};

@@ -13,11 +13,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use hidbpf_core::error::{Error, ErrorKind};
-use hidbpf_core::fast::Fast;
 use hidbpf_core::hwdb;
-use hidbpf_core::id_cache;
 use hidbpf_core::ids::HidName;
 use hidbpf_core::kernel::{self, Generation};
+use hidbpf_core::load::fast::Fast;
+use hidbpf_core::load::id_cache;
 use hidbpf_core::manager::{AddReport, Event, Manager, SetUpReport, tell};
 use hidbpf_core::names::DriverName;
 use hidbpf_core::system::System;

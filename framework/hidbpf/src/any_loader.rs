@@ -7,8 +7,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hidbpf_core::fast::{Fast, FastLoaded};
-use hidbpf_core::id_cache;
+use hidbpf_core::load::fast::{Fast, FastLoaded};
+use hidbpf_core::load::id_cache;
 use hidbpf_prelink::driver::FixupRecord;
 
 use crate::device::Device;

@@ -1,4 +1,4 @@
-//! The three descriptors of a device: original, fixed and current. `hidbpf_core::original` describes where the kernel
+//! The three descriptors of a device: original, fixed and current. `hidbpf_core::attach::original` describes where the kernel
 //! keeps them.
 
 use std::fmt;

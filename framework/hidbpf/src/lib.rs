@@ -49,7 +49,7 @@ pub mod kernel {
 
     pub use hidbpf_core::kernel::*;
 
-    pub use hidbpf_core::running::detect;
+    pub use hidbpf_core::kernel::running::detect;
 }
 
 pub mod manager {
@@ -63,11 +63,16 @@ pub mod manager {
     pub type Manager<'a> = hidbpf_core::manager::Manager<'a, crate::any_loader::AnyLoader>;
 }
 
+use hidbpf_core::kernel::running;
 pub use hidbpf_descriptor as descriptor;
 
-use hidbpf_core::running;
-pub use hidbpf_core::{
-    apply, attach, catalog, config, curve, device, effect, error, exclusion, exports, fast, fields, files, foreign,
-    hwdb, ids, keymap, machine, manifest, maps, matching, mode_switch, names, object, ops, options, order, original,
-    pins, policy, refusal, resolve, set_options, setup, state, system, text,
-};
+pub use hidbpf_core::attach::{self, original, pins, setup};
+pub use hidbpf_core::config::{self, resolve};
+pub use hidbpf_core::device::{self, exclusion};
+pub use hidbpf_core::driver::{catalog, foreign, matching, object};
+pub use hidbpf_core::kernel::refusal;
+pub use hidbpf_core::load::{fast, ops};
+pub use hidbpf_core::manager::{apply, set_options};
+pub use hidbpf_core::manifest::{self, curve, exports, fields, keymap, machine, maps, options, order};
+pub use hidbpf_core::state::{self, effect};
+pub use hidbpf_core::{error, files, hwdb, ids, mode_switch, names, policy, system, text};

@@ -30,9 +30,11 @@ use crate::refusal::{self, Refusal};
 use crate::system::System;
 use crate::{libbpf, running, sys, verifier};
 
-use hidbpf_core::loader::{KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor, probe_answer, probe_args, settings};
+use hidbpf_core::load::loader::{
+    KEPT_SECTIONS, Setting, copy_descriptor, no_descriptor, probe_answer, probe_args, settings,
+};
 
-pub use hidbpf_core::loader::{AttachedLink, Loaded, Loader, LoaderKind, Part, Steps, StoredDescriptor};
+pub use hidbpf_core::load::loader::{AttachedLink, Loaded, Loader, LoaderKind, Part, Steps, StoredDescriptor};
 
 /// libbpf, which parses an object and the kernel's BTF on each load.
 #[derive(Clone, Debug)]

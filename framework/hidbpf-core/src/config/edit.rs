@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::{ChangeLock, Config, DIRECTORY, DeviceRule, Entry, FILE, Key, OWN_FILE, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Durability, write_whole};
+use crate::manifest::options::Value;
 use crate::names::DriverName;
-use crate::options::Value;
 use crate::system::System;
 
 /// A change of one entry in [`OWN_FILE`].
@@ -195,7 +195,7 @@ mod tests {
     use super::super::tests::{MAIN, MOUSE, device, driver, system};
     use super::*;
     use crate::config::Enablement;
-    use crate::curve::Curve;
+    use crate::manifest::curve::Curve;
 
     #[test]
     fn what_is_written_says_what_was_read_where_a_thing_was_said_twice() {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{AddReport, Manager, Query};
-use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::device::exclusion::Exclusion;
+use crate::driver::catalog::Catalog;
+use crate::driver::object::DriverObject;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exclusion::Exclusion;
 use crate::ids::HidName;
-use crate::loader::Loader;
+use crate::load::loader::Loader;
 use crate::names::DriverName;
-use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
 
 /// The event of a device, as in udev's `ACTION`.

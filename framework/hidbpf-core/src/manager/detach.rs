@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use super::report::COMEBACK_LIMIT;
 use super::{Comeback, LockedDevice, Manager, UnloadReport};
+use crate::attach::pins;
 use crate::device::Device;
-use crate::effect::DescriptorEffect;
+use crate::device::uevents::{Rebound, Uevents};
+use crate::driver::object::Hook;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::ids::HidName;
-use crate::loader::Loader;
+use crate::load::loader::Loader;
 use crate::names::DriverName;
-use crate::object::Hook;
-use crate::pins;
+use crate::state::effect::DescriptorEffect;
 use crate::state::{DeviceLock, DeviceState};
-use crate::uevents::{Rebound, Uevents};
 use crate::usb;
 
 impl<L: Loader> Manager<'_, L> {

@@ -2,16 +2,16 @@
 
 use crate::config::Config;
 use crate::device::Device;
+use crate::device::exclusion::Exclusion;
+use crate::driver::matching::{Lack, Verdict};
+use crate::driver::object::{DriverObject, Hook};
+use crate::driver::versions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exclusion::Exclusion;
 use crate::kernel::Generation;
-use crate::loader::Loader;
-use crate::matching::{Lack, Verdict};
+use crate::load::loader::Loader;
 use crate::names::DriverName;
-use crate::object::{DriverObject, Hook};
 use crate::policy::{Asked, Decision, DeviceFacts, DriverFacts, Reason, Standing, decide};
 use crate::state::DeviceState;
-use crate::versions;
 
 /// The sources of facts that all devices share, and the occasion of the query.
 pub(crate) struct Query<'a> {

@@ -7,24 +7,24 @@ use hidbpf_prelink::driver::{NO_RULE, RULE};
 
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
+use crate::attach::pins;
+use crate::attach::shared::{self, PhysicalLock};
 use crate::attach::{Fixup, Plan};
 use crate::config::Config;
+use crate::config::resolve;
 use crate::device::Device;
-use crate::effect::DescriptorEffect;
+use crate::driver::object::{DriverObject, Hook};
+use crate::driver::versions;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::fields;
 use crate::kernel::Generation;
-use crate::loader::Loader;
+use crate::load::loader::Loader;
+use crate::manifest::fields;
 use crate::names::DriverName;
-use crate::object::{DriverObject, Hook};
-use crate::pins;
 use crate::policy::{Asked, Decision, Reason, decide};
-use crate::resolve;
-use crate::settled;
-use crate::shared::{self, PhysicalLock};
+use crate::state::effect::DescriptorEffect;
+use crate::state::settled;
 use crate::state::{DeviceLock, DeviceState, DriverState, RecordedFailure, StateWritten};
 use crate::system::System;
-use crate::versions;
 
 /// A device whose lock is held, with its state.
 pub(crate) struct LockedDevice<'a, L> {

@@ -1,15 +1,15 @@
 //! Devices as they were before drivers were attached.
 
 use super::Manager;
+use crate::attach::original::is_hooked;
+use crate::attach::pins;
 use crate::device::Device;
+use crate::driver::matching::Verdict;
+use crate::driver::object::DriverObject;
+use crate::driver::versions;
 use crate::error::{ErrorKind, Result};
-use crate::loader::Loader;
-use crate::matching::Verdict;
-use crate::object::DriverObject;
-use crate::original::is_hooked;
-use crate::pins;
+use crate::load::loader::Loader;
 use crate::state::DeviceState;
-use crate::versions;
 
 impl<L: Loader> Manager<'_, L> {
     /// Returns a device as it was before drivers were attached.

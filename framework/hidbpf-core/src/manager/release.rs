@@ -6,12 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Manager, Wait};
+use crate::attach::pins;
+use crate::device::exclusion::{udev_hid_bpf, udev_hid_bpf_pins};
+use crate::device::uevents::Uevents;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exclusion::{udev_hid_bpf, udev_hid_bpf_pins};
 use crate::ids::HidName;
-use crate::loader::Loader;
-use crate::pins;
-use crate::uevents::Uevents;
+use crate::load::loader::Loader;
 
 impl<L: Loader> Manager<'_, L> {
     /// Detaches what udev-hid-bpf has attached to a device, and waits until the kernel has bound the device again.

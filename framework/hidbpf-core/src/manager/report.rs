@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::effect::DescriptorEffect;
+use crate::driver::object::Hook;
 use crate::error::Error;
 use crate::ids::HidName;
 use crate::kernel::Generation;
 use crate::names::DriverName;
-use crate::object::Hook;
+use crate::state::effect::DescriptorEffect;
 
 /// A driver that was attached to a device.
 #[derive(Clone, Debug, Serialize)]

@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use hidbpf_prelink::driver::SETUP_PROGRAM;
 
 use super::{Manager, SetUpReport};
+use crate::attach::pins;
+use crate::attach::setup;
 use crate::error::{ErrorKind, Result};
 use crate::ids::HidName;
-use crate::loader::Loader;
-use crate::pins;
-use crate::setup;
+use crate::load::loader::Loader;
 
 impl<L: Loader> Manager<'_, L> {
     /// Runs the setup of the drivers on a device again.

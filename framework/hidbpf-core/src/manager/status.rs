@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use super::Manager;
 use super::facts::{Query, decide_on};
-use crate::catalog::Catalog;
+use crate::attach::pins;
 use crate::config::Config;
 use crate::device::Device;
-use crate::effect::DescriptorEffect;
+use crate::device::exclusion::Exclusion;
+use crate::driver::catalog::Catalog;
+use crate::driver::object::Hook;
 use crate::error::{ErrorKind, Result};
-use crate::exclusion::Exclusion;
 use crate::ids::HidName;
 use crate::kernel::Generation;
-use crate::loader::{Loader, LoaderKind, StoredDescriptor};
+use crate::load::loader::{Loader, LoaderKind, StoredDescriptor};
 use crate::names::DriverName;
-use crate::object::Hook;
-use crate::pins;
 use crate::policy::{Asked, Decision};
+use crate::state::effect::DescriptorEffect;
 use crate::state::{DeviceState, DriverState, RecordedFailure, SwitchState};
 
 /// The status of a device that hidbpf manages.

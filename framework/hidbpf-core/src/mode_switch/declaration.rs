@@ -3,8 +3,8 @@
 use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
-use crate::exports::check_property;
 use crate::ids::VendorId;
+use crate::manifest::exports::check_property;
 use crate::mode_switch::hazards;
 use crate::text::Printable;
 

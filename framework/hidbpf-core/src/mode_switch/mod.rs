@@ -6,7 +6,7 @@
 //! ([`exchange`]) through the node of the USB device, before it judges the match rules about udev properties. The answers
 //! become udev properties.
 //!
-//! A mode switch is not a [setup](crate::setup): the setup is a BPF program of the driver, sends reports to one HID
+//! A mode switch is not a [setup](crate::attach::setup): the setup is a BPF program of the driver, sends reports to one HID
 //! device, and runs after the driver is attached. A BPF program can't read string descriptors.
 
 pub mod answer;

@@ -10,8 +10,8 @@ mod tests;
 pub use reason::Reason;
 
 use crate::config::Enablement;
-use crate::exclusion::Exclusion;
-use crate::matching::{Lack, Verdict};
+use crate::device::exclusion::Exclusion;
+use crate::driver::matching::{Lack, Verdict};
 use crate::names::DriverName;
 use crate::state::RecordedFailure;
 

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use crate::config::{Problem, Source};
+use crate::device::exclusion::Exclusion;
+use crate::driver::matching::{Lack, Miss};
 use crate::error::{Error, ErrorKind};
-use crate::exclusion::Exclusion;
 use crate::ids::HidName;
-use crate::matching::{Lack, Miss};
 use crate::names::DriverName;
 
 /// Why nothing is attached.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::config::{Config, Problem, Source};
+use crate::driver::matching::Miss;
 use crate::ids::HidName;
-use crate::matching::Miss;
 
 static SOURCE: LazyLock<Source> = LazyLock::new(|| Source { path: "/etc/hidbpf/hidbpf.toml".into(), line: 5 });
 static PROBLEM: LazyLock<Problem> =

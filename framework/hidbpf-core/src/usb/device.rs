@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use hidbpf_descriptor::{ReportType, report_size};
 
 use crate::device::Device;
+use crate::device::sysfs;
 use crate::ids::{HidName, ProductId, VendorId};
 use crate::mode_switch::exchange::{Sent, Wire};
 use crate::sys;
-use crate::sysfs;
 use crate::system::System;
 
 /// A USB device.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use crate::fast::CacheUpdate;
 use crate::files::{Durability, failed_to_write, in_dir, remove_if_there, write_whole};
+use crate::load::fast::CacheUpdate;
 use crate::system::System;
 
 /// A limit above the size of a valid file, in bytes.

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::attach::pins::PinnedOptions;
 use crate::config::Config;
+use crate::config::resolve::{self, Resolved};
 use crate::device::Device;
+use crate::driver::object::DriverObject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::kernel::Generation;
-use crate::loader::Loader;
+use crate::load::loader::Loader;
 use crate::manager::{LockedDevice, Manager};
+use crate::manifest::options::{Value, Values};
 use crate::names::DriverName;
-use crate::object::DriverObject;
-use crate::options::{Value, Values};
-use crate::pins::PinnedOptions;
-use crate::resolve::{self, Resolved};
 use crate::state::DeviceState;
 
 /// How the options of a driver were set.

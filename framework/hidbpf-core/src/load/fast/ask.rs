@@ -15,7 +15,7 @@ use hidbpf_prelink::hook::HOOKS;
 use hidbpf_prelink::{Instruction, MapAttributes};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use crate::running::{ResolvedMember, ResolvedOps};
+use crate::kernel::running::{ResolvedMember, ResolvedOps};
 use crate::sys::{self, Map, ProgramSpec, Role};
 
 /// The first version of Linux that sorts its types.

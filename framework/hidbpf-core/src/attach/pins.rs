@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exports::Exported;
 use crate::ids::HidName;
-use crate::loader::{AttachedLink, KEPT_SECTIONS};
-use crate::maps::DriverMap;
+use crate::load::loader::{AttachedLink, KEPT_SECTIONS};
+use crate::manifest::exports::Exported;
+use crate::manifest::maps::DriverMap;
+use crate::manifest::options;
 use crate::names::DriverName;
-use crate::options;
 use crate::sys;
 use crate::system::System;
 

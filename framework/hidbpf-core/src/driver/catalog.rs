@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::driver::object::DriverObject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{DriverName, OBJECT_SUFFIX};
-use crate::object::DriverObject;
 use crate::system::System;
 use crate::text::Printable;
 

@@ -15,10 +15,10 @@ use hidbpf_prelink::struct_ops;
 use object::{Object as _, ObjectSection as _};
 
 use crate::ids::{Bus, Group, ProductId, VendorId};
-use crate::keymap::Keymap;
+use crate::manifest::keymap::Keymap;
+use crate::manifest::order::Order;
 use crate::manifest::{Declared, Kind, Manifest, Match, Status};
 use crate::names::{FIRST_STEP_SUFFIX, ForeignName};
-use crate::order::Order;
 
 /// The origin of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

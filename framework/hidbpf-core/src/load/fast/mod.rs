@@ -28,19 +28,19 @@ use hidbpf_prelink::{Instruction, MEMBERS, Member, Prelinked, Program, Reference
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::device::Device;
+use crate::driver::foreign;
+use crate::driver::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
 use crate::error::{Error, ErrorKind, Result as CoreResult, Step};
-use crate::foreign;
 use crate::ids::HidId;
 use crate::kernel::Generation;
-use crate::loader::{self, AttachedLink, Loaded, Loader, LoaderKind, Part, Setting, Steps, StoredDescriptor};
-use crate::object::{FIXUP_RECORD, Hook, ObjectFile, SectionRole, section_role};
-use crate::ops::OpsMap;
-use crate::order::Order;
-use crate::refusal::{self, Refusal};
+use crate::kernel::refusal::{self, Refusal};
+use crate::load::loader::{self, AttachedLink, Loaded, Loader, LoaderKind, Part, Setting, Steps, StoredDescriptor};
+use crate::load::ops::OpsMap;
+use crate::manifest::order::Order;
 use crate::sys::{self, Map, ProgramSpec, Role};
 use crate::system::System;
 
-pub use crate::running::{ResolvedMember, ResolvedOps};
+pub use crate::kernel::running::{ResolvedMember, ResolvedOps};
 use ids::is_sane;
 pub use ids::{KernelIdentity, ResolvedIds};
 use resolve::Origin;

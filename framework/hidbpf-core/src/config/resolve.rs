@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::config::{Config, Key, Source};
 use crate::device::Device;
-use crate::object::DriverObject;
-use crate::options::{DriverOption, Value, Values};
+use crate::driver::object::DriverObject;
+use crate::manifest::options::{DriverOption, Value, Values};
 use crate::text::Printable;
 
 /// The origin of an option's value.

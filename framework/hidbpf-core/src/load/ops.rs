@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::driver::object::Hook;
 use crate::ids::HidId;
-use crate::object::Hook;
-use crate::order::Order;
-use crate::running::ResolvedOps;
+use crate::kernel::running::ResolvedOps;
+use crate::manifest::order::Order;
 use crate::sys::Map;
 
 /// A map that holds programs for a device. It has no effect until it is attached.

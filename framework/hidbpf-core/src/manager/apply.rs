@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::device::Device;
+use crate::device::exclusion::Exclusion;
+use crate::driver::catalog::Catalog;
+use crate::driver::object::DriverObject;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exclusion::Exclusion;
 use crate::ids::HidName;
-use crate::loader::Loader;
+use crate::load::loader::Loader;
+use crate::manager::set_options::{OptionUpdate, SetReport};
 use crate::manager::{LoadReport, Manager, Query, UnloadReport, Wait};
 use crate::names::DriverName;
-use crate::object::DriverObject;
 use crate::policy::{Asked, Decision, Reason};
-use crate::set_options::{OptionUpdate, SetReport};
 
 /// The changes that were made to the devices.
 #[derive(Debug, Default, Serialize)]

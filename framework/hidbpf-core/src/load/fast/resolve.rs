@@ -12,12 +12,12 @@ use hidbpf_prelink::kernel_types::{KernelTypes, Names};
 use super::ask::{Questions, is_fast};
 use super::ids::{is_near, is_sane};
 use super::{LoadFailure, ResolvedIds};
-use crate::running::{HID_BPF, KernelBtf, ResolvedMember, ResolvedOps};
+use crate::kernel::running::{HID_BPF, KernelBtf, ResolvedMember, ResolvedOps};
 
 /// Where ids and offsets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The file of [`crate::id_cache`].
+    /// The file of [`crate::load::id_cache`].
     File,
     /// The kernel's answers to a program ([`super::ask`]). Only a kernel of the second generation is asked.
     Answers,

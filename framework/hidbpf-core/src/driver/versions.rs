@@ -3,10 +3,10 @@
 //! Each version has match rules and hooks of its own: a newer one may name more devices, or other ones.
 
 use crate::device::Device;
+use crate::driver::matching::{Verdict, judge};
+use crate::driver::object::DriverObject;
 use crate::error::Result;
 use crate::kernel::Generation;
-use crate::matching::{Verdict, judge};
-use crate::object::DriverObject;
 
 /// Returns the newest version that is for a device, with the result of matching it.
 ///

@@ -15,14 +15,14 @@ use hidbpf_prelink::{Checksum, NotPrelinked, Prelinked, Unusable, match_table};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::driver::foreign::{self, Origin};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exports::{self, Export, Exported};
-use crate::foreign::{self, Origin};
 use crate::kernel::Generation;
+use crate::manifest::exports::{self, Export, Exported};
+use crate::manifest::options;
+use crate::manifest::order::Order;
 use crate::manifest::{self, Digest, Embedded, Fingerprint, Manifest, Requirement};
 use crate::names::{DriverName, ForeignName};
-use crate::options;
-use crate::order::Order;
 use crate::trusted;
 
 pub use hidbpf_prelink::driver::{FIXUP_RECORD, IDS, PROPERTY_PREFIX, SOURCE_ROOT};

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::sysfs::{self, Directory};
+use crate::device::sysfs::{self, Directory};
 
 /// Prefixes of the properties that only rules set: those of hidbpf and of udev-hid-bpf.
 const SET_BY_RULES: [&str; 2] = ["HIDBPF", "HID_BPF_"];

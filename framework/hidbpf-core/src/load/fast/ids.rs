@@ -10,9 +10,9 @@ use hidbpf_prelink::{Checksum, Hook, Kfunc, MEMBERS};
 use xxhash_rust::xxh3::xxh3_128;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use crate::device::sysfs;
 use crate::kernel::Generation;
-use crate::running::{ResolvedMember, ResolvedOps};
-use crate::sysfs;
+use crate::kernel::running::{ResolvedMember, ResolvedOps};
 use crate::system::System;
 
 /// The kernel and boot that ids belong to, with the size of its type information.

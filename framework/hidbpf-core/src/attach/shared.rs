@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 use hidbpf_prelink::section::SHARED_DATA;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::attach::pins::{self, pin_name};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::names::DriverName;
-use crate::pins::{self, pin_name};
 use crate::state::{ByteLock, DeviceState};
 use crate::sys;
 use crate::system::System;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use crate::device::Device;
+use crate::device::sysfs;
 use crate::ids::HidName;
-use crate::sysfs;
 use crate::system::System;
 use crate::text::Printable;
 

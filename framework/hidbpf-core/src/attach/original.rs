@@ -10,18 +10,18 @@
 
 use hidbpf_descriptor::invalid;
 
+use crate::attach::pins::Pinned;
 use crate::device::Device;
+use crate::device::exclusion;
+use crate::driver::matching::{Lack, Verdict};
+use crate::driver::object::DriverObject;
+use crate::driver::versions;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::exclusion;
 use crate::ids::{HidName, Modalias};
 use crate::kernel::Generation;
-use crate::loader::{Loader, StoredDescriptor};
-use crate::matching::{Lack, Verdict};
-use crate::object::DriverObject;
-use crate::pins::Pinned;
+use crate::load::loader::{Loader, StoredDescriptor};
 use crate::state::DeviceState;
 use crate::system::System;
-use crate::versions;
 
 /// Kernel drivers that use a descriptor unchanged, each with the devices for which it does not.
 ///

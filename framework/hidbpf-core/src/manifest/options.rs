@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::{Curve, Shape};
+use crate::manifest::curve::{Curve, Shape};
 use crate::names::is_name;
 use crate::text::Printable;
 

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::device::Device;
+use crate::driver::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exports;
 use crate::ids::HidId;
 use crate::kernel::Generation;
+use crate::manifest::exports;
+use crate::manifest::options;
 use crate::names::FIRST_STEP_SUFFIX;
-use crate::object::{Global, Hook, IDS, ObjectFile, PROPERTY_PREFIX};
-use crate::options;
 use crate::system::System;
 
 /// The loader that brought a driver's programs into the kernel.

@@ -11,7 +11,7 @@ use hidbpf_prelink::driver::SetupArgs;
 use hidbpf_prelink::not_set_up::NotSetUp;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::awake::Awake;
+use crate::device::awake::Awake;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::HidName;
 use crate::names::DriverName;
