@@ -85,8 +85,11 @@ pub struct SwitchState {
     pub driver: DriverName,
     /// The answers, by udev property.
     pub answers: BTreeMap<String, String>,
-    /// Why the switch failed, if it did.
+    /// Why the switch failed or was undone, if it was.
     pub problem: Option<SwitchProblem>,
+    /// Whether the device was put back in the mode in which it starts. Then the answers are not udev properties.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
 }
 
 /// Why a mode switch failed.
@@ -310,7 +313,8 @@ impl DeviceState {
 
     /// Returns the answers of its mode switches, by udev property.
     pub fn answers(&self) -> BTreeMap<String, String> {
-        self.mode_switches.iter().flat_map(|switch| switch.answers.clone()).collect()
+        let lasting = self.mode_switches.iter().filter(|switch| !switch.undone);
+        lasting.flat_map(|switch| switch.answers.clone()).collect()
     }
 
     /// Records what a driver's mode switch has brought. Returns whether that is new.

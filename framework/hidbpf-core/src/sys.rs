@@ -109,7 +109,7 @@ const fn read_write(kind: u8, number: u8, size: usize) -> u32 {
 
 /// Reads a string descriptor in US English from the USB device of a node, into `answer`. Returns its size in bytes.
 ///
-/// It is the only request to USB devices that this crate can make.
+/// It is the only request to USB devices that this crate can make, besides [`usb_reset`].
 ///
 /// # Errors
 /// As for USBDEVFS_CONTROL (Documentation/driver-api/usb/usb.rst): EPIPE if the device refuses, ETIMEDOUT, ENODEV.
@@ -132,6 +132,20 @@ pub(crate) fn usb_string(node: BorrowedFd<'_>, index: u8, timeout: Duration, ans
     // SAFETY: the kernel writes at most `length` bytes to `data`, which outlives the call, as the struct does.
     match unsafe { libc::ioctl(node.as_raw_fd(), libc::Ioctl::from(CONTROL), &raw mut transfer) } {
         size @ 0.. => Ok(size as usize),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Resets the USB device of a node. The kernel then configures it as before, and its HID devices stay.
+///
+/// # Errors
+/// As for USBDEVFS_RESET (Documentation/driver-api/usb/usb.rst).
+pub(crate) fn usb_reset(node: BorrowedFd<'_>) -> io::Result<()> {
+    /// `_IO('U', 20)`
+    const RESET: u32 = (b'U' as u32) << 8 | 20;
+    // SAFETY: the request has no argument.
+    match unsafe { libc::ioctl(node.as_raw_fd(), libc::Ioctl::from(RESET)) } {
+        0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }

@@ -110,6 +110,11 @@ impl Request {
         (self.kind == TO_HOST && self.request == GET_DESCRIPTOR && kind == STRING).then_some(index)
     }
 
+    /// Returns true if it configures the device, as the kernel does when it is plugged in and after a reset.
+    pub fn sets_configuration(&self) -> bool {
+        self.kind == 0 && self.request == SET_CONFIGURATION && self.value != 0
+    }
+
     /// Returns true if it gets or sets a report.
     pub fn is_for_report(&self) -> bool {
         self.report().is_some()

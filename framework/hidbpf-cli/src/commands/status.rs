@@ -47,13 +47,16 @@ impl fmt::Display for Lines<'_> {
                     writeln!(f, "    gives it the udev property {property}={value}")?;
                 }
             }
-            for SwitchState { driver, answers, problem } in &device.mode_switches {
+            for SwitchState { driver, answers, problem, undone } in &device.mode_switches {
                 let told: Vec<String> =
                     answers.iter().map(|(name, value)| format!("{name}={}", Printable(value))).collect();
                 match problem {
                     None => writeln!(f, "  {driver}: mode switched, {}", told.join(", "))?,
                     Some(problem) => {
                         writeln!(f, "  {driver}: {}\n    {}", Printable(&problem.message), Printable(&problem.hint))?;
+                        if *undone {
+                            writeln!(f, "    it had told {}", told.join(", "))?;
+                        }
                     }
                 }
             }

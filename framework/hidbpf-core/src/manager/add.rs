@@ -130,6 +130,8 @@ impl<L: Loader> Manager<'_, L> {
             }
         }
         if !waits && report.not_fast.is_none() {
+            // Those that were switched and have no rule for what the device has told.
+            drivers.iter().for_each(|driver| locked.switch_back(driver));
             locked.settle();
         }
         Ok(report)

@@ -137,6 +137,14 @@ impl<L: Loader> LockedDevice<'_, L> {
             }
             self.try_attach(generation, oldest, rule)
         });
+        // After these, another loader or a later event tries again, or there is nothing to try.
+        let is_final = |error: &Error| {
+            use ErrorKind::{AlreadyAttached, Gone, NotFast, NotReady};
+            !matches!(error.kind(), AlreadyAttached | Gone | NotFast | NotReady)
+        };
+        if attached.as_ref().is_err_and(is_final) {
+            self.switch_back(driver);
+        }
         attached.map_err(|error| error.during(Step::Prepare).on(&device).of(&driver.name))
     }
 

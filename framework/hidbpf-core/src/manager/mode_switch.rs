@@ -6,6 +6,9 @@
 //!
 //! A mode switch that fails keeps no driver from being attached: the device stays in firmware mode, which the driver may
 //! repair as well. The failure is in the log and in `hidbpf status`.
+//!
+//! A device that was switched and then gets no driver would be silent, because nothing understands its vendor mode.
+//! [`LockedDevice::switch_back`] resets it, and it stays in firmware mode until it is plugged in again.
 
 use super::facts::{Query, decide_on};
 use super::report::tell;
@@ -104,6 +107,7 @@ impl<L: Loader> LockedDevice<'_, L> {
                     taken: [].into(),
                     answers: outcome.answers,
                     problem: outcome.failure.map(|failure| problem(&usb, &failure)),
+                    undone: false,
                 }
             }
         };
@@ -111,14 +115,59 @@ impl<L: Loader> LockedDevice<'_, L> {
         if is_new || !is_taken {
             record.write(self.system)?;
         }
-        let Record { answers, problem, .. } = record;
-        let error = problem.as_ref().filter(|_| is_new).map(SwitchProblem::error);
-        if self.state.note_mode_switch(SwitchState { driver: driver.name.clone(), answers, problem }) {
+        let error = record.problem.as_ref().filter(|_| is_new).map(SwitchProblem::error);
+        self.note_record(record)?;
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Takes over what a record says. If that is new, udev renews the properties.
+    fn note_record(&mut self, record: Record) -> Result<()> {
+        if self.state.note_mode_switch(SwitchState::of(record)) {
             self.write_state()?;
             self.device = self.device.clone().with_answers(self.state.answers());
             self.device.trigger_all(self.system);
         }
-        error.map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// Puts the USB device back in firmware mode, if it was switched for a driver that is not attached.
+    ///
+    /// Only the HID device that the switch was started for decides on that.
+    pub(crate) fn switch_back(&mut self, driver: &DriverObject) {
+        if driver.manifest.mode_switch.is_none() || self.is_pinned(&driver.name) {
+            return;
+        }
+        if let Err(error) = self.try_switch_back(driver) {
+            tell(&error.during(Step::SwitchMode).on(&self.device.name).of(&driver.name));
+        }
+    }
+
+    fn try_switch_back(&mut self, driver: &DriverObject) -> Result<()> {
+        let Some(usb) = UsbDevice::of(&self.device) else { return Ok(()) };
+        let _lock = record::lock(self.system, &usb)?;
+        let known = Record::read(self.system, &usb, &driver.name).filter(|record| {
+            record.place == (usb.bus, usb.number) && record.sent_to == self.device.name && record.problem.is_none()
+        });
+        let Some(record) = known else { return Ok(()) };
+        let reset = usb.open(self.system, &self.device).and_then(|device| device.reset());
+        let problem = match &reset {
+            Ok(()) => SwitchProblem {
+                message: format!(
+                    "the USB device `{}` was put back in firmware mode, because the driver `{}` was not attached",
+                    usb.name, driver.name
+                ),
+                hint: "resolve what kept the driver from it, then unplug the device and plug it in again".to_owned(),
+            },
+            Err(error) => SwitchProblem {
+                message: format!("failed to put the USB device `{}` back in firmware mode: {error}", usb.name),
+                hint: "unplug the device and plug it in again".to_owned(),
+            },
+        };
+        let error = problem.error();
+        let record = Record { problem: Some(problem), undone: true, ..record };
+        record.write(self.system)?;
+        self.note_record(record)?;
+        Err(error)
     }
 
     /// Returns whether a match rule names exactly this model, and holds apart from its rule about properties.
@@ -166,7 +215,8 @@ impl<L: Loader> Manager<'_, L> {
     ///
     /// Returns the errors. A device that is gone is no error.
     pub fn switch_modes_again(&self) -> Vec<Error> {
-        Record::all(self.system).into_iter().filter_map(|record| self.switch_mode_again(record).err()).collect()
+        let lasting = Record::all(self.system).into_iter().filter(|record| !record.undone);
+        lasting.filter_map(|record| self.switch_mode_again(record).err()).collect()
     }
 
     fn switch_mode_again(&self, record: Record) -> Result<()> {
@@ -178,7 +228,7 @@ impl<L: Loader> Manager<'_, L> {
             Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => return Ok(()),
             device => self.unfixed(device.map_err(during)?),
         };
-        let (answers, problem) = {
+        let renewed = {
             let _lock = record::lock(self.system, &usb).map_err(during)?;
             let Outcome { answers, failure } = take_steps(self.system, &record.switch, &usb, &device);
             if !device.is_present() {
@@ -187,23 +237,18 @@ impl<L: Loader> Manager<'_, L> {
             // After a failure the answers from before hold, because the device is the same one.
             let answers = if failure.is_some() { record.answers.clone() } else { answers };
             let problem = failure.map(|failure| problem(&usb, &failure));
-            let renewed = Record { answers: answers.clone(), problem: problem.clone(), ..record.clone() };
+            let renewed = Record { answers, problem, ..record.clone() };
             renewed.write(self.system).map_err(during)?;
-            (answers, problem)
+            renewed
         };
         for hid in record.taken.values() {
             let mut locked = match self.lock_device(hid) {
                 Err(error) if matches!(error.kind(), ErrorKind::NoDevice | ErrorKind::Gone) => continue,
                 locked => locked?,
             };
-            let (driver, answers) = (record.driver.clone(), answers.clone());
-            let state = SwitchState { driver, answers, problem: problem.clone() };
-            if locked.state.note_mode_switch(state) {
-                locked.write_state()?;
-                locked.device.trigger_all(self.system);
-            }
+            locked.note_record(renewed.clone())?;
         }
-        problem.map_or(Ok(()), |problem| Err(during(problem.error())))
+        renewed.problem.map_or(Ok(()), |problem| Err(during(problem.error())))
     }
 }
 
@@ -225,6 +270,13 @@ fn problem(usb: &UsbDevice, failure: &Failure) -> SwitchProblem {
         None => format!("it stays in firmware mode: {again}"),
     };
     SwitchProblem { message: format!("failed to switch the mode of the USB device `{}`: {failure}", usb.name), hint }
+}
+
+impl SwitchState {
+    /// Returns what a record says about each HID device.
+    fn of(Record { driver, answers, problem, undone, .. }: Record) -> SwitchState {
+        SwitchState { driver, answers, problem, undone }
+    }
 }
 
 impl SwitchProblem {

@@ -103,6 +103,14 @@ pub(crate) struct OpenDevice {
 }
 
 impl OpenDevice {
+    /// Resets the device, after which it is in the mode in which it starts.
+    ///
+    /// # Errors
+    /// The device is gone, or does not come back.
+    pub(crate) fn reset(&self) -> io::Result<()> {
+        sys::usb_reset(self.node.as_fd())
+    }
+
     /// Opens the hidraw node. The kernel makes it a moment after sysfs shows a kernel driver.
     fn hidraw(&self) -> io::Result<File> {
         const PATIENCE: Duration = Duration::from_secs(1);

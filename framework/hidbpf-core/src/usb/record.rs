@@ -38,8 +38,11 @@ pub(crate) struct Record {
     pub(crate) taken: BTreeMap<u8, HidName>,
     /// The answers, by udev property.
     pub(crate) answers: BTreeMap<String, String>,
-    /// Why the switch failed, if it did.
+    /// Why the switch failed or was undone, if it was.
     pub(crate) problem: Option<SwitchProblem>,
+    /// Whether the device was put back in the mode in which it starts.
+    #[serde(default)]
+    pub(crate) undone: bool,
 }
 
 impl Record {
@@ -133,6 +136,7 @@ mod tests {
             taken: [(0, pen.clone())].into(),
             answers: BTreeMap::new(),
             problem: None,
+            undone: false,
         };
         assert_eq!(Record::read(&system, &device, &driver), None);
         record.write(&system).unwrap();

@@ -68,6 +68,8 @@ pub const BY_NAME: Fixture = fixture!("bench-by-name");
 pub const SETUP: Fixture = fixture!("bench-setup");
 /// Reads strings of a tablet, as Huion's are switched.
 pub const SWITCH: Fixture = fixture!("bench-switch");
+/// Reads a string of a tablet, and then refuses the tablet.
+pub const SWITCH_REFUSES: Fixture = fixture!("bench-switch-refuses");
 /// Sends a report to a tablet, and reads a string, as UGEE's are switched.
 pub const SWITCH_UGEE: Fixture = fixture!("bench-switch-ugee");
 /// Sends a report that is shorter than declared.

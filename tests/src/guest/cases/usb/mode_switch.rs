@@ -14,7 +14,8 @@ use hidbpf::descriptor::HexBytes;
 use super::faulty::expect_nothing_known;
 use super::tablet;
 use crate::guest::bench::{Bench, write};
-use crate::guest::cases::fixtures::{SWITCH, SWITCH_UGEE};
+use crate::guest::cases::drivers::expect_answers;
+use crate::guest::cases::fixtures::{SWITCH, SWITCH_REFUSES, SWITCH_UGEE};
 use crate::guest::cases::many::Kept;
 use crate::guest::cases::{Case, WITH_HID_BPF, case, recordings};
 use crate::guest::usb::{UsbInterface, UsbPlugged};
@@ -27,11 +28,13 @@ pub const CASES: &[Case] = &[
     case("usb-mode-switch-again", WITH_HID_BPF, again).each_generation(),
     case("usb-mode-switch-refused", WITH_HID_BPF, refused).each_generation(),
     case("usb-mode-switch-vanishes", WITH_HID_BPF, vanishes).each_generation(),
+    case("usb-mode-switch-undone", WITH_HID_BPF, undone).each_generation(),
     case("usb-mode-switch-not-wanted", WITH_HID_BPF, not_wanted).each_generation(),
     case("usb-mode-switch-of-uclogic", WITH_HID_BPF, of_uclogic),
     case("usb-mode-switch-by-a-report", WITH_HID_BPF, by_a_report).each_generation(),
     case("usb-mode-switch-of-two-tablets", WITH_HID_BPF, two_tablets).newest_only(),
-    case("usb-mode-switch-of-ugee-tablets", WITH_HID_BPF, families).each_generation(),
+    case("usb-mode-switch-of-tablets-that-tell", WITH_HID_BPF, families).each_generation(),
+    case("usb-mode-switch-of-tablets-by-row", WITH_HID_BPF, families_by_row).each_generation(),
 ];
 
 const FIRMWARE: &str = "HUION_T21j_221221";
@@ -222,9 +225,12 @@ fn refused(bench: &mut Bench) -> Result<()> {
             };
             check().with_context(|| what)?;
         }
-        // A firmware that no rule knows: it is switched, and left to itself.
-        let tablet = bench.plug_usb(&huion()?.with_string(201, "HUION_X1_000000"))?;
+        // A firmware that no rule knows: it is switched, and switched back.
+        let (mode, behaviour) = with_mode();
+        let tablet = bench.plug_usb_with(&huion()?.with_string(201, "HUION_X1_000000"), &[], behaviour)?;
         expect_firmware_mode(bench, &tablet, &[201, 200], "HUION_FIRMWARE_ID=HUION_X1_000000")?;
+        ensure!(!mode.load(Ordering::Relaxed), "the tablet is in vendor mode, where nothing understands it");
+        expect_udev(tablet.interface(PEN)?, "HUION_FIRMWARE_ID", None)?;
         let pen = tablet.interface(PEN)?.name();
         bench.hidbpf(&["load", SWITCH.name, &pen])?.expect(3)?.says("HUION_T21j_*")?;
         bench.unplug_usb(tablet)?;
@@ -244,6 +250,66 @@ fn refused(bench: &mut Bench) -> Result<()> {
         ensure!(pinned == [SWITCH.name], "the firmware is known, but pinned is {pinned:?}");
         bench.unplug_usb(tablet)?;
         expect_nothing_known(bench)
+    })
+}
+
+/// Returns whether a tablet is in vendor mode, and the behaviour of such a tablet. The string 200 brings it there. When the kernel
+/// configures it, as at the start and after a reset, it is in firmware mode.
+fn with_mode() -> (Arc<AtomicBool>, Box<Behaviour>) {
+    let mode = Arc::new(AtomicBool::new(false));
+    let changed = Arc::clone(&mode);
+    let behaviour = move |request: &Request| {
+        if request.string() == Some(200) {
+            changed.store(true, Ordering::Relaxed);
+        }
+        if request.sets_configuration() {
+            changed.store(false, Ordering::Relaxed);
+        }
+        Answer::Usual
+    };
+    (mode, Box::new(behaviour))
+}
+
+/// The driver can't be attached to a tablet that was switched for it. The tablet is usable in firmware mode, and is not switched again.
+fn undone(bench: &mut Bench) -> Result<()> {
+    SWITCH_REFUSES.installed(bench, |bench| {
+        let before = Kept::now();
+        let (mode, behaviour) = with_mode();
+        let tablet = bench.plug_usb_with(&huion()?, &[], behaviour)?;
+        let expect_back = |bench: &Bench, tablet: &UsbPlugged| -> Result<()> {
+            expect_firmware_mode(bench, tablet, &[200], "was put back in firmware mode, because the driver")?;
+            ensure!(!mode.load(Ordering::Relaxed), "the tablet is in vendor mode, where nothing understands it");
+            expect_udev(tablet.interface(VENDOR)?, "HUION_MAGIC_BYTES", None)
+        };
+        expect_back(bench, &tablet)?;
+        bench.hidbpf(&["status"])?.answers("refused the device")?.answers("it had told HUION_MAGIC_BYTES=13")?;
+        let resets = || {
+            tablet
+                .device
+                .events()
+                .iter()
+                .filter(|event| matches!(event, Event::Request(request) if request.sets_configuration()))
+                .count()
+        };
+        ensure!(resets() == 2, "configured {} times, expected once for the plug and once for the reset", resets());
+        // The pen of firmware mode works after the reset.
+        let pen = tablet.interface(PEN)?;
+        expect_answers(
+            pen,
+            &mut pen.only_node()?,
+            &[("0a c0 00 40 00 40 00 00 00 00", "BTN_TOOL_PEN 1, ABS_X 16384, ABS_Y 16384")],
+        )?;
+        // It stays so, whatever happens.
+        for action in ["add", "change", "bind"] {
+            bench.trigger_path(action, &tablet.interface(VENDOR)?.syspath.clone())?;
+        }
+        bench.hidbpf(&["udev", "resume"])?.expect(0)?;
+        bench.settle()?;
+        expect_back(bench, &tablet)?;
+        ensure!(resets() == 2, "configured {} times", resets());
+        bench.unplug_usb(tablet)?;
+        expect_nothing_known(bench)?;
+        before.expect_no_more()
     })
 }
 
@@ -437,35 +503,80 @@ fn two_tablets(bench: &mut Bench) -> Result<()> {
     })
 }
 
-/// Tablets of a family are plugged in, told apart by what they say, and work. Nothing was done by hand.
+/// Tablets of a family that tell their parameters are plugged in, told apart by what they say, and work. Nothing was done by hand.
 fn families(bench: &mut Bench) -> Result<()> {
-    for (driver, name) in [("ugee-tablets", "deco-pro-medium"), ("ugee-displays", "artist-16-2nd-gen")] {
+    for (driver, name) in [
+        ("ugee-tablets", "deco-pro-medium"),
+        ("ugee-displays", "artist-16-2nd-gen"),
+        ("huion-tablets", "hs610"),
+        ("huion-tablets", "unknown-display"),
+    ] {
         for session in recordings::named(driver, name)? {
             let mut spec = session.usb_spec()?;
-            let parameters = session.property("UGEE_STRING_100").context("the recording has no parameters")?;
+            let (index, property) =
+                if driver == "huion-tablets" { (200, "HUION_MAGIC_BYTES") } else { (100, "UGEE_STRING_100") };
+            let parameters = session.property(property).context("the recording has no parameters")?;
             let HexBytes(bytes) = parameters.parse()?;
-            spec.strings.insert(100, bytes[2..].to_vec());
+            spec.strings.insert(index, bytes[2..].to_vec());
+            let firmware = session.property("HUION_FIRMWARE_ID");
+            spec = firmware.iter().fold(spec, |spec, firmware| spec.with_string(201, firmware));
+            let asked: &[u8] = if firmware.is_some() { &[201, 200] } else { &[100] };
+            let sent = if firmware.is_some() { &[][..] } else { &["02 b0 04"] };
             let check = |bench: &mut Bench| -> Result<()> {
-                let tablet = bench.plug_usb(&spec)?;
-                let interface = tablet.only()?;
-                let told: Vec<String> = interface.device.asked().iter().map(ToString::to_string).collect();
-                ensure!(told.len() == 1 && told[0].starts_with("send output 02 b0 04 00"), "told: {told:?}");
-                ensure!(strings(&tablet) == [100], "asked for the strings {:?}", strings(&tablet));
-                let pinned = interface.pinned_drivers()?;
-                ensure!(pinned == [driver], "pinned: {pinned:?}");
-                interface.expect_property("UGEE_STRING_100", Some(parameters))?;
-                session.expect_fixed(interface)?;
-                bench.unplug_usb(tablet)?;
+                expect_family(bench, driver, &session, &spec, (asked, sent))?;
                 // A tablet that says nothing of itself stays in firmware mode: it is not sent the report.
                 let silent = Spec { strings: [].into(), ..spec.clone() };
                 let tablet = bench.plug_usb(&silent)?;
                 ensure!(tablet.only()?.device.asked().is_empty(), "told: {:?}", tablet.only()?.device.asked());
                 ensure!(tablet.only()?.pinned_drivers()?.is_empty(), "a driver is attached to a silent tablet");
-                bench.hidbpf(&["status"])?.expect(0)?.answers("the step that reads the string 100 failed")?;
+                let says = format!("the step that reads the string {} failed", asked[0]);
+                bench.hidbpf(&["status"])?.expect(0)?.answers(&says)?;
                 bench.unplug_usb(tablet)
             };
             check(bench).with_context(|| format!("{driver}, {name}"))?;
         }
     }
     Ok(())
+}
+
+/// Tablets that tell nothing of themselves are switched by reports, and work by the rows of their drivers.
+fn families_by_row(bench: &mut Bench) -> Result<()> {
+    const VEIKK: [&str; 3] = ["09 01 04", "09 02 02", "09 03 02"];
+    for (driver, name, sent) in [
+        ("parblo-tablets", "intangbo-m", &["02 b0 04"][..]),
+        ("xencelabs-tablets", "medium", &["02 b0 04"]),
+        ("ugee-older-tablets", "artist-15.6", &["02 b0 02"]),
+        ("xppen-gen2-tablets", "deco-pro-xlw", &["02 b0 04"]),
+        ("veikk-tablets", "vk1060", &VEIKK),
+        ("veikk-pen-tablets", "s640", &VEIKK[..1]),
+    ] {
+        for session in recordings::named(driver, name)? {
+            let spec = session.usb_spec()?;
+            expect_family(bench, driver, &session, &spec, (&[], sent)).with_context(|| format!("{driver}, {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Plugs in a tablet, and checks what it was asked for and sent, and that it is as its recording has it.
+fn expect_family(
+    bench: &mut Bench,
+    driver: &str,
+    session: &recordings::Session<'_>,
+    spec: &Spec,
+    (asked, sent): (&[u8], &[&str]),
+) -> Result<()> {
+    let tablet = bench.plug_usb(spec)?;
+    let interface = tablet.only()?;
+    let told: Vec<String> = interface.device.asked().iter().map(ToString::to_string).collect();
+    let is_sent = |(told, sent): (&String, &&str)| told.starts_with(&format!("send output {sent} 00"));
+    ensure!(told.len() == sent.len() && told.iter().zip(sent).all(is_sent), "told: {told:?}, expected {sent:?}");
+    ensure!(strings(&tablet) == asked, "asked for the strings {:?}, expected {asked:?}", strings(&tablet));
+    let pinned = interface.pinned_drivers()?;
+    ensure!(pinned == [driver], "pinned: {pinned:?}");
+    for property in ["UGEE_STRING_100", "HUION_FIRMWARE_ID", "HUION_MAGIC_BYTES"] {
+        interface.expect_property(property, session.property(property))?;
+    }
+    session.expect_fixed(interface)?;
+    bench.unplug_usb(tablet)
 }
