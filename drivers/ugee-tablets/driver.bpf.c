@@ -2,4 +2,4 @@
 #include <hidbpf/ugee-raw.h>
 
 /* ugee-raw.h has everything. The models are rows of driver.toml. */
-UGEE_RAW_MODE(Digitizer);
+UGEE_RAW_MODE();

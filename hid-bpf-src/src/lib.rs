@@ -90,10 +90,13 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/report.h", include_str!("../include/hidbpf/report.h")),
     ("hidbpf/setup.h", include_str!("../include/hidbpf/setup.h")),
     ("hidbpf/shared.h", include_str!("../include/hidbpf/shared.h")),
+    ("hidbpf/tablet.h", include_str!("../include/hidbpf/tablet.h")),
     ("hidbpf/touchpad.h", include_str!("../include/hidbpf/touchpad.h")),
     ("hidbpf/ugee-raw.h", include_str!("../include/hidbpf/ugee-raw.h")),
     ("hidbpf/ugee.h", include_str!("../include/hidbpf/ugee.h")),
     ("hidbpf/usages.h", include_str!("../include/hidbpf/usages.h")),
+    ("hidbpf/values.h", include_str!("../include/hidbpf/values.h")),
+    ("hidbpf/veikk.h", include_str!("../include/hidbpf/veikk.h")),
     ("hidbpf/work.h", include_str!("../include/hidbpf/work.h")),
 ];
 

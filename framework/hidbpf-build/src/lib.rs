@@ -21,6 +21,7 @@ mod options;
 mod place;
 mod recordings;
 mod refused;
+mod rule_values;
 mod scaffold;
 mod stamp;
 mod variables;
@@ -98,6 +99,7 @@ pub fn compile(clang: &Clang, sdk: &Sdk, folder: &Path, output: &Path) -> Result
     if manifest.requires.contains(&Requirement::StructOps) {
         options.push("-DHIDBPF_STRUCT_OPS_ONLY".into());
     }
+    options.extend(rule_values::definition(&manifest));
     let compiled = clang.compile(&clang::Job { source: &folder.join(SOURCE_FILE), include: &include, options })?;
     let mut warnings = compiled.warnings;
     finish(compiled.object, &name, manifest, &object, &mut warnings)?;
@@ -123,6 +125,7 @@ fn finish(
     object::check(&compiled, &manifest).map_err(broken)?;
     options::fill(&mut compiled, &manifest).map_err(broken)?;
     variables::check(&compiled, &manifest).map_err(broken)?;
+    rule_values::check(&compiled, &manifest).map_err(broken)?;
     let section = Embedded::new(name.clone(), manifest)
         .to_section()
         .map_err(|error| broken(format!("its manifest can't be embedded: {error}")))?;

@@ -14,21 +14,28 @@ use hidbpf_build::{Clang, ForeignDriver, compile_foreign, driver_folders, export
 const DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../drivers");
 
 /// The drivers that can't be exported, with the reason.
-const REFUSED: [(&str, &str); 14] = [
+const REFUSED: [(&str, &str); 21] = [
     ("asus-vivobook-s15", "it has a setup"),
     ("huion-h610-pro", "a probe can't check its match rules: they exclude a kernel driver"),
+    ("huion-tablets", "it asks which match rule chose it"),
     ("logitech-mx-master-3b-middle-button", "it has a setup"),
     ("logitech-spacenavigator", "a probe can't check its match rules: they exclude a kernel driver"),
     ("microsoft-surface-dial", "it has options"),
     ("microsoft-surface-dial-haptics", "it has a setup"),
     ("mouse-invert-y", "it has options"),
     ("pad-short-reports", "it has no match rules"),
+    ("parblo-tablets", "it has a mode switch"),
     ("ugee-displays", "it has a mode switch"),
+    ("ugee-older-tablets", "it has a mode switch"),
     ("ugee-tablets", "it has a mode switch"),
+    ("veikk-pen-tablets", "it has a mode switch"),
+    ("veikk-tablets", "it has a mode switch"),
     ("win8-touchpad-pad-type", "it has a setup"),
+    ("xencelabs-tablets", "it asks which match rule chose it"),
     ("xppen-ack05", "it has a setup"),
     ("xppen-artist-24", "it has options"),
     ("xppen-deco-02", "it has options"),
+    ("xppen-gen2-tablets", "it has a mode switch"),
 ];
 
 /// Names the folder of the kernel tree's drivers and headers.

@@ -115,6 +115,53 @@ fn a_map_of_the_manifest_is_one_of_the_source() {
     assert!(twice.contains("there are two maps `buttons`"), "{twice}");
 }
 
+const MODELS: &str = "
+values = { pressure = 8191 }
+models = [
+  { label = \"one\", product = 1, values = { x = 0x10000 } },
+  { label = \"two\", product = 2, values = { pressure = -1, has-tilt = true } },
+]
+";
+
+const OF_MODELS: &str = "#include <hidbpf/values.h>
+#include <hidbpf/driver.h>
+struct model { __u32 x; __s32 pressure; __u32 has_tilt, other; };
+HIDBPF_RULE_VALUES(struct model);
+HIDBPF_INPUT_REPORT(ctx, report, 12) {
+	const struct model *model = hidbpf_rule_values();
+	__u32 *words = (__u32 *)report;
+	words[0] = model->x; words[1] = (__u32)model->pressure; words[2] = model->has_tilt << 8 | model->other;
+	return 12;
+}
+HIDBPF_DRIVER(device_event);
+";
+
+#[test]
+fn a_driver_reads_the_values_of_the_rule_that_chose_it() {
+    // The last table is the match rule.
+    let with = |models: &str, source: &str| Folder::with_manifest("a-driver", &format!("{MANIFEST}{models}"), source);
+    let folder = with(MODELS, OF_MODELS);
+    let driver = DriverObject::read(&folder.compile().unwrap().object).unwrap();
+    let labels: Vec<_> = driver.manifest.matches.iter().map(|rule| rule.label.as_deref().unwrap()).collect();
+    assert_eq!(labels, ["one", "two"]);
+    let object = Object::parse(driver.bytes()).unwrap();
+    for (rule, words) in [(Some(0), [0x10000, 8191, 0]), (Some(1), [0, u32::MAX, 0x100]), (None, [0; 3])] {
+        let settings = Settings { rule, ..Settings::default() };
+        let told: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        for generation in [Generation::FmodRet, Generation::StructOps] {
+            let mut driver = Driver::new(&object, generation, &device(), &settings).unwrap();
+            assert_eq!(driver.event(&[9; 12]).unwrap().report, Report::Changed(told.clone()), "{generation}");
+        }
+    }
+    // Without values, all are 0.
+    assert!(with("", OF_MODELS).compile().is_ok());
+    let hook = "HIDBPF_INPUT_EVENT(ctx) { return 0; }\nHIDBPF_DRIVER(device_event);";
+    let error = with(MODELS, &format!("#include <hidbpf/driver.h>\n{hook}")).error();
+    assert!(error.contains("the source has no `HIDBPF_RULE_VALUES(...)` that a program reads"), "{error}");
+    let error = with(&MODELS.replace("has-tilt", "has-eraser"), OF_MODELS).error();
+    assert!(error.contains("has_eraser"), "{error}");
+}
+
 #[test]
 fn devices_of_one_physical_device_share_variables() {
     const SOURCE: &str = "#include <hidbpf/shared.h>

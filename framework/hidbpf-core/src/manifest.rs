@@ -11,21 +11,23 @@ pub mod machine;
 pub mod maps;
 pub mod options;
 pub mod order;
+mod rules;
+pub mod values;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use hidbpf_descriptor::{HexBytes, MAX_DESCRIPTOR, hex_digits};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Bus, Group, ProductId, VendorId};
+use crate::ids::{Bus, VendorId};
 use crate::manifest::exports::Export;
 use crate::manifest::fields::DriverField;
 use crate::manifest::keymap::Keymap;
-use crate::manifest::machine::MachineRule;
 use crate::manifest::maps::DriverMap;
 use crate::manifest::options::{DriverOption, Type};
 use crate::manifest::order::Order;
+use crate::manifest::rules::expand;
+pub use crate::manifest::rules::{BytesAt, Digest, Fingerprint, IdsFrom, KernelDrivers, Match, PropertyRule, Sha256};
 use crate::mode_switch::declaration::ModeSwitch;
 use crate::names::DriverName;
 
@@ -168,198 +170,6 @@ pub enum Requirement {
     StructOps,
 }
 
-/// One match rule. All given keys must apply; an omitted key applies to any device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Match {
-    /// A label that distinguishes this rule from the driver's other rules: "pen" or "dongle".
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// The bus.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bus: Option<Bus>,
-    /// The HID group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<Group>,
-    /// The source of the bus, vendor and product that this rule compares.
-    #[serde(default, skip_serializing_if = "IdsFrom::is_default")]
-    pub ids_from: IdsFrom,
-    /// The vendor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vendor: Option<VendorId>,
-    /// The product.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub product: Option<ProductId>,
-    /// Kernel drivers. One of them must be bound to the device.
-    #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
-    pub kernel_driver: KernelDrivers,
-    /// Kernel drivers to exclude: another one must be bound to the device.
-    #[serde(default, skip_serializing_if = "KernelDrivers::is_empty")]
-    pub not_kernel_driver: KernelDrivers,
-    /// The size of the original descriptor, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rdesc_size: Option<u32>,
-    /// The SHA-256 of the original descriptor, in hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rdesc_sha256: Option<Sha256>,
-    /// Bytes at fixed offsets of the original descriptor.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rdesc_bytes: Vec<BytesAt>,
-    /// The device's name (`HID_NAME`), where `*` matches any text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The number of the USB interface (`bInterfaceNumber`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<u8>,
-    /// The machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub machine: Option<MachineRule>,
-    /// A udev property of the device, of a parent or of its hidraw child.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub property: Option<PropertyRule>,
-}
-
-/// The source of a device's ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IdsFrom {
-    /// `MODALIAS`, which a kernel driver can change when it binds the device.
-    #[default]
-    Modalias,
-    /// The device's name in `/sys/bus/hid/devices`.
-    ///
-    /// The kernel makes it once, from the ids that the device sent (`hid_add_device()`, drivers/hid/hid-core.c).
-    Name,
-}
-
-impl IdsFrom {
-    fn is_default(&self) -> bool {
-        *self == IdsFrom::default()
-    }
-}
-
-/// Kernel drivers by their names in `/sys/bus/hid/drivers`: one name, or a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct KernelDrivers(pub Vec<String>);
-
-impl KernelDrivers {
-    /// Returns whether the list is empty.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns whether the list contains this kernel driver.
-    ///
-    /// The kernel's modules are named like `hid-uclogic`, but some of their drivers like `uclogic`. Both forms match.
-    pub fn contains(&self, driver: &str) -> bool {
-        fn plain(name: &str) -> &str {
-            name.strip_prefix("hid-").unwrap_or(name)
-        }
-        self.0.iter().any(|name| plain(name) == plain(driver))
-    }
-}
-
-impl fmt::Display for KernelDrivers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.0.iter().map(|name| format!("`{name}`")).collect();
-        f.write_str(&names.join(" or "))
-    }
-}
-
-impl<'de> Deserialize<'de> for KernelDrivers {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-
-        impl<'de> serde::de::Visitor<'de> for Names {
-            type Value = KernelDrivers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a kernel driver, such as \"hid-generic\", or a list of such names")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<KernelDrivers, E> {
-                Ok(KernelDrivers(vec![name.to_owned()]))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<KernelDrivers, A::Error> {
-                let mut all = Vec::new();
-                while let Some(name) = names.next_element()? {
-                    all.push(name);
-                }
-                Ok(KernelDrivers(all))
-            }
-        }
-
-        deserializer.deserialize_any(Names)
-    }
-}
-
-/// Bytes at an offset of a report descriptor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BytesAt {
-    /// The offset of the first byte, counted from 0.
-    pub offset: u32,
-    /// The bytes, in hex: "09 43".
-    pub bytes: HexBytes,
-}
-
-/// A udev property and the value that it must have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PropertyRule {
-    /// The property: `HUION_FIRMWARE_ID`.
-    pub name: String,
-    /// Its value, where `*` matches any text.
-    pub value: String,
-}
-
-/// A digest of `N` bytes, written in hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digest<const N: usize>(pub [u8; N]);
-
-/// A SHA-256 digest.
-pub type Sha256 = Digest<32>;
-
-/// The checksum of an object: [`hidbpf_prelink::Checksum`].
-pub type Fingerprint = Digest<16>;
-
-impl Sha256 {
-    /// Returns the digest of these bytes.
-    pub fn of(bytes: &[u8]) -> Sha256 {
-        Digest(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
-    }
-}
-
-impl Fingerprint {
-    /// The placeholder in a manifest until the object is complete.
-    pub const UNSET: Fingerprint = Digest([0; 16]);
-}
-
-impl<const N: usize> fmt::Display for Digest<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits: String = self.0.iter().flat_map(|byte| hex_digits(*byte)).map(char::from).collect();
-        f.write_str(&digits)
-    }
-}
-
-impl<const N: usize> Serialize for Digest<N> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().ok().and_then(|HexBytes(bytes)| bytes.try_into().ok()).map(Digest).ok_or_else(|| {
-            let expected = format!("{} hex digits", 2 * N);
-            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &&*expected)
-        })
-    }
-}
-
 /// The contents of [`SECTION`], as JSON. Authors write TOML because it is easier to read; programs parse JSON faster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -433,7 +243,10 @@ impl Manifest {
     /// The text is not valid TOML, or has an unknown key or a wrong type. Or it has no `[[match]]`, or a rule that no
     /// device can meet.
     pub fn parse(path: &Path, text: &str) -> Result<Manifest, ManifestError> {
-        let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::from_toml(path, text, &error))?;
+        let mut manifest: Manifest =
+            toml::from_str(text).map_err(|error| ManifestError::from_toml(path, text, &error))?;
+        manifest.matches =
+            expand(manifest.matches).map_err(|(needle, message)| ManifestError::at(path, text, &needle, message))?;
         manifest.check_options().map_err(|(index, needle, message)| {
             // The keys of an option follow its own header.
             let start = text.match_indices(OPTION_HEADER).nth(index).map_or(0, |(start, _)| start);
@@ -520,57 +333,7 @@ impl Manifest {
             return Err(("[keymap]", message));
         }
         for rule in &self.matches {
-            if let Some(machine) = &rule.machine {
-                machine.check()?;
-            }
-            if *rule == (Match { label: rule.label.clone(), ..Match::default() }) {
-                return Err(("[[match]]", "a `[[match]]` without any rule would take every device".to_owned()));
-            }
-            let size = rule.rdesc_size.map_or(MAX_DESCRIPTOR, |size| size as usize);
-            if !(1..=MAX_DESCRIPTOR).contains(&size) {
-                return Err((
-                    "rdesc-size",
-                    format!("`rdesc-size` is {size}; a report descriptor has 1 to {MAX_DESCRIPTOR} bytes"),
-                ));
-            }
-            for (key, drivers) in
-                [("kernel-driver", &rule.kernel_driver), ("not-kernel-driver", &rule.not_kernel_driver)]
-            {
-                let is_name = |name: &String| {
-                    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-                    !name.is_empty() && name.bytes().all(fits)
-                };
-                if !drivers.0.iter().all(is_name) {
-                    return Err((key, format!("`{key}`: expected names as in /sys/bus/hid/drivers")));
-                }
-            }
-            if !rule.kernel_driver.is_empty() && !rule.not_kernel_driver.is_empty() {
-                let message =
-                    "`kernel-driver` names all drivers that will do: leave `not-kernel-driver` out".to_owned();
-                return Err(("not-kernel-driver", message));
-            }
-            let four_digits = 0..=0xffff;
-            let fits = |id: Option<u32>| id.is_none_or(|id| four_digits.contains(&id));
-            let ids = [rule.vendor.map(|vendor| vendor.0), rule.product.map(|product| product.0)];
-            if rule.ids_from == IdsFrom::Name && !ids.into_iter().all(fits) {
-                return Err(("ids-from", "a device's name has a vendor and a product of up to 0xffff".to_owned()));
-            }
-            if let Some(property) = &rule.property
-                && (property.name.is_empty() || !property.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-            {
-                return Err(("property", "a udev property's name has letters, digits and underscores".to_owned()));
-            }
-            for BytesAt { offset, bytes } in &rule.rdesc_bytes {
-                let end = u64::from(*offset) + bytes.0.len() as u64;
-                if end > size as u64 {
-                    return Err((
-                        "rdesc-bytes",
-                        format!(
-                            "`rdesc-bytes` at offset {offset} end at {end}, outside of a descriptor of {size} bytes"
-                        ),
-                    ));
-                }
-            }
+            rule.check()?;
         }
         Ok(())
     }
@@ -607,56 +370,6 @@ impl Manifest {
     /// Returns whether udev attaches the driver automatically.
     pub fn is_automatic(&self) -> bool {
         self.kind == Kind::Fix && self.status != Status::Example
-    }
-}
-
-impl Match {
-    /// Returns the rule of a driver that is for any device.
-    pub(crate) fn any() -> Match {
-        Match { label: Some("any device".to_owned()), ..Match::default() }
-    }
-
-    /// Returns whether the rule names one model of USB devices.
-    pub(crate) fn is_usb_model(&self) -> bool {
-        self.bus == Some(Bus::USB) && self.vendor.is_some() && self.product.is_some()
-    }
-
-    /// Returns the rule's name for messages: its label, or its number in the manifest. `index` counts from 0.
-    pub fn name(&self, index: usize) -> String {
-        self.label.clone().unwrap_or_else(|| format!("rule {}", index + 1))
-    }
-
-    /// Returns bus, vendor and product in the usual notation, `usb 256C:0066`.
-    pub fn ids(&self) -> String {
-        let or_any = |text: Option<String>| text.unwrap_or_else(|| "any".to_owned());
-        let bus = or_any(self.bus.map(|bus| bus.to_string()));
-        match (self.vendor, self.product) {
-            (None, None) => bus,
-            (vendor, product) => {
-                let vendor = or_any(vendor.map(|vendor| vendor.to_string()));
-                format!("{bus} {vendor}:{}", or_any(product.map(|product| product.to_string())))
-            }
-        }
-    }
-
-    /// Returns the other conditions in words. They distinguish the driver's device from others with the same ids.
-    pub fn conditions(&self) -> Vec<String> {
-        let mut conditions = Vec::new();
-        conditions.extend((self.ids_from == IdsFrom::Name).then(|| "these ids in its name".to_owned()));
-        conditions.extend(self.group.map(|group| format!("group {group}")));
-        let (drivers, others) = (&self.kernel_driver, &self.not_kernel_driver);
-        conditions.extend((!drivers.is_empty()).then(|| format!("the kernel driver {drivers}")));
-        conditions.extend((!others.is_empty()).then(|| format!("a kernel driver other than {others}")));
-        conditions.extend(self.rdesc_size.map(|size| format!("a descriptor of {size} bytes")));
-        conditions.extend(self.rdesc_sha256.as_ref().map(|sha256| format!("a descriptor with the SHA-256 {sha256}")));
-        let at = |BytesAt { offset, bytes }: &BytesAt| format!("{bytes} at byte {offset} of the descriptor");
-        conditions.extend(self.rdesc_bytes.iter().map(at));
-        conditions.extend(self.interface.map(|number| format!("USB interface {number}")));
-        conditions.extend(self.name.as_ref().map(|name| format!("the name `{name}`")));
-        conditions.extend(self.machine.iter().flat_map(MachineRule::conditions));
-        let is = |PropertyRule { name, value }: &PropertyRule| format!("the udev property {name} `{value}`");
-        conditions.extend(self.property.as_ref().map(is));
-        conditions
     }
 }
 
@@ -726,7 +439,11 @@ impl Embedded {
 
 #[cfg(test)]
 mod tests {
+    use hidbpf_descriptor::HexBytes;
+
     use super::*;
+    use crate::ids::ProductId;
+    use crate::manifest::machine::MachineRule;
 
     const GOOD: &str = r#"
 device = "FR-TEC Raptor Mach 2"

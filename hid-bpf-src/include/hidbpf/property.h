@@ -35,4 +35,18 @@ static __always_inline _Bool hidbpf_starts_with(const volatile char *value, cons
 	return 1;
 }
 
+/*
+ * HIDBPF_PROPERTY_BYTE(NAME, index): the value of two hex digits in lower case of a declared property, whose bytes are
+ * counted from 0. Other characters, and the zeros behind the end, have some value of 0 to 15.
+ */
+#define HIDBPF_PROPERTY_BYTE(name, index)                                                                              \
+	(hidbpf_hex_digit(UDEV_PROP_##name[2 * (index)]) << 4 | hidbpf_hex_digit(UDEV_PROP_##name[2 * (index) + 1]))
+
+static __always_inline __u32 hidbpf_hex_digit(const char digit)
+{
+	const __u32 character = (__u8)digit;
+
+	return (character >= 'a' ? character - 'a' + 10 : character - '0') & 0x0f;
+}
+
 #endif

@@ -18,7 +18,7 @@ use definitions::{Definition, Kind};
 
 /// SDK headers that no exported source uses: the kernel tree has its own for the first two, and the others are for
 /// drivers that can't be exported.
-const UNUSED: [&str; 9] = [
+const UNUSED: [&str; 10] = [
     "hidbpf/kernel.h",
     "hidbpf/ids.h",
     "hidbpf/option.h",
@@ -27,6 +27,7 @@ const UNUSED: [&str; 9] = [
     "hidbpf/map.h",
     "hidbpf/setup.h",
     "hidbpf/shared.h",
+    "hidbpf/values.h",
     "hidbpf/work.h",
 ];
 
