@@ -37,7 +37,7 @@ struct hidbpf_tablet {
 /* Report ids. */
 #define HIDBPF_TABLET_PEN_ID 2
 #define HIDBPF_TABLET_BUTTONS_ID 3
-/* A dial alone. */
+/* Dials, if the device reports their steps without its buttons. The kernel takes a dial from one report only. */
 #define HIDBPF_TABLET_DIAL_ID 4
 #define HIDBPF_TABLET_TOUCH_ID 5
 
@@ -159,9 +159,11 @@ static __always_inline void hidbpf_tablet_put(__u8 *bytes, __u32 value)
 
 /*
  * Replaces the descriptor by that of a tablet with these parameters, and returns the hook's result. Absurd values, which
- * no tablet has, become such that the tablet can be used: positions of any tablet, of an unknown size.
+ * no tablet has, become such that the tablet can be used: positions of any tablet, of an unknown size. `are_dials_alone`:
+ * the event hook reports dials with hidbpf_tablet_dial(), not with hidbpf_tablet_buttons().
  */
-static __always_inline int hidbpf_tablet_fixup(struct hid_bpf_ctx *ctx, const struct hidbpf_tablet *tablet)
+static __always_inline int hidbpf_tablet_fixup(struct hid_bpf_ctx *ctx, const struct hidbpf_tablet *tablet,
+					       const _Bool are_dials_alone)
 {
 	const _Bool is_known = tablet->x && tablet->y;
 	const __u32 x = is_known ? tablet->x : 0xffff, y = is_known ? tablet->y : 0xffff;
@@ -204,14 +206,14 @@ static __always_inline int hidbpf_tablet_fixup(struct hid_bpf_ctx *ctx, const st
 	} else {
 		bytes[HID__TABLET_BYTE(HID__TABLET_MORE)] |= HID__CONST;
 	}
-	if (!tablet->dials) {
+	if (!tablet->dials || are_dials_alone)
 		bytes[HID__TABLET_BYTE(HID__TABLET_DIAL)] |= HID__CONST;
-		bytes[HID__TABLET_BYTE(HID__TABLET_LONE_DIAL)] |= HID__CONST;
-	}
-	if (tablet->dials < 2) {
+	if (tablet->dials < 2 || are_dials_alone)
 		bytes[HID__TABLET_BYTE(HID__TABLET_SECOND_DIAL)] |= HID__CONST;
+	if (!tablet->dials || !are_dials_alone)
+		bytes[HID__TABLET_BYTE(HID__TABLET_LONE_DIAL)] |= HID__CONST;
+	if (tablet->dials < 2 || !are_dials_alone)
 		bytes[HID__TABLET_BYTE(HID__TABLET_SECOND_LONE_DIAL)] |= HID__CONST;
-	}
 	if (touch) {
 		/* Wheel is ABS_WHEEL, libinput's ring. Rx is ABS_RX, its strip. */
 		if (!tablet->ring)

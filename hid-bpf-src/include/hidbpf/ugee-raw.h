@@ -121,7 +121,7 @@ static __always_inline int ugee_raw_pad(__u8 *report)
 		/* Neither the tablet nor a row of the manifest has told anything: it is in firmware mode. */          \
 		if (!found.x && !ugee_raw_is_told())                                                                   \
 			return 0;                                                                                      \
-		return hidbpf_tablet_fixup(ctx, &found);                                                               \
+		return hidbpf_tablet_fixup(ctx, &found, 0);                                                            \
 	}                                                                                                              \
                                                                                                                        \
 	HIDBPF_INPUT_EVENT(ctx)                                                                                        \

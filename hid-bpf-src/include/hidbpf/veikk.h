@@ -67,7 +67,7 @@ static __always_inline int veikk_pen(__u8 *report, _Bool is_newer)
 	{                                                                                                              \
 		const struct hidbpf_tablet *model = hidbpf_rule_values();                                              \
                                                                                                                        \
-		return option_raw_mode && model->x ? hidbpf_tablet_fixup(ctx, model) : 0;                              \
+		return option_raw_mode && model->x ? hidbpf_tablet_fixup(ctx, model, 1) : 0;                           \
 	}                                                                                                              \
                                                                                                                        \
 	HIDBPF_INPUT_EVENT(ctx)                                                                                        \

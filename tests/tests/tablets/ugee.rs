@@ -1,46 +1,15 @@
-//! The tablets of a family whose facts are at hand beside the tree: each has a driver or a reason for none, and works as the facts say.
-//!
-//! The facts are a table of published measures. From a row of it, a tablet of the test makes its parameters and reports. Its driver runs in
-//! user space, and another crate reads the descriptor and the reports that come out.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::ops::Range;
-use std::path::Path;
+//! UGEE's tablets in raw mode, which tell their parameters.
 
 use hidbpf::manifest::Manifest;
 use hidbpf::matching::Verdict;
 use hidbpf::object::DriverObject;
-use hidbpf::recording::{self, Recording};
-use hidbpf::replay::{self, Object, Settings};
-use hidreport::{Field, Report, ReportDescriptor};
+use hidbpf::recording::{Recording, judge};
 use serde_json::Value;
 
-/// The table: one object for each tablet, id and report length.
-const TABLE: &str = "../../shared/tablets/tablets.json";
+use super::{drivers, fields, number, recording, rows, run, text, value};
 
 /// The drivers of UGEE's tablets in raw mode.
 const UGEE: [&str; 2] = ["ugee-tablets", "ugee-displays"];
-
-/// Returns the table's rows, or `None` if it is not there.
-fn rows(test: &str) -> Option<Vec<Value>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE);
-    match fs::read(&path) {
-        Ok(text) => Some(serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))),
-        Err(error) => {
-            eprintln!("skipped: {test}: ../shared/tablets/tablets.json can't be read: {error}");
-            None
-        }
-    }
-}
-
-fn text<'r>(row: &'r Value, key: &str) -> &'r str {
-    row[key].as_str().unwrap_or_default()
-}
-
-fn number(row: &Value, key: &str) -> Option<u32> {
-    row[key].as_u64().and_then(|number| u32::try_from(number).ok())
-}
 
 /// A tablet as a row of the table describes it.
 struct Tablet<'r> {
@@ -110,70 +79,13 @@ impl<'r> Tablet<'r> {
 
     /// Returns a recording of these reports.
     fn recording(&self, reports: &[Vec<u8>]) -> Recording {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
         let size = (self.size - 1) as u8;
         let mut descriptor =
             vec![0x06, 0x0a, 0xff, 0x09, 1, 0xa1, 1, 0x85, 2, 0x09, 2, 0x75, 8, 0x95, size, 0x15, 0, 0x26];
         descriptor.extend([0xff, 0, 0x81, 2, 0x09, 3, 0x75, 8, 0x95, 9, 0x15, 0, 0x26, 0xff, 0, 0x91, 2, 0xc0]);
-        let mut text = format!("D: 0\nR: {} {}\nN: {}\n", descriptor.len(), hex(&descriptor), self.name);
-        text += &format!("P: usb-0000:00:14.0-1/input2\nI: 3 28bd {}\n", self.product);
-        text += &format!("# property UGEE_STRING_100={}\n", self.parameters());
-        for (index, report) in reports.iter().enumerate() {
-            text += &format!("E: 000000.{:06} {} {}\n", index * 1000, report.len(), hex(report));
-        }
-        Recording::parse(Path::new(self.name), text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+        let ids = ("28bd", self.product);
+        recording(self.name, ids, &descriptor, &[("UGEE_STRING_100", &self.parameters())], reports)
     }
-}
-
-/// The variable fields of a descriptor's input reports, by report, page and usage.
-type Fields = BTreeMap<(u8, u16, u16), (Range<usize>, i32, i32)>;
-
-fn fields(descriptor: &[u8]) -> Fields {
-    let descriptor = ReportDescriptor::try_from(descriptor).unwrap_or_else(|error| panic!("{error}"));
-    let mut found = Fields::new();
-    for report in descriptor.input_reports() {
-        let id = report.report_id().as_ref().map_or(0, |id| u8::from(*id));
-        for field in report.fields() {
-            let Field::Variable(field) = field else { continue };
-            let usage = u32::from(field.usage);
-            let physical = field.physical_maximum.map_or(0, i32::from);
-            let key = (id, (usage >> 16) as u16, usage as u16);
-            found.insert(key, (field.bits.clone(), i32::from(field.logical_maximum), physical));
-        }
-    }
-    found
-}
-
-/// Returns the bits of a field in a report, as a number without a sign.
-fn value(report: &[u8], bits: &Range<usize>) -> u32 {
-    bits.clone().rev().fold(0, |value, bit| value << 1 | u32::from(report[bit / 8] >> (bit % 8) & 1))
-}
-
-/// Runs a driver over a recording. Returns the descriptor and the reports.
-fn run(driver: &DriverObject, recording: &Recording) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let object = Object::parse(driver.bytes()).unwrap_or_else(|error| panic!("{error}"));
-    let settings =
-        |device: &recording::RecordedDevice| replay::for_driver(Settings::of(device), driver, &device.into());
-    let mut results = object.generations().into_iter().map(|generation| {
-        let replayed = replay::replay(&object, generation, recording, settings);
-        let replayed = replayed.unwrap_or_else(|error| panic!("{error}")).recording;
-        let reports = replayed.events.iter().map(|event| event.report.clone()).collect::<Vec<_>>();
-        (replayed.devices[0].descriptor.clone(), reports)
-    });
-    let first = results.next().expect("a driver is for some kernel");
-    results.for_each(|other| assert_eq!(other, first, "the generations differ"));
-    first
-}
-
-fn drivers() -> Vec<(DriverObject, Manifest)> {
-    UGEE.iter()
-        .map(|name| {
-            let object = DriverObject::read(&hidbpf_drivers::objects_dir().join(format!("{name}.bpf.o")));
-            let object = object.unwrap_or_else(|error| panic!("{error}"));
-            let manifest = object.manifest.clone();
-            (object, manifest)
-        })
-        .collect()
 }
 
 #[test]
@@ -184,7 +96,7 @@ fn each_ugee_tablet_works_as_the_facts_say() {
     const FLAGS: [u16; 6] = [0x42, 0x44, 0x5a, 0x3c, 0x45, 0x32];
     const MOST_BUTTONS: u32 = 16;
     let Some(rows) = rows("each_ugee_tablet_works_as_the_facts_say") else { return };
-    let drivers = drivers();
+    let drivers = drivers(&UGEE);
     let served = |row: &Value| !row["kernel"].is_null() || !row["hidbpf"].is_null();
     let served: Vec<_> = rows.iter().filter(|row| served(row)).map(|row| (&row["vendor"], &row["product"])).collect();
     let (mut tried, mut names) = (0, std::collections::BTreeSet::new());
@@ -217,7 +129,7 @@ fn each_ugee_tablet_works_as_the_facts_say() {
         let recording = tablet.recording(&reports);
         let device = &recording.devices[0];
         let is_for = |(_, manifest): &&(DriverObject, Manifest)| {
-            matches!(recording::judge(manifest, device, &device.properties), Verdict::Matches { .. })
+            matches!(judge(manifest, device, &device.properties), Verdict::Matches { .. })
         };
         let (driver, _) = drivers.iter().find(is_for).unwrap_or_else(|| panic!("no rule is for {name}"));
         let (descriptor, fixed) = run(driver, &recording);
@@ -262,7 +174,7 @@ fn each_ugee_tablet_works_as_the_facts_say() {
 /// Parameters that no tablet has: the driver leaves the descriptor alone, or makes one that the kernel takes.
 #[test]
 fn absurd_parameters_leave_a_usable_tablet() {
-    let (driver, _) = &drivers()[0];
+    let (driver, _) = &drivers(&UGEE)[0];
     let tablet = Tablet {
         name: "absurd",
         product: "0928",
