@@ -14,7 +14,7 @@ use super::{Described, Interface, describe, manifest, source, sources, write_fol
 /// The findings to repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chosen {
-    /// Those that are certain or likely, and have a repair.
+    /// Those that are certain or likely, and have a repair and an effect on Linux.
     Sure,
     /// Those with these ids.
     Named(Vec<String>),
@@ -81,7 +81,7 @@ pub fn scaffold_repair(
         for finding in repairs {
             story.push(format!("{} ({}): {}", finding.rule.id, finding.certainty, line(&finding.what)));
             before.push(finding.rule.effect);
-            after.push(finding.rule.id);
+            after.push(finding.rule.after);
         }
     }
     if text.is_empty() {
@@ -103,7 +103,8 @@ pub fn scaffold_repair(
         return Err(refuse(why));
     }
     before.dedup();
-    let manifest = manifest(&described, &before.join(" "), "It works.");
+    after.dedup();
+    let manifest = manifest(&described, &before.join(" "), &after.join(" "));
     match form {
         Form::Declared => write_folder(directory, name, &described, Vec::new(), manifest + &text),
         Form::C => {
@@ -118,7 +119,7 @@ fn chosen_of<'a>(findings: &'a [Finding], chosen: &Chosen) -> Vec<&'a Finding> {
     let is_chosen = |finding: &&Finding| {
         !finding.repairs.is_empty()
             && match chosen {
-                Chosen::Sure => finding.certainty <= Certainty::Likely,
+                Chosen::Sure => finding.certainty <= Certainty::Likely && !finding.rule.harmless,
                 Chosen::Named(ids) => ids.iter().any(|id| id == finding.rule.id),
             }
     };

@@ -229,6 +229,13 @@ fn build(context: &Context, request: &Request, input: &Input) -> Outcome {
         output::text(format!("{}kernel: {verified}\n", as_text(input, &built, &checked)))?;
     }
     verification?;
+    let is_right = checked.iter().all(|checked| checked.difference.is_empty());
+    if is_right && !context.json && !request.watch && request.device.is_none() && !input.needs_clang() {
+        let folder = input.folder().display();
+        output::text(format_args!(
+            "Next: `sudo hidbpf install {folder}` attaches the driver whenever the device is plugged in\n"
+        ))?;
+    }
     if let Some(device) = &request.device {
         let name = Device::find(&context.system, device)?.name;
         load::show(context, &[Manager::new(&context.system).reload(&built.driver, &name)?])?;
@@ -239,7 +246,7 @@ fn build(context: &Context, request: &Request, input: &Input) -> Outcome {
         let hint = "`hidbpf inspect RECORDING --items --diff DRIVER` shows the items before and after the driver";
         return Err(Error::new(ErrorKind::NotFixed, what).with_hint(hint).into());
     }
-    if checked.iter().all(|checked| checked.difference.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
+    if is_right { Ok(()) } else { Err(Failure::Told.into()) }
 }
 
 /// Makes the running kernel verify the driver, for the devices of its recordings.

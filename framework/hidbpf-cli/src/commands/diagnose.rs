@@ -39,7 +39,11 @@ pub fn run(context: &Context, what: &[String], choice: &Choice) -> Outcome {
         output::text(diagnosed.iter().map(as_text).collect::<Vec<_>>().join("\n"))?;
     }
     // Like a difference, a finding is a result that scripts ask for.
-    if diagnosed.iter().all(|diagnosed| diagnosed.findings.is_empty()) { Ok(()) } else { Err(Failure::Told.into()) }
+    if diagnosed.iter().all(|diagnosed| diagnosed.findings.iter().all(is_harmless)) {
+        Ok(())
+    } else {
+        Err(Failure::Told.into())
+    }
 }
 
 fn of(context: &Context, source: &str, choice: &Choice) -> Result<Vec<Diagnosed>, Error> {
@@ -59,7 +63,7 @@ fn of(context: &Context, source: &str, choice: &Choice) -> Result<Vec<Diagnosed>
         device: device.hid_name.clone(),
         bytes: descriptor.len(),
         reports: 0,
-        findings: diagnose::descriptor(&descriptor),
+        findings: diagnose::device(&descriptor, device.modalias.bus, device.modalias.vendor),
     }])
 }
 
@@ -101,7 +105,10 @@ fn as_text(diagnosed: &Diagnosed) -> String {
         0 => format!("{} bytes", diagnosed.bytes),
         reports => format!("{} bytes and {reports} reports", diagnosed.bytes),
     };
-    let _ = writeln!(text, "{}{device}: {what}, {}", Printable(&diagnosed.source), count(diagnosed.findings.len()));
+    let harmless = diagnosed.findings.iter().filter(|finding| is_harmless(finding)).count();
+    let more = if harmless > 0 { format!(", {harmless} without effect on Linux") } else { String::new() };
+    let found = count(&diagnosed.findings);
+    let _ = writeln!(text, "{}{device}: {what}, {found}{more}", Printable(&diagnosed.source));
     for finding in &diagnosed.findings {
         let offset = finding.offset.map(|offset| format!(", byte {offset}")).unwrap_or_default();
         let report = finding.report.map(|report| format!(", {report}")).unwrap_or_default();
@@ -123,9 +130,13 @@ fn as_text(diagnosed: &Diagnosed) -> String {
     text
 }
 
-/// Returns the number of findings in words.
-pub fn count(findings: usize) -> String {
-    match findings {
+fn is_harmless(finding: &Finding) -> bool {
+    finding.rule.harmless
+}
+
+/// Returns in words how many findings have an effect on Linux.
+pub fn count(findings: &[Finding]) -> String {
+    match findings.iter().filter(|finding| !is_harmless(finding)).count() {
         0 => "no findings".to_owned(),
         1 => "1 finding".to_owned(),
         count => format!("{count} findings"),

@@ -176,7 +176,7 @@ fn of_device(
     Ok(Subject {
         name: clean(&device.hid_name),
         facts,
-        findings: diagnose::descriptor(&original),
+        findings: diagnose::device(&original, device.modalias.bus, device.modalias.vendor),
         descriptor: original,
         after,
         ..Subject::default()

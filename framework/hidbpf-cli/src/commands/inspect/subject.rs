@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use hidbpf::descriptor::HexBytes;
-use hidbpf::descriptor::diagnose;
+use hidbpf::descriptor::diagnose::{self, Finding};
 use hidbpf::descriptor::posted::{self, Origin};
 use hidbpf::descriptors::{self, NoCurrent, Which};
 use hidbpf::device::Device;
@@ -46,8 +46,8 @@ pub struct Sheet {
     pub device: Option<Device>,
     /// The kind of descriptor.
     pub which: Option<Which>,
-    /// The number of findings in descriptor and reports, if it comes from a recording.
-    pub findings: Option<usize>,
+    /// The findings in descriptor and reports, if it comes from a recording.
+    pub findings: Option<Vec<Finding>>,
     /// The recorded device, if it comes from a recording.
     pub recorded: Option<Box<recording::RecordedDevice>>,
 }
@@ -130,7 +130,7 @@ impl Subject {
                 sheets.push(Sheet::of_recorded(
                     device,
                     &posted.origins[index],
-                    diagnose::recording(&posted.recording, index).len(),
+                    diagnose::recording(&posted.recording, index),
                 ));
             }
         }
@@ -196,7 +196,7 @@ impl Sheet {
         self.which.map_or_else(|| "report descriptor".to_owned(), |which| format!("{which} report descriptor"))
     }
 
-    fn of_recorded(device: &recording::RecordedDevice, origin: &Origin, findings: usize) -> Sheet {
+    fn of_recorded(device: &recording::RecordedDevice, origin: &Origin, findings: Vec<Finding>) -> Sheet {
         let ids = format!("{}, vendor {}, product {}", device.bus, device.vendor, device.product);
         let ids = origin.has_ids.then_some(ids);
         let phys = (!device.phys.is_empty()).then(|| format!("physical path: {}", Printable(&device.phys)));

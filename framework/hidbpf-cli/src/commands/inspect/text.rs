@@ -32,10 +32,10 @@ pub fn write(to: &mut dyn Write, shown: &Shown, wanted: &Wanted) -> io::Result<(
         Some((change, None)) => writeln!(to, "  {}, {size} bytes: {change}", shown.sheet.what()),
         None => {
             writeln!(to, "  {}, {size} bytes", shown.sheet.what())?;
-            let of_descriptor = || diagnose::descriptor(&shown.sheet.subject.descriptor).len();
-            let findings = shown.sheet.findings.unwrap_or_else(of_descriptor);
-            if findings > 0 {
-                writeln!(to, "  {}: `hidbpf diagnose` explains", count(findings))?;
+            let of_descriptor = || diagnose::descriptor(&shown.sheet.subject.descriptor);
+            let findings = shown.sheet.findings.clone().unwrap_or_else(of_descriptor);
+            if findings.iter().any(|finding| !finding.rule.harmless) {
+                writeln!(to, "  {}: `hidbpf diagnose` explains", count(&findings))?;
             }
             one(to, shown, wanted)?;
             refusal(to, "", shown)

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::hex::HexBytes;
 use crate::interpret::descriptor::Anatomy;
-use crate::interpret::item::ItemKind;
+use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::recording::{RecordedDevice, Recording};
 use crate::interpret::usage::Usage;
 
@@ -12,7 +12,8 @@ use super::digitizer::{DIGITIZER, PEN};
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
-const KEYBOARD: Usage = Usage(0x0001_0006);
+pub(super) const KEYBOARD: Usage = Usage(0x0001_0006);
+pub(super) const CONSUMER_CONTROL: Usage = Usage(0x000c_0001);
 pub(super) const MOUSE: Usage = Usage(0x0001_0002);
 pub(super) const JOYSTICK: Usage = Usage(0x0001_0004);
 pub(super) const GAMEPAD: Usage = Usage(0x0001_0005);
@@ -21,26 +22,51 @@ const KNOB: Usage = Usage(0x0001_000e);
 /// Keyboard A to Keyboard Z.
 const LETTERS: RangeInclusive<u32> = 0x0007_0004..=0x0007_001d;
 const CONTACT_COUNT: Usage = Usage(0x000d_0054);
+const Z: Usage = Usage(0x0001_0032);
 const SLIDER: Usage = Usage(0x0001_0036);
 const DIAL: Usage = Usage(0x0001_0037);
 const WHEEL: Usage = Usage(0x0001_0038);
 
-pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
+pub(super) fn check(anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let data = |seen: &&Seen<'_>| seen.is_input() && !seen.field.is_padding() && !seen.field.flags.is_constant();
     for seen in view.fields.iter().filter(data) {
         findings.extend(wheel(view, seen));
         findings.extend(vendor_keys(view, seen));
         findings.extend(vendor_axis(seen));
-        findings.extend(button_page(view, seen));
     }
     findings.extend(two_mice(view));
+    findings.extend(controller(anatomy, view));
     findings
 }
 
-/// Finds a slider or dial of a mouse that has no wheel.
+/// Finds a game controller that a keyboard declares. Few keyboards have one.
+fn controller(anatomy: &Anatomy, view: &View<'_>) -> Option<Finding> {
+    let input = |seen: &&Seen<'_>| seen.is_input() && !seen.field.is_padding();
+    let has_letters = |seen: &Seen<'_>| {
+        seen.application() == KEYBOARD && seen.field.usages.iter().take(256).any(|usage| LETTERS.contains(&usage.0))
+    };
+    view.fields.iter().filter(input).find(|seen| has_letters(seen))?;
+    let is_game = |seen: &&Seen<'_>| [JOYSTICK, GAMEPAD].contains(&seen.application());
+    let seen = view.fields.iter().filter(input).find(is_game)?;
+    let what = format!("a keyboard declares a {}, and few keyboards have one", seen.application());
+    Some(Finding::in_field(&rules::UNUSED, Certainty::Possible, seen, what).with(without_application(anatomy, seen)))
+}
+
+/// Returns the repair after which the kernel makes no input device of an application: its usage becomes 0.
+pub(super) fn without_application(anatomy: &Anatomy, seen: &Seen<'_>) -> Option<Repair> {
+    let usage = seen.collections.first()?.1;
+    let is_begin = |item: &&Item| item.depth == 0 && matches!(item.kind, ItemKind::Collection(_));
+    let begin = anatomy.items.iter().filter(is_begin).rfind(|item| item.offset < seen.main.offset)?;
+    let before = anatomy.items.iter().rfind(|item| item.offset < begin.offset)?;
+    let is_usage = matches!(before.kind, ItemKind::Usage(it) if it == usage);
+    Some(before).filter(|_| is_usage).and_then(|item| Repair::value(item, 0))
+}
+
+/// Finds a third axis, a slider or a dial of a mouse that has no wheel.
 fn wheel(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
-    let odd = seen.field.usages.iter().take(8).find(|usage| [SLIDER, DIAL].contains(usage))?;
+    let is_odd = |usage: &Usage| [SLIDER, DIAL].contains(usage) || (*usage == Z && seen.application() == MOUSE);
+    let odd = seen.field.usages.iter().take(8).find(is_odd)?;
     let has_wheel = view.fields.iter().any(|other| {
         other.report.id == seen.report.id && other.is_input() && other.field.usages.iter().take(8).any(|it| it == WHEEL)
     });
@@ -79,8 +105,8 @@ fn vendor_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     let page = seen.usage_page.filter(
         |item| matches!(item.kind, ItemKind::UsagePage(page) if PAGES.iter().any(|known| page == u32::from(*known))),
     );
-    // The kernel ignores the page 0xff00.
-    Some(finding.with(view.unshared(page).and_then(|item| {
+    // The kernel ignores the page 0xff00. All fields that the item gives a page to are the vendor's.
+    Some(finding.with(page.and_then(|item| {
         let mut new = item.bytes.clone();
         *new.get_mut(1)? = 0;
         Some(Repair::Replace { offset: item.offset, old: HexBytes(item.bytes.clone()), new: HexBytes(new) })
@@ -122,34 +148,6 @@ pub(super) fn is_input_application(usage: Usage) -> bool {
         // System Control, Wireless Radio Controls, Consumer Control.
         usage => matches!(usage, 0x0001_0080 | 0x0001_000c | 0x000c_0001),
     }
-}
-
-/// Finds the keys of a remote control or keyboard on the page of buttons.
-fn button_page<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
-    const CONSUMER_CONTROL: Usage = Usage(0x000c_0001);
-    const PAGE_BUTTON: u16 = 0x09;
-    const PAGE_CONSUMER: i64 = 0x0c;
-    /// No device has as many buttons.
-    const MANY: u32 = 64;
-    /// Play, Pause, Record and those after them.
-    const TRANSPORT: u16 = 0xb0;
-    let usages = &seen.field.usages;
-    let is_button = usages.get(0).is_some_and(|usage| usage.page() == PAGE_BUTTON);
-    if seen.application() != CONSUMER_CONTROL || !is_button {
-        return None;
-    }
-    let what = match seen.field.flags.is_variable() {
-        false if usages.len() >= MANY => {
-            format!("a Consumer Control selects from {} buttons, which are the numbers of its keys", usages.len())
-        }
-        true if usages.iter().take(32).any(|usage| usage.id() >= TRANSPORT) => {
-            "the buttons of a Consumer Control have the numbers of its keys".to_owned()
-        }
-        _ => return None,
-    };
-    let finding = Finding::in_field(&rules::BUTTON_PAGE, Certainty::Likely, seen, what);
-    let repair = view.unshared(seen.usage_page).and_then(|item| Repair::value(item, PAGE_CONSUMER));
-    Some(finding.with(repair))
 }
 
 /// Finds values of a vendor's page that the kernel takes for an axis of a game controller.

@@ -16,7 +16,13 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     });
     let arrays = arrays.filter(|seen| !seen.field.usages.iter().next().is_some_and(is_vendors));
     arrays
-        .flat_map(|seen| [bits(seen).or_else(|| wide(seen)).or_else(|| range(view, seen)), shifted(seen), few(seen)])
+        .flat_map(|seen| {
+            [
+                bits(seen).or_else(|| wide(seen)).or_else(|| range(view, seen)).or_else(|| beyond(seen)),
+                shifted(seen),
+                few(seen),
+            ]
+        })
         .flatten()
         .collect()
 }
@@ -71,10 +77,19 @@ fn range<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     }
     let maximum = field.logical.minimum + usages - 1;
     let can_have_all = maximum < 1_i64 << field.size.min(32);
+    if let Some(finding) = point(seen) {
+        return Some(finding);
+    }
     // A usage maximum rounded up (0xff) names usages that no device sends. A part of a descriptor can lack the item that
     // sets the range.
     let is_inherited = values <= 2 && seen.logical_maximum.is_some();
-    let certainty = if is_inherited { Certainty::Certain } else { Certainty::Possible };
+    let is_rounded = field.usages.last().is_none_or(|usage| (u32::from(usage.id()) + 1).is_power_of_two());
+    let certainty = match (is_inherited, is_rounded) {
+        (true, _) => Certainty::Certain,
+        (false, true) => Certainty::Possible,
+        (false, false) if seen.logical_maximum.is_some() => Certainty::Likely,
+        (false, false) => Certainty::Possible,
+    };
     let what = format!(
         "the logical range {} selects {values} of {usages} usages{}",
         field.logical,
@@ -92,6 +107,30 @@ fn range<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
         }
     };
     Some(finding.with(repair))
+}
+
+/// Finds a range that begins where it ends, at the number of the last usage.
+fn point(seen: &Seen<'_>) -> Option<Finding> {
+    let (field, item) = (seen.field, seen.logical_minimum?);
+    let [span] = field.usages.spans() else { return None };
+    let logical = field.logical;
+    if logical.minimum != logical.maximum || logical.maximum != i64::from(span.last().id()) {
+        return None;
+    }
+    let what = format!("the logical range {logical} selects one of {} usages", span.count);
+    let finding = Finding::in_field(&rules::ARRAY_RANGE, Certainty::Certain, seen, what).at(item.offset);
+    Some(finding.with(Repair::value(item, span.first.id().into())))
+}
+
+/// Finds arrays with more usages than their bits can select.
+fn beyond(seen: &Seen<'_>) -> Option<Finding> {
+    let field = seen.field;
+    let highest = (1_i64 << field.size.min(32)) - 1;
+    if field.size < 8 || field.logical.maximum <= highest || i64::from(field.usages.len()) <= highest + 1 {
+        return None;
+    }
+    let what = format!("{} bits hold 0 to {highest}, and the logical range is {}", field.size, field.logical);
+    Some(Finding::in_field(&rules::OUT_OF_REACH, Certainty::Possible, seen, what))
 }
 
 /// Finds arrays of keys in which each value selects the key after the right one.

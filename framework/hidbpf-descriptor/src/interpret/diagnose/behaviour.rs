@@ -2,25 +2,32 @@
 
 use std::collections::BTreeSet;
 
+use crate::interpret::descriptor::Anatomy;
 use crate::interpret::item::CollectionKind;
 use crate::interpret::recording::Event;
 use crate::interpret::usage::Usage;
 
-use super::applications::{GAMEPAD, JOYSTICK, is_input_application};
+use super::applications::{GAMEPAD, JOYSTICK, is_input_application, without_application};
 use super::ranges::MULTI_AXIS;
-use super::reports::value;
+use super::reports::{MOST_LINES, value};
 use super::view::{Seen, View};
-use super::{Certainty, Finding, rules};
+use super::{Certainty, Finding, InReport, rules};
 
 /// The fewest reports from which something can be concluded.
 const ENOUGH: usize = 30;
+
+/// Returns whether something can be concluded from what is not in a recording.
+pub(super) fn is_enough(events: &[&Event]) -> bool {
+    events.len() >= ENOUGH
+}
 
 /// The shares of its range between which an axis jumps when it wraps.
 const LOW: f64 = 0.1;
 const HIGH: f64 = 0.9;
 
-pub(super) fn check(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
-    let mut findings = unused(view, events);
+pub(super) fn check(anatomy: &Anatomy, view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
+    let mut findings = unused(anatomy, view, events);
+    findings.extend(ignored(view, events));
     for seen in view.fields.iter().filter(|seen| seen.is_input() && is_data(seen)) {
         let of_it = |event: &&&Event| !seen.report.numbered || event.report.first() == seen.report.id.as_ref();
         let events: Vec<&Event> = events.iter().filter(of_it).copied().collect();
@@ -32,7 +39,9 @@ pub(super) fn check(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
             }
             findings.extend(match seen.field.flags.is_relative() {
                 true => position(seen, usage, &values),
-                false => still(view, seen, usage, &values, &events).or_else(|| wraps(seen, usage, &values)),
+                false => still(view, seen, usage, &values, &events)
+                    .or_else(|| wraps(seen, usage, &values))
+                    .or_else(|| rests(seen, usage, &values)),
             });
         }
     }
@@ -49,8 +58,8 @@ fn is_axis(usage: Usage) -> bool {
 }
 
 /// Finds mice, keyboards and game controllers that are declared beside others, and never send a report.
-fn unused(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
-    if events.len() < ENOUGH {
+fn unused(anatomy: &Anatomy, view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
+    if !is_enough(events) {
         return Vec::new();
     }
     let ids: BTreeSet<Option<u8>> = events.iter().map(|event| event.report.first().copied()).collect();
@@ -73,7 +82,8 @@ fn unused(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
             seen.report.id.unwrap_or(0),
             events.len()
         );
-        findings.push((usage, Finding::in_field(&rules::UNUSED, Certainty::Possible, seen, what)));
+        let finding = Finding::in_field(&rules::UNUSED, Certainty::Possible, seen, what);
+        findings.push((usage, finding.with(without_application(anatomy, seen))));
     }
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
@@ -101,6 +111,53 @@ fn still(view: &View<'_>, seen: &Seen<'_>, usage: Usage, values: &[i64], events:
     let place = if at_end { ", at an end of its range, so games see a stick that is held to a side" } else { "" };
     let what = format!("{usage} is {value} in all {} reports{place}", values.len());
     Some(Finding::in_field(&rules::STILL, Certainty::Possible, seen, what))
+}
+
+/// Finds axes of a stick that rest at an end of their range, as pedals and levers do.
+fn rests(seen: &Seen<'_>, usage: Usage, values: &[i64]) -> Option<Finding> {
+    /// X, Y, Rx and Ry. Triggers have other usages, and games expect them to rest at an end.
+    const STICK: [u32; 4] = [0x0001_0030, 0x0001_0031, 0x0001_0033, 0x0001_0034];
+    let (range, first) = (seen.field.logical, *values.first()?);
+    let is_stick = STICK.contains(&usage.0) && [JOYSTICK, GAMEPAD, MULTI_AXIS].contains(&seen.application());
+    if !is_stick || ![range.minimum, range.maximum].contains(&first) || seen.field.size < 6 {
+        return None;
+    }
+    // It is there for a third of the time, less at the other end, and moves to the other half from there.
+    let share_of = |place: i64| values.iter().filter(|value| **value == place).count() * 3;
+    let other = if first == range.minimum { range.maximum } else { range.minimum };
+    let middle = range.minimum + (range.maximum - range.minimum) / 2;
+    if share_of(first) < values.len()
+        || share_of(other) >= values.len()
+        || values.iter().all(|value| (*value > middle) == (first > middle))
+    {
+        return None;
+    }
+    let what =
+        format!("{usage} rests at {first}, an end of its range {range}: games see a stick that is held to a side");
+    Some(Finding::in_field(&rules::RESTS, Certainty::Possible, seen, what))
+}
+
+/// Finds reports that have fields of the vendor alone. They may be keys.
+fn ignored(view: &View<'_>, events: &[&Event]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for seen in view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding()) {
+        let is_own = |other: &&Seen<'_>| other.is_input() && other.report.id == seen.report.id;
+        let mut usages = view.fields.iter().filter(is_own).filter_map(|other| other.field.usages.get(0));
+        let report = Some(InReport { kind: seen.report.kind, id: seen.report.id });
+        if usages.any(|usage| usage.page() < 0xff00) || findings.iter().any(|known| known.report == report) {
+            continue;
+        }
+        let of_it = |event: &&&Event| !seen.report.numbered || event.report.first() == seen.report.id.as_ref();
+        let own: Vec<&Event> = events.iter().filter(of_it).copied().collect();
+        if own.is_empty() {
+            continue;
+        }
+        let what = format!("the vendor alone knows what the {} reports mean: they may be keys", own.len());
+        let finding = Finding::in_field(&rules::IGNORED, Certainty::Possible, seen, what);
+        let lines = own.iter().filter_map(|event| event.line).take(MOST_LINES).collect();
+        findings.push(Finding { lines, ..finding });
+    }
+    findings
 }
 
 /// Finds absolute axes that jump from one end of their range to the other and go on in the same direction.
@@ -199,6 +256,34 @@ mod tests {
         );
         assert_eq!(found(still(0x80)), ["axis-still: X is 128 in all 40 reports"]);
         assert!(found((0..40).map(|_| vec![1, 0, 0, 0]).chain([mouse()])).is_empty());
+    }
+
+    #[test]
+    fn an_axis_that_rests_at_an_end_is_found() {
+        let pedal = |rest: u8| {
+            (0..40_u8).map(move |step| vec![1, if step % 4 < 2 { rest } else { step * 6 }, step, 0]).chain([mouse()])
+        };
+        assert_eq!(
+            found(pedal(0)),
+            ["axis-rests-at-end: X rests at 0, an end of its range 0..255: games see a stick that is held to a side"]
+        );
+        assert!(found(pedal(0x80)).is_empty());
+    }
+
+    #[test]
+    fn reports_of_the_vendor_alone_are_found() {
+        let keyboard = "05 01 09 06 a1 01 85 01 05 07 19 e0 29 e7 15 00 25 01 75 01 95 08 81 02 c0 06 31 ff 09 76 a1 01 85 5a \
+                        09 76 26 ff 00 75 08 95 05 81 02 c0";
+        let text =
+            |reports: &str| format!("R: {} {keyboard}\nI: 3 1 2\n{reports}", keyboard.split_whitespace().count());
+        let of = |reports: &str| {
+            let recording_of = Recording::parse(Path::new("x"), text(reports).as_bytes()).unwrap();
+            let findings = recording(&recording_of, 0);
+            findings.iter().map(|finding| (finding.rule.id, finding.lines.clone())).collect::<Vec<_>>()
+        };
+        let hotkey = "E: 000000.000000 6 5a 6a 00 00 00 00\n";
+        assert_eq!(of(hotkey), [("report-of-vendor", vec![3])]);
+        assert!(of("E: 000000.000000 2 01 00\n").is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Pens, tablets and touch devices.
 
+use crate::ids::{Bus, VendorId};
 use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::usage::Usage;
 
@@ -92,6 +93,25 @@ fn eraser(fields: &[&Seen<'_>], has_screen: bool) -> Option<Finding> {
     let finding = Finding::in_field(&rules::ERASER, certainty, seen, what);
     let repair = item.filter(|_| !has_invert).and_then(|item| Repair::value(item, SECOND_BARREL.id().into()));
     Some(finding.at(item.map_or(seen.field.offset, |item| item.offset)).with(repair))
+}
+
+/// Decides by the maker of a pen whether its eraser is one, if the descriptor alone does not show it.
+pub(super) fn by_maker(findings: &mut Vec<Finding>, bus: Bus, vendor: VendorId) {
+    /// Wacom, whose pens have erasers.
+    const WITH: [u32; 3] = [0x056a, 0x0531, 0x2d1f];
+    /// Huion and Gaomon, XP-Pen, UC-Logic, Waltop. No pen of theirs has an eraser, and most have two buttons.
+    const WITHOUT: [u32; 4] = [0x256c, 0x28bd, 0x5543, 0x172f];
+    let is_open = |finding: &Finding| finding.rule.id == rules::ERASER.id && finding.certainty == Certainty::Possible;
+    // The pens of a computer's screen follow Microsoft's rules.
+    if WITH.contains(&vendor.0) || bus == Bus::I2C {
+        findings.retain(|finding| !is_open(finding));
+    }
+    if WITHOUT.contains(&vendor.0) {
+        findings
+            .iter_mut()
+            .filter(|finding| is_open(finding))
+            .for_each(|finding| finding.certainty = Certainty::Likely);
+    }
 }
 
 /// Finds pens that don't say whether they are near.

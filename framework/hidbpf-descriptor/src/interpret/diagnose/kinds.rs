@@ -7,6 +7,9 @@ use super::{Certainty, Finding, Repair, rules};
 
 const X: u32 = 0x0001_0030;
 const Y: u32 = 0x0001_0031;
+const WHEEL: u32 = 0x0001_0038;
+/// AC Pan of the page Consumer: the second wheel.
+const PAN: u32 = 0x000c_0238;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let fields = || view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding() && is_data(seen));
@@ -40,12 +43,12 @@ fn codes(seen: &Seen<'_>) -> Option<Finding> {
 fn movement(seen: &Seen<'_>) -> Option<Finding> {
     const RELATIVE: u8 = 4;
     let field = seen.field;
-    let is_position = field.usages.iter().take(2).any(|usage| [X, Y].contains(&usage.0));
+    let is_position = field.usages.iter().take(2).any(|usage| [X, Y, WHEEL, PAN].contains(&usage.0));
     let is_around_zero = field.logical.minimum < 0 && (field.logical.minimum + field.logical.maximum).abs() <= 1;
     if seen.application() != MOUSE || field.flags.is_relative() || !is_position || !is_around_zero || field.size > 16 {
         return None;
     }
-    let what = format!("the movements of a mouse, {}, are declared as positions", field.logical);
+    let what = format!("movements of a mouse with the range {} are declared as positions", field.logical);
     let finding = Finding::in_field(&rules::MOVEMENT, Certainty::Likely, seen, what);
     Some(finding.with(Repair::flags(seen.main, 0, RELATIVE)))
 }
@@ -55,7 +58,11 @@ fn directions(seen: &Seen<'_>) -> Option<Finding> {
     let field = seen.field;
     let is_axis = field.usages.iter().take(2).any(|usage| [X, Y].contains(&usage.0));
     let positions = field.logical.maximum - field.logical.minimum + 1;
-    if ![JOYSTICK, GAMEPAD].contains(&seen.application()) || !is_axis || positions != 3 {
+    if ![JOYSTICK, GAMEPAD].contains(&seen.application())
+        || !is_axis
+        || positions != 3
+        || field.logical.minimum.abs() > 1
+    {
         return None;
     }
     let what = "X and Y have three positions each: a direction pad is declared as a stick";

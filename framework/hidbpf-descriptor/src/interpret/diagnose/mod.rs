@@ -23,10 +23,15 @@ mod behaviour;
 mod contacts;
 mod digitizer;
 mod kinds;
+mod layout;
+mod logical;
+mod missing;
+mod pages;
 mod ranges;
 mod repair;
 mod reports;
 mod rules;
+mod signs;
 mod structure;
 mod usages;
 mod view;
@@ -35,6 +40,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::ids::{Bus, VendorId};
 use crate::report_type::ReportType;
 
 use super::descriptor::Anatomy;
@@ -150,8 +156,11 @@ impl Finding {
     }
 }
 
-/// Finds defects in a descriptor, those at the lowest offset first.
+/// Finds defects in a descriptor, those at the lowest offset first. No bytes are a descriptor that is not known.
 pub fn descriptor(bytes: &[u8]) -> Vec<Finding> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
     let anatomy = Anatomy::of(bytes);
     in_descriptor(&anatomy, &View::of(&anatomy))
 }
@@ -163,9 +172,19 @@ fn in_descriptor(anatomy: &Anatomy, view: &View<'_>) -> Vec<Finding> {
     findings.extend(usages::check(view));
     findings.extend(ranges::check(view));
     findings.extend(digitizer::check(view));
-    findings.extend(applications::check(view));
+    findings.extend(missing::check(anatomy, view));
+    findings.extend(layout::check(view));
+    findings.extend(pages::check(view));
+    findings.extend(applications::check(anatomy, view));
     findings.extend(kinds::check(view));
     findings.sort_by_key(|finding| (finding.offset, finding.certainty));
+    findings
+}
+
+/// Finds defects in the descriptor of a device whose bus and vendor are known. They decide what bytes alone leave open.
+pub fn device(bytes: &[u8], bus: Bus, vendor: VendorId) -> Vec<Finding> {
+    let mut findings = descriptor(bytes);
+    digitizer::by_maker(&mut findings, bus, vendor);
     findings
 }
 
@@ -175,12 +194,17 @@ pub fn recording(recording: &Recording, device: usize) -> Vec<Finding> {
     let anatomy = Anatomy::of(&described.descriptor);
     let view = View::of(&anatomy);
     let mut findings = if described.descriptor.is_empty() { Vec::new() } else { in_descriptor(&anatomy, &view) };
+    digitizer::by_maker(&mut findings, described.bus, described.vendor);
     findings.extend(applications::check_pads(recording, device, &view));
     if anatomy.fault.is_none() {
         let events: Vec<&Event> = recording.events_of(device).filter(|event| !event.report.is_empty()).collect();
         findings.extend(reports::check(&events, &anatomy, &view));
         findings.extend(contacts::check(&view, &events));
-        findings.extend(behaviour::check(&view, &events));
+        // Reports show whether there is a controller beside a keyboard.
+        if behaviour::is_enough(&events) {
+            findings.retain(|finding| finding.rule.id != rules::UNUSED.id);
+        }
+        findings.extend(behaviour::check(&anatomy, &view, &events));
     }
     findings
 }

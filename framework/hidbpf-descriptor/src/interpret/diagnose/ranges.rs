@@ -4,7 +4,7 @@ use crate::interpret::usage::Usage;
 
 use super::applications::{GAMEPAD, JOYSTICK};
 use super::view::{Seen, View};
-use super::{Certainty, Finding, Repair, rules};
+use super::{Certainty, Finding, Repair, rules, signs};
 
 /// Hat switch of the page Generic Desktop.
 pub(super) const HAT: Usage = Usage(0x0001_0039);
@@ -17,8 +17,14 @@ pub(super) const MULTI_AXIS: Usage = Usage(0x0001_0008);
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for seen in view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding()) {
-        findings
-            .extend(sign(seen).filter(|found| !findings.iter().any(|known: &Finding| known.offset == found.offset)));
+        // Fields share their range.
+        let is_new = |found: &Finding, known: &[Finding]| known.iter().all(|known| known.offset != found.offset);
+        if let Some(finding) = signs::exchanged(seen) {
+            findings.extend(Some(finding).filter(|found| is_new(found, &findings)));
+            continue;
+        }
+        let sign = signs::maximum(seen).or_else(|| signs::negative(seen));
+        findings.extend(sign.filter(|found| is_new(found, &findings)));
         if seen.field.flags.is_constant() || !seen.field.flags.is_variable() {
             continue;
         }
@@ -32,7 +38,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
 }
 
 /// Returns whether it has an axis: X to Wheel, the controls of simulations and games, or those of pens.
-fn is_axis(usage: Usage) -> bool {
+pub(super) fn is_axis(usage: Usage) -> bool {
     match usage.page() {
         0x01 => (0x30..=0x38).contains(&usage.id()),
         0x02 => usage.id() >= 0xb0,
@@ -68,20 +74,6 @@ fn empty(seen: &Seen<'_>) -> Option<Finding> {
     }
     let what = format!("the logical range is {}", field.logical);
     Some(Finding::in_field(&rules::NO_RANGE, Certainty::Likely, seen, what))
-}
-
-/// Finds maximums that are negative by the specification. The kernel reads them without a sign if the minimum is not negative.
-fn sign(seen: &Seen<'_>) -> Option<Finding> {
-    let item = seen.logical_maximum?;
-    let minimum = seen.logical_minimum.map_or(0, |item| item.signed());
-    if item.signed() >= 0 || minimum < 0 || item.data().len() == 4 {
-        return None;
-    }
-    let value = i64::from(item.unsigned());
-    let what =
-        format!("Logical Maximum ({}) is below the minimum {minimum}: {value} needs another byte", item.signed());
-    let finding = Finding::in_field(&rules::MAXIMUM_SIGN, Certainty::Certain, seen, what).at(item.offset);
-    Some(finding.with(Repair::value(item, value)))
 }
 
 /// Finds hats with other than four or eight positions.
@@ -136,10 +128,10 @@ fn one_way<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
 fn controller(seen: &Seen<'_>) -> Option<Finding> {
     let usage = seen.field.usages.get(0)?;
     let is_position = usage.page() == 0x01 && (0x30..=0x35).contains(&usage.id());
-    if seen.application() != MULTI_AXIS || !is_position {
+    if ![MULTI_AXIS, JOYSTICK, GAMEPAD].contains(&seen.application()) || !is_position || seen.field.size < 2 {
         return None;
     }
-    let what = "the axes of a multi-axis controller are declared as movements";
+    let what = "the axes of a controller are declared as movements";
     let finding = Finding::in_field(&rules::CONTROLLER, Certainty::Likely, seen, what);
     Some(finding.with(Repair::flags(seen.main, RELATIVE, 0)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::hex::HexBytes;
 use crate::interpret::decode::MAX_NUMBER;
 use crate::interpret::descriptor::Anatomy;
-use crate::interpret::item::{Item, ItemKind};
+use crate::interpret::item::ItemKind;
 use crate::interpret::recording::Event;
 use crate::interpret::report::{Field, Report};
 use crate::interpret::usage::Usage;
@@ -149,13 +149,7 @@ fn buttons(view: &View<'_>, padding: &Field, bits: u32) -> Option<Vec<Repair>> {
     let is_full = front.field.flags.is_variable() && front.field.size == 1;
     let maximum = front.usages.last().filter(|item| matches!(item.kind, ItemKind::UsageMaximum(_)))?;
     // The numbers must be those of these fields alone.
-    let own = |item: Option<&Item>, of: fn(&Seen<'_>) -> Option<usize>| {
-        let offset = item?.offset;
-        (view.fields.iter().filter(|seen| of(seen) == Some(offset)).count() == 1).then_some(())
-    };
-    let count_of: fn(&Seen<'_>) -> Option<usize> = |seen| seen.report_count.map(|item| item.offset);
-    let size_of: fn(&Seen<'_>) -> Option<usize> = |seen| seen.report_size.map(|item| item.offset);
-    own(front.report_count, count_of)?;
+    let count = view.sole_count(front)?;
     if !is_full || front.field.usages.len() != front.field.count {
         return None;
     }
@@ -163,19 +157,13 @@ fn buttons(view: &View<'_>, padding: &Field, bits: u32) -> Option<Vec<Repair>> {
     let smaller = match (rest, padding.field.size, padding.field.count) {
         (..0, ..) => return None,
         (0, ..) => Repair::Remove { offset: padding.main.offset, old: HexBytes(padding.main.bytes.clone()) },
-        (_, 1, _) => {
-            own(padding.report_count, count_of)?;
-            Repair::value(padding.report_count?, rest)?
-        }
-        (_, _, 1) => {
-            own(padding.report_size, size_of)?;
-            Repair::value(padding.report_size?, rest)?
-        }
+        (_, 1, _) => Repair::value(view.sole_count(padding)?, rest)?,
+        (_, _, 1) => Repair::value(view.sole_size(padding)?, rest)?,
         _ => return None,
     };
     Some(vec![
         Repair::value(maximum, i64::from(last.id()) + i64::from(bits))?,
-        Repair::value(front.report_count?, i64::from(front.field.count) + i64::from(bits))?,
+        Repair::value(count, i64::from(front.field.count) + i64::from(bits))?,
         smaller,
     ])
 }

@@ -4,9 +4,10 @@ use crate::hex::HexBytes;
 use crate::interpret::descriptor::{Anatomy, Descriptor};
 use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::parser::Note;
+use crate::invalid::MAX_USAGES;
 use crate::report_type::ReportType;
 
-use super::{Certainty, Finding, InReport, Repair, Rule, rules};
+use super::{Certainty, Finding, InReport, Repair, Rule, logical, rules};
 
 pub(super) fn check(anatomy: &Anatomy) -> Vec<Finding> {
     match &anatomy.fault {
@@ -46,37 +47,13 @@ fn cause(anatomy: &Anatomy, offset: usize) -> (&'static Rule, Vec<Repair>) {
             let repair = if depth > 0 { Repair::Replace { offset, old, new } } else { Repair::Remove { offset, old } };
             (&rules::CUT_OFF, checked(anatomy, vec![repair]))
         }
-        _ => (&rules::REFUSED, logical_range(anatomy, offset)),
+        // Without them, the kernel reads the rest as it would before them.
+        Some(ItemKind::Pop | ItemKind::ReportId(0)) => {
+            let old = HexBytes(at.map(|item| item.bytes.clone()).unwrap_or_default());
+            (&rules::REFUSED, checked(anatomy, vec![Repair::Remove { offset, old }]))
+        }
+        _ => (&rules::REFUSED, logical::repairs(&anatomy.bytes)),
     }
-}
-
-/// Returns the repair of a logical range that is the wrong way round, or whose maximum is called a minimum.
-fn logical_range(anatomy: &Anatomy, offset: usize) -> Vec<Repair> {
-    const MAXIMUM: u8 = 0x24;
-    const SIZE: u8 = 3;
-    let before = anatomy.items.iter().filter(|item| item.offset < offset);
-    let limits = before.filter(|item| matches!(item.kind, ItemKind::LogicalMinimum(_) | ItemKind::LogicalMaximum(_)));
-    let limits: Vec<&Item> = limits.collect();
-    let change = |item: &Item, new: Vec<u8>| Repair::Replace {
-        offset: item.offset,
-        old: HexBytes(item.bytes.clone()),
-        new: HexBytes(new),
-    };
-    let repairs = match limits.as_slice() {
-        [.., first, last]
-            if matches!((first.kind, last.kind), (ItemKind::LogicalMinimum(_), ItemKind::LogicalMinimum(_))) =>
-        {
-            let [prefix, data @ ..] = last.bytes.as_slice() else { return Vec::new() };
-            vec![change(last, [&[MAXIMUM | prefix & SIZE], data].concat())]
-        }
-        [.., first, last] if first.data() == [1] && last.data() == [0] && first.kind.name() != last.kind.name() => {
-            let with =
-                |item: &Item, data: u8| change(item, vec![item.bytes.first().copied().unwrap_or_default(), data]);
-            vec![with(first, 0), with(last, 1)]
-        }
-        _ => return Vec::new(),
-    };
-    checked(anatomy, repairs)
 }
 
 /// Returns repairs after which the kernel accepts the descriptor, or none.
@@ -91,10 +68,42 @@ fn checked(anatomy: &Anatomy, repairs: Vec<Repair>) -> Vec<Repair> {
 fn passed_over(bytes: &[u8]) -> Vec<Finding> {
     let Ok(descriptor) = Descriptor::parse(bytes) else { return Vec::new() };
     let finding = |note: &Note| {
-        Finding::new(&rules::PASSED_OVER, Certainty::Certain, format!("the kernel passes over {}", note.what))
-            .at(note.offset)
+        let what = format!("the kernel passes over {}", note.what);
+        let finding = Finding::new(&rules::PASSED_OVER, Certainty::Certain, what).at(note.offset);
+        match range(&descriptor.items, note.offset) {
+            // That has a rule of its own.
+            Some((first, last)) if first > last => None,
+            Some((first, last)) => {
+                Some(Finding { repairs: shorter(&descriptor.items, note.offset, first, last), ..finding })
+            }
+            None => Some(finding),
+        }
     };
-    descriptor.notes.iter().map(finding).collect()
+    descriptor.notes.iter().filter_map(finding).collect()
+}
+
+/// Returns the numbers of the usage range that ends at an offset.
+fn range(items: &[Item], offset: usize) -> Option<(u32, u32)> {
+    let end = items.iter().position(|item| item.offset == offset)?;
+    let (before, end) = (items.get(end.checked_sub(1)?)?, items.get(end)?);
+    let is_range = matches!((before.kind, end.kind), (ItemKind::UsageMinimum(_), ItemKind::UsageMaximum(_)));
+    is_range.then(|| (before.unsigned(), end.unsigned()))
+}
+
+/// Returns the repair that ends a usage range where the kernel does. Before Linux 4.20, it refused longer ones.
+fn shorter(items: &[Item], offset: usize, first: u32, last: u32) -> Vec<Repair> {
+    let highest = i64::from(first) + i64::from(MAX_USAGES) - 1;
+    let is_main = |item: &Item| matches!(item.kind, ItemKind::Main(..));
+    let end = items.iter().position(|item| item.offset >= offset && is_main(item)).unwrap_or(items.len());
+    let start = items.get(..end).and_then(|items| items.iter().rposition(is_main)).unwrap_or(0);
+    let is_own = |item: &&Item| match item.kind {
+        ItemKind::UsageMaximum(_) => item.offset == offset,
+        // The logical range of such an array has the same end.
+        ItemKind::LogicalMaximum(_) => item.unsigned() == last,
+        _ => false,
+    };
+    let own = items.get(start..end).unwrap_or_default().iter().filter(is_own);
+    own.filter_map(|item| Repair::value(item, highest)).collect()
 }
 
 /// Finds fields before the first Report ID. The kernel looks for a report by its first byte, which is never 0 then.

@@ -1,12 +1,13 @@
 //! Usages that don't fit their fields.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::hex::HexBytes;
 use crate::interpret::item::{Item, ItemKind};
 use crate::interpret::usage::Usage;
 
-use super::applications::{GAMEPAD, JOYSTICK};
+use super::applications::{GAMEPAD, JOYSTICK, MOUSE};
 use super::view::{Seen, View};
 use super::{Certainty, Finding, Repair, rules};
 
@@ -14,14 +15,16 @@ const PAGE_DESKTOP: u16 = 0x01;
 /// The page of keys: HID Usage Tables 1.5, section 10.
 pub(super) const PAGE_KEYBOARD: u16 = 0x07;
 pub(super) const PAGE_BUTTON: u16 = 0x09;
-const PAGE_CONSUMER: u16 = 0x0c;
+pub(super) const PAGE_CONSUMER: u16 = 0x0c;
 const PAGE_DIGITIZERS: u16 = 0x0d;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let inputs = || view.fields.iter().filter(|seen| seen.is_input() && !seen.field.is_padding());
     let mut findings: Vec<Finding> = inputs().filter_map(repeat).collect();
     findings.extend(inputs().filter_map(|seen| constant(view, seen)));
-    findings.extend(inputs().filter_map(reversed));
+    findings.extend(
+        view.fields.iter().filter(|seen| seen.is_input()).filter_map(|seen| reversed(seen).or_else(|| exchanged(seen))),
+    );
     findings.extend(inputs().filter_map(physical));
     findings.extend(twice(view));
     findings
@@ -63,9 +66,12 @@ fn repeat(seen: &Seen<'_>) -> Option<Finding> {
 fn constant(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     const CONSTANT: u8 = 1;
     const VARIABLE: u8 = 2;
+    /// The pages of batteries and power supplies. Programs read their values from reports that they ask for.
+    const POWER: RangeInclusive<u16> = 0x84..=0x85;
     let usage = seen.field.usages.get(0)?;
     // Vendors' fields mean nothing to the kernel in any case, and usage 0 of a page has no meaning.
-    if !seen.field.flags.is_constant() || usage.page() >= 0xff00 || usage.id() == 0 {
+    let is_meaningless = usage.id() == 0 && seen.field.usages.len() == 1;
+    if !seen.field.flags.is_constant() || usage.page() >= 0xff00 || is_meaningless || POWER.contains(&usage.page()) {
         return None;
     }
     // Touchpads by ELAN name bytes of padding so.
@@ -81,7 +87,14 @@ fn constant(view: &View<'_>, seen: &Seen<'_>) -> Option<Finding> {
     }
     let what = format!("the field has the usages {} and is declared constant, so the kernel ignores it", seen.name());
     let is_button = usage.page() == PAGE_BUTTON && seen.field.size == 1;
-    let (certainty, set) = if is_button { (Certainty::Likely, VARIABLE) } else { (Certainty::Possible, 0) };
+    let is_list = matches!(usage.page(), PAGE_KEYBOARD | PAGE_CONSUMER) && seen.field.usages.len() >= 8;
+    let is_keys = is_list && seen.field.size >= 8 && !seen.field.flags.is_variable();
+    let is_movement = seen.application() == MOUSE && seen.field.flags.is_relative() && seen.field.flags.is_variable();
+    let (certainty, set) = match () {
+        () if is_button => (Certainty::Likely, VARIABLE),
+        () if is_keys || is_movement => (Certainty::Likely, 0),
+        () => (Certainty::Possible, 0),
+    };
     let finding = Finding::in_field(&rules::CONSTANT, certainty, seen, what);
     Some(finding.with(Repair::flags(seen.main, CONSTANT, set)))
 }
@@ -134,6 +147,25 @@ fn reversed(seen: &Seen<'_>) -> Option<Finding> {
     None
 }
 
+/// Finds a Usage Minimum that is above its Usage Maximum. The kernel lets such a range have all usages that there can be.
+fn exchanged(seen: &Seen<'_>) -> Option<Finding> {
+    let [minimum, maximum] = seen.usages.as_slice() else { return None };
+    let is_range =
+        matches!(minimum.kind, ItemKind::UsageMinimum(_)) && matches!(maximum.kind, ItemKind::UsageMaximum(_));
+    let (first, last) = (minimum.unsigned(), maximum.unsigned());
+    // Two items of different sizes can be a usage with its page, and one without.
+    if !is_range || first <= last || minimum.data().len() != maximum.data().len() {
+        return None;
+    }
+    let what = format!("Usage Minimum ({first}) is above Usage Maximum ({last})");
+    let change = |item: &Item, other: &Item| {
+        let new = [item.bytes.get(..1)?, other.data()].concat();
+        Some(Repair::Replace { offset: item.offset, old: HexBytes(item.bytes.clone()), new: HexBytes(new) })
+    };
+    let finding = Finding::in_field(&rules::REVERSED, Certainty::Certain, seen, what).at(minimum.offset);
+    Some(finding.with(change(minimum, maximum)).with(change(maximum, minimum)))
+}
+
 /// Finds usages that two values of a report have.
 fn twice(view: &View<'_>) -> Vec<Finding> {
     let mut places: BTreeMap<(Option<u8>, Usage, Usage), usize> = BTreeMap::new();
@@ -155,10 +187,40 @@ fn twice(view: &View<'_>) -> Vec<Finding> {
         if let Some(first) = twice.first() {
             let more = if twice.len() > 1 { format!(" and {} more", twice.len() - 1) } else { String::new() };
             let what = format!("the report has {first}{more} already");
-            findings.push(Finding::in_field(&rules::USAGE_TWICE, Certainty::Possible, seen, what));
+            let finding = Finding::in_field(&rules::USAGE_TWICE, Certainty::Possible, seen, what);
+            findings.push(Finding { repairs: other_axes(view, seen).unwrap_or_default(), ..finding });
         }
     }
     findings
+}
+
+/// Returns the repair that gives axes of a field that there are already the usages of axes that there are not.
+fn other_axes(view: &View<'_>, seen: &Seen<'_>) -> Option<Vec<Repair>> {
+    /// Z, Rx, Ry, Rz and Slider of the page Generic Desktop.
+    const AXES: [u16; 5] = [0x32, 0x33, 0x34, 0x35, 0x36];
+    let is_axis =
+        |item: &Item| matches!(item.kind, ItemKind::Usage(usage) if (0x0001_0030..=0x0001_0036).contains(&usage.0));
+    if !seen.usages.iter().all(|item| is_axis(item)) {
+        return None;
+    }
+    let same = view.fields.iter().filter(|other| other.is_input() && other.report.id == seen.report.id);
+    let mut used: Vec<Usage> = same
+        .clone()
+        .filter(|other| other.field.offset < seen.field.offset)
+        .flat_map(|other| other.field.usages.iter())
+        .collect();
+    let all: Vec<Usage> = same.flat_map(|other| other.field.usages.iter().take(1024)).collect();
+    let mut free = AXES.into_iter().map(|id| Usage::new(PAGE_DESKTOP, id)).filter(|usage| !all.contains(usage));
+    let mut repairs = Vec::new();
+    for item in &seen.usages {
+        let ItemKind::Usage(usage) = item.kind else { return None };
+        if used.contains(&usage) {
+            repairs.push(Repair::value(item, free.next()?.id().into())?);
+        } else {
+            used.push(usage);
+        }
+    }
+    Some(repairs)
 }
 
 #[cfg(test)]
@@ -184,21 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn ranges_go_up() {
+        let mouse = "05 01 09 02 a1 01 05 09 19 08 29 01 15 00 25 01 75 01 95 08 81 02 c0";
+        assert_eq!(found(mouse), (vec!["usage-range-reversed"], vec![]));
+    }
+
+    #[test]
     fn keys_are_bytes() {
         let keys = "05 01 09 06 a1 01 05 07 19 00 29 65 15 00 25 65 75 30 95 01 81 00 c0";
         assert_eq!(found(keys), (vec!["array-value-too-wide"], vec![]));
     }
 
     #[test]
-    fn media_keys_are_no_buttons() {
-        let remote = "05 0c 09 01 a1 01 05 09 19 00 2a 3c 02 15 00 26 3c 02 75 10 95 01 81 00 c0";
-        assert_eq!(found(remote), (vec!["consumer-keys-are-buttons"], vec![]));
-    }
-
-    #[test]
     fn axes_are_there_once() {
         let pad = "05 01 09 04 a1 01 09 30 09 31 09 32 09 32 15 00 26 ff 00 75 08 95 04 81 02 c0";
-        assert_eq!(found(pad).0, ["usage-twice"]);
+        assert_eq!(found(pad), (vec!["usage-twice"], vec![]));
         assert!(found(&pad.replace("09 32 09 32", "09 32 09 35")).0.is_empty());
     }
 }

@@ -130,6 +130,22 @@ impl<'a> View<'a> {
         View { fields }
     }
 
+    /// Returns the Report Size of a field if it is that of no other field, padding included.
+    pub fn sole_size(&self, seen: &Seen<'a>) -> Option<&'a Item> {
+        self.sole(seen, |seen| seen.report_size)
+    }
+
+    /// Returns the Report Count of a field if it is that of no other field, padding included.
+    pub fn sole_count(&self, seen: &Seen<'a>) -> Option<&'a Item> {
+        self.sole(seen, |seen| seen.report_count)
+    }
+
+    fn sole(&self, seen: &Seen<'a>, of: fn(&Seen<'a>) -> Option<&'a Item>) -> Option<&'a Item> {
+        let item = of(seen)?;
+        let users = self.fields.iter().filter(|other| of(other).is_some_and(|other| other.offset == item.offset));
+        (users.count() == 1).then_some(item)
+    }
+
     /// Returns a global item if only one field takes its value: a change of it would change the other fields too. Padding
     /// has no use for any.
     pub fn unshared(&self, item: Option<&'a Item>) -> Option<&'a Item> {
