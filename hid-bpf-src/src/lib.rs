@@ -75,7 +75,6 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("hidbpf/driver.h", include_str!("../include/hidbpf/driver.h")),
     ("hidbpf/field.h", include_str!("../include/hidbpf/field.h")),
     ("hidbpf/fields.h", include_str!("../include/hidbpf/fields.h")),
-    ("hidbpf/huion-kamvas.h", include_str!("../include/hidbpf/huion-kamvas.h")),
     ("hidbpf/huion-keydial.h", include_str!("../include/hidbpf/huion-keydial.h")),
     ("hidbpf/huion.h", include_str!("../include/hidbpf/huion.h")),
     ("hidbpf/identity.h", include_str!("../include/hidbpf/identity.h")),

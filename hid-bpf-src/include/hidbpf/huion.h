@@ -49,11 +49,6 @@
 #define HUION_INTERFACE(descriptor_size, in_vendor_mode, in_firmware_mode)                                             \
 	case (descriptor_size):                                                                                        \
 		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_REPLACED(in_firmware_mode)
-/* An interface whose first bytes are overwritten in firmware mode. */
-#define HUION_INTERFACE_PATCHED(descriptor_size, in_vendor_mode, firmware_mode_part)                                   \
-	case (descriptor_size):;                                                                                       \
-		_Static_assert(sizeof(firmware_mode_part) <= (descriptor_size), "longer than the descriptor");         \
-		return huion_vendor_mode ? HIDBPF_REPLACED(in_vendor_mode) : HIDBPF_OVERWRITTEN(0, firmware_mode_part)
 /* An interface that is left alone in firmware mode. */
 #define HUION_INTERFACE_SILENCED(descriptor_size, in_vendor_mode)                                                      \
 	case (descriptor_size):                                                                                        \
@@ -179,14 +174,6 @@ static __always_inline int huion_wheels_event(__u8 *report, __u8 id, __u8 button
 
 /* Byte 1: tip, first and second button, and in bit 7 whether the pen is in range. */
 #define HUION_PEN_TWO_BUTTONS() HUION_PEN_SWITCHES(), ReportCount(4), Input(Const, Var, Abs), HUION_PEN_NEAR()
-
-/* The same with a third button in bit 3. */
-#define HUION_PEN_THREE_BUTTONS()                                                                                      \
-	HUION_PEN_SWITCHES(), UsagePage(Button), Usage8(HUION_STYLUS3), ReportCount(1), Input(Data, Var, Abs),         \
-		ReportCount(3), Input(Const, Var, Abs), UsagePage(Digitizers), HUION_PEN_NEAR()
-
-/* The usage of page Button that Linux maps to BTN_STYLUS3. The Digitizers page has no third barrel switch. */
-#define HUION_STYLUS3 0x4a
 
 #define HUION_PEN_SWITCHES()                                                                                           \
 	UsagePage(Digitizers), Usage(Digitizers, TipSwitch), Usage(Digitizers, BarrelSwitch),                          \
