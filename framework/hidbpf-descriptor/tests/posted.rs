@@ -458,3 +458,38 @@ fn output_is_read_with_the_prompts_and_times_around_it() {
         assert_eq!((posted.form, descriptors(&posted)), (form, vec![SMALL.to_owned()]), "{text}");
     }
 }
+
+#[test]
+fn dumps_are_read_with_labels_and_words_beside_them() {
+    // USB Device Tree Viewer: the bytes, and then the items in words.
+    let viewer = "    Report Descriptor:\n      Raw Descriptor (hex)    0000: 05 01 09 02 A1 01 09 01  A1 00 05 09 19 01 29 03  \n      \
+                  Raw Descriptor (hex)    0010: 15 00 25 01 95 08 75 01  81 02 C0 C0 \n      Parsed Report Descriptor:   \n        \
+                  Usage Page    (Generic Desktop) \n          Usage (Mouse)    \n            Collection (Application)    \n";
+    let posted = read(viewer);
+    assert_eq!(posted.form, "hex dump");
+    assert_eq!(
+        descriptors(&posted),
+        ["05 01 09 02 a1 01 09 01 a1 00 05 09 19 01 29 03 15 00 25 01 95 08 75 01 81 02 c0 c0"]
+    );
+    // By hand: an item a line, a space, and what it is.
+    let by_hand = "05 01 Usage page Generic Desktop\n09 02 Usage MOUSE\na1 01 \tCollection (application)\n85 06 ?????\n\
+                   75 08 Report size (8)\n95 01 Report count (1)\n81 01 INPUT(Const)\nc0 END COLLECTION\n";
+    assert_eq!(descriptors(&read(by_hand)), ["05 01 09 02 a1 01 85 06 75 08 95 01 81 01 c0"]);
+}
+
+#[test]
+fn what_only_looks_like_a_descriptor_is_not_one() {
+    // Input events have lines with the letters of a recording.
+    let events = "# EVEMU 1.3\nN: Mouse\nI: 0003 046d c52b 0111\nP: 00 00 00 00 00 00 00 00\nB: 00 0b 00 00 00 00 00 00 00\n\
+                  E: 0.000001 0004 0004 589825\nE: 0.000001 0000 0000 0000\n";
+    let error = posted::read(events.as_bytes()).unwrap_err();
+    assert!(error.reason.starts_with("evemu records input events"), "{error}");
+    // Short tables of a source beside its descriptor.
+    let source = format!(
+        "u8 descriptor[] = {{ 0x{} }};\nu8 table[] = {{ 0x05, 0x10, 0xc0, 0x00 }};\n",
+        SMALL.replace(' ', ", 0x")
+    );
+    assert_eq!(descriptors(&read(&source)), [SMALL]);
+    // A name in a source that is base64 by chance.
+    assert!(posted::read(b"static void asus_quirk(void)\n{\n\tBBBBBBBB = 1;\n}\n").is_err());
+}

@@ -1,6 +1,7 @@
 //! Controls whose usages are on the page of other controls.
 
 use crate::interpret::item::ItemKind;
+use crate::interpret::usage::Usage;
 
 use super::applications::{CONSUMER_CONTROL, GAMEPAD, JOYSTICK, MOUSE};
 use super::usages::{PAGE_BUTTON, PAGE_CONSUMER};
@@ -14,7 +15,8 @@ const PAGE_REMOTE: u16 = 0xffbc;
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let is_data = |seen: &&Seen<'_>| seen.is_input() && !seen.field.is_padding() && !seen.field.flags.is_constant();
     let fields = view.fields.iter().filter(is_data);
-    fields.filter_map(|seen| consumer_keys(view, seen).or_else(|| leds(view, seen))).collect()
+    let found = |seen| consumer_keys(view, seen).or_else(|| leds(view, seen)).or_else(|| system_keys(view, seen));
+    fields.filter_map(found).collect()
 }
 
 /// Finds the keys of a remote control or keyboard on the page of buttons, or on the page of Microsoft's remote controls.
@@ -44,6 +46,29 @@ fn consumer_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
     let finding = Finding::in_field(rule, Certainty::Likely, seen, what);
     let item = view.unshared(seen.usage_page);
     Some(finding.with(item.and_then(|item| Repair::value(item, i64::from(PAGE_CONSUMER)))))
+}
+
+/// Finds lists of system keys that begin with the usages of pointers and axes. The kernel makes an axis of each, whether or not
+/// the keyboard ever sends it.
+fn system_keys<'a>(view: &View<'a>, seen: &Seen<'a>) -> Option<Finding> {
+    const SYSTEM_CONTROL: Usage = Usage(0x0001_0080);
+    const X: Usage = Usage(0x0001_0030);
+    /// System Power Down, the first of the keys.
+    const FIRST: u16 = 0x81;
+    let field = seen.field;
+    let [span] = field.usages.spans() else { return None };
+    let has_axes = (span.first..=span.last()).contains(&X) && span.last().id() >= FIRST;
+    if seen.application() != SYSTEM_CONTROL || field.flags.is_variable() || !has_axes {
+        return None;
+    }
+    let what = format!("the list of system keys begins with {}, and has the axes of a stick", span.first);
+    let finding = Finding::in_field(&rules::SYSTEM_AXES, Certainty::Certain, seen, what);
+    let is_direct = i64::from(span.first.id()) == field.logical.minimum;
+    let usage = seen.usages.first().filter(|item| matches!(item.kind, ItemKind::UsageMinimum(_)) && is_direct);
+    let changes = usage.zip(view.unshared(seen.logical_minimum)).and_then(|(usage, logical)| {
+        Some(vec![Repair::value(usage, FIRST.into())?, Repair::value(logical, FIRST.into())?])
+    });
+    Some(Finding { repairs: changes.unwrap_or_default(), ..finding })
 }
 
 /// Finds lights that a mouse or a game controller sends: they are its further buttons.
@@ -96,6 +121,16 @@ mod tests {
         repaired(&remote("06 bc ff"), "consumer-keys-ignored likely 23", &remote("06 0c 00"));
         // Microsoft's own remote controls.
         assert!(found(&remote("06 bc ff").replacen("05 0c 09 01", "06 bc ff 09 88", 1)).is_empty());
+    }
+
+    #[test]
+    fn system_keys_are_no_axes() {
+        let keyboard = |first: &str| {
+            format!("05 01 09 80 a1 01 85 03 1a {first} 00 2a b7 00 16 {first} 00 26 b7 00 95 01 75 10 81 00 c0")
+        };
+        repaired(&keyboard("01"), "system-keys-are-axes certain 24", &keyboard("81"));
+        // Three keys, and a bit for each.
+        assert!(found("05 01 09 80 a1 01 19 81 29 83 15 00 25 01 75 01 95 03 81 02 95 05 81 01 c0").is_empty());
     }
 
     #[test]

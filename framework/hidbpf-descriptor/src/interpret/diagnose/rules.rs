@@ -134,6 +134,10 @@ rules! {
         "The media keys do nothing."
             => "The media keys work.",
         "HID Usage Tables 1.5, section 15 (Consumer Page); hidinput_configure_usage() in drivers/hid/hid-input.c";
+    SYSTEM_AXES = "system-keys-are-axes",
+        "Games see a controller that is not there: the keyboard has the axes of a stick."
+            => "Games find no controller in the keyboard.",
+        "hidinput_configure_usage() in drivers/hid/hid-input.c";
     RESTS = "axis-rests-at-end",
         "Games see a stick that is held to a side.",
         "hidinput_configure_usage() in drivers/hid/hid-input.c";

@@ -1,7 +1,7 @@
 //! Arrays of C, C++, Rust, Go, Java, Python, JavaScript, JSON and others, and strings with escapes.
 
 use super::draft::{Draft, Reading};
-use super::meaning::{is_descriptor, why_not};
+use super::meaning::{is_descriptor, whole, why_not};
 use super::text::{Line, Text};
 use super::{Unreadable, comments, item_names, item_text, literal, numbers, plain};
 
@@ -50,9 +50,13 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
 }
 
 fn of_arrays(arrays: Vec<(usize, String, Vec<u8>)>) -> Result<Reading, Unreadable> {
+    /// Of several arrays, a shorter one is a descriptor only if it is a whole one.
+    const SHORTEST: usize = 8;
     let mut reading = Reading::default();
+    let is_alone = arrays.len() == 1;
+    let is_whole = |bytes: &[u8]| whole(bytes).is_some_and(|collections| collections > 0);
     for (line, title, bytes) in &arrays {
-        if is_descriptor(bytes) {
+        if is_descriptor(bytes) && (is_alone || bytes.len() >= SHORTEST || is_whole(bytes)) {
             let mut draft = Draft { title: title.clone(), line: *line, ..Draft::default() };
             draft.extend(bytes, *line)?;
             reading.drafts.push(draft);

@@ -1,7 +1,7 @@
 //! Bytes in base64 (RFC 4648), as `base64` and property lists write them.
 
 use super::draft::{Draft, Reading};
-use super::meaning::{WHOLE, is_descriptor, likeness};
+use super::meaning::{WHOLE, is_descriptor, likeness, whole};
 use super::text::Text;
 use super::{MAX_BYTES, Unreadable};
 
@@ -39,7 +39,8 @@ pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {
     // Prose around it has spaces.
     let in_quotes = all.split(['"', '\'', ' ', ',', ':', '{', '}', '(', ')']).filter(|word| word.len() >= 8);
     // A word of prose can be base64 by chance, but hardly that of whole items.
-    let is_whole = |bytes: &Vec<u8>| likeness(bytes) == WHOLE;
+    let is_whole =
+        |bytes: &Vec<u8>| likeness(bytes) == WHOLE && whole(bytes).is_some_and(|collections| collections > 0);
     let descriptor = decode(&all).filter(|bytes| is_descriptor(bytes));
     let descriptor = descriptor.or_else(|| in_quotes.filter_map(decode).find(is_whole))?;
     Some(Ok(Reading::of(vec![Draft { descriptor, line, ..Draft::default() }])))

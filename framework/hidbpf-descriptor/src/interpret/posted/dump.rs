@@ -34,7 +34,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(line: &'a Line) -> Option<Row<'a>> {
-        let text = line.text.trim_start();
+        let text = without_label(line.text.trim_start());
         let length = text.find(|c: char| !(c.is_ascii_hexdigit() || c == 'x' || c == 'X')).unwrap_or(text.len());
         let (offset, rest) = text.split_at(length);
         let offset = offset.strip_prefix("0x").unwrap_or(offset);
@@ -82,6 +82,17 @@ impl<'a> Row<'a> {
         });
         gap.map_or(self.groups.len(), |(index, _)| index)
     }
+}
+
+/// Returns a line without a label in front of its offset: `Raw Descriptor (hex)    0010: 15 00 25 01`.
+fn without_label(text: &str) -> &str {
+    let row = text.match_indices(": ").find_map(|(mark, _)| {
+        let start = text.get(..mark)?.rfind("  ")? + 2;
+        let offset = text.get(start..mark)?;
+        let is_offset = (4..=8).contains(&offset.len()) && offset.bytes().all(|c| c.is_ascii_hexdigit());
+        text.get(start..).filter(|_| is_offset)
+    });
+    row.unwrap_or(text)
 }
 
 pub(super) fn read(text: &Text) -> Option<Result<Reading, Unreadable>> {

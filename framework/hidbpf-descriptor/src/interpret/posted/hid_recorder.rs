@@ -49,7 +49,8 @@ fn is_report(line: &str) -> bool {
     let mut words = rest.split_whitespace();
     let has_time = words.next().is_some_and(|time| time.contains('.'));
     let length = words.next().and_then(|word| word.parse::<usize>().ok());
-    has_time && length.is_some_and(|length| length == words.filter(|word| word.len() == 2).count())
+    // Input events, `E: 0.000001 0004 0004 589825`, have numbers of four digits.
+    has_time && length.is_some_and(|length| length > 0 && length == words.filter(|word| word.len() == 2).count())
 }
 
 fn recording(text: &Text) -> Result<Reading, Unreadable> {

@@ -49,7 +49,9 @@ fn numbers_of(line: &Line) -> Option<Result<Vec<&str>, Unreadable>> {
     if let Some(last) = leading.last() {
         let end = place(last) + last.len();
         let behind = &line.text[end..];
-        let is_separate = ["  ", "\t", " (", ", ("].iter().any(|gap| behind.starts_with(gap));
+        let is_text = |c: char| c.is_alphabetic() || c == '?';
+        let is_separate = ["  ", "\t", " (", ", ("].iter().any(|gap| behind.starts_with(gap))
+            || (is_item(&leading) && behind.starts_with(' ') && behind.trim_start().starts_with(is_text));
         if is_separate || behind.trim_start().starts_with(['|', '(', '<']) {
             return Some(Ok(leading));
         }
@@ -91,6 +93,13 @@ fn is_data(prefix: &str, word: &str) -> bool {
         _ => return false,
     };
     word.len() == 2 * size && is_number(word)
+}
+
+/// Returns whether words are the bytes of an item, from its prefix to its data: HID 1.11, section 6.2.2.2.
+fn is_item(words: &[&str]) -> bool {
+    let Some(prefix) = words.first().and_then(|prefix| u8::from_str_radix(prefix, 16).ok()) else { return false };
+    // End Collection is the one item without data that is common.
+    words.len() == 1 + [0, 1, 2, 4][usize::from(prefix & 3)] && (words.len() > 1 || prefix == 0xc0)
 }
 
 /// Returns the name of a macro that stands for elements of an array: `HID_USAGE_PAGE(HID_USAGE_PAGE_DESKTOP),`.
