@@ -118,11 +118,13 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
          The first table of a kernel is for a Rapoo M50, whose driver fixes the descriptor:\n\n\
          - `warm` is the mean of 24 attaches, each to a device of its own. The kernel samples the share of user space every few milliseconds.\n\
          - `at once` is 32 devices with a process each: the instructions for each device, and the time until all were done.\n\
+         - `udev-hid-bpf's object` is the object of that package for the mouse, installed in hidbpf as a [foreign object](foreign-objects.md).\n\
          - `reading the original descriptor` happens if sysfs does not have it, because the kernel refused it. The figure is the difference\n\
          \x20 between two devices that no driver matches: one with such a descriptor, and one with a valid descriptor.\n\n\
          The second table has a row for each driver:\n\n\
          - `attach`: million instructions to attach the driver. If it has recordings of several devices, the one that takes most.\n\
          - `verified`: the part of `attach` that the kernel took to verify and compile the programs.\n\
+         - `foreign`: million instructions for hidbpf to attach udev-hid-bpf's object for the device. `attach, udev-hid-bpf` is the same object.\n\
          - `an event`: the mean number of instructions for a recorded report, counting included. Kernels up to 6.10 don't count.\n\n\
          A preference driver is enabled in the configuration, and reading that is part of its attach. A cell is empty if there is no driver for the device, or if\n\
          its programs were not in the kernel afterwards.\n",
@@ -136,7 +138,7 @@ fn page(kernels: &[Kernel], other: &Result<UdevHidBpf>) -> String {
 }
 
 /// The rows for one device: text, action, quantity, and the divisor from the count to the shown figure.
-const ROWS: [(&str, &str, &str, f64); 12] = [
+const ROWS: [(&str, &str, &str, f64); 13] = [
     ("first attach of a boot, million instructions", "first", "instructions", 1e6),
     ("warm, million instructions", "warm", "instructions", 1e6),
     ("warm, of these in user space", "warm", "user", 1e6),
@@ -146,6 +148,7 @@ const ROWS: [(&str, &str, &str, f64); 12] = [
     ("at once, million instructions a device", "at-once", "instructions", 1e6),
     ("at once, until all were done, ms", "at-once", "until-done", 1e6),
     ("removed, million instructions", "removed", "instructions", 1e6),
+    ("udev-hid-bpf's object, warm, million instructions", "foreign", "instructions", 1e6),
     ("`hidbpf load`, million instructions", "load", "instructions", 1e6),
     ("`hidbpf doctor`, million instructions", "doctor", "instructions", 1e6),
     ("reading the original descriptor, million instructions", "reading", "instructions", 1e6),
@@ -191,7 +194,7 @@ fn drivers(kernel: &Kernel) -> String {
         |name: &&str| kernel.attachers.values().any(|figures| figure(Some(figures), name, "attach").is_some());
     let names: BTreeSet<&str> = all.filter(is_driver).collect();
     let mut text = String::from(
-        "| driver | attach | verified | attach, udev-hid-bpf | an event | an event, udev-hid-bpf |\n|---|--:|--:|--:|--:|--:|\n",
+        "| driver | attach | verified | foreign | attach, udev-hid-bpf | an event | an event, udev-hid-bpf |\n|---|--:|--:|--:|--:|--:|--:|\n",
     );
     for name in names {
         let million = |figures, quantity| figure(figures, name, quantity).map(|value| format!("{:.2}", value / 1e6));
@@ -200,8 +203,14 @@ fn drivers(kernel: &Kernel) -> String {
             Some(format!("{:.0}", figure(figures, name, "instructions-in-runs")? / runs))
         };
         let other = kernel.attachers.get(&Attacher::UdevHidBpf);
-        let cells =
-            [million(fast, "attach"), million(fast, "load"), million(other, "attach"), event(fast), event(other)];
+        let cells = [
+            million(fast, "attach"),
+            million(fast, "load"),
+            million(fast, "foreign"),
+            million(other, "attach"),
+            event(fast),
+            event(other),
+        ];
         text += &format!("| {name} | {} |\n", cells.map(Option::unwrap_or_default).join(" | "));
     }
     text
@@ -228,6 +237,7 @@ mod tests {
                     Attacher::Fast,
                     figures(&[
                         ("warm", "instructions", 4e6),
+                        ("mouse", "foreign", 5e6),
                         ("mouse", "runs", 2.0),
                         ("mouse", "instructions-in-runs", 250.0),
                     ]),
@@ -243,6 +253,6 @@ mod tests {
         assert!(text.contains("\n| warm, million instructions | 4 | 60 | 15.0 |\n"), "{text}");
         assert!(text.contains("\n| warm, bpf() calls |  |  |  |\n"), "{text}");
         let text = drivers(&kernel);
-        assert!(text.contains("\n| mouse |  |  | 61.50 | 125 |  |\n"), "{text}");
+        assert!(text.contains("\n| mouse |  |  | 5.00 | 61.50 | 125 |  |\n"), "{text}");
     }
 }

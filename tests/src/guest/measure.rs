@@ -3,6 +3,8 @@
 //! QEMU counts one nanosecond an instruction. The processor time of a process is therefore the number of instructions that it, and the
 //! kernel on its behalf, have executed. Each attachment uses its own device, and only the processes that udev would start are counted.
 
+mod foreign;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
@@ -66,6 +68,7 @@ pub fn run(attacher: Attacher, bench: &mut Bench, port: &mut Port) -> Result<()>
     meter.figure("warm", "instructions", attach.total / u64::from(REPEATED))?;
     meter.figure("warm", "user", attach.user / u64::from(REPEATED))?;
     meter.figure("removed", "instructions", remove.total / u64::from(REPEATED))?;
+    meter.foreign(&spec)?;
     meter.commands(&spec)?;
     meter.reading()?;
     meter.trace(&spec)?;
@@ -281,6 +284,10 @@ impl Meter<'_> {
             if cost.attach > 0 {
                 self.figure(driver, "attach", cost.attach)?;
                 self.figure(driver, "load", cost.load)?;
+            }
+            let foreign = if self.attacher == Attacher::Fast { self.foreign_of(driver)? } else { None };
+            if let Some(attach) = foreign {
+                self.figure(driver, "foreign", attach)?;
             }
             if cost.runs > 0 {
                 self.figure(driver, "runs", cost.runs)?;

@@ -20,6 +20,7 @@ use crate::process::Run;
 use crate::protocol;
 use crate::uhid::Spec;
 
+/// The cases.
 pub const CASES: &[Case] = &[
     beside_udev_hid_bpf("foreign-objects", WITH_HID_BPF, objects).each_generation(),
     beside_udev_hid_bpf("foreign-object-is-installed", WITH_HID_BPF, installed).each_generation(),
@@ -36,10 +37,10 @@ const FIXTURES: &str = "/foreign/fixtures";
 const BUILT: &str = "/foreign/sources";
 
 /// The directory of installed drivers.
-const DRIVERS: &str = "/etc/hidbpf/drivers";
+pub const DRIVERS: &str = "/etc/hidbpf/drivers";
 
 /// The package's folder of objects.
-const OBJECTS: &str = "/usr/lib/x86_64-linux-gnu/bpf";
+pub const OBJECTS: &str = "/usr/lib/x86_64-linux-gnu/bpf";
 
 /// Its probe accepts a device by leaving `retval` alone, which is -1 in udev-hid-bpf 2.3 and 0 here. So udev-hid-bpf never attaches it.
 const ACCEPTED_HERE_ALONE: &str = "0010-Thrustmaster__TCA-Yoke-Boeing.bpf.o";
@@ -177,7 +178,8 @@ fn refuses(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn generation_of(bench: &Bench) -> Generation {
+/// Returns the generation of the machine's kernel, as a replay wants it.
+pub fn generation_of(bench: &Bench) -> Generation {
     match bench.generation {
         protocol::Generation::FmodRet => Generation::FmodRet,
         _ => Generation::StructOps,
@@ -267,7 +269,10 @@ fn sent(device: &Plugged, report: &[u8]) -> Result<Vec<String>> {
 }
 
 /// Returns whether an object's probe takes the recorded device.
-fn takes(object: &DriverObject, generation: Generation, session: &Session<'_>) -> Result<bool> {
+///
+/// # Errors
+/// The object has no programs for the generation, or can't be replayed.
+pub fn takes(object: &DriverObject, generation: Generation, session: &Session<'_>) -> Result<bool> {
     let device = session.recorded()?;
     let version = object.for_kernel(generation)?[0];
     let settings = Settings::of(device);

@@ -15,7 +15,7 @@ mod exports;
 mod fast;
 mod faults;
 mod fixtures;
-mod foreign;
+pub mod foreign;
 mod helper;
 pub mod identity;
 mod install;
