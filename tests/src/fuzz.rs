@@ -292,7 +292,7 @@ pub fn configuration(bytes: &[u8]) {
     }
     let said = |config: &Config| {
         let mut said: Vec<_> = config.in_force().into_iter().cloned().collect();
-        said.iter_mut().for_each(|entry| entry.source = Source { path: path.to_owned(), line: 0 });
+        said.iter_mut().for_each(|entry| entry.source = Source { path: path.to_owned(), line: 0, column: 0 });
         said.sort_by_key(|entry| format!("{} {:?} {:?}", entry.driver, entry.device, entry.key));
         said
     };
@@ -505,7 +505,10 @@ fn objects() -> &'static [Vec<u8>] {
 }
 
 /// Returns the objects of the foreign sources for tests only and, if it is there, those of Debian's udev-hid-bpf.
-fn foreign_objects() -> io::Result<Vec<Vec<u8>>> {
+///
+/// # Errors
+/// One can't be read.
+pub fn foreign_objects() -> io::Result<Vec<Vec<u8>>> {
     let mut folders = vec![PathBuf::from(concat!(env!("OUT_DIR"), "/foreign"))];
     for version in paths(&root().join("target/vm/udev-hid-bpf")).unwrap_or_default() {
         folders.push(version.join("usr/lib/x86_64-linux-gnu/bpf"));

@@ -132,13 +132,13 @@ fn options_are_kept_and_shown_with_where_they_come_from() {
         .expect("written");
     let text = get();
     for words in
-        ["axis = y  (default)", "hidbpf.toml:2: `1` is not y, x or both", "hidbpf.toml:3 sets the option `speed`"]
+        ["axis = y  (default)", "hidbpf.toml:2:8: `1` is not y, x or both", "hidbpf.toml:3:9 sets the option `speed`"]
     {
         assert!(text.contains(words), "{words}: {text}");
     }
     let doctor = stdout(&with_config(dir.path(), &["doctor"]));
     for words in
-        ["hidbpf.toml:2 sets the option `axis` of `mouse-invert-y`: `1` is not y", "the driver has no such option"]
+        ["hidbpf.toml:2:8 sets the option `axis` of `mouse-invert-y`: `1` is not y", "the driver has no such option"]
     {
         assert!(doctor.contains(words), "{words}: {doctor}");
     }

@@ -139,6 +139,15 @@ pub struct Source {
     pub path: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
+    /// The column of the value in the line, counted from 1.
+    pub column: usize,
+}
+
+impl Source {
+    /// Returns the place of the value, for errors: file, line and column.
+    pub fn place(&self) -> impl fmt::Display {
+        format!("{self}:{}", self.column)
+    }
 }
 
 impl fmt::Display for Source {
@@ -459,7 +468,8 @@ fn parse(path: &Path, text: &str) -> std::result::Result<Vec<Entry>, String> {
         toml::from_str(text).map_err(|error| wrong(error.span().map(|span| span.start), error.message()))?;
     let mut entries = Vec::new();
     let mut add = |driver: &DriverName, device: Option<&DeviceRule>, key: Key, at: usize, value: Value| {
-        let source = Source { path: path.to_owned(), line: position(text, at).0 };
+        let (line, column) = position(text, at);
+        let source = Source { path: path.to_owned(), line, column };
         entries.push(Entry { driver: driver.clone(), device: device.cloned(), key, value, source });
     };
     for (driver, Everywhere { enabled, options }) in layout.driver {

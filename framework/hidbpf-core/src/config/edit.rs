@@ -96,7 +96,7 @@ pub fn edit(system: &System, edits: &[Edit]) -> Result<Undo> {
             device: device.clone(),
             key: key.clone(),
             value: value.clone(),
-            source: Source { path: path.clone(), line: 0 },
+            source: Source { path: path.clone(), line: 0, column: 0 },
         }));
     }
     config.entries.retain(|entry| entry.source.path != path);

@@ -69,8 +69,11 @@ pub fn options<'a>(
         let mut fits = |value: Result<Value, String>, origin: &Origin| {
             let fit = value.and_then(|value| option.encode(&value).map(|_| value));
             fit.inspect_err(|why| {
-                problems
-                    .push(format!("the option `{}` of the driver `{}`, by {origin}: {why}", option.name, driver.name));
+                let by = match origin {
+                    Origin::Configuration(source) => source.place().to_string(),
+                    other => other.to_string(),
+                };
+                problems.push(format!("the option `{}` of the driver `{}`, by {by}: {why}", option.name, driver.name));
             })
             .ok()
         };
@@ -99,8 +102,8 @@ pub fn options<'a>(
         })
         .filter_map(|entry| match &entry.key {
             Key::Option(name) if driver.manifest.option(name).is_none() => {
-                let (name, source) = (Printable(name), &entry.source);
-                Some(format!("{source} sets the option `{name}`, which the driver `{}` has not", driver.name))
+                let (name, place) = (Printable(name), entry.source.place());
+                Some(format!("{place} sets the option `{name}`, which the driver `{}` has not", driver.name))
             }
             _ => None,
         })

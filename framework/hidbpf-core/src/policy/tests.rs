@@ -8,7 +8,8 @@ use crate::config::{Config, Problem, Source};
 use crate::driver::matching::Miss;
 use crate::ids::HidName;
 
-static SOURCE: LazyLock<Source> = LazyLock::new(|| Source { path: "/etc/hidbpf/hidbpf.toml".into(), line: 5 });
+static SOURCE: LazyLock<Source> =
+    LazyLock::new(|| Source { path: "/etc/hidbpf/hidbpf.toml".into(), line: 5, column: 1 });
 static PROBLEM: LazyLock<Problem> =
     LazyLock::new(|| Config::of_text(Path::new("/etc/hidbpf/hidbpf.toml"), "broken").problems.remove(0));
 static NAMES: LazyLock<[DriverName; 3]> =

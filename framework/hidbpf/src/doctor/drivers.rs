@@ -70,7 +70,8 @@ pub(super) fn configuration(config: &Config, catalog: &Catalog, findings: &mut V
             None => Some("the driver has no such option".to_owned()),
         };
         if let Some(why) = why {
-            let message = format!("{} sets the option `{}` of `{}`: {why}", entry.source, Printable(name), driver.name);
+            let (place, name) = (entry.source.place(), Printable(name));
+            let message = format!("{place} sets the option `{name}` of `{}`: {why}", driver.name);
             let remedy = format!("`hidbpf get {}` shows the options", driver.name);
             findings.push(Finding::not_good("configuration", Grade::Warning, message, remedy));
         }

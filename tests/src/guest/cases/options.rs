@@ -129,8 +129,8 @@ fn wrong(bench: &mut Bench) -> Result<()> {
     ensure!(pen.descriptor()? != spec.descriptor, "the pen is not fixed");
     let status = bench.hidbpf(&["status"])?.expect(0)?;
     status
-        .answers("hidbpf.toml:2: `earser` is not button or eraser")?
-        .answers("hidbpf.toml:3 sets the option `third`")?;
+        .answers("hidbpf.toml:2:17: `earser` is not button or eraser")?
+        .answers("hidbpf.toml:3:9 sets the option `third`")?;
     for arguments in [&["second-button=earser"][..], &["third=1"]] {
         bench.hidbpf(&[&["set", PEN.0], arguments].concat())?.expect(1)?;
     }
