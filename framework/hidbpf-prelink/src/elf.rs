@@ -1,7 +1,7 @@
 //! Opens an object as an ELF file, and finds its variables.
 
 use object::read::elf::{ElfFile64, FileHeader as _};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SymbolKind};
+use object::{Endianness, Object as _, ObjectSection, ObjectSymbol as _, SectionFlags, SectionIndex, SymbolKind};
 
 /// An object's ELF file. [`crate::limits::check`] says whether it is small enough to be copied or hashed.
 pub type Elf<'a> = ElfFile64<'a, Endianness>;
@@ -55,6 +55,14 @@ pub struct Variable<'a> {
     pub size: u64,
     /// Whether other objects could refer to it.
     pub is_global: bool,
+}
+
+/// Returns whether a section has instructions.
+pub fn is_code<'a>(section: &impl ObjectSection<'a>) -> bool {
+    let flags = section.flags();
+    let is_executable =
+        matches!(flags, SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(object::elf::SHF_EXECINSTR));
+    is_executable && section.size() > 0
 }
 
 /// Iterates over an object's variables, in the order of its symbols.

@@ -9,8 +9,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use object::{
-    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget, SectionFlags, SectionIndex,
-    SectionKind, SymbolIndex, SymbolKind,
+    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget, SectionIndex, SectionKind,
+    SymbolIndex, SymbolKind,
 };
 
 use crate::btf::{self, Btf, Malformed};
@@ -255,11 +255,7 @@ impl<'a> Reader<'a> {
         let (mut instructions, mut data_size) = (0, 0u64);
         for section in elf.sections() {
             let name = section.name().map_err(damaged)?;
-            let executable = match section.flags() {
-                SectionFlags::Elf { sh_flags, .. } => sh_flags.contains(object::elf::SHF_EXECINSTR),
-                _ => false,
-            };
-            let place = if executable && section.size() > 0 {
+            let place = if elf::is_code(&section) {
                 let (words, rest) = section.data().map_err(damaged)?.as_chunks::<INSTRUCTION_SIZE>();
                 if !rest.is_empty() {
                     let why = format!("the section `{name}` ends in the middle of an instruction");

@@ -12,7 +12,7 @@ use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
 use hidbpf_prelink::elf::{self, Elf, NotBpf};
 use hidbpf_prelink::section::{self, MAPS, is_data};
 use hidbpf_prelink::{Checksum, NotPrelinked, Prelinked, Unusable, match_table};
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::driver::foreign::{self, Origin};
@@ -381,11 +381,14 @@ impl ObjectFile {
         let mut hooks: BTreeMap<Generation, BTreeMap<Hook, u64>> = BTreeMap::new();
         let mut struct_ops = 0;
         let mut names = Vec::new();
+        // Sections for programs in which none was found so far, and whether they have code.
+        let mut without_program = BTreeMap::new();
         for section in elf.sections() {
             let name = section.name().map_err(|error| damaged(path, "the name of a section", error))?;
             names.push((section.index(), name));
             match section_role(name) {
                 Some(SectionRole::Program(generation, hook)) => {
+                    without_program.insert(name, elf::is_code(&section));
                     hooks.entry(generation).or_default().insert(hook, section.size() / INSTRUCTION_SIZE);
                 }
                 Some(SectionRole::StructOps) => struct_ops += 1,
@@ -418,7 +421,11 @@ impl ObjectFile {
                     has_probe |= name == PROBE_PROGRAM;
                     has_setup |= name == SETUP_PROGRAM && !origin.is_foreign();
                 }
-                Some(_) => {}
+                Some(_) => {
+                    if symbol.kind() == SymbolKind::Text && without_program.get(section) == Some(&true) {
+                        without_program.remove(section);
+                    }
+                }
                 None if section == MAPS && !name.is_empty() => {
                     maps.insert(name.to_owned());
                 }
@@ -433,6 +440,9 @@ impl ObjectFile {
         }
         if origin.is_foreign() {
             foreign::check_pins(&maps).map_err(|why| bad(path, why))?;
+            if let Some(section) = without_program.keys().next() {
+                return Err(bad(path, format!("its section `{section}` has no program: it has no function with code")));
+            }
         }
         if hooks.is_empty() {
             if !(has_setup || has_probe && origin.is_foreign()) {
