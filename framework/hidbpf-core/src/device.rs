@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use hidbpf_descriptor::{ShortItem, short_items};
+use hidbpf_descriptor::{ShortItem, physical_device, short_items};
 
 use crate::device::sysfs::Directory;
 use crate::device::udev::Record;
@@ -290,21 +290,13 @@ impl Device {
 
     /// Returns a name of the physical device that the device is an interface of. Returns `None` if that is not known.
     ///
-    /// This is the USB device. Elsewhere it is the part of the physical path before `/input` and a number, or else the
-    /// serial number or address.
+    /// This is the USB device. Elsewhere it is the result of [`physical_device`].
     pub fn physical(&self) -> Option<String> {
         if self.interface.is_some() {
             return Some(self.syspath.parent()?.parent()?.display().to_string());
         }
-        if let Some((physical, number)) = self.phys.rsplit_once("/input")
-            && !physical.is_empty()
-            && !number.is_empty()
-            && number.bytes().all(|digit| digit.is_ascii_digit())
-        {
-            return Some(physical.to_owned());
-        }
         let ids = &self.modalias;
-        (!self.uniq.is_empty()).then(|| format!("{}:{}:{}:{}", ids.bus, ids.vendor, ids.product, self.uniq))
+        physical_device(&self.phys, &self.uniq, (ids.bus, ids.vendor, ids.product))
     }
 
     /// Returns the values of variables of the driver that is being attached.

@@ -11,6 +11,7 @@
 //! | Where is the field with this usage? | [`WantedField`] |
 //! | Which fields are there, for a BPF program of hidbpf? | [`field_table::bytes`] |
 //! | How long is each report? | [`ReportLengths`] |
+//! | Which HID devices are interfaces of one physical device? | [`physical_device`] |
 //! | What does this report say? | [`Descriptor::decode`] |
 //! | What differs between two descriptors or two reports? | [`items_difference`], [`reports_difference`], [`decoded_difference`] |
 //! | What does a report look like, bit by bit? | [`picture`] |
@@ -62,6 +63,7 @@ mod ids;
 mod interpret;
 pub mod invalid;
 mod main_items;
+mod physical;
 mod report_type;
 mod short_item;
 mod text;
@@ -71,6 +73,7 @@ pub use hex::{Hex, HexBytes, InvalidHexBytes, hex_digits};
 pub use ids::{Bus, Group, HidId, ProductId, VendorId};
 pub use invalid::{InvalidDescriptor, MAX_DESCRIPTOR};
 pub use main_items::report_size;
+pub use physical::physical_device;
 pub use report_type::ReportType;
 pub use short_item::{ShortItem, short_items};
 pub use text::Printable;

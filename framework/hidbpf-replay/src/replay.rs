@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use hidbpf_descriptor::physical_device;
 use hidbpf_descriptor::recording::{Asked, Event, RecordedDevice, Recording};
 use hidbpf_prelink::Generation;
 use hidbpf_prelink::not_set_up::NotSetUp;
@@ -116,30 +117,30 @@ impl Driver {
     }
 }
 
-/// The variables that drivers share, by physical device.
+/// The variables that drivers share, by physical device. A device whose physical device is not known shares nothing.
 #[derive(Default)]
-struct Shared<'r>(HashMap<&'r str, Vec<u8>>);
+struct Shared(HashMap<String, Vec<u8>>);
 
-impl<'r> Shared<'r> {
+impl Shared {
     /// Gives a driver the shared variables as other interfaces left them.
-    fn give(&self, device: &'r RecordedDevice, driver: &mut Driver) {
-        if let Some(known) = self.0.get(physical(device)) {
+    fn give(&self, device: &RecordedDevice, driver: &mut Driver) {
+        if let Some(known) = physical(device).and_then(|physical| self.0.get(&physical)) {
             driver.set_shared(known);
         }
     }
 
     /// Takes the shared variables as a driver left them.
-    fn take(&mut self, device: &'r RecordedDevice, driver: &mut Driver) {
-        if let Some(shared) = driver.shared() {
-            self.0.insert(physical(device), shared);
+    fn take(&mut self, device: &RecordedDevice, driver: &mut Driver) {
+        if let (Some(shared), Some(physical)) = (driver.shared(), physical(device)) {
+            self.0.insert(physical, shared);
         }
     }
 }
 
-/// Returns a name of the physical device. A physical path ends with the number of the input. Devices without one belong
-/// together.
-fn physical(device: &RecordedDevice) -> &str {
-    device.phys.rsplit_once('/').map_or("", |(physical, _)| physical)
+/// Returns a name of the physical device. A recording has a serial number only as the property `HID_UNIQ`.
+fn physical(device: &RecordedDevice) -> Option<String> {
+    let uniq = device.properties.get("HID_UNIQ").map_or("", String::as_str);
+    physical_device(&device.phys, uniq, (device.bus, device.vendor, device.product))
 }
 
 /// One device of a recording whose reports pass through a driver.
