@@ -460,7 +460,7 @@ impl LoadedObject<'_> {
         for map in self.object.maps().filter(|map| map.map_type() == MapType::StructOps) {
             let name = map.name().to_string_lossy();
             for (_, name) in self.steps.maps(&name).into_iter().filter(|(of, _)| *of == part) {
-                let link = OpsMap::new(&name, &ops, None, (hid, self.order), &programs)
+                let link = OpsMap::new(&name, &ops, None, hid, self.order, &programs)
                     .and_then(|map| map.attach())
                     .map_err(|error| self.refused(&name, error))?;
                 links.push(AttachedLink { name, link });

@@ -7,8 +7,10 @@ use hidbpf::manifest::Manifest;
 use hidbpf::names::DriverName;
 
 use crate::error::BuildError;
-use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER};
+use crate::folder::MANIFEST_FILE;
 use crate::recordings::FOLDER;
+
+use super::new_folder::NewFolder;
 
 /// The tables of a manifest that declare repairs.
 const DECLARATIONS: [&str; 2] = ["[[descriptor]]", "[[report]]"];
@@ -20,10 +22,7 @@ const DECLARATIONS: [&str; 2] = ["[[descriptor]]", "[[report]]"];
 /// # Errors
 /// The folder already exists, the driver in `from` is not valid or is in C already, or reading or writing failed.
 pub fn scaffold_c(directory: &Path, name: &DriverName, from: &Path) -> Result<PathBuf, BuildError> {
-    let folder = directory.join(name.as_str());
-    if folder.symlink_metadata().is_ok() {
-        return Err(BuildError::io("create", &folder, std::io::ErrorKind::AlreadyExists.into()));
-    }
+    let folder = NewFolder::new(directory, name)?;
     if !crate::is_declared(from) {
         let problem = format!("the driver in `{}` is in C already: copy the folder", from.display());
         return Err(BuildError::Scaffold { name: name.clone(), problem });
@@ -34,19 +33,11 @@ pub fn scaffold_c(directory: &Path, name: &DriverName, from: &Path) -> Result<Pa
     let source = crate::declared_source(from)?;
     let old = crate::driver_name(&fs::canonicalize(from).map_err(|error| BuildError::io("open", from, error))?)?;
 
-    let scratch = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .tempdir_in(directory)
-        .map_err(|error| BuildError::io("create a folder in", directory, error))?;
-    let write =
-        |file: PathBuf, text: &str| fs::write(&file, text).map_err(|error| BuildError::io("write", &file, error));
-    write(scratch.path().join(MANIFEST_FILE), &without_declarations(&text))?;
-    write(scratch.path().join(".gitignore"), &format!("/{OUTPUT_FOLDER}/\n"))?;
+    folder.write(MANIFEST_FILE, &without_declarations(&text))?;
     for (file, text) in super::sources(source) {
-        write(scratch.path().join(file), &text)?;
+        folder.write(file, &text)?;
     }
-    let (recordings, copies) = (from.join(FOLDER), scratch.path().join(FOLDER));
-    fs::create_dir(&copies).map_err(|error| BuildError::io("create", &copies, error))?;
+    let recordings = from.join(FOLDER);
     let unreadable = |error| BuildError::io("read", &recordings, error);
     for entry in fs::read_dir(&recordings).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
@@ -56,11 +47,9 @@ pub fn scaffold_c(directory: &Path, name: &DriverName, from: &Path) -> Result<Pa
         for option in &manifest.options {
             text = text.replace(&option.property(old.as_str()), &option.property(name.as_str()));
         }
-        write(copies.join(file_name), &text)?;
+        folder.write(Path::new(FOLDER).join(file_name), &text)?;
     }
-    super::readable_by_all(scratch.path())?;
-    fs::rename(scratch.path(), &folder).map_err(|error| BuildError::io("create", &folder, error))?;
-    Ok(folder)
+    folder.finish()
 }
 
 /// Returns a manifest without the tables that declare repairs, and without the comments above them.

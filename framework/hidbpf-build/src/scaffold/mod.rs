@@ -4,10 +4,10 @@
 mod continued;
 mod layout;
 mod macros;
+mod new_folder;
 mod repair;
 
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use hidbpf::descriptor::{Anatomy, MAX_DESCRIPTOR, ReportType};
@@ -17,11 +17,13 @@ use hidbpf::names::DriverName;
 use hidbpf::recording::{Event, RecordedDevice, Recording};
 
 use crate::error::BuildError;
-use crate::folder::{MANIFEST_FILE, OUTPUT_FOLDER, SOURCE_FILE};
+use crate::folder::{MANIFEST_FILE, SOURCE_FILE};
 use crate::recordings::{EXPECTED_SUFFIX, FOLDER, SUFFIX};
 
 pub use continued::scaffold_c;
 pub use repair::{Chosen, Form, scaffold_repair};
+
+use new_folder::NewFolder;
 
 /// clangd's options. It looks for the file in the source's folder and above.
 const COMPILE_FLAGS: &str = "--target=bpf\n-std=gnu11\n-Wall\n-Wextra\n-Ibuild/include\n";
@@ -117,25 +119,13 @@ fn write_folder(
     sources: Vec<(&str, String)>,
     manifest: String,
 ) -> Result<PathBuf, BuildError> {
-    let folder = directory.join(name.as_str());
-    if folder.symlink_metadata().is_ok() {
-        let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(BuildError::io("create", &folder, source));
-    }
+    let folder = NewFolder::new(directory, name)?;
     // An invalid manifest would be an error of this program. Find it now instead of at the first build.
-    Manifest::parse(&folder.join(MANIFEST_FILE), &manifest)?;
-
-    let scratch = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .tempdir_in(directory)
-        .map_err(|error| BuildError::io("create a folder in", directory, error))?;
-    let recordings = scratch.path().join(FOLDER);
-    fs::create_dir(&recordings).map_err(|error| BuildError::io("create", &recordings, error))?;
-    let mut files = vec![
-        (scratch.path().join(MANIFEST_FILE), manifest),
-        (scratch.path().join(".gitignore"), format!("/{OUTPUT_FOLDER}/\n")),
-    ];
-    files.extend(sources.into_iter().map(|(file, text)| (scratch.path().join(file), text)));
+    Manifest::parse(&directory.join(name.as_str()).join(MANIFEST_FILE), &manifest)?;
+    folder.write(MANIFEST_FILE, &manifest)?;
+    for (file, text) in sources {
+        folder.write(file, &text)?;
+    }
     for Described { interface, fixed, .. } in described {
         let Recording { devices, events, comments } = &interface.recording;
         let mut expected = Recording { comments: comments.clone(), devices: devices.clone(), events: events.clone() };
@@ -152,22 +142,11 @@ fn write_folder(
                 device.descriptor.clone_from(fixed);
             }
         }
-        files.push((recordings.join(format!("{}{SUFFIX}", interface.name)), interface.recording.to_string()));
-        files.push((recordings.join(format!("{}{EXPECTED_SUFFIX}", interface.name)), expected.to_string()));
+        for (suffix, recording) in [(SUFFIX, &interface.recording), (EXPECTED_SUFFIX, &expected)] {
+            folder.write(format!("{FOLDER}/{}{suffix}", interface.name), &recording.to_string())?;
+        }
     }
-    for (path, text) in files {
-        fs::write(&path, text).map_err(|error| BuildError::io("write", &path, error))?;
-    }
-    readable_by_all(scratch.path())?;
-    fs::rename(scratch.path(), &folder).map_err(|error| BuildError::io("create", &folder, error))?;
-    Ok(folder)
-}
-
-/// A temporary directory is only accessible to its owner, but a driver's folder should be like any other.
-fn readable_by_all(folder: &Path) -> Result<(), BuildError> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-        .map_err(|error| BuildError::io("share", folder, error))
+    folder.finish()
 }
 
 fn describe<'a>(name: &DriverName, interfaces: &'a [Interface]) -> Result<Vec<Described<'a>>, BuildError> {

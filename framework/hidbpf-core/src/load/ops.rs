@@ -13,7 +13,7 @@ use crate::sys::Map;
 pub struct OpsMap(Map);
 
 impl OpsMap {
-    /// Creates a map. `ops` is the layout of its value. `order` is the position of the programs among others.
+    /// Creates a map for a device. `ops` is the layout of its value. `order` is the position of the programs among others.
     /// `btf` holds the programs' types, if the kernel reads them.
     ///
     /// # Errors
@@ -22,7 +22,8 @@ impl OpsMap {
         name: &str,
         ops: &ResolvedOps,
         btf: Option<BorrowedFd<'_>>,
-        (device, order): (HidId, Order),
+        device: HidId,
+        order: Order,
         programs: &[(Hook, BorrowedFd<'_>)],
     ) -> io::Result<OpsMap> {
         let map = Map::struct_ops(name, ops.value_type, ops.value_size, btf)?;

@@ -292,7 +292,7 @@ impl Fast {
             }
             let attach = match ids.ops {
                 _ if hooks.is_empty() => Attach::Nothing,
-                Some(_) => loading.struct_ops(&hooks, (device.name.id(), driver.order), steps)?,
+                Some(_) => loading.struct_ops(&hooks, device.name.id(), driver.order, steps)?,
                 None => loading.fmod_ret(&hooks)?,
             };
             let setup = setup.map(|program| loading.program(program, Role::Syscall)).transpose()?;
@@ -446,7 +446,8 @@ impl<'a, 'i> Loading<'a, 'i> {
     fn struct_ops(
         &self,
         hooks: &[(Hook, &Program<'_>)],
-        at: (HidId, Order),
+        device: HidId,
+        order: Order,
         steps: Steps,
     ) -> Result<Attach, LoadFailure> {
         let ops = self.ids.ops.as_ref().filter(|ops| is_sane(ops)).ok_or(LoadFailure::UnknownOps)?;
@@ -459,7 +460,7 @@ impl<'a, 'i> Loading<'a, 'i> {
         let map = |(part, name): (Part, String)| {
             let programs = programs.iter().filter(|(hook, _)| part.has(*hook));
             let programs: Vec<_> = programs.map(|(hook, program)| (*hook, program.as_fd())).collect();
-            let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), at, &programs)
+            let map = OpsMap::new(&name, ops, self.btf.as_ref().map(AsFd::as_fd), device, order, &programs)
                 .map_err(LoadFailure::refused("make the map", &name))?;
             Ok((part, name, map))
         };

@@ -169,11 +169,12 @@ fn wraps(seen: &Seen<'_>, usage: Usage, values: &[i64]) -> Option<Finding> {
     }
     let share = |value: i64| (value - range.minimum) as f64 / width;
     let is_wrap = |window: &&[i64]| {
-        let [before, from, to, after] = window else { return false };
-        let (up, down) = (share(*from) > HIGH && share(*to) < LOW, share(*from) < LOW && share(*to) > HIGH);
-        // A stick that is let go moves back. One that wraps goes on.
-        (up && before <= from && to <= after && before < after.max(from) || down && before >= from && to >= after)
-            && (before != from || to != after)
+        let [before, from, to, after] = **window else { return false };
+        let up = share(from) > HIGH && share(to) < LOW;
+        let down = share(from) < LOW && share(to) > HIGH;
+        // A stick that is let go moves back. One that wraps goes on before or after the jump.
+        let steps = (from - before, after - to);
+        steps != (0, 0) && (up && steps.0 >= 0 && steps.1 >= 0 || down && steps.0 <= 0 && steps.1 <= 0)
     };
     let count = values.windows(4).filter(is_wrap).count();
     if count < 2 {
