@@ -41,3 +41,18 @@ pub fn reset_usb(node: &File) -> io::Result<()> {
     let result = unsafe { libc::ioctl(node.as_raw_fd(), USBDEVFS_RESET) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Gets or sets a feature report by way of a hidraw node, as programs do. Byte 0 is its id, or 0. Returns the number of bytes.
+///
+/// # Errors
+/// The device or a driver refuses.
+pub fn feature_report(node: &File, report: &mut [u8], is_set: bool) -> io::Result<usize> {
+    /// `_IOC(_IOC_WRITE | _IOC_READ, 'H', number, size)`, include/uapi/linux/hidraw.h: 6 sets, 7 gets.
+    const BOTH_WAYS: usize = 3 << 30;
+    const LETTER: usize = (b'H' as usize) << 8;
+    let request = BOTH_WAYS | report.len() << 16 | LETTER | if is_set { 6 } else { 7 };
+    let request = libc::Ioctl::try_from(request).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the kernel reads and writes as many bytes as the request says, which are those of `report`.
+    let result = unsafe { libc::ioctl(node.as_raw_fd(), request, report.as_mut_ptr()) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

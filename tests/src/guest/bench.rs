@@ -233,16 +233,17 @@ impl Bench {
         (folder, properties): (&str, &[(&str, &str)]),
         answer: Box<Answer>,
     ) -> Result<(Device, String)> {
-        let uniq = self.next_uniq(folder, properties)?;
+        let uniq = self.next_uniq(&spec.uniq, folder, properties)?;
         let device = Device::plug(&Spec { uniq: uniq.clone(), ..spec.clone() }, answer, self.mood)
             .with_context(|| format!("failed to plug in `{}`", spec.name))?;
         Ok((device, uniq))
     }
 
-    /// Returns a unique id for a device that is about to be plugged in, for which udev sets properties.
-    fn next_uniq(&mut self, folder: &str, properties: &[(&str, &str)]) -> Result<String> {
+    /// Returns a unique id for a device that is about to be plugged in, for which udev sets properties. A case may give an id of its own,
+    /// even to several devices one after the other.
+    fn next_uniq(&mut self, own: &str, folder: &str, properties: &[(&str, &str)]) -> Result<String> {
         self.plugged += 1;
-        let uniq = format!("bench-{}", self.plugged);
+        let uniq = if own.is_empty() { format!("bench-{}", self.plugged) } else { own.to_owned() };
         if !properties.is_empty() {
             let lines: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             write(&Path::new(folder).join(&uniq), lines.as_bytes())?;
@@ -255,7 +256,7 @@ impl Bench {
     /// # Errors
     /// The properties can't be written.
     pub fn next_serial(&mut self, properties: &[(&str, &str)]) -> Result<String> {
-        self.next_uniq(PROPERTIES, properties)
+        self.next_uniq("", PROPERTIES, properties)
     }
 
     /// Unplugs a device and returns when udevd has handled that.

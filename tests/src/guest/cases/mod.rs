@@ -31,6 +31,8 @@ mod request;
 mod sdk;
 mod sdk_data;
 mod sdk_events;
+mod sdk_requests;
+mod sdk_shared;
 mod security;
 mod setup;
 mod short;
@@ -208,6 +210,8 @@ fn table() -> Vec<Case> {
         sdk::CASES,
         sdk_data::CASES,
         sdk_events::CASES,
+        sdk_requests::CASES,
+        sdk_shared::CASES,
         security::CASES,
         setup::CASES,
         short::CASES,

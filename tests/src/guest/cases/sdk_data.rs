@@ -1,5 +1,5 @@
-//! Cases about the data that programs get from user space: the fields of the descriptor, tables and texts, maps that other
-//! programs change, and state that interfaces share.
+//! Cases about the data that programs get from user space: the fields of the descriptor, tables and texts, and maps that other
+//! programs change.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -24,7 +24,6 @@ pub const CASES: &[Case] = &[
     case("fields-of-long-descriptors-are-found", WITH_HID_BPF, long_descriptors),
     case("curves-and-texts-are-set", WITH_HID_BPF, curves),
     case("a-program-changes-a-map", WITH_HID_BPF, map),
-    case("interfaces-share-state", WITH_HID_BPF, shared),
     case("a-machine-has-a-keymap", WITH_HID_BPF, keymap),
 ];
 
@@ -33,7 +32,6 @@ const FIELDS: Fixture = fixture!("bench-fields");
 const CURVE: Fixture = fixture!("example-pressure-curve");
 const BUTTONS: Fixture = fixture!("example-live-buttons");
 const KEYS: Fixture = fixture!("example-laptop-keys");
-const SHARED: Fixture = fixture!("example-shared-key");
 
 /// The descriptor of the example's recording.
 const TRACKBALL: &str = include_str!("../../../fixtures/drivers/example-all-wheels/recordings/trackball.hid");
@@ -85,7 +83,7 @@ fn long_descriptors(bench: &mut Bench) -> Result<()> {
 
 /// By hand, in a configuration file, and by a command that writes one. Invalid ones change nothing.
 fn curves(bench: &mut Bench) -> Result<()> {
-    let _files = Files::new()?;
+    let files = Files::new()?;
     CURVE.installed(bench, |bench| {
         let spec = Spec { vendor: 0x1209, product: 0x0004, descriptor: recorded_descriptor(PEN)?, ..plain_mouse() };
         let pen = bench.plug(&spec)?;
@@ -109,6 +107,10 @@ fn curves(bench: &mut Bench) -> Result<()> {
         let own = fs::read_to_string(OWN).with_context(|| format!("failed to read `{OWN}`"))?;
         ensure!(own.contains("[[0, 7], [4096, 8]]"), "{own}");
         bench.hidbpf(&["set", "--save", CURVE.name, "curve="])?.expect(0)?;
+        let wrong = format!("[driver.{}.options]\n  curve = [[0, 0], [0, 1]]\n", CURVE.name);
+        files.write("hidbpf.toml.d/10-wrong.toml", &wrong)?;
+        let words = "10-wrong.toml:2:11 sets the option `curve` of `example-pressure-curve`";
+        bench.hidbpf(&["doctor"])?.answers(words)?.answers("invalid point 2 (0:1): x must be higher")?;
         bench.unplug(pen)
     })
 }
@@ -165,37 +167,6 @@ fn remap_as(pin: &str, group: u32) -> Result<()> {
         user.join()
     });
     result.unwrap_or_else(|_| anyhow::bail!("the thread panicked"))
-}
-
-/// A key of one interface changes what the other sends, whichever is attached first, and by both loaders. Another mouse is
-/// not affected. The state outlives the driver of one interface.
-fn shared(bench: &mut Bench) -> Result<()> {
-    let key = [
-        0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x09, 0x02, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x01,
-        0x81, 0x02, 0xc0,
-    ];
-    let of_mouse = |phys: &str| Spec { vendor: 0x1209, product: 0x0006, phys: phys.to_owned(), ..plain_mouse() };
-    for libbpf in [[false, false], [true, true], [false, true], [true, false]] {
-        let mouse = bench.plug(&of_mouse("bench-1/input0"))?;
-        let button = bench.plug(&Spec { descriptor: key.to_vec(), ..of_mouse("bench-1/input1") })?;
-        let other = bench.plug(&of_mouse("bench-2/input0"))?;
-        let file = SHARED.file()?;
-        for (device, libbpf) in [(&button, libbpf[0]), (&mouse, libbpf[1]), (&other, false)] {
-            bench.load(&file, &device.name(), libbpf)?;
-        }
-        bench.settle()?;
-        expect_reports(&mouse, &[0, 8, 0xf8], &["00 08 f8"], Duration::ZERO)?;
-        expect_reports(&button, &[1], &["01"], Duration::ZERO)?;
-        expect_reports(&mouse, &[0, 8, 0xf8], &["00 02 fe"], Duration::ZERO)?;
-        expect_reports(&other, &[0, 8, 0xf8], &["00 08 f8"], Duration::ZERO)?;
-        bench.hidbpf(&["reload", &file, &mouse.name()])?.expect(0)?;
-        bench.settle()?;
-        expect_reports(&mouse, &[0, 8, 0xf8], &["00 02 fe"], Duration::ZERO)?;
-        for device in [mouse, button, other] {
-            bench.unplug(device)?;
-        }
-    }
-    Ok(())
 }
 
 /// udev gives the driver's key the keycode of the manifest, on this machine. On another one the driver is not attached.

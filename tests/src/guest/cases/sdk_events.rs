@@ -10,6 +10,7 @@ use hidbpf::text::Hex;
 use super::fixtures::{Fixture, fixture};
 use super::{Case, STRUCT_OPS, WITH_HID_BPF, case};
 use crate::guest::bench::{Bench, Plugged, plain_mouse};
+use crate::transport::Transport;
 use crate::uhid::Spec;
 
 pub const CASES: &[Case] = &[
@@ -95,7 +96,12 @@ pub(super) fn expect_fast(bench: &Bench) -> Result<()> {
 }
 
 /// Sends a report, and compares what hidraw has then. Waits for reports that come later.
-pub(super) fn expect_reports(device: &Plugged, report: &[u8], expected: &[&str], patience: Duration) -> Result<()> {
+pub(super) fn expect_reports(
+    device: &Plugged<impl Transport>,
+    report: &[u8],
+    expected: &[&str],
+    patience: Duration,
+) -> Result<()> {
     let mut hidraw = device.hidraw()?;
     device.device.send(report).context("failed to send a report")?;
     let (mut seen, started) = (Vec::new(), Instant::now());
