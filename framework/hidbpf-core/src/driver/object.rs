@@ -421,11 +421,10 @@ impl ObjectFile {
                     has_probe |= name == PROBE_PROGRAM;
                     has_setup |= name == SETUP_PROGRAM && !origin.is_foreign();
                 }
-                Some(_) => {
-                    if symbol.kind() == SymbolKind::Text && without_program.get(section) == Some(&true) {
-                        without_program.remove(section);
-                    }
+                Some(_) if symbol.kind() == SymbolKind::Text && without_program.get(section) == Some(&true) => {
+                    without_program.remove(section);
                 }
+                Some(_) => {}
                 None if section == MAPS && !name.is_empty() => {
                     maps.insert(name.to_owned());
                 }
