@@ -81,6 +81,27 @@ fn defects_are_named_with_their_repair() {
     check(&with_drivers(&["diagnose", "/nonexistent"]), 1, &["failed to find the device"]);
 }
 
+/// Linux reads the maximum `25 ff` as the maker meant it.
+#[test]
+fn what_has_no_effect_on_linux_is_shown_and_does_not_count() {
+    let desk = Desk::new();
+    let path = desk.write("posted.txt", "05 01 09 04 a1 01 09 30 15 00 25 ff 75 08 95 01 81 02 c0\n");
+    let output = with_drivers(&["diagnose", &path]);
+    check(&output, 0, &[]);
+    let said = stdout(&output);
+    assert!(
+        said.contains("19 bytes, no findings, 1 without effect on Linux\n  maximum-sign, certain, byte 10"),
+        "{said}"
+    );
+    assert!(!stdout(&with_drivers(&["inspect", &path])).contains("hidbpf diagnose"));
+    let run = |arguments: &[&str]| {
+        hidbpf().args(arguments).current_dir(desk.0.path()).output().expect("the command can be run")
+    };
+    let new = ["new", "joystick", "--from", &path, "--id", "usb:058f:9410", "--repair"];
+    check(&run(&new), 1, &["maximum-sign"]);
+    check(&run(&[&new[..], &["maximum-sign"]].concat()), 0, &[]);
+}
+
 #[test]
 fn a_new_driver_is_made_from_a_post() {
     let desk = Desk::new();
@@ -111,6 +132,8 @@ fn a_repair_becomes_c() {
     };
     let read = |file: &str| fs::read_to_string(desk.0.path().join(file)).expect("it was written");
     check(&run(&["new", "declared", "--from", &path, "--repair"]), 0, &[]);
+    let manifest = read("declared/driver.toml");
+    assert!(manifest.contains("after = \"Each button has a number of its own.\"\n"), "{manifest}");
     let output = run(&["new", "repaired", "--from", &path, "--repair", "--c"]);
     assert!(stdout(&output).contains("repaired/driver.bpf.c    the code, which has the repaired descriptor\n"));
     let source = read("repaired/driver.bpf.c");
@@ -124,6 +147,8 @@ fn a_repair_becomes_c() {
     for folder in ["declared", "repaired", "continued"] {
         let output = run(&["build", folder]);
         assert!(stdout(&output).contains("recordings/posted.hid: as expected"), "{folder}: {}", stderr(&output));
+        let has_next = stdout(&output).contains(&format!("\nNext: `sudo hidbpf install {folder}` "));
+        assert_eq!(has_next, folder == "declared", "{}", stdout(&output));
     }
     check(&run(&["new", "again", "--from", "continued", "--c"]), 1, &["is in C already: copy the folder"]);
     check(&run(&["new", "again", "--from", "declared"]), 1, &["failed to create a driver from the driver in", "`--c`"]);

@@ -96,7 +96,7 @@ pub fn scaffold_repair(
                 ids(all().collect())
             ),
             (_, false) => format!(
-                "no finding with a repair is sure; name one of {} with `--repair ID`, or see `hidbpf diagnose`",
+                "no finding with a repair is sure and has an effect on Linux; name one of {} with `--repair ID`, or see `hidbpf diagnose`",
                 ids(repairable)
             ),
         };
