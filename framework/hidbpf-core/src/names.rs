@@ -1,4 +1,4 @@
-//! The names of drivers, options and fields.
+//! The names of drivers, options and fields, and of udev properties that hidbpf sets.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -106,6 +106,28 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name
             .split('-')
             .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+}
+
+/// The prefix that exports can't use: properties with it control which drivers the udev rules attach.
+const RESERVED: &str = "HIDBPF";
+
+/// Checks the name of a udev property that hidbpf sets.
+///
+/// # Errors
+/// The name is invalid, or reserved. The text says why.
+pub(crate) fn check_property(property: &str) -> Result<(), String> {
+    let name = Printable(property);
+    let fits = property.starts_with(|first: char| first.is_ascii_uppercase())
+        && property.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if !fits {
+        return Err(format!(
+            "`{name}` can't be the name of an exported property (expected capitals, digits and underscores, a letter first)"
+        ));
+    }
+    if property.starts_with(RESERVED) {
+        return Err(format!("`{name}` is among the properties that hidbpf goes by, `{RESERVED}*`"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::check_property;
 use crate::text::Printable;
 
 /// The section of an object that holds their variables and nothing else.
@@ -16,9 +17,6 @@ pub const PREFIX: &str = "export_";
 
 /// The size of their variables, in bytes.
 pub const SIZE: usize = size_of::<u32>();
-
-/// The prefix that exports can't use: properties with it control which drivers the udev rules attach.
-const RESERVED: &str = "HIDBPF";
 
 /// A udev property that a driver sets on its device, as the manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,25 +72,6 @@ impl Export {
         let text = self.values.get(number as usize).or(self.otherwise.as_ref());
         text.cloned().unwrap_or_else(|| number.to_string())
     }
-}
-
-/// Checks the name of a udev property that hidbpf sets.
-///
-/// # Errors
-/// The name is invalid, or reserved. The text says why.
-pub(crate) fn check_property(property: &str) -> Result<(), String> {
-    let name = Printable(property);
-    let fits = property.starts_with(|first: char| first.is_ascii_uppercase())
-        && property.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-    if !fits {
-        return Err(format!(
-            "`{name}` can't be the name of an exported property (expected capitals, digits and underscores, a letter first)"
-        ));
-    }
-    if property.starts_with(RESERVED) {
-        return Err(format!("`{name}` is among the properties that hidbpf goes by, `{RESERVED}*`"));
-    }
-    Ok(())
 }
 
 /// Returns the exports of a foreign object: each of its maps whose name begins with `prefix` holds the text of a property.

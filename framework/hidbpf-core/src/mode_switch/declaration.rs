@@ -4,8 +4,8 @@ use hidbpf_descriptor::HexBytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::VendorId;
-use crate::manifest::exports::check_property;
 use crate::mode_switch::hazards;
+use crate::names::check_property;
 use crate::text::Printable;
 
 /// A mode switch, as a manifest declares it.
