@@ -223,7 +223,7 @@ struct hidbpf_request {
  *
  * Runs on every request to the device on its control channel; `request` is a struct hidbpf_request. Byte 0 of the data
  * is the report id, or 0 if reports are not numbered. In a GET_REPORT from hidraw it has no defined value
- * (hidraw_get_report(), drivers/hid/hidraw.c), so use `request.report_id`, and set the byte before you send the data with
+ * (hidraw_get_report(), drivers/hid/hidraw.c): use `request.report_id`. Set the byte before you send the data with
  * hid_bpf_hw_request(). Return 0 to let the request pass, the number of bytes if the driver answered it, or a negative
  * errno for the requester. The hook may sleep. Needs `requires = ["struct-ops"]`.
  */
