@@ -6,19 +6,19 @@
  * 200, the parameters. From then on everything comes from the first interface, in reports with the id 8. The other
  * interfaces fall silent.
  *
- * Parameters, as bytes of the string descriptor (hid-uclogic-params.c):
- *   2 to 4    maximum of X
- *   5 to 7    maximum of Y
- *   8, 9      maximum of the pressure
- *   10, 11    steps per inch
+ * These are the parameters, as bytes of the string descriptor (hid-uclogic-params.c).
+ *   2 to 4    maximum of X.
+ *   5 to 7    maximum of Y.
+ *   8, 9      maximum of the pressure.
+ *   10, 11    steps per inch.
  *   13        number of buttons. A ring or strip counts as one.
  *   15        bit 0: a ring or strip. Bit 7: dials.
  *   17        the most tilt in degrees. Some tablets say 0 and tilt.
  *
- * Reports, byte 0 is the id 8, byte 1 the flags:
- *   80 to 8f  pen: bits 0 tip, 1 and 2 buttons, 7 in range. 2 X, 4 Y, 6 pressure, 8 and 9 bits 16 and up of X and Y,
+ * In the reports, byte 0 is the id 8. Byte 1 has the flags.
+ *   80 to 8f  pen: bits 0 tip, 1 and 2 buttons, 7 in range. 2 X, 4 Y, 6 pressure. 8 and 9 bits 16 and up of X and Y,
  *             10 X tilt, 11 Y tilt in degrees, which grows away from the user.
- *   00        the pen is away
+ *   00        the pen is away.
  *   e0, e3    pad: 4 to 6 a bit for each button that is down. e3 has the buttons of a group.
  *   f0        ring or strip: 5 the position from 1 on, 0 if there is no finger. A ring counts counter-clockwise.
  *   f1        dial: 3 which one, 1 or 2. 5 the direction, 1 clockwise, 2 back.

@@ -18,6 +18,10 @@ const PAGE: &str = include_str!("../../docs/versions.md");
 /// The keys of all answers, one a line: the answer, then the keys from the outside to the inside. `[]` is a list.
 const KEYS: &str = include_str!("../fixtures/json-keys.txt");
 
+/// A driver that injects reports from work, and the folder of its sources.
+const INJECTING: &str = concat!(env!("OUT_DIR"), "/fixtures/example-delayed-clicks");
+const CLICKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/drivers/example-delayed-clicks");
+
 /// Returns the cells of a row of the page's first table.
 fn row(begin: &str) -> Vec<&'static str> {
     let line = PAGE.lines().find(|line| line.starts_with(&format!("| {begin}")));
@@ -110,6 +114,7 @@ fn answers_keep_their_keys() {
     let Some(machine) = joystick("answers_keep_their_keys") else { return };
     let (driver, joystick) = (object("xppen-ack05"), recording("joystick.hid"));
     let driver = driver.to_str().expect("the path is text");
+    let (injecting, clicks) = (format!("{INJECTING}.bpf.o"), format!("{CLICKS}/recordings/clicks.hid"));
     let mut keys = BTreeSet::new();
     let with_state = [
         &["devices"][..],
@@ -129,6 +134,7 @@ fn answers_keep_their_keys() {
         &["inspect", driver],
         &["inspect", "--items", "--reports", &joystick],
         &["replay", "frtec-raptor-mach-2", &joystick],
+        &["replay", &injecting, &clicks],
         &["diagnose", &joystick],
         &["new", "new-driver", "--from", &joystick],
         &["build", "new-driver"],

@@ -118,8 +118,8 @@ fn what_is_set_by_hand_goes_before_the_configuration_and_what_can_not_be_before_
     );
     let [fast, axis, speed] = &problems[..] else { panic!("{problems:?}") };
     assert!(fast.contains("`fast`") && fast.contains("set by hand: `1` is not true or false"), "{fast}");
-    assert!(axis.contains("hidbpf.toml:3: `x` is not y or both-axes"), "{axis}");
-    assert!(speed.contains("hidbpf.toml:4 sets the option `speed`, which the driver `a-driver` has not"), "{speed}");
+    assert!(axis.contains("hidbpf.toml:3:8: `x` is not y or both-axes"), "{axis}");
+    assert!(speed.contains("hidbpf.toml:4:9 sets the option `speed`, which the driver `a-driver` has not"), "{speed}");
     let variables = resolve::variables(&resolved);
     assert_eq!(variables["option_dial_steps"], [9, 0, 0, 0]);
     assert_eq!(variables["option_axis"], [1, 0, 0, 0]);

@@ -58,7 +58,7 @@ struct hidbpf_tablet {
 /*
  * The descriptor of a tablet that has everything, in parts. Each part ends with a byte, or a value of four bytes, that
  * the hook overwrites: a place is the size of the parts before it. A field that a tablet does not have becomes a
- * constant, of which the kernel makes nothing.
+ * constant, and the kernel ignores constants.
  */
 #define HID__TABLET_OPEN 0x7fffffff
 #define HID__TABLET_KIND UsagePage(Digitizers), Usage(Digitizers, Digitizer)
@@ -121,8 +121,8 @@ struct hidbpf_tablet {
 #define HID__TABLET_TOUCH_LAST HID__TABLET_TOUCH_USAGE, LogicalRange8(0, 127)
 #define HID__TABLET_TOUCH HID__TABLET_TOUCH_LAST, Input(Data, Var, Abs)
 /*
- * Whether a finger touches it. The kernel makes ABS_MISC of this usage, for which it has no other code, and libinput
- * knows by that when the finger has gone (pad_process_absolute(), evdev-tablet-pad.c).
+ * Whether a finger touches it. The kernel has no code for this usage and makes it ABS_MISC. That tells libinput when the
+ * finger has gone (pad_process_absolute(), evdev-tablet-pad.c).
  */
 #define HID__TABLET_TOUCHED                                                                                            \
 	HID__TABLET_TOUCH, UsagePage(Digitizers), Usage(Digitizers, TabletFunctionKeys), LogicalRange8(0, 15),         \

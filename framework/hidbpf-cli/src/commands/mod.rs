@@ -126,13 +126,18 @@ impl Context {
         catalog
     }
 
-    /// Returns the driver with this name, or the one in this object file. Reads the other drivers only to name similar ones in an error.
+    /// Returns the driver with this name, or the one in this object file.
+    ///
+    /// Reads the other drivers only if this fails, for the names in the error. They may also have one in a directory further down.
     fn driver(&self, text: &str) -> Result<DriverObject, Error> {
         if is_object_path(text) {
             return DriverObject::read(Path::new(text));
         }
         let installed = DriverName::new(text).ok().and_then(|name| Catalog::find(&self.system, &name));
-        installed.unwrap_or_else(|| self.catalog().get(text).cloned())
+        match installed {
+            Some(Ok(driver)) => Ok(driver),
+            Some(Err(_)) | None => self.catalog().get(text).cloned(),
+        }
     }
 }
 
