@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hidbpf_prelink::driver::{PROBE_PROGRAM, SETUP_PROGRAM};
+use hidbpf_prelink::driver::{NO_RULE, PROBE_PROGRAM, RULE, SETUP_PROGRAM};
 use hidbpf_prelink::elf::{self, Elf, NotBpf};
 use hidbpf_prelink::section::{self, MAPS, is_data};
 use hidbpf_prelink::{Checksum, NotPrelinked, Prelinked, Unusable, match_table};
@@ -258,6 +258,14 @@ impl DriverObject {
     pub fn shared_places(&self) -> BTreeMap<String, (usize, usize)> {
         let globals = self.globals.iter().filter(|(_, global)| global.section == section::SHARED_DATA);
         globals.map(|(name, global)| (name.clone(), (global.offset, global.size))).collect()
+    }
+
+    /// Returns the variable that tells the programs which match rule applied, and its bytes, if they read it.
+    ///
+    /// `rule` is the rule's label, or its number.
+    pub fn rule_variable(&self, rule: Option<&str>) -> Option<(String, Vec<u8>)> {
+        let index = self.manifest.rule_index(rule).unwrap_or(NO_RULE);
+        self.globals.contains_key(RULE).then(|| (RULE.to_owned(), index.to_le_bytes().to_vec()))
     }
 
     /// Returns the udev properties that it sets on a device, with their variables' places.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use hidbpf_descriptor::field_table;
-use hidbpf_prelink::driver::{NO_RULE, RULE};
 
 use super::LoadReport;
 use super::facts::{Decided, Facts, Query, decide_on, holder};
@@ -184,10 +183,7 @@ impl<L: Loader> LockedDevice<'_, L> {
             })?;
             variables.extend(places);
         }
-        if driver.globals.contains_key(RULE) {
-            let index = driver.manifest.rule_index(rule.as_deref()).unwrap_or(NO_RULE);
-            variables.insert(RULE.to_owned(), index.to_le_bytes().to_vec());
-        }
+        variables.extend(driver.rule_variable(rule.as_deref()));
         if !variables.is_empty() {
             self.device = self.device.clone().with_variables(variables);
         }

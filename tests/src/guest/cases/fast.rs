@@ -12,6 +12,7 @@ use hidbpf::fast::{self, CacheUpdate, Fast, KernelIdentity, ResolvedIds, Resolve
 use hidbpf::fields;
 use hidbpf::loader::{Libbpf, Loader, Steps};
 use hidbpf::manager::Manager;
+use hidbpf::matching::{Verdict, judge};
 use hidbpf::object::DriverObject;
 use hidbpf::state::{DeviceLock, DeviceState};
 use hidbpf::system::System;
@@ -154,6 +155,8 @@ fn both_ways_attach_the_same(bench: &mut Bench) -> Result<()> {
         let fields = fields::variables(&driver.manifest.fields, original);
         let mut variables = fields.map_err(|missing| anyhow!("the device does not have {missing}"))?;
         variables.extend(resolve::variables(&options));
+        let Verdict::Matches { rule } = judge(&driver.manifest, &device) else { bail!("no rule matches") };
+        variables.extend(driver.rule_variable(Some(&rule)));
         let device = device.with_variables(variables);
         let fast = Fast::new(&system, kept.as_deref());
         let generation = fast.generation(&system)?;
