@@ -67,6 +67,12 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
         return Err(failed(io::Error::from_raw_os_error(-args.retval)));
     };
     if asked.kind != RequestKind::Get {
+        // `__hid_bpf_hw_check_params()` (drivers/hid/bpf/hid_bpf_dispatch.c) forgets the byte in place of the ID on some kernels.
+        if (1..size).contains(&answered) {
+            let what = format!("failed to send all of the report: the kernel sent {answered} of {size} bytes");
+            let hint = "this kernel cuts reports without an ID that programs send: write the report to the hidraw node";
+            return Err(Error::new(ErrorKind::NotSetUp, what).with_hint(hint));
+        }
         return Ok(Vec::new());
     }
     let mut answer = report

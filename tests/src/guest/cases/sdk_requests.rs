@@ -84,11 +84,18 @@ fn swapped(bench: &mut Bench) -> Result<()> {
     bench.settle()?;
     expect_fast(bench)?;
     let before = keyboard.device.asked().len();
-    let request = |words: &[&str]| bench.hidbpf(&[&["request", &keyboard.name()], words].concat())?.expect(0);
-    for lights in ["01", "02", "05"] {
-        request(&["send", "0", lights])?;
+    let request = |words: &[&str]| bench.hidbpf(&[&["request", &keyboard.name()], words].concat());
+    // Linux 6.16 forgets the byte in place of the ID when a program sends a report.
+    let first = request(&["send", "0", "01"])?;
+    if first.stderr.contains("the kernel sent 1 of 2 bytes") {
+        first.expect(1)?;
+        return bench.unplug(keyboard);
     }
-    request(&["set", "output", "0", "02"])?;
+    first.expect(0)?;
+    for lights in ["02", "05"] {
+        request(&["send", "0", lights])?.expect(0)?;
+    }
+    request(&["set", "output", "0", "02"])?.expect(0)?;
     let asked: Vec<String> = keyboard.device.asked()[before..].iter().map(ToString::to_string).collect();
     let expected = ["send output 00 02", "send output 00 01", "send output 00 06", "set output 00 01"];
     ensure!(asked == expected, "expected {expected:?}, the device got {asked:?}");
