@@ -1,7 +1,8 @@
 //! Runs one virtual machine in QEMU, and reports how it ended.
 //!
 //! The first serial port is the kernel's console, the second carries the guest's messages. QEMU writes both to files under
-//! `target/vm/logs`. This module reads them as they grow, and they stay there for inspection. The module `watch` decides when a machine has ended.
+//! `target/vm/logs`. This module reads them as they grow, and they stay there for inspection. The module `watch` decides when a machine
+//! has ended.
 
 mod monitor;
 mod tail;

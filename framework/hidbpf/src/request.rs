@@ -67,8 +67,10 @@ pub fn request(system: &System, device: &Device, asked: &Asked) -> Result<Vec<u8
         return Err(failed(io::Error::from_raw_os_error(-args.retval)));
     };
     if asked.kind != RequestKind::Get {
-        // `__hid_bpf_hw_check_params()` (drivers/hid/bpf/hid_bpf_dispatch.c) forgets the byte in place of the ID on some kernels.
-        if (1..size).contains(&answered) {
+        // On some kernels, `__hid_bpf_hw_check_params()` (drivers/hid/bpf/hid_bpf_dispatch.c) forgets the byte in place of
+        // the ID. Transports may count in their own way, so only that byte counts here.
+        let has_id = asked.data.first().is_some_and(|id| *id != 0);
+        if !has_id && answered > 0 && answered + 1 == size {
             let what = format!("failed to send all of the report: the kernel sent {answered} of {size} bytes");
             let hint = "this kernel cuts reports without an ID that programs send: write the report to the hidraw node";
             return Err(Error::new(ErrorKind::NotSetUp, what).with_hint(hint));

@@ -128,7 +128,7 @@ impl Context {
 
     /// Returns the driver with this name, or the one in this object file.
     ///
-    /// Reads the other drivers only if this fails, for the names in the error. They may also have one in a directory further down.
+    /// Reads all drivers only if this fails. Then a later directory may have the driver, and the error names similar ones.
     fn driver(&self, text: &str) -> Result<DriverObject, Error> {
         if is_object_path(text) {
             return DriverObject::read(Path::new(text));
